@@ -1,0 +1,30 @@
+"""The configuration: its schema, its reading with one-line errors, its writing. No PyTorch."""
+
+from char_rnn.utils.config.loading import compose_config, config_from_dict, load_config, recipes
+from char_rnn.utils.config.messages import ConfigError
+from char_rnn.utils.config.schema import (
+    Config,
+    DataConfig,
+    DeviceConfig,
+    GenerationConfig,
+    LoggingConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from char_rnn.utils.config.writing import to_yaml
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "DeviceConfig",
+    "GenerationConfig",
+    "LoggingConfig",
+    "ModelConfig",
+    "TrainingConfig",
+    "compose_config",
+    "config_from_dict",
+    "load_config",
+    "recipes",
+    "to_yaml",
+]

@@ -1,0 +1,200 @@
+"""Finds the device to compute on, tries it, tells about it, and falls back to the CPU when it fails."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+R = TypeVar("R")
+
+ORDER = ("mps", "cuda", "cpu")
+_DEVICE_WORDS = ("cuda", "cudnn", "cublas", "hip", "mps", "metal", "accelerator")
+
+_logger = logging.getLogger("char_rnn")
+
+
+class DeviceManager:
+    """The device a program runs on: the preferred one if it works, else the best that does.
+
+    Args:
+        preferred: ``"mps"``, ``"cuda"`` (or ``"cuda:1"``), or ``"cpu"``: tried first; ``None`` = no preference.
+        auto_detect: Try MPS, CUDA and the CPU in this order after the preferred one. If false, the preferred one alone.
+        fallback: Go on, with a logged warning, when a device is missing or fails; if false, raise.
+
+    Attributes:
+        device: The device in use; `run` may change it to the CPU.
+
+    Raises:
+        ValueError: ``preferred`` is no device's name, or the device is missing or fails and ``fallback`` is false.
+    """
+
+    def __init__(self, preferred: str | None = None, auto_detect: bool = True, fallback: bool = True) -> None:
+        self.fallback = fallback
+        self.device = self._choose(_parsed(preferred), auto_detect)
+        _logger.info("using %s", self.describe())
+
+    @staticmethod
+    def available() -> list[str]:
+        """Kinds of device that this machine and this PyTorch have, best first; the CPU is always one."""
+        present = {
+            "mps": torch.backends.mps.is_available(),
+            "cuda": torch.cuda.is_available(),
+            "cpu": True,
+        }
+        return [kind for kind in ORDER if present[kind]]
+
+    def describe(self) -> str:
+        """The device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
+        if self.device.type == "cuda":
+            return f"CUDA: {torch.cuda.get_device_name(self.device)}"
+        if self.device.type == "mps":
+            return "MPS: Apple Silicon"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+
+    def get_optimal_batch_size(self, model_size: int, seq_length: int) -> int:
+        """A batch size to begin with: conservative on MPS and the CPU, larger on CUDA.
+
+        Args:
+            model_size: Parameters of the model.
+            seq_length: Characters in each sequence.
+
+        Returns:
+            Sequences a batch, at least 1.
+        """
+        if seq_length < 1:
+            raise ValueError(f"seq_length: must be 1 or more; given {seq_length}")
+        most, characters = self._batch_limits(model_size)
+        return max(1, min(most, characters // seq_length))
+
+    def memory(self) -> dict[str, int]:
+        """Memory in use, in bytes.
+
+        Returns:
+            ``rss``: the process's resident memory (Linux: now; macOS: its peak; absent elsewhere). On CUDA and MPS also
+            ``allocated`` (by tensors) and ``reserved`` (from the device).
+        """
+        report = _resident_bytes()
+        if self.device.type == "cuda":
+            report["allocated"] = torch.cuda.memory_allocated(self.device)
+            report["reserved"] = torch.cuda.memory_reserved(self.device)
+        elif self.device.type == "mps":
+            report["allocated"] = torch.mps.current_allocated_memory()
+            report["reserved"] = torch.mps.driver_allocated_memory()
+        return report
+
+    def set_threads(self, threads: int | None) -> None:
+        """Sets the number of CPU threads PyTorch computes with; ``None`` leaves its own choice."""
+        if threads is None:
+            return
+        if threads < 1:
+            raise ValueError(f"threads: must be 1 or more; given {threads}")
+        torch.set_num_threads(threads)
+
+    def run(self, function: Callable[[torch.device], R]) -> R:
+        """Calls ``function`` with the device; if the device fails it, once more with the CPU.
+
+        A failure of the device is an operation it lacks or an error it reports; not one of its memory, which smaller
+        batches mend, nor an error of the function's own. The manager stays on the CPU afterwards.
+
+        Args:
+            function: Gets the device to compute on; must be safe to begin again.
+
+        Returns:
+            What ``function`` returned.
+        """
+        try:
+            return function(self.device)
+        except (NotImplementedError, RuntimeError) as error:
+            if self.device.type == "cpu" or not self.fallback or not _is_device_failure(error):
+                raise
+            _logger.warning("%s failed (%s); going on with the CPU", self.device, _first_line(error))
+        self.device = torch.device("cpu")
+        return function(self.device)
+
+    def _choose(self, preferred: torch.device | None, auto_detect: bool) -> torch.device:
+        if preferred is None and not auto_detect:
+            raise ValueError(f"device: auto_detect is off, so preferred must be one of {', '.join(ORDER)}")
+        available = self.available()
+        kinds = [kind for kind in available if auto_detect and (preferred is None or kind != preferred.type)]
+        candidates = [torch.device(kind) for kind in kinds]
+        if preferred is not None and preferred.type in available:
+            candidates.insert(0, preferred)
+        elif preferred is not None and not auto_detect:
+            self._give_up(preferred, f"is not there (this machine has {', '.join(available)})")
+        for candidate in candidates:
+            failure = _probe(candidate)
+            if failure is None:
+                return candidate
+            self._give_up(candidate, f"does not work here ({failure})")
+        return torch.device("cpu")
+
+    def _give_up(self, device: torch.device, reason: str) -> None:
+        if not self.fallback:
+            raise ValueError(f"device {device}: {reason}; choose another, or allow the fallback to the CPU")
+        _logger.warning("device %s %s; falling back", device, reason)
+
+    def _batch_limits(self, model_size: int) -> tuple[int, int]:
+        """Most sequences, and most characters, in a batch."""
+        if self.device.type == "cuda":
+            return 128, 4096
+        if self.device.type == "cpu":
+            return 32, 512
+        if model_size < 1_000_000:
+            return 64, 2048
+        return (32, 1024) if model_size < 5_000_000 else (16, 512)
+
+
+def _parsed(name: str | None) -> torch.device | None:
+    if name is None:
+        return None
+    kind, colon, index = name.partition(":")
+    if kind not in ORDER or (colon and (kind != "cuda" or not index.isdecimal())):
+        raise ValueError(f"device: must be one of {', '.join(ORDER)}; given {name!r}")
+    return torch.device(name)
+
+
+def _probe(device: torch.device) -> str | None:
+    """Tries a product and an LSTM on the device; ``None`` if they give the CPU's numbers, else what went wrong."""
+    if device.type == "cpu":
+        return None
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        lstm = torch.nn.LSTM(4, 4, batch_first=True)
+        x = torch.linspace(-1, 1, 24).view(2, 3, 4)
+        expected = lstm(x)[0] @ torch.eye(4)
+        try:
+            result = (lstm.to(device)(x.to(device))[0] @ torch.eye(4, device=device)).cpu()
+        except Exception as error:  # drivers fail in ways of their own
+            return _first_line(error)
+    return None if torch.allclose(result, expected, atol=1e-2) else "a small LSTM gave wrong numbers"
+
+
+def _is_device_failure(error: Exception) -> bool:
+    text = str(error).lower()
+    return not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in text and _names_device(text)
+
+
+def _names_device(text: str) -> bool:
+    return any(word in text for word in _DEVICE_WORDS)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _resident_bytes() -> dict[str, int]:
+    if platform.system() == "Linux":
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return {"rss": pages * resource.getpagesize()}
+    if platform.system() == "Darwin":
+        import resource
+
+        return {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    return {}
