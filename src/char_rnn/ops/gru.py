@@ -1,0 +1,95 @@
+"""The gated recurrent unit, with the reset gate on either side of the recurrent product.
+
+Dimensions: B batch, T time, I input size, H hidden.
+Sources: Cho et al. (2014), arXiv 1406.1078, and Chung et al. (2014), arXiv 1412.3555, apply the reset gate before
+the recurrent product (``reset="before"``); cuDNN and ``torch.nn.GRU`` apply it after (``reset="after"``). The two
+are different functions: no mapping of weights makes one of the other. The weight layout and the gate order r, z, n
+are those of ``torch.nn.GRU`` for both.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from char_rnn.ops.gru_before import gru_before
+
+Reset = Literal["after", "before"]
+
+
+def gru_reference(
+    x: Tensor,
+    hidden: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    *,
+    reset: Reset = "after",
+) -> tuple[Tensor, Tensor]:
+    """Run one GRU layer, step by step, as its equations read.
+
+    Args:
+        x: Input, (B, T, I), T at least 1.
+        hidden: State before the first step, (B, H).
+        weight_ih: (3H, I), rows in the order r, z, n.
+        weight_hh: (3H, H), likewise.
+        bias_ih: (3H,), likewise.
+        bias_hh: (3H,), likewise.
+        reset: Whether the reset gate is applied after the recurrent product or before it.
+
+    Returns:
+        The output of every step, (B, T, H), and the state after the last, (B, H).
+
+    Raises:
+        ValueError: `reset` is neither "after" nor "before".
+    """
+    _check_reset(reset)
+    hidden_r, hidden_z, hidden_n = weight_hh.chunk(3)
+    bias_r, bias_z, bias_n = bias_hh.chunk(3)
+    outputs = []
+    for x_t in x.unbind(1):
+        input_r, input_z, input_n = F.linear(x_t, weight_ih, bias_ih).chunk(3, 1)
+        r = torch.sigmoid(input_r + F.linear(hidden, hidden_r, bias_r))
+        z = torch.sigmoid(input_z + F.linear(hidden, hidden_z, bias_z))
+        if reset == "before":
+            n = torch.tanh(input_n + F.linear(r * hidden, hidden_n, bias_n))
+        else:
+            n = torch.tanh(input_n + r * F.linear(hidden, hidden_n, bias_n))
+        hidden = (1 - z) * n + z * hidden
+        outputs.append(hidden)
+    return torch.stack(outputs, 1), hidden
+
+
+def gru(
+    x: Tensor,
+    hidden: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    *,
+    reset: Reset = "after",
+) -> tuple[Tensor, Tensor]:
+    """Compute what :func:`gru_reference` computes, fast.
+
+    ``after`` runs PyTorch's own kernels (cuDNN on CUDA), ``before`` those of :mod:`char_rnn.ops.gru_before`, which
+    can be differentiated once.
+    """
+    _check_reset(reset)
+    if reset == "before":
+        if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
+            return gru_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, reset=reset)
+        return gru_before(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
+    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
+    train = torch.is_grad_enabled()
+    output, last = torch.gru(x, hidden.unsqueeze(0), weights, True, 1, 0.0, train, False, True)
+    return output, last.squeeze(0)
+
+
+def _check_reset(reset: str) -> None:
+    if reset not in ("after", "before"):
+        raise ValueError(f'reset: got {reset!r}; give "after" or "before"')

@@ -1,0 +1,140 @@
+"""The fast path of the GRU whose reset gate comes before the recurrent product.
+
+PyTorch has no kernel for it. Here it is made of tensor operations, with back-propagation through time written by
+hand: what does not depend on the step before (the products with the input, the slopes of the gates, the gradients of
+the weights) is one large operation over all steps, in place where it can be, and the loops hold the rest.
+
+Dimensions: B batch, T time, I input size, H hidden; buffers are time-major, so that a step is one block of memory.
+
+With r, z, n the reset gate, the update gate and the candidate of a step, h the state before it and h' after it::
+
+    r  = sigmoid(W_ir x + b_ir + W_hr h + b_hr)
+    z  = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
+    n  = tanh(W_in x + b_in + W_hn (r h) + b_hn)
+    h' = (1 - z) n + z h
+
+With d for "gradient of the loss with respect to", and a_r, a_z, a_n the arguments of the three functions::
+
+    d a_n = d h' (1 - z) (1 - n^2)              d a_z = d h' (h - n) z (1 - z)
+    d(rh) = W_hn^T d a_n                        d a_r = d(rh) h r (1 - r)
+    d h   = d h' z + d(rh) r + W_hr^T d a_r + W_hz^T d a_z
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def gru_before(
+    x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run one layer; arguments and results are those of :func:`char_rnn.ops.gru.gru_reference`."""
+    output: Tensor = _GRUBefore.apply(x, hidden, weight_ih, weight_hh, bias_ih + bias_hh)  # type: ignore[no-untyped-call]
+    return output, output[:, -1]
+
+
+class _GRUBefore(torch.autograd.Function):
+    """(B, T, I) input, (B, H) state, (3H, I) and (3H, H) weights, (3H,) bias to the (B, T, H) output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        inputs = x.transpose(0, 1).flatten(0, 1)
+        gates = torch.addmm(bias, inputs, weight_ih.t()).view(time, batch, -1)
+        states = gates.new_empty(time + 1, *hidden.shape)
+        states[0] = hidden
+        reset_states = torch.empty_like(states[1:])
+        _run_steps(gates, states, reset_states, weight_hh)
+        ctx.save_for_backward(inputs, gates, states, reset_states, weight_ih, weight_hh)
+        return states[1:].transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None, Tensor]:
+        inputs, gates, states, reset_states, weight_ih, weight_hh = ctx.saved_tensors
+        needs_x, _, needs_weight_ih, needs_weight_hh, _ = ctx.needs_input_grad
+        grads = _slopes(gates, states[:-1])
+        grad_hidden = _run_steps_back(grads, gates, grad_output.transpose(0, 1), weight_hh)
+        flat = grads.flatten(0, 1)
+        grad_x = (flat @ weight_ih).view(*grads.shape[:2], -1).transpose(0, 1) if needs_x else None
+        grad_weight_ih = flat.t() @ inputs if needs_weight_ih else None
+        grad_weight_hh = _grad_weight_hh(flat, states[:-1], reset_states) if needs_weight_hh else None
+        return grad_x, grad_hidden, grad_weight_ih, grad_weight_hh, flat.sum(0)
+
+
+def _run_steps(gates: Tensor, states: Tensor, reset_states: Tensor, weight_hh: Tensor) -> None:
+    """Run the recurrence in place.
+
+    Args:
+        gates: (T, B, 3H), holds W_i x + b_i + b_h and becomes r, z, n.
+        states: (T + 1, B, H), holds the state before the first step at 0 and is filled.
+        reset_states: (T, B, H), filled with r h.
+        weight_hh: (3H, H).
+    """
+    gate_weights, candidate_weights = _rz(weight_hh, 0).t(), weight_hh.chunk(3)[2].t()
+    for rz, r, z, n, h, rh, h_next in _by_step(_rz(gates), *gates.chunk(3, -1), states[:-1], reset_states, states[1:]):
+        rz.addmm_(h, gate_weights).sigmoid_()
+        torch.mul(r, h, out=rh)
+        n.addmm_(rh, candidate_weights).tanh_()
+        torch.lerp(n, h, z, out=h_next)
+
+
+def _slopes(gates: Tensor, before: Tensor) -> Tensor:
+    """Return the factors that turn d(rh), d h' and d h' into d a_r, d a_z and d a_n, side by side: (T, B, 3H).
+
+    Args:
+        gates: (T, B, 3H), r, z and n of every step.
+        before: (T, B, H), the state before every step.
+    """
+    r, z, n = gates.chunk(3, -1)
+    slopes = torch.empty_like(gates)
+    slope_r, slope_z, slope_n = slopes.chunk(3, -1)
+    torch.mul(torch.addcmul(r, r, r, value=-1), before, out=slope_r)
+    torch.mul(torch.addcmul(z, z, z, value=-1), before - n, out=slope_z)
+    renewed = 1 - z
+    torch.addcmul(renewed, renewed * n, n, value=-1, out=slope_n)
+    return slopes
+
+
+def _run_steps_back(grads: Tensor, gates: Tensor, grad_output: Tensor, weight_hh: Tensor) -> Tensor:
+    """Run the recurrence backwards in place and return the gradient of the state before the first step, (B, H).
+
+    Args:
+        grads: (T, B, 3H), holds the slopes and becomes d a_r, d a_z, d a_n.
+        gates: (T, B, 3H), r, z and n of every step.
+        grad_output: (T, B, H), what the loss itself adds to d h' at every step.
+        weight_hh: (3H, H).
+    """
+    r, z, _ = gates.chunk(3, -1)
+    gate_weights, candidate_weights = _rz(weight_hh, 0), weight_hh.chunk(3)[2]
+    grad = torch.zeros_like(grad_output[0], memory_format=torch.contiguous_format)
+    steps = list(_by_step(_rz(grads), *grads.chunk(3, -1), r, z, grad_output))
+    for grad_rz, grad_r, grad_z, grad_n, r_t, z_t, from_loss in reversed(steps):
+        grad.add_(from_loss)
+        grad_n.mul_(grad)
+        grad_z.mul_(grad)
+        grad_rh = grad_n.mm(candidate_weights)
+        grad_r.mul_(grad_rh)
+        grad.mul_(z_t).addcmul_(grad_rh, r_t).addmm_(grad_rz, gate_weights)
+    return grad
+
+
+def _grad_weight_hh(grads: Tensor, before: Tensor, reset_states: Tensor) -> Tensor:
+    """Return the gradient of weight_hh, (3H, H), from d a of (TB, 3H): r and z read h, n reads r h."""
+    grads = grads.t()
+    return torch.cat([_rz(grads, 0) @ before.flatten(0, 1), grads.chunk(3)[2] @ reset_states.flatten(0, 1)])
+
+
+def _rz(blocks: Tensor, dim: int = -1) -> Tensor:
+    """Return the r and z blocks, of r, z, n side by side, as one view."""
+    return blocks.narrow(dim, 0, blocks.shape[dim] // 3 * 2)
+
+
+def _by_step(*buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Go through time-major buffers together. Unbinding makes all views in one call, cheaper than slicing each step."""
+    return zip(*(buffer.unbind() for buffer in buffers), strict=True)

@@ -1,0 +1,44 @@
+"""The simple (Elman, tanh) recurrent layer.
+
+Dimensions: B batch, T time, I input size, H hidden.
+Source: Elman (1990), "Finding structure in time"; the weight layout is that of ``torch.nn.RNN``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def rnn_reference(
+    x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run one tanh layer, step by step, as its equation reads.
+
+    Args:
+        x: Input, (B, T, I), T at least 1.
+        hidden: State before the first step, (B, H).
+        weight_ih: (H, I).
+        weight_hh: (H, H).
+        bias_ih: (H,).
+        bias_hh: (H,).
+
+    Returns:
+        The output of every step, (B, T, H), and the state after the last, (B, H).
+    """
+    outputs = []
+    for x_t in x.unbind(1):
+        hidden = torch.tanh(F.linear(x_t, weight_ih, bias_ih) + F.linear(hidden, weight_hh, bias_hh))
+        outputs.append(hidden)
+    return torch.stack(outputs, 1), hidden
+
+
+def rnn(
+    x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute what :func:`rnn_reference` computes, with PyTorch's own kernels (cuDNN on CUDA)."""
+    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
+    train = torch.is_grad_enabled()
+    output, last = torch.rnn_tanh(x, hidden.unsqueeze(0), weights, True, 1, 0.0, train, False, True)
+    return output, last.squeeze(0)

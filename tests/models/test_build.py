@@ -1,0 +1,103 @@
+"""From configurations and saved weights to models; weights that are not the model's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from char_rnn.models import CharGRU, CharLSTM, CharRNN, build_model
+from char_rnn.utils.config import ModelConfig
+
+V = 9
+CONFIGS = [
+    ModelConfig(type="lstm", hidden_size=6, num_layers=2),
+    ModelConfig(type="gru", hidden_size=5, num_layers=1, reset="before", embedding_size=4),
+    ModelConfig(type="gru", hidden_size=5, num_layers=3),
+    ModelConfig(type="rnn", hidden_size=4, num_layers=2, embedding="one-hot"),
+]
+each_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.type}-{config.embedding}")
+
+
+def arrays(config: ModelConfig) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in build_model(config, V).state_dict().items()}
+
+
+@each_config
+def test_the_configuration_is_obeyed(config: ModelConfig) -> None:
+    model = build_model(config, V)
+    assert type(model) is {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}[config.type]
+    assert (model.vocab_size, model.hidden_size, model.num_layers) == (V, config.hidden_size, config.num_layers)
+    assert model.dropout == 0.2
+    if isinstance(model, CharGRU):
+        assert model.reset == config.reset
+
+
+def test_the_initialization_is_obeyed() -> None:
+    model = build_model(ModelConfig(initialization="uniform", hidden_size=4, type="rnn"), V)
+    assert all(parameter.abs().max() <= 0.08 for parameter in model.parameters())
+
+
+@each_config
+def test_saved_weights_give_the_same_model(config: ModelConfig) -> None:
+    model = build_model(config, V).eval()
+    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+    x = torch.arange(V)[None]
+    loaded = build_model(config, V, tensors).eval()
+    assert torch.equal(loaded(x)[0], model(x)[0])
+    assert all(parameter.requires_grad and not parameter.is_meta for parameter in loaded.parameters())
+
+
+def test_loading_copies_converts_and_draws_no_random_numbers() -> None:
+    tensors = {name: value.astype(np.float64) for name, value in arrays(CONFIGS[0]).items()}
+    before = torch.get_rng_state()
+    model = build_model(CONFIGS[0], V, tensors)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    tensors["output_proj.bias"][:] = 7
+    assert not (model.output_proj.bias == 7).any()
+
+
+def test_read_only_arrays_load() -> None:
+    tensors = arrays(CONFIGS[0])
+    for array in tensors.values():
+        array.setflags(write=False)
+    build_model(CONFIGS[0], V, tensors)
+
+
+def refuse(config: ModelConfig, tensors: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (the whole message is compared)
+        build_model(config, V, tensors)
+    assert str(error.value) == message
+
+
+def test_a_missing_weight_is_named() -> None:
+    tensors = arrays(CONFIGS[0])
+    del tensors["lstm.bias_hh_l1"]
+    refuse(
+        CONFIGS[0],
+        tensors,
+        "weights: lstm.bias_hh_l1 is missing; they are not those of the model that the configuration describes",
+    )
+
+
+def test_an_unexpected_weight_is_named() -> None:
+    tensors = {**arrays(CONFIGS[0]), "lstm.weight_hr_l0": np.zeros((2, 2), np.float32)}
+    refuse(CONFIGS[0], tensors, "weights: lstm.weight_hr_l0 has no place in the model that the configuration describes")
+
+
+def test_a_wrong_shape_is_named() -> None:
+    tensors = {**arrays(CONFIGS[0]), "output_proj.weight": np.zeros((V, 7), np.float32)}
+    refuse(CONFIGS[0], tensors, "weights: output_proj.weight has shape (9, 7), but the configuration makes it (9, 6)")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "complex64"])
+def test_numbers_that_are_not_floating_are_named(dtype: str) -> None:
+    tensors = {**arrays(CONFIGS[0]), "output_proj.bias": np.zeros(V, dtype)}
+    refuse(CONFIGS[0], tensors, f"weights: output_proj.bias holds {dtype}, not floating-point numbers")
+
+
+def test_a_huge_configuration_with_small_weights_allocates_nothing() -> None:
+    config = ModelConfig(hidden_size=65_536, num_layers=1024)
+    with pytest.raises(ValueError, match=r"^weights: lstm.weight_ih_l0 has shape \(24, 9\), but"):
+        build_model(config, V, arrays(CONFIGS[0]))
