@@ -1,0 +1,193 @@
+"""Named data sets: texts that `char-rnn train NAME` finds without a path."""
+
+import hashlib
+import os
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from char_rnn.data.errors import DataError
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the stage's name, the bytes done, and the bytes in all (None if unknown)."""
+
+STDLIB = "python-stdlib"
+STDLIB_SKIPPED = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class Download:
+    """A text to be fetched: its address, description, size in bytes and SHA-256."""
+
+    url: str
+    description: str
+    size: int
+    sha256: str
+
+
+DOWNLOADS: dict[str, Download] = {
+    "tinyshakespeare": Download(
+        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        description="plays of Shakespeare's, the text of the 2015 article; downloaded on first use",
+        size=1_115_394,
+        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    ),
+}
+
+NAMES: tuple[str, ...] = (STDLIB, *DOWNLOADS)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a named data set.
+
+    Attributes:
+        name: What to call it on the command line.
+        description: What it is, in a line.
+        size: Bytes, or None if unknown.
+        path: The file or folder where it is, or None if it is not on this machine yet.
+    """
+
+    name: str
+    description: str
+    size: int | None
+    path: Path | None
+
+
+def data_root() -> Path:
+    """Give the folder for data sets and caches: `CHAR_RNN_DATA_DIR`, or the platform's own place for caches."""
+    if chosen := os.environ.get("CHAR_RNN_DATA_DIR"):
+        return Path(chosen)
+    import pooch
+
+    return Path(pooch.os_cache("char-rnn"))
+
+
+def list_datasets() -> list[DatasetInfo]:
+    """List the named data sets; nothing is downloaded."""
+    files = list(stdlib_files())
+    infos = [
+        DatasetInfo(
+            STDLIB,
+            "the source of this Python's standard library; on every machine, no download",
+            sum(path.stat().st_size for path in files) or None,
+            stdlib_folder() if files else None,
+        )
+    ]
+    for name, download in DOWNLOADS.items():
+        path = download_path(name)
+        here = path.is_file() and path.stat().st_size == download.size
+        infos.append(DatasetInfo(name, download.description, download.size, path if here else None))
+    return infos
+
+
+def stdlib_folder() -> Path:
+    """Give the folder of this Python's standard library."""
+    return Path(sysconfig.get_paths()["stdlib"])
+
+
+def stdlib_files() -> Iterator[Path]:
+    """Yield the standard library's `*.py` files without its tests, in the order of their relative paths."""
+    root = stdlib_folder()
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in STDLIB_SKIPPED]
+        found += [Path(folder, name) for name in names if name.endswith(".py")]
+    yield from sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def download_path(name: str) -> Path:
+    """Give the place of a downloaded data set, present or not."""
+    return data_root() / name / "input.txt"
+
+
+def fetch(name: str, progress: Progress | None = None) -> Path:
+    """Give the file of a data set, downloading it if it is not here whole.
+
+    Args:
+        name: One of `DOWNLOADS`.
+        progress: Told of the download, as stage "downloading".
+
+    Raises:
+        DataError: If it cannot be downloaded; the message names the ways round it.
+    """
+    path = download_path(name)
+    try:
+        if not _is_whole(path, DOWNLOADS[name]):
+            _retrieve(path, DOWNLOADS[name], progress)
+    except (OSError, ValueError) as error:
+        _close(error)
+        raise DataError(
+            f"{name}: cannot be downloaded from {DOWNLOADS[name].url} ({_reason(error)}); give the path of a text "
+            f"instead, put the file at {path} (CHAR_RNN_DATA_DIR/{name}/input.txt), or use {STDLIB}, "
+            "which needs no network"
+        ) from None
+    return path
+
+
+def _is_whole(path: Path, download: Download) -> bool:
+    if not path.is_file() or path.stat().st_size != download.size:
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest() == download.sha256
+
+
+def _retrieve(path: Path, download: Download, progress: Progress | None) -> None:
+    """Download to a temporary file beside the path, check the hash, rename."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    meter = _Meter(progress) if progress else False
+    pooch.retrieve(
+        download.url,
+        known_hash=f"sha256:{download.sha256}",
+        fname=path.name,
+        path=path.parent,
+        downloader=pooch.HTTPDownloader(progressbar=meter, timeout=30),
+    )
+
+
+def _close(error: Exception) -> None:
+    """Close the connection of a refused request, which would stay open until it is collected."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        response.close()
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a download failed."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answered {response.status_code}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    reasons = {
+        "ConnectionError": "no connection",
+        "ConnectTimeout": "no answer",
+        "ReadTimeout": "no answer",
+        "ChunkedEncodingError": "the download was cut off",
+        "SSLError": "no trusted connection",
+        "ProxyError": "no connection through the proxy",
+    }
+    if type(error) is ValueError and "hash" in str(error):
+        return "what came has another SHA-256 than the data set"
+    return reasons.get(type(error).__name__, f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+class _Meter:
+    """Pooch's progress-bar interface (a subset of tqdm's) on our callback."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.total = 0
+        self._done = 0
+        self._progress = progress
+
+    def update(self, size: int) -> None:
+        self._done = min(self._done + size, self.total) if self.total else self._done + size
+        self._progress("downloading", self._done, self.total or None)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        pass

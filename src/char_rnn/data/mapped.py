@@ -1,0 +1,64 @@
+"""Arrays in files: memory that the system may take back at any time."""
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RESIDENT_LIMIT = 32 << 20  # bytes of a mapped file that may stay resident
+FAULT_AROUND = 64 << 10  # bytes Linux maps at a touch, whatever was asked for
+
+
+def open_ids(path: Path, dtype: npt.DTypeLike, length: int) -> "np.memmap[Any, Any]":
+    """Map a file of indices, shape (length,), for reading.
+
+    Raises:
+        ValueError: If the file is shorter.
+        OSError: If it cannot be opened.
+    """
+    return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
+
+
+class PageReleaser:
+    """Keeps the resident part of a mapped array small.
+
+    Pages of a mapped file count as the process's memory once touched, so a pass over a corpus would seem to take
+    the corpus's size. They are handed back (to the page cache, not to the disk) each time that enough was touched.
+    An array that is not mapped is left alone.
+
+    Args:
+        array: The array, or a view of it.
+    """
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self._map = _find_map(array)
+        self._touched = 0
+
+    def touched(self, places: int, size: int) -> None:
+        """Note that `places` places were read, `size` bytes each."""
+        self._touched += places * max(size, FAULT_AROUND)
+        if self._touched >= RESIDENT_LIMIT:
+            self.release()
+
+    def touched_in_order(self, size: int) -> None:
+        """Note that `size` bytes were read, each right after the one read before."""
+        self._touched += size
+        if self._touched >= RESIDENT_LIMIT:
+            self.release()
+
+    def release(self) -> None:
+        """Hand all pages back."""
+        self._touched = 0
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def _find_map(array: npt.NDArray[Any]) -> mmap.mmap | None:
+    owner: Any = array
+    while owner is not None:
+        if isinstance(owner, mmap.mmap):
+            return owner
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    return None

@@ -1,0 +1,247 @@
+"""Vocabularies: the characters (Unicode code points) or the bytes of a text, numbered in sorted order.
+
+NumPy only, so that a model file can be read without PyTorch.
+"""
+
+import codecs
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.data.symbols import SYMBOL_RANGE, SymbolSet, VocabularyKind, check_kind, check_symbols, narrow
+
+Indices = npt.NDArray[np.unsignedinteger[Any]]
+IndicesLike = npt.NDArray[np.integer[Any]] | Iterable[int]
+
+
+class UnknownCharacterError(ValueError):
+    """A text holds a character (or a byte) that its vocabulary does not.
+
+    Attributes:
+        character: The character; for a byte vocabulary the byte as `chr(byte)`.
+        position: Its place in the text, in characters (bytes for a byte vocabulary), from 0.
+    """
+
+    def __init__(self, character: str, position: int, kind: VocabularyKind = "characters", where: str = "") -> None:
+        self.character = character
+        self.position = position
+        self.kind = kind
+        self.where = where
+        code = f"0x{ord(character):02X}" if kind == "bytes" else f"{character!r} (U+{ord(character):04X})"
+        noun = "byte" if kind == "bytes" else "character"
+        super().__init__(
+            f"{where + ': ' if where else ''}unknown {noun} {code} at position {position}: "
+            f"the vocabulary does not hold it; remove or replace it, or train on a text that has it"
+        )
+
+    def __reduce__(self) -> tuple[type["UnknownCharacterError"], tuple[str, int, VocabularyKind, str]]:
+        return type(self), (self.character, self.position, self.kind, self.where)
+
+
+class Vocabulary:
+    """The symbols of a text and their indices.
+
+    Args:
+        kind: `"characters"` (Unicode code points) or `"bytes"`.
+        symbols: Code points or byte values in increasing order; a symbol's index is its place here.
+
+    Raises:
+        ValueError: If the kind is another, or the symbols are none, out of range, surrogates, or not in
+            strictly increasing order.
+    """
+
+    def __init__(self, kind: VocabularyKind, symbols: Iterable[int]) -> None:
+        self.kind = check_kind(kind)
+        self.symbols = check_symbols(kind, symbols)
+
+    @classmethod
+    def from_text(cls, text: str | bytes, kind: VocabularyKind = "characters") -> "Vocabulary":
+        """Make the vocabulary of all symbols in a text.
+
+        Args:
+            text: The text. Bytes are read as UTF-8 by a character vocabulary; text becomes UTF-8 for a byte one.
+            kind: `"characters"` or `"bytes"`.
+
+        Raises:
+            ValueError: If the text is empty, or cannot be read or written as UTF-8.
+        """
+        seen = SymbolSet(kind)
+        seen.update(_as_bytes(text) if kind == "bytes" else _as_text(text))
+        return cls(kind, seen.symbols())
+
+    @property
+    def size(self) -> int:
+        """Number of symbols."""
+        return len(self.symbols)
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The smallest unsigned integer type that holds every index."""
+        return np.min_scalar_type(self.size - 1)
+
+    @cached_property
+    def char_to_idx(self) -> dict[str, int]:
+        """Index of each character; a byte is the character `chr(byte)`."""
+        return {chr(symbol): index for index, symbol in enumerate(self.symbols)}
+
+    @cached_property
+    def idx_to_char(self) -> dict[int, str]:
+        """Character of each index; a byte is the character `chr(byte)`."""
+        return {index: chr(symbol) for index, symbol in enumerate(self.symbols)}
+
+    def encode(self, text: str | bytes) -> Indices:
+        """Turn a text into indices.
+
+        Args:
+            text: The text. Bytes are read as UTF-8 by a character vocabulary; text becomes UTF-8 for a byte one.
+
+        Returns:
+            Indices, shape (N,), of type `dtype`.
+
+        Raises:
+            UnknownCharacterError: At the first symbol that is not in the vocabulary.
+            ValueError: If a character vocabulary is given bytes that are not UTF-8.
+        """
+        piece = narrow(_as_bytes(text) if self.kind == "bytes" else _as_text(text))
+        symbols: Indices = np.frombuffer(piece, dtype=np.uint8) if isinstance(piece, bytes) else piece
+        if isinstance(piece, bytes) and self.size < 256:
+            indices: Indices = np.frombuffer(bytearray(piece.translate(self._byte_table)), dtype=np.uint8)
+        else:
+            indices = np.take(self._table, symbols)
+        if self.size < SYMBOL_RANGE[self.kind]:
+            self._check_known(indices, symbols)
+        return indices.astype(self.dtype, copy=False)
+
+    def decode(self, indices: IndicesLike) -> str:
+        """Turn indices, shape (N,), into text; bytes that are not UTF-8 become U+FFFD.
+
+        Raises:
+            ValueError: If an index is not in the vocabulary.
+        """
+        symbols = self._symbols_of(indices)
+        if self.kind == "bytes":
+            return symbols.astype(np.uint8).tobytes().decode("utf-8", "replace")
+        return symbols.tobytes().decode("utf-32-le")
+
+    def decode_bytes(self, indices: IndicesLike) -> bytes:
+        """Turn indices, shape (N,), into bytes: exact for a byte vocabulary, UTF-8 for characters.
+
+        Raises:
+            ValueError: If an index is not in the vocabulary.
+        """
+        if self.kind == "bytes":
+            return self._symbols_of(indices).astype(np.uint8).tobytes()
+        return self.decode(indices).encode("utf-8")
+
+    def decoder(self) -> "TextDecoder":
+        """Make a decoder for indices that arrive bit by bit."""
+        return TextDecoder(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the vocabulary in types that JSON has; `from_dict` reads it back."""
+        return {"kind": self.kind, "symbols": list(self.symbols)}
+
+    @classmethod
+    def from_dict(cls, description: object) -> "Vocabulary":
+        """Make a vocabulary from the description `to_dict` gave, which may come from anywhere.
+
+        Raises:
+            ValueError: If it is not such a description.
+        """
+        if not isinstance(description, Mapping) or set(description) != {"kind", "symbols"}:
+            raise ValueError("vocabulary: must be a mapping with the keys kind and symbols")
+        symbols = description["symbols"]
+        if not isinstance(symbols, list):
+            raise ValueError("vocabulary symbols: must be a list of integers")  # noqa: TRY004
+        return cls(description["kind"], symbols)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return (self.kind, self.symbols) == (other.kind, other.symbols)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.symbols))
+
+    def __reduce__(self) -> tuple[type["Vocabulary"], tuple[VocabularyKind, tuple[int, ...]]]:
+        return type(self), (self.kind, self.symbols)  # not the look-up tables
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({self.kind!r}, {self.size} symbols)"
+
+    @cached_property
+    def _table(self) -> Indices:
+        """Index of every possible symbol; `size` for those the vocabulary does not hold."""
+        table: Indices = np.full(SYMBOL_RANGE[self.kind], self.size, dtype=np.min_scalar_type(self.size))
+        table[list(self.symbols)] = np.arange(self.size)
+        return table
+
+    @cached_property
+    def _byte_table(self) -> bytes:
+        return self._table[:256].tobytes()
+
+    def _check_known(self, indices: Indices, symbols: Indices) -> None:
+        if indices.size and indices.max() == self.size:
+            position = int(np.argmax(indices == self.size))
+            raise UnknownCharacterError(chr(int(symbols[position])), position, self.kind)
+
+    def _symbols_of(self, indices: IndicesLike) -> npt.NDArray[np.uint32]:
+        array = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
+        if array.size == 0:
+            return np.empty(0, dtype="<u4")
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"indices: must be a sequence of integers, not {array.dtype} of shape {array.shape}")
+        outside = (array < 0) | (array >= self.size)
+        if outside.any():
+            place = int(np.argmax(outside))
+            raise ValueError(f"index {array[place]} at position {place}: must be 0 to {self.size - 1}")
+        return np.take(self._symbol_array, array)
+
+    @cached_property
+    def _symbol_array(self) -> npt.NDArray[np.uint32]:
+        return np.array(self.symbols, dtype="<u4")
+
+
+class TextDecoder:
+    """Decodes indices that arrive bit by bit: a UTF-8 character split over calls is held back until whole."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def decode(self, indices: IndicesLike) -> str:
+        """Return the text that these indices complete; bytes that can be no UTF-8 become U+FFFD."""
+        if self._vocabulary.kind == "characters":
+            return self._vocabulary.decode(indices)
+        return self._utf8.decode(self._vocabulary.decode_bytes(indices))
+
+    def flush(self) -> str:
+        """End the text: return U+FFFD for an unfinished character, else nothing; the decoder is as new."""
+        rest = self._utf8.decode(b"", final=True)
+        self._utf8.reset()
+        return rest
+
+
+def _as_text(text: str | bytes) -> str:
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} of the text is not UTF-8: decode it first, or use bytes") from None
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    """Give a text's UTF-8; bytes that came through `os.fsdecode` (command lines) are as they were."""
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise UnknownCharacterError(text[error.start], error.start) from None

@@ -1,0 +1,233 @@
+"""Shuffled windows: every place of a split as a sample of its own, for training without carried state."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from char_rnn.data.corpus import Corpus, prepare_corpus
+from char_rnn.data.errors import DataError
+from char_rnn.data.mapped import PageReleaser
+from char_rnn.data.permutation import Permutation
+from char_rnn.data.streams import check_sizes
+from char_rnn.data.vocabulary import Vocabulary
+
+PERMUTED_AT_ONCE = 1 << 16
+
+
+class CharDataset(Dataset[tuple[Tensor, Tensor]]):
+    """The overlapping windows of one split of a text. T is the sequence length.
+
+    Item i is the characters i to i + T - 1 of the split and those that follow each, two int64 tensors of shape (T,).
+    There are as many as the split has characters less T; none in a shorter one.
+
+    Args:
+        source: A corpus, or what `prepare_corpus` takes: a data set's name, a file, a folder, or `-`.
+        seq_length: Characters in a window.
+        train_frac: Fraction of the text to train on.
+        val_frac: Fraction to validate on; the rest is the test split.
+        split: `train`, `val`, `test` or `all`.
+        vocabulary: `"characters"`, `"bytes"`, or the vocabulary to encode with; of no account for a corpus.
+        encoding: Of the text; of no account for a corpus.
+        cache_dir: Folder of prepared texts.
+
+    Attributes:
+        corpus: The text.
+        split: The part of it that the windows are of.
+        seq_length: Characters in a window.
+
+    Raises:
+        DataError: If the text cannot be found or read, or the fractions are impossible.
+        ValueError: If the sequence length is below 1.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Corpus,
+        seq_length: int,
+        train_frac: float = 0.95,
+        val_frac: float = 0.05,
+        *,
+        split: str = "train",
+        vocabulary: str | Vocabulary = "characters",
+        encoding: str = "utf-8",
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        check_sizes(1, seq_length)
+        if not isinstance(source, Corpus):
+            source = prepare_corpus(source, vocabulary=vocabulary, encoding=encoding, cache_dir=cache_dir)
+        self.corpus = source
+        self.seq_length = seq_length
+        self._fractions = (train_frac, val_frac)
+        self._set_split(split)
+
+    def with_split(self, name: str) -> "CharDataset":
+        """Make a dataset of another split of the same corpus."""
+        return CharDataset(self.corpus, self.seq_length, *self._fractions, split=name)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of symbols in the vocabulary."""
+        return self.corpus.vocabulary.size
+
+    @property
+    def chars(self) -> list[str]:
+        """The characters in the order of their indices."""
+        return list(self.char_to_idx)
+
+    @property
+    def char_to_idx(self) -> dict[str, int]:
+        """Index of each character."""
+        return self.corpus.vocabulary.char_to_idx
+
+    @property
+    def idx_to_char(self) -> dict[int, str]:
+        """Character of each index."""
+        return self.corpus.vocabulary.idx_to_char
+
+    def __len__(self) -> int:
+        return max(0, len(self.split) - self.seq_length)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"window {index}: there are {len(self)}")
+        x, y = self.windows([index % len(self)])
+        return x[0], y[0]
+
+    def windows(self, starts: Sequence[int] | npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Gather windows at once.
+
+        Args:
+            starts: Their indices, B of them.
+
+        Returns:
+            Characters x and those that follow them y, int64, shape (B, T) each.
+        """
+        places = np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.seq_length + 1)
+        block = torch.from_numpy(self.split.ids[places].astype(np.int64))
+        self._pages.touched(len(places), self.seq_length)
+        return block[:, :-1].contiguous(), block[:, 1:].contiguous()
+
+    def __getstate__(self) -> dict[str, object]:
+        kept = ("corpus", "seq_length", "_fractions")
+        return {**{name: self.__dict__[name] for name in kept}, "split": self.split.name}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        name = str(state.pop("split"))
+        self.__dict__.update(state)
+        self._set_split(name)
+
+    def _set_split(self, name: str) -> None:
+        self.split = self.corpus.split(name, *self._fractions)
+        self._pages = PageReleaser(self.split.ids)
+
+
+class WindowBatches:
+    """Shuffled batches of a dataset's windows, through a `DataLoader`.
+
+    The order is a permutation computed as it is needed (see `permutation`), other in each epoch: memory does not grow
+    with the text. Batches of the training split are all full: the last windows of an epoch that do not fill one are
+    left out, other windows each time, and nearly all their characters are in other windows. `dropped` counts what
+    no epoch predicts: the first character of a split that has text before it.
+
+    Args:
+        dataset: The windows.
+        batch_size: Windows in a batch.
+        num_workers: Processes that gather them; 0 for none.
+        seed: Chooses the order, with the epoch's number.
+        pin_memory: Gather into pinned memory, where there is CUDA.
+        allow_empty: Accept a split too small for a batch; it has epochs of none.
+
+    Raises:
+        DataError: If the split is too small for one batch.
+        ValueError: If the batch size is below 1, or the seed or the number of workers below 0.
+    """
+
+    carries_state = False
+
+    def __init__(
+        self,
+        dataset: CharDataset,
+        batch_size: int,
+        num_workers: int = 0,
+        seed: int = 0,
+        pin_memory: bool = False,
+        *,
+        allow_empty: bool = False,
+    ) -> None:
+        check_sizes(batch_size, dataset.seq_length)
+        for name, value in (("seed", seed), ("num_workers", num_workers)):
+            if value < 0:
+                raise ValueError(f"{name} {value}: must be at least 0")
+        self.dataset, self.split = dataset, dataset.split
+        self.batch_size, self.seq_length = batch_size, dataset.seq_length
+        self.num_workers, self.seed, self.pin_memory = num_workers, seed, pin_memory
+        self.dropped = min(self.split.predicted, int(self.split.context is not None))
+        full = self.split.name == "train"
+        self._steps = len(dataset) // batch_size if full else -(-len(dataset) // batch_size)
+        if self._steps == 0 and not allow_empty:
+            needed = (batch_size if full else 1) + dataset.seq_length
+            raise DataError(
+                f"the {self.split.name} split has {len(self.split):,} characters; one batch of windows needs "
+                f"{needed:,} (batch_size {batch_size} + seq_length {dataset.seq_length}): "
+                "give more text, or lower training.batch_size or training.seq_length"
+            )
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self._steps
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch.
+
+        Args:
+            number: Of the epoch, from 0.
+            start: Batches to leave out at its beginning, at no cost.
+
+        Yields:
+            Characters x and those that follow them y, int64, shape (B, T) each.
+        """
+        order = _BatchOrder(len(self.dataset), self.batch_size, range(start, self._steps), (self.seed, number))
+        loader = DataLoader(
+            _WholeBatches(self.dataset),
+            batch_size=None,
+            sampler=order,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory and torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self.seed),  # else PyTorch's own generator would move on
+        )
+        yield from loader
+
+
+class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
+    """Gives a batch for an array of window indices: far quicker than collating single windows."""
+
+    def __init__(self, dataset: CharDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, starts: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        return self._dataset.windows(starts)
+
+
+class _BatchOrder(Sampler[npt.NDArray[np.int64]]):
+    """Yields the window indices, shape (B,), of each batch."""
+
+    def __init__(self, windows: int, batch_size: int, steps: range, seed: tuple[int, int]) -> None:
+        self._windows, self._batch_size, self._steps, self._seed = windows, batch_size, steps, seed
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
+        if not self._steps:
+            return
+        order = Permutation(self._windows, self._seed)
+        at_once = max(1, PERMUTED_AT_ONCE // self._batch_size)
+        for first in range(self._steps.start, self._steps.stop, at_once):
+            last = min(first + at_once, self._steps.stop)
+            block = order[first * self._batch_size : last * self._batch_size]
+            yield from (block[at : at + self._batch_size] for at in range(0, len(block), self._batch_size))
