@@ -71,11 +71,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the options that every benchmark has."""
+def parser(description: str | None, *, threads: bool = True) -> argparse.ArgumentParser:
+    """Return the options that every benchmark has; without ``--threads`` where the number plays no part."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--json", type=Path, help="write the figures here as well")
-    options.add_argument("--threads", type=int, help="PyTorch's CPU threads; its own choice when not given")
+    if threads:
+        options.add_argument("--threads", type=int, help="PyTorch's CPU threads; its own choice when not given")
     return options
 
 

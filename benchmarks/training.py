@@ -1,0 +1,112 @@
+"""What does the trainer cost over the bare PyTorch loop of the same shapes?
+
+    python benchmarks/training.py [--threads N] [--steps N] [--rounds N] [--json FILE]
+
+The bare loop is nn.Embedding, nn.LSTM (or GRU, RNN), nn.Linear, cross-entropy, AdamW, clipping by norm and carried
+state over batches that stand ready in memory. The trainer does the same from a corpus, with its loss guard, schedule,
+records and callbacks. Both train in turn; the ratio is the trainer's seconds over the bare loop's, round by round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from harness import in_turn, parser, ratio, report
+from torch import nn
+
+from char_rnn import CharDataset, CharRNNTrainer, Config, Corpus, build_model, create_dataloaders
+
+CASES = {
+    "lstm 2x128, batch 50x50 (default)": ("lstm", 128, 2, 50, 50),
+    "lstm 1x384, batch 16x64 (quickstart)": ("lstm", 384, 1, 16, 64),
+    "gru 2x128, batch 50x50": ("gru", 128, 2, 50, 50),
+    "rnn 2x128, batch 50x50": ("rnn", 128, 2, 50, 50),
+    "lstm 1x32, batch 16x32 (tiny)": ("lstm", 32, 1, 16, 32),
+}
+VOCABULARY = 65
+
+
+def corpus(characters: int) -> Corpus:
+    """Return a random text over 65 characters."""
+    ids = np.random.default_rng(0).integers(0, VOCABULARY, characters)
+    return Corpus.from_text("".join(map(chr, ids + 40)))
+
+
+def bare_loop(
+    kind: str, hidden: int, layers: int, batches: list[tuple[torch.Tensor, torch.Tensor]]
+) -> Callable[[], None]:
+    """Return a function that trains once over the batches."""
+    embedding, output = nn.Embedding(VOCABULARY, VOCABULARY), nn.Linear(hidden, VOCABULARY)
+    cell = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](VOCABULARY, hidden, layers, batch_first=True)
+    parameters = [*embedding.parameters(), *cell.parameters(), *output.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-5, fused=True)
+
+    def epoch() -> None:
+        state = None
+        for x, y in batches:
+            out, state = cell(embedding(x), state)
+            loss = nn.functional.cross_entropy(output(out).flatten(0, 1), y.flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimizer.step()
+            state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+
+    return epoch
+
+
+def trainer_loop(kind: str, hidden: int, layers: int, text: Corpus, batch: int, length: int) -> Callable[[], float]:
+    """Return a function that trains once over the text, with the trainer."""
+    config = Config.model_validate(
+        {
+            "model": {"type": kind, "hidden_size": hidden, "num_layers": layers, "dropout": 0.0},
+            "training": {"batch_size": batch, "seq_length": length, "learning_rate": 1e-3, "eval_interval": 10**9,
+                         "max_epochs": 10**6},
+            "logging": {"save_interval": 10**9},
+        }
+    )  # fmt: skip
+    loaders = create_dataloaders(CharDataset(text, length, 1.0, 0.0), batch)
+    return CharRNNTrainer(build_model(config.model, VOCABULARY), loaders, config).train_epoch
+
+
+def measure(name: str, steps: int, rounds: int) -> dict[str, str | float]:
+    """Measure one case."""
+    kind, hidden, layers, batch, length = CASES[name]
+    text = corpus(batch * length * steps + batch)
+    batches = list(create_dataloaders(CharDataset(text, length, 1.0, 0.0), batch)["train"].epoch(0))
+    torch.manual_seed(0)
+    timings = in_turn(
+        {
+            "bare": bare_loop(kind, hidden, layers, batches),
+            "trainer": trainer_loop(kind, hidden, layers, text, batch, length),
+        },
+        rounds,
+    )
+    characters = batch * length * len(batches)
+    assert math.isclose(len(batches), steps, abs_tol=1)
+    return {
+        "case": name,
+        "bare, characters/s": characters / timings["bare"].median,
+        "trainer, characters/s": characters / timings["trainer"].median,
+        "spread": timings["trainer"].spread,
+        "trainer / bare, time": ratio(timings, "trainer", "bare"),
+    }
+
+
+def main() -> None:
+    """Measure every case, print a table."""
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, default=30, help="steps in a round")
+    options.add_argument("--rounds", type=int, default=9)
+    arguments = options.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    rows = [measure(name, arguments.steps, arguments.rounds) for name in CASES]
+    report("trainer against the bare loop", rows, arguments.json, threads=torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()

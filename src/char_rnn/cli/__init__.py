@@ -1,0 +1,61 @@
+"""The command ``char-rnn``: one file a subcommand, loaded when it is called.
+
+Text goes to standard output, everything else to standard error. Exit status: 0, 2 for a command line or a
+configuration that cannot be used, 1 for any other failure, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import rich_click as click
+from click.exceptions import Exit
+
+from char_rnn._version import __version__
+from char_rnn.cli.errors import report
+
+COMMANDS = ("train", "sample", "eval", "inspect", "config", "datasets")
+
+
+class LazyGroup(click.RichGroup):
+    """Imports a subcommand's file when the subcommand is called or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the subcommands in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return the subcommand ``name``."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"char_rnn.cli.{name}").command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="char-rnn")
+@click.option("--debug", is_flag=True, help="Show the traceback when something fails.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Give it a text, get a model that writes like it.
+
+    \b
+    Examples:
+      char-rnn train my-book.txt --minutes 5 --out runs/my-book
+      char-rnn sample runs/my-book --prime "It was " --temperature 0.8
+    """
+    ctx.meta["char_rnn.debug"] = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = cli.main(args=arguments, prog_name="char-rnn", standalone_mode=False)
+    except BaseException as error:
+        if "--debug" in arguments and isinstance(error, Exception) and not isinstance(error, Exit):
+            raise
+        status = report(error)
+    sys.exit(status if isinstance(status, int) else 0)

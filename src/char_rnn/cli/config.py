@@ -1,0 +1,68 @@
+"""``char-rnn config``."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from char_rnn.cli.options import config_options, debug_option
+
+
+@click.group(name="config")
+def command() -> None:
+    """List the recipes, show a whole configuration, check a file.
+
+    \b
+    Examples:
+      char-rnn config list
+      char-rnn config show --recipe quickstart > my.yaml
+      char-rnn config check my.yaml
+    """
+
+
+@command.command(name="list")
+@debug_option
+def list_() -> None:
+    """List the named recipes.
+
+    \b
+    Examples:
+      char-rnn config list
+    """
+    from char_rnn.utils.config import recipes
+
+    described = recipes()
+    width = max(map(len, described))
+    for name, description in described.items():
+        click.echo(f"{name:<{width}}  {description}")
+
+
+@command.command()
+@config_options
+@debug_option
+def show(recipe: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
+    """Print a whole configuration as YAML, every key explained.
+
+    \b
+    Examples:
+      char-rnn config show --recipe quickstart --set model.hidden_size=256 > my.yaml
+    """
+    from char_rnn.utils.config import compose_config, to_yaml
+
+    click.echo(to_yaml(compose_config(recipe, config_file, overrides), comments=True), nl=False)
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@debug_option
+def check(files: tuple[str, ...]) -> None:
+    """Check configuration files: every key, type and range.
+
+    \b
+    Examples:
+      char-rnn config check my.yaml
+    """
+    from char_rnn.utils.config import load_config
+
+    for file in files:
+        load_config(file)
+        click.echo(f"{file}: good")

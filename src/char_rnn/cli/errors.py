@@ -1,0 +1,57 @@
+"""Turns whatever went wrong into one line on standard error and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import rich_click as click
+from click.exceptions import Exit
+
+USAGE, FAILURE, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
+
+
+def report(error: BaseException) -> int:
+    """Print one line about ``error`` and return the exit status; re-raise what is not an error."""
+    if isinstance(error, Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; flush into nothing
+        return BROKEN_PIPE
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    click.echo(f"error: {one_line(error)}", err=True)
+    return exit_status(error)
+
+
+def exit_status(error: BaseException) -> int:
+    """Return 2 when the command line or the configuration is to be mended, 1 for any other failure."""
+    from char_rnn.data.vocabulary import UnknownCharacterError
+    from char_rnn.utils.config import ConfigError
+
+    usage = (click.UsageError, ConfigError, UnknownCharacterError, FileNotFoundError)
+    return USAGE if isinstance(error, usage) else FAILURE
+
+
+def one_line(error: BaseException) -> str:
+    """Say in one line what, where, and how to mend it."""
+    if isinstance(error, click.UsageError):
+        where = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
+        return _joined(error.format_message()) + where
+    if isinstance(error, click.ClickException):
+        return _joined(error.format_message())
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror[:1].lower() + error.strerror[1:]
+        return f"{error.filename}: {reason}" if error.filename else reason
+    if isinstance(error, MemoryError):
+        return "out of memory; try a smaller training.batch_size or model.hidden_size"
+    if isinstance(error, (ValueError, OSError, RuntimeError)) and str(error):
+        return _joined(str(error))
+    return f"{type(error).__name__}: {_joined(str(error))} (a mistake in char-rnn; --debug shows where)"
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,89 @@
+"""``char-rnn inspect``."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from char_rnn.cli.options import debug_option
+
+if TYPE_CHECKING:
+    from char_rnn.model_file import ModelFile
+
+
+@click.command(name="inspect")
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
+@debug_option
+def command(model: str, as_json: bool) -> None:
+    """Show what is in a model file: architecture, parameters, vocabulary, training, losses.
+
+    \b
+    Examples:
+      char-rnn inspect runs/my-book
+      char-rnn inspect my-book.safetensors --json
+    """
+    from char_rnn.model_file import ModelFile, find_model
+
+    path = find_model(model)
+    file = ModelFile.read(path)
+    if as_json:
+        click.echo(json.dumps(_everything(str(path), file), indent=2))
+    else:
+        click.echo("\n".join(_lines(str(path), file)))
+
+
+def _everything(path: str, file: ModelFile) -> dict[str, Any]:
+    return {
+        "file": path,
+        "parameters": _parameters(file),
+        "tensors": {name: list(array.shape) for name, array in file.tensors.items()},
+        "vocabulary": file.vocabulary.to_dict(),
+        "training": dict(file.training),
+        "config": file.config.model_dump(mode="json"),
+    }
+
+
+def _lines(path: str, file: ModelFile) -> list[str]:
+    model, training, facts = file.config.model, file.config.training, file.training
+    lines = [
+        path,
+        f"  architecture  {model.num_layers}-layer {model.type} of {model.hidden_size}, {_details(file)}",
+        f"  parameters    {_parameters(file):,} ({', '.join(sorted({str(a.dtype) for a in file.tensors.values()}))})",
+        f"  vocabulary    {file.vocabulary.size} {file.vocabulary.kind}: {_preview(file)}",
+        f"  recipe        batch {training.batch_size} x {training.seq_length} characters, learning rate "
+        f"{training.learning_rate:g}, seed {training.seed}",
+    ]
+    if "step" in facts:
+        lines.append(
+            f"  trained       {facts['step']:,} steps, {facts.get('epoch', math.nan):.2f} epochs of {facts.get('data')}"
+        )
+    if "best_val_loss" in facts:
+        loss = facts["best_val_loss"]
+        bits = loss / math.log(2)
+        lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits a character, at step {facts['best_step']:,}")
+    lines += [f"  {name:<24}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
+    return lines
+
+
+def _details(file: ModelFile) -> str:
+    model = file.config.model
+    width = model.embedding_size or file.vocabulary.size
+    parts = [f"{model.embedding} input of {width}", f"dropout {model.dropout:g}"]
+    if model.type == "gru":
+        parts.append(f"reset {model.reset} the product")
+    return ", ".join(parts)
+
+
+def _parameters(file: ModelFile) -> int:
+    return sum(array.size for array in file.tensors.values())
+
+
+def _preview(file: ModelFile, limit: int = 60) -> str:
+    """Return the first symbols, control characters escaped."""
+    symbols = list(file.vocabulary.char_to_idx)
+    shown = "".join(symbol if symbol.isprintable() else repr(symbol)[1:-1] for symbol in symbols[:limit])
+    return shown + (" ..." if len(symbols) > limit else "")

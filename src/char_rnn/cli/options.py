@@ -1,0 +1,75 @@
+"""Options that several subcommands share, and what they mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from char_rnn.utils.device import DeviceManager
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DEVICES = ["auto", "cpu", "cuda", "mps"]
+
+
+def debug_option(function: Function) -> Function:
+    """``--debug`` after the subcommand as well as before it."""
+    option = click.option(
+        "--debug", is_flag=True, expose_value=False, hidden=True, help="Show the traceback when something fails."
+    )
+    return option(function)
+
+
+def quiet_option(function: Function) -> Function:
+    """``--quiet``: nothing on standard error but errors."""
+    return click.option("--quiet", "-q", is_flag=True, help="Print no diagnostics.")(function)
+
+
+def device_option(default: str | None) -> Callable[[Function], Function]:
+    """``--device``, with the command's own default."""
+    return click.option(
+        "--device",
+        type=click.Choice(DEVICES),
+        default=default,
+        show_default=default is not None,
+        help="Where to compute; auto takes the fastest there is.",
+    )
+
+
+def config_options(function: Function) -> Function:
+    """``--recipe``, ``--config`` and ``--set``, later wins."""
+    for option in (
+        click.option(
+            "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Set one value; may be repeated."
+        ),
+        click.option("--config", "config_file", metavar="FILE", help="A YAML file with some or all of the values."),
+        click.option("--recipe", metavar="NAME", help="A named recipe; `char-rnn config list` shows them."),
+    ):
+        function = option(function)
+    return function
+
+
+def device_manager(name: str) -> DeviceManager:
+    """Return the manager of the device that ``--device NAME`` asks for."""
+    from char_rnn.utils.device import DeviceManager
+
+    if name == "auto":
+        return DeviceManager()
+    return DeviceManager(name, auto_detect=False, fallback=False)
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """Print a diagnostic to standard error."""
+    if not quiet:
+        click.echo(message, err=True)
+
+
+def write_text(text: str) -> None:
+    """Write text to standard output as UTF-8, untranslated, at once."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()

@@ -1,0 +1,182 @@
+"""The one file a model is: weights, configuration, vocabulary and where it came from, in a ``.safetensors``.
+
+Layout: a safetensors file (8-byte little-endian header length, a JSON header, the raw tensors). The tensors carry the
+names of the model's state dict. The header's ``__metadata__`` holds five strings:
+
+    format           "char-rnn"
+    format_version   "1"
+    config           the run's whole configuration, as JSON (``char_rnn.utils.config.Config``)
+    vocabulary       ``Vocabulary.to_dict()``, as JSON
+    training         step, epoch, losses, data, versions, as JSON; for reading only
+
+Reading runs nothing, imports no torch, and allocates no more than the file holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.utils.config import Config, config_from_dict
+
+FORMAT = "char-rnn"
+FORMAT_VERSION = 1
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+class ModelFileError(ValueError):
+    """A model file that cannot be read; the message says which, why, and what to do."""
+
+
+@dataclass
+class ModelFile:
+    """What a model file holds.
+
+    Attributes:
+        config: the configuration the model was trained with.
+        vocabulary: the symbols its ids stand for.
+        tensors: the state dict as NumPy arrays; names and shapes as in the PyTorch modules.
+        training: facts about the training (``step``, ``epoch``, ``val_loss`` in nats per character, ...).
+    """
+
+    config: Config
+    vocabulary: Vocabulary
+    tensors: Mapping[str, np.ndarray]
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the file in one step: whoever reads ``path`` sees the old file or the new one, never a part.
+
+        Raises:
+            OSError: the folder cannot be written or the disk is full; an earlier file at ``path`` is untouched.
+        """
+        metadata = {
+            "format": FORMAT,
+            "format_version": str(FORMAT_VERSION),
+            "config": json.dumps(self.config.model_dump(mode="json")),
+            "vocabulary": json.dumps(self.vocabulary.to_dict()),
+            "training": json.dumps(dict(self.training)),
+        }
+        write_tensors(path, self.tensors, metadata)
+        return Path(path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> ModelFile:
+        """Read a model file, or the best model of a run folder.
+
+        Raises:
+            FileNotFoundError: there is no such file, or the folder holds no model.
+            ModelFileError: not a model file of this program, damaged, or of a later version.
+        """
+        path = find_model(path)
+        tensors, metadata = read_tensors(path)
+        _check_format(path, metadata)
+        try:
+            config = config_from_dict(json.loads(metadata["config"]), "its configuration")
+            vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))
+            training = json.loads(metadata.get("training", "{}"))
+        except (KeyError, ValueError, RecursionError, TypeError) as error:
+            reason = f"missing {error}" if isinstance(error, KeyError) else _first_line(error)
+            raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
+        if not isinstance(training, dict):
+            raise ModelFileError(f"{path}: its description of the model is damaged (training is not a table)")
+        return cls(config, vocabulary, tensors, training)
+
+
+def find_model(path: str | Path) -> Path:
+    """Return the model file that ``path`` means: itself, or the best (else the last) model of a run folder.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for name in (BEST, LAST):
+            if (path / name).is_file():
+                return path / name
+        raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST} and {LAST})")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such model file or run folder")
+    return path
+
+
+def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read a safetensors file: its arrays by name, and its metadata strings.
+
+    Raises:
+        ModelFileError: not a safetensors file, cut short, or of an element type NumPy does not have.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: not a model file, or cut short ({_first_line(error)})") from None
+    except (TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: holds tensors of a type this program does not read ({error})") from None
+    return tensors, metadata
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file atomically and durably."""
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata=dict(metadata))
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it is flushed to the disk and takes the place of ``path``.
+
+    On any error the temporary file is removed and ``path`` stays as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable where the system can (POSIX); a folder cannot be opened on Windows."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path}: a safetensors file, but not one of char-rnn (no configuration and vocabulary in it)"
+        )
+    version = metadata.get("format_version", "")
+    if not version.isdecimal():
+        raise ModelFileError(f"{path}: its format version {version!r} is not a number")
+    if int(version) > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path}: written by a later char-rnn (format {version}, this one reads {FORMAT_VERSION}); update char-rnn"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

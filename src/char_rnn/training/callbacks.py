@@ -1,0 +1,153 @@
+"""What a trainer tells the outside world, and the two listeners that write it down.
+
+A record is a flat dict: ``step``, ``epoch`` (fractional), ``split`` (train, val or test), ``loss`` in nats per
+character, ``bits_per_character``, and for training records ``learning_rate``, ``gradient_norm`` (before clipping),
+``characters_per_second``, ``seconds``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from char_rnn.training.metrics import Evaluation, MetricsFile, perplexity
+
+if TYPE_CHECKING:
+    from char_rnn.training.trainer import CharRNNTrainer
+    from char_rnn.utils.config import LoggingConfig
+
+Record = Mapping[str, Any]
+
+
+class Callback:
+    """Listens to a trainer. Every method may be overridden; none has to be."""
+
+    def on_start(self, trainer: CharRNNTrainer) -> None:
+        """Training begins, or goes on at ``trainer.step``."""
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        """A step is finished; ``loss`` in nats per character. Called often: be quick."""
+
+    def on_record(self, record: Record) -> None:
+        """A measurement: of training each ``log_interval`` steps, of ``val`` at evaluations, of ``test`` at the end."""
+
+    def on_sample(self, step: int, text: str) -> None:
+        """The model was asked for a sample."""
+
+    def on_end(self, trainer: CharRNNTrainer) -> None:
+        """Training is over, whatever the reason."""
+
+
+class MetricsWriter(Callback):
+    """Writes every record to ``metrics.jsonl``."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = MetricsFile(path)
+
+    def on_start(self, trainer: CharRNNTrainer) -> None:
+        """Cut off what a resumed run will record again."""
+        self.file.cut_back(trainer.step)
+
+    def on_record(self, record: Record) -> None:
+        """Append the record."""
+        self.file.append(record)
+
+
+class TensorBoardWriter(Callback):
+    """Writes the same numbers, and the samples, as TensorBoard events (loss, perplexity, rate, norm, speed)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_start(self, trainer: CharRNNTrainer) -> None:
+        """Open the event file; a resumed run replaces the events after its checkpoint."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self.folder), purge_step=trainer.step + 1 if trainer.step else None)
+
+    def on_record(self, record: Record) -> None:
+        """Write each number of the record as a scalar."""
+        step, split = record["step"], record["split"]
+        for name in ("loss", "bits_per_character", "perplexity"):
+            self._scalar(f"{name}/{split}", record[name], step)
+        for name in ("learning_rate", "gradient_norm", "characters_per_second"):
+            if name in record:
+                self._scalar(f"training/{name}", record[name], step)
+
+    def on_sample(self, step: int, text: str) -> None:
+        """Write the sample as preformatted text."""
+        indented = "\n".join(f"    {line}" for line in text.splitlines())
+        self._writer.add_text("sample", indented, step)
+
+    def on_end(self, trainer: CharRNNTrainer) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+    def _scalar(self, tag: str, value: float, step: int) -> None:
+        self._writer.add_scalar(tag, value, step)
+
+
+def writers(run_dir: Path | None, log_dir: str | Path | None, logging: LoggingConfig) -> list[Callback]:
+    """Return the listeners that write a run folder's files; none without a folder.
+
+    Args:
+        run_dir: the run's folder.
+        log_dir: the folder of the TensorBoard events; ``run_dir/tensorboard`` when not given.
+        logging: the configuration's section; ``tensorboard: false`` leaves the events out.
+    """
+    if run_dir is None:
+        return []
+    listeners: list[Callback] = [MetricsWriter(run_dir / "metrics.jsonl")]
+    if logging.tensorboard:
+        listeners.append(TensorBoardWriter(Path(log_dir) if log_dir else run_dir / "tensorboard"))
+    return listeners
+
+
+class Recorder:
+    """Averages over the steps between two records, makes the records, and tells the listeners."""
+
+    def __init__(self, callbacks: Sequence[Callback], clock: Callable[[], float]) -> None:
+        self.callbacks, self._clock = list(callbacks), clock
+        self._loss_sum, self._steps = 0.0, 0
+        self._characters, self._since = 0, clock()
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call the method ``event`` of every listener."""
+        for callback in self.callbacks:
+            getattr(callback, event)(*args)
+
+    def add_step(self, loss: float, characters: int) -> None:
+        """Count one training step: its mean loss in nats per character, and how many characters it had."""
+        self._loss_sum, self._steps = self._loss_sum + loss, self._steps + 1
+        self._characters += characters
+
+    def record_training(self, position: Mapping[str, float], learning_rate: float, gradient_norm: float) -> None:
+        """Tell the mean loss since the last training record, and the speed since the clock was started."""
+        elapsed = self._clock() - self._since
+        speed = self._characters / elapsed if elapsed > 0 else 0.0
+        more = {"learning_rate": learning_rate, "gradient_norm": gradient_norm, "characters_per_second": speed}
+        self._record(position, "train", self._loss_sum / max(self._steps, 1), more)
+        self._loss_sum, self._steps = 0.0, 0
+        self.restart_clock()
+
+    def record_evaluation(self, position: Mapping[str, float], split: str, evaluation: Evaluation) -> None:
+        """Tell what was measured on a split."""
+        self._record(position, split, evaluation.loss, {"characters": evaluation.characters})
+
+    def restart_clock(self) -> None:
+        """Measure the speed from here on; what lies between, an evaluation say, does not count."""
+        self._characters, self._since = 0, self._clock()
+
+    def interval(self) -> list[float]:
+        """Return the unfinished average, for the training state."""
+        return [self._loss_sum, self._steps]
+
+    def load_interval(self, interval: Sequence[float]) -> None:
+        """Take up what ``interval`` returned."""
+        self._loss_sum, self._steps = float(interval[0]), int(interval[1])
+
+    def _record(self, position: Mapping[str, float], split: str, loss: float, more: Mapping[str, float]) -> None:
+        losses = {"loss": loss, "bits_per_character": loss / math.log(2), "perplexity": perplexity(loss)}
+        self.tell("on_record", {"step": position["step"], "split": split, **losses, **position, **more})

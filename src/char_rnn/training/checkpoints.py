@@ -1,0 +1,138 @@
+"""The training state: all that a run needs beside its model to go on as if it had not been stopped.
+
+One safetensors file, ``training_state.safetensors``, written to a temporary file and renamed. Tensors by prefix:
+
+    model.*                     the state dict
+    optimizer.KEY.PARAMETER     what the optimizer keeps for each parameter (``exp_avg``, ``exp_avg_sq``, ``step``)
+    hidden.N                    the recurrent state carried into the next batch
+    rng.DEVICE                  the states of PyTorch's generators
+
+and in the metadata the format's version and, as JSON, the counters. Reading runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from char_rnn.model_file import ModelFileError, read_tensors, write_tensors
+
+STATE = "training_state.safetensors"
+FORMAT, VERSION = "char-rnn training state", 1
+
+Hidden = torch.Tensor | tuple[torch.Tensor, ...] | None
+
+
+class CheckpointError(ValueError):
+    """A training state that cannot be read or does not fit the run; the message says why and what to do."""
+
+
+def write_state(path: Path, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
+    """Write tensors (from any device) and counters (JSON) in one step."""
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    metadata = {"format": FORMAT, "format_version": str(VERSION), "counters": json.dumps(dict(counters))}
+    write_tensors(path, arrays, metadata)
+
+
+def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read the training state of a run folder.
+
+    Raises:
+        CheckpointError: none is there, or it is damaged, something else, or of a later version.
+    """
+    path = run / STATE
+    if not path.is_file():
+        raise CheckpointError(f"{run}: nothing to resume here (no {STATE}); give the folder that `--out` named")
+    try:
+        arrays, metadata = read_tensors(path)
+        if metadata.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: not a training state of char-rnn")
+        if int(metadata["format_version"]) > VERSION:
+            raise CheckpointError(f"{path}: written by a later char-rnn; update char-rnn to resume it")
+        counters = json.loads(metadata["counters"])
+    except ModelFileError as error:
+        raise CheckpointError(str(error)) from None
+    except (KeyError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: its counters are damaged ({type(error).__name__})") from None
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, counters
+
+
+def pack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors with ``prefix.`` before their names."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def unpack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with ``prefix.``, without it."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return what the optimizer keeps, as ``KEY.PARAMETER`` -> tensor."""
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{key}.{names[parameter]}": torch.as_tensor(value)
+        for parameter, kept in optimizer.state.items()
+        for key, value in kept.items()
+    }
+
+
+def restore_optimizer(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Give the optimizer back what ``optimizer_tensors`` returned.
+
+    Raises:
+        CheckpointError: a name or a shape does not belong to this model.
+    """
+    parameters = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        key, _, parameter_name = name.partition(".")
+        parameter = parameters.get(parameter_name)
+        if parameter is None or tensor.shape not in {parameter.shape, torch.Size([])}:
+            raise CheckpointError(f"the training state's {name!r} does not fit this model")
+        on_device = key != "step" or parameter.device.type != "cpu"
+        optimizer.state[parameter][key] = tensor.to(parameter.device) if on_device else tensor.clone()
+
+
+def rng_tensors(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the states of the generators that a run on ``device`` draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_rng(device: torch.device, states: Mapping[str, torch.Tensor]) -> None:
+    """Set the generators to ``states``; one of another device is left out."""
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
+def hidden_tensors(hidden: Hidden) -> dict[str, torch.Tensor]:
+    """Return a recurrent state as numbered tensors; empty for None."""
+    if hidden is None:
+        return {}
+    parts = hidden if isinstance(hidden, tuple) else (hidden,)
+    return {str(number): part for number, part in enumerate(parts)}
+
+
+def restore_hidden(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Hidden:
+    """Return the recurrent state that ``hidden_tensors`` took apart, on ``device``."""
+    parts = tuple(tensors[key].to(device) for key in sorted(tensors, key=int))
+    if not parts:
+        return None
+    return parts if len(parts) > 1 else parts[0]

@@ -1,0 +1,42 @@
+"""Watches the loss, and stops a run before an update that would ruin it."""
+
+from __future__ import annotations
+
+import math
+
+
+class TrainingDiverged(RuntimeError):  # noqa: N818 (an event, as KeyboardInterrupt)
+    """The loss became infinite, not a number, or far larger than the first; the parameters were not updated with it."""
+
+
+class LossGuard:
+    """Compares each loss with the first one (the rule of 2015's train.lua, and NaN besides).
+
+    Args:
+        factor: how many times the first loss is too much; 0 for no such limit.
+
+    Attributes:
+        first: the first loss, in nats per character; None before it.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self.first: float | None = None
+
+    def check(self, loss: float) -> None:
+        """Remember the first loss; refuse one that is not finite, or larger than ``factor`` times the first.
+
+        Raises:
+            TrainingDiverged: the loss has gone astray.
+        """
+        if not math.isfinite(loss):
+            raise TrainingDiverged(f"the loss is {loss}{self._beginning()}")
+        if self.first is None:
+            self.first = loss
+        if self.factor > 0 and loss > self.factor * self.first:
+            raise TrainingDiverged(
+                f"the loss is {loss:.4g}, more than {self.factor:g} times the first, {self.first:.4g}"
+            )
+
+    def _beginning(self) -> str:
+        return "" if self.first is None else f" (the first was {self.first:.4g})"

@@ -1,0 +1,170 @@
+"""Honest numbers: the loss of a model on a split, and the file that keeps a run's measurements.
+
+Losses are in nats per character; bits per character are nats / ln 2; perplexity is exp(nats).
+
+Shapes: S streams, C characters of a chunk, W characters of burn-in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from char_rnn.data.mapped import PageReleaser
+from char_rnn.model_file import replacing
+
+if TYPE_CHECKING:
+    from char_rnn.data.corpus import Split
+    from char_rnn.models import CharModel
+
+MAX_STREAMS, MIN_STREAM, CHUNK, BURN_IN = 64, 2048, 256, 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model makes of a text.
+
+    Attributes:
+        loss: mean negative log-likelihood, in nats per character.
+        characters: how many characters were predicted.
+    """
+
+    loss: float
+    characters: int
+
+    @property
+    def bits_per_character(self) -> float:
+        """The loss in bits."""
+        return self.loss / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): among how many equally likely characters the model chooses, in effect."""
+        return perplexity(self.loss)
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss), infinite where it overflows."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+@torch.inference_mode()
+def evaluate(model: CharModel, split: Split, device: torch.device | str | None = None) -> Evaluation:
+    """Predict every character of a split once, in evaluation mode, with the state carried along.
+
+    A long split is read as up to 64 streams side by side. Each but the first runs first over the 256 characters before
+    its own, unscored, so that it starts from a warm state; the batch a model was trained with plays no part, and the
+    same model gives the same number in training and afterwards.
+
+    Args:
+        model: any model of this package; its training mode is restored.
+        split: the text; the character before it, where there is one, is the first input.
+        device: where to compute; where the model is, when not given.
+
+    Raises:
+        ValueError: the split has no character that can be predicted.
+    """
+    count = split.predicted
+    if count < 1:
+        raise ValueError(f"the {split.name} split has {len(split)} characters: there is nothing to predict")
+    device = torch.device(device) if device is not None else next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        total = _negative_log_likelihood(model, _Streams(split), device)
+    finally:
+        model.train(was_training)
+    return Evaluation(total / count, count)
+
+
+def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.device) -> float:
+    """Return the summed loss in nats over all targets; summed in float64 on the CPU."""
+    hidden = _warm_state(model, streams, device)
+    total = 0.0
+    for offset in range(0, streams.length, CHUNK):
+        x, y, valid = streams.chunk(offset)
+        log_probs, hidden = model(x.to(device), hidden)
+        picked = log_probs.gather(-1, y.to(device).unsqueeze(-1)).squeeze(-1).cpu().double()  # (S, C)
+        total -= float(picked[valid].sum())
+    return total
+
+
+def _warm_state(model: CharModel, streams: _Streams, device: torch.device) -> Any:
+    """Return the state of S streams: zero for the first, the others' after their burn-in."""
+    hidden = model.init_hidden(streams.count, device)
+    if streams.count == 1:
+        return hidden
+    _, warm = model(streams.burn_in().to(device), None)
+    pairs = zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]
+    for cold, warmed in pairs:
+        cold[:, 1:] = warmed
+    return hidden
+
+
+class _Streams:
+    """A split cut into S parts of equal length (the last may be shorter), read side by side."""
+
+    def __init__(self, split: Split) -> None:
+        self.ids, self.context, self.targets = split.ids, split.context, split.predicted
+        self.count = max(1, min(MAX_STREAMS, self.targets // MIN_STREAM))
+        self.length = -(-self.targets // self.count)
+        self.starts = np.arange(self.count) * self.length
+        self._pages = PageReleaser(split.ids)
+
+    def chunk(self, offset: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return inputs, targets (S, C) and a mask of those that exist, from ``offset`` on in every stream."""
+        reach = np.arange(offset, min(offset + CHUNK, self.length))
+        position = self.starts[:, None] + reach
+        valid = position < self.targets
+        position = np.minimum(position, self.targets - 1)
+        self._pages.touched_in_order(position.size * self.ids.itemsize)
+        return self._at(position), self._at(position + 1), torch.from_numpy(valid)
+
+    def burn_in(self) -> torch.Tensor:
+        """Return the inputs (S - 1, W) that lead up to every stream but the first."""
+        return self._at(self.starts[1:, None] + np.arange(-BURN_IN, 0))
+
+    def _at(self, position: np.ndarray) -> torch.Tensor:
+        """Return the ids at positions of the sequence [context,] split."""
+        if self.context is None:
+            return torch.from_numpy(self.ids[position].astype(np.int64))
+        values = self.ids[np.maximum(position - 1, 0)].astype(np.int64)
+        values[position == 0] = self.context
+        return torch.from_numpy(values)
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one JSON object a line, in the order of the steps, full precision."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record; it is in the file when this returns."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all whole records; a last line cut short by a crash is left out."""
+        if not self.path.exists():
+            return []
+        records = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def cut_back(self, step: int) -> None:
+        """Drop what was recorded after ``step``: a resumed run records it again."""
+        kept = [record for record in self.read() if record["step"] <= step]
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -1,0 +1,280 @@
+"""Whatever is wrong with what a user gives: one line that says what, where and how to mend it, and the exit status.
+
+2: the command line or the configuration is to be mended. 1: any other failure.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_helpers import SMALL, TEXT, Command
+
+Make = Callable[[Path, Path, Path], list[object]]
+
+
+def file(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def train(*arguments: object) -> list[object]:
+    return ["train", *arguments, *SMALL, "--set", "training.max_steps=2"]
+
+
+def set_(assignment: str) -> Make:
+    return lambda tmp, poem, run: ["train", poem, "--out", tmp / "run", "--set", assignment]
+
+
+def yaml(content: str | bytes) -> Make:
+    return lambda tmp, poem, run: ["config", "check", file(tmp / "my.yaml", content)]
+
+
+def text(content: str | bytes, *arguments: object) -> Make:
+    return lambda tmp, poem, run: [*train(file(tmp / "text.txt", content), "--out", tmp / "run"), *arguments]
+
+
+def sample(*arguments: object) -> Make:
+    return lambda tmp, poem, run: ["sample", run, *arguments]
+
+
+def model(content: bytes, name: str = "m.safetensors") -> Make:
+    return lambda tmp, poem, run: ["sample", file(tmp / name, content)]
+
+
+def damaged(edit: Callable[[bytes], bytes]) -> Make:
+    """A real model file, changed."""
+    return lambda tmp, poem, run: [
+        "inspect",
+        file(tmp / "m.safetensors", edit((run / "best.safetensors").read_bytes())),
+    ]
+
+
+def resumed(change: Callable[[Path], object], *arguments: object) -> Make:
+    """A copy of the run, changed, to be resumed."""
+
+    def make(tmp: Path, poem: Path, run: Path) -> list[object]:
+        shutil.copytree(run, tmp / "run")
+        change(tmp / "run")
+        return ["train", "--resume", tmp / "run", *arguments]
+
+    return make
+
+
+def nonempty_bomb() -> bytes:
+    """YAML aliases that would unfold to 9^9 strings."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
+    return "\n".join(lines).encode()
+
+
+STATE = "training_state.safetensors"
+
+CASES: dict[str, tuple[Make, int, str]] = {
+    # the command line
+    "no such command": (lambda *_: ["trian"], 2, r"No such command 'trian'"),
+    "no such option": (lambda *_: ["train", "--learning-rate", "1"], 2, r"No such option:? '?--learning-rate"),
+    "a missing argument": (lambda *_: ["sample"], 2, r"Missing argument 'MODEL'"),
+    "minutes that are no number": (lambda *_: ["train", "--minutes", "soon"], 2, r"'soon' is not a valid float"),
+    "negative minutes": (set_("training.minutes=-1"), 2, r"--set training\.minutes=-1: must be a number more than 0"),
+    "resume and out": (lambda tmp, poem, run: ["train", "--resume", run, "--out", tmp], 2, r"leave out --out"),
+    "a device that does not exist": (lambda *_: ["train", "--device", "tpu"], 2, r"'tpu' is not one of"),
+    "a device that is not here": (
+        lambda tmp, poem, run: ["sample", run, "--device", "cuda"],
+        1,
+        r"cuda.*not available.*cpu|cuda",
+    ),
+    # the configuration
+    "an unknown key": (set_("training.learning_rte=1"), 2, r"--set training\.learning_rte.*did you mean learning_rate"),
+    "an unknown section": (set_("trainig.seed=1"), 2, r"--set trainig\.seed.*did you mean training"),
+    "a value of the wrong type": (set_("training.batch_size=many"), 2, r"training\.batch_size.*whole number.*'?many"),
+    "a value out of range": (set_("model.dropout=1.5"), 2, r"model\.dropout.*1\.5"),
+    "a value that is none of the choices": (set_("model.type=transformer"), 2, r"model\.type.*lstm.*gru.*rnn"),
+    "no value": (set_("training.seed"), 2, r"--set training\.seed.*="),
+    "true for a number": (set_("training.seed=true"), 2, r"training\.seed.*true"),
+    "fractions above 1": (
+        lambda tmp, poem, run: ["train", poem, "--set", "data.train_frac=0.9", "--set", "data.val_frac=0.2"],
+        2,
+        r"train_frac.*0\.9.*val_frac.*0\.2",
+    ),
+    "an unknown recipe": (lambda *_: ["train", "--recipe", "quikstart"], 2, r"quikstart.*quickstart"),
+    "a missing config": (lambda tmp, *_: ["train", "--config", tmp / "no.yaml"], 2, r"no\.yaml"),
+    "a config with a wrong key": (yaml("model:\n  size: 3\n"), 2, r"my\.yaml:2: model\.size"),
+    "a config with a wrong type": (yaml("training:\n\n  seq_length: [1]\n"), 2, r"my\.yaml:3: training\.seq_length"),
+    "a config that is no YAML": (yaml("model: [1,\n"), 2, r"my\.yaml:\d+"),
+    "a config that is a list": (yaml("- 1\n- 2\n"), 2, r"my\.yaml:1"),
+    "a config with a key twice": (yaml("model:\n  type: gru\n  type: rnn\n"), 2, r"my\.yaml:3: model\.type"),
+    "a config that would run code": (yaml("model: !!python/object/apply:os.system [ls]\n"), 2, r"my\.yaml:1"),
+    "a config that unfolds without end": (yaml(nonempty_bomb()), 2, r"my\.yaml:"),
+    "a config in another encoding": (yaml("model:\n  type: é".encode("latin-1")), 2, r"my\.yaml.*UTF-8"),
+    "a config that is a folder": (lambda tmp, *_: ["config", "check", tmp], 2, r"folder|directory"),
+    # the text
+    "a missing text": (lambda tmp, *_: train(tmp / "no.txt"), 2, r"no\.txt"),
+    "an empty text": (text(""), 1, r"text\.txt.*empty"),
+    "a text too small to train on": (text("abc"), 1, r"train split has 2 characters; one batch needs 41"),
+    "bad UTF-8": (text(b"a" * 1000 + b"caf\xe9 " * 100), 1, r"text\.txt.*1003.*--encoding.*--vocabulary bytes"),
+    "an unknown encoding": (text(TEXT, "--encoding", "klingon"), 2, r"klingon"),
+    "a truncated gzip": (
+        lambda tmp, *_: train(file(tmp / "t.gz", gzip.compress(TEXT.encode())[:-9])),
+        1,
+        r"t\.gz.*the compressed data ends early",
+    ),
+    "no gzip at all": (lambda tmp, *_: train(file(tmp / "t.gz", "plain text")), 1, r"t\.gz.*gzip"),
+    "an empty folder": (lambda tmp, *_: train(tmp), 1, r"no text file"),
+    "an unknown data set": (lambda *_: train("tinyshakespear"), 2, r"tinyshakespear.*tinyshakespeare"),
+    "a val split without characters": (
+        text(TEXT[:300], "--set", "data.train_frac=0.999", "--set", "data.val_frac=0.0001"),
+        0,
+        r"300 characters",
+    ),
+    "a text with characters the model lacks": (
+        lambda tmp, poem, run: ["eval", run, file(tmp / "other.txt", "The r€se")],
+        2,
+        r"€.*U\+20AC.*5",
+    ),
+    # where to write
+    "a folder that holds a run": (
+        lambda tmp, poem, run: train(poem, "--out", run),
+        1,
+        r"holds a run already.*--resume",
+    ),
+    "a run folder under a file": (
+        lambda tmp, poem, run: train(poem, "--out", file(tmp / "file", "x") / "run"),
+        1,
+        r"(not a directory|file exists)",
+    ),
+    # models
+    "a missing model": (lambda tmp, *_: ["sample", tmp / "no.safetensors"], 2, r"no\.safetensors: no such model"),
+    "a folder without a model": (lambda tmp, *_: ["sample", tmp], 2, r"no model in this folder"),
+    "a text as a model": (lambda tmp, poem, run: ["sample", poem], 1, r"poem\.txt: not a model file"),
+    "an empty model": (model(b""), 1, r"m\.safetensors: not a model file"),
+    "a model that promises too much": (model(struct.pack("<Q", 2**62) + b"{}"), 1, r"m\.safetensors: not a model"),
+    "a pickle as a model": (model(b"\x80\x04\x95\x0b\x00\x00\x00"), 1, r"m\.safetensors: not a model file"),
+    "a model cut short": (damaged(lambda data: data[:-7]), 1, r"not a model file, or cut short"),
+    "a model of a later version": (
+        damaged(lambda data: data.replace(b'"format_version":"1"', b'"format_version":"9"')),
+        1,
+        r"written by a later char-rnn.*update char-rnn",
+    ),
+    "a model of another program": (
+        damaged(lambda data: data.replace(b'"format":"char-rnn"', b'"format":"char-xyz"')),
+        1,
+        r"not one of char-rnn",
+    ),
+    "a training state as a model": (
+        lambda tmp, poem, run: ["sample", run / STATE],
+        1,
+        r"not one of char-rnn",
+    ),
+    # sampling
+    "a prime the model has never seen": (sample("--prime", "The r€se"), 2, r"€.*U\+20AC"),
+    "a negative temperature": (sample("--temperature", -1), 2, r"-1"),
+    "top-p above 1": (sample("--top-p", 1.5), 2, r"1\.5"),
+    "top-k of 0": (sample("--top-k", 0), 2, r"0"),
+    "a negative length": (sample("--length", -1), 2, r"-1"),
+    "an empty stop text": (sample("--stop", ""), 2, r"--stop"),
+    # resuming
+    "nothing to resume": (lambda tmp, *_: ["train", "--resume", tmp], 1, r"nothing to resume here"),
+    "a state cut short": (
+        resumed(lambda run: file(run / STATE, (run / STATE).read_bytes()[:-5])),
+        1,
+        r"training_state\.safetensors: not a model file, or cut short",
+    ),
+    "a model for a state": (
+        resumed(lambda run: shutil.copy(run / "best.safetensors", run / STATE)),
+        1,
+        r"not a training state",
+    ),
+    "a state of a later version": (
+        resumed(
+            lambda run: file(
+                run / STATE, (run / STATE).read_bytes().replace(b'"format_version":"1"', b'"format_version":"9"')
+            )
+        ),
+        1,
+        r"later char-rnn",
+    ),
+    "a state of another architecture": (
+        resumed(lambda run: None, "--set", "model.hidden_size=9"),
+        1,
+        r"the training state does not fit this run",
+    ),
+    "a run whose text has changed": (
+        lambda tmp, poem, run: [
+            "train",
+            file(tmp / "other.txt", TEXT + "!" * 50),
+            *resumed(lambda folder: None)(tmp, poem, run)[1:],
+        ],
+        1,
+        r"not the one this run was trained on.*--init-from",
+    ),
+    "a run whose configuration is damaged": (
+        resumed(lambda run: file(run / "config.yaml", "model: {typ: lstm}")),
+        2,
+        r"config\.yaml:1: model\.typ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_and_the_right_status(
+    char_rnn: Command, poem: Path, run_folder: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, status, message = CASES[case]
+    done = char_rnn(*make(tmp_path, poem, run_folder))
+    assert done.status == status, done.err
+    assert re.search(message, done.err), done.err
+    assert "Traceback" not in done.err
+    if status:
+        assert done.err.startswith("error: ")
+        assert done.err.count("\n") == 1, done.err
+        assert done.out == ""
+
+
+def test_a_failed_command_loses_nothing(char_rnn: Command, poem: Path, run_folder: Path) -> None:
+    before = {path: path.read_bytes() for path in run_folder.iterdir() if path.is_file()}
+    assert char_rnn("train", poem, "--out", run_folder).status == 1
+    assert {path: path.read_bytes() for path in run_folder.iterdir() if path.is_file()} == before
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from char_rnn.cli import main
+    from char_rnn.model_file import ModelFileError
+
+    with pytest.raises(ModelFileError):
+        main(["sample", str(poem), "--debug"])
+    with pytest.raises(ModelFileError):
+        main(["--debug", "sample", str(poem)])
+
+
+def test_an_unforeseen_error_is_one_line_too(
+    char_rnn: Command, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("char_rnn.model_file.find_model", broken)
+    done = char_rnn("inspect", run_folder)
+    assert (done.status, done.err) == (
+        1,
+        "error: ZeroDivisionError: by zero (a mistake in char-rnn; --debug shows where)\n",
+    )
+
+
+def test_offline_names_the_ways_round(char_rnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    done = char_rnn("train", "tinyshakespeare")
+    assert done.status == 1
+    assert re.search(r"tinyshakespeare.*CHAR_RNN_DATA_DIR.*python-stdlib", done.err), done.err
+    assert done.err.count("\n") == 1

@@ -1,0 +1,112 @@
+"""``char-rnn sample``, ``eval``, ``inspect``, ``config``, ``datasets``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from cli_helpers import Command
+
+from char_rnn import TextGenerator
+from char_rnn.model_file import ModelFile
+from char_rnn.utils.config import Config, load_config
+
+
+def test_sample_is_the_generator_streamed(char_rnn: Command, run_folder: Path) -> None:
+    arguments = [
+        "--prime",
+        "The rose",
+        "--length",
+        80,
+        "--temperature",
+        0.7,
+        "--top-k",
+        9,
+        "--top-p",
+        0.95,
+        "--seed",
+        4,
+    ]
+    done = char_rnn("sample", run_folder, *arguments, "--quiet")
+    expected = TextGenerator.load(run_folder).generate("The rose", 80, 0.7, 9, 0.95, seed=4)
+    assert (done.status, done.out, done.err) == (0, expected + "\n", "")
+
+
+def test_sample_says_what_it_samples_on_standard_error(char_rnn: Command, run_folder: Path) -> None:
+    done = char_rnn("sample", run_folder / "best.safetensors", "--length", 3, "--seed", 1)
+    assert "1-layer lstm of 8, trained on poem, validation loss" in done.err
+    assert len(done.out) == 4
+
+
+def test_sample_defaults_come_from_the_model(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    file = ModelFile.read(run_folder)
+    settings = file.config.generation.model_copy(update={"length": 17, "temperature": 0.0, "prime": "The "})
+    file.config = file.config.model_copy(update={"generation": settings})
+    path = file.write(tmp_path / "m.safetensors")
+    outputs = {char_rnn("sample", path, "-q").out for _ in range(2)}
+    assert len(outputs) == 1
+    assert len(outputs.pop()) == len("The ") + 17 + 1
+
+
+def test_sample_stops_before_the_stop_text(char_rnn: Command, run_folder: Path) -> None:
+    whole = char_rnn("sample", run_folder, "--length", 200, "--seed", 5, "-q").out
+    stop = whole[90:93]
+    assert char_rnn("sample", run_folder, "--length", 200, "--seed", 5, "--stop", stop, "-q").out == (
+        whole[: whole.index(stop)] + "\n"
+    )
+
+
+def test_eval_gives_the_number_of_the_training(char_rnn: Command, run_folder: Path, poem: Path) -> None:
+    recorded = ModelFile.read(run_folder).training["best_val_loss"]
+    figures = json.loads(char_rnn("eval", run_folder, poem, "--split", "val", "--json").out)
+    assert figures["nats_per_character"] == pytest.approx(recorded, abs=1e-6)
+    assert figures["bits_per_character"] == pytest.approx(recorded / math.log(2), abs=1e-6)
+    assert figures["perplexity"] == pytest.approx(math.exp(recorded), abs=1e-5)
+    assert figures["characters"] == 276
+    assert figures["split"] == json.loads(char_rnn("eval", run_folder, poem, "--json").out)["split"]
+
+
+def test_eval_takes_the_whole_of_another_text(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("so is the rose")
+    figures = json.loads(char_rnn("eval", run_folder, other, "--json").out)
+    assert (figures["split"], figures["characters"]) == ("all", 13)
+    assert "13 characters" in char_rnn("eval", run_folder, other).out
+
+
+def test_inspect(char_rnn: Command, run_folder: Path) -> None:
+    shown = char_rnn("inspect", run_folder).out
+    file = ModelFile.read(run_folder)
+    count = sum(tensor.size for tensor in file.tensors.values())
+    for words in ("1-layer lstm of 8", f"{count:,}", "23 characters", "60 steps", "lstm.weight_hh_l0", "32x8", r"\n"):
+        assert words in shown
+    everything = json.loads(char_rnn("inspect", run_folder, "--json").out)
+    assert everything["parameters"] == count
+    assert Config.model_validate(everything["config"]) == file.config
+
+
+def test_config_show_can_be_read_back(char_rnn: Command, tmp_path: Path) -> None:
+    shown = char_rnn("config", "show", "--recipe", "quickstart", "--set", "model.hidden_size=77").out
+    path = tmp_path / "my.yaml"
+    path.write_text(shown)
+    assert load_config(path).model.hidden_size == 77
+    assert set(yaml.safe_load(shown)) == {"model", "training", "data", "generation", "logging", "device"}
+    checked = char_rnn("config", "check", path)
+    assert (checked.status, checked.out) == (0, f"{path}: good\n")
+
+
+def test_config_list_names_every_recipe(char_rnn: Command) -> None:
+    listed = char_rnn("config", "list").out
+    assert "quickstart" in listed
+    assert all(len(line.split(maxsplit=1)) == 2 for line in listed.splitlines())
+
+
+def test_datasets(char_rnn: Command) -> None:
+    listed = char_rnn("datasets").out
+    assert "python-stdlib" in listed
+    assert "here: " in listed
+    assert "tinyshakespeare" in listed
+    assert "1.1 MB  downloaded when first used" in listed

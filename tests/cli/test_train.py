@@ -1,0 +1,223 @@
+"""``char-rnn train``: what it leaves, prints and takes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from cli_helpers import SMALL, TEXT, Command
+
+from char_rnn.model_file import ModelFile
+from char_rnn.utils.config import load_config
+
+
+def steps(number: int) -> list[str]:
+    return ["--set", f"training.max_steps={number}"]
+
+
+def test_a_run_prints_its_progress_and_a_sample(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = char_rnn("train", poem, "--out", out, *SMALL, *steps(20), "--set", "training.eval_interval=10")
+    assert done.status == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "best.safetensors",
+        "config.yaml",
+        "last.safetensors",
+        "metrics.jsonl",
+        "tensorboard",
+        "training_state.safetensors",
+    ]
+    assert len(done.out) == 601
+    assert set(done.out) <= set(TEXT)
+    assert "poem: 2,760 characters, 23 different" in done.err
+    assert done.err.count(" val ") == 2
+    assert "validation:" in done.err
+    assert f"char-rnn sample {out}" in done.err
+    assert load_config(out / "config.yaml").training.max_steps == 20
+
+
+def test_quiet_prints_only_the_sample(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    done = char_rnn("train", poem, "--out", tmp_path / "run", *SMALL, *steps(5), "--quiet")
+    assert (done.status, done.err) == (0, "")
+    assert done.out
+
+
+def test_the_same_seed_is_the_same_run(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    outcomes = [
+        char_rnn("train", poem, "--out", tmp_path / name, *SMALL, *steps(10), "--seed", seed, "--quiet").out
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert outcomes[0] == outcomes[1] != outcomes[2]
+
+
+def test_the_run_is_named_after_the_text_and_never_overwritten(
+    char_rnn: Command, poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert char_rnn("train", poem, *SMALL, *steps(3), "--quiet").status == 0
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["poem", "poem-2"]
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["poem", "poem-2"]
+    assert list((tmp_path / "logs" / "poem").glob("events*"))
+
+
+def test_later_wins(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    """Recipe, then file, then --set, then the other flags."""
+    file = tmp_path / "my.yaml"
+    file.write_text("model:\n  hidden_size: 9\n  num_layers: 3\ntraining:\n  seed: 5\n  minutes: null\n")
+    done = char_rnn(
+        "train", poem, "--recipe", "quickstart", "--config", file, "--set", "model.hidden_size=7", *steps(2),
+        "--set", "training.batch_size=2", "--seed", 6, "--out", tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    assert done.status == 0
+    config = load_config(tmp_path / "run" / "config.yaml")
+    assert (config.model.hidden_size, config.model.num_layers, config.training.seed) == (7, 3, 6)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("kind", ["folder", "input.txt", "gz", "stdin"])
+def test_where_a_text_may_come_from(
+    char_rnn: Command, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, stack: ExitStack
+) -> None:
+    source: Path | str
+    if kind == "folder":
+        source = tmp_path / "folder"
+        source.mkdir()
+        (source / "b.txt").write_text(TEXT)
+        (source / "a.txt").write_text("Ahem.\n")
+    elif kind == "input.txt":
+        source = tmp_path / "folder"
+        source.mkdir()
+        (source / "input.txt").write_text(TEXT)
+    elif kind == "gz":
+        source = tmp_path / "text.txt.gz"
+        source.write_bytes(gzip.compress(TEXT.encode()))
+    else:
+        source = "-"
+        standard_input = tmp_path / "stdin"
+        standard_input.write_text(TEXT)
+        stream = stack.enter_context(standard_input.open())
+        monkeypatch.setattr("sys.stdin", stream)
+    done = char_rnn("train", source, "--out", tmp_path / "run", *SMALL, *steps(3))
+    assert done.status == 0, done.err
+    assert ("2,766" if kind == "folder" else "2,760") in done.err
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("vocabulary", ["characters", "bytes"])
+def test_every_cell_and_vocabulary_trains_samples_and_evaluates(
+    char_rnn: Command, tmp_path: Path, cell: str, vocabulary: str
+) -> None:
+    text = tmp_path / "café.txt"
+    text.write_text("Un café, s'il vous plaît. 🌹\r\n" * 60, encoding="utf-8", newline="")
+    run = tmp_path / "run"
+    done = char_rnn(
+        "train", text, "--out", run, *SMALL, *steps(20), "--set", f"model.type={cell}", "--vocabulary", vocabulary, "-q"
+    )
+    assert done.status == 0, done.err
+    assert ModelFile.read(run).vocabulary.kind == vocabulary
+    sampled = char_rnn("sample", run, "--prime", "Un café", "--length", 50, "--seed", 3, "-q")
+    assert (sampled.status, sampled.err) == (0, "")
+    assert sampled.out.startswith("Un café")
+    assert char_rnn("eval", run, text, "--json").status == 0
+
+
+def test_resume_goes_on_to_the_very_same_end(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    def train(name: str, number: int, *more: str) -> None:
+        arguments = [poem, "--out", tmp_path / name] if not more else []
+        assert char_rnn("train", *arguments, *more, *SMALL, *steps(number), *schedule, "--quiet").status == 0
+
+    # the cosine is the same however far the run is to go
+    schedule = ["--set", "training.schedule_knots=[[0, 0.0], [100, 1.0]]", "--set", "training.warmup_steps=0"]
+    train("straight", 40)
+    train("parts", 17)
+    train("parts", 40, "--resume", str(tmp_path / "parts"))
+    ends = [ModelFile.read(tmp_path / name / "last.safetensors").tensors for name in ("straight", "parts")]
+    assert all((ends[0][name] == ends[1][name]).all() for name in ends[0])
+
+
+def test_init_from_takes_weights_and_vocabulary(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("the violet is sweet, and so is the rose.\n" * 30)
+    done = char_rnn("train", other, "--init-from", run_folder, "--out", tmp_path / "run", *steps(1), *SMALL[4:], "-q",
+                    "--set", "training.learning_rate=1e-12")  # fmt: skip
+    assert done.status == 0, done.err
+    old, new = ModelFile.read(run_folder), ModelFile.read(tmp_path / "run" / "last.safetensors")
+    assert new.vocabulary == old.vocabulary
+    assert new.training["init_from"] == str(run_folder)
+    assert all(abs(new.tensors[name] - old.tensors[name]).max() < 1e-6 for name in old.tensors)
+
+
+def test_minutes_record_the_steps_they_came_to(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    more = ["--set", "training.max_epochs=100000", "--quiet"]
+    assert char_rnn("train", poem, *SMALL, *more, "--minutes", 0.05, "--out", tmp_path / "timed").status == 0
+    config = load_config(tmp_path / "timed" / "config.yaml")
+    assert config.training.minutes is None
+    done = ModelFile.read(tmp_path / "timed" / "last.safetensors")
+    assert config.training.max_steps == done.training["step"] > 10
+    again = char_rnn("train", "--config", tmp_path / "timed" / "config.yaml", "--out", tmp_path / "again", "--quiet")
+    assert again.status == 0, again.err
+    repeated = ModelFile.read(tmp_path / "again" / "last.safetensors")
+    assert all((done.tensors[name] == repeated.tensors[name]).all() for name in done.tensors)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_first(poem: Path, tmp_path: Path, number: int, status: int) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "char_rnn", "train", str(poem), "--out", str(run), *SMALL]
+    endless = ["--set", "training.max_epochs=1000000", "--set", "device.threads=1"]
+    with subprocess.Popen([*command, *endless], stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 120
+        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size:
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert b"go on with: char-rnn train --resume" in err
+    assert b"Traceback" not in err
+    assert (run / "training_state.safetensors").exists()
+    assert not list(run.glob("*.tmp"))
+
+
+def test_a_run_folder_can_be_moved(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(run_folder, moved)
+    done = char_rnn("train", "--resume", moved, "--set", "training.max_steps=65", "--quiet")
+    assert done.status == 0, done.err
+    assert ModelFile.read(moved / "last.safetensors").training["step"] == 65
+
+
+def test_metrics_are_json_lines_with_the_stated_keys(run_folder: Path) -> None:
+    records = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        assert {"step", "epoch", "split", "loss", "bits_per_character", "perplexity", "seconds"} <= set(record)
+    assert [record["split"] for record in records][-2:] == ["val", "test"]
+
+
+def test_a_script_is_the_command(poem: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(poem), "--out", str(tmp_path / "run"), *SMALL, *steps(2), "-q"],
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,60 @@
+"""The stop text never shows, nor anything after it, however the pieces fall."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from char_rnn.generation.stopping import StopText
+
+letters = st.text(alphabet="ab", max_size=30)
+
+
+def feed_all(stop_text: StopText, pieces: list[str]) -> str:
+    shown = ""
+    for piece in pieces:
+        shown += stop_text.feed(piece)
+        if stop_text.found:
+            return shown
+    return shown + stop_text.rest()
+
+
+@settings(deadline=None)
+@given(st.lists(letters), st.text(alphabet="ab", min_size=1, max_size=5))
+def test_the_text_ends_before_the_first_stop(pieces: list[str], stop: str) -> None:
+    stop_text = StopText(stop)
+    whole = "".join(pieces)
+    assert feed_all(stop_text, pieces) == whole.partition(stop)[0]
+    assert stop_text.found == (stop in whole)
+
+
+@settings(deadline=None)
+@given(letters, st.text(alphabet="ab", min_size=1, max_size=5))
+def test_only_a_possible_beginning_is_held_back(text: str, stop: str) -> None:
+    stop_text = StopText(stop)
+    shown = "".join(stop_text.feed(character) for character in text.partition(stop)[0])
+    held = text.partition(stop)[0].removeprefix(shown)
+    assert stop.startswith(held)
+    assert len(held) < len(stop)
+
+
+def test_by_hand() -> None:
+    stop_text = StopText("END")
+    assert [stop_text.feed(piece) for piece in ("a", "E", "N", "x", "EE", "N")] == ["a", "", "", "ENx", "E", ""]
+    assert not stop_text.found
+    assert stop_text.feed("D more") == ""
+    assert stop_text.found
+    assert stop_text.rest() == ""
+
+
+def test_no_stop_text_holds_nothing_back() -> None:
+    stop_text = StopText(None)
+    assert stop_text.feed("abc") == "abc"
+    assert stop_text.rest() == ""
+    assert not stop_text.found
+
+
+def test_an_empty_stop_text_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^stop: must be a text of at least one character, or None to go on to the"):
+        StopText("")

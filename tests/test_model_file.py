@@ -1,0 +1,129 @@
+"""The self-contained model file: what goes in comes out; what is no model file is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.model_file import FORMAT_VERSION, ModelFile, ModelFileError, find_model, replacing
+from char_rnn.utils.config import Config
+
+
+def model_file(text: str = "naïve 🌹\n", kind: str = "characters") -> ModelFile:
+    vocabulary = Vocabulary.from_text(text, kind)
+    tensors = {
+        "lstm.weight_hh_l0": np.arange(12, dtype=np.float32).reshape(4, 3),
+        "output_proj.bias": np.array([1e-40, np.inf, -0.0], np.float32),
+        "scale": np.array(2.5),
+    }
+    config = Config.model_validate({"training": {"learning_rate": 1 / 3, "seed": 7}})
+    return ModelFile(config, vocabulary, tensors, {"step": 12, "best_val_loss": 1 / 7, "data": "garden"})
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_round_trip(tmp_path: Path, kind: str) -> None:
+    original = model_file(kind=kind)
+    read = ModelFile.read(original.write(tmp_path / "m.safetensors"))
+    assert read.config == original.config
+    assert read.vocabulary == original.vocabulary
+    assert read.training == original.training
+    assert list(read.tensors) == sorted(original.tensors)
+    for name, tensor in original.tensors.items():
+        assert read.tensors[name].shape == tensor.shape
+        assert read.tensors[name].tobytes() == tensor.tobytes()
+
+
+def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path) -> None:
+    path = model_file().write(tmp_path / "m.safetensors")
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="disk full"), replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise OSError("disk full")
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_run_folder_means_its_best_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no model in this folder"):
+        find_model(tmp_path)
+    (tmp_path / "last.safetensors").touch()
+    assert find_model(tmp_path).name == "last.safetensors"
+    (tmp_path / "best.safetensors").touch()
+    assert find_model(tmp_path).name == "best.safetensors"
+    with pytest.raises(FileNotFoundError, match="nowhere: no such model file or run folder"):
+        find_model(tmp_path / "nowhere")
+
+
+def test_another_programs_safetensors(tmp_path: Path) -> None:
+    save_file({"x": np.zeros(3)}, tmp_path / "x.safetensors")
+    with pytest.raises(ModelFileError, match="not one of char-rnn"):
+        ModelFile.read(tmp_path / "x.safetensors")
+
+
+def rewritten(tmp_path: Path, **metadata: str | None) -> Path:
+    """Write a model file with some of its metadata changed or removed."""
+    path = model_file().write(tmp_path / "m.safetensors")
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = {
+        name: value for name, value in {**header["__metadata__"], **metadata}.items() if value is not None
+    }
+    encoded = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data[8 + length :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"format_version": str(FORMAT_VERSION + 1)}, "written by a later char-rnn"),
+        ({"format_version": "one"}, "format version 'one' is not a number"),
+        ({"format": "piano"}, "not one of char-rnn"),
+        ({"config": None}, "damaged .missing 'config'"),
+        ({"config": "{"}, "description of the model is damaged"),
+        ({"config": '{"model": {"type": "transformer"}}'}, "description of the model is damaged"),
+        ({"config": "[" * 100_000}, "description of the model is damaged"),
+        ({"vocabulary": '{"kind": "characters", "symbols": []}'}, "description of the model is damaged"),
+        ({"vocabulary": "7"}, "description of the model is damaged"),
+        ({"training": "[]"}, "training is not a table"),
+    ],
+)
+def test_damaged_metadata(tmp_path: Path, metadata: dict[str, str | None], message: str) -> None:
+    with pytest.raises(ModelFileError, match=message) as caught:
+        ModelFile.read(rewritten(tmp_path, **metadata))
+    assert "\n" not in str(caught.value)
+    assert "m.safetensors" in str(caught.value)
+
+
+def test_half_precision_of_another_kind_is_named(tmp_path: Path) -> None:
+    header = json.dumps(
+        {"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}, "__metadata__": {"format": "char-rnn"}}
+    ).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0\0")
+    with pytest.raises(ModelFileError, match=r"m\.safetensors"):
+        ModelFile.read(path)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_any_damaged_file_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Cut short, or bytes changed anywhere: its own error, or a file that still reads; nothing else."""
+    path = tmp_path_factory.mktemp("damaged") / "m.safetensors"
+    whole = bytearray(model_file().write(path).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    try:
+        ModelFile.read(path)
+    except ModelFileError as error:
+        assert "\n" not in str(error)

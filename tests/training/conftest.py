@@ -1,0 +1,43 @@
+"""A small text, a small model, and a trainer of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_helpers import small_config
+
+from char_rnn.data.corpus import Corpus
+from char_rnn.data.dataloader import CharDataset, create_dataloaders
+from char_rnn.models import build_model
+from char_rnn.training import CharRNNTrainer
+from char_rnn.utils.config import Config
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    rng = np.random.default_rng(0)
+    words = ["rose ", "thorn ", "leaf\n", "root, ", "bee. "]
+    return Corpus.from_text("".join(rng.choice(words, 190)), name="garden")
+
+
+@pytest.fixture
+def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
+    """Return a function (config, **options) -> trainer, the same one every time it is called."""
+
+    def make(config: Config | None = None, **options: Any) -> CharRNNTrainer:
+        config = config or small_config()
+        dataset = CharDataset(corpus, config.training.seq_length, config.data.train_frac, config.data.val_frac)
+        loaders = create_dataloaders(
+            dataset, config.training.batch_size, batching=config.data.batching, seed=config.training.seed
+        )
+        torch.manual_seed(config.training.seed)
+        model = build_model(config.model, corpus.vocabulary.size)
+        options.setdefault("vocabulary", corpus.vocabulary)
+        options.setdefault("facts", {"data": corpus.name, "data_sha256": corpus.sha256})
+        return CharRNNTrainer(model, loaders, config, **options)
+
+    return make

@@ -1,0 +1,107 @@
+"""Honest numbers: every character once, with carried state; the metrics file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from char_rnn.data.corpus import Corpus
+from char_rnn.models import CharLSTM, CharModel, CharRNN
+from char_rnn.training.metrics import BURN_IN, CHUNK, MIN_STREAM, Evaluation, MetricsFile, evaluate
+
+WORDS = "It was the best of times, it was the worst of times.\n"
+
+
+def corpus_of(length: int) -> Corpus:
+    rng = np.random.default_rng(length)
+    return Corpus.from_text("".join(rng.choice(list(WORDS), length)))
+
+
+def loss_in_one_pass(model: CharModel, ids: np.ndarray) -> float:
+    """One stream from a zero state, in one call, the plain way."""
+    x = torch.from_numpy(ids.astype(np.int64))
+    with torch.no_grad():
+        log_probs, _ = model(x[None, :-1])
+    return float(-log_probs[0].double().gather(-1, x[1:, None]).mean())
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(2, 2 * CHUNK + 3))
+def test_a_short_text_is_read_in_one_stream(length: int) -> None:
+    torch.manual_seed(1)
+    corpus = corpus_of(length)
+    model = CharLSTM(corpus.vocabulary.size, 7, 2).double()
+    split = corpus.split("all")
+    result = evaluate(model, split)
+    assert result.characters == length - 1
+    assert result.loss == pytest.approx(loss_in_one_pass(model, split.ids), rel=1e-12)
+
+
+def test_the_character_before_the_split_predicts_its_first() -> None:
+    torch.manual_seed(2)
+    corpus = corpus_of(400)
+    model = CharRNN(corpus.vocabulary.size, 5, 1).double()
+    split = corpus.split("val", 0.5, 0.25)
+    result = evaluate(model, split)
+    assert result.characters == len(split) == 100
+    assert result.loss == pytest.approx(loss_in_one_pass(model, corpus.ids[199:300]), rel=1e-12)
+
+
+@pytest.mark.parametrize("cell", [CharLSTM, CharRNN])
+def test_streams_side_by_side_start_warm(cell: type[CharModel]) -> None:
+    """Three streams: each equals a pass of its own over its burn-in and its part."""
+    torch.manual_seed(3)
+    corpus = corpus_of(3 * MIN_STREAM + 101)
+    model = cell(corpus.vocabulary.size, 6, 1).double()
+    ids = corpus.split("all").ids
+    part = -(-(len(ids) - 1) // 3)
+    total = 0.0
+    for start in range(0, len(ids) - 1, part):
+        warm = min(start, BURN_IN)
+        x = torch.from_numpy(ids[start - warm : start + part + 1].astype(np.int64))
+        with torch.no_grad():
+            log_probs, _ = model(x[None, :-1])
+        total -= float(log_probs[0, warm:].gather(-1, x[warm + 1 :, None]).sum())
+    result = evaluate(model, corpus.split("all"))
+    assert result.characters == len(ids) - 1
+    assert result.loss == pytest.approx(total / (len(ids) - 1), rel=1e-12)
+
+
+def test_evaluation_draws_nothing_and_leaves_the_mode_alone() -> None:
+    corpus = corpus_of(300)
+    model = CharLSTM(corpus.vocabulary.size, 5, 2, dropout=0.5).train()
+    before = torch.get_rng_state()
+    first = evaluate(model, corpus.split("all"))
+    assert model.training
+    assert evaluate(model, corpus.split("all")) == first
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_units() -> None:
+    evaluation = Evaluation(math.log(8), 10)
+    assert evaluation.bits_per_character == pytest.approx(3)
+    assert evaluation.perplexity == pytest.approx(8)
+    assert Evaluation(1e6, 1).perplexity == math.inf
+
+
+def test_nothing_to_predict_is_an_error() -> None:
+    corpus = corpus_of(10)
+    with pytest.raises(ValueError, match="the test split has 0 characters"):
+        evaluate(CharRNN(corpus.vocabulary.size, 3, 1), corpus.split("test", 0.9, 0.1))
+
+
+def test_metrics_file_is_cut_back_and_survives_a_torn_line(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    assert file.read() == []
+    for step in (10, 20, 30):
+        file.append({"step": step, "loss": 1 / 3})
+    with file.path.open("a") as stream:
+        stream.write('{"step": 40, "lo')
+    file.cut_back(20)
+    assert file.read() == [{"step": 10, "loss": 1 / 3}, {"step": 20, "loss": 1 / 3}]

@@ -1,0 +1,302 @@
+"""The training loop: the same numbers as a loop written out, and everything around them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from training_helpers import small_config
+
+from char_rnn.data.corpus import Corpus
+from char_rnn.model_file import ModelFile
+from char_rnn.models import build_model
+from char_rnn.training import Callback, CharRNNTrainer, TrainingDiverged, evaluate
+from char_rnn.training.metrics import MetricsFile
+
+MakeTrainer = Callable[..., CharRNNTrainer]
+
+
+class Log(Callback):
+    """Remembers all it is told."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+        self.samples: list[tuple[int, str]] = []
+        self.events: list[str] = []
+
+    def on_start(self, trainer: CharRNNTrainer) -> None:
+        self.events.append("start")
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        self.losses.append(loss)
+
+    def on_record(self, record: Any) -> None:
+        self.records.append(dict(record))
+
+    def on_sample(self, step: int, text: str) -> None:
+        self.samples.append((step, text))
+
+    def on_end(self, trainer: CharRNNTrainer) -> None:
+        self.events.append("end")
+
+
+def test_the_losses_are_those_of_a_plain_loop(make_trainer: MakeTrainer, corpus: Corpus) -> None:
+    """Against nn.Embedding, nn.LSTM, nn.Linear, AdamW, clipping and carried state, written out here."""
+    config = small_config(model={"dropout": 0.0}, training={"max_steps": 25, "max_epochs": 100, "grad_clip": 0.5})
+    log = Log()
+    trainer = make_trainer(config, callbacks=[log])
+    weights = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    batches = [(x, y) for epoch in range(3) for x, y in trainer.dataloaders["train"].epoch(epoch)]
+    per_epoch = len(trainer.dataloaders["train"])
+    trainer.train()
+
+    size = corpus.vocabulary.size
+    net = nn.ModuleDict(
+        {
+            "embedding": nn.Embedding(size, size),
+            "lstm": nn.LSTM(size, 12, 2, batch_first=True),
+            "output_proj": nn.Linear(12, size),
+        }
+    )
+    net.load_state_dict(weights)
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    plain = [p for p in net.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 1e-5}, {"params": plain, "weight_decay": 0.0}])
+    hidden, losses = None, []
+    for step, (x, y) in enumerate(batches[:25]):
+        if step % per_epoch == 0:
+            hidden = None
+        out, hidden = net["lstm"](net["embedding"](x), hidden)
+        loss = nn.functional.cross_entropy(net["output_proj"](out).flatten(0, 1), y.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+        cosine = (1 + math.cos(math.pi * max(0, step - 5) / 20)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * min(1, (step + 1) / 5) * cosine
+        optimizer.step()
+        hidden = tuple(part.detach() for part in hidden)
+        losses.append(loss.item())
+    assert per_epoch < 25 < len(batches)
+    assert log.losses == pytest.approx(losses, rel=1e-5)
+
+
+def test_a_run_leaves_all_its_files(make_trainer: MakeTrainer, tmp_path: Path, corpus: Corpus) -> None:
+    config = small_config(training={"eval_interval": 30})
+    log = Log()
+    trainer = make_trainer(config, run_dir=tmp_path, callbacks=[log], sample=lambda model: "a rose")
+    result = trainer.train()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "metrics.jsonl",
+        "training_state.safetensors",
+    ]
+    assert result.step == trainer.total_steps == 2 * len(trainer.dataloaders["train"])
+    written = MetricsFile(tmp_path / "metrics.jsonl").read()
+    assert written == log.records
+    steps = [record["step"] for record in written]
+    assert steps == sorted(steps)
+    val = {record["step"]: record["loss"] for record in written if record["split"] == "val"}
+    assert sorted(val) == [30, 60, result.step] or sorted(val) == [*range(30, result.step, 30), result.step]
+    assert result.best_val_loss == min(val.values())
+    assert written[-1]["split"] == "test"
+    assert log.events == ["start", "end"]
+
+    best = ModelFile.read(tmp_path)
+    assert best.vocabulary == corpus.vocabulary
+    assert best.training["best_val_loss"] == result.best_val_loss
+    assert best.training["step"] == result.best_step
+    model = build_model(best.config.model, corpus.vocabulary.size, best.tensors)
+    assert evaluate(model, trainer.dataloaders["val"].split).loss == result.best_val_loss
+    assert evaluate(model, trainer.dataloaders["test"].split) == result.test
+
+
+def test_training_records_average_what_lies_between(make_trainer: MakeTrainer) -> None:
+    log = Log()
+    make_trainer(small_config(training={"max_steps": 21}), callbacks=[log]).train()
+    train = [record for record in log.records if record["split"] == "train"]
+    assert [record["step"] for record in train] == [7, 14, 21]
+    for number, record in enumerate(train):
+        assert record["loss"] == pytest.approx(sum(log.losses[7 * number : 7 * number + 7]) / 7, rel=1e-12)
+        assert record["bits_per_character"] == pytest.approx(record["loss"] / math.log(2))
+        assert record["gradient_norm"] > 0
+    assert train[0]["learning_rate"] == pytest.approx(0.01 * (1 + math.cos(math.pi * 1 / 16)) / 2)
+
+
+def test_learning_learns(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(small_config(model={"dropout": 0.0}, training={"max_epochs": 15, "learning_rate": 0.02}))
+    before = trainer.validate()
+    assert before == pytest.approx(math.log(trainer.model.vocab_size), rel=0.1)
+    assert trainer.train().best_val_loss < 0.7 * before
+
+
+@pytest.mark.parametrize("batching", ["streams", "windows"])
+@pytest.mark.parametrize("stop_at", [1, 13, 19, 20, 38, 40, 45])
+def test_stopped_and_resumed_is_as_if_never_stopped(
+    make_trainer: MakeTrainer, tmp_path: Path, batching: str, stop_at: int
+) -> None:
+    """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
+    from char_rnn.training.checkpoints import read_state
+
+    config = small_config(
+        data={"batching": batching}, training={"max_epochs": 10, "max_steps": 60, "eval_interval": 25}
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    straight = make_trainer(config, run_dir=whole)
+    straight.train()
+
+    class StopAt(Callback):
+        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+            if trainer.step == stop_at:
+                trainer.request_stop()
+
+    first = make_trainer(config, run_dir=parts, callbacks=[StopAt()])
+    assert first.train().stopped
+    second = make_trainer(config, run_dir=parts)
+    torch.manual_seed(999)
+    second.load_state(*read_state(parts))
+    assert second.step == stop_at
+    second.train()
+
+    for name, tensor in ModelFile.read(whole / "last.safetensors").tensors.items():
+        assert (ModelFile.read(parts / "last.safetensors").tensors[name] == tensor).all(), name
+    timeless = [
+        [
+            {k: v for k, v in r.items() if k not in {"seconds", "characters_per_second"}}
+            for r in MetricsFile(run / "metrics.jsonl").read()
+        ]
+        for run in (whole, parts)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    from char_rnn.training.checkpoints import read_state
+
+    config = small_config(training={"max_steps": 45, "max_epochs": 10})
+
+    class Crash(Callback):
+        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+            if trainer.step == 37:
+                raise OSError("the power went")
+
+    with pytest.raises(OSError, match="the power went"):
+        make_trainer(config, run_dir=tmp_path, callbacks=[Crash()]).train()
+    assert MetricsFile(tmp_path / "metrics.jsonl").read()[-1]["step"] == 35
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert again.step == 20
+    again.train()
+    steps = [r["step"] for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r["split"] == "train"]
+    assert steps == [7, 14, 21, 28, 35, 42]
+
+
+def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    from char_rnn.training import CheckpointError
+
+    trainer = make_trainer(small_config(training={"max_steps": 3}), run_dir=tmp_path)
+    trainer.train()
+    tensors, counters = trainer.state()
+    with pytest.raises(CheckpointError, match="not the one this run was trained on"):
+        make_trainer().load_state(tensors, {**counters, "data": "another"})
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        make_trainer(small_config(model={"hidden_size": 13})).load_state(tensors, counters)
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        make_trainer().load_state(tensors, {key: counters[key] for key in counters if key != "step"})
+
+
+def test_an_exploding_loss_stops_before_the_update(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(training={"learning_rate": 1e6, "grad_clip": 0.0, "eval_interval": 2, "warmup_steps": 0})
+    trainer = make_trainer(config, run_dir=tmp_path)
+    with pytest.raises(
+        TrainingDiverged, match=r"stopped at step \d+: the loss is .*; .*Try a lower training.learning_rate"
+    ) as caught:
+        trainer.train()
+    assert str(tmp_path) in str(caught.value) or "nothing was saved" in str(caught.value)
+    assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())
+
+
+def test_a_loss_that_is_not_a_number_touches_nothing(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    with torch.no_grad():
+        trainer.model.output_proj.bias[0] = math.nan
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    with pytest.raises(TrainingDiverged, match="the loss is nan; nothing was saved yet"):
+        trainer.train()
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items() if "proj" not in name
+    )
+    assert trainer.step == 0
+
+
+def test_the_guard_can_be_turned_off(make_trainer: MakeTrainer) -> None:
+    config = small_config(
+        training={"learning_rate": 1e3, "grad_clip": 0.0, "explosion_factor": 0.0, "max_steps": 20, "warmup_steps": 0}
+    )
+    assert make_trainer(config).train().step == 20
+
+
+def test_minutes_on_a_fake_clock(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """A step reads the clock a fixed number of times: as many steps as fit into the minutes; the repeat is exact."""
+    ticks = itertools.count()
+    config = small_config(training={"minutes": 1.0, "max_epochs": 10_000, "eval_interval": 40})
+    trainer = make_trainer(config, run_dir=tmp_path, clock=lambda: next(ticks) * 0.05)
+    result = trainer.train()
+    assert 55 < result.seconds < 66
+    assert trainer.plan.schedule.learning_rate(result.step) == pytest.approx(0.0, abs=1e-12)
+    again = make_trainer(ModelFile.read(tmp_path / "last.safetensors").config)
+    assert again.train().step == result.step
+    for name, tensor in ModelFile.read(tmp_path / "last.safetensors").tensors.items():
+        assert (again.state()[0][f"model.{name}"].numpy() == tensor).all()
+
+
+def test_no_validation_split(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make_trainer(small_config(data={"train_frac": 1.0, "val_frac": 0.0}), run_dir=tmp_path)
+    result = trainer.train()
+    assert result.val is None
+    assert result.test is None
+    assert ModelFile.read(tmp_path).training["step"] == result.step
+
+
+def test_samples_are_shown_at_each_evaluation(make_trainer: MakeTrainer) -> None:
+    log = Log()
+    config = small_config(training={"max_steps": 20, "eval_interval": 10}, logging={"sample_length": 5})
+    make_trainer(config, callbacks=[log], sample=lambda model: "bees").train()
+    assert log.samples == [(10, "bees"), (20, "bees")]
+
+
+def test_tensorboard_and_metrics_agree(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = small_config(training={"max_steps": 14}, logging={"tensorboard": True, "sample_length": 5})
+    make_trainer(config, run_dir=tmp_path, sample=lambda model: "a rose\nis a rose").train()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    for record in MetricsFile(tmp_path / "metrics.jsonl").read():
+        tag = f"loss/{record['split']}"
+        value = next(event.value for event in events.Scalars(tag) if event.step == record["step"])
+        assert value == pytest.approx(record["loss"], rel=1e-6)
+    for tag in ("training/learning_rate", "training/gradient_norm", "training/characters_per_second", "perplexity/val"):
+        assert events.Scalars(tag)
+    assert b"a rose" in events.Tensors("sample/text_summary")[0].tensor_proto.string_val[0]
+
+
+def test_a_run_folder_needs_a_vocabulary(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs the vocabulary"):
+        make_trainer(run_dir=tmp_path, vocabulary=None)
+
+
+def test_records_are_plain_json(make_trainer: MakeTrainer) -> None:
+    log = Log()
+    make_trainer(small_config(training={"max_steps": 7}), callbacks=[log]).train()
+    assert json.loads(json.dumps(log.records)) == log.records

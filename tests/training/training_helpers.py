@@ -1,0 +1,21 @@
+"""Settings shared by the training tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from char_rnn.utils.config import Config
+
+SMALL = {
+    "model": {"hidden_size": 12, "num_layers": 2, "dropout": 0.25},
+    "training": {"batch_size": 4, "seq_length": 10, "learning_rate": 0.01, "warmup_steps": 5, "max_epochs": 2},
+    "data": {"train_frac": 0.8, "val_frac": 0.1},
+    "logging": {"log_dir": None, "log_interval": 7, "save_interval": 20, "tensorboard": False, "sample_length": 0},
+}
+
+
+def small_config(**sections: dict[str, Any]) -> Config:
+    """The small configuration with some values changed."""
+    return Config.model_validate(
+        {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {*SMALL, *sections}}
+    )
