@@ -24,13 +24,14 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.utils.config import Config, config_from_dict
 
 FORMAT = "char-rnn"
 FORMAT_VERSION = 1
+NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step")
 BEST, LAST = "best.safetensors", "last.safetensors"
 
 
@@ -46,7 +47,7 @@ class ModelFile:
         config: the configuration the model was trained with.
         vocabulary: the symbols its ids stand for.
         tensors: the state dict as NumPy arrays; names and shapes as in the PyTorch modules.
-        training: facts about the training (``step``, ``epoch``, ``val_loss`` in nats per character, ...).
+        training: facts about the training (``step``, ``epoch``, ``best_val_loss`` in nats per symbol, ...).
     """
 
     config: Config
@@ -88,8 +89,7 @@ class ModelFile:
         except (KeyError, ValueError, RecursionError, TypeError) as error:
             reason = f"missing {error}" if isinstance(error, KeyError) else _first_line(error)
             raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
-        if not isinstance(training, dict):
-            raise ModelFileError(f"{path}: its description of the model is damaged (training is not a table)")
+        _check_training(path, training)
         return cls(config, vocabulary, tensors, training)
 
 
@@ -131,7 +131,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
     """Write a safetensors file atomically and durably."""
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     with replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata=dict(metadata))
+        temporary.write_bytes(save(contiguous, dict(metadata)))
 
 
 @contextmanager
@@ -176,6 +176,15 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
         raise ModelFileError(
             f"{path}: written by a later char-rnn (format {version}, this one reads {FORMAT_VERSION}); update char-rnn"
         )
+
+
+def _check_training(path: Path, training: Any) -> None:
+    """Check the facts that commands compute with; anything else in them is for reading only."""
+    if not isinstance(training, dict):
+        raise ModelFileError(f"{path}: its description of the model is damaged (training is not a table)")
+    for name in NUMBERS:
+        if name in training and (isinstance(training[name], bool) or not isinstance(training[name], (int, float))):
+            raise ModelFileError(f"{path}: its description of the model is damaged (training.{name} is not a number)")
 
 
 def _first_line(error: Exception) -> str:

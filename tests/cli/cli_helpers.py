@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 TEXT = "The rose is red, the violet blue; the honey's sweet, and so are you.\n" * 40
-SETTINGS = ("model.hidden_size=8", "model.num_layers=1", "training.batch_size=4", "training.seq_length=10")
+SETTINGS = (
+    "model.hidden_size=8",
+    "model.num_layers=1",
+    "training.batch_size=4",
+    "training.seq_length=10",
+    "device.preferred=cpu",
+    "device.auto_detect=false",
+)
 SMALL = [word for setting in SETTINGS for word in ("--set", setting)]
 
 

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a device that is not here": (
         lambda tmp, poem, run: ["sample", run, "--device", "cuda"],
         1,
-        r"cuda.*not available.*cpu|cuda",
+        r"device cuda: is not there \(this machine has cpu\); choose another",
     ),
     # the configuration
     "an unknown key": (set_("training.learning_rte=1"), 2, r"--set training\.learning_rte.*did you mean learning_rate"),
@@ -128,10 +128,10 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "no gzip at all": (lambda tmp, *_: train(file(tmp / "t.gz", "plain text")), 1, r"t\.gz.*gzip"),
     "an empty folder": (lambda tmp, *_: train(tmp), 1, r"no text file"),
     "an unknown data set": (lambda *_: train("tinyshakespear"), 2, r"tinyshakespear.*tinyshakespeare"),
-    "a val split without characters": (
-        text(TEXT[:300], "--set", "data.train_frac=0.999", "--set", "data.val_frac=0.0001"),
-        0,
-        r"300 characters",
+    "a split without characters": (
+        lambda tmp, poem, run: ["eval", run, file(tmp / "tiny.txt", "rose"), "--split", "val"],
+        1,
+        r"the val split has 0 characters.*--split all",
     ),
     "a text with characters the model lacks": (
         lambda tmp, poem, run: ["eval", run, file(tmp / "other.txt", "The r€se")],
@@ -174,12 +174,22 @@ CASES: dict[str, tuple[Make, int, str]] = {
     ),
     # sampling
     "a prime the model has never seen": (sample("--prime", "The r€se"), 2, r"€.*U\+20AC"),
-    "a negative temperature": (sample("--temperature", -1), 2, r"-1"),
-    "top-p above 1": (sample("--top-p", 1.5), 2, r"1\.5"),
-    "top-k of 0": (sample("--top-k", 0), 2, r"0"),
-    "a negative length": (sample("--length", -1), 2, r"-1"),
+    "a negative temperature": (sample("--temperature", -1), 2, r"'--temperature': -1"),
+    "top-p above 1": (sample("--top-p", 1.5), 2, r"'--top-p': 1\.5"),
+    "top-k of 0": (sample("--top-k", 0), 2, r"'--top-k': 0"),
+    "a negative length": (sample("--length", -1), 2, r"'--length': -1"),
     "an empty stop text": (sample("--stop", ""), 2, r"--stop"),
     # resuming
+    "a run of standard input, resumed without it": (
+        resumed(lambda run: file(run / "config.yaml", "data: {data_dir: '-'}")),
+        2,
+        r"char-rnn train - --resume .* < TEXT",
+    ),
+    "another architecture for a model to start from": (
+        lambda tmp, poem, run: ["train", poem, "--init-from", run, "--set", "model.hidden_size=9"],
+        2,
+        r"--init-from takes the model's own architecture",
+    ),
     "nothing to resume": (lambda tmp, *_: ["train", "--resume", tmp], 1, r"nothing to resume here"),
     "a state cut short": (
         resumed(lambda run: file(run / STATE, (run / STATE).read_bytes()[:-5])),
@@ -199,6 +209,11 @@ CASES: dict[str, tuple[Make, int, str]] = {
         ),
         1,
         r"later char-rnn",
+    ),
+    "a run read in another way": (
+        resumed(lambda run: None, "--set", "training.seq_length=5"),
+        1,
+        r"was trained with training\.seq_length 10, not 5",
     ),
     "a state of another architecture": (
         resumed(lambda run: None, "--set", "model.hidden_size=9"),
@@ -220,6 +235,11 @@ CASES: dict[str, tuple[Make, int, str]] = {
         r"config\.yaml:1: model\.typ",
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def _only_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("char_rnn.utils.device.DeviceManager.available", staticmethod(lambda: ["cpu"]))
 
 
 @pytest.mark.parametrize("case", CASES)

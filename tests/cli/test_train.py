@@ -143,7 +143,7 @@ def test_resume_goes_on_to_the_very_same_end(char_rnn: Command, poem: Path, tmp_
         assert char_rnn("train", *arguments, *more, *SMALL, *steps(number), *schedule, "--quiet").status == 0
 
     # the cosine is the same however far the run is to go
-    schedule = ["--set", "training.schedule_knots=[[0, 0.0], [100, 1.0]]", "--set", "training.warmup_steps=0"]
+    schedule = ["--set", "training.horizons=[[0, 100]]", "--set", "training.warmup_steps=0"]
     train("straight", 40)
     train("parts", 17)
     train("parts", 40, "--resume", str(tmp_path / "parts"))
@@ -161,6 +161,43 @@ def test_init_from_takes_weights_and_vocabulary(char_rnn: Command, run_folder: P
     assert new.vocabulary == old.vocabulary
     assert new.training["init_from"] == str(run_folder)
     assert all(abs(new.tensors[name] - old.tensors[name]).max() < 1e-6 for name in old.tensors)
+
+
+def test_a_run_started_from_a_model_can_be_resumed(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    """Its vocabulary is the model's, not the text's."""
+    other = tmp_path / "other.txt"
+    other.write_text("the violet is sweet, and so is the rose.\n" * 30)
+    run = tmp_path / "run"
+    assert char_rnn("train", other, "--init-from", run_folder, "--out", run, *steps(5), *SMALL[4:], "-q").status == 0
+    done = char_rnn("train", "--resume", run, *steps(9), "-q")
+    assert done.status == 0, done.err
+    resumed = ModelFile.read(run / "last.safetensors")
+    assert resumed.training["step"] == 9
+    assert resumed.training["init_from"] == str(run_folder)
+    assert resumed.vocabulary == ModelFile.read(run_folder).vocabulary
+
+
+def test_what_is_set_on_resuming_stays(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    assert char_rnn("train", "--resume", run, *steps(63), "--set", "logging.log_interval=3", "-q").status == 0
+    assert load_config(run / "config.yaml").logging.log_interval == 3
+
+
+def test_a_folder_whose_run_saved_nothing_is_free(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    diverging = ["--set", "training.learning_rate=1e9", "--set", "training.grad_clip=0", *steps(50)]
+    done = char_rnn("train", poem, "--out", tmp_path / "run", *SMALL, *diverging, "--set", "training.warmup_steps=0")
+    assert done.status == 1
+    assert "nothing was saved yet" in done.err
+    assert char_rnn("train", poem, "--out", tmp_path / "run", *SMALL, *steps(3), "-q").status == 0
+
+
+def test_minutes_plan_a_timed_run_anew(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    file = tmp_path / "timed.yaml"
+    file.write_text("training:\n  max_steps: 50\n  horizons: [[0, 50]]\n  max_epochs: 100000\n")
+    arguments = ["train", poem, *SMALL, "--config", file, "--minutes", 0.02, "--out", tmp_path / "run", "-q"]
+    assert char_rnn(*arguments).status == 0
+    assert load_config(tmp_path / "run" / "config.yaml").training.horizons != [(0, 50)]
 
 
 def test_minutes_record_the_steps_they_came_to(char_rnn: Command, poem: Path, tmp_path: Path) -> None:

@@ -100,8 +100,27 @@ def test_metrics_file_is_cut_back_and_survives_a_torn_line(tmp_path: Path) -> No
     file = MetricsFile(tmp_path / "metrics.jsonl")
     assert file.read() == []
     for step in (10, 20, 30):
-        file.append({"step": step, "loss": 1 / 3})
+        file.append({"step": step, "split": "train", "loss": 1 / 3})
+        file.append({"step": step, "split": "val", "loss": 0.5})
     with file.path.open("a") as stream:
         stream.write('{"step": 40, "lo')
-    file.cut_back(20)
-    assert file.read() == [{"step": 10, "loss": 1 / 3}, {"step": 20, "loss": 1 / 3}]
+    file.cut_back(20, ("train", "val"))
+    assert [(r["step"], r["split"]) for r in file.read()] == [(10, "train"), (10, "val"), (20, "train"), (20, "val")]
+    file.cut_back(20, ("train",))
+    assert [(r["step"], r["split"]) for r in file.read()] == [(10, "train"), (10, "val"), (20, "train")]
+    assert file.read()[0]["loss"] == 1 / 3
+
+
+def test_metrics_are_json_even_at_infinity(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.append({"step": 1, "split": "val", "perplexity": math.inf, "gradient_norm": math.nan})
+    assert file.path.read_text() == '{"step": 1, "split": "val", "perplexity": null, "gradient_norm": null}\n'
+
+
+def test_a_large_vocabulary_is_evaluated_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    corpus = corpus_of(2 * MIN_STREAM + 7)
+    model = CharLSTM(corpus.vocabulary.size, 6, 2).double()
+    whole = evaluate(model, corpus.split("all"))
+    monkeypatch.setattr("char_rnn.training.metrics.MAX_OUTPUTS", 2 * corpus.vocabulary.size * 37)
+    assert evaluate(model, corpus.split("all")).loss == pytest.approx(whole.loss, rel=1e-12)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.training.schedules import Plan, TimeBudget, WarmupCosine, interpolate, straight_knots
+from char_rnn.training.schedules import Plan, TimeBudget, WarmupCosine, progress, straight
 from char_rnn.utils.config import TrainingConfig
 
 
 def test_warmup_then_cosine_gives_the_textbook_numbers() -> None:
-    schedule = WarmupCosine(peak=1.0, floor=0.1, warmup_steps=4, knots=straight_knots(104, 4))
+    schedule = WarmupCosine(peak=1.0, floor=0.1, warmup_steps=4, horizons=[straight(0, 104, 4)])
     assert [schedule.learning_rate(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert schedule.learning_rate(54) == pytest.approx(0.55)
     assert schedule.learning_rate(29) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2)
@@ -21,7 +21,7 @@ def test_warmup_then_cosine_gives_the_textbook_numbers() -> None:
 
 
 def test_without_warmup_the_first_step_has_the_peak() -> None:
-    assert WarmupCosine(0.5, 0.0, 0, straight_knots(10, 0)).learning_rate(0) == 0.5
+    assert WarmupCosine(0.5, 0.0, 0, [straight(0, 10, 0)]).learning_rate(0) == 0.5
 
 
 def test_a_run_shorter_than_its_warmup_still_ends() -> None:
@@ -31,21 +31,33 @@ def test_a_run_shorter_than_its_warmup_still_ends() -> None:
 
 
 @given(st.integers(1, 10_000), st.integers(0, 500))
-def test_progress_never_goes_back(total: int, warmup: int) -> None:
-    knots = straight_knots(total, warmup)
-    values = [interpolate(knots, step) for step in range(0, total + 1, max(1, total // 50))]
+def test_progress_never_goes_back(end: int, warmup: int) -> None:
+    horizons = [straight(0, end, warmup)]
+    values = [progress(horizons, step) for step in range(0, end + 1, max(1, end // 50))]
     assert values == sorted(values)
-    assert interpolate(knots, total) == 1.0
+    assert progress(horizons, end) == 1.0
 
 
-def test_a_refit_keeps_the_past_and_bends_the_future() -> None:
-    schedule = WarmupCosine(1.0, 0.0, 10, straight_knots(110, 10))
-    past = [schedule.progress(step) for step in range(61)]
+@given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 3000)), max_size=8), st.integers(0, 300))
+def test_a_refit_changes_nothing_behind_it(refits: list[tuple[int, int]], warmup: int) -> None:
+    """Whatever is fitted, and when: the rates of the steps already made stay the same to the last bit."""
+    schedule = WarmupCosine(1.0, 0.1, warmup, [straight(0, 5000, warmup)])
+    made: list[float] = []
+    for ahead, left in refits:
+        made += [schedule.learning_rate(step) for step in range(len(made), len(made) + ahead)]
+        schedule.refit(len(made), len(made) + left)
+        assert [schedule.learning_rate(step) for step in range(len(made))] == made
+    rates = [schedule.learning_rate(step) for step in range(schedule.end)]
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+
+
+def test_a_refit_bends_the_future() -> None:
+    schedule = WarmupCosine(1.0, 0.0, 10, [straight(0, 110, 10)])
     schedule.refit(60, 85)
-    assert [schedule.progress(step) for step in range(61)] == past
-    assert schedule.progress(85) == 1.0
-    assert schedule.progress(72) == pytest.approx(0.5 + 0.5 * 12 / 25)
-    assert schedule.total_steps == 85
+    assert progress(schedule.horizons, 60) == 0.5
+    assert progress(schedule.horizons, 72) == pytest.approx(0.5 + 0.5 * 12 / 25)
+    assert progress(schedule.horizons, 85) == pytest.approx(1.0)
+    assert schedule.end == 85
 
 
 def test_limits_whichever_comes_first() -> None:
@@ -56,9 +68,10 @@ def test_limits_whichever_comes_first() -> None:
 
 def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
     plan = Plan(TrainingConfig(minutes=1.0, eval_interval=100, warmup_steps=10), steps_per_epoch=1000)
-    assert plan.total_steps is None
     step, elapsed, in_steps = 0, 0.0, 0.0
-    while plan.total_steps is None or step < plan.total_steps:
+    rates = []
+    while step < plan.total_steps:
+        rates.append(plan.schedule.learning_rate(step))
         pace = 0.05 if elapsed < 20 else 0.1  # the machine becomes slower by half
         step, elapsed, in_steps = step + 1, elapsed + pace, in_steps + pace
         if step % 100 == 0:
@@ -66,12 +79,18 @@ def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
         if plan.refit_due(elapsed):
             plan.refit(step, elapsed, in_steps, 1.0)
     assert elapsed + 1.0 == pytest.approx(60, abs=1.5)
-    repeated = Plan(
-        TrainingConfig(max_steps=plan.total_steps, schedule_knots=plan.schedule.knots, warmup_steps=10), 1000
-    )
+    horizons = plan.schedule.horizons
+    repeated = Plan(TrainingConfig(max_steps=plan.total_steps, horizons=horizons, warmup_steps=10), 1000)
     assert repeated.total_steps == plan.total_steps
-    rates = [plan.schedule.learning_rate(s) for s in range(step)]
     assert [repeated.schedule.learning_rate(s) for s in range(step)] == rates
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 70}, {"max_epochs": 7}])
+def test_minutes_do_not_lift_the_other_limits(limit: dict[str, int]) -> None:
+    plan = Plan(TrainingConfig.model_validate({"minutes": 10.0, **limit}), steps_per_epoch=10)
+    assert plan.total_steps == 70
+    plan.refit(20, 12.0, 12.0, 0.0)
+    assert plan.total_steps == 70
 
 
 def test_a_budget_fits_once_for_each_of_its_moments() -> None:
@@ -89,7 +108,26 @@ def test_a_plan_goes_on_where_its_state_was_taken() -> None:
     plan = Plan(config, 1000)
     plan.refit(100, 10.0, 10.0, 0.5)
     again = Plan(config, 1000)
-    again.load_state(plan.state())
+    again.load_state(plan.state(), 100, 10.0)
     assert again.total_steps == plan.total_steps
-    assert again.schedule.knots == plan.schedule.knots
+    assert again.schedule.horizons == plan.schedule.horizons
     assert again.budget == plan.budget
+
+
+def test_another_budget_is_fitted_at_once() -> None:
+    plan = Plan(TrainingConfig(minutes=1.0), 1000)
+    plan.refit(100, 10.0, 10.0, 0.0)
+    assert plan.total_steps == 600
+    longer = Plan(TrainingConfig(minutes=3.0), 1000)
+    longer.load_state(plan.state(), 100, 10.0)
+    assert longer.refit_due(10.0)
+    longer.refit(100, 10.0, 10.0, 0.0)
+    assert longer.total_steps == 1800
+
+
+def test_a_schedule_at_its_end_cannot_go_on() -> None:
+    plan = Plan(TrainingConfig(minutes=1.0), 1000)
+    plan.refit(100, 10.0, 10.0, 0.0)
+    longer = Plan(TrainingConfig(minutes=3.0), 1000)
+    with pytest.raises(ValueError, match="--init-from"):
+        longer.load_state(plan.state(), 600, 60.0)

@@ -17,7 +17,8 @@ from training_helpers import small_config
 from char_rnn.data.corpus import Corpus
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
-from char_rnn.training import Callback, CharRNNTrainer, TrainingDiverged, evaluate
+from char_rnn.training import Callback, CharRNNTrainer, CheckpointError, TrainingDiverged, evaluate
+from char_rnn.training.checkpoints import read_state
 from char_rnn.training.metrics import MetricsFile
 
 MakeTrainer = Callable[..., CharRNNTrainer]
@@ -106,7 +107,7 @@ def test_a_run_leaves_all_its_files(make_trainer: MakeTrainer, tmp_path: Path, c
     steps = [record["step"] for record in written]
     assert steps == sorted(steps)
     val = {record["step"]: record["loss"] for record in written if record["split"] == "val"}
-    assert sorted(val) == [30, 60, result.step] or sorted(val) == [*range(30, result.step, 30), result.step]
+    assert sorted(val) == [*range(30, result.step, 30), result.step]
     assert result.best_val_loss == min(val.values())
     assert written[-1]["split"] == "test"
     assert log.events == ["start", "end"]
@@ -140,13 +141,11 @@ def test_learning_learns(make_trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("batching", ["streams", "windows"])
-@pytest.mark.parametrize("stop_at", [1, 13, 19, 20, 38, 40, 45])
+@pytest.mark.parametrize("stop_at", [1, 13, 19, 20, 25, 38, 40, 50])
 def test_stopped_and_resumed_is_as_if_never_stopped(
     make_trainer: MakeTrainer, tmp_path: Path, batching: str, stop_at: int
 ) -> None:
     """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
-    from char_rnn.training.checkpoints import read_state
-
     config = small_config(
         data={"batching": batching}, training={"max_epochs": 10, "max_steps": 60, "eval_interval": 25}
     )
@@ -181,8 +180,6 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
 
 
 def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    from char_rnn.training.checkpoints import read_state
-
     config = small_config(training={"max_steps": 45, "max_epochs": 10})
 
     class Crash(Callback):
@@ -198,12 +195,10 @@ def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: 
     assert again.step == 20
     again.train()
     steps = [r["step"] for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r["split"] == "train"]
-    assert steps == [7, 14, 21, 28, 35, 42]
+    assert steps == [7, 14, 21, 28, 35, 42, 45]
 
 
 def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    from char_rnn.training import CheckpointError
-
     trainer = make_trainer(small_config(training={"max_steps": 3}), run_dir=tmp_path)
     trainer.train()
     tensors, counters = trainer.state()
@@ -215,14 +210,91 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         make_trainer().load_state(tensors, {key: counters[key] for key in counters if key != "step"})
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"training": {"seq_length": 5}}, "training.seq_length 10, not 5"),
+        ({"training": {"batch_size": 2}}, "training.batch_size 4, not 2"),
+        ({"data": {"batching": "windows"}}, "data.batching streams, not windows"),
+        ({"data": {"train_frac": 0.5}}, "steps in an epoch"),
+    ],
+)
+def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: dict[str, Any], name: str) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}))
+    trainer.train()
+    with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
+        make_trainer(small_config(**change)).load_state(*trainer.state())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensors, counters: counters.update(step="many"),
+        lambda tensors, counters: counters.update(interval=[]),
+        lambda tensors, counters: counters.update(reading=None),
+        lambda tensors, counters: tensors.update({"rng.cpu": torch.zeros(3, dtype=torch.uint8)}),
+        lambda tensors, counters: tensors.update({"hidden.0": torch.zeros(1, 2, 3)}),
+        lambda tensors, counters: tensors.update({"hidden.x": torch.zeros(1)}),
+        lambda tensors, counters: tensors.update({"optimizer.exp_avg.nothing": torch.zeros(1)}),
+        lambda tensors, counters: tensors.pop("model.output_proj.bias"),
+    ],
+)
+def test_a_damaged_state_is_refused_in_one_line(make_trainer: MakeTrainer, damage: Any) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}))
+    trainer.train()
+    tensors, counters = trainer.state()
+    damage(tensors, counters)
+    with pytest.raises(CheckpointError) as caught:
+        make_trainer().load_state(tensors, counters)
+    assert "\n" not in str(caught.value)
+
+
+def test_resuming_a_finished_run_records_its_end_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(training={"max_steps": 14})
+    make_trainer(config, run_dir=tmp_path).train()
+    before = [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()]
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert again.train().step == 14
+    assert [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()] == before
+
+
+def test_a_gradient_that_overflows_touches_nothing(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    trainer.model.output_proj.bias.register_hook(lambda gradient: gradient * math.inf)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    with pytest.raises(TrainingDiverged, match=r"the norm of the gradient is (inf|nan)"):
+        trainer.train()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+
+
+def test_the_best_parameters_are_in_the_model_at_the_end(make_trainer: MakeTrainer) -> None:
+    """Also without a run folder: here the rate stays so high that the last parameters are not the best."""
+    rate = {"learning_rate": 0.3, "horizons": [[0, 10_000]], "explosion_factor": 0.0}
+    config = small_config(training={**rate, "eval_interval": 1, "max_steps": 60, "max_epochs": 10})
+    trainer = make_trainer(config)
+    result = trainer.train()
+    assert result.best_step < 60
+    assert trainer.validate() == result.best_val_loss
+
+
+def test_a_model_file_names_no_path_of_the_machine(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(data={"data_dir": "/home/ann/garden.txt", "cache_dir": "/home/ann/cache"})
+    path = make_trainer(config).save_checkpoint(tmp_path / "m.safetensors")
+    assert ModelFile.read(path).config.data.data_dir == "garden"
+    assert b"/home" not in path.read_bytes()
+
+
 def test_an_exploding_loss_stops_before_the_update(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    config = small_config(training={"learning_rate": 1e6, "grad_clip": 0.0, "eval_interval": 2, "warmup_steps": 0})
+    config = small_config(training={"learning_rate": 1e6, "grad_clip": 0.0, "eval_interval": 500, "warmup_steps": 0})
     trainer = make_trainer(config, run_dir=tmp_path)
     with pytest.raises(
         TrainingDiverged, match=r"stopped at step \d+: the loss is .*; .*Try a lower training.learning_rate"
     ) as caught:
         trainer.train()
-    assert str(tmp_path) in str(caught.value) or "nothing was saved" in str(caught.value)
+    assert "training.grad_clip 5, say (now off)" in str(caught.value)
+    assert "nothing was saved yet" in str(caught.value)
+    assert not list(tmp_path.glob("*.safetensors"))
     assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())
 
 
@@ -234,7 +306,9 @@ def test_a_loss_that_is_not_a_number_touches_nothing(make_trainer: MakeTrainer) 
     with pytest.raises(TrainingDiverged, match="the loss is nan; nothing was saved yet"):
         trainer.train()
     assert all(
-        torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items() if "proj" not in name
+        torch.equal(tensor, before[name])
+        for name, tensor in trainer.model.state_dict().items()
+        if name != "output_proj.bias"
     )
     assert trainer.step == 0
 

@@ -120,7 +120,7 @@ def test_empty_files_and_sections_mean_the_defaults(tmp_path: Path, text: str) -
         ("training.max_steps=null", None),
         ("training.max_steps=", None),
         ("training.adam_betas=[0.8, 0.99]", (0.8, 0.99)),
-        ("training.schedule_knots=[[0, 0], [5, 0.5], [10, 1]]", [(0, 0.0), (5, 0.5), (10, 1.0)]),
+        ("training.horizons=[[0, 5], [3, 10]]", [(0, 5), (3, 10)]),
         ("training.explosion_factor=0", 0),
         ("model.type=gru", "gru"),
         (" model.type =gru", "gru"),
@@ -180,7 +180,7 @@ def test_what_is_written_is_read_back(
     values = {
         "training": {
             "learning_rate": learning_rate,
-            "schedule_knots": [[step, (number + 1) / len(steps)] for number, step in enumerate(steps)],
+            "horizons": [[step, step + 7] for step in steps],
         },
         "data": {"data_dir": data_dir},
         "generation": {"prime": prime, "top_p": top_p},

@@ -9,10 +9,7 @@ import pytest
 from char_rnn.utils.config import ConfigError, compose_config, load_config
 
 COUNT = "must be a whole number from 1 to 1,000,000,000"
-KNOTS = (
-    "must be null or pairs [step, progress], steps rising from 0 or more, progress from 0 to 1, never falling,"
-    " 1 in the last"
-)
+HORIZONS = "must be null or pairs [step, end], steps rising from 0, each end after its step"
 
 FILES = {
     "unknown key": (
@@ -103,17 +100,22 @@ FILES = {
         "training:\n  adam_betas: [0.9, 1]\n",
         ":2: training.adam_betas: must be two numbers, each from 0 to below 1; given [0.9, 1]",
     ),
-    "knots that fall": (
-        "training:\n  schedule_knots: [[5, 0], [1, 1]]\n",
-        f":2: training.schedule_knots: {KNOTS}; given [[5, 0], [1, 1]]",
+    "horizons that go back": (
+        "training:\n  horizons: [[5, 9], [1, 9]]\n",
+        f":2: training.horizons: {HORIZONS}; given [[5, 9], [1, 9]]",
     ),
-    "progress that falls": (
-        "training:\n  schedule_knots: [[0, 0.5], [1, 0.2], [2, 1]]\n",
-        f":2: training.schedule_knots: {KNOTS}; given [[0, 0.5], [1, 0.2], [2, 1]]",
+    "a horizon behind its step": (
+        "training:\n  horizons: [[5, 5]]\n",
+        f":2: training.horizons: {HORIZONS}; given [[5, 5]]",
     ),
-    "knots that do not end": (
-        "training:\n  schedule_knots: [[0, 0.5]]\n",
-        f":2: training.schedule_knots: {KNOTS}; given [[0, 0.5]]",
+    "a horizon that is no pair": (
+        "training:\n  horizons: [[0, 5, 9]]\n",
+        f":2: training.horizons: {HORIZONS}; given [[0, 5, 9]]",
+    ),
+    "minutes and horizons": (
+        "training:\n  minutes: 3\n  horizons: [[0, 5]]\n",
+        ":3: training.minutes 3.0 asks for a schedule to be fitted, and training.horizons is one that was;"
+        " set one of them to null",
     ),
     "guard below 1": (
         "training:\n  explosion_factor: 0.5\n",

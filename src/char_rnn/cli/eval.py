@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from char_rnn.cli.options import debug_option, device_manager, device_option, quiet_option, say
+from char_rnn.cli.options import debug_option, describe_evaluation, device_manager, device_option, quiet_option, say
 
 if TYPE_CHECKING:
-    from char_rnn.data.corpus import Corpus
+    from char_rnn.data.corpus import Corpus, Split
     from char_rnn.model_file import ModelFile
+    from char_rnn.training import Evaluation
 
 
 @click.command(name="eval")
@@ -33,7 +34,8 @@ def command(
     """Measure how well a model predicts a text.
 
     Every character of the split is predicted once, with the state carried along. The loss is in nats and in bits per
-    character; perplexity is exp(nats). The split is cut by the fractions the model was trained with.
+    character (per byte, for a model of bytes); perplexity is exp(nats). The split is cut by the fractions the model was
+    trained with.
 
     \b
     Examples:
@@ -43,6 +45,8 @@ def command(
     from char_rnn.cli.progress import preparation
     from char_rnn.data.corpus import prepare_corpus
     from char_rnn.model_file import ModelFile
+    from char_rnn.models import build_model
+    from char_rnn.training import evaluate
 
     file = ModelFile.read(model)
     with preparation(quiet) as progress:
@@ -50,34 +54,33 @@ def command(
             data,
             vocabulary=file.vocabulary,
             encoding=encoding or file.config.data.encoding,
-            cache_dir=file.config.data.cache_dir,
             progress=progress,
         )
-    split = split or ("val" if corpus.sha256 == file.training.get("data_sha256") else "all")
-    figures = _measure(file, corpus, split, device)
+    part = _split(file, corpus, split)
+    network = build_model(file.config.model, file.vocabulary.size, file.tensors)
+    result = evaluate(network.to(device_manager(device).device), part)
+    unit = file.vocabulary.unit
     if as_json:
-        click.echo(json.dumps({"model": model, "data": corpus.name, **figures}))
+        click.echo(json.dumps({"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit)}))
         return
-    say(f"{model} on the {split} split of {corpus.name}", quiet=quiet)
-    click.echo(
-        f"{figures['nats_per_character']:.4f} nats per character, "
-        f"{figures['bits_per_character']:.4f} bits per character, "
-        f"perplexity {figures['perplexity']:.3f}, {figures['characters']:,} characters"
-    )
+    say(f"{model} on the {part.name} split of {corpus.name}", quiet=quiet)
+    click.echo(describe_evaluation(result, unit))
 
 
-def _measure(file: ModelFile, corpus: Corpus, split: str, device: str) -> dict[str, Any]:
-    from char_rnn.models import build_model
-    from char_rnn.training import evaluate
-
+def _split(file: ModelFile, corpus: Corpus, name: str | None) -> Split:
+    """Return the split asked for; without a name ``val`` of the text the model was trained on, all of any other."""
     fractions = file.config.data
-    part = corpus.split(split, fractions.train_frac, fractions.val_frac)
-    network = build_model(file.config.model, file.vocabulary.size, file.tensors).to(device_manager(device).device)
-    result = evaluate(network, part)
+    if name is None:
+        val = corpus.split("val", fractions.train_frac, fractions.val_frac)
+        own = corpus.sha256 == file.training.get("data_sha256")
+        return val if own and len(val) else corpus.split("all")
+    return corpus.split(name, fractions.train_frac, fractions.val_frac)
+
+
+def _figures(result: Evaluation, unit: str) -> dict[str, float]:
     return {
-        "split": split,
-        "characters": result.characters,
-        "nats_per_character": result.loss,
-        "bits_per_character": result.bits_per_character,
+        f"{unit}s": result.characters,
+        f"nats_per_{unit}": result.loss,
+        f"bits_per_{unit}": result.bits_per_character,
         "perplexity": result.perplexity,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rich_click as click
 
 if TYPE_CHECKING:
+    from char_rnn.training import Evaluation
     from char_rnn.utils.device import DeviceManager
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -60,6 +61,14 @@ def device_manager(name: str) -> DeviceManager:
     if name == "auto":
         return DeviceManager()
     return DeviceManager(name, auto_detect=False, fallback=False)
+
+
+def describe_evaluation(evaluation: Evaluation, unit: str) -> str:
+    """Return an evaluation in words; ``unit`` is what the model predicts, character or byte."""
+    return (
+        f"{evaluation.loss:.4f} nats per {unit}, {evaluation.bits_per_character:.4f} bits per {unit}, "
+        f"perplexity {evaluation.perplexity:.3f}, over {evaluation.characters:,} {unit}s"
+    )
 
 
 def say(message: str, *, quiet: bool = False) -> None:

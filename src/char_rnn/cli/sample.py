@@ -88,7 +88,8 @@ def command(
 
 def _introduction(path: str, file: ModelFile) -> str:
     model, training = file.config.model, file.training
-    loss = f", validation loss {training['best_val_loss']:.4f}" if "best_val_loss" in training else ""
+    best = "best_val_loss" in training and training["best_step"] == training["step"]
+    loss = f", validation loss {training['best_val_loss']:.4f}" if best else ""
     return (
         f"{path}: {model.num_layers}-layer {model.type} of {model.hidden_size}, trained on {training.get('data')}{loss}"
     )

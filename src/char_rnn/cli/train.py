@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.options import DEVICES, config_options, debug_option, quiet_option, say, write_text
+from char_rnn.cli.options import (
+    DEVICES,
+    config_options,
+    debug_option,
+    describe_evaluation,
+    quiet_option,
+    say,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +35,13 @@ if TYPE_CHECKING:
 @click.argument("data", required=False)
 @config_options
 @click.option(
-    "--minutes", type=float, metavar="M", help="Train for M minutes on this machine, the schedule fitted to it."
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="M",
+    help="Train for M minutes on this machine, the schedule fitted to it.",
 )
 @click.option("--out", metavar="RUN", help="The run folder to make; named after the text when not given.")
-@click.option("--seed", type=int, help="Where all randomness starts.")
+@click.option("--seed", type=click.IntRange(min=0), help="Where all randomness starts.")
 @click.option("--device", type=click.Choice(DEVICES), help="Where to train; auto takes the fastest there is.")
 @click.option("--vocabulary", type=click.Choice(["characters", "bytes"]), help="What the model reads one at a time.")
 @click.option("--encoding", help="The text's encoding; UTF-8 when not given.")
@@ -66,19 +78,20 @@ def command(
     """
     if resume and (out or recipe or config_file or init_from):
         raise click.UsageError(
-            "--resume takes the run's own configuration: leave out --out, --recipe, --config, --init-from"
+            "--resume takes the run's own settings: leave out --out, --recipe, --config, --init-from"
         )
+    if init_from and any(override.startswith("model.") and "dropout" not in override for override in overrides):
+        raise click.UsageError("--init-from takes the model's own architecture: leave out --set model....")
     flags = {
         "training.minutes": minutes,
         "training.seed": seed,
         "data.vocabulary": vocabulary,
         "data.encoding": encoding,
     }
-    overrides = (*overrides, *(f"{key}={value}" for key, value in flags.items() if value is not None))
-    config = _config(data, recipe, config_file, overrides, device, out, resume)
-    run = _open(
-        config, resume or out, resume=resume is not None, init_from=init_from, insist=device is not None, quiet=quiet
-    )
+    fresh = ("training.horizons=null", "training.max_steps=null") if minutes is not None else ()
+    given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
+    config = _config(data, recipe, config_file, (*fresh, *overrides, *given), device, out, resume)
+    run = _open(config, out, resume, init_from, insist=device not in {None, "auto"}, quiet=quiet)
     write_text(_train(run, quiet) + "\n")
 
 
@@ -92,16 +105,17 @@ def _config(
     resume: str | None,
 ) -> Config:
     """Put the configuration together: recipe, file, --set, the other flags; later wins."""
-    from char_rnn.training.run import CONFIG, read_run_config
-    from char_rnn.utils.config import compose_config
+    from char_rnn.training.run import check_run
+    from char_rnn.utils.config import LoggingConfig, compose_config
 
     if resume is not None:
-        read_run_config(resume)
-        config_file = str(Path(resume) / CONFIG)
+        config_file = str(check_run(resume))
     config = compose_config(recipe, config_file, overrides)
     if data is not None:
-        config.data.data_dir = str(Path(data).absolute()) if data != "-" and Path(data).exists() else data
-    if out is not None and not any(override.startswith("logging.log_dir=") for override in overrides):
+        config.data.data_dir = data
+    elif resume is not None and config.data.data_dir == "-":
+        raise click.UsageError(f"the run read standard input; give it again: char-rnn train - --resume {resume} < TEXT")
+    if out is not None and config.logging.log_dir == LoggingConfig().log_dir:
         config.logging.log_dir = None  # --out RUN keeps everything of the run in RUN
     if device is not None:
         config.device.auto_detect = device == "auto"
@@ -109,27 +123,29 @@ def _config(
     return config
 
 
-def _open(config: Config, folder: str | None, *, resume: bool, init_from: str | None, insist: bool, quiet: bool) -> Run:
+def _open(
+    config: Config, out: str | None, resume: str | None, init_from: str | None, *, insist: bool, quiet: bool
+) -> Run:
+    """Put the run together; a device that was asked for by name is not silently replaced."""
     from char_rnn.cli.progress import preparation
     from char_rnn.training.progress import training_progress
-    from char_rnn.training.run import open_run
+    from char_rnn.training.run import Surroundings, resume_run, start_run
     from char_rnn.utils.device import DeviceManager
 
     wanted = config.device
-    fallback = wanted.fallback and not insist
-    manager = DeviceManager(wanted.preferred, auto_detect=wanted.auto_detect, fallback=fallback)
+    manager = DeviceManager(wanted.preferred, auto_detect=wanted.auto_detect, fallback=wanted.fallback and not insist)
     manager.set_threads(wanted.threads)
     with preparation(quiet) as progress:
-        run = open_run(
-            config,
-            folder,
-            device=manager.device,
-            resume=resume,
-            init_from=init_from,
+        surroundings = Surroundings(
+            device=manager,
             callbacks=[] if quiet else [training_progress()],
             sampler=None if quiet else _sampler(config),
             progress=progress,
         )
+        if resume is not None:
+            run = resume_run(config, resume, surroundings=surroundings)
+        else:
+            run = start_run(config, out, init_from=init_from, surroundings=surroundings)
     say(_introduction(run, manager.describe()), quiet=quiet)
     return run
 
@@ -147,18 +163,16 @@ def _introduction(run: Run, device: str) -> str:
 
 def _train(run: Run, quiet: bool) -> str:
     """Train; say how it ended; return a sample of the best model."""
-    with _stopping_at_signals(run.trainer.request_stop) as received:
+    with _stopping_at_signals(run.trainer.request_stop, quiet) as received:
         result = run.train()
     if result.stopped:
-        say(f"stopped at step {result.step:,}; go on with: char-rnn train --resume {run.folder}", quiet=quiet)
+        source = "- " if run.trainer.config.data.data_dir == "-" else ""
+        say(f"stopped at step {result.step:,}; go on with: char-rnn train {source}--resume {run.folder}", quiet=quiet)
         raise Exit(128 + received[0] if received else 0)
-    for name, evaluation in (("validation", result.val), ("test (best model)", result.test)):
+    unit = run.corpus.vocabulary.unit
+    for name, evaluation in (("validation", result.val), ("test, best model", result.test)):
         if evaluation is not None:
-            say(
-                f"{name}: {evaluation.loss:.4f} nats, {evaluation.bits_per_character:.4f} bits a character, "
-                f"perplexity {evaluation.perplexity:.3f}, over {evaluation.characters:,} characters",
-                quiet=quiet,
-            )
+            say(f"{name}: {describe_evaluation(evaluation, unit)}", quiet=quiet)
     best = f"; the best was {result.best_val_loss:.4f} at step {result.best_step:,}" if result.best_step else ""
     say(f"{result.step:,} steps in {result.seconds / 60:.1f} minutes{best}", quiet=quiet)
     say(f"write more with: char-rnn sample {run.folder}", quiet=quiet)
@@ -188,17 +202,24 @@ def _sampler(config: Config, length: int | None = None) -> Callable[[CharModel, 
 
 
 @contextmanager
-def _stopping_at_signals(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Turn the first Ctrl-C or SIGTERM into ``stop``; a second one acts as usual. Yields the signals received."""
+def _stopping_at_signals(stop: Callable[[], None], quiet: bool) -> Iterator[list[int]]:
+    """Turn the first Ctrl-C or SIGTERM into ``stop``; a second one acts as usual. Yields the signals received.
+
+    Signals reach the main thread alone; elsewhere nothing is changed.
+    """
     received: list[int] = []
 
     def handle(number: int, _frame: object) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        say("stopping after this step (once more to stop at once)")
+        if not quiet:
+            os.write(2, b"\nstopping after this step (once more to stop at once)\n")
         stop()
 
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received

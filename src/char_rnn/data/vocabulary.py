@@ -73,6 +73,11 @@ class Vocabulary:
         return cls(kind, seen.symbols())
 
     @property
+    def unit(self) -> str:
+        """What one symbol is, for words like "nats per character": `"character"` or `"byte"`."""
+        return "byte" if self.kind == "bytes" else "character"
+
+    @property
     def size(self) -> int:
         """Number of symbols."""
         return len(self.symbols)

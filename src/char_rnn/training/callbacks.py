@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from char_rnn.data.splits import SPLITS
 from char_rnn.training.metrics import Evaluation, MetricsFile, perplexity
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class MetricsWriter(Callback):
         self.file = MetricsFile(path)
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Cut off what a resumed run will record again."""
-        self.file.cut_back(trainer.step)
+        """Cut off what a resumed run will record again; a finished one only evaluates again."""
+        self.file.cut_back(trainer.step, ("train",) if trainer.finished else SPLITS)
 
     def on_record(self, record: Record) -> None:
         """Append the record."""
@@ -71,10 +72,10 @@ class TensorBoardWriter(Callback):
         """Write each number of the record as a scalar."""
         step, split = record["step"], record["split"]
         for name in ("loss", "bits_per_character", "perplexity"):
-            self._scalar(f"{name}/{split}", record[name], step)
+            self._writer.add_scalar(f"{name}/{split}", record[name], step)
         for name in ("learning_rate", "gradient_norm", "characters_per_second"):
             if name in record:
-                self._scalar(f"training/{name}", record[name], step)
+                self._writer.add_scalar(f"training/{name}", record[name], step)
 
     def on_sample(self, step: int, text: str) -> None:
         """Write the sample as preformatted text."""
@@ -84,9 +85,6 @@ class TensorBoardWriter(Callback):
     def on_end(self, trainer: CharRNNTrainer) -> None:
         """Close the event file."""
         self._writer.close()
-
-    def _scalar(self, tag: str, value: float, step: int) -> None:
-        self._writer.add_scalar(tag, value, step)
 
 
 def writers(run_dir: Path | None, log_dir: str | Path | None, logging: LoggingConfig) -> list[Callback]:
@@ -139,6 +137,11 @@ class Recorder:
     def restart_clock(self) -> None:
         """Measure the speed from here on; what lies between, an evaluation say, does not count."""
         self._characters, self._since = 0, self._clock()
+
+    @property
+    def steps(self) -> int:
+        """Steps since the last training record."""
+        return self._steps
 
     def interval(self) -> list[float]:
         """Return the unfinished average, for the training state."""

@@ -49,18 +49,23 @@ def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise CheckpointError(f"{run}: nothing to resume here (no {STATE}); give the folder that `--out` named")
     try:
         arrays, metadata = read_tensors(path)
-        if metadata.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: not a training state of char-rnn")
-        if int(metadata["format_version"]) > VERSION:
-            raise CheckpointError(f"{path}: written by a later char-rnn; update char-rnn to resume it")
-        counters = json.loads(metadata["counters"])
     except ModelFileError as error:
         raise CheckpointError(str(error)) from None
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a training state of char-rnn")
+    if metadata.get("format_version") != str(VERSION):
+        raise CheckpointError(f"{path}: written by a later char-rnn; update char-rnn to resume it")
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, _counters(path, metadata)
+
+
+def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        counters = json.loads(metadata["counters"])
     except (KeyError, ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(f"{path}: its counters are damaged ({type(error).__name__})") from None
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, counters
+    if not isinstance(counters, dict):
+        raise CheckpointError(f"{path}: its counters are damaged (no table)")
+    return counters
 
 
 def pack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -98,8 +103,7 @@ def restore_optimizer(
         parameter = parameters.get(parameter_name)
         if parameter is None or tensor.shape not in {parameter.shape, torch.Size([])}:
             raise CheckpointError(f"the training state's {name!r} does not fit this model")
-        on_device = key != "step" or parameter.device.type != "cpu"
-        optimizer.state[parameter][key] = tensor.to(parameter.device) if on_device else tensor.clone()
+        optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)
 
 
 def rng_tensors(device: torch.device) -> dict[str, torch.Tensor]:
@@ -130,9 +134,20 @@ def hidden_tensors(hidden: Hidden) -> dict[str, torch.Tensor]:
     return {str(number): part for number, part in enumerate(parts)}
 
 
-def restore_hidden(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Hidden:
-    """Return the recurrent state that ``hidden_tensors`` took apart, on ``device``."""
-    parts = tuple(tensors[key].to(device) for key in sorted(tensors, key=int))
-    if not parts:
+def restore_hidden(like: Hidden, tensors: Mapping[str, torch.Tensor]) -> Hidden:
+    """Return the recurrent state that ``hidden_tensors`` took apart; None when it was None.
+
+    Args:
+        like: a state of the right shapes, type and device.
+        tensors: the parts by number.
+
+    Raises:
+        CheckpointError: they are no such state.
+    """
+    if not tensors:
         return None
-    return parts if len(parts) > 1 else parts[0]
+    expected = hidden_tensors(like)
+    if {name: part.shape for name, part in tensors.items()} != {name: part.shape for name, part in expected.items()}:
+        raise CheckpointError("the training state's recurrent state does not fit this model and batch size")
+    parts = tuple(tensors[name].to(part) for name, part in expected.items())
+    return parts if isinstance(like, tuple) else parts[0]

@@ -23,6 +23,15 @@ class LossGuard:
         self.factor = factor
         self.first: float | None = None
 
+    def check_gradient(self, norm: float) -> None:
+        """Refuse a gradient whose norm is not finite: clipping by it would turn every parameter into NaN.
+
+        Raises:
+            TrainingDiverged: the gradient has overflowed.
+        """
+        if not math.isfinite(norm):
+            raise TrainingDiverged(f"the norm of the gradient is {norm}")
+
     def check(self, loss: float) -> None:
         """Remember the first loss; refuse one that is not finite, or larger than ``factor`` times the first.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from char_rnn.models import CharModel
 
 MAX_STREAMS, MIN_STREAM, CHUNK, BURN_IN = 64, 2048, 256, 256
+MAX_OUTPUTS = 1 << 23  # log-probabilities at once, so that a large vocabulary does not fill the memory
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,10 @@ def evaluate(model: CharModel, split: Split, device: torch.device | str | None =
     """
     count = split.predicted
     if count < 1:
-        raise ValueError(f"the {split.name} split has {len(split)} characters: there is nothing to predict")
+        raise ValueError(
+            f"the {split.name} split has {len(split)} characters, so there is nothing to predict; "
+            "choose another split (--split all is the whole text)"
+        )
     device = torch.device(device) if device is not None else next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -86,22 +90,25 @@ def evaluate(model: CharModel, split: Split, device: torch.device | str | None =
 
 def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.device) -> float:
     """Return the summed loss in nats over all targets; summed in float64 on the CPU."""
-    hidden = _warm_state(model, streams, device)
+    chunk = max(1, min(CHUNK, MAX_OUTPUTS // (streams.count * model.vocab_size)))
+    hidden = _warm_state(model, streams, device, chunk)
     total = 0.0
-    for offset in range(0, streams.length, CHUNK):
-        x, y, valid = streams.chunk(offset)
+    for offset in range(0, streams.length, chunk):
+        x, y, valid = streams.chunk(offset, chunk)
         log_probs, hidden = model(x.to(device), hidden)
         picked = log_probs.gather(-1, y.to(device).unsqueeze(-1)).squeeze(-1).cpu().double()  # (S, C)
         total -= float(picked[valid].sum())
     return total
 
 
-def _warm_state(model: CharModel, streams: _Streams, device: torch.device) -> Any:
+def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk: int) -> Any:
     """Return the state of S streams: zero for the first, the others' after their burn-in."""
-    hidden = model.init_hidden(streams.count, device)
+    hidden: Any = model.init_hidden(streams.count, device)
     if streams.count == 1:
         return hidden
-    _, warm = model(streams.burn_in().to(device), None)
+    warm: Any = model.init_hidden(streams.count - 1, device)
+    for x in torch.split(streams.burn_in(), chunk, 1):
+        _, warm = model(x.to(device), warm)
     pairs = zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]
     for cold, warmed in pairs:
         cold[:, 1:] = warmed
@@ -118,9 +125,9 @@ class _Streams:
         self.starts = np.arange(self.count) * self.length
         self._pages = PageReleaser(split.ids)
 
-    def chunk(self, offset: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def chunk(self, offset: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return inputs, targets (S, C) and a mask of those that exist, from ``offset`` on in every stream."""
-        reach = np.arange(offset, min(offset + CHUNK, self.length))
+        reach = np.arange(offset, min(offset + size, self.length))
         position = self.starts[:, None] + reach
         valid = position < self.targets
         position = np.minimum(position, self.targets - 1)
@@ -149,7 +156,7 @@ class MetricsFile:
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record; it is in the file when this returns."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(_json_line(record))
 
     def read(self) -> list[dict[str, Any]]:
         """Return all whole records; a last line cut short by a crash is left out."""
@@ -163,8 +170,14 @@ class MetricsFile:
                 break
         return records
 
-    def cut_back(self, step: int) -> None:
-        """Drop what was recorded after ``step``: a resumed run records it again."""
-        kept = [record for record in self.read() if record["step"] <= step]
+    def cut_back(self, step: int, splits: Collection[str]) -> None:
+        """Drop what a run resumed at ``step`` records again: all after it, and at it all but ``splits``."""
+        kept = [r for r in self.read() if r["step"] < step or (r["step"] == step and r["split"] in splits)]
         with replacing(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            temporary.write_text("".join(map(_json_line, kept)), encoding="utf-8")
+
+
+def _json_line(record: Mapping[str, Any]) -> str:
+    """JSON knows no infinity and no NaN: null stands for them."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"

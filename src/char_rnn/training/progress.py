@@ -32,11 +32,14 @@ class LineProgress(Callback):
     def __init__(self, console: Console) -> None:
         self.console = console
         self._best = math.inf
-        self._total: int | None = None
+        self._total = 0
+        self._unit = "character"
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Remember the best loss so far, to mark the next one."""
+        """Remember the best loss so far, to mark the next one, and what the model predicts."""
         self._best = trainer.best_val_loss
+        if trainer.vocabulary is not None:
+            self._unit = trainer.vocabulary.unit
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         """Remember where the run ends, for the lines."""
@@ -52,10 +55,10 @@ class LineProgress(Callback):
 
     def _line(self, record: Record) -> str:
         where = f"step {record['step']:,}" + (f"/{self._total:,}" if self._total else "")
-        bits = f"{record['loss']:.4f} nats ({record['bits_per_character']:.4f} bits) a character"
+        bits = f"{record['loss']:.4f} nats ({record['bits_per_character']:.4f} bits) per {self._unit}"
         parts = [f"{where}  epoch {record['epoch']:.2f}", f"[bold]{record['split']}[/] {bits}"]
         if record["split"] == "train":
-            parts.append(f"{record['characters_per_second']:,.0f} characters/s")
+            parts.append(f"{record['characters_per_second']:,.0f} {self._unit}s/s")
         else:
             parts.append(f"perplexity {record['perplexity']:.3f}")
         if record["split"] == "val" and record["loss"] < self._best:
@@ -121,21 +124,20 @@ class BarProgress(LineProgress):
         train = trainer.dataloaders["train"]
         epoch = trainer.epoch + trainer.batch / len(train)
         speed = self._pace * train.batch_size * train.seq_length
-        total = trainer.total_steps
         parts = [
-            f"step {trainer.step:,}" + (f"/{total:,}" if total else ""),
+            f"step {trainer.step:,}/{trainer.total_steps:,}",
             f"epoch {epoch:.2f}",
             f"loss {self._loss:.3f} ({self._loss / math.log(2):.3f} bits)",
         ]
         if not math.isnan(speed):
-            parts.append(f"{speed:,.0f} characters/s")
+            parts.append(f"{speed:,.0f} {self._unit}s/s")
         left = _seconds_left(trainer, self._pace)
         if left is not None:
             parts.append(f"{_clock(left)} left")
         return escape("  ".join(parts))
 
 
-def _share_done(trainer: CharRNNTrainer) -> tuple[float, float | None]:
+def _share_done(trainer: CharRNNTrainer) -> tuple[float, float]:
     """Return (done, of how much): seconds in a run of so many minutes, steps else."""
     minutes = trainer.config.training.minutes
     if minutes is not None and trainer.plan.budget is not None:
@@ -147,7 +149,7 @@ def _seconds_left(trainer: CharRNNTrainer, pace: float) -> float | None:
     minutes = trainer.config.training.minutes
     if minutes is not None and trainer.plan.budget is not None:
         return max(0.0, 60 * minutes - trainer.seconds)
-    if trainer.total_steps is None or math.isnan(pace) or pace <= 0:
+    if math.isnan(pace) or pace <= 0:
         return None
     return (trainer.total_steps - trainer.step) / pace
 

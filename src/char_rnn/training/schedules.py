@@ -1,21 +1,20 @@
 """Learning rates as functions of the step alone, and the fitting of a schedule to a number of minutes.
 
 A schedule never looks at the clock. A run that is to last M minutes fits the schedule to the speed it measures, several
-times on its way; what was fitted is a short list of knots (step, progress). The knots written down, the same run can
-be repeated on any machine, step for step.
+times on its way; what was fitted is a short list of horizons. Written down, they repeat the run on any machine, step
+for step.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
 
 from char_rnn.utils.config import TrainingConfig
 
-Knot = tuple[int, float]
+Horizon = tuple[int, int]
 
 # Shares of the time budget at which the number of steps still to come is fitted anew.
 REFIT_AT = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.96)
@@ -29,48 +28,48 @@ class WarmupCosine:
         peak: the highest learning rate.
         floor: the learning rate at the end.
         warmup_steps: steps over which the rate rises from 0 to the peak.
-        knots: (step, progress) pairs, progress 0 at the end of the warm-up and 1 at the last step; linear in between.
+        horizons: (step, end) pairs: from this step on the run is to end there.
     """
 
     peak: float
     floor: float
     warmup_steps: int
-    knots: list[Knot] = field(default_factory=list)
+    horizons: list[Horizon]
 
     def learning_rate(self, step: int) -> float:
         """Return the rate of the step that follows ``step`` finished ones."""
         warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
-        cosine = 0.5 * (1.0 + math.cos(math.pi * self.progress(step)))
+        cosine = 0.5 * (1.0 + math.cos(math.pi * progress(self.horizons, step)))
         return warmup * (self.floor + (self.peak - self.floor) * cosine)
 
-    def progress(self, step: int) -> float:
-        """Return how far along the cosine the run is after ``step`` steps, from 0 to 1."""
-        return interpolate(self.knots, step)
-
     @property
-    def total_steps(self) -> int | None:
-        """The step at which the schedule ends; None while nothing has been fitted."""
-        return self.knots[-1][0] if self.knots else None
+    def end(self) -> int:
+        """The step at which the schedule ends."""
+        return self.horizons[-1][1]
 
-    def refit(self, step: int, total_steps: int) -> None:
-        """From ``step`` on, go in a straight line to the end at ``total_steps``; what lies before stays as it was."""
-        here = (step, self.progress(step))
-        self.knots = [knot for knot in self.knots if knot[0] < step] + [here, (max(total_steps, step + 1), 1.0)]
-
-
-def straight_knots(total_steps: int, warmup_steps: int) -> list[Knot]:
-    """Return the knots of a schedule that is fitted once: progress starts after the warm-up and rises evenly."""
-    return [(min(warmup_steps, total_steps - 1), 0.0), (total_steps, 1.0)]
+    def refit(self, step: int, end: int) -> None:
+        """From ``step`` on, go evenly to ``end``; what lies before stays as it was, to the last bit."""
+        self.horizons = [horizon for horizon in self.horizons if horizon[0] < step]
+        self.horizons.append(straight(step, max(end, step + 1), self.warmup_steps))
 
 
-def interpolate(knots: Sequence[Knot], step: int) -> float:
-    """Return the progress at ``step``: linear between knots, constant outside, 0 without knots."""
-    if not knots or step <= knots[0][0]:
-        return knots[0][1] if knots else 0.0
-    for (left, low), (right, high) in pairwise(knots):
-        if step <= right:
-            return low + (high - low) * (step - left) / (right - left)
-    return knots[-1][1]
+def straight(step: int, end: int, warmup_steps: int) -> Horizon:
+    """Return the horizon from ``step`` to ``end``; the cosine does not begin before the warm-up is over."""
+    return (min(max(step, warmup_steps), end - 1), end)
+
+
+def progress(horizons: Sequence[Horizon], step: int) -> float:
+    """Return how far along the cosine a run is after ``step`` steps, from 0 to 1.
+
+    Each horizon shares what is left of the progress evenly among the steps to its end.
+    """
+    done = 0.0
+    for number, (start, end) in enumerate(horizons):
+        until = horizons[number + 1][0] if number + 1 < len(horizons) else end
+        covered = min(step, until, end) - start
+        if covered > 0:
+            done += (1.0 - done) * covered / (end - start)
+    return done
 
 
 @dataclass
@@ -124,19 +123,16 @@ class Plan:
         self.limit = config.max_epochs * steps_per_epoch
         if config.max_steps is not None:
             self.limit = min(self.limit, config.max_steps)
-        self.schedule = WarmupCosine(config.learning_rate, config.min_learning_rate, config.warmup_steps)
-        self.budget: TimeBudget | None = None
-        if config.schedule_knots is not None:
-            self.schedule.knots = list(config.schedule_knots)
-        elif config.minutes is None:
-            self.schedule.knots = straight_knots(self.limit, config.warmup_steps)
-        else:
-            self.budget = TimeBudget(60.0 * config.minutes, config.eval_interval)
+        horizons = config.horizons or [straight(0, self.limit, config.warmup_steps)]
+        self.schedule = WarmupCosine(
+            config.learning_rate, config.min_learning_rate, config.warmup_steps, list(horizons)
+        )
+        self.budget = TimeBudget(60.0 * config.minutes, config.eval_interval) if config.minutes is not None else None
 
     @property
-    def total_steps(self) -> int | None:
-        """Where the run ends; None until a run of so many minutes has measured its speed."""
-        return min(self.schedule.knots[-1][0], self.limit) if self.schedule.knots else None
+    def total_steps(self) -> int:
+        """Where the run ends, as far as is known."""
+        return min(self.schedule.end, self.limit)
 
     def refit_due(self, elapsed: float) -> bool:
         """Tell whether the schedule is to be fitted to the time left; ``elapsed`` in seconds."""
@@ -145,19 +141,28 @@ class Plan:
     def refit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> None:
         """Fit the number of steps to the speed so far; see ``TimeBudget.fit``."""
         assert self.budget is not None
-        total = self.budget.fit(step, elapsed, step_seconds, evaluation_seconds)
-        self.schedule.refit(step, min(total, self.limit))
+        end = self.budget.fit(step, elapsed, step_seconds, evaluation_seconds)
+        self.schedule.refit(step, min(end, self.limit))
 
     def state(self) -> dict[str, Any] | None:
         """Return what has been fitted, as JSON can hold it; None when nothing is to be fitted."""
         if self.budget is None:
             return None
-        return {"knots": self.schedule.knots, "fits": self.budget.fits, "mark": self.budget.mark}
+        return {"horizons": self.schedule.horizons, "seconds": self.budget.seconds, "mark": self.budget.mark}
 
-    def load_state(self, state: Mapping[str, Any] | None) -> None:
-        """Take up what ``state`` returned; a run without a budget keeps to its configuration."""
-        if self.budget is None or state is None:
-            return
-        self.schedule.knots = [(int(step), float(progress)) for step, progress in state["knots"]]
-        self.budget.fits = int(state["fits"])
-        self.budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
+    def load_state(self, state: Mapping[str, Any] | None, step: int, elapsed: float) -> None:
+        """Take up what ``state`` returned after ``step`` steps and ``elapsed`` seconds.
+
+        A run without a budget keeps to its configuration. One whose budget is another now is fitted anew at once.
+
+        Raises:
+            ValueError: the schedule is at its end, and the run is to go on.
+        """
+        if self.budget is not None and state is not None:
+            self.schedule.horizons = [(int(start), int(end)) for start, end in state["horizons"]]
+            self.budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
+            self.budget.fits = sum(elapsed >= share * self.budget.seconds for share in REFIT_AT)
+            if self.budget.seconds != state["seconds"]:
+                self.budget.fits = max(0, self.budget.fits - 1)
+            if step >= self.schedule.end and self.refit_due(elapsed):
+                raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")

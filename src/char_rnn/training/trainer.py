@@ -17,20 +17,18 @@ import torch.nn.functional as F
 
 from char_rnn.model_file import BEST, LAST, ModelFile
 from char_rnn.models import CharModel, detach_state
-from char_rnn.training import checkpoints
 from char_rnn.training.callbacks import Callback, Recorder, writers
-from char_rnn.training.checkpoints import STATE, CheckpointError, Hidden
+from char_rnn.training.checkpoints import STATE, Hidden, write_state
 from char_rnn.training.guard import LossGuard, TrainingDiverged
 from char_rnn.training.metrics import Evaluation, evaluate
 from char_rnn.training.optimizers import build_optimizer, set_learning_rate
+from char_rnn.training.resume import capture, restore
 from char_rnn.training.schedules import Plan
 
 if TYPE_CHECKING:
     from char_rnn.data.dataloader import Batches
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.utils.config import Config
-
-_COUNTERS = ("step", "epoch", "batch", "best_step", "_seconds_in_steps", "_seconds_of_evaluation")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,8 @@ class TrainingResult:
         step: optimizer steps done.
         seconds: time spent, earlier parts of a resumed run included.
         val: the last evaluation of the validation split; None without one.
-        best_val_loss, best_step: the lowest validation loss (nats per character) and where it was reached.
+        best_val_loss, best_step: the lowest validation loss (nats per character) and where it was reached; infinite
+            and 0 without a validation split.
         test: the test split under the best model; None without one.
         stopped: true when the run was asked to stop before its end.
     """
@@ -75,8 +74,7 @@ class CharRNNTrainer:
         step: optimizer steps done.
         epoch, batch: the position in the data: epochs finished, and batches of the present one.
         best_val_loss: the lowest validation loss so far, in nats per character; infinite before the first evaluation.
-        total_steps: where training ends, None until a run of so many minutes has measured its speed.
-        last_saved: the step of the last checkpoint, None before the first.
+        last_saved: the step of the last checkpoint on the disk, None before the first.
     """
 
     def __init__(
@@ -99,25 +97,28 @@ class CharRNNTrainer:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.dataloaders, self.config, self.vocabulary = dict(dataloaders), config, vocabulary
+        self.train_batches = self.dataloaders["train"]
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.facts = dict(facts or {})
         self.recorder = Recorder([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
         self._sample, self._clock = sample, clock
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(model, config.training)
-        self.plan = Plan(config.training, len(self.dataloaders["train"]))
+        self.plan = Plan(config.training, len(self.train_batches))
+        self.guard = LossGuard(config.training.explosion_factor)
         self.step = self.epoch = self.batch = 0
         self.hidden: Hidden = None
-        self.guard = LossGuard(config.training.explosion_factor)
         self.best_val_loss, self.best_step = math.inf, 0
-        self.gradient_norm: float | torch.Tensor = math.nan
+        self._best: dict[str, torch.Tensor] = {}
+        self._holds_best = False
+        self.gradient_norm = math.nan
         self.last_saved: int | None = None
-        self._seconds_before, self._seconds_in_steps, self._seconds_of_evaluation = 0.0, 0.0, 0.0
+        self.seconds_before, self.seconds_in_steps, self.seconds_of_evaluation = 0.0, 0.0, 0.0
         self._started = clock()
         self._stop_requested = False
 
     def train(self) -> TrainingResult:
-        """Train to the end (or until asked to stop), evaluate, and save.
+        """Train to the end (or until asked to stop), evaluate, and save; the model is left with its best parameters.
 
         Raises:
             TrainingDiverged: the loss exploded; what was saved before stays.
@@ -125,30 +126,21 @@ class CharRNNTrainer:
         self._started = self._clock()
         self.recorder.tell("on_start", self)
         self.recorder.restart_clock()
-        val: Evaluation | None = None
-        test: Evaluation | None = None
         try:
             while not self.finished:
                 self.train_epoch()
-            if not self._stop_requested:
-                val = self.evaluate_and_save()
-                self._load_best()
-                test = self._test()
-            elif self.last_saved != self.step:
-                self.save()
+            return self._finish() if self.step >= self.total_steps else self._stop()
         except TrainingDiverged as event:
             raise TrainingDiverged(self._advice(event)) from None
         finally:
-            self._seconds_before, self._started = self.seconds, self._clock()
+            self.seconds_before, self._started = self.seconds, self._clock()
             self.recorder.tell("on_end", self)
-        return TrainingResult(
-            self.step, self._seconds_before, val, self.best_val_loss, self.best_step, test, self._stop_requested
-        )
 
     def train_epoch(self) -> float:
         """Train to the end of the present epoch (or of the run); return the mean loss in nats per character."""
+        self.model.train()
         total, steps = 0.0, 0
-        for x, y in self.dataloaders["train"].epoch(self.epoch, self.batch):
+        for x, y in self.train_batches.epoch(self.epoch, self.batch):
             loss = self.train_step(x, y)
             self._advance()
             self.recorder.add_step(loss, y.numel())
@@ -169,7 +161,7 @@ class CharRNNTrainer:
             The mean loss in nats per character, before the update.
 
         Raises:
-            TrainingDiverged: the loss is not finite or far above the first; no update was made.
+            TrainingDiverged: the loss or the gradient has gone astray; no update was made.
         """
         began = self._clock()
         log_probs, hidden = self.model(x.to(self.device, non_blocking=True), self.hidden)
@@ -183,70 +175,28 @@ class CharRNNTrainer:
         self._clip_gradients()
         set_learning_rate(self.optimizer, self.plan.schedule.learning_rate(self.step))
         self.optimizer.step()
-        self.hidden = detach_state(hidden) if self.dataloaders["train"].carries_state else None
-        self._seconds_in_steps += self._clock() - began
+        self.hidden = detach_state(hidden) if self.train_batches.carries_state else None
+        self.seconds_in_steps += self._clock() - began
         return value
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self._stop_requested or (self.total_steps is not None and self.step >= self.total_steps)
+        """Whether no further step is to be made."""
+        return self._stop_requested or self.step >= self.total_steps
 
     @property
-    def total_steps(self) -> int | None:
-        """Where the run ends; None until a run of so many minutes has measured its speed."""
+    def total_steps(self) -> int:
+        """Where the run ends; in a run of so many minutes, as far as its speed is known."""
         return self.plan.total_steps
 
     @property
     def seconds(self) -> float:
         """Seconds spent on this run, earlier parts of a resumed run included."""
-        return self._seconds_before + self._clock() - self._started
+        return self.seconds_before + self._clock() - self._started
 
     def request_stop(self) -> None:
         """Ask to stop after the present step and save; safe to call from a signal handler."""
         self._stop_requested = True
-
-    def _advance(self) -> None:
-        """Count the step and its place in the epoch; at the end of one the streams go back to their beginnings."""
-        self.step, self.batch = self.step + 1, self.batch + 1
-        if self.batch == len(self.dataloaders["train"]):
-            self.epoch, self.batch, self.hidden = self.epoch + 1, 0, None
-
-    def _after_step(self, loss: float) -> None:
-        self.recorder.tell("on_step", self, loss)
-        if self.plan.refit_due(self.seconds):
-            seconds = self._seconds_of_evaluation or self._guess_seconds_of_evaluation()
-            self.plan.refit(self.step, self.seconds, self._seconds_in_steps, seconds)
-        logging, training = self.config.logging, self.config.training
-        if self.step % logging.log_interval == 0:
-            rate = self.optimizer.param_groups[0]["lr"]
-            self.recorder.record_training(self._position(), rate, float(self.gradient_norm))
-        if self.finished:
-            return
-        if self.step % training.eval_interval == 0:
-            self.evaluate_and_save()
-        elif self.step % logging.save_interval == 0:
-            self.save()
-
-    def _advice(self, event: TrainingDiverged) -> str:
-        saved = "nothing was saved yet" if self.last_saved is None else f"the model of step {self.last_saved} is kept"
-        if self.run_dir is not None and self.last_saved is not None:
-            saved += f" in {self.run_dir}"
-        training = self.config.training
-        return (
-            f"stopped at step {self.step + 1}: {event}; {saved}. Try a lower training.learning_rate (now "
-            f"{training.learning_rate:g}), a lower training.grad_clip (now {training.grad_clip:g}), or more "
-            f"training.warmup_steps (now {training.warmup_steps})"
-        )
-
-    def _clip_gradients(self) -> None:
-        """Scale the gradients down to the largest norm allowed, and keep their norm."""
-        limit = self.config.training.grad_clip
-        if limit > 0:
-            self.gradient_norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit)
-        elif (self.step + 1) % self.config.logging.log_interval == 0:
-            gradients = [p.grad for p in self._parameters if p.grad is not None]
-            self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
 
     def validate(self) -> float:
         """Return the loss on the whole validation split, in nats per character.
@@ -257,121 +207,169 @@ class CharRNNTrainer:
         return evaluate(self.model, self.dataloaders["val"].split, self.device).loss
 
     def evaluate_and_save(self) -> Evaluation | None:
-        """Evaluate the validation split, keep the model if it is the best so far, save, and show a sample."""
+        """Evaluate the validation split, keep the model if it is the best so far, save, and show a sample.
+
+        Raises:
+            TrainingDiverged: the validation loss is not a finite number; nothing was saved.
+        """
         began = self._clock()
         val = None
         if "val" in self.dataloaders:
             val = evaluate(self.model, self.dataloaders["val"].split, self.device)
-            self.recorder.record_evaluation(self._position(), "val", val)
+            self.recorder.record_evaluation(self.position(), "val", val)
+            if not math.isfinite(val.loss):
+                raise TrainingDiverged(f"the validation loss is {val.loss}")
             if val.loss < self.best_val_loss:
-                self.best_val_loss, self.best_step = val.loss, self.step
-                self._write_model(BEST)
+                self._keep_best(val.loss)
         self.save()
         if self._sample is not None and self.config.logging.sample_length:
             self.recorder.tell("on_sample", self.step, self._sample(self.model))
-        self._seconds_of_evaluation = self._clock() - began
+        self.seconds_of_evaluation = self._clock() - began
         self.recorder.restart_clock()
         return val
 
-    def _test(self) -> Evaluation | None:
-        """Evaluate the test split, once."""
-        if "test" not in self.dataloaders:
-            return None
-        test = evaluate(self.model, self.dataloaders["test"].split, self.device)
-        self.recorder.record_evaluation(self._position(), "test", test)
-        return test
-
-    def _position(self) -> dict[str, float]:
-        """Return where the run stands: steps, epochs with their fraction, seconds."""
-        epoch = self.epoch + self.batch / len(self.dataloaders["train"])
-        return {"step": self.step, "epoch": epoch, "seconds": self.seconds}
-
-    def _guess_seconds_of_evaluation(self) -> float:
-        """Before the first evaluation: a forward pass costs about a third of a training step."""
-        if "val" not in self.dataloaders:
-            return 0.0
-        train = self.dataloaders["train"]
-        a_character = self._seconds_in_steps / (self.step * train.batch_size * train.seq_length)
-        return self.dataloaders["val"].split.predicted * a_character / 3
-
-    def repeatable_config(self) -> Config:
-        """Return the configuration that repeats this run exactly: minutes turned into the steps they came to."""
-        if self.config.training.minutes is None or self.total_steps is None:
-            return self.config
-        fitted = {"minutes": None, "max_steps": self.total_steps, "schedule_knots": list(self.plan.schedule.knots)}
-        return self.config.model_copy(update={"training": self.config.training.model_copy(update=fitted)})
-
     def save(self) -> None:
-        """Write ``last.safetensors`` and the training state, each in one step."""
-        self.last_saved = self.step
+        """Write ``last.safetensors`` and the training state, each in one step; nothing without a run folder."""
         if self.run_dir is None:
             return
-        self._write_model(LAST)
-        checkpoints.write_state(self.run_dir / STATE, *self.state())
+        self.save_checkpoint(self.run_dir / LAST)
+        write_state(self.run_dir / STATE, *self.state())
+        self.last_saved = self.step
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write the model as it is now to a self-contained model file."""
         if self.vocabulary is None:
             raise ValueError("a model file needs the vocabulary: give it to the trainer")
         tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()}
-        facts = {**self.facts, **self._position()}
+        facts = {**self.facts, **self.position()}
         if math.isfinite(self.best_val_loss):
             facts |= {"best_val_loss": self.best_val_loss, "best_step": self.best_step}
-        return ModelFile(self.repeatable_config(), self.vocabulary, tensors, facts).write(path)
+        if self._holds_best:
+            facts["step"] = self.best_step
+        return ModelFile(self._config_to_share(), self.vocabulary, tensors, facts).write(path)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return all that is needed to go on: tensors by prefixed name, and counters that JSON can hold."""
-        tensors = {
-            **checkpoints.pack("model", self.model.state_dict()),
-            **checkpoints.pack("optimizer", checkpoints.optimizer_tensors(self.model, self.optimizer)),
-            **checkpoints.pack("hidden", checkpoints.hidden_tensors(self.hidden)),
-            **checkpoints.pack("rng", checkpoints.rng_tensors(self.device)),
-        }
-        counters = {
-            **{name: getattr(self, name) for name in _COUNTERS},
-            "best_val_loss": self.best_val_loss if math.isfinite(self.best_val_loss) else None,
-            "seconds": self.seconds,
-            "first_loss": self.guard.first,
-            "interval": self.recorder.interval(),
-            "plan": self.plan.state(),
-            "data": self.facts.get("data_sha256"),
-        }
-        return tensors, counters
+        return capture(self)
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
         """Take up what ``state`` returned.
 
         Raises:
-            CheckpointError: it belongs to another model or another text.
+            CheckpointError: it belongs to another model, another text or another way of reading it.
         """
-        if counters.get("data") != self.facts.get("data_sha256"):
-            raise CheckpointError(
-                "the text is not the one this run was trained on; to go on with another text, start a new run "
-                "from the model with --init-from"
-            )
-        try:
-            self.model.load_state_dict(checkpoints.unpack("model", tensors))
-            for name in _COUNTERS:
-                setattr(self, name, counters[name])
-            self.guard.first = counters["first_loss"]
-            best = counters["best_val_loss"]
-            self.best_val_loss = math.inf if best is None else float(best)
-            self._seconds_before, self._started = float(counters["seconds"]), self._clock()
-            self.recorder.load_interval(counters["interval"])
-            self.plan.load_state(counters["plan"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"the training state does not fit this run ({str(error).splitlines()[0]})") from None
-        checkpoints.restore_optimizer(self.model, self.optimizer, checkpoints.unpack("optimizer", tensors))
-        self.hidden = checkpoints.restore_hidden(checkpoints.unpack("hidden", tensors), self.device)
-        checkpoints.restore_rng(self.device, checkpoints.unpack("rng", tensors))
+        restore(self, tensors, counters)
+        self._started = self._clock()
         self.last_saved = self.step
+
+    def repeatable_config(self) -> Config:
+        """Return the configuration that repeats this run exactly: minutes turned into the steps they came to."""
+        if self.plan.budget is None or self.step < self.total_steps:
+            return self.config
+        fitted = {"minutes": None, "max_steps": self.total_steps, "horizons": list(self.plan.schedule.horizons)}
+        return self.config.model_copy(update={"training": self.config.training.model_copy(update=fitted)})
+
+    def position(self) -> dict[str, float]:
+        """Return where the run stands: steps, epochs with their fraction, seconds."""
+        return {"step": self.step, "epoch": self.epoch + self.batch / len(self.train_batches), "seconds": self.seconds}
+
+    def _advance(self) -> None:
+        """Count the step and its place in the epoch; at the end of one the streams go back to their beginnings."""
+        self.step, self.batch = self.step + 1, self.batch + 1
+        if self.batch >= len(self.train_batches):
+            self.epoch, self.batch, self.hidden = self.epoch + 1, 0, None
+
+    def _after_step(self, loss: float) -> None:
+        self.recorder.tell("on_step", self, loss)
+        if self.plan.refit_due(self.seconds):
+            seconds = self.seconds_of_evaluation or self._guess_seconds_of_evaluation()
+            self.plan.refit(self.step, self.seconds, self.seconds_in_steps, seconds)
+        if self.step % self.config.logging.log_interval == 0:
+            self._record_training()
+        if self.step >= self.total_steps:
+            return
+        if self.step % self.config.training.eval_interval == 0:
+            self.evaluate_and_save()
+        elif self.step % self.config.logging.save_interval == 0:
+            self.save()
+
+    def _record_training(self) -> None:
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.recorder.record_training(self.position(), rate, self.gradient_norm)
+
+    def _clip_gradients(self) -> None:
+        """Scale the gradients down to the largest norm allowed, and keep their norm."""
+        limit = self.config.training.grad_clip
+        if limit > 0:
+            self.gradient_norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, limit))
+        elif (self.step + 1) % self.config.logging.log_interval == 0:
+            self.gradient_norm = float(
+                torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+            )
+        else:
+            return
+        self.guard.check_gradient(self.gradient_norm)
+
+    def _finish(self) -> TrainingResult:
+        """Measure and save the end of the run; then test the best model."""
+        if self.recorder.steps:
+            self._record_training()
+        val = self.evaluate_and_save()
+        self._load_best()
+        test = None
+        if "test" in self.dataloaders:
+            test = evaluate(self.model, self.dataloaders["test"].split, self.device)
+            self.recorder.record_evaluation(self.position(), "test", test)
+        return self._result(val, test, stopped=False)
+
+    def _stop(self) -> TrainingResult:
+        if self.last_saved != self.step:
+            self.save()
+        return self._result(None, None, stopped=True)
+
+    def _result(self, val: Evaluation | None, test: Evaluation | None, *, stopped: bool) -> TrainingResult:
+        return TrainingResult(self.step, self.seconds, val, self.best_val_loss, self.best_step, test, stopped)
+
+    def _keep_best(self, loss: float) -> None:
+        self.best_val_loss, self.best_step = loss, self.step
+        if self.run_dir is not None:
+            self.save_checkpoint(self.run_dir / BEST)
+        else:
+            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def _load_best(self) -> None:
         """Put the best parameters into the model; the last ones stay where no validation split has named a best."""
-        if self.run_dir is not None and self.best_step and (self.run_dir / BEST).is_file():
-            tensors = ModelFile.read(self.run_dir / BEST).tensors
-            self.model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-
-    def _write_model(self, name: str) -> None:
+        if self.best_step in {0, self.step}:
+            return
         if self.run_dir is not None:
-            self.save_checkpoint(self.run_dir / name)
+            arrays = ModelFile.read(self.run_dir / BEST).tensors
+            self._best = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self.model.load_state_dict(self._best)
+        self._holds_best = True
+
+    def _config_to_share(self) -> Config:
+        """A model file names the text, not the paths of the machine it was trained on."""
+        config = self.repeatable_config()
+        data = config.data.model_copy(update={"data_dir": str(self.facts.get("data", "text")), "cache_dir": None})
+        logging = config.logging.model_copy(update={"log_dir": None, "checkpoint_dir": "runs"})
+        return config.model_copy(update={"data": data, "logging": logging})
+
+    def _guess_seconds_of_evaluation(self) -> float:
+        """Before the first evaluation: a forward pass costs about a third of a training step."""
+        if "val" not in self.dataloaders:
+            return 0.0
+        batches = self.train_batches
+        a_character = self.seconds_in_steps / (self.step * batches.batch_size * batches.seq_length)
+        return self.dataloaders["val"].split.predicted * a_character / 3
+
+    def _advice(self, event: TrainingDiverged) -> str:
+        kept = "nothing was saved yet"
+        if self.last_saved is not None:
+            kept = f"the model of step {self.last_saved} is kept in {self.run_dir}"
+        training = self.config.training
+        clip = f"a lower one (now {training.grad_clip:g})" if training.grad_clip else "5, say (now off)"
+        return (
+            f"stopped at step {self.step + 1}: {event}; {kept}. Try a lower training.learning_rate "
+            f"(now {training.learning_rate:g}), for training.grad_clip {clip}, or more training.warmup_steps "
+            f"(now {training.warmup_steps})"
+        )

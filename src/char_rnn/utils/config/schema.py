@@ -15,7 +15,9 @@ from pydantic_core import PydanticCustomError
 _COUNT = 1_000_000_000
 _WIDTH = 65_536
 
-Knot = Annotated[tuple[int, float], Field(strict=False)]
+Horizon = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=_COUNT)], Annotated[int, Field(ge=1, le=_COUNT)]], Field(strict=False)
+]
 
 
 class Section(BaseModel):
@@ -81,15 +83,12 @@ class TrainingConfig(Section):
     """Steps over which the learning rate rises linearly from 0; 0 = none."""
     min_learning_rate: float = Field(default=0.0, ge=0)
     """Learning rate at the end of the cosine; at most learning_rate."""
-    schedule_knots: list[Knot] | None = Field(
+    horizons: list[Horizon] | None = Field(
         default=None,
         min_length=1,
-        json_schema_extra={
-            "allowed": "null or pairs [step, progress], steps rising from 0 or more,"
-            " progress from 0 to 1, never falling, 1 in the last"
-        },
+        json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
     )
-    """Progress of the schedule at given steps; a run with minutes writes it, so that it can be repeated exactly."""
+    """From which step on the schedule was to end where; a run of so many minutes writes it, to be repeatable."""
     grad_clip: float = Field(default=5.0, ge=0)
     """Largest norm of the whole gradient; 0 = no clipping."""
     eval_interval: int = Field(default=1000, ge=1, le=_COUNT)
@@ -99,15 +98,14 @@ class TrainingConfig(Section):
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
     """Seed of the starting weights, dropout and the order of windows."""
 
-    @field_validator("schedule_knots")
+    @field_validator("horizons")
     @classmethod
-    def _knots_rise(cls, knots: list[tuple[int, float]] | None) -> list[tuple[int, float]] | None:
-        if knots is not None:
-            steps, progress = zip(*knots, strict=True)
-            rising = all(a < b for a, b in pairwise(steps))
-            if not rising or list(progress) != sorted(progress) or steps[0] < 0 or progress[0] < 0 or progress[-1] != 1:
+    def _horizons_rise(cls, horizons: list[tuple[int, int]] | None) -> list[tuple[int, int]] | None:
+        if horizons is not None:
+            steps = [step for step, _ in horizons]
+            if not all(a < b for a, b in pairwise(steps)) or any(step >= end for step, end in horizons):
                 raise ValueError
-        return knots
+        return horizons
 
     @field_validator("explosion_factor")
     @classmethod
@@ -124,6 +122,17 @@ class TrainingConfig(Section):
                 ("learning_rate", "min_learning_rate"),
                 low=self.min_learning_rate,
                 high=self.learning_rate,
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_plan(self) -> TrainingConfig:
+        if self.minutes is not None and self.horizons is not None:
+            raise _conflict(
+                "training.minutes {minutes} asks for a schedule to be fitted, and training.horizons is one that was;"
+                " set one of them to null",
+                ("minutes", "horizons"),
+                minutes=self.minutes,
             )
         return self
 

@@ -1,0 +1,106 @@
+"""What a trainer is made of at a moment, taken out of it and put back: the counterpart of the training state's file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from char_rnn.training.checkpoints import (
+    CheckpointError,
+    hidden_tensors,
+    optimizer_tensors,
+    pack,
+    restore_hidden,
+    restore_optimizer,
+    restore_rng,
+    rng_tensors,
+    unpack,
+)
+
+if TYPE_CHECKING:
+    from char_rnn.training.trainer import CharRNNTrainer
+
+COUNTERS = {
+    "step": int,
+    "epoch": int,
+    "batch": int,
+    "best_step": int,
+    "seconds_in_steps": float,
+    "seconds_of_evaluation": float,
+}
+
+
+def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return all that the trainer needs to go on: tensors by prefixed name, and counters that JSON can hold."""
+    tensors = {
+        **pack("model", trainer.model.state_dict()),
+        **pack("optimizer", optimizer_tensors(trainer.model, trainer.optimizer)),
+        **pack("hidden", hidden_tensors(trainer.hidden)),
+        **pack("rng", rng_tensors(trainer.device)),
+    }
+    counters = {
+        **{name: getattr(trainer, name) for name in COUNTERS},
+        "best_val_loss": trainer.best_val_loss if math.isfinite(trainer.best_val_loss) else None,
+        "seconds": trainer.seconds,
+        "first_loss": trainer.guard.first,
+        "interval": trainer.recorder.interval(),
+        "plan": trainer.plan.state(),
+        "data": trainer.facts.get("data_sha256"),
+        "reading": reading(trainer),
+    }
+    return tensors, counters
+
+
+def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
+    """Put into the trainer what ``capture`` returned.
+
+    Raises:
+        CheckpointError: it belongs to another model, another text or another way of reading it, or is damaged.
+    """
+    _check_text(trainer, counters)
+    try:
+        trainer.model.load_state_dict(unpack("model", tensors))
+        for name, kind in COUNTERS.items():
+            setattr(trainer, name, kind(counters[name]))
+        best, first = counters["best_val_loss"], counters["first_loss"]
+        trainer.best_val_loss = math.inf if best is None else float(best)
+        trainer.guard.first = None if first is None else float(first)
+        trainer.seconds_before = float(counters["seconds"])
+        trainer.recorder.load_interval(counters["interval"])
+        trainer.plan.load_state(counters["plan"], trainer.step, trainer.seconds_before)
+        restore_optimizer(trainer.model, trainer.optimizer, unpack("optimizer", tensors))
+        like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
+        trainer.hidden = restore_hidden(like, unpack("hidden", tensors))
+        restore_rng(trainer.device, unpack("rng", tensors))
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise CheckpointError(f"the training state does not fit this run ({str(error).splitlines()[0]})") from None
+
+
+def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
+    """Return how the trainer reads its text; the position in the data means nothing in another way."""
+    batches = trainer.train_batches
+    return {
+        "training.batch_size": batches.batch_size,
+        "training.seq_length": batches.seq_length,
+        "data.batching": trainer.config.data.batching,
+        "steps in an epoch": len(batches),
+    }
+
+
+def _check_text(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
+    start_anew = "start a new run from its model with --init-from"
+    if counters.get("data") != trainer.facts.get("data_sha256"):
+        raise CheckpointError(f"the text is not the one this run was trained on; to go on with another, {start_anew}")
+    before, now = counters.get("reading"), reading(trainer)
+    if not isinstance(before, dict):
+        raise CheckpointError("the training state is damaged (it does not say how the text was read)")
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise CheckpointError(
+                f"the run was trained with {name} {before.get(name)}, not {value}; leave it as it was, or {start_anew}"
+            )
