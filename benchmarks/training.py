@@ -4,20 +4,25 @@
 
 The bare loop is nn.Embedding, nn.LSTM (or GRU, RNN), nn.Linear, cross-entropy, AdamW, clipping by norm and carried
 state over batches that stand ready in memory. The trainer does the same from a corpus, with its loss guard, schedule,
-records and callbacks. Both train in turn; the ratio is the trainer's seconds over the bare loop's, round by round.
+and records written to metrics.jsonl and TensorBoard and printed (to nowhere) every 10 steps. Both train in turn; the
+ratio is the trainer's seconds over the bare loop's, round by round.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from harness import in_turn, parser, ratio, report
+from rich.console import Console
 from torch import nn
 
 from char_rnn import CharDataset, CharRNNTrainer, Config, Corpus, build_model, create_dataloaders
+from char_rnn.training.progress import LineProgress
 
 CASES = {
     "lstm 2x128, batch 50x50 (default)": ("lstm", 128, 2, 50, 50),
@@ -58,18 +63,29 @@ def bare_loop(
     return epoch
 
 
-def trainer_loop(kind: str, hidden: int, layers: int, text: Corpus, batch: int, length: int) -> Callable[[], float]:
-    """Return a function that trains once over the text, with the trainer."""
+def trainer_loop(
+    kind: str, hidden: int, layers: int, text: Corpus, batch: int, length: int, folder: Path
+) -> Callable[[], float]:
+    """Return a function that trains once over the text, with the trainer and all its listeners."""
     config = Config.model_validate(
         {
             "model": {"type": kind, "hidden_size": hidden, "num_layers": layers, "dropout": 0.0},
             "training": {"batch_size": batch, "seq_length": length, "learning_rate": 1e-3, "eval_interval": 10**9,
                          "max_epochs": 10**6},
-            "logging": {"save_interval": 10**9},
+            "logging": {"save_interval": 10**9, "log_interval": 10},
         }
     )  # fmt: skip
     loaders = create_dataloaders(CharDataset(text, length, 1.0, 0.0), batch)
-    return CharRNNTrainer(build_model(config.model, VOCABULARY), loaders, config).train_epoch
+    trainer = CharRNNTrainer(
+        build_model(config.model, VOCABULARY),
+        loaders,
+        config,
+        vocabulary=text.vocabulary,
+        run_dir=folder,
+        callbacks=[LineProgress(Console(file=(folder / "log").open("w")))],
+    )
+    trainer.recorder.tell("on_start", trainer)
+    return trainer.train_epoch
 
 
 def measure(name: str, steps: int, rounds: int) -> dict[str, str | float]:
@@ -78,13 +94,12 @@ def measure(name: str, steps: int, rounds: int) -> dict[str, str | float]:
     text = corpus(batch * length * steps + batch)
     batches = list(create_dataloaders(CharDataset(text, length, 1.0, 0.0), batch)["train"].epoch(0))
     torch.manual_seed(0)
-    timings = in_turn(
-        {
+    with TemporaryDirectory() as folder:
+        sides = {
             "bare": bare_loop(kind, hidden, layers, batches),
-            "trainer": trainer_loop(kind, hidden, layers, text, batch, length),
-        },
-        rounds,
-    )
+            "trainer": trainer_loop(kind, hidden, layers, text, batch, length, Path(folder)),
+        }
+        timings = in_turn(sides, rounds)
     characters = batch * length * len(batches)
     assert math.isclose(len(batches), steps, abs_tol=1)
     return {

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from char_rnn.data.cache import FORMAT, Cache, Entry, is_settled
 from char_rnn.data.datasets import Progress
 from char_rnn.data.errors import DataError
@@ -13,6 +15,8 @@ from char_rnn.data.reading import TextReader, check_encoding
 from char_rnn.data.sources import Source
 from char_rnn.data.symbols import SymbolSet, check_kind
 from char_rnn.data.vocabulary import Indices, UnknownCharacterError, Vocabulary
+
+WORKING_MEMORY = 4 << 20  # bytes; more than all that is made of a piece of text
 
 
 class Preparation:
@@ -56,6 +60,7 @@ class Preparation:
         return entry, sha256
 
     def _prepare(self, source: Source, size: int) -> tuple[Entry, str]:
+        _keep_freed_memory()
         files = source.files()
         reader = self._reader(files, "reading", size)
         symbols = SymbolSet(self.kind)
@@ -115,3 +120,13 @@ class Preparation:
                 f"{label}: {needed:,} bytes are needed to prepare it and {free:,} are free in {self._cache.folder}; "
                 "make room, or set data.cache_dir"
             )
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep the memory of one piece for the next; other allocators take no notice.
+
+    It gives freed memory back to the system, page by page, beyond twice the largest block that it has seen mapped and
+    freed again (`M_TRIM_THRESHOLD` in mallopt(3)). Fetching it anew for every piece cost ASCII text a third of the
+    speed. The block is never touched, so it takes no memory.
+    """
+    np.empty(WORKING_MEMORY, dtype=np.uint8)
