@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from char_rnn.training.run import Run
     from char_rnn.utils.config import Config
 
+NEW_PARAGRAPH = "\n\n"
+
 
 @click.command(name="train")
 @click.argument("data", required=False)
@@ -181,15 +183,19 @@ def _train(run: Run, quiet: bool) -> str:
 
 
 def _sampler(config: Config, length: int | None = None) -> Callable[[CharModel, Vocabulary], str]:
-    """Return the function that writes a sample, always from the same seed so that progress shows."""
+    """Return the function that writes a sample, always from the same seed so that progress shows.
+
+    Without a prime of the user's own it begins where a paragraph does; a random first character makes a poor start.
+    """
     from char_rnn.generation.sampler import TextGenerator
 
     settings = config.generation
 
     def sample(model: CharModel, vocabulary: Vocabulary) -> str:
         device = next(model.parameters()).device
-        return TextGenerator(model, vocabulary, device=device).generate(
-            settings.prime,
+        opening = NEW_PARAGRAPH if not settings.prime and "\n" in vocabulary.char_to_idx else ""
+        text = TextGenerator(model, vocabulary, device=device).generate(
+            settings.prime or opening,
             length if length is not None else config.logging.sample_length,
             settings.temperature,
             settings.top_k,
@@ -197,6 +203,7 @@ def _sampler(config: Config, length: int | None = None) -> Callable[[CharModel, 
             seed=settings.seed if settings.seed is not None else config.training.seed,
             unknown="skip",
         )
+        return text.removeprefix(opening)
 
     return sample
 

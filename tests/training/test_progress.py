@@ -1,0 +1,58 @@
+"""What a person sees of a run: lines in a log, a bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+from rich.console import Console
+from training_helpers import small_config
+
+from char_rnn.training import CharRNNTrainer
+from char_rnn.training.progress import BarProgress, LineProgress, training_progress
+
+MakeTrainer = Callable[..., CharRNNTrainer]
+
+
+def console(*, terminal: bool) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=200, color_system=None)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_lines_say_step_loss_speed_and_best(make_trainer: MakeTrainer) -> None:
+    screen = console(terminal=False)
+    config = small_config(training={"max_steps": 14, "eval_interval": 7}, logging={"sample_length": 5})
+    make_trainer(config, callbacks=[LineProgress(screen)], sample=lambda model: "a rose\nis a rose").train()
+    lines = shown(screen).splitlines()
+    number = r"[\d,.]+"
+    train = rf"step 7/14  epoch {number}  train {number} nats \({number} bits\) per character  {number} characters/s"
+    assert re.fullmatch(train, lines[0])
+    assert re.fullmatch(rf"step 7/14  epoch {number}  val .* perplexity {number}  best", lines[1])
+    assert lines[2:4] == ["    a rose", "    is a rose"]
+    assert "test" in lines[-1]
+
+
+def test_the_bar_counts_steps_and_leaves_the_evaluations(make_trainer: MakeTrainer) -> None:
+    screen = console(terminal=True)
+    make_trainer(small_config(training={"max_steps": 40, "eval_interval": 10}), callbacks=[BarProgress(screen)]).train()
+    assert shown(screen).count(" val ") == 4
+    assert " train " not in shown(screen)
+    assert re.search(r"step \d+/40  epoch \d", shown(screen))
+
+
+def test_a_timed_run_shows_the_time_left(make_trainer: MakeTrainer) -> None:
+    screen = console(terminal=True)
+    config = small_config(training={"minutes": 1.0, "max_epochs": 10_000, "eval_interval": 100})
+    ticks = iter(range(10**9))
+    make_trainer(config, callbacks=[BarProgress(screen)], clock=lambda: next(ticks) * 0.05).train()
+    assert re.search(r"0:\d\d left", shown(screen))
+
+
+def test_standard_error_decides_between_the_two() -> None:
+    assert type(training_progress(console(terminal=True))) is BarProgress
+    assert type(training_progress(console(terminal=False))) is LineProgress
