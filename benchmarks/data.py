@@ -57,7 +57,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     options = parser(__doc__, threads=False)
     options.add_argument("--size-mb", type=int, default=1000, help="size of the text in 10^6 bytes (default 1000)")
-    options.add_argument("--text", choices=["ascii", "mixed"], default="mixed", help="mixed: a tenth is not ASCII")
+    options.add_argument(
+        "--text", choices=["ascii", "mixed"], default="mixed", help="mixed: a tenth of the words is not ASCII"
+    )
     options.add_argument("--folder", type=Path, help="where to put the text and its cache, for the while")
     options.add_argument("--measure", choices=list(MEASUREMENTS), help=argparse.SUPPRESS)
     options.add_argument("--file", type=Path, help=argparse.SUPPRESS)

@@ -126,6 +126,7 @@ def test_an_epoch_can_start_in_the_middle(start: int) -> None:
     assert starts(list(batches.epoch(3, start))) == starts(list(batches.epoch(3)))[start * 4 :]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # Python 3.12 and later
 def test_workers_give_the_same_batches(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text(TEXT, encoding="utf-8")

@@ -114,15 +114,17 @@ def test_a_plan_goes_on_where_its_state_was_taken() -> None:
     assert again.budget == plan.budget
 
 
-def test_another_budget_is_fitted_at_once() -> None:
+@pytest.mark.parametrize("minutes", [3.0, 60.0])
+def test_another_budget_is_fitted_at_once(minutes: float) -> None:
     plan = Plan(TrainingConfig(minutes=1.0), 1000)
     plan.refit(100, 10.0, 10.0, 0.0)
     assert plan.total_steps == 600
-    longer = Plan(TrainingConfig(minutes=3.0), 1000)
+    longer = Plan(TrainingConfig(minutes=minutes), 1000)
     longer.load_state(plan.state(), 100, 10.0)
     assert longer.refit_due(10.0)
     longer.refit(100, 10.0, 10.0, 0.0)
-    assert longer.total_steps == 1800
+    assert longer.total_steps == 600 * minutes
+    assert not longer.refit_due(10.0)
 
 
 def test_a_schedule_at_its_end_cannot_go_on() -> None:

@@ -216,7 +216,8 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         ({"training": {"seq_length": 5}}, "training.seq_length 10, not 5"),
         ({"training": {"batch_size": 2}}, "training.batch_size 4, not 2"),
         ({"data": {"batching": "windows"}}, "data.batching streams, not windows"),
-        ({"data": {"train_frac": 0.5}}, "steps in an epoch"),
+        ({"data": {"train_frac": 0.5}}, r"data.train_frac 0\.8, not 0\.5"),
+        ({"data": {"val_frac": 0.05}}, r"data.val_frac 0\.1, not 0\.05"),
     ],
 )
 def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: dict[str, Any], name: str) -> None:

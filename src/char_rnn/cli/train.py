@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -108,7 +109,7 @@ def _config(
 ) -> Config:
     """Put the configuration together: recipe, file, --set, the other flags; later wins."""
     from char_rnn.training.run import check_run
-    from char_rnn.utils.config import LoggingConfig, compose_config
+    from char_rnn.utils.config import compose_config
 
     if resume is not None:
         config_file = str(check_run(resume))
@@ -117,7 +118,7 @@ def _config(
         config.data.data_dir = data
     elif resume is not None and config.data.data_dir == "-":
         raise click.UsageError(f"the run read standard input; give it again: char-rnn train - --resume {resume} < TEXT")
-    if out is not None and config.logging.log_dir == LoggingConfig().log_dir:
+    if out is not None:
         config.logging.log_dir = None  # --out RUN keeps everything of the run in RUN
     if device is not None:
         config.device.auto_detect = device == "auto"
@@ -160,6 +161,8 @@ def _introduction(run: Run, device: str) -> str:
     built = f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters, on {device}"
     passed = f"{len(train):,} steps an epoch; {train.dropped:,} of {train.split.predicted:,} predictions left over"
     begin = f"goes on at step {trainer.step:,}" if trainer.step else "begins"
+    if trainer.finished:
+        begin = f"is finished after {trainer.step:,} steps, and is measured again"
     return f"{read}\n{built}\n{passed}\n{run.folder} {begin}"
 
 
@@ -192,9 +195,10 @@ def _sampler(config: Config, length: int | None = None) -> Callable[[CharModel, 
     settings = config.generation
 
     def sample(model: CharModel, vocabulary: Vocabulary) -> str:
-        device = next(model.parameters()).device
+        if next(model.parameters()).device.type != "cpu":  # where one character at a time is slow
+            model = deepcopy(model).cpu()
         opening = NEW_PARAGRAPH if not settings.prime and "\n" in vocabulary.char_to_idx else ""
-        text = TextGenerator(model, vocabulary, device=device).generate(
+        text = TextGenerator(model, vocabulary).generate(
             settings.prime or opening,
             length if length is not None else config.logging.sample_length,
             settings.temperature,

@@ -83,12 +83,15 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
 
 def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
     """Return how the trainer reads its text; the position in the data means nothing in another way."""
-    batches = trainer.train_batches
+    batches, data = trainer.train_batches, trainer.config.data
     return {
         "training.batch_size": batches.batch_size,
         "training.seq_length": batches.seq_length,
-        "data.batching": trainer.config.data.batching,
+        "data.batching": data.batching,
+        "data.train_frac": data.train_frac,
+        "data.val_frac": data.val_frac,
         "steps in an epoch": len(batches),
+        **({"training.seed": trainer.config.training.seed} if data.batching == "windows" else {}),
     }
 
 

@@ -95,7 +95,7 @@ def start_run(
         OSError: the folder cannot be written.
     """
     check_folder_is_free(folder)
-    config = _with_absolute_text(config)
+    config = _with_absolute_paths(config)
     surroundings = surroundings or Surroundings()
     vocabulary: str | Vocabulary = config.data.vocabulary
     tensors = None
@@ -128,11 +128,9 @@ def resume_run(config: Config, folder: str | Path, *, surroundings: Surroundings
     folder = Path(folder)
     surroundings = surroundings or Surroundings()
     state, last = read_state(folder), ModelFile.read(folder / LAST)
-    config = _with_absolute_text(config)
-    corpus = _corpus(config, config.data.vocabulary, surroundings.progress)
-    same_text = corpus.sha256 == last.training.get("data_sha256")
-    if same_text and corpus.vocabulary != last.vocabulary:  # the run was started from a model that brought its own
-        corpus = _corpus(config, last.vocabulary, surroundings.progress)
+    config = _with_absolute_paths(config)
+    brought = "init_from" in last.training  # a model to start from brings its vocabulary
+    corpus = _corpus(config, last.vocabulary if brought else config.data.vocabulary, surroundings.progress)
     model = build_model(config.model, corpus.vocabulary.size)
     device = _working(surroundings.device, model)
     loaders = _dataloaders(config, corpus, device)
@@ -167,13 +165,20 @@ def check_folder_is_free(folder: str | Path | None) -> None:
         raise CheckpointError(f"{folder}: holds a run already; go on with it (--resume {folder}) or name another --out")
 
 
-def _with_absolute_text(config: Config) -> Config:
-    """Let a run be resumed from another folder: the path of a text becomes absolute; data sets and `-` stay."""
-    source = config.data.data_dir
-    if source in (*NAMES, "-") or not Path(source).exists():
-        return config
-    data = config.data.model_copy(update={"data_dir": str(Path(source).absolute())})
-    return config.model_copy(update={"data": data})
+def _with_absolute_paths(config: Config) -> Config:
+    """Let a run be resumed from another folder; data sets and `-` are no paths."""
+    data, logging = config.data, config.logging
+    source = data.data_dir
+    is_path = source not in (*NAMES, "-") and Path(source).exists()
+    paths = {"data_dir": _absolute(source) if is_path else source, "cache_dir": _absolute(data.cache_dir)}
+    folders = {"log_dir": _absolute(logging.log_dir)}
+    return config.model_copy(
+        update={"data": data.model_copy(update=paths), "logging": logging.model_copy(update=folders)}
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path is not None else None
 
 
 def _started_from(config: Config, origin: ModelFile) -> Config:

@@ -81,16 +81,18 @@ class TimeBudget:
         eval_interval: steps between two evaluations.
         fits: how many of ``REFIT_AT`` are behind.
         mark: (step, seconds spent in steps) at the last fit, to measure the speed since.
+        changed: the budget is another one than the last fit was for.
     """
 
     seconds: float
     eval_interval: int
     fits: int = 0
     mark: tuple[int, float] = (0, 0.0)
+    changed: bool = False
 
     def due(self, elapsed: float) -> bool:
         """Tell whether it is time to fit again; ``elapsed`` in seconds since the start."""
-        return self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds
+        return self.changed or (self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds)
 
     def fit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> int:
         """Return the number of steps after which the budget will be spent.
@@ -101,6 +103,7 @@ class TimeBudget:
             step_seconds: seconds of those spent in training steps.
             evaluation_seconds: what one evaluation takes; the last one has to fit too.
         """
+        self.changed = False
         while self.due(elapsed):
             self.fits += 1
         since, spent = step - self.mark[0], step_seconds - self.mark[1]
@@ -162,7 +165,6 @@ class Plan:
             self.schedule.horizons = [(int(start), int(end)) for start, end in state["horizons"]]
             self.budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
             self.budget.fits = sum(elapsed >= share * self.budget.seconds for share in REFIT_AT)
-            if self.budget.seconds != state["seconds"]:
-                self.budget.fits = max(0, self.budget.fits - 1)
+            self.budget.changed = self.budget.seconds != state["seconds"]
             if step >= self.schedule.end and self.refit_due(elapsed):
                 raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")
