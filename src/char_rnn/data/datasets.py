@@ -13,7 +13,9 @@ Progress = Callable[[str, int, int | None], None]
 """Called with the stage's name, the bytes done, and the bytes in all (None if unknown)."""
 
 STDLIB = "python-stdlib"
-STDLIB_SKIPPED = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
+STDLIB_TESTS = frozenset({"test", "tests", "idle_test"})
+STDLIB_TABLES = frozenset({"encodings", "pydoc_data"})  # made by programs: a model learns columns of numbers from them
+STDLIB_SKIPPED = STDLIB_TESTS | STDLIB_TABLES | {"site-packages", "dist-packages", "__pycache__"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def stdlib_folder() -> Path:
 
 
 def stdlib_files() -> Iterator[Path]:
-    """Yield the standard library's `*.py` files without its tests, in the order of their relative paths."""
+    """Yield the standard library's `*.py` files, without tests and tables, in the order of their relative paths."""
     root = stdlib_folder()
     found = []
     for folder, folders, names in os.walk(root):
