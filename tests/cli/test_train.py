@@ -200,6 +200,14 @@ def test_minutes_plan_a_timed_run_anew(char_rnn: Command, poem: Path, tmp_path: 
     assert load_config(tmp_path / "run" / "config.yaml").training.horizons != [(0, 50)]
 
 
+def test_minutes_keep_the_limits_of_a_configuration(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+    file = tmp_path / "limited.yaml"
+    file.write_text("training:\n  max_steps: 7\n")
+    arguments = ["train", poem, *SMALL, "--config", file, "--minutes", 5, "--out", tmp_path / "run", "-q"]
+    assert char_rnn(*arguments).status == 0
+    assert ModelFile.read(tmp_path / "run" / "last.safetensors").training["step"] == 7
+
+
 def test_minutes_record_the_steps_they_came_to(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
     more = ["--set", "training.max_epochs=100000", "--quiet"]
     assert char_rnn("train", poem, *SMALL, *more, "--minutes", 0.05, "--out", tmp_path / "timed").status == 0

@@ -36,9 +36,8 @@ class LazyGroup(click.RichGroup):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="char-rnn")
-@click.option("--debug", is_flag=True, help="Show the traceback when something fails.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback when something fails.")
+def cli() -> None:
     """Give it a text, get a model that writes like it.
 
     \b
@@ -46,7 +45,6 @@ def cli(ctx: click.Context, debug: bool) -> None:
       char-rnn train my-book.txt --minutes 5 --out runs/my-book
       char-rnn sample runs/my-book --prime "It was " --temperature 0.8
     """
-    ctx.meta["char_rnn.debug"] = debug
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -79,6 +79,9 @@ def command(
       char-rnn train my-book.txt --set model.type=gru --set training.learning_rate=1e-3
       char-rnn train --resume runs/my-book
     """
+    from char_rnn.training.run import check_run
+    from char_rnn.utils.config import compose_config
+
     if resume and (out or recipe or config_file or init_from):
         raise click.UsageError(
             "--resume takes the run's own settings: leave out --out, --recipe, --config, --init-from"
@@ -91,9 +94,11 @@ def command(
         "data.vocabulary": vocabulary,
         "data.encoding": encoding,
     }
-    fresh = ("training.horizons=null", "training.max_steps=null") if minutes is not None else ()
     given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
-    config = _config(data, recipe, config_file, (*fresh, *overrides, *given), device, out, resume)
+    config_file = str(check_run(resume)) if resume else config_file
+    if minutes is not None and compose_config(recipe, config_file).training.horizons:  # a timed run's: plan anew
+        overrides = ("training.horizons=null", "training.max_steps=null", *overrides)
+    config = _config(data, recipe, config_file, (*overrides, *given), device, out, resume)
     run = _open(config, out, resume, init_from, insist=device not in {None, "auto"}, quiet=quiet)
     write_text(_train(run, quiet) + "\n")
 
@@ -108,11 +113,8 @@ def _config(
     resume: str | None,
 ) -> Config:
     """Put the configuration together: recipe, file, --set, the other flags; later wins."""
-    from char_rnn.training.run import check_run
     from char_rnn.utils.config import compose_config
 
-    if resume is not None:
-        config_file = str(check_run(resume))
     config = compose_config(recipe, config_file, overrides)
     if data is not None:
         config.data.data_dir = data
