@@ -1,5 +1,6 @@
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from char_rnn.data.corpus import prepare_corpus
 from char_rnn.data.symbols import SymbolSet
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 
@@ -44,6 +46,47 @@ def test_indices_are_places_in_sorted_order() -> None:
     assert vocabulary.idx_to_char == {0: "e", 1: "h", 2: "l", 3: "o"}
     assert (vocabulary.size, len(vocabulary)) == (4, 4)
     assert vocabulary.encode(b"hello").tolist() == [1, 0, 2, 2, 3]
+
+
+@given(st.data())
+def test_symbols_keep_the_order_they_are_given_in(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["characters", "bytes"]))
+    text = data.draw(st.text(min_size=1))
+    known = Vocabulary.from_text(text, kind)
+    order = data.draw(st.permutations(range(known.size)))
+    vocabulary = Vocabulary(kind, [known.symbols[place] for place in order])
+    indices = vocabulary.encode(text)
+    assert [order[index] for index in indices] == known.encode(text).tolist()
+    assert vocabulary.decode(indices) == text
+    assert Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict()))) == vocabulary
+    assert (vocabulary == known) == (order == list(range(known.size)))
+
+
+def test_the_order_of_first_appearance() -> None:
+    vocabulary = Vocabulary("characters", map(ord, "helo"))
+    assert vocabulary.encode("hello").tolist() == [0, 1, 2, 2, 3]
+    assert vocabulary.char_to_idx == {"h": 0, "e": 1, "l": 2, "o": 3}
+    assert vocabulary.decode([3, 0]) == "oh"
+    with pytest.raises(UnknownCharacterError, match="position 1"):
+        vocabulary.encode("ha")
+
+
+def test_a_text_is_prepared_anew_for_another_order(tmp_path: Path) -> None:
+    text = tmp_path / "hello.txt"
+    text.write_text("hello")
+    for symbols, indices in (("ehlo", [1, 0, 2, 2, 3]), ("helo", [0, 1, 2, 2, 3]), ("oleh", [3, 2, 1, 1, 0])):
+        vocabulary = Vocabulary("characters", map(ord, symbols))
+        for _ in range(2):  # prepared, and found again
+            corpus = prepare_corpus(text, vocabulary=vocabulary, cache_dir=tmp_path / "cache")
+            assert corpus.ids.tolist() == indices
+            assert corpus.vocabulary == vocabulary
+    assert prepare_corpus(text, cache_dir=tmp_path / "cache").vocabulary.symbols == tuple(map(ord, "ehlo"))
+
+
+def test_all_256_bytes_in_another_order() -> None:
+    vocabulary = Vocabulary("bytes", reversed(range(256)))
+    assert vocabulary.encode(b"\x00\xff\x01").tolist() == [255, 0, 254]
+    assert vocabulary.decode_bytes([255, 0, 254]) == b"\x00\xff\x01"
 
 
 def test_bytes_are_latin_1_characters_in_the_mappings() -> None:
@@ -153,8 +196,8 @@ def test_descriptions_survive_json(text: str) -> None:
         ({"kind": "characters", "symbols": [0x110000]}, "must be a code point"),
         ({"kind": "characters", "symbols": [0xD800]}, "no surrogate"),
         ({"kind": "characters", "symbols": ["x" * 10_000]}, "must be a code point"),
-        ({"kind": "characters", "symbols": [2, 1]}, "must be in increasing order"),
-        ({"kind": "characters", "symbols": [1, 1]}, "must be in increasing order"),
+        ({"kind": "characters", "symbols": [1, 1]}, "symbol 1: 1 a second time; symbols must be distinct"),
+        ({"kind": "bytes", "symbols": [7, 0, 255, 7]}, "symbol 3: 7 a second time"),
     ],
 )
 def test_hostile_descriptions_are_refused_in_one_short_line(description: Any, message: str) -> None:

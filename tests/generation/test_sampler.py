@@ -267,6 +267,15 @@ def test_from_a_model_file(tmp_path: Path) -> None:
         assert generator.generate("ab", 30, seed=1) == expected
 
 
+def test_from_a_model_in_memory_in_its_own_precision() -> None:
+    config = Config.model_validate({"model": {"hidden_size": 8}, "training": {"precision": "float64"}})
+    model = build_model(config.model, VOCABULARY.size, dtype="float64")
+    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    generator = TextGenerator.load(ModelFile(config, VOCABULARY, tensors))
+    assert {parameter.dtype for parameter in generator.model.parameters()} == {torch.float64}
+    assert generator.generate("ab", 30, seed=1) == TextGenerator(model, VOCABULARY).generate("ab", 30, seed=1)
+
+
 def test_large_draws_follow_the_model() -> None:
     model = table(torch.tensor([[0.5, 0.3, 0.2]]).log().repeat(3, 1))
     text = TextGenerator(model, {"a": 0, "b": 1, "c": 2}).generate("a", 3000, seed=11)[1:]

@@ -58,6 +58,32 @@ def test_loading_copies_converts_and_draws_no_random_numbers() -> None:
     assert not (model.output_proj.bias == 7).any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, "float64"])
+def test_a_seed_gives_the_same_weights_in_every_precision(dtype: torch.dtype | str) -> None:
+    torch.manual_seed(3)
+    single = build_model(CONFIGS[1], V)
+    torch.manual_seed(3)
+    double = build_model(CONFIGS[1], V, dtype=dtype)
+    for a, b in zip(single.parameters(), double.parameters(), strict=True):
+        assert (a.dtype, b.dtype) == (torch.float32, torch.float64)
+        assert torch.equal(a.double(), b)
+    assert double(torch.arange(V)[None])[0].dtype == torch.float64
+
+
+@each_config
+def test_doubles_load_without_loss(config: ModelConfig) -> None:
+    tensors = {name: value.astype(np.float64) + 1e-12 for name, value in arrays(config).items()}
+    model = build_model(config, V, tensors, torch.float64)
+    assert all((model.state_dict()[name].numpy() == array).all() for name, array in tensors.items())
+    assert {parameter.dtype for parameter in build_model(config, V, tensors, "float16").parameters()} == {torch.float16}
+
+
+@pytest.mark.parametrize("dtype", ["int64", "double precision", torch.int64])
+def test_a_type_that_is_no_floating_one_is_refused(dtype: torch.dtype | str) -> None:
+    with pytest.raises(ValueError, match=r"^dtype: got .*; give a floating type such as float32 or float64$"):
+        build_model(CONFIGS[0], V, dtype=dtype)
+
+
 def test_read_only_arrays_load() -> None:
     tensors = arrays(CONFIGS[0])
     for array in tensors.values():

@@ -68,17 +68,17 @@ def check_symbols(kind: VocabularyKind, symbols: Iterable[int]) -> tuple[int, ..
     """Return the symbols of a vocabulary as a tuple.
 
     Raises:
-        ValueError: If they are none, out of range, surrogates, or not in strictly increasing order.
+        ValueError: If they are none, out of range, surrogates, or not distinct.
     """
     checked = tuple(symbols)
     if not checked:
         raise ValueError("vocabulary symbols: none; a vocabulary needs at least one")
-    previous = -1
+    seen = set()
     for place, symbol in enumerate(checked):
         if type(symbol) is not int or not 0 <= symbol < SYMBOL_RANGE[kind] or symbol in SURROGATES:
             allowed = "a byte, 0 to 255" if kind == "bytes" else "a code point, 0 to 0x10FFFF and no surrogate"
             raise ValueError(f"vocabulary symbol {place}: must be {allowed}, not {repr(symbol)[:40]}")
-        if symbol <= previous:
-            raise ValueError(f"vocabulary symbol {place}: {symbol} after {previous}; must be in increasing order")
-        previous = symbol
+        if symbol in seen:
+            raise ValueError(f"vocabulary symbol {place}: {symbol} a second time; symbols must be distinct")
+        seen.add(symbol)
     return checked

@@ -1,4 +1,7 @@
-"""Vocabularies: the characters (Unicode code points) or the bytes of a text, numbered in sorted order.
+"""Vocabularies: the characters (Unicode code points) or the bytes of a text, numbered.
+
+One made of a text is in sorted order. Others may number their symbols as they like, as torch-rnn does (in the order of
+their first appearance): what an index means is the symbol's place in the vocabulary, and nothing else.
 
 NumPy only, so that a model file can be read without PyTorch.
 """
@@ -46,11 +49,10 @@ class Vocabulary:
 
     Args:
         kind: `"characters"` (Unicode code points) or `"bytes"`.
-        symbols: Code points or byte values in increasing order; a symbol's index is its place here.
+        symbols: Code points or byte values, each once; a symbol's index is its place here.
 
     Raises:
-        ValueError: If the kind is another, or the symbols are none, out of range, surrogates, or not in
-            strictly increasing order.
+        ValueError: If the kind is another, or the symbols are none, out of range, surrogates, or not distinct.
     """
 
     def __init__(self, kind: VocabularyKind, symbols: Iterable[int]) -> None:
@@ -59,7 +61,7 @@ class Vocabulary:
 
     @classmethod
     def from_text(cls, text: str | bytes, kind: VocabularyKind = "characters") -> "Vocabulary":
-        """Make the vocabulary of all symbols in a text.
+        """Make the vocabulary of all symbols in a text, in increasing order.
 
         Args:
             text: The text. Bytes are read as UTF-8 by a character vocabulary; text becomes UTF-8 for a byte one.

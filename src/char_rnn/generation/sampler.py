@@ -58,15 +58,19 @@ class TextGenerator:
         self.model = model.to(self.device)
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> TextGenerator:
-        """A generator for a model file (or the best model of a run folder).
+    def load(cls, source: str | Path | ModelFile, device: torch.device | str = "cpu") -> TextGenerator:
+        """A generator for a model, in the precision it was trained in.
+
+        Args:
+            source: A model file, a run folder (its best model), or what `ModelFile.read` made of one.
+            device: Where the model computes.
 
         Raises:
             ValueError: The file is no model file of this program, or damaged.
             OSError: It cannot be read.
         """
-        file = ModelFile.read(path)
-        model = build_model(file.config.model, file.vocabulary.size, file.tensors)
+        file = source if isinstance(source, ModelFile) else ModelFile.read(source)
+        model = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.precision)
         return cls(model.eval(), file.vocabulary, device=device)
 
     def generate(

@@ -1,45 +1,62 @@
 """From the configuration, and from saved weights, to a model.
 
-Dimensions: V vocabulary, E embedding size, H hidden, L layers.
+Dimensions: V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from char_rnn.models.base import CharModel
 from char_rnn.models.gru import CharGRU
-from char_rnn.models.layers import PARAMETERS
 from char_rnn.models.lstm import CharLSTM
+from char_rnn.models.parameters import check_tensors
 from char_rnn.models.rnn import CharRNN
 from char_rnn.utils.config import ModelConfig
 
 MODELS: dict[str, type[CharModel]] = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}
 
 
-def build_model(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np.ndarray] | None = None) -> CharModel:
-    """Make the model that a configuration describes, in float32 on the CPU.
+def build_model(
+    config: ModelConfig,
+    vocab_size: int,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    dtype: torch.dtype | str = torch.float32,
+) -> CharModel:
+    """Make the model that a configuration describes, on the CPU.
 
     Args:
         config: The section `model` of a configuration.
         vocab_size: V, symbols in the vocabulary.
         tensors: Weights by their names in the state dict, of any floating type; they are copied. None draws new ones
             from PyTorch's global generator.
+        dtype: Element type of the parameters, or its name as in `training.precision`. New weights are drawn in
+            float32 and converted, so that a seed gives the same ones in every type.
 
     Raises:
-        ValueError: `tensors` are not the weights of this model. Nothing of the model's size has been allocated then.
+        ValueError: `tensors` are not the weights of this model, and nothing of the model's size has been allocated; or
+            `dtype` is no floating type.
     """
+    dtype = _floating(dtype)
     if tensors is None:
-        return _make(config, vocab_size, config.initialization)
-    _check_tensors(config, vocab_size, tensors)
+        return _make(config, vocab_size, config.initialization).to(dtype)
+    check_tensors(config, vocab_size, tensors)
     with torch.device("meta"):
         model = _make(config, vocab_size, "pytorch")
-    weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in tensors.items()}
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    weights = {name: torch.from_numpy(array.astype(kind)).to(dtype) for name, array in tensors.items()}
     model.load_state_dict(weights, assign=True)
     return model
+
+
+def _floating(dtype: torch.dtype | str) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype: got {dtype!r}; give a floating type such as float32 or float64")
+    return found
 
 
 def _make(config: ModelConfig, vocab_size: int, initialization: str) -> CharModel:
@@ -54,35 +71,3 @@ def _make(config: ModelConfig, vocab_size: int, initialization: str) -> CharMode
         initialization=initialization,
         **options,
     )
-
-
-def _check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np.ndarray]) -> None:
-    expected = set()
-    for name, shape in _parameter_shapes(config, vocab_size):
-        if name not in tensors:
-            raise ValueError(
-                f"weights: {name} is missing; they are not those of the model that the configuration describes"
-            )
-        if tensors[name].shape != shape:
-            raise ValueError(f"weights: {name} has shape {tensors[name].shape}, but the configuration makes it {shape}")
-        if tensors[name].dtype.kind != "f":
-            raise ValueError(f"weights: {name} holds {tensors[name].dtype}, not floating-point numbers")
-        expected.add(name)
-    for name in tensors:
-        if name not in expected:
-            raise ValueError(f"weights: {name} has no place in the model that the configuration describes")
-
-
-def _parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The names and shapes of a model's state dict, without the model: a false configuration can name any size."""
-    embedding_size = config.embedding_size or vocab_size
-    if config.embedding == "learned":
-        yield "embedding.weight", (vocab_size, embedding_size)
-    hidden_size = config.hidden_size
-    rows = MODELS[config.type].num_gates * hidden_size
-    for layer in range(config.num_layers):
-        columns = hidden_size if layer else embedding_size
-        for name, shape in zip(PARAMETERS, ((rows, columns), (rows, hidden_size), (rows,), (rows,)), strict=True):
-            yield f"{config.type}.{name}_l{layer}", shape
-    yield "output_proj.weight", (vocab_size, hidden_size)
-    yield "output_proj.bias", (vocab_size,)

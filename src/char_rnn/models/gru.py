@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from char_rnn.models.base import CharModel, State
+from char_rnn.models.parameters import NUM_GATES
 from char_rnn.ops import gru
 from char_rnn.ops.gru import Reset
 
@@ -31,7 +32,7 @@ class CharGRU(CharModel):
 
     name = "gru"
     mode = "GRU"
-    num_gates = 3
+    num_gates = NUM_GATES["gru"]
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+from char_rnn.models.parameters import PARAMETERS
 
 
 class RecurrentLayers(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from char_rnn.models.base import CharModel, State
+from char_rnn.models.parameters import NUM_GATES
 from char_rnn.ops import lstm
 
 
@@ -17,7 +18,7 @@ class CharLSTM(CharModel):
 
     name = "lstm"
     mode = "LSTM"
-    num_gates = 4
+    num_gates = NUM_GATES["lstm"]
     state_names = ("h", "c")
 
     def run_layer(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from char_rnn.models.base import CharModel, State
+from char_rnn.models.parameters import NUM_GATES
 from char_rnn.ops import rnn
 
 
@@ -17,7 +18,7 @@ class CharRNN(CharModel):
 
     name = "rnn"
     mode = "RNN_TANH"
-    num_gates = 1
+    num_gates = NUM_GATES["rnn"]
 
     def run_layer(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
         """Run one tanh layer over x (B, T, I) from its state, h of (B, H)."""
