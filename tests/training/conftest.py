@@ -35,7 +35,7 @@ def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
             dataset, config.training.batch_size, batching=config.data.batching, seed=config.training.seed
         )
         torch.manual_seed(config.training.seed)
-        model = build_model(config.model, corpus.vocabulary.size)
+        model = build_model(config.model, corpus.vocabulary.size, dtype=config.training.precision)
         options.setdefault("vocabulary", corpus.vocabulary)
         options.setdefault("facts", {"data": corpus.name, "data_sha256": corpus.sha256})
         return CharRNNTrainer(model, loaders, config, **options)

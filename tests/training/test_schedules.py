@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.training.schedules import Plan, TimeBudget, WarmupCosine, progress, straight
+from char_rnn.training.schedules import Plan, TimeBudget, WarmupCosine, WarmupExponential, progress, straight
 from char_rnn.utils.config import TrainingConfig
 
 
@@ -133,3 +133,48 @@ def test_a_schedule_at_its_end_cannot_go_on() -> None:
     longer = Plan(TrainingConfig(minutes=3.0), 1000)
     with pytest.raises(ValueError, match="--init-from"):
         longer.load_state(plan.state(), 600, 60.0)
+
+
+def exponential(**changes: float) -> WarmupExponential:
+    values = {"peak": 0.002, "floor": 0.0, "warmup_steps": 0, "steps_per_epoch": 10, "decay": 0.97, "decay_after": 3}
+    return WarmupExponential(**{**values, **changes}, horizons=[(0, 100)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("decay_after", [0, 1, 3])
+def test_the_exponential_is_the_loop_of_2015(decay_after: int) -> None:
+    """After each full epoch, once so many are done: rate times decay, rounded each time."""
+    schedule, rate = exponential(decay_after=decay_after), 0.002
+    for step in range(100):
+        assert schedule.learning_rate(step) == rate
+        if (step + 1) % 10 == 0 and (step + 1) // 10 >= decay_after:
+            rate *= 0.97
+
+
+def test_the_exponential_warms_up_and_keeps_to_its_floor() -> None:
+    schedule = exponential(peak=1.0, floor=0.3, warmup_steps=4, decay=0.5, decay_after=1)
+    assert [schedule.learning_rate(step) for step in (0, 1, 3, 9, 10, 20, 30)] == [0.25, 0.5, 1.0, 1.0, 0.5, 0.3, 0.3]
+
+
+def test_the_horizon_of_an_exponential_is_its_end_alone() -> None:
+    schedule = exponential()
+    before = [schedule.learning_rate(step) for step in range(200)]
+    schedule.refit(60, 85)
+    assert schedule.end == 85
+    assert [schedule.learning_rate(step) for step in range(200)] == before
+
+
+def test_an_exponential_can_be_given_more_minutes_at_its_end() -> None:
+    plan = Plan(TrainingConfig(minutes=1.0, schedule="exponential"), 1000)
+    plan.refit(100, 10.0, 10.0, 0.0)
+    longer = Plan(TrainingConfig(minutes=2.0, schedule="exponential"), 1000)
+    longer.load_state(plan.state(), 600, 60.0)
+    longer.refit(600, 60.0, 60.0, 0.0)
+    assert longer.total_steps == 1200
+
+
+def test_the_plan_takes_the_schedule_of_the_configuration() -> None:
+    config = TrainingConfig(schedule="exponential", learning_rate=1.0, warmup_steps=0, learning_rate_decay=0.5,
+                            learning_rate_decay_after=2, max_epochs=5)  # fmt: skip
+    plan = Plan(config, steps_per_epoch=3)
+    assert plan.total_steps == 15
+    assert [plan.schedule.learning_rate(step) for step in range(0, 15, 3)] == [1.0, 1.0, 0.5, 0.25, 0.125]

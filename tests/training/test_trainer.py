@@ -90,6 +90,64 @@ def test_the_losses_are_those_of_a_plain_loop(make_trainer: MakeTrainer, corpus:
     assert log.losses == pytest.approx(losses, rel=1e-5)
 
 
+AS_IN_2015 = {
+    "optimizer": "rmsprop",
+    "schedule": "exponential",
+    "clip": "value",
+    "grad_clip": 0.05,
+    "precision": "float64",
+    "learning_rate_decay": 0.5,
+    "learning_rate_decay_after": 1,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+}
+
+
+def test_the_parts_of_2015_are_a_loop_over_summed_gradients(make_trainer: MakeTrainer, corpus: Corpus) -> None:
+    """RMSprop, clamped sums and decay by epochs written out: gradients T times ours, and so epsilon, the same steps."""
+    config = small_config(model={"dropout": 0.0}, training={**AS_IN_2015, "max_steps": 45, "max_epochs": 100})
+    log = Log()
+    trainer = make_trainer(config, callbacks=[log])
+    model = build_model(config.model, corpus.vocabulary.size, dtype=torch.float64)
+    model.load_state_dict(trainer.model.state_dict())
+    batches = [(x, y) for epoch in range(3) for x, y in trainer.dataloaders["train"].epoch(epoch)]
+    per_epoch, seq_length = len(trainer.dataloaders["train"]), 10
+    trainer.train()
+
+    means = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+    hidden, losses, rate = None, [], 0.01
+    for step, (x, y) in enumerate(batches[:45]):
+        log_probs, hidden = model(x, hidden if step % per_epoch else None)
+        loss = nn.functional.nll_loss(log_probs.flatten(0, 1), y.flatten())
+        model.zero_grad()
+        (loss * seq_length).backward()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                gradient = parameter.grad.clamp(-0.05, 0.05)
+                means[name].mul_(0.95).addcmul_(gradient, gradient, value=0.05)
+                parameter.sub_(rate * gradient / (means[name].sqrt() + seq_length * 1e-8))
+        if (step + 1) % per_epoch == 0:
+            rate *= 0.5
+        hidden = tuple(part.detach() for part in hidden)
+        losses.append(loss.item())
+    assert 1 <= 45 // per_epoch < 3
+    assert log.losses == pytest.approx(losses, rel=1e-9)
+
+
+def test_a_model_of_doubles_is_saved_and_measured_in_doubles(
+    make_trainer: MakeTrainer, tmp_path: Path, corpus: Corpus
+) -> None:
+    config = small_config(training={**AS_IN_2015, "max_steps": 12})
+    trainer = make_trainer(config, run_dir=tmp_path)
+    trainer.train()
+    file = ModelFile.read(tmp_path / "last.safetensors")
+    assert {array.dtype.name for array in file.tensors.values()} == {"float64"}
+    model = build_model(file.config.model, corpus.vocabulary.size, file.tensors, file.config.training.precision)
+    assert evaluate(model, trainer.dataloaders["val"].split).loss == trainer.validate()
+    singles = build_model(file.config.model, corpus.vocabulary.size, file.tensors)
+    assert evaluate(singles, trainer.dataloaders["val"].split).loss == pytest.approx(trainer.validate(), rel=1e-5)
+
+
 def test_a_run_leaves_all_its_files(make_trainer: MakeTrainer, tmp_path: Path, corpus: Corpus) -> None:
     config = small_config(training={"eval_interval": 30})
     log = Log()
@@ -140,14 +198,19 @@ def test_learning_learns(make_trainer: MakeTrainer) -> None:
     assert trainer.train().best_val_loss < 0.7 * before
 
 
-@pytest.mark.parametrize("batching", ["streams", "windows"])
+@pytest.mark.parametrize(
+    ("batching", "parts_of_2015"),
+    [("streams", {}), ("windows", {}), ("streams", AS_IN_2015)],
+    ids=["streams", "windows", "2015"],
+)
 @pytest.mark.parametrize("stop_at", [1, 13, 19, 20, 25, 38, 40, 50])
 def test_stopped_and_resumed_is_as_if_never_stopped(
-    make_trainer: MakeTrainer, tmp_path: Path, batching: str, stop_at: int
+    make_trainer: MakeTrainer, tmp_path: Path, batching: str, parts_of_2015: dict[str, Any], stop_at: int
 ) -> None:
     """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
     config = small_config(
-        data={"batching": batching}, training={"max_epochs": 10, "max_steps": 60, "eval_interval": 25}
+        data={"batching": batching},
+        training={"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **parts_of_2015},
     )
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
@@ -216,6 +279,8 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         ({"training": {"seq_length": 5}}, "training.seq_length 10, not 5"),
         ({"training": {"batch_size": 2}}, "training.batch_size 4, not 2"),
         ({"data": {"batching": "windows"}}, "data.batching streams, not windows"),
+        ({"training": {"optimizer": "rmsprop"}}, "training.optimizer adamw, not rmsprop"),
+        ({"training": {"precision": "float64"}}, "training.precision float32, not float64"),
         ({"data": {"train_frac": 0.5}}, r"data.train_frac 0\.8, not 0\.5"),
         ({"data": {"val_frac": 0.05}}, r"data.val_frac 0\.1, not 0\.05"),
     ],
@@ -227,12 +292,25 @@ def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: di
         make_trainer(small_config(**change)).load_state(*trainer.state())
 
 
+def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}))
+    trainer.train()
+    tensors, counters = trainer.state()
+    del counters["computing"]
+    again = make_trainer()
+    again.load_state(tensors, counters)
+    assert again.step == 3
+    with pytest.raises(CheckpointError, match=r"with training\.precision float32, not float64"):
+        make_trainer(small_config(training={"precision": "float64"})).load_state(tensors, counters)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda tensors, counters: counters.update(step="many"),
         lambda tensors, counters: counters.update(interval=[]),
         lambda tensors, counters: counters.update(reading=None),
+        lambda tensors, counters: counters.update(computing=3),
         lambda tensors, counters: tensors.update({"rng.cpu": torch.zeros(3, dtype=torch.uint8)}),
         lambda tensors, counters: tensors.update({"hidden.0": torch.zeros(1, 2, 3)}),
         lambda tensors, counters: tensors.update({"hidden.x": torch.zeros(1)}),

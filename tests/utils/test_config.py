@@ -76,7 +76,7 @@ def test_every_shipped_recipe_fits_the_schema(name: str) -> None:
 
 
 def test_recipes_have_a_description() -> None:
-    assert {"default", "quickstart"} <= set(recipes())
+    assert {"default", "quickstart", "torch7"} <= set(recipes())
     assert all(description and "\n" not in description for description in recipes().values())
 
 
@@ -84,6 +84,25 @@ def test_quickstart_is_small_and_timed() -> None:
     config = compose_config("quickstart")
     assert config.training.minutes == 3
     assert (config.model.hidden_size, config.model.num_layers, config.logging.log_dir) == (384, 1, None)
+
+
+def test_torch7_has_the_defaults_of_train_lua() -> None:
+    config = compose_config("torch7")
+    model, training, data, logging = config.model, config.training, config.data, config.logging
+    assert (model.type, model.hidden_size, model.num_layers, model.dropout) == ("lstm", 128, 2, 0)
+    assert (training.learning_rate, training.decay_rate) == (0.002, 0.95)
+    assert (training.learning_rate_decay, training.learning_rate_decay_after) == (0.97, 10)
+    assert (training.seq_length, training.batch_size, training.max_epochs) == (50, 50, 50)
+    assert (training.grad_clip, training.eval_interval, training.seed) == (5, 1000, 123)
+    assert (data.data_dir, data.train_frac, data.val_frac) == ("data/tinyshakespeare", 0.95, 0.05)
+    assert (logging.checkpoint_dir, logging.savefile, logging.log_interval) == ("cv", "lstm", 1)
+    assert (training.trainer, training.precision, config.device.preferred) == ("torch7", "float64", "cpu")
+
+
+def test_only_a_gru_of_2015_has_a_reset_gate() -> None:
+    assert compose_config("torch7", overrides=["model.reset=after"]).model.reset == "after"
+    with pytest.raises(ConfigError, match=r"needs model\.reset before"):
+        compose_config("torch7", overrides=["model.reset=after", "model.type=gru"])
 
 
 @pytest.mark.parametrize("section", SECTIONS)

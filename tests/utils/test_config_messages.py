@@ -152,6 +152,19 @@ FILES = {
         "training:\n  min_learning_rate: 1\n",
         ":2: training.min_learning_rate 1.0 is above training.learning_rate 0.002; it must be at most that",
     ),
+    "a name of checkpoints in another folder": (
+        "logging:\n  savefile: cv/lstm\n",
+        ":2: logging.savefile: must be a file name or null; given 'cv/lstm'",
+    ),
+    "decay that grows": (
+        "training:\n  learning_rate_decay: 1.1\n",
+        ":2: training.learning_rate_decay: must be a number more than 0 and at most 1; given 1.1",
+    ),
+    "2015 with today's embedding": (
+        "training:\n  trainer: torch7\n",
+        ":2: training.trainer torch7 needs model.embedding one-hot, not learned; leave it to the recipe torch7,"
+        " or set training.trainer to modern",
+    ),
     "twice": (
         "training:\n  seed: 1\n  batch_size: 2\n  seed: 3\n",
         ":4: training.seed: given twice (first on line 2); keep one",
@@ -257,6 +270,33 @@ def test_the_last_place_is_named_when_two_values_do_not_fit(tmp_path: Path) -> N
     path.write_text("data:\n  train_frac: 0.9\n")
     with pytest.raises(ConfigError, match=r"^--set data\.val_frac=0\.2: data\.train_frac 0\.9 and"):
         compose_config(None, path, ["data.val_frac=0.2"])
+
+
+@pytest.mark.parametrize(
+    ("override", "needs"),
+    [
+        ("model.embedding=learned", "model.embedding one-hot, not learned"),
+        ("model.reset=after", "model.reset before, not after"),
+        ("model.initialization=xavier", "model.initialization uniform, not xavier"),
+        ("training.optimizer=adamw", "training.optimizer rmsprop, not adamw"),
+        ("training.weight_decay=0.1", "training.weight_decay 0, not 0.1"),
+        ("training.schedule=cosine", "training.schedule exponential, not cosine"),
+        ("training.warmup_steps=3", "training.warmup_steps 0, not 3"),
+        ("training.min_learning_rate=1e-6", "training.min_learning_rate 0, not 1e-06"),
+        ("training.minutes=3", "training.minutes null, not 3.0"),
+        ("training.horizons=[[0, 5]]", "training.horizons null, not [(0, 5)]"),
+        ("training.clip=norm", "training.clip value, not norm"),
+        ("data.vocabulary=characters", "data.vocabulary bytes, not characters"),
+        ("data.batching=windows", "data.batching streams, not windows"),
+    ],
+)
+def test_the_trainer_of_2015_refuses_what_it_does_not_compute(override: str, needs: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_config("torch7", overrides=["model.type=gru", override])
+    assert str(caught.value) == (
+        f"--set {override}: training.trainer torch7 needs {needs}; leave it to the recipe torch7,"
+        " or set training.trainer to modern"
+    )
 
 
 def test_places_that_are_no_files(tmp_path: Path) -> None:

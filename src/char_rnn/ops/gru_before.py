@@ -49,7 +49,7 @@ class _GRUBefore(torch.autograd.Function):
         states = gates.new_empty(time + 1, *hidden.shape)
         states[0] = hidden
         reset_states = torch.empty_like(states[1:])
-        _run_steps(gates, states, reset_states, weight_hh)
+        run_steps(gates, states, reset_states, weight_hh)
         ctx.save_for_backward(inputs, gates, states, reset_states, weight_ih, weight_hh)
         return states[1:].transpose(0, 1)
 
@@ -58,16 +58,16 @@ class _GRUBefore(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None, Tensor]:
         inputs, gates, states, reset_states, weight_ih, weight_hh = ctx.saved_tensors
         needs_x, _, needs_weight_ih, needs_weight_hh, _ = ctx.needs_input_grad
-        grads = _slopes(gates, states[:-1])
-        grad_hidden = _run_steps_back(grads, gates, grad_output.transpose(0, 1), weight_hh)
+        grads = slopes(gates, states[:-1])
+        grad_hidden = run_steps_back(grads, gates, grad_output.transpose(0, 1), weight_hh)
         flat = grads.flatten(0, 1)
         grad_x = (flat @ weight_ih).view(*grads.shape[:2], -1).transpose(0, 1) if needs_x else None
         grad_weight_ih = flat.t() @ inputs if needs_weight_ih else None
-        grad_weight_hh = _grad_weight_hh(flat, states[:-1], reset_states) if needs_weight_hh else None
-        return grad_x, grad_hidden, grad_weight_ih, grad_weight_hh, flat.sum(0)
+        grad_recurrent = grad_weight_hh(flat, states[:-1], reset_states) if needs_weight_hh else None
+        return grad_x, grad_hidden, grad_weight_ih, grad_recurrent, flat.sum(0)
 
 
-def _run_steps(gates: Tensor, states: Tensor, reset_states: Tensor, weight_hh: Tensor) -> None:
+def run_steps(gates: Tensor, states: Tensor, reset_states: Tensor, weight_hh: Tensor) -> None:
     """Run the recurrence in place.
 
     Args:
@@ -84,24 +84,25 @@ def _run_steps(gates: Tensor, states: Tensor, reset_states: Tensor, weight_hh: T
         torch.lerp(n, h, z, out=h_next)
 
 
-def _slopes(gates: Tensor, before: Tensor) -> Tensor:
+def slopes(gates: Tensor, before: Tensor, out: Tensor | None = None) -> Tensor:
     """Return the factors that turn d(rh), d h' and d h' into d a_r, d a_z and d a_n, side by side: (T, B, 3H).
 
     Args:
         gates: (T, B, 3H), r, z and n of every step.
         before: (T, B, H), the state before every step.
+        out: where to put them; None makes room.
     """
     r, z, n = gates.chunk(3, -1)
-    slopes = torch.empty_like(gates)
-    slope_r, slope_z, slope_n = slopes.chunk(3, -1)
+    out = torch.empty_like(gates) if out is None else out
+    slope_r, slope_z, slope_n = out.chunk(3, -1)
     torch.mul(torch.addcmul(r, r, r, value=-1), before, out=slope_r)
     torch.mul(torch.addcmul(z, z, z, value=-1), before - n, out=slope_z)
     renewed = 1 - z
     torch.addcmul(renewed, renewed * n, n, value=-1, out=slope_n)
-    return slopes
+    return out
 
 
-def _run_steps_back(grads: Tensor, gates: Tensor, grad_output: Tensor, weight_hh: Tensor) -> Tensor:
+def run_steps_back(grads: Tensor, gates: Tensor, grad_output: Tensor, weight_hh: Tensor) -> Tensor:
     """Run the recurrence backwards in place and return the gradient of the state before the first step, (B, H).
 
     Args:
@@ -124,7 +125,7 @@ def _run_steps_back(grads: Tensor, gates: Tensor, grad_output: Tensor, weight_hh
     return grad
 
 
-def _grad_weight_hh(grads: Tensor, before: Tensor, reset_states: Tensor) -> Tensor:
+def grad_weight_hh(grads: Tensor, before: Tensor, reset_states: Tensor) -> Tensor:
     """Return the gradient of weight_hh, (3H, H), from d a of (TB, 3H): r and z read h, n reads r h."""
     grads = grads.t()
     return torch.cat([_rz(grads, 0) @ before.flatten(0, 1), grads.chunk(3)[2] @ reset_states.flatten(0, 1)])

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from char_rnn.utils.config import TrainingConfig
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818 (an event, as KeyboardInterrupt)
@@ -49,3 +53,11 @@ class LossGuard:
 
     def _beginning(self) -> str:
         return "" if self.first is None else f" (the first was {self.first:.4g})"
+
+
+def advice(training: TrainingConfig) -> str:
+    """Return what to change so that a run does not diverge again."""
+    clip = f"a lower one (now {training.grad_clip:g})" if training.grad_clip else "5, say (now off)"
+    warmup = f", or more training.warmup_steps (now {training.warmup_steps})" if training.trainer == "modern" else ""
+    rate = f"a lower training.learning_rate (now {training.learning_rate:g})"
+    return f"Try {rate}, or for training.grad_clip {clip}{warmup}"

@@ -1,22 +1,92 @@
-"""The optimizer of a run."""
+"""The optimizers of a run."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, overload
 
 import torch
 
 from char_rnn.utils.config import TrainingConfig
 
 
-def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) over all parameters.
+class RMSprop(torch.optim.Optimizer):
+    """RMSprop (Tieleman and Hinton 2012) as the 2015 program has it, in ``optim.rmsprop`` of Torch7.
 
-    Weight decay pulls on matrices alone: on biases it costs accuracy and regularizes nothing.
+    With g the gradient, m the running mean of its square, at first 0, and x the parameter::
+
+        m <- a m + (1 - a) g g
+        x <- x - lr g / (sqrt(m) + eps)
+
+    There is no bias correction, so the first step is lr / sqrt(1 - a) long in every direction, and eps stands outside
+    the root. ``torch.optim.RMSprop`` computes the same; here the operations come in 2015's order, and weight decay, if
+    any, is decoupled: x <- x - lr weight_decay x before the step.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: the learning rate.
+        decay_rate: a, from 0 to below 1.
+        eps: added to the root, to divide by.
+        weight_decay: the decoupled weight decay; 0 = none.
+    """
+
+    def __init__(
+        self, params: Any, lr: float, decay_rate: float = 0.95, eps: float = 1e-8, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "decay_rate": decay_rate, "eps": eps, "weight_decay": weight_decay})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one step on every parameter that has a gradient; return the loss of ``closure``, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters:
+                self._step(group, parameters)
+        return loss
+
+    def _step(self, group: dict[str, Any], parameters: list[torch.Tensor]) -> None:
+        rate, decay_rate = group["lr"], group["decay_rate"]
+        gradients = [parameter.grad for parameter in parameters]
+        means = [self._mean_square(parameter) for parameter in parameters]
+        foreach: Any = torch
+        if group["weight_decay"]:
+            foreach._foreach_mul_(parameters, 1.0 - rate * group["weight_decay"])
+        foreach._foreach_mul_(means, decay_rate)
+        foreach._foreach_addcmul_(means, gradients, gradients, value=1.0 - decay_rate)
+        divisors = foreach._foreach_sqrt(means)
+        foreach._foreach_add_(divisors, group["eps"])
+        foreach._foreach_addcdiv_(parameters, gradients, divisors, value=-rate)
+
+    def _mean_square(self, parameter: torch.Tensor) -> torch.Tensor:
+        kept: dict[str, torch.Tensor] = self.state[parameter]
+        if "mean_square" not in kept:
+            kept["mean_square"] = torch.zeros_like(parameter)
+        return kept["mean_square"]
+
+
+def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the configured optimizer over all parameters.
+
+    AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) or RMSprop. Weight decay pulls on matrices alone: on biases it
+    costs accuracy and regularizes nothing.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+    if config.optimizer == "rmsprop":
+        return RMSprop(groups, lr=config.learning_rate, decay_rate=config.decay_rate)
     fused = all(p.device.type in {"cpu", "cuda", "mps"} and p.is_floating_point() for p in parameters)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.adam_betas, fused=fused)
 

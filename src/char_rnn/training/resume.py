@@ -23,6 +23,9 @@ from char_rnn.training.checkpoints import (
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
 
+EARLIER = {"training.trainer": "modern", "training.optimizer": "adamw", "training.precision": "float32"}
+"""What a training state that does not tell was trained with: one written before there was a choice."""
+
 COUNTERS = {
     "step": int,
     "epoch": int,
@@ -50,6 +53,7 @@ def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str,
         "plan": trainer.plan.state(),
         "data": trainer.facts.get("data_sha256"),
         "reading": reading(trainer),
+        "computing": computing(trainer),
     }
     return tensors, counters
 
@@ -60,7 +64,7 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
     Raises:
         CheckpointError: it belongs to another model, another text or another way of reading it, or is damaged.
     """
-    _check_text(trainer, counters)
+    _check_run(trainer, counters)
     try:
         trainer.model.load_state_dict(unpack("model", tensors))
         for name, kind in COUNTERS.items():
@@ -95,14 +99,20 @@ def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
     }
 
 
-def _check_text(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
+def computing(trainer: CharRNNTrainer) -> dict[str, Any]:
+    """Return what the tensors of a training state depend on: another optimizer keeps other ones."""
+    return {name: getattr(trainer.config.training, name.partition(".")[2]) for name in EARLIER}
+
+
+def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
     if counters.get("data") != trainer.facts.get("data_sha256"):
         raise CheckpointError(f"the text is not the one this run was trained on; to go on with another, {start_anew}")
-    before, now = counters.get("reading"), reading(trainer)
-    if not isinstance(before, dict):
-        raise CheckpointError("the training state is damaged (it does not say how the text was read)")
-    for name, value in now.items():
+    read, computed = counters.get("reading"), counters.get("computing", {})
+    if not isinstance(read, dict) or not isinstance(computed, dict):
+        raise CheckpointError("the training state is damaged (it does not say how the run was trained)")
+    before = {**EARLIER, **read, **computed}
+    for name, value in {**reading(trainer), **computing(trainer)}.items():
         if before.get(name) != value:
             raise CheckpointError(
                 f"the run was trained with {name} {before.get(name)}, not {value}; leave it as it was, or {start_anew}"

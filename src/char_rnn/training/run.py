@@ -1,8 +1,4 @@
-"""From a configuration to a trainer: the text, the model and the run folder put together.
-
-A run folder holds ``config.yaml``, ``metrics.jsonl``, ``best.safetensors``, ``last.safetensors``, the training state
-beside them, and ``tensorboard/``.
-"""
+"""From a configuration to a trainer: the text, the model and the run folder put together."""
 
 from __future__ import annotations
 
@@ -11,28 +7,26 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from char_rnn._version import __version__
-from char_rnn.data.corpus import Corpus, prepare_corpus
-from char_rnn.data.dataloader import Batches, CharDataset, create_dataloaders
+from char_rnn.data.corpus import Corpus
+from char_rnn.data.dataloader import Batches
 from char_rnn.data.datasets import NAMES
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import BEST, LAST, ModelFile, replacing
-from char_rnn.models import CharModel, build_model
+from char_rnn.model_file import LAST, ModelFile
+from char_rnn.models import CharModel
 from char_rnn.training.callbacks import Callback
-from char_rnn.training.checkpoints import STATE, CheckpointError, read_state
+from char_rnn.training.checkpoints import read_state
+from char_rnn.training.program import PrepareProgress, Program
+from char_rnn.training.run_folder import check_folder_is_free, new_folder, write_config
 from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
-from char_rnn.utils.config import Config, to_yaml
+from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.device import DeviceManager
 
-CONFIG = "config.yaml"
-
-PrepareProgress = Callable[[str, int, int | None], None]
 Sampler = Callable[[CharModel, Vocabulary], str]
 
 
@@ -54,7 +48,7 @@ class Run:
         """Train to the end, and leave in ``config.yaml`` what repeats this run exactly."""
         result = self.trainer.train()
         if not result.stopped:
-            _write_config(self.folder, self.trainer.repeatable_config())
+            write_config(self.folder, self.trainer.repeatable_config())
         return result
 
 
@@ -67,28 +61,32 @@ class Surroundings:
         callbacks: listeners of the trainer.
         sampler: given the model and the vocabulary, returns a text to show at each evaluation.
         progress: told about the preparation of the text, as in ``prepare_corpus``.
+        open_model: opens the model that a run starts from.
     """
 
     device: DeviceManager | torch.device | str = "cpu"
     callbacks: Sequence[Callback] = ()
     sampler: Sampler | None = None
     progress: PrepareProgress | None = None
+    open_model: Callable[[str | Path], ModelFile] = ModelFile.read
 
 
 def start_run(
     config: Config,
     folder: str | Path | None = None,
     *,
-    init_from: str | Path | None = None,
+    init_from: str | Path | ModelFile | None = None,
     surroundings: Surroundings | None = None,
+    program: Program | None = None,
 ) -> Run:
     """Prepare the text, make the model and the run folder, and return all of it ready to train.
 
     Args:
         config: the whole configuration; ``data.data_dir`` names the text.
         folder: the run folder; when not given, one named after the text in ``logging.checkpoint_dir``.
-        init_from: a model file or run folder to start from; its architecture and vocabulary are taken.
+        init_from: a model, model file or run folder to start from; its architecture and vocabulary are taken.
         surroundings: device, listeners, sampling.
+        program: what reads, computes and trains; today's when not given.
 
     Raises:
         ValueError: the text, the model or the folder cannot be used; the message says how to mend it.
@@ -96,73 +94,58 @@ def start_run(
     """
     check_folder_is_free(folder)
     config = _with_absolute_paths(config)
-    surroundings = surroundings or Surroundings()
+    surroundings, program = surroundings or Surroundings(), _fitting(program or Program(), config)
     vocabulary: str | Vocabulary = config.data.vocabulary
-    tensors = None
+    tensors, name = None, None
     if init_from is not None:
-        origin = ModelFile.read(init_from)
-        config, vocabulary, tensors = _started_from(config, origin), origin.vocabulary, origin.tensors
-    corpus = _corpus(config, vocabulary, surroundings.progress)
-    torch.manual_seed(config.training.seed)
-    model = build_model(config.model, corpus.vocabulary.size, tensors)
+        origin, name = _origin(init_from, surroundings)
+        config, vocabulary, tensors = _started_from(config, origin, name), origin.vocabulary, origin.tensors
+    corpus = program.corpus(config, vocabulary, surroundings.progress)
+    model = program.model(config, corpus.vocabulary.size, tensors)
     device = _working(surroundings.device, model)
-    loaders = _dataloaders(config, corpus, device)
-    folder = _new_folder(config, folder, corpus.name)
-    trainer = _trainer(config, folder, corpus, model, loaders, device, init_from, surroundings)
-    _write_config(folder, config)
+    loaders = program.dataloaders(config, corpus, device)
+    folder = new_folder(config, folder, corpus.name)
+    trainer = _trainer(program.trainer, config, folder, corpus, model, loaders, device, name, surroundings)
+    write_config(folder, config)
     return Run(folder, trainer, corpus)
 
 
-def resume_run(config: Config, folder: str | Path, *, surroundings: Surroundings | None = None) -> Run:
+def resume_run(
+    config: Config,
+    folder: str | Path,
+    *,
+    surroundings: Surroundings | None = None,
+    program: Program | None = None,
+) -> Run:
     """Put a run together again as it was at its last checkpoint, ready to go on.
 
     Args:
-        config: its configuration (``check_run``), in which limits and intervals may have been changed.
+        config: its configuration (``run_folder.check_run``), in which limits and intervals may have been changed.
         folder: the run folder.
         surroundings: device, listeners, sampling.
+        program: what reads, computes and trains; today's when not given.
 
     Raises:
         ValueError: there is nothing to resume, or it does not fit the configuration or the text.
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
-    surroundings = surroundings or Surroundings()
+    surroundings, program = surroundings or Surroundings(), _fitting(program or Program(), config)
     state, last = read_state(folder), ModelFile.read(folder / LAST)
     config = _with_absolute_paths(config)
     brought = "init_from" in last.training  # a model to start from brings its vocabulary
-    corpus = _corpus(config, last.vocabulary if brought else config.data.vocabulary, surroundings.progress)
-    model = build_model(config.model, corpus.vocabulary.size)
+    vocabulary = last.vocabulary if brought else config.data.vocabulary
+    corpus = program.corpus(config, vocabulary, surroundings.progress)
+    model = program.model(config, corpus.vocabulary.size, None)
     device = _working(surroundings.device, model)
-    loaders = _dataloaders(config, corpus, device)
-    init_from = last.training.get("init_from")
-    trainer = _trainer(config, folder, corpus, model, loaders, device, init_from, surroundings)
+    loaders = program.dataloaders(config, corpus, device)
+    name = last.training.get("init_from")
+    trainer = _trainer(program.trainer, config, folder, corpus, model, loaders, device, name, surroundings)
     trainer.load_state(*state)
     for abandoned in folder.glob(".*.tmp"):
         abandoned.unlink(missing_ok=True)
-    _write_config(folder, config)
+    write_config(folder, config)
     return Run(folder, trainer, corpus)
-
-
-def check_run(folder: str | Path) -> Path:
-    """Return the configuration file of a run folder.
-
-    Raises:
-        CheckpointError: it is not a run folder.
-    """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: nothing to resume here (no {CONFIG}); give the folder that `--out` named")
-    return path
-
-
-def check_folder_is_free(folder: str | Path | None) -> None:
-    """Make sure that no run is written over; one that saved nothing may be.
-
-    Raises:
-        CheckpointError: the folder holds a model or a training state.
-    """
-    if folder is not None and any((Path(folder) / name).exists() for name in (STATE, BEST, LAST)):
-        raise CheckpointError(f"{folder}: holds a run already; go on with it (--resume {folder}) or name another --out")
 
 
 def _with_absolute_paths(config: Config) -> Config:
@@ -181,11 +164,31 @@ def _absolute(path: str | None) -> str | None:
     return str(Path(path).absolute()) if path is not None else None
 
 
-def _started_from(config: Config, origin: ModelFile) -> Config:
-    """Take the architecture and the kind of vocabulary from a model; dropout is the new run's own."""
-    model = origin.config.model.model_copy(update={"dropout": config.model.dropout})
+def _origin(init_from: str | Path | ModelFile, surroundings: Surroundings) -> tuple[ModelFile, str]:
+    """Return the model that a run starts from, and what to call it."""
+    if isinstance(init_from, ModelFile):
+        return init_from, "a model in memory"
+    return surroundings.open_model(init_from), os.fspath(init_from)
+
+
+def _started_from(config: Config, origin: ModelFile, name: str) -> Config:
+    """Take the architecture and the kind of vocabulary from a model; dropout is the new run's own, but not in 2015."""
+    own: dict[str, object] = {"initialization": config.model.initialization}
+    if config.training.trainer != "torch7":
+        own["dropout"] = config.model.dropout
+    model = origin.config.model.model_copy(update=own)
     data = config.data.model_copy(update={"vocabulary": origin.vocabulary.kind})
-    return config.model_copy(update={"model": model, "data": data})
+    started = config.model_copy(update={"model": model, "data": data})
+    return config_from_dict(started.model_dump(mode="json"), f"{name} to start from")
+
+
+def _fitting(program: Program, config: Config) -> Program:
+    if program.name != config.training.trainer:
+        raise ValueError(
+            f"training.trainer is {config.training.trainer}, but the run was given the program {program.name};"
+            " give start_run and resume_run the one that the configuration names"
+        )
+    return program
 
 
 def _working(device: DeviceManager | torch.device | str, model: CharModel) -> torch.device:
@@ -195,7 +198,7 @@ def _working(device: DeviceManager | torch.device | str, model: CharModel) -> to
 
     def step(device: torch.device) -> torch.device:
         with torch.random.fork_rng(enabled=device.type != "cpu"):
-            copy = deepcopy(model).to(device)
+            copy = _moved(deepcopy(model), device)
             log_probs, _ = copy(torch.zeros(1, 2, dtype=torch.int64, device=device))
             log_probs.sum().backward()
         return device
@@ -203,18 +206,26 @@ def _working(device: DeviceManager | torch.device | str, model: CharModel) -> to
     return device.run(step) if device.device.type != "cpu" else device.device
 
 
+def _moved(model: CharModel, device: torch.device) -> CharModel:
+    try:
+        return model.to(device)
+    except TypeError as error:  # MPS, of float64; as an operation that the device lacks, the manager knows it
+        raise NotImplementedError(f"{device}: {error}") from error
+
+
 def _trainer(
+    trainer: Callable[..., CharRNNTrainer],
     config: Config,
     folder: Path,
     corpus: Corpus,
     model: CharModel,
     loaders: Mapping[str, Batches],
     device: torch.device,
-    init_from: str | Path | None,
+    init_from: str | None,
     surroundings: Surroundings,
 ) -> CharRNNTrainer:
     sampler, log_dir = surroundings.sampler, config.logging.log_dir
-    return CharRNNTrainer(
+    return trainer(
         model,
         loaders,
         config,
@@ -228,49 +239,7 @@ def _trainer(
     )
 
 
-def _corpus(config: Config, vocabulary: str | Vocabulary, progress: PrepareProgress | None) -> Corpus:
-    data = config.data
-    return prepare_corpus(
-        data.data_dir, vocabulary=vocabulary, encoding=data.encoding, cache_dir=data.cache_dir, progress=progress
-    )
-
-
-def _dataloaders(config: Config, corpus: Corpus, device: torch.device) -> dict[str, Batches]:
-    data, training = config.data, config.training
-    dataset = CharDataset(corpus, training.seq_length, data.train_frac, data.val_frac)
-    return create_dataloaders(
-        dataset,
-        training.batch_size,
-        data.num_workers,
-        batching=data.batching,
-        seed=training.seed,
-        pin_memory=device.type == "cuda",
-    )
-
-
-def _new_folder(config: Config, folder: str | Path | None, name: str) -> Path:
-    """Make the run folder; without one given, the first free one named after the text."""
-    if folder is not None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        return Path(folder)
-    parent = Path(config.logging.checkpoint_dir)
-    parent.mkdir(parents=True, exist_ok=True)
-    for number in count(1):
-        candidate = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            candidate.mkdir()
-        except FileExistsError:
-            continue
-        break
-    return candidate
-
-
-def _write_config(folder: Path, config: Config) -> None:
-    with replacing(folder / CONFIG) as temporary:
-        temporary.write_text(to_yaml(config), encoding="utf-8")
-
-
-def _facts(corpus: Corpus, init_from: str | Path | None) -> dict[str, Any]:
+def _facts(corpus: Corpus, init_from: str | None) -> dict[str, Any]:
     facts = {
         "data": corpus.name,
         "data_sha256": corpus.sha256,
@@ -280,4 +249,4 @@ def _facts(corpus: Corpus, init_from: str | Path | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
     }
-    return facts | ({"init_from": os.fspath(init_from)} if init_from is not None else {})
+    return facts | ({"init_from": init_from} if init_from is not None else {})

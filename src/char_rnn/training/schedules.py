@@ -8,9 +8,11 @@ for step.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, ClassVar
 
 from char_rnn.utils.config import TrainingConfig
 
@@ -21,12 +23,12 @@ REFIT_AT = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.96)
 
 
 @dataclass
-class WarmupCosine:
-    """Linear warm-up, then half a cosine down to the floor (Loshchilov and Hutter 2017, arXiv 1608.03983, no restarts).
+class Schedule(ABC):
+    """Linear warm-up, then what the subclass says.
 
     Attributes:
         peak: the highest learning rate.
-        floor: the learning rate at the end.
+        floor: the lowest after the warm-up.
         warmup_steps: steps over which the rate rises from 0 to the peak.
         horizons: (step, end) pairs: from this step on the run is to end there.
     """
@@ -36,11 +38,17 @@ class WarmupCosine:
     warmup_steps: int
     horizons: list[Horizon]
 
+    comes_to_rest: ClassVar[bool]
+    """Whether the rate at the end is one that nothing more is learnt at."""
+
     def learning_rate(self, step: int) -> float:
         """Return the rate of the step that follows ``step`` finished ones."""
         warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
-        cosine = 0.5 * (1.0 + math.cos(math.pi * progress(self.horizons, step)))
-        return warmup * (self.floor + (self.peak - self.floor) * cosine)
+        return warmup * self._after_warmup(step)
+
+    @abstractmethod
+    def _after_warmup(self, step: int) -> float:
+        """Return the rate without the warm-up."""
 
     @property
     def end(self) -> int:
@@ -51,6 +59,39 @@ class WarmupCosine:
         """From ``step`` on, go evenly to ``end``; what lies before stays as it was, to the last bit."""
         self.horizons = [horizon for horizon in self.horizons if horizon[0] < step]
         self.horizons.append(straight(step, max(end, step + 1), self.warmup_steps))
+
+
+@dataclass
+class WarmupCosine(Schedule):
+    """Warm-up, then half a cosine down to the floor (Loshchilov and Hutter 2017, arXiv 1608.03983, no restarts)."""
+
+    comes_to_rest = True
+
+    def _after_warmup(self, step: int) -> float:
+        cosine = 0.5 * (1.0 + math.cos(math.pi * progress(self.horizons, step)))
+        return self.floor + (self.peak - self.floor) * cosine
+
+
+@dataclass
+class WarmupExponential(Schedule):
+    """Warm-up, then a factor after each epoch, as in the 2015 program; the horizons say where it ends, and no more.
+
+    Attributes:
+        steps_per_epoch: steps in one pass over the text.
+        decay: the factor.
+        decay_after: the epoch at whose end it is applied for the first time.
+    """
+
+    steps_per_epoch: int
+    decay: float
+    decay_after: int
+
+    comes_to_rest = False
+
+    def _after_warmup(self, step: int) -> float:
+        epochs = step // self.steps_per_epoch
+        times = max(0, epochs - max(self.decay_after, 1) + 1)
+        return max(self.floor, math.prod(repeat(self.decay, times), start=self.peak))  # one by one, rounded as in 2015
 
 
 def straight(step: int, end: int, warmup_steps: int) -> Horizon:
@@ -126,10 +167,7 @@ class Plan:
         self.limit = config.max_epochs * steps_per_epoch
         if config.max_steps is not None:
             self.limit = min(self.limit, config.max_steps)
-        horizons = config.horizons or [straight(0, self.limit, config.warmup_steps)]
-        self.schedule = WarmupCosine(
-            config.learning_rate, config.min_learning_rate, config.warmup_steps, list(horizons)
-        )
+        self.schedule = _schedule(config, steps_per_epoch, self.limit)
         self.budget = TimeBudget(60.0 * config.minutes, config.eval_interval) if config.minutes is not None else None
 
     @property
@@ -166,5 +204,13 @@ class Plan:
             self.budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
             self.budget.fits = sum(elapsed >= share * self.budget.seconds for share in REFIT_AT)
             self.budget.changed = self.budget.seconds != state["seconds"]
-            if step >= self.schedule.end and self.refit_due(elapsed):
+            if self.schedule.comes_to_rest and step >= self.schedule.end and self.refit_due(elapsed):
                 raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")
+
+
+def _schedule(config: TrainingConfig, steps_per_epoch: int, limit: int) -> Schedule:
+    horizons = list(config.horizons or [straight(0, limit, config.warmup_steps)])
+    common = (config.learning_rate, config.min_learning_rate, config.warmup_steps, horizons)
+    if config.schedule == "cosine":
+        return WarmupCosine(*common)
+    return WarmupExponential(*common, steps_per_epoch, config.learning_rate_decay, config.learning_rate_decay_after)

@@ -19,7 +19,8 @@ from char_rnn.model_file import BEST, LAST, ModelFile
 from char_rnn.models import CharModel, detach_state
 from char_rnn.training.callbacks import Callback, Recorder, writers
 from char_rnn.training.checkpoints import STATE, Hidden, write_state
-from char_rnn.training.guard import LossGuard, TrainingDiverged
+from char_rnn.training.clipping import clip_norm, clip_value, gradient_norm
+from char_rnn.training.guard import LossGuard, TrainingDiverged, advice
 from char_rnn.training.metrics import Evaluation, evaluate
 from char_rnn.training.optimizers import build_optimizer, set_learning_rate
 from char_rnn.training.resume import capture, restore
@@ -131,7 +132,8 @@ class CharRNNTrainer:
                 self.train_epoch()
             return self._finish() if self.step >= self.total_steps else self._stop()
         except TrainingDiverged as event:
-            raise TrainingDiverged(self._advice(event)) from None
+            reason = f"stopped at step {self._failing_step}: {event}"
+            raise TrainingDiverged(f"{reason}; {self._kept()}. {advice(self.config.training)}") from None
         finally:
             self.seconds_before, self._started = self.seconds, self._clock()
             self.recorder.tell("on_end", self)
@@ -172,7 +174,7 @@ class CharRNNTrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item()
         self.guard.check(value)
-        self._clip_gradients()
+        self._clip_gradients(x.shape[1])
         set_learning_rate(self.optimizer, self.plan.schedule.learning_rate(self.step))
         self.optimizer.step()
         self.hidden = detach_state(hidden) if self.train_batches.carries_state else None
@@ -194,6 +196,11 @@ class CharRNNTrainer:
         """Seconds spent on this run, earlier parts of a resumed run included."""
         return self.seconds_before + self._clock() - self._started
 
+    @property
+    def _failing_step(self) -> int:
+        """The step whose loss or gradient has gone astray: the one that was not made."""
+        return self.step + 1
+
     def request_stop(self) -> None:
         """Ask to stop after the present step and save; safe to call from a signal handler."""
         self._stop_requested = True
@@ -204,7 +211,15 @@ class CharRNNTrainer:
         Raises:
             KeyError: there is no validation split.
         """
-        return evaluate(self.model, self.dataloaders["val"].split, self.device).loss
+        return self.evaluate("val").loss
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Measure the model as it is on a split; its training mode, generators and carried state stay as they are.
+
+        Raises:
+            KeyError: there is no such split.
+        """
+        return evaluate(self.model, self.dataloaders[split].split, self.device)
 
     def evaluate_and_save(self) -> Evaluation | None:
         """Evaluate the validation split, keep the model if it is the best so far, save, and show a sample.
@@ -215,7 +230,7 @@ class CharRNNTrainer:
         began = self._clock()
         val = None
         if "val" in self.dataloaders:
-            val = evaluate(self.model, self.dataloaders["val"].split, self.device)
+            val = self.evaluate("val")
             self.recorder.record_evaluation(self.position(), "val", val)
             if not math.isfinite(val.loss):
                 raise TrainingDiverged(f"the validation loss is {val.loss}")
@@ -297,15 +312,16 @@ class CharRNNTrainer:
         rate = self.optimizer.param_groups[0]["lr"]
         self.recorder.record_training(self.position(), rate, self.gradient_norm)
 
-    def _clip_gradients(self) -> None:
-        """Scale the gradients down to the largest norm allowed, and keep their norm."""
-        limit = self.config.training.grad_clip
-        if limit > 0:
-            self.gradient_norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, limit))
+    def _clip_gradients(self, seq_length: int) -> None:
+        """Limit the gradients as configured, and keep the norm they had."""
+        training = self.config.training
+        limit = training.grad_clip
+        if limit > 0 and training.clip == "norm":
+            self.gradient_norm = clip_norm(self._parameters, limit)
+        elif limit > 0:
+            self.gradient_norm = clip_value(self._parameters, limit, seq_length)
         elif (self.step + 1) % self.config.logging.log_interval == 0:
-            self.gradient_norm = float(
-                torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-            )
+            self.gradient_norm = gradient_norm(self._parameters)
         else:
             return
         self.guard.check_gradient(self.gradient_norm)
@@ -318,7 +334,7 @@ class CharRNNTrainer:
         self._load_best()
         test = None
         if "test" in self.dataloaders:
-            test = evaluate(self.model, self.dataloaders["test"].split, self.device)
+            test = self.evaluate("test")
             self.recorder.record_evaluation(self.position(), "test", test)
         return self._result(val, test, stopped=False)
 
@@ -362,14 +378,7 @@ class CharRNNTrainer:
         a_character = self.seconds_in_steps / (self.step * batches.batch_size * batches.seq_length)
         return self.dataloaders["val"].split.predicted * a_character / 3
 
-    def _advice(self, event: TrainingDiverged) -> str:
-        kept = "nothing was saved yet"
-        if self.last_saved is not None:
-            kept = f"the model of step {self.last_saved} is kept in {self.run_dir}"
-        training = self.config.training
-        clip = f"a lower one (now {training.grad_clip:g})" if training.grad_clip else "5, say (now off)"
-        return (
-            f"stopped at step {self.step + 1}: {event}; {kept}. Try a lower training.learning_rate "
-            f"(now {training.learning_rate:g}), for training.grad_clip {clip}, or more training.warmup_steps "
-            f"(now {training.warmup_steps})"
-        )
+    def _kept(self) -> str:
+        if self.last_saved is None:
+            return "nothing was saved yet"
+        return f"the model of step {self.last_saved} is kept in {self.run_dir}"

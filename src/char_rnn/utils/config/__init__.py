@@ -1,6 +1,6 @@
 """The configuration: its schema, its reading with one-line errors, its writing. No PyTorch."""
 
-from char_rnn.utils.config.loading import compose_config, config_from_dict, load_config, recipes
+from char_rnn.utils.config.loading import Setting, compose_config, config_from_dict, load_config, recipes
 from char_rnn.utils.config.messages import ConfigError
 from char_rnn.utils.config.schema import (
     Config,
@@ -9,8 +9,8 @@ from char_rnn.utils.config.schema import (
     GenerationConfig,
     LoggingConfig,
     ModelConfig,
-    TrainingConfig,
 )
+from char_rnn.utils.config.training import TrainingConfig
 from char_rnn.utils.config.writing import to_yaml
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "GenerationConfig",
     "LoggingConfig",
     "ModelConfig",
+    "Setting",
     "TrainingConfig",
     "compose_config",
     "config_from_dict",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     else:
         from importlib.abc import Traversable
 
+_LONGEST_PLACE = 86
 _NULLS = ("null", "Null", "NULL", "~")
 
 
@@ -32,6 +33,18 @@ class Given(NamedTuple):
     value: Any
     place: str
     key: str = ""
+
+
+class Setting(NamedTuple):
+    """A single value that is set by other words than ``--set``.
+
+    Attributes:
+        assignment: ``"section.key=value"``, the value in YAML.
+        place: What was written instead; begins the message.
+    """
+
+    assignment: str
+    place: str
 
 
 Layer = dict[tuple[str, str], Given]
@@ -46,13 +59,15 @@ def load_config(path: str | Path) -> Config:
     return compose_config(file=path)
 
 
-def compose_config(recipe: str | None = None, file: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def compose_config(
+    recipe: str | None = None, file: str | Path | None = None, overrides: Sequence[str | Setting] = ()
+) -> Config:
     """Defaults, overlaid by a named recipe, a file, and single values, in this order.
 
     Args:
         recipe: Name of a shipped recipe; see `recipes`.
         file: Path of a YAML file; it may hold just some keys.
-        overrides: ``"section.key=value"``, the value in YAML (text may stand as it is).
+        overrides: ``"section.key=value"``, the value in YAML (text may stand as it is); later wins.
 
     Raises:
         ConfigError: One line with place (file and line, or the override), key, what is allowed and what was given.
@@ -134,10 +149,12 @@ def _read_text(text: str, name: str) -> Layer:
     return layer
 
 
-def _read_override(override: str) -> Layer:
-    name, equals, text = override.partition("=")
+def _read_override(override: str | Setting) -> Layer:
+    if isinstance(override, str):
+        override = Setting(override, f"--set {override}")
+    name, equals, text = override.assignment.partition("=")
     section, dot, key = name.strip().partition(".")
-    place = f"--set {one_line(override)}"
+    place = one_line(override.place, _LONGEST_PLACE)
     if not equals:
         raise ConfigError(f"{place}: has no value; write it as section.key=value")
     if not dot:
@@ -199,13 +216,10 @@ def _validate(layers: Sequence[Layer]) -> Config:
 
 
 def _explain(error: ErrorDetails, given: Layer) -> str:
-    section = str(error["loc"][0])
     if error["type"] == "conflict":
-        places = [
-            entry.place for (home, key), entry in given.items() if home == section and key in error["ctx"]["keys"]
-        ]
+        places = [entry.place for name, entry in given.items() if ".".join(name) in error["ctx"]["names"]]
         return f"{places[-1]}: {error['msg']}"
-    key = str(error["loc"][1])
+    section, key = map(str, error["loc"][:2])
     field = SECTIONS[section].model_fields[key]
     value, place, full_key = given[section, key]
     hint = did_you_mean(value, choices(field)) if isinstance(value, str) else ""

@@ -6,24 +6,16 @@ each field is its description; defaults are the values of the specification's ``
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-_COUNT = 1_000_000_000
+from char_rnn.utils.config.messages import shown
+from char_rnn.utils.config.section import COUNT, Section, conflict
+from char_rnn.utils.config.training import TrainingConfig
+
 _WIDTH = 65_536
-
-Horizon = Annotated[
-    tuple[Annotated[int, Field(ge=0, le=_COUNT)], Annotated[int, Field(ge=1, le=_COUNT)]], Field(strict=False)
-]
-
-
-class Section(BaseModel):
-    """What the sections share: unknown keys refused, no silent conversion, no infinities."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class ModelConfig(Section):
@@ -49,90 +41,11 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _one_hot_has_no_size(self) -> ModelConfig:
         if self.embedding == "one-hot" and self.embedding_size is not None:
-            raise _conflict(
+            raise conflict(
                 "model.embedding_size is {size}, but one-hot vectors have the vocabulary's size;"
                 " set model.embedding_size to null or model.embedding to learned",
-                ("embedding", "embedding_size"),
+                ("model.embedding", "model.embedding_size"),
                 size=self.embedding_size,
-            )
-        return self
-
-
-class TrainingConfig(Section):
-    """The optimisation."""
-
-    batch_size: int = Field(default=50, ge=1, le=_COUNT)
-    """Sequences trained on side by side."""
-    seq_length: int = Field(default=50, ge=1, le=_COUNT)
-    """Characters in each sequence: the reach of truncated back-propagation through time."""
-    learning_rate: float = Field(default=0.002, gt=0)
-    """Largest step size of AdamW, reached at the end of the warm-up."""
-    weight_decay: float = Field(default=1e-5, ge=0)
-    """Decoupled weight decay of AdamW; 0 = none."""
-    adam_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        default=(0.9, 0.999), strict=False, json_schema_extra={"allowed": "two numbers, each from 0 to below 1"}
-    )
-    """Decay rates of AdamW's running means of the gradient and of its square."""
-    max_epochs: int = Field(default=50, ge=1, le=_COUNT)
-    """Passes over the training split, at most."""
-    max_steps: int | None = Field(default=None, ge=1, le=_COUNT)
-    """Optimizer steps, at most; null = no limit but max_epochs."""
-    minutes: float | None = Field(default=None, gt=0)
-    """Wall-clock minutes to train for, the schedule fitted to them; null = as many as the other limits take."""
-    warmup_steps: int = Field(default=100, ge=0, le=_COUNT)
-    """Steps over which the learning rate rises linearly from 0; 0 = none."""
-    min_learning_rate: float = Field(default=0.0, ge=0)
-    """Learning rate at the end of the cosine; at most learning_rate."""
-    horizons: list[Horizon] | None = Field(
-        default=None,
-        min_length=1,
-        json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
-    )
-    """From which step on the schedule was to end where; a run of so many minutes writes it, to be repeatable."""
-    grad_clip: float = Field(default=5.0, ge=0)
-    """Largest norm of the whole gradient; 0 = no clipping."""
-    eval_interval: int = Field(default=1000, ge=1, le=_COUNT)
-    """Steps between two evaluations on the validation split."""
-    explosion_factor: float = Field(default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"})
-    """Training stops when the loss is more than this many times the first; 0 = never."""
-    seed: int = Field(default=123, ge=0, le=2**63 - 1)
-    """Seed of the starting weights, dropout and the order of windows."""
-
-    @field_validator("horizons")
-    @classmethod
-    def _horizons_rise(cls, horizons: list[tuple[int, int]] | None) -> list[tuple[int, int]] | None:
-        if horizons is not None:
-            steps = [step for step, _ in horizons]
-            if not all(a < b for a, b in pairwise(steps)) or any(step >= end for step, end in horizons):
-                raise ValueError
-        return horizons
-
-    @field_validator("explosion_factor")
-    @classmethod
-    def _leaves_room(cls, factor: float) -> float:
-        if factor != 0 and factor <= 1:
-            raise ValueError
-        return factor
-
-    @model_validator(mode="after")
-    def _cosine_falls(self) -> TrainingConfig:
-        if self.min_learning_rate > self.learning_rate:
-            raise _conflict(
-                "training.min_learning_rate {low} is above training.learning_rate {high}; it must be at most that",
-                ("learning_rate", "min_learning_rate"),
-                low=self.min_learning_rate,
-                high=self.learning_rate,
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _one_plan(self) -> TrainingConfig:
-        if self.minutes is not None and self.horizons is not None:
-            raise _conflict(
-                "training.minutes {minutes} asks for a schedule to be fitted, and training.horizons is one that was;"
-                " set one of them to null",
-                ("minutes", "horizons"),
-                minutes=self.minutes,
             )
         return self
 
@@ -171,9 +84,9 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _fractions_fit(self) -> DataConfig:
         if self.train_frac + self.val_frac > 1 + 1e-9:
-            raise _conflict(
+            raise conflict(
                 "data.train_frac {train} and data.val_frac {val} add up to {total}; together they must be at most 1",
-                ("train_frac", "val_frac"),
+                ("data.train_frac", "data.val_frac"),
                 train=self.train_frac,
                 val=self.val_frac,
                 total=round(self.train_frac + self.val_frac, 9),
@@ -186,11 +99,11 @@ class GenerationConfig(Section):
 
     temperature: float = Field(default=1.0, ge=0)
     """Divides the log-probabilities before sampling: below 1 safer, above 1 bolder; 0 = always the likeliest."""
-    top_k: int | None = Field(default=None, ge=1, le=_COUNT)
+    top_k: int | None = Field(default=None, ge=1, le=COUNT)
     """Only the k likeliest symbols are drawn; null = all."""
     top_p: float | None = Field(default=0.9, gt=0, le=1)
     """Nucleus: only the likeliest symbols that together have this probability are drawn; null = all."""
-    length: int = Field(default=1000, ge=0, le=_COUNT)
+    length: int = Field(default=1000, ge=0, le=COUNT)
     """Symbols to write after the prime text."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """Seed of the drawing; null = a new one each time."""
@@ -211,14 +124,23 @@ class LoggingConfig(Section):
     """Folder of the TensorBoard event files, a folder a run inside it; null = tensorboard/ inside the run folder."""
     checkpoint_dir: str = Field(default="checkpoints", min_length=1, json_schema_extra={"allowed": "a path"})
     """Folder that new run folders are made in when no --out is given."""
-    log_interval: int = Field(default=100, ge=1, le=_COUNT)
+    log_interval: int = Field(default=100, ge=1, le=COUNT)
     """Steps between two records of the training loss."""
-    save_interval: int = Field(default=1000, ge=1, le=_COUNT)
+    save_interval: int = Field(default=1000, ge=1, le=COUNT)
     """Steps between two checkpoints."""
     tensorboard: bool = True
     """Whether TensorBoard event files are written."""
-    sample_length: int = Field(default=200, ge=0, le=_COUNT)
+    savefile: str | None = Field(default=None, min_length=1, json_schema_extra={"allowed": "a file name or null"})
+    """NAME in the names of 2015's checkpoints, lm_NAME_epoch0.95_2.0681; null = the model's type."""
+    sample_length: int = Field(default=200, ge=0, le=COUNT)
     """Symbols sampled and shown at each evaluation; 0 = none."""
+
+    @field_validator("savefile")
+    @classmethod
+    def _stays_in_its_folder(cls, savefile: str | None) -> str | None:
+        if savefile is not None and not set(savefile).isdisjoint("/\\\0"):
+            raise ValueError
+        return savefile
 
 
 class DeviceConfig(Section):
@@ -250,6 +172,33 @@ class Config(Section):
     device: DeviceConfig = Field(default_factory=DeviceConfig)
     """Where it runs."""
 
+    @model_validator(mode="after")
+    def _torch7_is_given_what_it_computes(self) -> Config:
+        if self.training.trainer == "torch7":
+            for name, needed in _TORCH7.items():
+                section, key = name.split(".")
+                found = getattr(getattr(self, section), key)
+                if found != needed and not (name == "model.reset" and self.model.type != "gru"):
+                    raise _not_of_2015(name, found, needed)
+        return self
+
+
+_TORCH7: dict[str, object] = {
+    "model.embedding": "one-hot",
+    "model.reset": "before",
+    "model.initialization": "uniform",
+    "training.optimizer": "rmsprop",
+    "training.weight_decay": 0,
+    "training.schedule": "exponential",
+    "training.warmup_steps": 0,
+    "training.min_learning_rate": 0,
+    "training.minutes": None,
+    "training.horizons": None,
+    "training.clip": "value",
+    "data.vocabulary": "bytes",
+    "data.batching": "streams",
+}
+"""What the 2015 program knows no other way of; ``model.reset`` only in a GRU."""
 
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,
@@ -261,6 +210,13 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-def _conflict(message: str, keys: tuple[str, ...], **values: float) -> PydanticCustomError:
-    """An error between several keys of a section; ``keys`` lets the loader name the place of the last one given."""
-    return PydanticCustomError("conflict", message, {"keys": keys, **values})
+def _not_of_2015(name: str, found: object, needed: object) -> PydanticCustomError:
+    found, needed = (value if isinstance(value, str) else shown(value) for value in (found, needed))
+    return conflict(
+        "training.trainer torch7 needs {name} {needed}, not {found}; leave it to the recipe torch7,"
+        " or set training.trainer to modern",
+        ("training.trainer", name),
+        name=name,
+        found=found,
+        needed=needed,
+    )

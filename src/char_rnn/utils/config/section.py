@@ -1,0 +1,26 @@
+"""What all sections of a configuration are made of."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+COUNT = 1_000_000_000
+"""The most of anything that is counted: steps, sequences, symbols."""
+
+
+class Section(BaseModel):
+    """What the sections share: unknown keys refused, no silent conversion, no infinities."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def conflict(message: str, names: tuple[str, ...], **values: object) -> PydanticCustomError:
+    """An error between several keys.
+
+    Args:
+        message: What is wrong and how to mend it, with ``{placeholders}``.
+        names: The keys as ``section.key``; the loader names the place of the one that was given last.
+        values: For the placeholders.
+    """
+    return PydanticCustomError("conflict", message, {"names": names, **values})

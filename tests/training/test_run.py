@@ -1,0 +1,153 @@
+"""A configuration becomes a run: what it starts from, what it is computed with, where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_helpers import small_config
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.model_file import ModelFile
+from char_rnn.models import CharModel, build_model
+from char_rnn.training import CharRNNTrainer
+from char_rnn.training.program import Program
+from char_rnn.training.run import Surroundings, resume_run, start_run
+from char_rnn.utils.config import Config, ConfigError, compose_config
+from char_rnn.utils.device import DeviceManager
+
+TEXT = "a rose is a rose is a rose.\n" * 30
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "rose.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def config_for(text: Path, **sections: dict[str, Any]) -> Config:
+    training = {"max_steps": 3, **sections.pop("training", {})}
+    return small_config(data={"data_dir": str(text), "cache_dir": str(text.parent)}, training=training, **sections)
+
+
+def config_of_2015(text: Path, *overrides: str) -> Config:
+    small = ("training.batch_size=2", "training.seq_length=5", "training.max_steps=3", "model.hidden_size=7")
+    return compose_config("torch7", overrides=[f"data.data_dir={text}", *small, *overrides])
+
+
+def model_file(dtype: str = "float32", **model: Any) -> ModelFile:
+    config = small_config(model={"hidden_size": 7, "num_layers": 1, "dropout": 0.5, **model})
+    vocabulary = Vocabulary.from_text(TEXT)
+    tensors = build_model(config.model, vocabulary.size, dtype=dtype).state_dict()
+    return ModelFile(config, vocabulary, {name: tensor.numpy() for name, tensor in tensors.items()})
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_run_starts_from_a_model_in_memory(text: Path, tmp_path: Path, precision: str) -> None:
+    origin = model_file(dtype="float64")
+    config = config_for(text, training={"precision": precision, "learning_rate": 1e-12})
+    run = start_run(config, tmp_path / "run", init_from=origin)
+    assert (run.trainer.config.model.hidden_size, run.trainer.config.model.dropout) == (7, 0.25)
+    found = {name: tensor.numpy() for name, tensor in run.trainer.model.state_dict().items()}
+    assert all((found[name] == array.astype(precision)).all() for name, array in origin.tensors.items())
+    run.train()
+    last = ModelFile.read(tmp_path / "run" / "last.safetensors")
+    assert last.training["init_from"] == "a model in memory"
+    assert {array.dtype for array in last.tensors.values()} == {np.dtype(precision)}
+
+
+def test_a_model_is_opened_as_the_surroundings_say(text: Path, tmp_path: Path) -> None:
+    origin, asked = model_file(), []
+
+    def open_model(path: str | Path) -> ModelFile:
+        asked.append(path)
+        return origin
+
+    run = start_run(
+        config_for(text), tmp_path / "run", init_from="old.t7", surroundings=Surroundings(open_model=open_model)
+    )
+    assert asked == ["old.t7"]
+    assert run.trainer.facts["init_from"] == "old.t7"
+    assert run.corpus.vocabulary == origin.vocabulary
+
+
+def test_the_seed_draws_the_same_model_in_both_precisions(text: Path, tmp_path: Path) -> None:
+    runs = [start_run(config_for(text, training={"precision": precision}), tmp_path / precision)
+            for precision in ("float32", "float64")]  # fmt: skip
+    single, double = (run.trainer.model.state_dict() for run in runs)
+    assert all(torch.equal(tensor.double(), double[name]) for name, tensor in single.items())
+
+
+def test_a_program_takes_the_place_of_todays(text: Path, tmp_path: Path) -> None:
+    """Its model and trainer are used, when a run starts and when it goes on."""
+
+    class Counting(CharRNNTrainer):
+        advances = 0
+
+        def _advance(self) -> None:
+            super()._advance()
+            self.advances += 1
+
+    def make(config: Config, vocab_size: int, tensors: Any) -> CharModel:
+        model = build_model(config.model, vocab_size, tensors)
+        torch.nn.init.zeros_(model.output_proj.weight)
+        return model
+
+    config = config_of_2015(text)
+    program = Program("torch7", model=make, trainer=Counting)
+    run = start_run(config, tmp_path / "run", program=program)
+    assert not run.trainer.model.output_proj.weight.any()
+    run.train()
+    assert isinstance(run.trainer, Counting)
+    assert run.trainer.advances == 3
+    config.training.max_steps = 5
+    again = resume_run(config, tmp_path / "run", program=program)
+    again.train()
+    assert isinstance(again.trainer, Counting)
+    assert again.trainer.advances == 2
+
+
+def test_another_program_than_the_configurations_is_refused(text: Path, tmp_path: Path) -> None:
+    config = config_of_2015(text)
+    with pytest.raises(ValueError, match=r"training\.trainer is torch7, but the run was given the program modern"):
+        start_run(config, tmp_path / "run")
+
+
+def test_the_trainer_of_2015_starts_from_2015s_models_alone(text: Path, tmp_path: Path) -> None:
+    config = config_of_2015(text)
+    with pytest.raises(ConfigError, match=r"^a model in memory to start from: .* needs model\.embedding one-hot"):
+        start_run(config, tmp_path / "run", init_from=model_file(), program=Program("torch7"))
+
+
+def test_the_trainer_of_2015_keeps_a_models_dropout(text: Path, tmp_path: Path) -> None:
+    config = config_of_2015(text, "model.dropout=0.1")
+    origin = model_file(embedding="one-hot")
+    origin.vocabulary = Vocabulary.from_text(TEXT, "bytes")
+    run = start_run(config, tmp_path / "run", init_from=origin, program=Program("torch7"))
+    assert (run.trainer.config.model.dropout, run.trainer.model.dropout) == (0.5, 0.5)
+
+
+def test_a_device_without_doubles_falls_back(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As MPS: it cannot even take the model."""
+    to = CharModel.to
+
+    def refuse(model: CharModel, *arguments: Any, **options: Any) -> CharModel:
+        if any(isinstance(argument, torch.device) and argument.type == "mps" for argument in arguments):
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+        return to(model, *arguments, **options)
+
+    manager = DeviceManager("cpu", auto_detect=False)
+    manager.device = torch.device("mps")
+    monkeypatch.setattr(CharModel, "to", refuse)
+    config = config_for(text, training={"precision": "float64"})
+    run = start_run(config, tmp_path / "run", surroundings=Surroundings(device=manager))
+    assert run.trainer.device.type == "cpu"
+    assert "mps failed (mps: Cannot convert a MPS Tensor" in caplog.text
