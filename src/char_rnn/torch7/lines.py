@@ -1,0 +1,82 @@
+"""What ``train.lua`` printed, printed again: for scripts that read its output, and for eyes that know it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from char_rnn.data.splits import SPLITS
+from char_rnn.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from char_rnn.torch7.recipe import Torch7Trainer
+
+
+class Listener(Callback):
+    """Listens to a :class:`Torch7Trainer`, which has more to tell than others."""
+
+    def on_begin(self, trainer: Torch7Trainer) -> None:
+        """Everything is made, nothing is trained yet."""
+
+    def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
+        """A step is finished, and the evaluation after it where one is due; ``loss`` in nats per character."""
+
+    def on_evaluation(self, batch: int, batches: int) -> None:
+        """A batch of the validation split is measured; counted from 1, 0 before the first."""
+
+    def on_checkpoint(self, path: Path) -> None:
+        """A checkpoint is about to be written."""
+
+
+class TrainLuaLines(Listener):
+    """Writes the lines of ``train.lua``; a step's line holds the same numbers in the same form.
+
+    Args:
+        stream: where to; standard output when not given.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def on_begin(self, trainer: Torch7Trainer) -> None:
+        """Write what was read and what was made."""
+        model = trainer.config.model
+        counts = {name: len(trainer.dataloaders.get(name, ())) for name in SPLITS}
+        self._write("loading data files...")
+        self._write("cutting off end of data so that the batches/sequences divide evenly")
+        self._write("reshaping tensor...")
+        if sum(counts.values()) < 50:
+            self._write("WARNING: less than 50 batches in the data; try a smaller batch_size or seq_length")
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        self._write(f"data load done. Number of data batches in {listed}")
+        self._write(f"vocab size: {trainer.model.vocab_size}")
+        made = f"an {model.type} with {model.num_layers} layers"
+        origin = trainer.facts.get("init_from")
+        self._write(f"loading {origin}, {made}" if origin else f"creating {made}")
+        if model.type == "lstm":
+            for layer in range(1, model.num_layers + 1):
+                self._write(f"setting forget gate biases to 1 in LSTM layer {layer}")
+        parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+        self._write(f"number of parameters in the model: {parameters}")
+
+    def on_evaluation(self, batch: int, batches: int) -> None:
+        """Write how far the validation has come."""
+        self._write(f"{batch}/{batches}..." if batch else "evaluating loss over split index 2")
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Write where the checkpoint goes."""
+        self._write(f"saving checkpoint to {path}")
+
+    def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
+        """Write the step's line."""
+        step, total = trainer.step, trainer.total_steps
+        if step % trainer.config.logging.log_interval == 0:
+            epoch, ratio, seconds = step / len(trainer.train_batches), trainer.norm_ratio(), trainer.step_seconds
+            self._write(
+                f"{step}/{total} (epoch {epoch:.3f}), train_loss = {loss:6.8f}, "
+                f"grad/param norm = {ratio:6.4e}, time/batch = {seconds:.4f}s"
+            )
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)

@@ -1,0 +1,97 @@
+"""Torch7's random numbers: the Mersenne Twister of Matsumoto and Nishimura 1998 (MT19937), one 32-bit word a draw.
+
+A uniform number is ``u = word * 2**-32`` in double precision, whatever the tensor it fills; tensors are filled in the
+order of their storage. Drawing n at once gives the numbers that n single draws give.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+_WORDS = 624
+_UNIT = 2.0**-32
+
+
+class Generator:
+    """The generator that ``torch.manualSeed(seed)`` left in 2015.
+
+    Args:
+        seed: Any whole number; only its remainder by 2**32 counts.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._twister = np.random.MT19937(0)
+        self._set(_initial_state(seed), _WORDS)
+
+    def words(self, n: int) -> npt.NDArray[np.uint64]:
+        """The next ``n`` words (n,), each below 2**32: what ``torch.random()`` gives."""
+        return np.asarray(self._twister.random_raw(n), dtype=np.uint64)
+
+    def uniform(self, low: float, high: float, n: int) -> npt.NDArray[np.float64]:
+        """``n`` numbers (n,) from ``low`` on, below ``high`` but for rounding."""
+        return np.asarray(self._unit(n) * (high - low) + low)
+
+    def bernoulli(self, p: float, n: int) -> npt.NDArray[np.bool_]:
+        """``n`` choices (n,), each true with probability ``p``: where u <= p, not below it."""
+        return np.asarray(self._unit(n) <= p)
+
+    def multinomial(self, probabilities: npt.NDArray[np.floating]) -> int:
+        """Draws an index by one word, as Torch7 does since March 2016.
+
+        Args:
+            probabilities: (V,), 0 or more, in float32 (char-rnn) or float64 (torch-rnn); they need not sum to 1. The
+                running sums are in double precision for both.
+
+        Returns:
+            The first index whose running sum, over the last, reaches u. It counts from 0.
+
+        Raises:
+            ValueError: A probability is negative or not finite, or all are 0. No word has been drawn then.
+        """
+        sums = np.add.accumulate(probabilities.astype(np.float64))
+        total = float(sums[-1])
+        if not 0 < total < math.inf or np.minimum.reduce(probabilities) < 0:
+            raise ValueError("probabilities: must be finite numbers, 0 or more, and not all 0")
+        sums /= total
+        sums[-1] = 1.0
+        return int(sums.searchsorted(self._twister.random_raw() * _UNIT))
+
+    def state_array(self) -> npt.NDArray[np.uint32]:
+        """The state (625,) for a checkpoint: the twister's 624 words, then how many of them have been used."""
+        state = self._twister.state["state"]
+        return np.append(state["key"], state["pos"]).astype(np.uint32)
+
+    def load_state_array(self, state: npt.ArrayLike) -> None:
+        """Goes on from a `state_array`.
+
+        Raises:
+            ValueError: It is none.
+        """
+        words = np.asarray(state)
+        if words.shape != (_WORDS + 1,) or words.dtype.kind not in "ui" or not _in_range(words):
+            raise ValueError(
+                f"generator state: must be {_WORDS} 32-bit words and a position up to {_WORDS};"
+                f" given {words.dtype} of shape {words.shape}"
+            )
+        self._set(words[:_WORDS].astype(np.uint32), int(words[_WORDS]))
+
+    def _unit(self, n: int) -> npt.NDArray[np.float64]:
+        return np.multiply(self.words(n), _UNIT, dtype=np.float64)
+
+    def _set(self, key: npt.NDArray[np.uint32], position: int) -> None:
+        self._twister.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": position}}
+
+
+def _initial_state(seed: int) -> npt.NDArray[np.uint32]:
+    """The twister's words (624,) for a seed; source: Knuth, The Art of Computer Programming, volume 2, page 106."""
+    words = [seed % 2**32]
+    for i in range(1, _WORDS):
+        words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + i) % 2**32)
+    return np.array(words, dtype=np.uint32)
+
+
+def _in_range(words: npt.NDArray[np.integer]) -> bool:
+    return bool(words.min() >= 0 and words.max() < 2**32 and words[_WORDS] <= _WORDS)

@@ -1,0 +1,216 @@
+"""Training as ``train.lua`` did it: in float64 on the CPU the same numbers, elsewhere the same recipe.
+
+What it shares with the modern trainer (counting, records, checkpoints, resuming, signals) is that trainer's. What is
+its own: the generator's draws and their order, the batches, the loss summed over time, the element-wise clip, the state
+that is never reset, the validation by batches, when the learning rate falls, and the aliasing that
+:mod:`char_rnn.torch7.network` explains.
+
+Dimensions: B batch, T time, V vocabulary, H hidden, L layers, P all parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from char_rnn.data.dataloader import Batches
+from char_rnn.models import CharModel
+from char_rnn.torch7 import layout
+from char_rnn.torch7.lines import Listener
+from char_rnn.torch7.network import Network
+from char_rnn.torch7.random import Generator
+from char_rnn.training.checkpoints import Hidden
+from char_rnn.training.clipping import gradient_norm
+from char_rnn.training.metrics import Evaluation
+from char_rnn.training.optimizers import set_learning_rate
+from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
+from char_rnn.utils.config import Config
+
+RANGE = 0.08
+FORGET_BIAS = 1.0
+RNG = "torch7.rng"
+
+
+class Torch7Trainer(CharRNNTrainer):
+    """Trains as the 2015 program.
+
+    Args:
+        model: with a one-hot embedding (and the reset before the product in a GRU), in the precision to train in.
+        dataloaders: ``train``, and ``val`` where there is one, of :func:`char_rnn.torch7.text.split_text`.
+        config: the run's configuration.
+        device: where to train.
+        rng: the generator as the model's initialization left it; new from the seed when not given.
+        options: further arguments of :class:`CharRNNTrainer`.
+
+    Attributes:
+        step_seconds: what the last step took.
+    """
+
+    def __init__(
+        self,
+        model: CharModel,
+        dataloaders: Mapping[str, Batches],
+        config: Config,
+        device: torch.device | str = "cpu",
+        *,
+        rng: Generator | None = None,
+        **options: Any,
+    ) -> None:
+        self._network: Network | None = None
+        super().__init__(model, dataloaders, config, device, **options)
+        self._network = Network(self.model, config.training.seq_length, config.training.batch_size)
+        self.rng = rng or Generator(config.training.seed)
+        self.step_seconds = math.nan
+        self._val: Evaluation | None = None
+
+    @property
+    def network(self) -> Network:
+        """What runs the model over windows."""
+        assert self._network is not None
+        return self._network
+
+    @property
+    def hidden(self) -> Hidden:
+        """The state carried to the next window; None before the first."""
+        return None if self._network is None or self._network.fresh else self._network.hidden
+
+    @hidden.setter
+    def hidden(self, value: Hidden) -> None:
+        if self._network is not None and value is not None:
+            self._network.hidden = value
+
+    def train(self) -> TrainingResult:
+        """See :meth:`CharRNNTrainer.train`."""
+        self._tell("on_begin", self)
+        return super().train()
+
+    def train_step(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """Learn from one batch, ids (B, T) each; return the mean loss in nats per character, before the update."""
+        began = self._clock()
+        loss = self.network.train(x.to(self.device), y.to(self.device), self._masks()).item()
+        if limit := self.config.training.grad_clip:
+            torch.nn.utils.clip_grad_value_(self._parameters, limit)
+        set_learning_rate(self.optimizer, self.plan.schedule.learning_rate(self.step))
+        self.optimizer.step()
+        self.step_seconds = self._clock() - began
+        self.seconds_in_steps += self.step_seconds
+        return loss
+
+    def norm_ratio(self) -> float:
+        """Return the norm of the clipped gradient over that of the parameters after the update."""
+        return gradient_norm(self._parameters) / float(torch.nn.utils.get_total_norm(self._parameters))
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Measure a split as then: from a zero state over whole batches, each counting alike, without dropout.
+
+        Training goes on from the state that this ends with; see :mod:`char_rnn.torch7.network`.
+        """
+        batches = self.dataloaders[split]
+        self._tell("on_evaluation", 0, len(batches))
+        self.network.reset()
+        total = 0.0
+        for number, (x, y) in enumerate(batches.epoch(0), 1):
+            total += self.network.evaluate(x.to(self.device), y.to(self.device)).item()
+            self._tell("on_evaluation", number, len(batches))
+        return Evaluation(total / len(batches), len(batches) * batches.batch_size * batches.seq_length)
+
+    def evaluate_and_save(self) -> Evaluation | None:
+        """Evaluate, write what a run folder holds, and the checkpoint by its name of 2015."""
+        self._val = super().evaluate_and_save()
+        if self.run_dir is not None:
+            path = self._checkpoint_folder(self.run_dir) / self.checkpoint_name(self._val)
+            self._tell("on_checkpoint", path)
+            self.save_checkpoint(path)
+        return self._val
+
+    def _checkpoint_folder(self, run_dir: Path) -> Path:
+        """As then, ``logging.checkpoint_dir`` where the run folder is in it; the run folder where it is elsewhere."""
+        folder = Path(self.config.logging.checkpoint_dir)
+        return folder if run_dir.resolve().parent == folder.resolve() else run_dir
+
+    def checkpoint_name(self, val: Evaluation | None) -> str:
+        """Return the name of a checkpoint: of what, after how many epochs, at which validation loss."""
+        savefile = self.config.logging.savefile or self.config.model.type
+        loss = math.nan if val is None else val.loss
+        return f"lm_{savefile}_epoch{self.step / len(self.train_batches):.2f}_{loss:.4f}.safetensors"
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return all that is needed to go on, the generator with it."""
+        tensors, counters = super().state()
+        return tensors | {RNG: torch.from_numpy(self.rng.state_array().astype(np.int64))}, counters
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
+        """Take up what ``state`` returned; see :meth:`CharRNNTrainer.load_state`."""
+        super().load_state(tensors, counters)
+        self.rng.load_state_array(tensors[RNG].numpy().astype(np.uint32))
+
+    @property
+    def _failing_step(self) -> int:
+        """The step after whose update the loss was looked at."""
+        return self.step
+
+    def _advance(self) -> None:
+        """Count the step; the state is carried on into the next epoch."""
+        self.step, self.batch = self.step + 1, self.batch + 1
+        if self.batch >= len(self.train_batches):
+            self.epoch, self.batch = self.epoch + 1, 0
+
+    def _after_step(self, loss: float) -> None:
+        """Evaluate first, then print, then look at the loss: the order of ``train.lua``."""
+        if self.step % self.config.training.eval_interval == 0 or self.step >= self.total_steps:
+            self.evaluate_and_save()
+        self.recorder.tell("on_step", self, loss)
+        self._tell("on_iteration", self, loss)
+        if self.step % self.config.logging.log_interval == 0:
+            self.gradient_norm = gradient_norm(self._parameters)
+            self._record_training()
+        self.guard.check(loss)
+
+    def _finish(self) -> TrainingResult:
+        if self.recorder.steps:
+            self._record_training()
+        val = self._val or self.evaluate_and_save()
+        self._load_best()
+        return self._result(val, None, stopped=False)
+
+    def _masks(self) -> torch.Tensor | None:
+        """Draw what the outputs are multiplied by, (T, L, B, H): 0 or 1 / (1 - p), for all layers of a step in turn."""
+        p = self.model.dropout
+        if not p:
+            return None
+        batches, model = self.train_batches, self.model
+        shape = (batches.seq_length, model.num_layers, batches.batch_size, model.hidden_size)
+        kept = torch.from_numpy(self.rng.bernoulli(1 - p, math.prod(shape))).view(shape)
+        return kept.to(self.device, model.output_proj.weight.dtype).div_(1 - p)
+
+    def _tell(self, event: str, *facts: Any) -> None:
+        for callback in self.recorder.callbacks:
+            if isinstance(callback, Listener):
+                getattr(callback, event)(*facts)
+
+
+@torch.no_grad()
+def initialize(model: CharModel, rng: Generator) -> None:
+    """Draw a model's parameters in 2015's order.
+
+    The Linears draw P numbers when they are made, which are thrown away; then the flat vector is filled.
+    """
+    sizes = model.name, model.vocab_size, model.hidden_size, model.num_layers
+    count = sum(linear.size for linear in layout.linears(*sizes))
+    rng.words(count)
+    drawn = layout.to_tensors(*sizes, rng.uniform(-RANGE, RANGE, count))
+    model.load_state_dict({name: torch.from_numpy(values) for name, values in drawn.items()})
+    set_forget_bias(model)
+
+
+@torch.no_grad()
+def set_forget_bias(model: CharModel) -> None:
+    """Set the forget gates' biases of an LSTM to 1: ``train.lua`` does so with a model it goes on from, too."""
+    if model.name == "lstm":
+        for _, _, bias_ih, _ in model.layers:
+            bias_ih.chunk(4)[1].fill_(FORGET_BIAS)

@@ -1,0 +1,1 @@
+"""The Torch7 file format (.t7): bytes to tables, tensors and objects."""
