@@ -1,7 +1,7 @@
-"""``python scripts/train.py`` is ``char-rnn train``."""
+"""``python scripts/train.py`` is the train.lua of 2015: ``char-rnn train --torch7``."""
 
 import sys
 
 from char_rnn.cli import main
 
-main(["train", *sys.argv[1:]])
+main(["train", "--torch7", *sys.argv[1:]])

@@ -174,10 +174,10 @@ CASES: dict[str, tuple[Make, int, str]] = {
     ),
     # sampling
     "a prime the model has never seen": (sample("--prime", "The r€se"), 2, r"€.*U\+20AC"),
-    "a negative temperature": (sample("--temperature", -1), 2, r"'--temperature': -1"),
+    "a negative temperature": (sample("--temperature", -1), 2, r"'--temperature' / '-temperature': -1"),
     "top-p above 1": (sample("--top-p", 1.5), 2, r"'--top-p': 1\.5"),
     "top-k of 0": (sample("--top-k", 0), 2, r"'--top-k': 0"),
-    "a negative length": (sample("--length", -1), 2, r"'--length': -1"),
+    "a negative length": (sample("--length", -1), 2, r"'--length' / '-length': -1"),
     "an empty stop text": (sample("--stop", ""), 2, r"--stop"),
     # resuming
     "a run of standard input, resumed without it": (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, describe_evaluation, device_manager, device_option, quiet_option, say
 
 if TYPE_CHECKING:
@@ -44,11 +45,10 @@ def command(
     """
     from char_rnn.cli.progress import preparation
     from char_rnn.data.corpus import prepare_corpus
-    from char_rnn.model_file import ModelFile
     from char_rnn.models import build_model
     from char_rnn.training import evaluate
 
-    file = ModelFile.read(model)
+    file = open_model(model)
     with preparation(quiet) as progress:
         corpus = prepare_corpus(
             data,
@@ -57,7 +57,7 @@ def command(
             progress=progress,
         )
     part = _split(file, corpus, split)
-    network = build_model(file.config.model, file.vocabulary.size, file.tensors)
+    network = build_model(file.config.model, file.vocabulary.size, file.tensors, dtype=file.config.training.precision)
     result = evaluate(network.to(device_manager(device).device), part)
     unit = file.vocabulary.unit
     if as_json:

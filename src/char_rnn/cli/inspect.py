@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option
 
 if TYPE_CHECKING:
@@ -25,15 +26,16 @@ def command(model: str, as_json: bool) -> None:
     Examples:
       char-rnn inspect runs/my-book
       char-rnn inspect my-book.safetensors --json
+      char-rnn inspect cv/lm_lstm_epoch50.00_1.3572.t7
     """
-    from char_rnn.model_file import ModelFile, find_model
+    from char_rnn.model_file import find_model
 
     path = find_model(model)
-    file = ModelFile.read(path)
+    file = open_model(path)
     if as_json:
         click.echo(json.dumps(_everything(str(path), file), indent=2))
     else:
-        click.echo("\n".join(_lines(str(path), file)))
+        click.echo("\n".join([*_lines(str(path), file), *_lines_of_2015(file)]))
 
 
 def _everything(path: str, file: ModelFile) -> dict[str, Any]:
@@ -58,15 +60,35 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         f"{training.learning_rate:g}, seed {training.seed}",
     ]
     if "step" in facts:
-        lines.append(
-            f"  trained       {facts['step']:,} steps, {facts.get('epoch', math.nan):.2f} epochs of {facts.get('data')}"
-        )
+        epochs = f"{facts['epoch']:.2f} epochs of " if "epoch" in facts else ""
+        lines.append(f"  trained       {facts['step']:,} steps, {epochs}{facts.get('data')}")
     if "best_val_loss" in facts:
         loss = facts["best_val_loss"]
         bits = loss / math.log(2)
         lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits a character, at step {facts['best_step']:,}")
     lines += [f"  {name:<24}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
     return lines
+
+
+def _lines_of_2015(file: ModelFile) -> list[str]:
+    """Return what inspect_checkpoint.lua prints: the options of the run and its validation losses."""
+    for origin in ("torch7", "torch_rnn"):
+        facts = file.training.get(origin)
+        if isinstance(facts, dict):
+            return ["opt:", *_table(facts.get("opt")), "val losses:", *_table(facts.get("val_losses"))]
+    return []
+
+
+def _table(entries: object) -> list[str]:
+    """Return a table as Lua prints it, one entry a line."""
+    if not isinstance(entries, dict):
+        return ["{", "}"]
+    shown = [f"  {_shown(key)} : {json.dumps(value)}" for key, value in entries.items()]
+    return ["{", *shown, "}"]
+
+
+def _shown(key: str) -> str:
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def _details(file: ModelFile) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
+from click.exceptions import NoSuchOption
 
 if TYPE_CHECKING:
     from char_rnn.training import Evaluation
@@ -15,6 +17,22 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DEVICES = ["auto", "cpu", "cuda", "mps"]
+
+
+class OneDashCommand(click.RichCommand):
+    """A command that also has long options by one dash, as the programs of 2015; a misspelt one is named whole."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; click itself takes an unknown ``-word`` for letters and complains of the first."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            word = next((word for word in given if word[:2] == error.option_name and word[:2] != "--"), None)
+            if word is None or len(word) == 2:
+                raise
+            names = [name for option in self.params for name in option.opts]
+            raise NoSuchOption(word, possibilities=get_close_matches(word, names), ctx=ctx) from None
 
 
 def debug_option(function: Function) -> Function:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.exceptions import Exit
 
+from char_rnn.cli.flags2015 import flags_of_2015
+from char_rnn.cli.models import open_model
 from char_rnn.cli.options import (
     DEVICES,
+    OneDashCommand,
     config_options,
     debug_option,
     describe_evaluation,
@@ -22,19 +20,23 @@ from char_rnn.cli.options import (
     say,
     write_text,
 )
+from char_rnn.cli.signals import stopping_at_signals
+from char_rnn.cli.train_request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.models import CharModel
+    from char_rnn.training import Callback
+    from char_rnn.training.program import Program
     from char_rnn.training.run import Run
     from char_rnn.utils.config import Config
 
 NEW_PARAGRAPH = "\n\n"
 
 
-@click.command(name="train")
+@click.command(name="train", cls=OneDashCommand)
 @click.argument("data", required=False)
 @config_options
 @click.option(
@@ -44,33 +46,22 @@ NEW_PARAGRAPH = "\n\n"
     help="Train for M minutes on this machine, the schedule fitted to it.",
 )
 @click.option("--out", metavar="RUN", help="The run folder to make; named after the text when not given.")
-@click.option("--seed", type=click.IntRange(min=0), help="Where all randomness starts.")
+@click.option("--seed", "-seed", type=int, help="Where all randomness starts.")
 @click.option("--device", type=click.Choice(DEVICES), help="Where to train; auto takes the fastest there is.")
 @click.option("--vocabulary", type=click.Choice(["characters", "bytes"]), help="What the model reads one at a time.")
 @click.option("--encoding", help="The text's encoding; UTF-8 when not given.")
 @click.option("--resume", metavar="RUN", help="Go on with the run in this folder.")
-@click.option("--init-from", metavar="MODEL", help="Start from a model's weights and vocabulary.")
+@click.option("--init-from", "-init_from", metavar="MODEL", help="Start from a model's weights and vocabulary.")
+@flags_of_2015
 @quiet_option
 @debug_option
-def command(
-    data: str | None,
-    recipe: str | None,
-    config_file: str | None,
-    overrides: tuple[str, ...],
-    minutes: float | None,
-    out: str | None,
-    seed: int | None,
-    device: str | None,
-    vocabulary: str | None,
-    encoding: str | None,
-    resume: str | None,
-    init_from: str | None,
-    quiet: bool,
-) -> None:
+def command(**options: Any) -> None:
     """Train a model on a text.
 
     DATA is a text file, a folder, a .gz file, - for standard input, or a named data set (`char-rnn datasets`). The run
-    folder gets the model (best.safetensors), the measurements (metrics.jsonl) and all that --resume needs.
+    folder gets the model (best.safetensors), the measurements (metrics.jsonl) and all that --resume needs. MODEL is a
+    run folder, a .safetensors file, or a .t7 checkpoint of 2015. The flags of train.lua (-data_dir, -rnn_size,
+    -eval_val_every, ...) are understood.
 
     \b
     Examples:
@@ -78,81 +69,65 @@ def command(
       char-rnn train my-book.txt --minutes 10 --out runs/my-book
       char-rnn train my-book.txt --set model.type=gru --set training.learning_rate=1e-3
       char-rnn train --resume runs/my-book
+      char-rnn train --torch7 -data_dir data/tinyshakespeare -rnn_size 512 -num_layers 2 -dropout 0.5
     """
-    from char_rnn.training.run import check_run
-    from char_rnn.utils.config import compose_config
-
-    if resume and (out or recipe or config_file or init_from):
-        raise click.UsageError(
-            "--resume takes the run's own settings: leave out --out, --recipe, --config, --init-from"
-        )
-    if init_from and any(override.startswith("model.") and "dropout" not in override for override in overrides):
-        raise click.UsageError("--init-from takes the model's own architecture: leave out --set model....")
-    flags = {
-        "training.minutes": minutes,
-        "training.seed": seed,
-        "data.vocabulary": vocabulary,
-        "data.encoding": encoding,
-    }
-    given = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
-    config_file = str(check_run(resume)) if resume else config_file
-    if minutes is not None and compose_config(recipe, config_file).training.horizons:  # a timed run's: plan anew
-        overrides = ("training.horizons=null", "training.max_steps=null", *overrides)
-    config = _config(data, recipe, config_file, (*overrides, *given), device, out, resume)
-    run = _open(config, out, resume, init_from, insist=device not in {None, "auto"}, quiet=quiet)
-    write_text(_train(run, quiet) + "\n")
+    request = Request.of(options)
+    config = request.config()
+    run = _open(config, request)
+    text = _train(run, request)
+    if not request.torch7:
+        write_text(text + "\n")
 
 
-def _config(
-    data: str | None,
-    recipe: str | None,
-    config_file: str | None,
-    overrides: tuple[str, ...],
-    device: str | None,
-    out: str | None,
-    resume: str | None,
-) -> Config:
-    """Put the configuration together: recipe, file, --set, the other flags; later wins."""
-    from char_rnn.utils.config import compose_config
-
-    config = compose_config(recipe, config_file, overrides)
-    if data is not None:
-        config.data.data_dir = data
-    elif resume is not None and config.data.data_dir == "-":
-        raise click.UsageError(f"the run read standard input; give it again: char-rnn train - --resume {resume} < TEXT")
-    if out is not None:
-        config.logging.log_dir = None  # --out RUN keeps everything of the run in RUN
-    if device is not None:
-        config.device.auto_detect = device == "auto"
-        config.device.preferred = device if device != "auto" else config.device.preferred  # type: ignore[assignment]
-    return config
-
-
-def _open(
-    config: Config, out: str | None, resume: str | None, init_from: str | None, *, insist: bool, quiet: bool
-) -> Run:
+def _open(config: Config, request: Request) -> Run:
     """Put the run together; a device that was asked for by name is not silently replaced."""
     from char_rnn.cli.progress import preparation
-    from char_rnn.training.progress import training_progress
     from char_rnn.training.run import Surroundings, resume_run, start_run
     from char_rnn.utils.device import DeviceManager
 
     wanted = config.device
-    manager = DeviceManager(wanted.preferred, auto_detect=wanted.auto_detect, fallback=wanted.fallback and not insist)
+    fallback = wanted.fallback and not request.insists_on_device
+    manager = DeviceManager(request.device_name(config), auto_detect=wanted.auto_detect, fallback=fallback)
     manager.set_threads(wanted.threads)
-    with preparation(quiet) as progress:
+    with preparation(request.silent) as progress:
         surroundings = Surroundings(
             device=manager,
-            callbacks=[] if quiet else [training_progress()],
-            sampler=None if quiet else _sampler(config),
+            callbacks=_callbacks(request),
+            sampler=None if request.silent else _sampler(config),
             progress=progress,
+            open_model=open_model,
         )
-        if resume is not None:
-            run = resume_run(config, resume, surroundings=surroundings)
+        if request.resume is not None:
+            run = resume_run(config, request.resume, surroundings=surroundings, program=_program(config))
         else:
-            run = start_run(config, out, init_from=init_from, surroundings=surroundings)
-    say(_introduction(run, manager.describe()), quiet=quiet)
+            run = start_run(
+                config, request.out, init_from=request.init_from, surroundings=surroundings, program=_program(config)
+            )
+    say(_introduction(run, manager.describe()), quiet=request.silent)
     return run
+
+
+def _program(config: Config) -> Program:
+    """Return what the configuration wants to be trained with."""
+    if config.training.trainer == "torch7":
+        from char_rnn.torch7.program import program
+
+        return program()
+    from char_rnn.training.program import Program
+
+    return Program()
+
+
+def _callbacks(request: Request) -> list[Callback]:
+    if request.quiet:
+        return []
+    if request.torch7:
+        from char_rnn.torch7.lines import TrainLuaLines
+
+        return [TrainLuaLines()]
+    from char_rnn.training.progress import training_progress
+
+    return [training_progress()]
 
 
 def _introduction(run: Run, device: str) -> str:
@@ -168,14 +143,18 @@ def _introduction(run: Run, device: str) -> str:
     return f"{read}\n{built}\n{passed}\n{run.folder} {begin}"
 
 
-def _train(run: Run, quiet: bool) -> str:
-    """Train; say how it ended; return a sample of the best model."""
-    with _stopping_at_signals(run.trainer.request_stop, quiet) as received:
+def _train(run: Run, request: Request) -> str:
+    """Train; say how it ended; return a sample of the best model, or nothing as train.lua."""
+    quiet = request.silent
+    with stopping_at_signals(run.trainer.request_stop, request.quiet) as received:
         result = run.train()
     if result.stopped:
         source = "- " if run.trainer.config.data.data_dir == "-" else ""
-        say(f"stopped at step {result.step:,}; go on with: char-rnn train {source}--resume {run.folder}", quiet=quiet)
+        again = f"char-rnn train {'--torch7 ' if request.torch7 else ''}{source}--resume {run.folder}"
+        say(f"stopped at step {result.step:,}; go on with: {again}", quiet=request.quiet)
         raise Exit(128 + received[0] if received else 0)
+    if request.torch7:
+        return ""
     unit = run.corpus.vocabulary.unit
     for name, evaluation in (("validation", result.val), ("test, best model", result.test)):
         if evaluation is not None:
@@ -212,30 +191,3 @@ def _sampler(config: Config, length: int | None = None) -> Callable[[CharModel, 
         return text.removeprefix(opening)
 
     return sample
-
-
-@contextmanager
-def _stopping_at_signals(stop: Callable[[], None], quiet: bool) -> Iterator[list[int]]:
-    """Turn the first Ctrl-C or SIGTERM into ``stop``; a second one acts as usual. Yields the signals received.
-
-    Signals reach the main thread alone; elsewhere nothing is changed.
-    """
-    received: list[int] = []
-
-    def handle(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        if not quiet:
-            os.write(2, b"\nstopping after this step (once more to stop at once)\n")
-        stop()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

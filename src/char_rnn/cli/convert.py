@@ -1,0 +1,59 @@
+"""``char-rnn convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from char_rnn.cli.models import open_model
+from char_rnn.cli.options import debug_option, quiet_option, say
+
+if TYPE_CHECKING:
+    from char_rnn.model_file import ModelFile
+
+
+@click.command(name="convert")
+@click.argument("old")
+@click.argument("new")
+@click.option("--force", is_flag=True, help="Replace NEW if it is there already.")
+@quiet_option
+@debug_option
+def command(old: str, new: str, force: bool, quiet: bool) -> None:
+    """Make a model file of a checkpoint of 2015.
+
+    OLD is a .t7 file that char-rnn or torch-rnn wrote on Torch7, on a CPU or a GPU (or a run folder or a .safetensors
+    file, which is written anew). NEW must end in .safetensors. Nothing is lost: weights keep their precision, and the
+    options and losses of the run go along (`char-rnn inspect NEW`). The other commands take .t7 files too.
+
+    \b
+    Examples:
+      char-rnn convert cv/lm_lstm_epoch50.00_1.3572.t7 shakespeare.safetensors
+      char-rnn convert runs/my-book my-book.safetensors
+    """
+    target = Path(new)
+    if target.suffix != ".safetensors":
+        raise click.BadParameter(f"{new}: must end in .safetensors", param_hint="NEW")
+    if target.exists() and not force:
+        raise click.UsageError(f"{new}: is there already; give another name, or --force to replace it")
+    if not target.parent.is_dir():
+        raise click.BadParameter(f"{target.parent}: no such folder", param_hint="NEW")
+    file = open_model(old)
+    file.write(target)
+    say(f"{old} ({_origin(file)}) -> {new}: {_contents(file)}", quiet=quiet)
+
+
+def _origin(file: ModelFile) -> str:
+    names = {"torch7": "char-rnn of 2015", "torch_rnn": "torch-rnn"}
+    return next((name for fact, name in names.items() if fact in file.training), "char-rnn")
+
+
+def _contents(file: ModelFile) -> str:
+    model = file.config.model
+    parameters = sum(tensor.size for tensor in file.tensors.values())
+    kinds = ", ".join(sorted({tensor.dtype.name for tensor in file.tensors.values()}))
+    return (
+        f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters ({kinds}), "
+        f"vocabulary of {file.vocabulary.size} {file.vocabulary.kind}"
+    )

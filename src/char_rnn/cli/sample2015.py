@@ -1,0 +1,128 @@
+"""What `char-rnn sample` does as the programs of 2015 and 2016 did, and the flags it knows from them.
+
+Nothing here loads PyTorch.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+
+from char_rnn.cli.options import say
+
+if TYPE_CHECKING:
+    from char_rnn.model_file import ModelFile
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_LENGTH, _SEED = 2000, 123
+
+
+def flags_of_2015(function: Function) -> Function:
+    """``--rng``, ``--torch7``, and the flags of sample.lua that have no twin today."""
+    switch = click.Choice(["0", "1"])
+    for option in (
+        click.option("-opencl", type=int, default=0, hidden=True, help="1: refused."),
+        click.option("-gpuid", type=click.IntRange(min=-1), hidden=True, help="-1: the CPU; else CUDA."),
+        click.option("-verbose", type=switch, default="1", hidden=True, help="0: as --quiet."),
+        click.option("-sample", type=switch, default="1", hidden=True, help="0: always the likeliest."),
+        click.option("--torch7", is_flag=True, help="Be sample.lua: its defaults, its random numbers, its lines."),
+        click.option(
+            "--rng",
+            type=click.Choice(["numpy", "torch7", "torch-rnn"]),
+            help="Whose random numbers: numpy's (the default), or those that gave sample.lua's or torch-rnn's text.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def check_rng(rng: str | None, torch7: bool, todays: Mapping[str, bool]) -> str:
+    """Return whose random numbers are meant.
+
+    Args:
+        rng: ``--rng``, if it was given.
+        torch7: ``--torch7``.
+        todays: Options that the older programs had not, and whether they are given.
+
+    Raises:
+        UsageError: The options exclude each other.
+    """
+    if torch7 and rng not in (None, "torch7"):
+        raise click.UsageError(f"--torch7 means --rng torch7; leave out one of --torch7 and --rng {rng}")
+    chosen = rng or ("torch7" if torch7 else "numpy")
+    given = [name for name, is_given in todays.items() if is_given]
+    if chosen != "numpy" and given:
+        raise click.UsageError(f"{given[0]}: --rng {chosen} does without, as its program did; leave one of them out")
+    return chosen
+
+
+def write_as_then(
+    file: ModelFile,
+    rng: str,
+    *,
+    prime: str | None,
+    length: int | None,
+    temperature: float | None,
+    seed: int | None,
+    argmax: bool,
+    header: bool,
+    quiet: bool,
+) -> None:
+    """Write the text of sample.lua (``rng`` torch7) or torch-rnn's to standard output, and an end of line.
+
+    Args:
+        file: The model.
+        rng: Which of the two.
+        prime: The text to go on from; its bytes are those of the command line.
+        length: Symbols to write; as the others, ``None`` for the old program's default.
+        temperature: Divides the predictions.
+        seed: Seed of Torch7's generator; torch-rnn took a new one each time, which is said here.
+        argmax: Always the likeliest.
+        header: Begin with the lines that sample.lua begins with.
+        quiet: Do not say the seed.
+    """
+    from char_rnn.torch7.sampling import sample_torch7, sample_torch_rnn
+
+    function = sample_torch7 if rng == "torch7" else sample_torch_rnn
+    prime_bytes = os.fsencode(prime or "")
+    if seed is None:
+        seed = _SEED if rng == "torch7" else secrets.randbits(32)
+        if rng == "torch-rnn" and not argmax:
+            say(f"seed {seed}", quiet=quiet)
+    pieces = function(
+        file,
+        prime=prime_bytes,
+        length=_LENGTH if length is None else length,
+        temperature=1.0 if temperature is None else temperature,
+        seed=seed,
+        argmax=argmax,
+    )
+    if header:
+        _write([_header(file.config.model.type, prime_bytes)])
+    _write(pieces)
+    _write([b"\n"])
+
+
+def _header(cell: str, prime: bytes) -> bytes:
+    seeding = (
+        b"seeding with " + prime if prime else b"missing seed text, using uniform probability over first character"
+    )
+    return f"creating an {cell}...\n".encode() + seeding + b"\n" + b"-" * 26 + b"\n"
+
+
+def _write(pieces: Iterable[bytes]) -> None:
+    """Write to standard output, to a terminal piece by piece."""
+    sys.stdout.flush()
+    output = sys.stdout.buffer
+    at_once = output.isatty()
+    for piece in pieces:
+        output.write(piece)
+        if at_once:
+            output.flush()
+    output.flush()

@@ -1,0 +1,36 @@
+"""Stopping in good order when asked to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stopping_at_signals(stop: Callable[[], None], quiet: bool) -> Iterator[list[int]]:
+    """Turn the first Ctrl-C or SIGTERM into ``stop``; a second one acts as usual. Yields the signals received.
+
+    Signals reach the main thread alone; elsewhere nothing is changed.
+    """
+    received: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        if not quiet:
+            os.write(2, b"\nstopping after this step (once more to stop at once)\n")
+        stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,161 @@
+"""What the command line of ``char-rnn train`` asks for, and the configuration that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from char_rnn.cli.flags2015 import (
+    FLAGS,
+    fitted_fractions,
+    given_settings,
+    gpu_settings,
+    implied_settings,
+    placeholder_fractions,
+    refuse_opencl,
+)
+
+if TYPE_CHECKING:
+    from char_rnn.utils.config import Config, Setting
+
+TORCH7 = "torch7"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of the command line; ``None`` where nothing was given.
+
+    Attributes:
+        flags: the flags of train.lua by name (``flags2015.FLAGS``).
+    """
+
+    data: str | None
+    recipe: str | None
+    config_file: str | None
+    overrides: tuple[str, ...]
+    minutes: float | None
+    out: str | None
+    seed: int | None
+    device: str | None
+    vocabulary: str | None
+    encoding: str | None
+    resume: str | None
+    init_from: str | None
+    torch7: bool
+    gpuid: int | None
+    quiet: bool
+    flags: Mapping[str, str | None]
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Request:
+        """Take the options of the command line apart.
+
+        Raises:
+            UsageError: some exclude each other.
+        """
+        rest = dict(options)
+        refuse_opencl(rest.pop("opencl"))
+        flags = {flag.name: rest.pop(flag.name) for flag in FLAGS}
+        data_dir, init_from = rest.pop("data_dir"), rest.pop("init_from") or None  # train.lua's default is ""
+        if data_dir is not None and rest["data"] is not None:
+            raise click.UsageError("DATA and -data_dir name the text twice: leave one of them out")
+        data = data_dir if data_dir is not None else rest.pop("data")
+        rest.pop("data", None)
+        request = cls(**rest, data=data, init_from=init_from, flags=flags)
+        request._check()
+        return request
+
+    def _check(self) -> None:
+        if self.resume and (self.out or self.recipe or self.config_file or self.init_from):
+            raise click.UsageError(
+                "--resume takes the run's own settings: leave out --out, --recipe, --config, --init-from"
+            )
+        if self.init_from and any(text.startswith("model.") and "dropout" not in text for text in self.overrides):
+            raise click.UsageError("--init-from takes the model's own architecture: leave out --set model....")
+        if self.gpuid is not None and self.device is not None:
+            raise click.UsageError("--device and -gpuid name the device twice: leave one of them out")
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing of our own is to be said."""
+        return self.quiet or self.torch7
+
+    @property
+    def insists_on_device(self) -> bool:
+        """Whether ``--device`` names one; it is not silently replaced then."""
+        return self.device not in {None, "auto"}
+
+    def device_name(self, config: Config) -> str:
+        """Return the device to begin with; of several CUDA devices the one that ``-gpuid`` numbers."""
+        preferred = config.device.preferred
+        return f"cuda:{self.gpuid}" if self.gpuid and preferred == "cuda" else preferred
+
+    def config(self) -> Config:
+        """Put the configuration together: recipe, file, --set, the other flags; later wins.
+
+        Raises:
+            ConfigError: something in it cannot be used.
+            UsageError: it is not what ``--torch7`` asks for.
+        """
+        from char_rnn.utils.config import compose_config
+
+        recipe, file = self._recipe(), self._file()
+        implied: list[str | Setting] = [*implied_settings(self.flags), *gpu_settings(self.gpuid)]
+        settings = [*implied, *self.overrides, *given_settings(self.flags)]
+        base = compose_config(recipe, file, [*settings, *placeholder_fractions(self.flags)])
+        if self.minutes is not None and base.training.horizons:  # a timed run's: plan anew
+            settings = ["training.horizons=null", "training.max_steps=null", *settings]
+        config = compose_config(recipe, file, [*settings, *fitted_fractions(self.flags, base), *self._given()])
+        if self.torch7 and config.training.trainer != TORCH7:
+            raise click.UsageError(
+                "--torch7 trains as in 2015, and the configuration has training.trainer modern: leave out --torch7,"
+                " or set training.trainer=torch7"
+            )
+        self._place(config)
+        return config
+
+    def _recipe(self) -> str | None:
+        return TORCH7 if self.torch7 and not (self.recipe or self.config_file or self.resume) else self.recipe
+
+    def _file(self) -> str | None:
+        from char_rnn.training.run_folder import check_run
+
+        return str(check_run(self.resume)) if self.resume else self.config_file
+
+    def _given(self) -> list[Setting]:
+        """What the options with names of today set; a seed is taken as by the generator of 2015 where that draws."""
+        from char_rnn.utils.config import Setting
+
+        seed = self.seed
+        if seed is not None and self.torch7:
+            seed %= 1 << 32
+        values = {
+            "--minutes": ("training.minutes", self.minutes),
+            "--seed": ("training.seed", seed),
+            "--vocabulary": ("data.vocabulary", self.vocabulary),
+            "--encoding": ("data.encoding", self.encoding),
+        }
+        return [
+            Setting(f"{key}={value}", f"{option} {value}")
+            for option, (key, value) in values.items()
+            if value is not None
+        ]
+
+    def _place(self, config: Config) -> None:
+        """Set where the text comes from, where the run goes, and what it runs on."""
+        if self.data is not None:
+            config.data.data_dir = self.data
+        elif self.resume is not None and config.data.data_dir == "-":
+            again = f"char-rnn train - --resume {self.resume} < TEXT"
+            raise click.UsageError(f"the run read standard input; give it again: {again}")
+        if self.out is not None:  # --out RUN keeps everything of the run in RUN
+            config.logging.log_dir = None
+            if config.training.trainer == TORCH7 and self.flags["checkpoint_dir"] is None:
+                config.logging.checkpoint_dir = self.out
+        if self.device is not None:
+            config.device.auto_detect = self.device == "auto"
+            if self.device != "auto":
+                config.device.preferred = self.device  # type: ignore[assignment]
