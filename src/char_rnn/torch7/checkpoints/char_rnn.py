@@ -30,8 +30,8 @@ from char_rnn.torch7.checkpoints.fields import (
     table,
 )
 from char_rnn.torch7.checkpoints.graph import Graph, read_graph
-from char_rnn.torch7.layout import Floats, linears, to_tensors
 from char_rnn.torch7.checkpoints.options import MAX_LOSSES, make_config, settings_in, training_facts
+from char_rnn.torch7.layout import Floats, linears, to_tensors
 from char_rnn.torch7.t7.types import Table, TorchObject
 from char_rnn.utils.config import Config
 

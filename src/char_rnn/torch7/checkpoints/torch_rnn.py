@@ -1,8 +1,8 @@
 """Checkpoints of torch-rnn (jcjohnson) as model files.
 
 A checkpoint is a table: ``model`` (an ``nn.LanguageModel``, with its tokens), ``opt`` (the command line), the histories
-of the losses, and ``i``. What the network becomes stands in :mod:`char_rnn.torch7.checkpoints.torch_rnn_net`; as with char-rnn,
-``opt`` is not asked for its sizes.
+of the losses, and ``i``. What the network becomes stands in :mod:`char_rnn.torch7.checkpoints.torch_rnn_net`; as with
+char-rnn, ``opt`` is not asked for its sizes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from char_rnn.model_file import ModelFile
-from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, Scalar, field, is_finite, losses, module, scalars, table
+from char_rnn.torch7.checkpoints.fields import (
+    CheckpointFormatError,
+    Scalar,
+    field,
+    is_finite,
+    losses,
+    module,
+    scalars,
+    table,
+)
 from char_rnn.torch7.checkpoints.options import MAX_LOSSES, make_config, settings_in, training_facts
-from char_rnn.torch7.t7.types import Table, TorchObject
 from char_rnn.torch7.checkpoints.tokens import read_tokens
 from char_rnn.torch7.checkpoints.torch_rnn_net import read_network
+from char_rnn.torch7.t7.types import Table, TorchObject
 
 _OPTIONS = {
     "batch_size": "training.batch_size",
