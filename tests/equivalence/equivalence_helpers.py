@@ -33,11 +33,11 @@ class Watcher(Callback):
         """Keep the loss, and of the first steps the vectors."""
         model = trainer.model
         self.losses.append(loss)
-        self.rates.append(trainer.optimizer.param_groups[0]["lr"])
+        self.rates.append(trainer.stepper.optimizer.param_groups[0]["lr"])
         if trainer.step <= 2:
             self.gradients.append(flat_vector(model, {name: p.grad for name, p in model.named_parameters()}))
         if trainer.step == 1:
-            state = trainer.optimizer.state
+            state = trainer.stepper.optimizer.state
             squares = {name: state[parameter]["mean_square"] for name, parameter in model.named_parameters()}
             self.mean_squares = flat_vector(model, squares)
         if trainer.step in (1, 2, 10) or trainer.step == trainer.total_steps:

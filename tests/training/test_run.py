@@ -71,7 +71,7 @@ def test_a_model_is_opened_as_the_surroundings_say(text: Path, tmp_path: Path) -
         config_for(text), tmp_path / "run", init_from="old.t7", surroundings=Surroundings(open_model=open_model)
     )
     assert asked == ["old.t7"]
-    assert run.trainer.facts["init_from"] == "old.t7"
+    assert run.trainer.keeper.facts["init_from"] == "old.t7"
     assert run.corpus.vocabulary == origin.vocabulary
 
 

@@ -52,7 +52,7 @@ class TrainLuaLines(Listener):
         self._write(f"data load done. Number of data batches in {listed}")
         self._write(f"vocab size: {trainer.model.vocab_size}")
         made = f"an {model.type} with {model.num_layers} layers"
-        origin = trainer.facts.get("init_from")
+        origin = trainer.keeper.facts.get("init_from")
         self._write(f"loading {origin}, {made}" if origin else f"creating {made}")
         if model.type == "lstm":
             for layer in range(1, model.num_layers + 1):

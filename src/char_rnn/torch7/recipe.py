@@ -27,7 +27,6 @@ from char_rnn.torch7.random import Generator
 from char_rnn.training.checkpoints import Hidden
 from char_rnn.training.clipping import gradient_norm
 from char_rnn.training.metrics import Evaluation
-from char_rnn.training.optimizers import set_learning_rate
 from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
 from char_rnn.utils.config import Config
 
@@ -94,16 +93,16 @@ class Torch7Trainer(CharRNNTrainer):
         began = self._clock()
         loss = self.network.train(x.to(self.device), y.to(self.device), self._masks()).item()
         if limit := self.config.training.grad_clip:
-            torch.nn.utils.clip_grad_value_(self._parameters, limit)
-        set_learning_rate(self.optimizer, self.plan.schedule.learning_rate(self.step))
-        self.optimizer.step()
+            torch.nn.utils.clip_grad_value_(self.stepper.parameters, limit)
+        self.stepper.update(self.plan.schedule.learning_rate(self.step))
         self.step_seconds = self._clock() - began
         self.seconds_in_steps += self.step_seconds
         return loss
 
     def norm_ratio(self) -> float:
         """Return the norm of the clipped gradient over that of the parameters after the update."""
-        return gradient_norm(self._parameters) / float(torch.nn.utils.get_total_norm(self._parameters))
+        parameters = self.stepper.parameters
+        return gradient_norm(parameters) / float(torch.nn.utils.get_total_norm(parameters))
 
     def evaluate(self, split: str) -> Evaluation:
         """Measure a split as then: from a zero state over whole batches, each counting alike, without dropout.
@@ -167,15 +166,15 @@ class Torch7Trainer(CharRNNTrainer):
         self.recorder.tell("on_step", self, loss)
         self._tell("on_iteration", self, loss)
         if self.step % self.config.logging.log_interval == 0:
-            self.gradient_norm = gradient_norm(self._parameters)
+            self.stepper.gradient_norm = gradient_norm(self.stepper.parameters)
             self._record_training()
-        self.guard.check(loss)
+        self.stepper.guard.check(loss)
 
     def _finish(self) -> TrainingResult:
         if self.recorder.steps:
             self._record_training()
         val = self._val or self.evaluate_and_save()
-        self._load_best()
+        self.keeper.load_best(self.step)
         return self._result(val, None, stopped=False)
 
     def _masks(self) -> torch.Tensor | None:

@@ -37,9 +37,9 @@ class LineProgress(Callback):
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
         """Remember the best loss so far, to mark the next one, and what the model predicts."""
-        self._best = trainer.best_val_loss
-        if trainer.vocabulary is not None:
-            self._unit = trainer.vocabulary.unit
+        self._best = trainer.keeper.best_loss
+        if trainer.keeper.vocabulary is not None:
+            self._unit = trainer.keeper.vocabulary.unit
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         """Remember where the run ends, for the lines."""

@@ -30,7 +30,6 @@ COUNTERS = {
     "step": int,
     "epoch": int,
     "batch": int,
-    "best_step": int,
     "seconds_in_steps": float,
     "seconds_of_evaluation": float,
 }
@@ -40,18 +39,19 @@ def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str,
     """Return all that the trainer needs to go on: tensors by prefixed name, and counters that JSON can hold."""
     tensors = {
         **pack("model", trainer.model.state_dict()),
-        **pack("optimizer", optimizer_tensors(trainer.model, trainer.optimizer)),
+        **pack("optimizer", optimizer_tensors(trainer.model, trainer.stepper.optimizer)),
         **pack("hidden", hidden_tensors(trainer.hidden)),
         **pack("rng", rng_tensors(trainer.device)),
     }
     counters = {
         **{name: getattr(trainer, name) for name in COUNTERS},
-        "best_val_loss": trainer.best_val_loss if math.isfinite(trainer.best_val_loss) else None,
+        "best_val_loss": trainer.keeper.best_loss if math.isfinite(trainer.keeper.best_loss) else None,
         "seconds": trainer.seconds,
-        "first_loss": trainer.guard.first,
+        "best_step": trainer.keeper.best_step,
+        "first_loss": trainer.stepper.guard.first,
         "interval": trainer.recorder.interval(),
         "plan": trainer.plan.state(),
-        "data": trainer.facts.get("data_sha256"),
+        "data": trainer.keeper.facts.get("data_sha256"),
         "reading": reading(trainer),
         "computing": computing(trainer),
     }
@@ -70,12 +70,13 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
         for name, kind in COUNTERS.items():
             setattr(trainer, name, kind(counters[name]))
         best, first = counters["best_val_loss"], counters["first_loss"]
-        trainer.best_val_loss = math.inf if best is None else float(best)
-        trainer.guard.first = None if first is None else float(first)
+        trainer.keeper.best_loss = math.inf if best is None else float(best)
+        trainer.keeper.best_step = int(counters["best_step"])
+        trainer.stepper.guard.first = None if first is None else float(first)
         trainer.seconds_before = float(counters["seconds"])
         trainer.recorder.load_interval(counters["interval"])
         trainer.plan.load_state(counters["plan"], trainer.step, trainer.seconds_before)
-        restore_optimizer(trainer.model, trainer.optimizer, unpack("optimizer", tensors))
+        restore_optimizer(trainer.model, trainer.stepper.optimizer, unpack("optimizer", tensors))
         like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
         trainer.hidden = restore_hidden(like, unpack("hidden", tensors))
         restore_rng(trainer.device, unpack("rng", tensors))
@@ -106,7 +107,7 @@ def computing(trainer: CharRNNTrainer) -> dict[str, Any]:
 
 def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
-    if counters.get("data") != trainer.facts.get("data_sha256"):
+    if counters.get("data") != trainer.keeper.facts.get("data_sha256"):
         raise CheckpointError(f"the text is not the one this run was trained on; to go on with another, {start_anew}")
     read, computed = counters.get("reading"), counters.get("computing", {})
     if not isinstance(read, dict) or not isinstance(computed, dict):

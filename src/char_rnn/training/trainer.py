@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 
-from char_rnn.model_file import BEST, LAST, ModelFile
-from char_rnn.models import CharModel, detach_state
+from char_rnn.models import CharModel
 from char_rnn.training.callbacks import Callback, Recorder, writers
-from char_rnn.training.checkpoints import STATE, Hidden, write_state
-from char_rnn.training.clipping import clip_norm, clip_value, gradient_norm
-from char_rnn.training.guard import LossGuard, TrainingDiverged, advice
+from char_rnn.training.checkpoints import Hidden
+from char_rnn.training.guard import TrainingDiverged, advice
+from char_rnn.training.keeping import Keeper
 from char_rnn.training.metrics import Evaluation, evaluate
-from char_rnn.training.optimizers import build_optimizer, set_learning_rate
 from char_rnn.training.resume import capture, restore
 from char_rnn.training.schedules import Plan
+from char_rnn.training.stepping import Stepper
 
 if TYPE_CHECKING:
     from char_rnn.data.dataloader import Batches
@@ -74,8 +72,9 @@ class CharRNNTrainer:
     Attributes:
         step: optimizer steps done.
         epoch, batch: the position in the data: epochs finished, and batches of the present one.
-        best_val_loss: the lowest validation loss so far, in nats per character; infinite before the first evaluation.
-        last_saved: the step of the last checkpoint on the disk, None before the first.
+        hidden: the state carried to the next batch; None for zeros.
+        stepper: makes the steps.
+        keeper: keeps the models.
     """
 
     def __init__(
@@ -93,27 +92,18 @@ class CharRNNTrainer:
         sample: Callable[[CharModel], str] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if run_dir is not None and vocabulary is None:
-            raise ValueError("a trainer that writes a run folder needs the vocabulary")
         self.device = torch.device(device)
         self.model = model.to(self.device)
-        self.dataloaders, self.config, self.vocabulary = dict(dataloaders), config, vocabulary
+        self.dataloaders, self.config = dict(dataloaders), config
         self.train_batches = self.dataloaders["train"]
         self.run_dir = Path(run_dir) if run_dir is not None else None
-        self.facts = dict(facts or {})
+        self.keeper = Keeper(self.model, self.run_dir, vocabulary, facts or {})
         self.recorder = Recorder([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
         self._sample, self._clock = sample, clock
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = build_optimizer(model, config.training)
+        self.stepper = Stepper(self.model, config.training, self.device)
         self.plan = Plan(config.training, len(self.train_batches))
-        self.guard = LossGuard(config.training.explosion_factor)
         self.step = self.epoch = self.batch = 0
         self.hidden: Hidden = None
-        self.best_val_loss, self.best_step = math.inf, 0
-        self._best: dict[str, torch.Tensor] = {}
-        self._holds_best = False
-        self.gradient_norm = math.nan
-        self.last_saved: int | None = None
         self.seconds_before, self.seconds_in_steps, self.seconds_of_evaluation = 0.0, 0.0, 0.0
         self._started = clock()
         self._stop_requested = False
@@ -133,7 +123,7 @@ class CharRNNTrainer:
             return self._finish() if self.step >= self.total_steps else self._stop()
         except TrainingDiverged as event:
             reason = f"stopped at step {self._failing_step}: {event}"
-            raise TrainingDiverged(f"{reason}; {self._kept()}. {advice(self.config.training)}") from None
+            raise TrainingDiverged(f"{reason}; {self.keeper.kept()}. {advice(self.config.training)}") from None
         finally:
             self.seconds_before, self._started = self.seconds, self._clock()
             self.recorder.tell("on_end", self)
@@ -166,18 +156,10 @@ class CharRNNTrainer:
             TrainingDiverged: the loss or the gradient has gone astray; no update was made.
         """
         began = self._clock()
-        log_probs, hidden = self.model(x.to(self.device, non_blocking=True), self.hidden)
-        target = y.to(self.device, non_blocking=True)
-        loss = F.nll_loss(log_probs.flatten(0, 1), target.flatten())
-        for parameter in self._parameters:  # what optimizer.zero_grad() does, without its profiler range
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        value = loss.item()
-        self.guard.check(value)
-        self._clip_gradients(x.shape[1])
-        set_learning_rate(self.optimizer, self.plan.schedule.learning_rate(self.step))
-        self.optimizer.step()
-        self.hidden = detach_state(hidden) if self.train_batches.carries_state else None
+        rate = self.plan.schedule.learning_rate(self.step)
+        recorded = (self.step + 1) % self.config.logging.log_interval == 0
+        value, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
+        self.hidden = hidden if self.train_batches.carries_state else None
         self.seconds_in_steps += self._clock() - began
         return value
 
@@ -234,8 +216,8 @@ class CharRNNTrainer:
             self.recorder.record_evaluation(self.position(), "val", val)
             if not math.isfinite(val.loss):
                 raise TrainingDiverged(f"the validation loss is {val.loss}")
-            if val.loss < self.best_val_loss:
-                self._keep_best(val.loss)
+            if val.loss < self.keeper.best_loss:
+                self.keeper.keep_best(val.loss, self.repeatable_config(), self.position())
         self.save()
         if self._sample is not None and self.config.logging.sample_length:
             self.recorder.tell("on_sample", self.step, self._sample(self.model))
@@ -245,23 +227,12 @@ class CharRNNTrainer:
 
     def save(self) -> None:
         """Write ``last.safetensors`` and the training state, each in one step; nothing without a run folder."""
-        if self.run_dir is None:
-            return
-        self.save_checkpoint(self.run_dir / LAST)
-        write_state(self.run_dir / STATE, *self.state())
-        self.last_saved = self.step
+        if self.run_dir is not None:
+            self.keeper.save(self.repeatable_config(), self.position(), self.state())
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write the model as it is now to a self-contained model file."""
-        if self.vocabulary is None:
-            raise ValueError("a model file needs the vocabulary: give it to the trainer")
-        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()}
-        facts = {**self.facts, **self.position()}
-        if math.isfinite(self.best_val_loss):
-            facts |= {"best_val_loss": self.best_val_loss, "best_step": self.best_step}
-        if self._holds_best:
-            facts["step"] = self.best_step
-        return ModelFile(self._config_to_share(), self.vocabulary, tensors, facts).write(path)
+        return self.keeper.write_model(path, self.repeatable_config(), self.position())
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return all that is needed to go on: tensors by prefixed name, and counters that JSON can hold."""
@@ -275,7 +246,7 @@ class CharRNNTrainer:
         """
         restore(self, tensors, counters)
         self._started = self._clock()
-        self.last_saved = self.step
+        self.keeper.last_saved = self.step
 
     def repeatable_config(self) -> Config:
         """Return the configuration that repeats this run exactly: minutes turned into the steps they came to."""
@@ -309,29 +280,15 @@ class CharRNNTrainer:
             self.save()
 
     def _record_training(self) -> None:
-        rate = self.optimizer.param_groups[0]["lr"]
-        self.recorder.record_training(self.position(), rate, self.gradient_norm)
-
-    def _clip_gradients(self, seq_length: int) -> None:
-        """Limit the gradients as configured, and keep the norm they had."""
-        training = self.config.training
-        limit = training.grad_clip
-        if limit > 0 and training.clip == "norm":
-            self.gradient_norm = clip_norm(self._parameters, limit)
-        elif limit > 0:
-            self.gradient_norm = clip_value(self._parameters, limit, seq_length)
-        elif (self.step + 1) % self.config.logging.log_interval == 0:
-            self.gradient_norm = gradient_norm(self._parameters)
-        else:
-            return
-        self.guard.check_gradient(self.gradient_norm)
+        rate = self.stepper.optimizer.param_groups[0]["lr"]
+        self.recorder.record_training(self.position(), rate, self.stepper.gradient_norm)
 
     def _finish(self) -> TrainingResult:
         """Measure and save the end of the run; then test the best model."""
         if self.recorder.steps:
             self._record_training()
         val = self.evaluate_and_save()
-        self._load_best()
+        self.keeper.load_best(self.step)
         test = None
         if "test" in self.dataloaders:
             test = self.evaluate("test")
@@ -339,36 +296,12 @@ class CharRNNTrainer:
         return self._result(val, test, stopped=False)
 
     def _stop(self) -> TrainingResult:
-        if self.last_saved != self.step:
+        if self.keeper.last_saved != self.step:
             self.save()
         return self._result(None, None, stopped=True)
 
     def _result(self, val: Evaluation | None, test: Evaluation | None, *, stopped: bool) -> TrainingResult:
-        return TrainingResult(self.step, self.seconds, val, self.best_val_loss, self.best_step, test, stopped)
-
-    def _keep_best(self, loss: float) -> None:
-        self.best_val_loss, self.best_step = loss, self.step
-        if self.run_dir is not None:
-            self.save_checkpoint(self.run_dir / BEST)
-        else:
-            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-
-    def _load_best(self) -> None:
-        """Put the best parameters into the model; the last ones stay where no validation split has named a best."""
-        if self.best_step in {0, self.step}:
-            return
-        if self.run_dir is not None:
-            arrays = ModelFile.read(self.run_dir / BEST).tensors
-            self._best = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        self.model.load_state_dict(self._best)
-        self._holds_best = True
-
-    def _config_to_share(self) -> Config:
-        """A model file names the text, not the paths of the machine it was trained on."""
-        config = self.repeatable_config()
-        data = config.data.model_copy(update={"data_dir": str(self.facts.get("data", "text")), "cache_dir": None})
-        logging = config.logging.model_copy(update={"log_dir": None, "checkpoint_dir": "runs"})
-        return config.model_copy(update={"data": data, "logging": logging})
+        return TrainingResult(self.step, self.seconds, val, self.keeper.best_loss, self.keeper.best_step, test, stopped)
 
     def _guess_seconds_of_evaluation(self) -> float:
         """Before the first evaluation: a forward pass costs about a third of a training step."""
@@ -377,8 +310,3 @@ class CharRNNTrainer:
         batches = self.train_batches
         a_character = self.seconds_in_steps / (self.step * batches.batch_size * batches.seq_length)
         return self.dataloaders["val"].split.predicted * a_character / 3
-
-    def _kept(self) -> str:
-        if self.last_saved is None:
-            return "nothing was saved yet"
-        return f"the model of step {self.last_saved} is kept in {self.run_dir}"

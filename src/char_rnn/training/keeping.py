@@ -1,0 +1,100 @@
+"""What a run keeps of its model: the best, the last, and all that is needed to go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from char_rnn.model_file import BEST, LAST, ModelFile
+from char_rnn.models import CharModel
+from char_rnn.training.checkpoints import STATE, write_state
+
+if TYPE_CHECKING:
+    from char_rnn.data.vocabulary import Vocabulary
+    from char_rnn.utils.config import Config
+
+
+class Keeper:
+    """Writes a run's model files and training state; without a folder it keeps the best model in memory.
+
+    Args:
+        model: the model that is trained.
+        run_dir: the run's folder, which must exist; without one nothing is written.
+        vocabulary: the symbols of the ids; needed to write model files.
+        facts: what else to tell in the model files.
+
+    Attributes:
+        best_loss, best_step: the lowest validation loss so far, in nats per character, and where it was reached;
+            infinite and 0 before the first.
+        last_saved: the step of the last training state on the disk, None before the first.
+    """
+
+    def __init__(
+        self, model: CharModel, run_dir: Path | None, vocabulary: Vocabulary | None, facts: Mapping[str, Any]
+    ) -> None:
+        if run_dir is not None and vocabulary is None:
+            raise ValueError("a trainer that writes a run folder needs the vocabulary")
+        self.model, self.run_dir, self.vocabulary, self.facts = model, run_dir, vocabulary, dict(facts)
+        self.best_loss, self.best_step = math.inf, 0
+        self.last_saved: int | None = None
+        self._best: dict[str, torch.Tensor] = {}
+        self._holds_best = False
+
+    def write_model(self, path: str | Path, config: Config, position: Mapping[str, float]) -> Path:
+        """Write the model as it is now to a self-contained model file."""
+        if self.vocabulary is None:
+            raise ValueError("a model file needs the vocabulary: give it to the trainer")
+        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        facts = {**self.facts, **position}
+        if math.isfinite(self.best_loss):
+            facts |= {"best_val_loss": self.best_loss, "best_step": self.best_step}
+        if self._holds_best:
+            facts["step"] = self.best_step
+        return ModelFile(self._shared(config), self.vocabulary, tensors, facts).write(path)
+
+    def save(
+        self,
+        config: Config,
+        position: Mapping[str, float],
+        state: tuple[Mapping[str, torch.Tensor], Mapping[str, Any]],
+    ) -> None:
+        """Write the last model and the training state, each in one step; nothing without a folder."""
+        if self.run_dir is None:
+            return
+        self.write_model(self.run_dir / LAST, config, position)
+        write_state(self.run_dir / STATE, *state)
+        self.last_saved = int(position["step"])
+
+    def keep_best(self, loss: float, config: Config, position: Mapping[str, float]) -> None:
+        """Keep the model as the best, whose validation loss is given."""
+        self.best_loss, self.best_step = loss, int(position["step"])
+        if self.run_dir is not None:
+            self.write_model(self.run_dir / BEST, config, position)
+        else:
+            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def load_best(self, step: int) -> None:
+        """Put the best parameters into the model of ``step``; where none is known to be better, the last ones stay."""
+        if self.best_step in {0, step}:
+            return
+        if self.run_dir is not None:
+            arrays = ModelFile.read(self.run_dir / BEST).tensors
+            self._best = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self.model.load_state_dict(self._best)
+        self._holds_best = True
+
+    def kept(self) -> str:
+        """Say what a run that fails now leaves behind."""
+        if self.last_saved is None:
+            return "nothing was saved yet"
+        return f"the model of step {self.last_saved} is kept in {self.run_dir}"
+
+    def _shared(self, config: Config) -> Config:
+        """A model file names the text, not the paths of the machine it was trained on."""
+        data = config.data.model_copy(update={"data_dir": str(self.facts.get("data", "text")), "cache_dir": None})
+        logging = config.logging.model_copy(update={"log_dir": None, "checkpoint_dir": "runs"})
+        return config.model_copy(update={"data": data, "logging": logging})
