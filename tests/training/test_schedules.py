@@ -76,13 +76,24 @@ def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
         step, elapsed, in_steps = step + 1, elapsed + pace, in_steps + pace
         if step % 100 == 0:
             elapsed += 1.0
-        if plan.refit_due(elapsed):
+        if plan.refit_due(step, elapsed):
             plan.refit(step, elapsed, in_steps, 1.0)
     assert elapsed + 1.0 == pytest.approx(60, abs=1.5)
     horizons = plan.schedule.horizons
     repeated = Plan(TrainingConfig(max_steps=plan.total_steps, horizons=horizons, warmup_steps=10), 1000)
     assert repeated.total_steps == plan.total_steps
     assert [repeated.schedule.learning_rate(s) for s in range(step)] == rates
+
+
+def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> None:
+    plan = Plan(TrainingConfig(minutes=3.0), steps_per_epoch=10_000)
+    step, elapsed = 0, 0.0
+    while step < plan.total_steps:
+        step, elapsed = step + 1, elapsed + (2.0 if elapsed < 40 else 0.05)
+        if plan.refit_due(step, elapsed):
+            plan.refit(step, elapsed, elapsed, 5.0)
+    assert elapsed > 0.9 * 180
+    assert len(plan.schedule.horizons) < 25
 
 
 @pytest.mark.parametrize("limit", [{"max_steps": 70}, {"max_epochs": 7}])
@@ -121,10 +132,10 @@ def test_another_budget_is_fitted_at_once(minutes: float) -> None:
     assert plan.total_steps == 600
     longer = Plan(TrainingConfig(minutes=minutes), 1000)
     longer.load_state(plan.state(), 100, 10.0)
-    assert longer.refit_due(10.0)
+    assert longer.refit_due(100, 10.0)
     longer.refit(100, 10.0, 10.0, 0.0)
     assert longer.total_steps == 600 * minutes
-    assert not longer.refit_due(10.0)
+    assert not longer.refit_due(100, 10.0)
 
 
 def test_a_schedule_at_its_end_cannot_go_on() -> None:

@@ -131,9 +131,19 @@ class TimeBudget:
     mark: tuple[int, float] = (0, 0.0)
     changed: bool = False
 
-    def due(self, elapsed: float) -> bool:
-        """Tell whether it is time to fit again; ``elapsed`` in seconds since the start."""
-        return self.changed or (self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds)
+    def due(self, elapsed: float, step: int = 0, end: float = math.inf) -> bool:
+        """Tell whether it is time to fit again: so much time has gone, or half of the steps that were thought to fit.
+
+        Without the second a machine that was slow for a while would leave most of the budget unused.
+
+        Args:
+            elapsed: seconds since the start.
+            step: steps finished.
+            end: the step that the last fit came to.
+        """
+        if self.changed or (self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds):
+            return True
+        return 2 * (step - self.mark[0]) >= end - self.mark[0] and elapsed < REFIT_AT[-1] * self.seconds
 
     def fit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> int:
         """Return the number of steps after which the budget will be spent.
@@ -175,9 +185,9 @@ class Plan:
         """Where the run ends, as far as is known."""
         return min(self.schedule.end, self.limit)
 
-    def refit_due(self, elapsed: float) -> bool:
-        """Tell whether the schedule is to be fitted to the time left; ``elapsed`` in seconds."""
-        return self.budget is not None and self.budget.due(elapsed)
+    def refit_due(self, step: int, elapsed: float) -> bool:
+        """Tell whether the schedule is to be fitted to the time left, after ``step`` steps and ``elapsed`` seconds."""
+        return self.budget is not None and self.budget.due(elapsed, step, self.total_steps)
 
     def refit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> None:
         """Fit the number of steps to the speed so far; see ``TimeBudget.fit``."""
@@ -204,7 +214,7 @@ class Plan:
             self.budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
             self.budget.fits = sum(elapsed >= share * self.budget.seconds for share in REFIT_AT)
             self.budget.changed = self.budget.seconds != state["seconds"]
-            if self.schedule.comes_to_rest and step >= self.schedule.end and self.refit_due(elapsed):
+            if self.schedule.comes_to_rest and step >= self.schedule.end and self.budget.due(elapsed):
                 raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")
 
 

@@ -267,7 +267,7 @@ class CharRNNTrainer:
 
     def _after_step(self, loss: float) -> None:
         self.recorder.tell("on_step", self, loss)
-        if self.plan.refit_due(self.seconds):
+        if self.plan.refit_due(self.step, self.seconds):
             seconds = self.seconds_of_evaluation or self._guess_seconds_of_evaluation()
             self.plan.refit(self.step, self.seconds, self.seconds_in_steps, seconds)
         if self.step % self.config.logging.log_interval == 0:
