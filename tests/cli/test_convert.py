@@ -82,6 +82,9 @@ def test_convert_replaces_a_file_only_when_told(char_rnn: Command, old: Path, tm
     assert f"{new}: is there already; give another name, or --force to replace it" in done.err
     assert new.read_bytes() == b"precious"
     assert char_rnn("convert", old, new, "--force").status == 0
+    (folder := new.with_name("folder.safetensors")).mkdir()
+    done = char_rnn("convert", old, folder, "--force")
+    assert (done.status, f"{folder}: is a folder" in done.err) == (2, True)
     assert ModelFile.read(new).config.model.type == "lstm"
 
 

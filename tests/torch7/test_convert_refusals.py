@@ -49,6 +49,14 @@ def with_module(name: str, **entries: Any) -> TorchObject:
     return steps.network()
 
 
+def linked(nodes: int, listed: int = 1) -> TorchObject:
+    """A graph of so many nodes, each listed so often, that have one list of children: all of them."""
+    children = Table()
+    records = [made("nngraph.Node", data=record(), children=children) for _ in range(nodes)] * listed
+    fill(children, [part for pair in enumerate(records, 1) for part in pair])
+    return made("nn.gModule", forwardnodes=Table.of(records))
+
+
 def first_release() -> Table:
     parts = {name: made("nn.Sequential") for name in ("embed", "lstm", "softmax")}
     return record(protos=record(**parts), opt=options(), vocab=Table.of({b"a": 1.0}))
@@ -70,6 +78,8 @@ REFUSED: list[tuple[Table, str]] = [
     (checkpoint(with_module("nn.CAddTable"), SYMBOLS), "has 5 x nn.CAddTable, where a 2-layer lstm has 4"),
     (checkpoint(with_module("nn.Dropout", p=0.5), SYMBOLS), "has 1 x nn.Dropout for 2 layers"),
     (checkpoint(made("nn.gModule", forwardnodes=Table()), SYMBOLS), "has no recurrent layers"),
+    (checkpoint(linked(2), SYMBOLS), "has a node twice, or a list of children that is two nodes'"),
+    (checkpoint(linked(1, 2), SYMBOLS), "has a node twice, or a list of children that is two nodes'"),
     (checkpoint(with_two_swapped("lstm"), SYMBOLS), "number 1 is used as h2h, where the lstm of char-rnn has i2h"),
     (checkpoint(with_two_swapped("gru"), SYMBOLS), "used as update h2h, where the gru of char-rnn has update i2h"),
     (checkpoint(lstm(), SYMBOLS[:4]), "vocab does not number 5 symbols from 1 to 5"),

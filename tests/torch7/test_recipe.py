@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,11 +56,23 @@ def parameters(trainer: Torch7Trainer) -> torch.Tensor:
     return torch.nn.utils.parameters_to_vector(trainer.model.parameters()).detach().clone()
 
 
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """What was measured, but for the time it took."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(record.get("characters_per_second", 1) > 0 for record in records)
+    return [{k: v for k, v in record.items() if "second" not in k} for record in records]
+
+
 class StopAt(Listener):
-    """Asks the trainer to stop after a step, and keeps the parameters of the last."""
+    """Asks the trainer to stop after a step, and keeps the parameters of the last and the checkpoints' names."""
 
     def __init__(self, step: int = 0) -> None:
         self.step, self.last = step, torch.empty(0)
+        self.written: list[str] = []
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Keep the name."""
+        self.written.append(path.name)
 
     def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
         """Look at the step."""
@@ -83,9 +97,18 @@ def test_a_resumed_run_ends_with_the_same_bits(config: Config, tmp_path: Path, c
     assert resumed.trainer.step == stop
     resumed.train()
     assert torch.equal(rest.last, whole.last)
+    assert metrics(folder) == metrics(tmp_path / "whole")
     names = {path.name for path in folder.glob("lm_*")}
     assert names == {path.name for path in (tmp_path / "whole").glob("lm_*")}
     assert len(names) == 5
+    assert first.written + rest.written == whole.written
+
+
+def test_the_first_loss_is_known_to_a_run_that_goes_on_from_the_first_step(config: Config, tmp_path: Path) -> None:
+    run = begin(config, tmp_path, "training.eval_interval=1", surroundings=Surroundings(callbacks=[StopAt(1)]))
+    assert run.train().stopped
+    resumed = resume_run(load_config(tmp_path / "config.yaml"), tmp_path, program=program())
+    assert resumed.trainer.stepper.guard.first == run.trainer.stepper.guard.first is not None
 
 
 def test_a_run_folder_has_its_models_and_2015s_checkpoints(config: Config, tmp_path: Path) -> None:
@@ -141,8 +164,10 @@ def test_a_loss_three_times_the_first_ends_the_run_after_its_checkpoint(config: 
 
 
 def test_without_validation_batches_the_loss_in_the_name_is_not_a_number(config: Config, tmp_path: Path) -> None:
-    result = begin(config, tmp_path / "run", "data.train_frac=0.9", "data.val_frac=0.01").train()
+    watcher, fractions = StopAt(), ("data.train_frac=0.9", "data.val_frac=0.01")
+    result = begin(config, tmp_path / "run", *fractions, surroundings=Surroundings(callbacks=[watcher])).train()
     assert result.val is None
+    assert len(set(watcher.written)) == len(watcher.written)
     assert [path.name for path in (tmp_path / "run").glob("lm_*2.00*")] == ["lm_fox_epoch2.00_nan.safetensors"]
 
 

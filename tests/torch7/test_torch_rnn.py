@@ -233,6 +233,14 @@ def nested(depth: int) -> TorchObject:
     return part
 
 
+def many_times(depth: int) -> TorchObject:
+    """A module that holds another many times, which does so too: 100 ** depth views by depth x 100 references."""
+    part = made("nn.View")
+    for _ in range(depth):
+        part = made("nn.Sequential", modules=Table.of([part] * 100))
+    return part
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -254,6 +262,7 @@ def nested(depth: int) -> TorchObject:
         (changed_normalization(running_var=None), "has no field 'running_var'"),
         (with_dropout(1.5, True), "p is 1.5, not a probability"),
         ([nested(40)], "is a nn.Sequential, which no model"),
+        ([many_times(6)], r"modules\[2\] stands in the network twice"),
     ],
 )
 def test_what_is_no_model_of_torch_rnn_is_refused_in_one_line(parts: list[TorchObject], message: str) -> None:

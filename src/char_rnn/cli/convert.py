@@ -35,6 +35,8 @@ def command(old: str, new: str, force: bool, quiet: bool) -> None:
     target = Path(new)
     if target.suffix != ".safetensors":
         raise click.BadParameter(f"{new}: must end in .safetensors", param_hint="NEW")
+    if target.is_dir():
+        raise click.BadParameter(f"{new}: is a folder", param_hint="NEW")
     if target.exists() and not force:
         raise click.UsageError(f"{new}: is there already; give another name, or --force to replace it")
     if not target.parent.is_dir():

@@ -66,6 +66,7 @@ class Torch7Trainer(CharRNNTrainer):
         self.rng = rng or Generator(config.training.seed)
         self.step_seconds = math.nan
         self._val: Evaluation | None = None
+        self._evaluated_at: int | None = None
 
     @property
     def network(self) -> Network:
@@ -120,7 +121,7 @@ class Torch7Trainer(CharRNNTrainer):
 
     def evaluate_and_save(self) -> Evaluation | None:
         """Evaluate, write what a run folder holds, and the checkpoint by its name of 2015."""
-        self._val = super().evaluate_and_save()
+        self._val, self._evaluated_at = super().evaluate_and_save(), self.step
         if self.run_dir is not None:
             path = self._checkpoint_folder(self.run_dir) / self.checkpoint_name(self._val)
             self._tell("on_checkpoint", path)
@@ -146,7 +147,7 @@ class Torch7Trainer(CharRNNTrainer):
     def load_state(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
         """Take up what ``state`` returned; see :meth:`CharRNNTrainer.load_state`."""
         super().load_state(tensors, counters)
-        self.rng.load_state_array(tensors[RNG].numpy().astype(np.uint32))
+        self.rng.load_state_array(tensors[RNG].numpy())
 
     @property
     def _failing_step(self) -> int:
@@ -160,20 +161,26 @@ class Torch7Trainer(CharRNNTrainer):
             self.epoch, self.batch = self.epoch + 1, 0
 
     def _after_step(self, loss: float) -> None:
-        """Evaluate first, then print, then look at the loss: the order of ``train.lua``."""
-        if self.step % self.config.training.eval_interval == 0 or self.step >= self.total_steps:
+        """Record; then evaluate, print and look at the loss, in the order of ``train.lua``.
+
+        The state that an evaluation saves holds the unfinished average and the first loss, so both are settled before.
+        """
+        ends, guard = self.step >= self.total_steps, self.stepper.guard
+        if ends or self.step % self.config.logging.log_interval == 0:
+            self.stepper.gradient_norm = gradient_norm(self.stepper.parameters)
+            self._record_training()
+        if guard.first is None and math.isfinite(loss):
+            guard.first = loss
+        if ends or self.step % self.config.training.eval_interval == 0:
             self.evaluate_and_save()
         self.recorder.tell("on_step", self, loss)
         self._tell("on_iteration", self, loss)
-        if self.step % self.config.logging.log_interval == 0:
-            self.stepper.gradient_norm = gradient_norm(self.stepper.parameters)
-            self._record_training()
-        self.stepper.guard.check(loss)
+        guard.check(loss)
 
     def _finish(self) -> TrainingResult:
         if self.recorder.steps:
             self._record_training()
-        val = self._val or self.evaluate_and_save()
+        val = self._val if self._evaluated_at == self.step else self.evaluate_and_save()
         self.keeper.load_best(self.step)
         return self._result(val, None, stopped=False)
 

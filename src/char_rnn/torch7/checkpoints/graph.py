@@ -91,18 +91,25 @@ def read_graph(network: TorchObject) -> Graph:
 
 
 def _nodes(listed: Table) -> list[Node]:
-    """Return the nodes with a module in forward order, linked; a node without one is passed over."""
+    """Return the nodes in forward order, linked.
+
+    Raises:
+        CheckpointFormatError: something is no node, or occurs twice: a small file could describe no end of links.
+    """
     records = [module(record, f"{_WHERE}.forwardnodes[{place}]") for place, record in enumerate(listed.array(), 1)]
     nodes = []
     for place, record in enumerate(records, 1):
         held = table(record, "data", f"{_WHERE}.forwardnodes[{place}]").get("module")
         nodes.append(Node(None if held is None else module(held, f"{_WHERE}.forwardnodes[{place}].data.module")))
     by_record = {id(record): node for record, node in zip(records, nodes, strict=True)}
-    for record, node in zip(records, nodes, strict=True):
-        for child in table(record, "children", f"{_WHERE}.forwardnodes").array():
-            if id(child) in by_record:
-                node.children.append(by_record[id(child)])
-                by_record[id(child)].parents.append(node)
+    lists = [table(record, "children", f"{_WHERE}.forwardnodes") for record in records]
+    if not len(by_record) == len(set(map(id, lists))) == len(records):
+        raise CheckpointFormatError(f"{_WHERE}.forwardnodes has a node twice, or a list of children that is two nodes'")
+    for listed_children, node in zip(lists, nodes, strict=True):
+        for child in dict.fromkeys(map(id, listed_children.array())):
+            if child in by_record:
+                node.children.append(by_record[child])
+                by_record[child].parents.append(node)
     return nodes
 
 
@@ -156,8 +163,8 @@ def _reads_state(cell: str, node: Node) -> bool:
 
 
 def _gate(node: Node) -> str:
-    activations = {after.name for total in node.children for after in total.children}
-    if activations == {"nn.Tanh"}:
+    gates = {gate for total in node.children for gate in total.children}
+    if {gate.name for gate in gates} == {"nn.Tanh"}:
         return "candidate"
-    uses = {use.name for total in node.children for gate in total.children for use in gate.children}
+    uses = {use.name for gate in gates for use in gate.children}
     return "update" if "nn.MulConstant" in uses else "reset"

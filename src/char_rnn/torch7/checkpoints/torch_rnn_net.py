@@ -20,8 +20,9 @@ Dimensions: V vocabulary, D embedding, I a layer's input, H hidden, G gates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -32,10 +33,13 @@ from char_rnn.torch7.t7.types import TorchObject
 
 Affine = tuple[Floats, Floats]
 """Factor and addend, (H,) or scalar, in float64."""
+Affines = list[Callable[[], Affine]]
+"""Made when they are needed: of the same few numbers a file may make any number of them."""
 
 _CELLS = {"nn.LSTM": "lstm", "nn.SequenceLSTM": "lstm", "nn.VanillaRNN": "rnn", "nn.SequenceRNN": "rnn"}
 _BLOCKS = {"lstm": (0, 1, 3, 2), "rnn": (0,)}
 """Which of torch-rnn's blocks stands where in PyTorch."""
+_CONTAINERS = {"nn.Sequential", "nn.TemporalAdapter"}
 _MAX_NESTING = 8
 
 
@@ -46,11 +50,12 @@ class Linear:
     where: str
     weight: Floats
     bias: Floats
-    before: list[Affine] = field(default_factory=list)
+    before: Affines = field(default_factory=list)
 
     def folded(self, weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
         """Return weight (out, H) and bias (out,) that do to h what the given ones do to all the maps of h."""
-        for scale, shift in reversed(self.before):
+        for affine in reversed(self.before):
+            scale, shift = affine()
             if scale.shape not in ((), weight.shape[1:]):
                 raise CheckpointFormatError(f"{self.where} takes {weight.shape[1]} numbers, but is given {len(scale)}")
             weight = weight.astype(np.float64)
@@ -119,7 +124,7 @@ def read_network(net: TorchObject) -> Network:
         CheckpointFormatError: it has other modules than torch-rnn puts there, or in another order.
     """
     builder = _Builder()
-    for part, where in _modules(net, "model.net", _MAX_NESTING):
+    for part, where in _modules(net, "model.net", _MAX_NESTING, set()):
         builder.add(part, where)
     return builder.network()
 
@@ -132,7 +137,7 @@ class _Builder:
         self._embedding: Floats | None = None
         self._layers: list[Linear] = []
         self._output: Linear | None = None
-        self._affine: list[Affine] = []  # since the last layer
+        self._affine: Affines = []  # since the last layer
         self._dropout = 0.0
 
     def add(self, part: TorchObject, where: str) -> None:
@@ -147,11 +152,12 @@ class _Builder:
         elif name == "nn.Linear" and inside:
             self._output = self._linear(part, where)
         elif name == "nn.BatchNormalization" and inside and self._layers:
-            self._affine.append(_normalization(part, where))
+            self._affine.append(partial(_normalization, part, where))
         elif name == "nn.Dropout" and inside and self._layers:
             self._dropout = fields.probability(part, where)
             if not part.get("v2"):
-                self._affine.append((np.array(1.0 - self._dropout), np.array(0.0)))
+                kept = np.array(1.0 - self._dropout)
+                self._affine.append(lambda: (kept, np.array(0.0)))
         else:
             raise CheckpointFormatError(f"{where} is a {name[:60]}, which no model of torch-rnn has in this place")
 
@@ -169,16 +175,27 @@ class _Builder:
         return Linear(where, floats(part, "weight", where, 2), floats(part, "bias", where, 1), before)
 
 
-def _modules(part: TorchObject, where: str, nesting: int) -> Iterator[tuple[TorchObject, str]]:
-    """Go through the modules of a network but for views; of March 2016 some stand in an ``nn.TemporalAdapter``."""
-    if part.class_name == "nn.TemporalAdapter" and nesting:
-        yield from _modules(fields.module(part.get("net"), f"{where}.net"), f"{where}.net", nesting - 1)
-    elif part.class_name == "nn.Sequential" and nesting:
-        for place, inner in enumerate(fields.table(part, "modules", where).array(), 1):
-            inner_where = f"{where}.modules[{place}]"
-            yield from _modules(fields.module(inner, inner_where), inner_where, nesting - 1)
-    elif part.class_name != "nn.View":
+def _modules(part: TorchObject, where: str, nesting: int, seen: set[int]) -> Iterator[tuple[TorchObject, str]]:
+    """Go through the modules of a network but for views; of March 2016 some stand in an ``nn.TemporalAdapter``.
+
+    Raises:
+        CheckpointFormatError: one that holds others stands there twice: a small file could describe no end of them.
+    """
+    if part.class_name == "nn.View":
+        return
+    if part.class_name not in _CONTAINERS or not nesting:
         yield part, where
+        return
+    if id(part) in seen:
+        raise CheckpointFormatError(f"{where} stands in the network twice, as no {part.class_name} of torch-rnn does")
+    seen.add(id(part))
+    if part.class_name == "nn.TemporalAdapter":
+        held = [(part.get("net"), f"{where}.net")]
+    else:
+        listed = fields.table(part, "modules", where).array()
+        held = [(inner, f"{where}.modules[{place}]") for place, inner in enumerate(listed, 1)]
+    for inner, inner_where in held:
+        yield from _modules(fields.module(inner, inner_where), inner_where, nesting - 1, seen)
 
 
 def _normalization(part: TorchObject, where: str) -> Affine:
