@@ -108,6 +108,14 @@ def test_init_from_is_passed_on() -> None:
     assert request("-init_from", "").init_from is None
 
 
+@pytest.mark.parametrize("flag", ["-rnn_size", "-num_layers", "-model"])
+def test_a_model_to_start_from_keeps_its_architecture(flag: str) -> None:
+    value = "gru" if flag == "-model" else "3"
+    with pytest.raises(click.UsageError, match=r"^--init-from takes the model's own architecture: leave out -model"):
+        request("--init-from", "cv/lm.t7", flag, value)
+    assert request("--torch7", "-init_from", "cv/lm.t7", flag, value).init_from == "cv/lm.t7"  # as train.lua
+
+
 def test_a_flag_wins_over_set_and_set_over_what_a_flag_implies() -> None:
     found = config("-decay_rate", 0.9, "-rnn_size", 9, "--set", "model.hidden_size=8", "--set",
                    "training.optimizer=adamw")  # fmt: skip

@@ -125,4 +125,4 @@ def test_scores_of_torch_rnn(golden: Path, run: str) -> None:
 
 
 def test_caches_hold_the_corpus(golden: Path) -> None:
-    assert read_caches(golden / "corpus") == (golden / "corpus" / "input.txt").read_bytes()
+    assert read_caches(golden / "corpus").text == (golden / "corpus" / "input.txt").read_bytes()

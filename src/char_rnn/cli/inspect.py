@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.models import open_model
-from char_rnn.cli.options import debug_option
+from char_rnn.cli.options import debug_option, shown
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
@@ -61,7 +61,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     ]
     if "step" in facts:
         epochs = f"{facts['epoch']:.2f} epochs of " if "epoch" in facts else ""
-        lines.append(f"  trained       {facts['step']:,} steps, {epochs}{facts.get('data')}")
+        lines.append(f"  trained       {facts['step']:,} steps, {epochs}{shown(str(facts.get('data')))}")
     if "best_val_loss" in facts:
         loss = facts["best_val_loss"]
         bits = loss / math.log(2)
@@ -83,12 +83,8 @@ def _table(entries: object) -> list[str]:
     """Return a table as Lua prints it, one entry a line."""
     if not isinstance(entries, dict):
         return ["{", "}"]
-    shown = [f"  {_shown(key)} : {json.dumps(value)}" for key, value in entries.items()]
-    return ["{", *shown, "}"]
-
-
-def _shown(key: str) -> str:
-    return key if key.isprintable() else repr(key)[1:-1]
+    lines = [f"  {shown(key)} : {json.dumps(value)}" for key, value in entries.items()]
+    return ["{", *lines, "}"]
 
 
 def _details(file: ModelFile) -> str:
@@ -107,5 +103,5 @@ def _parameters(file: ModelFile) -> int:
 def _preview(file: ModelFile, limit: int = 60) -> str:
     """Return the first symbols, control characters escaped."""
     symbols = list(file.vocabulary.char_to_idx)
-    shown = "".join(symbol if symbol.isprintable() else repr(symbol)[1:-1] for symbol in symbols[:limit])
-    return shown + (" ..." if len(symbols) > limit else "")
+    first = "".join(map(shown, symbols[:limit]))
+    return first + (" ..." if len(symbols) > limit else "")

@@ -89,6 +89,11 @@ def describe_evaluation(evaluation: Evaluation, unit: str) -> str:
     )
 
 
+def shown(text: str) -> str:
+    """Return a text of a file for the terminal: with control characters it is escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def say(message: str, *, quiet: bool = False) -> None:
     """Print a diagnostic to standard error."""
     if not quiet:

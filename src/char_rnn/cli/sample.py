@@ -16,6 +16,7 @@ from char_rnn.cli.options import (
     device_option,
     quiet_option,
     say,
+    shown,
     write_text,
 )
 from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_then
@@ -171,5 +172,5 @@ def _introduction(model: str, file: ModelFile) -> str:
     loss = f", validation loss {training['best_val_loss']:.4f}" if best else ""
     return (
         f"{find_model(model)}: {config.num_layers}-layer {config.type} of {config.hidden_size},"
-        f" trained on {training.get('data')}{loss}"
+        f" trained on {shown(str(training.get('data')))}{loss}"
     )

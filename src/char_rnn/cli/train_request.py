@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from char_rnn.utils.config import Config, Setting
 
 TORCH7 = "torch7"
+_ARCHITECTURE = ("model", "rnn_size", "num_layers")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ class Request:
             )
         if self.init_from and any(text.startswith("model.") and "dropout" not in text for text in self.overrides):
             raise click.UsageError("--init-from takes the model's own architecture: leave out --set model....")
+        if self.init_from and not self.torch7 and any(self.flags[name] is not None for name in _ARCHITECTURE):
+            raise click.UsageError(
+                f"--init-from takes the model's own architecture: leave out {', '.join(f'-{n}' for n in _ARCHITECTURE)}"
+            )
         if self.gpuid is not None and self.device is not None:
             raise click.UsageError("--device and -gpuid name the device twice: leave one of them out")
 

@@ -7,11 +7,13 @@ as neither is older than ``input.txt``, and also when ``input.txt`` is gone.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.errors import DataError
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.torch7.checkpoints.fields import is_finite, is_virtual, kind
 from char_rnn.torch7.t7.reader import load
 from char_rnn.torch7.t7.types import T7Error, Table
@@ -19,11 +21,19 @@ from char_rnn.torch7.t7.types import T7Error, Table
 TEXT, VOCABULARY, INDICES = "input.txt", "vocab.t7", "data.t7"
 
 
-def read_caches(folder: str | Path) -> bytes | None:
-    """Return the text that the caches in a folder hold.
+class CachedText(NamedTuple):
+    """A text, and the vocabulary in the order of its caches' indices."""
+
+    text: bytes
+    vocabulary: Vocabulary
+
+
+def read_caches(folder: str | Path) -> CachedText | None:
+    """Return what the caches in a folder hold.
 
     Returns:
-        The text; None if ``input.txt`` is to be read: there are no caches, or not both, or it has changed since.
+        The text with its vocabulary; None if ``input.txt`` is to be read: there are no caches, or not both, or it has
+        changed since.
 
     Raises:
         DataError: they are damaged, do not fit each other, or one is missing and ``input.txt`` too.
@@ -41,7 +51,7 @@ def read_caches(folder: str | Path) -> bytes | None:
     return _decoded(*caches) if found else None
 
 
-def _decoded(vocabulary: Path, indices: Path) -> bytes:
+def _decoded(vocabulary: Path, indices: Path) -> CachedText:
     symbols, ids = _symbols(vocabulary), _ids(indices)
     places = ids - np.uint8(1)  # from 0 on; index 256 did not fit in a byte and was stored as 0, which becomes 255
     outside = places >= len(symbols)
@@ -51,7 +61,7 @@ def _decoded(vocabulary: Path, indices: Path) -> bytes:
             f"{indices}: index {ids[first]} at position {first}, but {VOCABULARY} numbers its symbols from 1 to "
             f"{len(symbols)}; {_MEND}"
         )
-    return np.take(symbols, places).tobytes()
+    return CachedText(np.take(symbols, places).tobytes(), Vocabulary("bytes", symbols.tolist()))
 
 
 _MEND = f"remove {VOCABULARY} and {INDICES}, and the text is read from {TEXT}"

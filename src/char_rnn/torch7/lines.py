@@ -53,8 +53,11 @@ class TrainLuaLines(Listener):
         self._write(f"vocab size: {trainer.model.vocab_size}")
         made = f"an {model.type} with {model.num_layers} layers"
         origin = trainer.keeper.facts.get("init_from")
-        self._write(f"loading {origin}, {made}" if origin else f"creating {made}")
-        if model.type == "lstm":
+        if trainer.step:
+            self._write(f"going on after iteration {trainer.step} of {made}")
+        else:
+            self._write(f"loading {origin}, {made}" if origin else f"creating {made}")
+        if model.type == "lstm" and not trainer.step:
             for layer in range(1, model.num_layers + 1):
                 self._write(f"setting forget gate biases to 1 in LSTM layer {layer}")
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())

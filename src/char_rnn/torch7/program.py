@@ -36,11 +36,11 @@ def program() -> Program:
 def corpus_of_2015(config: Config, vocabulary: str | Vocabulary, progress: PrepareProgress | None = None) -> Corpus:
     """Prepare the text; of a folder, what ``vocab.t7`` and ``data.t7`` hold when they are not out of date."""
     folder = Path(config.data.data_dir)
-    text = read_caches(folder) if folder.is_dir() else None
-    if text is None:
+    cached = read_caches(folder) if folder.is_dir() else None
+    if cached is None:
         return corpus_of(config, vocabulary, progress)
-    known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.from_text(text, "bytes")
-    return Corpus.from_text(text, name=folder.resolve().name, vocabulary=known)
+    known = vocabulary if isinstance(vocabulary, Vocabulary) else cached.vocabulary
+    return Corpus.from_text(cached.text, name=folder.resolve().name, vocabulary=known)
 
 
 def _model(rng: Generator, config: Config, vocab_size: int, tensors: Mapping[str, np.ndarray] | None) -> CharModel:

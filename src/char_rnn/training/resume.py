@@ -66,7 +66,7 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
     """
     _check_run(trainer, counters)
     try:
-        trainer.model.load_state_dict(unpack("model", tensors))
+        _load_parameters(trainer, unpack("model", tensors))
         for name, kind in COUNTERS.items():
             setattr(trainer, name, kind(counters[name]))
         best, first = counters["best_val_loss"], counters["first_loss"]
@@ -84,6 +84,16 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
         raise
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise CheckpointError(f"the training state does not fit this run ({str(error).splitlines()[0]})") from None
+
+
+def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Tensor]) -> None:
+    own = trainer.model.state_dict()
+    if {name: tensor.shape for name, tensor in own.items()} != {name: t.shape for name, t in parameters.items()}:
+        raise CheckpointError(
+            "the run's model has another architecture than model.type, model.hidden_size, ... now say;"
+            " leave them as they were, or start a new run"
+        )
+    trainer.model.load_state_dict(parameters)
 
 
 def reading(trainer: CharRNNTrainer) -> dict[str, Any]:

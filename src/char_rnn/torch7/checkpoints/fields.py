@@ -12,6 +12,7 @@ from char_rnn.torch7.layout import Floats
 from char_rnn.torch7.t7.types import Table, TorchObject
 
 Scalar = bool | int | float | str | None
+_MAX_TEXT = 4096
 
 
 class CheckpointFormatError(ValueError):
@@ -126,8 +127,8 @@ def scalar(value: bool | float | bytes) -> Scalar:
 
 
 def text(value: bytes) -> str:
-    """Return a Lua string as text; bytes that are not UTF-8 are written as ``\\xff``."""
-    return value.decode("utf-8", "backslashreplace")
+    """Return a Lua string as text, its first 4,096 bytes; those that are not UTF-8 are written as ``\\xff``."""
+    return value[:_MAX_TEXT].decode("utf-8", "backslashreplace")
 
 
 def losses(values: Iterable[object]) -> list[float | None]:
