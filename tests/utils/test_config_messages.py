@@ -8,7 +8,7 @@ import pytest
 
 from char_rnn.utils.config import ConfigError, compose_config, load_config
 
-COUNT = "must be a whole number from 1 to 1,000,000,000"
+COUNT = "must be a whole number from 1 to 1,000,000,000, or auto"
 HORIZONS = "must be null or pairs [step, end], steps rising from 0, each end after its step"
 
 FILES = {

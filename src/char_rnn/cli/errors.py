@@ -46,16 +46,19 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror[:1].lower() + error.strerror[1:]
         return f"{error.filename}: {reason}" if error.filename else reason
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_out_of_memory(str(error))):
+    if _is_out_of_memory(error):
         return "out of memory; try a smaller training.batch_size or model.hidden_size"
     if isinstance(error, (ValueError, OSError, RuntimeError)) and str(error):
         return _joined(str(error))
     return f"{type(error).__name__}: {_joined(str(error))} (a mistake in char-rnn; --debug shows where)"
 
 
-def _is_out_of_memory(message: str) -> bool:
-    """PyTorch says so in a RuntimeError, in a word of its own on each device."""
-    return "out of memory" in message or "can't allocate memory" in message
+def _is_out_of_memory(error: BaseException) -> bool:
+    if not isinstance(error, (MemoryError, RuntimeError)):
+        return False
+    from char_rnn.utils.device import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _joined(text: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import torch
 
 R = TypeVar("R")
 
 ORDER = ("mps", "cuda", "cpu")
 _DEVICE_WORDS = ("cuda", "cudnn", "cublas", "hip", "mps", "metal", "accelerator")
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
 _logger = logging.getLogger("char_rnn")
 
@@ -73,20 +73,8 @@ class DeviceManager:
         return max(1, min(most, characters // seq_length))
 
     def memory(self) -> dict[str, int]:
-        """Memory in use, in bytes.
-
-        Returns:
-            ``rss``: the process's resident memory (Linux: now; macOS: its peak; absent elsewhere). On CUDA and MPS also
-            ``allocated`` (by tensors) and ``reserved`` (from the device).
-        """
-        report = _resident_bytes()
-        if self.device.type == "cuda":
-            report["allocated"] = torch.cuda.memory_allocated(self.device)
-            report["reserved"] = torch.cuda.memory_reserved(self.device)
-        elif self.device.type == "mps":
-            report["allocated"] = torch.mps.current_allocated_memory()
-            report["reserved"] = torch.mps.driver_allocated_memory()
-        return report
+        """Memory in use, in bytes; see `memory_in_use`."""
+        return memory_in_use(self.device)
 
     def set_threads(self, threads: int | None) -> None:
         """Sets the number of CPU threads PyTorch computes with; ``None`` leaves its own choice."""
@@ -111,11 +99,21 @@ class DeviceManager:
         try:
             return function(self.device)
         except (NotImplementedError, RuntimeError) as error:
-            if self.device.type == "cpu" or not self.fallback or not _is_device_failure(error):
+            if not self.falls_back_after(error):
                 raise
-            _logger.warning("%s failed (%s); going on with the CPU", self.device, _first_line(error))
-        self.device = torch.device("cpu")
         return function(self.device)
+
+    def falls_back_after(self, error: Exception) -> bool:
+        """Takes the CPU, with a logged warning, if ``error`` is a failure of the device and the fallback is allowed.
+
+        Returns:
+            Whether it did; if not, ``error`` is the caller's to raise.
+        """
+        if self.device.type == "cpu" or not self.fallback or not _is_device_failure(error):
+            return False
+        _logger.warning("%s failed (%s); going on with the CPU", self.device, _first_line(error))
+        self.device = torch.device("cpu")
+        return True
 
     def _choose(self, preferred: torch.device | None, auto_detect: bool) -> torch.device:
         if preferred is None and not auto_detect:
@@ -150,6 +148,30 @@ class DeviceManager:
         return (32, 1024) if model_size < 5_000_000 else (16, 512)
 
 
+def memory_in_use(device: torch.device) -> dict[str, int]:
+    """Memory in use, in bytes.
+
+    Returns:
+        ``rss``: the process's resident memory. On CUDA and MPS also ``allocated`` (by tensors) and ``reserved`` (from
+        the device).
+    """
+    report = {"rss": int(psutil.Process().memory_info().rss)}
+    if device.type == "cuda":
+        report["allocated"] = torch.cuda.memory_allocated(device)
+        report["reserved"] = torch.cuda.memory_reserved(device)
+    elif device.type == "mps":
+        report["allocated"] = torch.mps.current_allocated_memory()
+        report["reserved"] = torch.mps.driver_allocated_memory()
+    return report
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the device's or the machine's; each of PyTorch's parts has words of its own for it."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
+
+
 def _parsed(name: str | None) -> torch.device | None:
     if name is None:
         return None
@@ -175,26 +197,9 @@ def _probe(device: torch.device) -> str | None:
 
 
 def _is_device_failure(error: Exception) -> bool:
-    text = str(error).lower()
-    return not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in text and _names_device(text)
-
-
-def _names_device(text: str) -> bool:
-    return any(word in text for word in _DEVICE_WORDS)
+    return not is_out_of_memory(error) and any(word in str(error).lower() for word in _DEVICE_WORDS)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
-
-def _resident_bytes() -> dict[str, int]:
-    if platform.system() == "Linux":
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return {"rss": pages * resource.getpagesize()}
-    if platform.system() == "Darwin":
-        import resource
-
-        return {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
-    return {}

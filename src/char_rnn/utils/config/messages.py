@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -40,9 +40,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def kinds(field: FieldInfo) -> tuple[Any, ...]:
     """The types a field takes: the members of a union, or the one annotation."""
-    if get_origin(field.annotation) in (Union, types.UnionType):
-        return get_args(field.annotation)
-    return (field.annotation,)
+    union = get_origin(field.annotation) in (Union, types.UnionType)
+    members = get_args(field.annotation) if union else (field.annotation,)
+    return tuple(get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in members)
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:

@@ -128,6 +128,8 @@ class LoggingConfig(Section):
     """Steps between two records of the training loss."""
     save_interval: int = Field(default=1000, ge=1, le=COUNT)
     """Steps between two checkpoints."""
+    keep: int = Field(default=3, ge=0, le=COUNT)
+    """Models of those checkpoints that are kept beside the best and the last, the newest ones."""
     tensorboard: bool = True
     """Whether TensorBoard event files are written."""
     savefile: str | None = Field(default=None, min_length=1, json_schema_extra={"allowed": "a file name or null"})
@@ -178,8 +180,11 @@ class Config(Section):
             for name, needed in _TORCH7.items():
                 section, key = name.split(".")
                 found = getattr(getattr(self, section), key)
-                if found != needed and not (name == "model.reset" and self.model.type != "gru"):
-                    raise _not_of_2015(name, found, needed)
+                fits = found in needed if isinstance(needed, tuple) else found == needed
+                if not fits and not (name == "model.reset" and self.model.type != "gru"):
+                    raise _not_of_2015(name, found, needed[0] if isinstance(needed, tuple) else needed)
+            if self.training.batch_size == "auto":
+                raise _not_of_2015("training.batch_size", "auto", "as a number")
         return self
 
 
@@ -187,7 +192,12 @@ _TORCH7: dict[str, object] = {
     "model.embedding": "one-hot",
     "model.reset": "before",
     "model.initialization": "uniform",
+    "training.micro_batch_size": None,
+    "training.precision": ("float64", "float32"),
+    "training.compile": False,
     "training.optimizer": "rmsprop",
+    "training.averaging": "none",
+    "training.patience": None,
     "training.weight_decay": 0,
     "training.schedule": "exponential",
     "training.warmup_steps": 0,
@@ -195,10 +205,11 @@ _TORCH7: dict[str, object] = {
     "training.minutes": None,
     "training.horizons": None,
     "training.clip": "value",
+    "training.rollbacks": 0,
     "data.vocabulary": "bytes",
     "data.batching": "streams",
 }
-"""What the 2015 program knows no other way of; ``model.reset`` only in a GRU."""
+"""What the 2015 program knows no other way of, or one of several; ``model.reset`` only in a GRU."""
 
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,

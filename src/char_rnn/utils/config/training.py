@@ -19,14 +19,22 @@ class TrainingConfig(Section):
 
     trainer: Literal["modern", "torch7"] = "modern"
     """Which program trains: today's, or that of 2015 number for number (see the recipe torch7)."""
-    batch_size: int = Field(default=50, ge=1, le=COUNT)
-    """Sequences trained on side by side."""
+    batch_size: Annotated[int, Field(ge=1, le=COUNT)] | Literal["auto"] = Field(
+        default=50, json_schema_extra={"allowed": "a whole number from 1 to 1,000,000,000, or auto"}
+    )
+    """Sequences trained on side by side, in all processes together; auto = what suits the device, however it fits."""
+    micro_batch_size: Annotated[int, Field(ge=1, le=COUNT)] | Literal["auto"] | None = Field(
+        default=None, json_schema_extra={"allowed": "a whole number from 1 to 1,000,000,000, auto or null"}
+    )
+    """Sequences computed at once, their gradients added up; auto = as many as fit into memory, null = the batch."""
     seq_length: int = Field(default=50, ge=1, le=COUNT)
     """Characters in each sequence: the reach of truncated back-propagation through time."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Floating-point numbers that the model is made of; float64, which 2015 used on the CPU, is slower."""
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
-    """How a gradient becomes a step: AdamW, or 2015's RMSprop."""
+    precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    """Floating-point numbers; in bfloat16 and float16 matrices are multiplied and the model stays in float32."""
+    compile: bool = False
+    """Whether torch.compile makes the model's forward pass; recurrent layers fall back to PyTorch's own kernels."""
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    """How a gradient becomes a step: AdamW, 2015's RMSprop, or stochastic gradient descent."""
     learning_rate: float = Field(default=0.002, gt=0)
     """Largest step size of the optimizer, reached at the end of the warm-up."""
     weight_decay: float = Field(default=1e-5, ge=0)
@@ -37,22 +45,34 @@ class TrainingConfig(Section):
     """Decay rates of AdamW's running means of the gradient and of its square."""
     decay_rate: float = Field(default=0.95, ge=0, lt=1)
     """Decay rate of RMSprop's running mean of the gradient's square."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Decay rate of SGD's running sum of gradients; 0 = none."""
+    averaging: Literal["none", "polyak"] = "none"
+    """What is evaluated and kept: the parameters themselves, or their mean over the steps since averaging_start."""
+    averaging_start: int = Field(default=0, ge=0, le=COUNT)
+    """Steps after which the averaging begins."""
     max_epochs: int = Field(default=50, ge=1, le=COUNT)
     """Passes over the training split, at most."""
     max_steps: int | None = Field(default=None, ge=1, le=COUNT)
     """Optimizer steps, at most; null = no limit but max_epochs."""
     minutes: float | None = Field(default=None, gt=0)
     """Wall-clock minutes to train for, the schedule fitted to them; null = as many as the other limits take."""
-    schedule: Literal["cosine", "exponential"] = "cosine"
-    """How the learning rate falls after the warm-up: half a cosine to the end, or 2015's factor after each epoch."""
+    patience: int | None = Field(default=None, ge=1, le=COUNT)
+    """Evaluations in a row without a new best after which training ends early; null = never."""
+    schedule: Literal["cosine", "linear", "constant", "one-cycle", "plateau", "exponential"] = "cosine"
+    """How the learning rate goes after the warm-up; plateau falls when validation stalls, exponential is 2015's."""
     warmup_steps: int = Field(default=100, ge=0, le=COUNT)
     """Steps over which the learning rate rises linearly from 0; 0 = none."""
     min_learning_rate: float = Field(default=0.0, ge=0)
-    """Learning rate at the end of the cosine, and the exponential's lowest; at most learning_rate."""
+    """Learning rate at the end of cosine, linear and one-cycle, and the others' lowest; at most learning_rate."""
     learning_rate_decay: float = Field(default=0.97, gt=0, le=1)
     """Factor of the exponential schedule's learning rate after each epoch; 1 = none."""
     learning_rate_decay_after: int = Field(default=10, ge=0, le=COUNT)
     """Epoch at whose end the exponential schedule's learning rate falls for the first time."""
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
+    """Factor of the plateau schedule's learning rate when validation stalls."""
+    plateau_patience: int = Field(default=2, ge=1, le=COUNT)
+    """Evaluations in a row without a new best after which the plateau schedule's learning rate falls."""
     horizons: list[Horizon] | None = Field(
         default=None,
         min_length=1,
@@ -66,9 +86,16 @@ class TrainingConfig(Section):
     eval_interval: int = Field(default=1000, ge=1, le=COUNT)
     """Steps between two evaluations on the validation split."""
     explosion_factor: float = Field(default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"})
-    """Training stops when the loss is more than this many times the first; 0 = never."""
+    """The loss has exploded when it is more than this many times the first; 0 = never."""
+    rollbacks: int = Field(default=3, ge=0, le=1000)
+    """Times a run whose loss explodes goes back to its last good state with half the learning rate, before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
     """Seed of the starting weights, dropout and the order of windows."""
+
+    @property
+    def parameter_type(self) -> Literal["float32", "float64"]:
+        """What the parameters are stored in: in half precision the products alone are computed."""
+        return "float64" if self.precision == "float64" else "float32"
 
     @field_validator("horizons")
     @classmethod
