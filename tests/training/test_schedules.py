@@ -1,4 +1,4 @@
-"""Learning rates by the step, and the fitting of a schedule to minutes."""
+"""Learning rates by the step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.training.schedules import Plan, TimeBudget, WarmupCosine, WarmupExponential, progress, straight
-from char_rnn.utils.config import TrainingConfig
+from char_rnn.training.schedules import WarmupCosine, WarmupExponential, progress, straight
 
 
 def test_warmup_then_cosine_gives_the_textbook_numbers() -> None:
@@ -22,12 +21,6 @@ def test_warmup_then_cosine_gives_the_textbook_numbers() -> None:
 
 def test_without_warmup_the_first_step_has_the_peak() -> None:
     assert WarmupCosine(0.5, 0.0, 0, [straight(0, 10, 0)]).learning_rate(0) == 0.5
-
-
-def test_a_run_shorter_than_its_warmup_still_ends() -> None:
-    plan = Plan(TrainingConfig(max_steps=3, warmup_steps=100), steps_per_epoch=50)
-    assert plan.total_steps == 3
-    assert all(0 < plan.schedule.learning_rate(step) < 0.002 for step in range(3))
 
 
 @given(st.integers(1, 10_000), st.integers(0, 500))
@@ -60,92 +53,6 @@ def test_a_refit_bends_the_future() -> None:
     assert schedule.end == 85
 
 
-def test_limits_whichever_comes_first() -> None:
-    assert Plan(TrainingConfig(max_epochs=3), 40).total_steps == 120
-    assert Plan(TrainingConfig(max_epochs=3, max_steps=50), 40).total_steps == 50
-    assert Plan(TrainingConfig(max_epochs=1, max_steps=50), 40).total_steps == 40
-
-
-def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
-    plan = Plan(TrainingConfig(minutes=1.0, eval_interval=100, warmup_steps=10), steps_per_epoch=1000)
-    step, elapsed, in_steps = 0, 0.0, 0.0
-    rates = []
-    while step < plan.total_steps:
-        rates.append(plan.schedule.learning_rate(step))
-        pace = 0.05 if elapsed < 20 else 0.1  # the machine becomes slower by half
-        step, elapsed, in_steps = step + 1, elapsed + pace, in_steps + pace
-        if step % 100 == 0:
-            elapsed += 1.0
-        if plan.refit_due(step, elapsed):
-            plan.refit(step, elapsed, in_steps, 1.0)
-    assert elapsed + 1.0 == pytest.approx(60, abs=1.5)
-    horizons = plan.schedule.horizons
-    repeated = Plan(TrainingConfig(max_steps=plan.total_steps, horizons=horizons, warmup_steps=10), 1000)
-    assert repeated.total_steps == plan.total_steps
-    assert [repeated.schedule.learning_rate(s) for s in range(step)] == rates
-
-
-def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> None:
-    plan = Plan(TrainingConfig(minutes=3.0), steps_per_epoch=10_000)
-    step, elapsed = 0, 0.0
-    while step < plan.total_steps:
-        step, elapsed = step + 1, elapsed + (2.0 if elapsed < 40 else 0.05)
-        if plan.refit_due(step, elapsed):
-            plan.refit(step, elapsed, elapsed, 5.0)
-    assert elapsed > 0.9 * 180
-    assert len(plan.schedule.horizons) < 25
-
-
-@pytest.mark.parametrize("limit", [{"max_steps": 70}, {"max_epochs": 7}])
-def test_minutes_do_not_lift_the_other_limits(limit: dict[str, int]) -> None:
-    plan = Plan(TrainingConfig.model_validate({"minutes": 10.0, **limit}), steps_per_epoch=10)
-    assert plan.total_steps == 70
-    plan.refit(20, 12.0, 12.0, 0.0)
-    assert plan.total_steps == 70
-
-
-def test_a_budget_fits_once_for_each_of_its_moments() -> None:
-    budget = TimeBudget(100.0, eval_interval=1000)
-    assert not budget.due(1.9)
-    assert budget.due(2.0)
-    budget.fit(40, 2.0, 2.0, 0.0)
-    assert not budget.due(2.1)
-    assert budget.fit(1000, 50.0, 50.0, 0.0) == 2000
-    assert not budget.due(50.1)
-
-
-def test_a_plan_goes_on_where_its_state_was_taken() -> None:
-    config = TrainingConfig(minutes=1.0, eval_interval=100)
-    plan = Plan(config, 1000)
-    plan.refit(100, 10.0, 10.0, 0.5)
-    again = Plan(config, 1000)
-    again.load_state(plan.state(), 100, 10.0)
-    assert again.total_steps == plan.total_steps
-    assert again.schedule.horizons == plan.schedule.horizons
-    assert again.budget == plan.budget
-
-
-@pytest.mark.parametrize("minutes", [3.0, 60.0])
-def test_another_budget_is_fitted_at_once(minutes: float) -> None:
-    plan = Plan(TrainingConfig(minutes=1.0), 1000)
-    plan.refit(100, 10.0, 10.0, 0.0)
-    assert plan.total_steps == 600
-    longer = Plan(TrainingConfig(minutes=minutes), 1000)
-    longer.load_state(plan.state(), 100, 10.0)
-    assert longer.refit_due(100, 10.0)
-    longer.refit(100, 10.0, 10.0, 0.0)
-    assert longer.total_steps == 600 * minutes
-    assert not longer.refit_due(100, 10.0)
-
-
-def test_a_schedule_at_its_end_cannot_go_on() -> None:
-    plan = Plan(TrainingConfig(minutes=1.0), 1000)
-    plan.refit(100, 10.0, 10.0, 0.0)
-    longer = Plan(TrainingConfig(minutes=3.0), 1000)
-    with pytest.raises(ValueError, match="--init-from"):
-        longer.load_state(plan.state(), 600, 60.0)
-
-
 def exponential(**changes: float) -> WarmupExponential:
     values = {"peak": 0.002, "floor": 0.0, "warmup_steps": 0, "steps_per_epoch": 10, "decay": 0.97, "decay_after": 3}
     return WarmupExponential(**{**values, **changes}, horizons=[(0, 100)])  # type: ignore[arg-type]
@@ -172,20 +79,3 @@ def test_the_horizon_of_an_exponential_is_its_end_alone() -> None:
     schedule.refit(60, 85)
     assert schedule.end == 85
     assert [schedule.learning_rate(step) for step in range(200)] == before
-
-
-def test_an_exponential_can_be_given_more_minutes_at_its_end() -> None:
-    plan = Plan(TrainingConfig(minutes=1.0, schedule="exponential"), 1000)
-    plan.refit(100, 10.0, 10.0, 0.0)
-    longer = Plan(TrainingConfig(minutes=2.0, schedule="exponential"), 1000)
-    longer.load_state(plan.state(), 600, 60.0)
-    longer.refit(600, 60.0, 60.0, 0.0)
-    assert longer.total_steps == 1200
-
-
-def test_the_plan_takes_the_schedule_of_the_configuration() -> None:
-    config = TrainingConfig(schedule="exponential", learning_rate=1.0, warmup_steps=0, learning_rate_decay=0.5,
-                            learning_rate_decay_after=2, max_epochs=5)  # fmt: skip
-    plan = Plan(config, steps_per_epoch=3)
-    assert plan.total_steps == 15
-    assert [plan.schedule.learning_rate(step) for step in range(0, 15, 3)] == [1.0, 1.0, 0.5, 0.25, 0.125]

@@ -20,8 +20,8 @@ from char_rnn.training.checkpoints import Hidden
 from char_rnn.training.guard import TrainingDiverged, advice
 from char_rnn.training.keeping import Keeper
 from char_rnn.training.metrics import Evaluation, evaluate
+from char_rnn.training.plan import Plan
 from char_rnn.training.resume import capture, restore
-from char_rnn.training.schedules import Plan
 from char_rnn.training.stepping import Stepper
 
 if TYPE_CHECKING:

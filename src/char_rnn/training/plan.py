@@ -1,0 +1,123 @@
+"""Where a run ends, and how its schedule is fitted to a number of minutes.
+
+A run that is to last M minutes fits the schedule to the speed it measures, several times on its way; what was fitted is
+a short list of horizons. Written down, they repeat the run on any machine, step for step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from char_rnn.training.schedules import build_schedule
+from char_rnn.utils.config import TrainingConfig
+
+# Shares of the time budget at which the number of steps still to come is fitted anew.
+REFIT_AT = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.96)
+
+
+@dataclass
+class TimeBudget:
+    """Decides how many steps fit into a number of seconds, from what steps and evaluations have taken so far.
+
+    Attributes:
+        seconds: the whole budget, evaluations included.
+        eval_interval: steps between two evaluations.
+        fits: how many of ``REFIT_AT`` are behind.
+        mark: (step, seconds spent in steps) at the last fit, to measure the speed since.
+        changed: the budget is another one than the last fit was for.
+    """
+
+    seconds: float
+    eval_interval: int
+    fits: int = 0
+    mark: tuple[int, float] = (0, 0.0)
+    changed: bool = False
+
+    def due(self, elapsed: float, step: int = 0, end: float = math.inf) -> bool:
+        """Tell whether it is time to fit again: so much time has gone, or half of the steps that were thought to fit.
+
+        Without the second a machine that was slow for a while would leave most of the budget unused.
+
+        Args:
+            elapsed: seconds since the start.
+            step: steps finished.
+            end: the step that the last fit came to.
+        """
+        if self.changed or (self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds):
+            return True
+        return 2 * (step - self.mark[0]) >= end - self.mark[0] and elapsed < REFIT_AT[-1] * self.seconds
+
+    def fit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> int:
+        """Return the number of steps after which the budget will be spent.
+
+        Args:
+            step: steps finished.
+            elapsed: seconds since the start, all included.
+            step_seconds: seconds of those spent in training steps.
+            evaluation_seconds: what one evaluation takes; the last one has to fit too.
+        """
+        self.changed = False
+        while self.due(elapsed):
+            self.fits += 1
+        since, spent = step - self.mark[0], step_seconds - self.mark[1]
+        pace = spent / since if since >= 20 and spent > 0 else step_seconds / max(step, 1)
+        self.mark = (step, step_seconds)
+        left = self.seconds - elapsed - evaluation_seconds
+        steps = int(left / (pace + evaluation_seconds / self.eval_interval)) if pace > 0 else 1
+        return step + max(steps, 1)
+
+
+class Plan:
+    """A run's schedule within its limits: epochs, steps and minutes, whichever comes first.
+
+    Args:
+        config: the ``training`` section.
+        steps_per_epoch: batches in one pass over the text.
+    """
+
+    def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
+        self.limit = config.max_epochs * steps_per_epoch
+        if config.max_steps is not None:
+            self.limit = min(self.limit, config.max_steps)
+        self.schedule = build_schedule(config, steps_per_epoch, self.limit)
+        self.budget = TimeBudget(60.0 * config.minutes, config.eval_interval) if config.minutes is not None else None
+
+    @property
+    def total_steps(self) -> int:
+        """Where the run ends, as far as is known."""
+        return min(self.schedule.end, self.limit)
+
+    def refit_due(self, step: int, elapsed: float) -> bool:
+        """Tell whether the schedule is to be fitted to the time left, after ``step`` steps and ``elapsed`` seconds."""
+        return self.budget is not None and self.budget.due(elapsed, step, self.total_steps)
+
+    def refit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> None:
+        """Fit the number of steps to the speed so far; see ``TimeBudget.fit``."""
+        assert self.budget is not None
+        end = self.budget.fit(step, elapsed, step_seconds, evaluation_seconds)
+        self.schedule.refit(step, min(end, self.limit))
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what has been fitted, as JSON can hold it; None when nothing is to be fitted."""
+        if self.budget is None:
+            return None
+        return {"horizons": self.schedule.horizons, "seconds": self.budget.seconds, "mark": self.budget.mark}
+
+    def load_state(self, state: Mapping[str, Any] | None, step: int, elapsed: float) -> None:
+        """Take up what ``state`` returned after ``step`` steps and ``elapsed`` seconds.
+
+        A run without a budget keeps to its configuration. One whose budget is another now is fitted anew at once.
+
+        Raises:
+            ValueError: the schedule is at its end, and the run is to go on.
+        """
+        if self.budget is not None and state is not None:
+            self.schedule.horizons = [(int(start), int(end)) for start, end in state["horizons"]]
+            self.budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
+            self.budget.fits = sum(elapsed >= share * self.budget.seconds for share in REFIT_AT)
+            self.budget.changed = self.budget.seconds != state["seconds"]
+            if self.schedule.comes_to_rest and step >= self.schedule.end and self.budget.due(elapsed):
+                raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")
