@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from char_rnn.data.splits import SPLITS, Split
-from char_rnn.data.streams import StreamBatches
+from char_rnn.data.streams import ALL_ROWS, StreamBatches
 from char_rnn.data.windows import CharDataset, WindowBatches
 
 __all__ = ["Batches", "CharDataset", "StreamBatches", "WindowBatches", "create_dataloaders"]
@@ -17,7 +17,8 @@ class Batches(Protocol):
 
     Attributes:
         split: The text.
-        batch_size: Sequences side by side.
+        batch_size: Sequences side by side, those of all processes that share a batch.
+        rows: Which of them are given here.
         seq_length: Characters of each in one batch.
         carries_state: Whether each row goes on where it ended in the batch before, so that the hidden state carries
             over.
@@ -26,6 +27,7 @@ class Batches(Protocol):
 
     split: Split
     batch_size: int
+    rows: slice
     seq_length: int
     carries_state: bool
     dropped: int
@@ -50,6 +52,7 @@ def create_dataloaders(
     batching: Literal["streams", "windows"] | str = "streams",
     seed: int = 0,
     pin_memory: bool = False,
+    rows: slice = ALL_ROWS,
 ) -> dict[str, Batches]:
     """Make the batches of the `train`, `val` and `test` splits; empty splits are left out.
 
@@ -60,6 +63,7 @@ def create_dataloaders(
         batching: `"streams"` (contiguous, state carried over) or `"windows"` (overlapping, shuffled).
         seed: Chooses the order of windows.
         pin_memory: Gather windows into pinned memory, where there is CUDA.
+        rows: Which of the sequences of each batch to give, where several processes share it.
 
     Raises:
         DataError: If the training split is too small for one batch. (Others may be: they are evaluated whole.)
@@ -74,7 +78,10 @@ def create_dataloaders(
         if allow_empty and not len(part.split):
             continue
         if batching == "streams":
-            loaders[name] = StreamBatches(part.split, batch_size, part.seq_length, allow_empty=allow_empty)
+            length = part.seq_length
+            loaders[name] = StreamBatches(part.split, batch_size, length, rows=rows, allow_empty=allow_empty)
         else:
-            loaders[name] = WindowBatches(part, batch_size, num_workers, seed, pin_memory, allow_empty=allow_empty)
+            loaders[name] = WindowBatches(
+                part, batch_size, num_workers, seed, pin_memory, rows=rows, allow_empty=allow_empty
+            )
     return loaders

@@ -12,6 +12,8 @@ from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.splits import Split
 
+ALL_ROWS = slice(None)
+
 
 class StreamBatches:
     """Reads a split as B streams side by side; a batch goes on where the one before it ended.
@@ -25,6 +27,7 @@ class StreamBatches:
         split: The text.
         batch_size: Number of streams.
         seq_length: Characters of a stream in one batch.
+        rows: The streams to give, where several processes share a batch; B is the number of these then.
         allow_empty: Accept a split too small for a batch; it has epochs of none.
 
     Raises:
@@ -34,9 +37,17 @@ class StreamBatches:
 
     carries_state = True
 
-    def __init__(self, split: Split, batch_size: int, seq_length: int, *, allow_empty: bool = False) -> None:
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seq_length: int,
+        *,
+        rows: slice = ALL_ROWS,
+        allow_empty: bool = False,
+    ) -> None:
         check_sizes(batch_size, seq_length)
-        self.split, self.batch_size, self.seq_length = split, batch_size, seq_length
+        self.split, self.batch_size, self.seq_length, self.rows = split, batch_size, seq_length, rows
         self._steps = split.predicted // (batch_size * seq_length)
         self.dropped = split.predicted - self._steps * batch_size * seq_length
         if self._steps == 0 and not allow_empty:
@@ -62,12 +73,13 @@ class StreamBatches:
         """
         first = self._first_target(number)
         streams = self._streams(first)
-        firsts = np.arange(self.batch_size) * streams.shape[1] + first
+        firsts = (np.arange(self.batch_size) * streams.shape[1] + first)[self.rows]
+        streams = streams[self.rows]
         pages = PageReleaser(self.split.ids)
         pages.release()
         for step in range(start, self._steps):
             column = step * self.seq_length
-            x, y = np.empty((2, self.batch_size, self.seq_length), dtype=np.int64)
+            x, y = np.empty((2, len(firsts), self.seq_length), dtype=np.int64)
             y[:] = streams[:, column : column + self.seq_length]
             x[:, 1:] = y[:, :-1]
             x[:, 0] = self._before(firsts + column)

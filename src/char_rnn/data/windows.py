@@ -13,7 +13,7 @@ from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.permutation import Permutation
-from char_rnn.data.streams import check_sizes
+from char_rnn.data.streams import ALL_ROWS, check_sizes
 from char_rnn.data.vocabulary import Vocabulary
 
 PERMUTED_AT_ONCE = 1 << 16
@@ -140,6 +140,7 @@ class WindowBatches:
         num_workers: Processes that gather them; 0 for none.
         seed: Chooses the order, with the epoch's number.
         pin_memory: Gather into pinned memory, where there is CUDA.
+        rows: The windows of each batch to give, where several processes share it; B is the number of these then.
         allow_empty: Accept a split too small for a batch; it has epochs of none.
 
     Raises:
@@ -157,6 +158,7 @@ class WindowBatches:
         seed: int = 0,
         pin_memory: bool = False,
         *,
+        rows: slice = ALL_ROWS,
         allow_empty: bool = False,
     ) -> None:
         check_sizes(batch_size, dataset.seq_length)
@@ -164,7 +166,7 @@ class WindowBatches:
             if value < 0:
                 raise ValueError(f"{name} {value}: must be at least 0")
         self.dataset, self.split = dataset, dataset.split
-        self.batch_size, self.seq_length = batch_size, dataset.seq_length
+        self.batch_size, self.seq_length, self.rows = batch_size, dataset.seq_length, rows
         self.num_workers, self.seed, self.pin_memory = num_workers, seed, pin_memory
         self.dropped = min(self.split.predicted, int(self.split.context is not None))
         full = self.split.name == "train"
@@ -191,7 +193,8 @@ class WindowBatches:
         Yields:
             Characters x and those that follow them y, int64, shape (B, T) each.
         """
-        order = _BatchOrder(len(self.dataset), self.batch_size, range(start, self._steps), (self.seed, number))
+        steps = range(start, self._steps)
+        order = _BatchOrder(len(self.dataset), self.batch_size, steps, (self.seed, number), self.rows)
         loader = DataLoader(
             _WholeBatches(self.dataset),
             batch_size=None,
@@ -214,10 +217,10 @@ class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _BatchOrder(Sampler[npt.NDArray[np.int64]]):
-    """Yields the window indices, shape (B,), of each batch."""
+    """Yields the window indices, shape (B,), of each batch, or of some rows of it."""
 
-    def __init__(self, windows: int, batch_size: int, steps: range, seed: tuple[int, int]) -> None:
-        self._windows, self._batch_size, self._steps, self._seed = windows, batch_size, steps, seed
+    def __init__(self, windows: int, batch_size: int, steps: range, seed: tuple[int, int], rows: slice) -> None:
+        self._windows, self._batch_size, self._steps, self._seed, self._rows = windows, batch_size, steps, seed, rows
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -230,4 +233,4 @@ class _BatchOrder(Sampler[npt.NDArray[np.int64]]):
         for first in range(self._steps.start, self._steps.stop, at_once):
             last = min(first + at_once, self._steps.stop)
             block = order[first * self._batch_size : last * self._batch_size]
-            yield from (block[at : at + self._batch_size] for at in range(0, len(block), self._batch_size))
+            yield from (block[at : at + self._batch_size][self._rows] for at in range(0, len(block), self._batch_size))

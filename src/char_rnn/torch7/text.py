@@ -14,6 +14,7 @@ from torch import Tensor
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
 from char_rnn.data.errors import DataError
+from char_rnn.data.streams import ALL_ROWS
 
 
 class Text:
@@ -66,6 +67,7 @@ class SplitBatches:
     """The batches of one split, the same in every epoch; the state is carried from the last on to the first."""
 
     carries_state = True
+    rows = ALL_ROWS
 
     def __init__(self, text: Text, corpus: Corpus, name: str) -> None:
         counts = list(text.batches.values())
