@@ -60,7 +60,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     """What was measured, but for the time it took."""
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert all(record.get("characters_per_second", 1) > 0 for record in records)
-    return [{k: v for k, v in record.items() if "second" not in k} for record in records]
+    return [{k: v for k, v in record.items() if "second" not in k and "memory" not in k} for record in records]
 
 
 class StopAt(Listener):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from char_rnn.training.metrics import MetricsFile
 from char_rnn.utils.config import Config
 
 SMALL = {
@@ -12,6 +14,13 @@ SMALL = {
     "data": {"train_frac": 0.8, "val_frac": 0.1},
     "logging": {"log_dir": None, "log_interval": 7, "save_interval": 20, "tensorboard": False, "sample_length": 0},
 }
+
+
+def timeless(run: Path) -> list[dict[str, Any]]:
+    """The records of a run folder without what differs from run to run: seconds, speed, memory."""
+    records = MetricsFile(run / "metrics.jsonl").read()
+    varying = ("seconds", "characters_per_second", "memory_")
+    return [{k: v for k, v in record.items() if not k.startswith(varying)} for record in records]
 
 
 def small_config(**sections: dict[str, Any]) -> Config:

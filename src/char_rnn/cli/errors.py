@@ -23,8 +23,12 @@ def report(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    click.echo(f"error: {one_line(error)}", err=True)
-    return exit_status(error)
+    status, rank = exit_status(error), int(os.environ.get("RANK", "0"))
+    if not rank:
+        click.echo(f"error: {one_line(error)}", err=True)
+    elif status != USAGE:  # the first process has said that
+        click.echo(f"error in process {rank}: {one_line(error)}", err=True)
+    return status
 
 
 def exit_status(error: BaseException) -> int:

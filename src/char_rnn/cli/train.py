@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from char_rnn.models import CharModel
     from char_rnn.training import Callback
     from char_rnn.training.program import Program
+    from char_rnn.training.ranks import Ranks
     from char_rnn.training.run import Run
     from char_rnn.utils.config import Config
+    from char_rnn.utils.device import DeviceManager
 
 NEW_PARAGRAPH = "\n\n"
 
@@ -69,26 +72,38 @@ def command(**options: Any) -> None:
       char-rnn train my-book.txt --minutes 10 --out runs/my-book
       char-rnn train my-book.txt --set model.type=gru --set training.learning_rate=1e-3
       char-rnn train --resume runs/my-book
+      torchrun --nproc-per-node 2 -m char_rnn train my-book.txt --out runs/my-book
       char-rnn train --torch7 -data_dir data/tinyshakespeare -rnn_size 512 -num_layers 2 -dropout 0.5
     """
     request = Request.of(options)
     config = request.config()
-    run = _open(config, request)
-    text = _train(run, request)
-    if not request.torch7:
+    manager = _device(config, request)
+    from char_rnn.training.ranks import Ranks
+
+    with Ranks.joined(manager.device) as ranks:
+        request = request if ranks.is_first else replace(request, quiet=True)
+        run = _open(config, request, manager, ranks)
+        text = _train(run, request)
+    if not request.torch7 and ranks.is_first:
         write_text(text + "\n")
 
 
-def _open(config: Config, request: Request) -> Run:
-    """Put the run together; a device that was asked for by name is not silently replaced."""
-    from char_rnn.cli.progress import preparation
-    from char_rnn.training.run import Surroundings, resume_run, start_run
+def _device(config: Config, request: Request) -> DeviceManager:
+    """Return the manager of the device; one that was asked for by name is not silently replaced."""
     from char_rnn.utils.device import DeviceManager
 
     wanted = config.device
     fallback = wanted.fallback and not request.insists_on_device
     manager = DeviceManager(request.device_name(config), auto_detect=wanted.auto_detect, fallback=fallback)
     manager.set_threads(wanted.threads)
+    return manager
+
+
+def _open(config: Config, request: Request, manager: DeviceManager, ranks: Ranks) -> Run:
+    """Put the run together."""
+    from char_rnn.cli.progress import preparation
+    from char_rnn.training.run import Surroundings, resume_run, start_run
+
     with preparation(request.silent) as progress:
         surroundings = Surroundings(
             device=manager,
@@ -96,6 +111,7 @@ def _open(config: Config, request: Request) -> Run:
             sampler=None if request.silent else _sampler(config),
             progress=progress,
             open_model=open_model,
+            ranks=ranks,
         )
         if request.resume is not None:
             run = resume_run(config, request.resume, surroundings=surroundings, program=_program(config))
@@ -136,6 +152,8 @@ def _introduction(run: Run, device: str) -> str:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     read = f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} different"
     built = f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters, on {device}"
+    if not trainer.ranks.alone:
+        built += f", in each of {trainer.ranks.count} processes"
     passed = f"{len(train):,} steps an epoch; {train.dropped:,} of {train.split.predicted:,} predictions left over"
     begin = f"goes on at step {trainer.step:,}" if trainer.step else "begins"
     if trainer.finished:
@@ -155,12 +173,13 @@ def _train(run: Run, request: Request) -> str:
         raise Exit(128 + received[0] if received else 0)
     if request.torch7:
         return ""
-    unit = run.corpus.vocabulary.unit
+    unit, trained = run.corpus.vocabulary.unit, run.trainer.config.training
     for name, evaluation in (("validation", result.val), ("test, best model", result.test)):
         if evaluation is not None:
             say(f"{name}: {describe_evaluation(evaluation, unit)}", quiet=quiet)
     best = f"; the best was {result.best_val_loss:.4f} at step {result.best_step:,}" if result.best_step else ""
-    say(f"{result.step:,} steps in {result.seconds / 60:.1f} minutes{best}", quiet=quiet)
+    early = f", ended early: {trained.patience} evaluations without a new best" if result.early else ""
+    say(f"{result.step:,} steps in {result.seconds / 60:.1f} minutes{best}{early}", quiet=quiet)
     say(f"write more with: char-rnn sample {run.folder}", quiet=quiet)
     say("", quiet=quiet)
     return _sampler(run.trainer.config, 600)(run.trainer.model, run.corpus.vocabulary)

@@ -30,6 +30,7 @@ def program() -> Program:
         model=partial(_model, rng),
         dataloaders=_dataloaders,
         trainer=partial(Torch7Trainer, rng=rng),
+        one_process=True,
     )
 
 
@@ -54,6 +55,6 @@ def _model(rng: Generator, config: Config, vocab_size: int, tensors: Mapping[str
     return model
 
 
-def _dataloaders(config: Config, corpus: Corpus, _device: torch.device) -> dict[str, Batches]:
+def _dataloaders(config: Config, corpus: Corpus, _device: torch.device, _rows: slice) -> dict[str, Batches]:
     training, data = config.training, config.data
-    return split_text(corpus, training.batch_size, training.seq_length, data.train_frac, data.val_frac)
+    return split_text(corpus, training.sequences, training.seq_length, data.train_frac, data.val_frac)

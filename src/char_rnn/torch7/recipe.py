@@ -62,11 +62,8 @@ class Torch7Trainer(CharRNNTrainer):
     ) -> None:
         self._network: Network | None = None
         super().__init__(model, dataloaders, config, device, **options)
-        self._network = Network(self.model, config.training.seq_length, config.training.batch_size)
         self.rng = rng or Generator(config.training.seed)
         self.step_seconds = math.nan
-        self._val: Evaluation | None = None
-        self._evaluated_at: int | None = None
 
     @property
     def network(self) -> Network:
@@ -83,6 +80,11 @@ class Torch7Trainer(CharRNNTrainer):
     def hidden(self, value: Hidden) -> None:
         if self._network is not None and value is not None:
             self._network.hidden = value
+
+    def settle(self, device: torch.device) -> None:
+        """See :meth:`CharRNNTrainer.settle`."""
+        super().settle(device)
+        self._network = Network(self.model, self.config.training.seq_length, self.train_batches.batch_size)
 
     def train(self) -> TrainingResult:
         """See :meth:`CharRNNTrainer.train`."""
@@ -121,12 +123,12 @@ class Torch7Trainer(CharRNNTrainer):
 
     def evaluate_and_save(self) -> Evaluation | None:
         """Evaluate, write what a run folder holds, and the checkpoint by its name of 2015."""
-        self._val, self._evaluated_at = super().evaluate_and_save(), self.step
+        val = super().evaluate_and_save()
         if self.run_dir is not None:
-            path = self._checkpoint_folder(self.run_dir) / self.checkpoint_name(self._val)
+            path = self._checkpoint_folder(self.run_dir) / self.checkpoint_name(val)
             self._tell("on_checkpoint", path)
             self.save_checkpoint(path)
-        return self._val
+        return val
 
     def _checkpoint_folder(self, run_dir: Path) -> Path:
         """As then, ``logging.checkpoint_dir`` where the run folder is in it; the run folder where it is elsewhere."""
@@ -150,7 +152,7 @@ class Torch7Trainer(CharRNNTrainer):
         self.rng.load_state_array(tensors[RNG].numpy())
 
     @property
-    def _failing_step(self) -> int:
+    def failing_step(self) -> int:
         """The step after whose update the loss was looked at."""
         return self.step
 
@@ -180,8 +182,8 @@ class Torch7Trainer(CharRNNTrainer):
     def _finish(self) -> TrainingResult:
         if self.recorder.steps:
             self._record_training()
-        val = self._val if self._evaluated_at == self.step else self.evaluate_and_save()
-        self.keeper.load_best(self.step)
+        val = self._last_evaluation()
+        self.keeper.load_best(self.model, self.step)
         return self._result(val, None, stopped=False)
 
     def _masks(self) -> torch.Tensor | None:

@@ -2,7 +2,12 @@
 
 A record is a flat dict: ``step``, ``epoch`` (fractional), ``split`` (train, val or test), ``loss`` in nats per
 character, ``bits_per_character``, and for training records ``learning_rate``, ``gradient_norm`` (before clipping),
-``characters_per_second``, ``seconds``.
+``characters_per_second``, ``seconds``, and the memory in use in bytes: ``memory_rss`` (the process), on a GPU
+``memory_allocated`` and ``memory_reserved``.
+
+An event is a flat dict too: ``step``, at which the run goes on, and ``event``: ``rollback`` (the loss exploded),
+``device`` (the device failed and was left), both with ``failed_step`` and ``reason``; or ``memory`` (it ran out; with
+``micro_batch``, the sequences now computed at once).
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
+MEMORY = "memory_"
+
 
 class Callback:
     """Listens to a trainer. Every method may be overridden; none has to be."""
@@ -33,6 +40,9 @@ class Callback:
 
     def on_record(self, record: Record) -> None:
         """A measurement: of training each ``log_interval`` steps, of ``val`` at evaluations, of ``test`` at the end."""
+
+    def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
+        """Something out of the ordinary; where it has a ``failed_step``, what followed ``step`` will come again."""
 
     def on_sample(self, step: int, text: str) -> None:
         """The model was asked for a sample."""
@@ -55,6 +65,12 @@ class MetricsWriter(Callback):
         """Append the record."""
         self.file.append(record)
 
+    def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
+        """Append the event, after what will be recorded again is cut off."""
+        if "failed_step" in event:
+            self.file.cut_back(trainer.step, SPLITS)
+        self.file.append(event)
+
 
 class TensorBoardWriter(Callback):
     """Writes the same numbers, and the samples, as TensorBoard events (loss, perplexity, rate, norm, speed)."""
@@ -64,9 +80,12 @@ class TensorBoardWriter(Callback):
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
         """Open the event file; a resumed run replaces the events after its checkpoint."""
+        self._open(trainer.step)
+
+    def _open(self, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(self.folder), purge_step=trainer.step + 1 if trainer.step else None)
+        self._writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
 
     def on_record(self, record: Record) -> None:
         """Write each number of the record as a scalar."""
@@ -76,6 +95,15 @@ class TensorBoardWriter(Callback):
         for name in ("learning_rate", "gradient_norm", "characters_per_second"):
             if name in record:
                 self._writer.add_scalar(f"training/{name}", record[name], step)
+        for name in record:
+            if name.startswith(MEMORY):
+                self._writer.add_scalar(f"memory/{name.removeprefix(MEMORY)}", record[name], step)
+
+    def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
+        """Replace what will be recorded again."""
+        if "failed_step" in event:
+            self._writer.close()
+            self._open(trainer.step)
 
     def on_sample(self, step: int, text: str) -> None:
         """Write the sample as preformatted text."""
@@ -121,11 +149,22 @@ class Recorder:
         self._loss_sum, self._steps = self._loss_sum + loss, self._steps + 1
         self._characters += characters
 
-    def record_training(self, position: Mapping[str, float], learning_rate: float, gradient_norm: float) -> None:
-        """Tell the mean loss since the last training record, and the speed since the clock was started."""
+    def record_training(
+        self,
+        position: Mapping[str, float],
+        learning_rate: float,
+        gradient_norm: float,
+        memory: Mapping[str, int],
+    ) -> None:
+        """Tell the mean loss since the last training record, the speed since the clock was started, and the memory."""
         elapsed = self._clock() - self._since
         speed = self._characters / elapsed if elapsed > 0 else 0.0
-        more = {"learning_rate": learning_rate, "gradient_norm": gradient_norm, "characters_per_second": speed}
+        more = {
+            "learning_rate": learning_rate,
+            "gradient_norm": gradient_norm,
+            "characters_per_second": speed,
+            **{MEMORY + name: size for name, size in memory.items()},
+        }
         self._record(position, "train", self._loss_sum / max(self._steps, 1), more)
         self._loss_sum, self._steps = 0.0, 0
         self.restart_clock()

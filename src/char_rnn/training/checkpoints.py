@@ -4,8 +4,9 @@ One safetensors file, ``training_state.safetensors``, written to a temporary fil
 
     model.*                     the state dict
     optimizer.KEY.PARAMETER     what the optimizer keeps for each parameter (``exp_avg``, ``exp_avg_sq``, ``step``)
-    hidden.N                    the recurrent state carried into the next batch
-    rng.DEVICE                  the states of PyTorch's generators
+    hidden.N                    the recurrent state carried into the next batch, of all streams
+    rng.DEVICE[.RANK]           the states of PyTorch's generators, of each process that trained
+    average.*                   the mean of the parameters, where one is kept
 
 and in the metadata the format's version and, as JSON, the counters. Reading runs no code.
 """
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 
-from char_rnn.model_file import ModelFileError, read_tensors, write_tensors
+from char_rnn.model_file import ModelFileError, read_shapes, read_tensors, write_tensors
 
 STATE = "training_state.safetensors"
 FORMAT, VERSION = "char-rnn training state", 1
@@ -46,19 +47,34 @@ def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     path = run / STATE
     if not path.is_file():
-        raise CheckpointError(f"{run}: nothing to resume here (no {STATE}); give the folder that `--out` named")
+        raise CheckpointError(
+            f"{run}: stopped before its first checkpoint (no {STATE}); begin it again: --config {run}/config.yaml"
+            f" --out {run}"
+        )
     try:
         arrays, metadata = read_tensors(path)
     except ModelFileError as error:
         raise CheckpointError(str(error)) from None
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, _counters(path, metadata)
+
+
+def read_counters(path: Path) -> dict[str, Any]:
+    """Read the counters of a training state alone.
+
+    Raises:
+        CheckpointError: as ``read_state``.
+    """
+    try:
+        return _counters(path, read_shapes(path)[1])
+    except ModelFileError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a training state of char-rnn")
     if metadata.get("format_version") != str(VERSION):
         raise CheckpointError(f"{path}: written by a later char-rnn; update char-rnn to resume it")
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, _counters(path, metadata)
-
-
-def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         counters = json.loads(metadata["counters"])
     except (KeyError, ValueError, RecursionError) as error:
@@ -86,6 +102,7 @@ def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) 
         f"{key}.{names[parameter]}": torch.as_tensor(value)
         for parameter, kept in optimizer.state.items()
         for key, value in kept.items()
+        if value is not None
     }
 
 
@@ -98,6 +115,7 @@ def restore_optimizer(
         CheckpointError: a name or a shape does not belong to this model.
     """
     parameters = dict(model.named_parameters())
+    optimizer.state.clear()
     for name, tensor in tensors.items():
         key, _, parameter_name = name.partition(".")
         parameter = parameters.get(parameter_name)
@@ -116,14 +134,18 @@ def rng_tensors(device: torch.device) -> dict[str, torch.Tensor]:
     return states
 
 
-def restore_rng(device: torch.device, states: Mapping[str, torch.Tensor]) -> None:
-    """Set the generators to ``states``; one of another device is left out."""
-    if "cpu" in states:
-        torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-    elif device.type == "mps" and "mps" in states:
-        torch.mps.set_rng_state(states["mps"])
+def restore_rng(device: torch.device, states: Mapping[str, torch.Tensor], rank: int = 0) -> bool:
+    """Set the generators to the states of a rank, and return whether there were any; those of another device stay."""
+    own = {
+        kind: states[name] for kind in ("cpu", device.type) if (name := f"{kind}.{rank}" if rank else kind) in states
+    }
+    if "cpu" in own:
+        torch.set_rng_state(own["cpu"])
+    if "cuda" in own:
+        torch.cuda.set_rng_state(own["cuda"], device)
+    elif "mps" in own:
+        torch.mps.set_rng_state(own["mps"])
+    return bool(own)
 
 
 def hidden_tensors(hidden: Hidden) -> dict[str, torch.Tensor]:
@@ -132,6 +154,13 @@ def hidden_tensors(hidden: Hidden) -> dict[str, torch.Tensor]:
         return {}
     parts = hidden if isinstance(hidden, tuple) else (hidden,)
     return {str(number): part for number, part in enumerate(parts)}
+
+
+def rows_of(hidden: Hidden, rows: slice) -> Hidden:
+    """Return some rows of a state (L, B, H)."""
+    if hidden is None:
+        return None
+    return tuple(part[:, rows] for part in hidden) if isinstance(hidden, tuple) else hidden[:, rows]
 
 
 def restore_hidden(like: Hidden, tensors: Mapping[str, torch.Tensor]) -> Hidden:

@@ -1,4 +1,4 @@
-"""What a run keeps of its model: the best, the last, and all that is needed to go on."""
+"""What a run keeps of its model: the best, the last, some on the way, and all that is needed to go on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Keeper:
     """Writes a run's model files and training state; without a folder it keeps the best model in memory.
 
     Args:
-        model: the model that is trained.
         run_dir: the run's folder, which must exist; without one nothing is written.
         vocabulary: the symbols of the ids; needed to write model files.
         facts: what else to tell in the model files.
+        most: how many of the models on the way stay.
 
     Attributes:
         best_loss, best_step: the lowest validation loss so far, in nats per character, and where it was reached;
@@ -34,21 +34,21 @@ class Keeper:
     """
 
     def __init__(
-        self, model: CharModel, run_dir: Path | None, vocabulary: Vocabulary | None, facts: Mapping[str, Any]
+        self, run_dir: Path | None, vocabulary: Vocabulary | None, facts: Mapping[str, Any], most: int = 0
     ) -> None:
         if run_dir is not None and vocabulary is None:
             raise ValueError("a trainer that writes a run folder needs the vocabulary")
-        self.model, self.run_dir, self.vocabulary, self.facts = model, run_dir, vocabulary, dict(facts)
+        self.run_dir, self.vocabulary, self.facts, self.most = run_dir, vocabulary, dict(facts), most
         self.best_loss, self.best_step = math.inf, 0
         self.last_saved: int | None = None
         self._best: dict[str, torch.Tensor] = {}
         self._holds_best = False
 
-    def write_model(self, path: str | Path, config: Config, position: Mapping[str, float]) -> Path:
+    def write_model(self, path: str | Path, model: CharModel, config: Config, position: Mapping[str, float]) -> Path:
         """Write the model as it is now to a self-contained model file."""
         if self.vocabulary is None:
             raise ValueError("a model file needs the vocabulary: give it to the trainer")
-        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
         facts = {**self.facts, **position}
         if math.isfinite(self.best_loss):
             facts |= {"best_val_loss": self.best_loss, "best_step": self.best_step}
@@ -58,38 +58,57 @@ class Keeper:
 
     def save(
         self,
+        model: CharModel,
         config: Config,
         position: Mapping[str, float],
         state: tuple[Mapping[str, torch.Tensor], Mapping[str, Any]],
     ) -> None:
-        """Write the last model and the training state, each in one step; nothing without a folder."""
+        """Write the last model and the training state, each in one step; nothing without a folder.
+
+        Raises:
+            OSError: the folder cannot be written or the disk is full; the message says what is still there.
+        """
+        self.last_saved, before = int(position["step"]), self.kept()
         if self.run_dir is None:
             return
-        self.write_model(self.run_dir / LAST, config, position)
-        write_state(self.run_dir / STATE, *state)
-        self.last_saved = int(position["step"])
+        try:
+            self.write_model(self.run_dir / LAST, model, config, position)
+            write_state(self.run_dir / STATE, *state)
+        except OSError as error:
+            raise OSError(
+                f"the checkpoint of step {int(position['step']):,} could not be written to {self.run_dir}"
+                f" ({error.strerror or error}); {before}. When that is mended, go on with --resume {self.run_dir}"
+            ) from error
 
-    def keep_best(self, loss: float, config: Config, position: Mapping[str, float]) -> None:
+    def keep_on_the_way(self, model: CharModel, config: Config, position: Mapping[str, float]) -> None:
+        """Write the model as that of its step, and remove the oldest of such files beyond ``most``."""
+        if self.run_dir is None or not self.most:
+            return
+        self.write_model(self.run_dir / f"step-{int(position['step']):08d}.safetensors", model, config, position)
+        for old in sorted(self.run_dir.glob("step-*.safetensors"))[: -self.most]:
+            old.unlink(missing_ok=True)
+
+    def keep_best(self, loss: float, model: CharModel, config: Config, position: Mapping[str, float]) -> None:
         """Keep the model as the best, whose validation loss is given."""
         self.best_loss, self.best_step = loss, int(position["step"])
         if self.run_dir is not None:
-            self.write_model(self.run_dir / BEST, config, position)
+            self.write_model(self.run_dir / BEST, model, config, position)
         else:
-            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self._best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
-    def load_best(self, step: int) -> None:
+    def load_best(self, model: CharModel, step: int) -> None:
         """Put the best parameters into the model of ``step``; where none is known to be better, the last ones stay."""
         if self.best_step in {0, step}:
             return
         if self.run_dir is not None:
             arrays = ModelFile.read(self.run_dir / BEST).tensors
             self._best = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        self.model.load_state_dict(self._best)
+        model.load_state_dict(self._best)
         self._holds_best = True
 
     def kept(self) -> str:
         """Say what a run that fails now leaves behind."""
-        if self.last_saved is None:
+        if not self.last_saved or self.run_dir is None:
             return "nothing was saved yet"
         return f"the model of step {self.last_saved} is kept in {self.run_dir}"
 

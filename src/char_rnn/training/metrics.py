@@ -19,6 +19,8 @@ import torch
 
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.model_file import replacing
+from char_rnn.training.ranks import Ranks
+from char_rnn.utils.device import is_out_of_memory
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -57,7 +59,9 @@ def perplexity(loss: float) -> float:
 
 
 @torch.inference_mode()
-def evaluate(model: CharModel, split: Split, device: torch.device | str | None = None) -> Evaluation:
+def evaluate(
+    model: CharModel, split: Split, device: torch.device | str | None = None, ranks: Ranks | None = None
+) -> Evaluation:
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
     A long split is read as up to 64 streams side by side. Each but the first runs first over the 256 characters before
@@ -68,6 +72,7 @@ def evaluate(model: CharModel, split: Split, device: torch.device | str | None =
         model: any model of this package; its training mode is restored.
         split: the text; the character before it, where there is one, is the first input.
         device: where to compute; where the model is, when not given.
+        ranks: the processes that share the streams out; this one alone when not given.
 
     Raises:
         ValueError: the split has no character that can be predicted.
@@ -82,15 +87,29 @@ def evaluate(model: CharModel, split: Split, device: torch.device | str | None =
     was_training = model.training
     model.eval()
     try:
-        total = _negative_log_likelihood(model, _Streams(split), device)
+        ranks = ranks or Ranks()
+        total = ranks.total(_negative_log_likelihood(model, _Streams(split, ranks), device))
     finally:
         model.train(was_training)
     return Evaluation(total / count, count)
 
 
 def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.device) -> float:
-    """Return the summed loss in nats over all targets; summed in float64 on the CPU."""
+    """Return the summed loss in nats over all targets, in shorter chunks where memory runs out."""
+    if not streams.count:
+        return 0.0
     chunk = max(1, min(CHUNK, MAX_OUTPUTS // (streams.count * model.vocab_size)))
+    while True:
+        try:
+            return _by_chunks(model, streams, device, chunk)
+        except (RuntimeError, MemoryError) as error:
+            if chunk == 1 or not is_out_of_memory(error):
+                raise
+        chunk //= 2
+
+
+def _by_chunks(model: CharModel, streams: _Streams, device: torch.device, chunk: int) -> float:
+    """Return the summed loss in nats; summed in float64 on the CPU."""
     hidden = _warm_state(model, streams, device, chunk)
     total = 0.0
     for offset in range(0, streams.length, chunk):
@@ -102,27 +121,31 @@ def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.
 
 
 def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk: int) -> Any:
-    """Return the state of S streams: zero for the first, the others' after their burn-in."""
+    """Return the state of S streams: zero for the text's first, the others' after their burn-in."""
     hidden: Any = model.init_hidden(streams.count, device)
-    if streams.count == 1:
+    if streams.count == streams.cold:
         return hidden
-    warm: Any = model.init_hidden(streams.count - 1, device)
+    warm: Any = model.init_hidden(streams.count - streams.cold, device)
     for x in torch.split(streams.burn_in(), chunk, 1):
         _, warm = model(x.to(device), warm)
     pairs = zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]
     for cold, warmed in pairs:
-        cold[:, 1:] = warmed
+        cold[:, streams.cold :] = warmed
     return hidden
 
 
 class _Streams:
-    """A split cut into S parts of equal length (the last may be shorter), read side by side."""
+    """A split cut into parts of equal length (the last may be shorter), read side by side: the S of this process.
 
-    def __init__(self, split: Split) -> None:
+    ``cold`` of them, 1 or 0, begin where the split does.
+    """
+
+    def __init__(self, split: Split, ranks: Ranks) -> None:
         self.ids, self.context, self.targets = split.ids, split.context, split.predicted
-        self.count = max(1, min(MAX_STREAMS, self.targets // MIN_STREAM))
-        self.length = -(-self.targets // self.count)
-        self.starts = np.arange(self.count) * self.length
+        count = max(1, min(MAX_STREAMS, self.targets // MIN_STREAM))
+        self.length = -(-self.targets // count)
+        self.starts = (np.arange(count) * self.length)[ranks.rows(count)]
+        self.count, self.cold = len(self.starts), int(0 in self.starts)
         self._pages = PageReleaser(split.ids)
 
     def chunk(self, offset: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -135,8 +158,8 @@ class _Streams:
         return self._at(position), self._at(position + 1), torch.from_numpy(valid)
 
     def burn_in(self) -> torch.Tensor:
-        """Return the inputs (S - 1, W) that lead up to every stream but the first."""
-        return self._at(self.starts[1:, None] + np.arange(-BURN_IN, 0))
+        """Return the inputs (S - cold, W) that lead up to every stream but the text's first."""
+        return self._at(self.starts[self.cold :, None] + np.arange(-BURN_IN, 0))
 
     def _at(self, position: np.ndarray) -> torch.Tensor:
         """Return the ids at positions of the sequence [context,] split."""
@@ -172,9 +195,13 @@ class MetricsFile:
 
     def cut_back(self, step: int, splits: Collection[str]) -> None:
         """Drop what a run resumed at ``step`` records again: all after it, and at it all but ``splits``."""
-        kept = [r for r in self.read() if r["step"] < step or (r["step"] == step and r["split"] in splits)]
+        kept = [r for r in self.read() if r["step"] < step or (r["step"] == step and _is_of(r, splits))]
         with replacing(self.path) as temporary:
             temporary.write_text("".join(map(_json_line, kept)), encoding="utf-8")
+
+
+def _is_of(record: Mapping[str, Any], splits: Collection[str]) -> bool:
+    return "event" in record or record["split"] in splits
 
 
 def _json_line(record: Mapping[str, Any]) -> str:

@@ -77,8 +77,9 @@ class RMSprop(torch.optim.Optimizer):
 def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the configured optimizer over all parameters.
 
-    AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) or RMSprop. Weight decay pulls on matrices alone: on biases it
-    costs accuracy and regularizes nothing.
+    AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), RMSprop, or stochastic gradient descent with momentum
+    (Sutskever et al. 2013; the weight decay there is part of the gradient). Weight decay pulls on matrices alone: on
+    biases it costs accuracy and regularizes nothing.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -87,6 +88,8 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
     ]
     if config.optimizer == "rmsprop":
         return RMSprop(groups, lr=config.learning_rate, decay_rate=config.decay_rate)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     fused = all(p.device.type in {"cpu", "cuda", "mps"} and p.is_floating_point() for p in parameters)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.adam_betas, fused=fused)
 

@@ -1,4 +1,4 @@
-"""Where a run ends, and how its schedule is fitted to a number of minutes.
+"""Where a run ends, what its learning rate is, and how both are fitted to a number of minutes.
 
 A run that is to last M minutes fits the schedule to the speed it measures, several times on its way; what was fitted is
 a short list of horizons. Written down, they repeat the run on any machine, step for step.
@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from char_rnn.training.schedules import build_schedule
+from char_rnn.training.schedules import WarmupPlateau, build_schedule
 from char_rnn.utils.config import TrainingConfig
 
 # Shares of the time budget at which the number of steps still to come is fitted anew.
 REFIT_AT = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.96)
+
+COUNTERS = ("stale", "stale_since_drop", "evaluated_at", "halvings")
 
 
 @dataclass
@@ -71,11 +73,17 @@ class TimeBudget:
 
 
 class Plan:
-    """A run's schedule within its limits: epochs, steps and minutes, whichever comes first.
+    """A run's schedule within its limits: epochs, steps, minutes and patience, whichever comes first.
 
     Args:
         config: the ``training`` section.
         steps_per_epoch: batches in one pass over the text.
+
+    Attributes:
+        schedule: the learning rate by the step.
+        stale, stale_since_drop: evaluations in a row that brought no new best, all and since the plateau's last drop.
+        evaluated_at: the step after which it was evaluated last.
+        halvings: how often the rate has been halved because the loss exploded.
     """
 
     def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
@@ -84,11 +92,33 @@ class Plan:
             self.limit = min(self.limit, config.max_steps)
         self.schedule = build_schedule(config, steps_per_epoch, self.limit)
         self.budget = TimeBudget(60.0 * config.minutes, config.eval_interval) if config.minutes is not None else None
+        self.patience, self._plateau_patience = config.patience, config.plateau_patience
+        self.stale = self.stale_since_drop = self.halvings = self.evaluated_at = 0
 
     @property
     def total_steps(self) -> int:
         """Where the run ends, as far as is known."""
         return min(self.schedule.end, self.limit)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether validation has brought nothing new for so long that the run ends."""
+        return self.patience is not None and self.stale >= self.patience
+
+    def learning_rate(self, step: int) -> float:
+        """Return the rate of the step that follows ``step`` finished ones."""
+        return self.schedule.learning_rate(step) * 0.5**self.halvings
+
+    def evaluated(self, step: int, *, improved: bool) -> None:
+        """Take note of an evaluation after ``step`` steps: a new best, or none; once for each step."""
+        if step == self.evaluated_at:
+            return
+        self.evaluated_at = step
+        self.stale = 0 if improved else self.stale + 1
+        self.stale_since_drop = 0 if improved else self.stale_since_drop + 1
+        if isinstance(self.schedule, WarmupPlateau) and self.stale_since_drop >= self._plateau_patience:
+            self.schedule.drops.append(step)
+            self.stale_since_drop = 0
 
     def refit_due(self, step: int, elapsed: float) -> bool:
         """Tell whether the schedule is to be fitted to the time left, after ``step`` steps and ``elapsed`` seconds."""
@@ -100,24 +130,36 @@ class Plan:
         end = self.budget.fit(step, elapsed, step_seconds, evaluation_seconds)
         self.schedule.refit(step, min(end, self.limit))
 
-    def state(self) -> dict[str, Any] | None:
-        """Return what has been fitted, as JSON can hold it; None when nothing is to be fitted."""
-        if self.budget is None:
-            return None
-        return {"horizons": self.schedule.horizons, "seconds": self.budget.seconds, "mark": self.budget.mark}
+    def state(self) -> dict[str, Any]:
+        """Return what has been fitted and counted, as JSON can hold it."""
+        state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
+        if isinstance(self.schedule, WarmupPlateau):
+            state["drops"] = list(self.schedule.drops)
+        if self.budget is not None:
+            state |= {"horizons": list(self.schedule.horizons), "seconds": self.budget.seconds}
+            state["mark"] = self.budget.mark
+        return state
 
     def load_state(self, state: Mapping[str, Any] | None, step: int, elapsed: float) -> None:
-        """Take up what ``state`` returned after ``step`` steps and ``elapsed`` seconds.
+        """Take up what ``state`` returned after ``step`` steps and ``elapsed`` seconds; None is that of an old file.
 
         A run without a budget keeps to its configuration. One whose budget is another now is fitted anew at once.
 
         Raises:
             ValueError: the schedule is at its end, and the run is to go on.
         """
-        if self.budget is not None and state is not None:
-            self.schedule.horizons = [(int(start), int(end)) for start, end in state["horizons"]]
-            self.budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
-            self.budget.fits = sum(elapsed >= share * self.budget.seconds for share in REFIT_AT)
-            self.budget.changed = self.budget.seconds != state["seconds"]
-            if self.schedule.comes_to_rest and step >= self.schedule.end and self.budget.due(elapsed):
-                raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")
+        state = state or {}
+        for name in COUNTERS:
+            setattr(self, name, int(state.get(name, 0)))
+        if isinstance(self.schedule, WarmupPlateau):
+            self.schedule.drops = [int(drop) for drop in state.get("drops", [])]
+        if self.budget is not None and "horizons" in state:
+            self._load_budget(self.budget, state, step, elapsed)
+
+    def _load_budget(self, budget: TimeBudget, state: Mapping[str, Any], step: int, elapsed: float) -> None:
+        self.schedule.horizons = [(int(start), int(end)) for start, end in state["horizons"]]
+        budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
+        budget.fits = sum(elapsed >= share * budget.seconds for share in REFIT_AT)
+        budget.changed = budget.seconds != state["seconds"]
+        if self.schedule.comes_to_rest and step >= self.schedule.end and budget.due(elapsed):
+            raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")

@@ -29,20 +29,21 @@ def corpus_of(config: Config, vocabulary: str | Vocabulary, progress: PreparePro
 def model_of(config: Config, vocab_size: int, tensors: Mapping[str, np.ndarray] | None = None) -> CharModel:
     """Seed PyTorch's generator and make the model, of ``training.precision``, from new weights or given ones."""
     torch.manual_seed(config.training.seed)
-    return build_model(config.model, vocab_size, tensors, config.training.precision)
+    return build_model(config.model, vocab_size, tensors, config.training.parameter_type)
 
 
-def dataloaders_of(config: Config, corpus: Corpus, device: torch.device) -> dict[str, Batches]:
-    """Split the text and cut it into batches."""
+def dataloaders_of(config: Config, corpus: Corpus, device: torch.device, rows: slice) -> dict[str, Batches]:
+    """Split the text and cut it into batches, of which this process gets some rows."""
     data, training = config.data, config.training
     dataset = CharDataset(corpus, training.seq_length, data.train_frac, data.val_frac)
     return create_dataloaders(
         dataset,
-        training.batch_size,
+        training.sequences,
         data.num_workers,
         batching=data.batching,
         seed=training.seed,
         pin_memory=device.type == "cuda",
+        rows=rows,
     )
 
 
@@ -56,10 +57,12 @@ class Program:
         model: makes the model; see ``model_of``. It seeds what it draws from.
         dataloaders: splits the text and batches it; see ``dataloaders_of``.
         trainer: makes the trainer; called as ``CharRNNTrainer``.
+        one_process: whether it cannot share its batches with other processes.
     """
 
     name: str = "modern"
     corpus: Callable[[Config, str | Vocabulary, PrepareProgress | None], Corpus] = corpus_of
     model: Callable[[Config, int, Mapping[str, np.ndarray] | None], CharModel] = model_of
-    dataloaders: Callable[[Config, Corpus, torch.device], dict[str, Batches]] = dataloaders_of
+    dataloaders: Callable[[Config, Corpus, torch.device, slice], dict[str, Batches]] = dataloaders_of
     trainer: Callable[..., CharRNNTrainer] = CharRNNTrainer
+    one_process: bool = False

@@ -49,6 +49,10 @@ class LineProgress(Callback):
         """Print the record in one line."""
         self.console.print(self._line(record), soft_wrap=True, highlight=False)
 
+    def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
+        """Print what happened and how it goes on."""
+        self.console.print(Text(_in_words(event), style="yellow"), soft_wrap=True)
+
     def on_sample(self, step: int, text: str) -> None:
         """Print the sample, set apart."""
         self.console.print(Text(_indented(text), style="dim"), soft_wrap=True)
@@ -59,6 +63,7 @@ class LineProgress(Callback):
         parts = [f"{where}  epoch {record['epoch']:.2f}", f"[bold]{record['split']}[/] {bits}"]
         if record["split"] == "train":
             parts.append(f"{record['characters_per_second']:,.0f} {self._unit}s/s")
+            parts.append(_memory(record))
         else:
             parts.append(f"perplexity {record['perplexity']:.3f}")
         if record["split"] == "val" and record["loss"] < self._best:
@@ -85,6 +90,7 @@ class BarProgress(LineProgress):
         self._drawn = 0.0
         self._mark: tuple[float, int] | None = None
         self._pace = math.nan
+        self._memory = ""
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
         """Show the bar."""
@@ -105,9 +111,11 @@ class BarProgress(LineProgress):
         self._bar.update(self._task, completed=done, total=total, status=self._status(trainer))
 
     def on_record(self, record: Record) -> None:
-        """Print evaluations; the bar shows the training loss."""
+        """Print evaluations; the bar shows the training loss and the memory."""
         if record["split"] != "train":
             super().on_record(record)
+        else:
+            self._memory = _memory(record)
 
     def on_end(self, trainer: CharRNNTrainer) -> None:
         """Take the bar away."""
@@ -131,6 +139,8 @@ class BarProgress(LineProgress):
         ]
         if not math.isnan(speed):
             parts.append(f"{speed:,.0f} {self._unit}s/s")
+        if self._memory:
+            parts.append(self._memory)
         left = _seconds_left(trainer, self._pace)
         if left is not None:
             parts.append(f"{_clock(left)} left")
@@ -152,6 +162,22 @@ def _seconds_left(trainer: CharRNNTrainer, pace: float) -> float | None:
     if math.isnan(pace) or pace <= 0:
         return None
     return (trainer.total_steps - trainer.step) / pace
+
+
+def _memory(record: Record) -> str:
+    """Return the memory in use: a GPU's where there is one, else the process's."""
+    bytes_in_use = record.get("memory_reserved", record["memory_rss"])
+    return f"{bytes_in_use / 1e9:.1f} GB" if bytes_in_use >= 1e9 else f"{bytes_in_use / 1e6:.0f} MB"
+
+
+def _in_words(event: Record) -> str:
+    """Say what an event means."""
+    if event["event"] == "memory":
+        return f"memory ran out: {event['micro_batch']} sequences at once from here on, the batch stays the same"
+    back = f"step {event['failed_step']:,}: {event['reason']}; back to step {event['step']:,}"
+    if event["event"] == "device":
+        return f"{back}, and on with the CPU"
+    return f"{back}, with the learning rate times {event['rate_factor']:g}"
 
 
 def _clock(seconds: float) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from char_rnn.training.checkpoints import (
     CheckpointError,
+    Hidden,
     hidden_tensors,
     optimizer_tensors,
     pack,
@@ -17,13 +18,19 @@ from char_rnn.training.checkpoints import (
     restore_optimizer,
     restore_rng,
     rng_tensors,
+    rows_of,
     unpack,
 )
 
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
 
-EARLIER = {"training.trainer": "modern", "training.optimizer": "adamw", "training.precision": "float32"}
+EARLIER = {
+    "training.trainer": "modern",
+    "training.optimizer": "adamw",
+    "training.precision": "float32",
+    "training.averaging": "none",
+}
 """What a training state that does not tell was trained with: one written before there was a choice."""
 
 COUNTERS = {
@@ -37,18 +44,22 @@ COUNTERS = {
 
 def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return all that the trainer needs to go on: tensors by prefixed name, and counters that JSON can hold."""
+    stepper = trainer.stepper
     tensors = {
         **pack("model", trainer.model.state_dict()),
-        **pack("optimizer", optimizer_tensors(trainer.model, trainer.stepper.optimizer)),
-        **pack("hidden", hidden_tensors(trainer.hidden)),
-        **pack("rng", rng_tensors(trainer.device)),
+        **pack("optimizer", optimizer_tensors(trainer.model, stepper.optimizer)),
+        **pack("hidden", hidden_tensors(_all_rows(trainer))),
+        **pack("rng", _all_generators(trainer)),
+        **(pack("average", stepper.average.state_dict()) if stepper.average is not None else {}),
     }
     counters = {
         **{name: getattr(trainer, name) for name in COUNTERS},
         "best_val_loss": trainer.keeper.best_loss if math.isfinite(trainer.keeper.best_loss) else None,
         "seconds": trainer.seconds,
         "best_step": trainer.keeper.best_step,
-        "first_loss": trainer.stepper.guard.first,
+        "first_loss": stepper.guard.first,
+        "micro_batch": stepper.micro_batch,
+        "scaler": stepper.precision.state(),
         "interval": trainer.recorder.interval(),
         "plan": trainer.plan.state(),
         "data": trainer.keeper.facts.get("data_sha256"),
@@ -72,18 +83,49 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
         best, first = counters["best_val_loss"], counters["first_loss"]
         trainer.keeper.best_loss = math.inf if best is None else float(best)
         trainer.keeper.best_step = int(counters["best_step"])
+        _restore_stepper(trainer, tensors, counters)
         trainer.stepper.guard.first = None if first is None else float(first)
         trainer.seconds_before = float(counters["seconds"])
         trainer.recorder.load_interval(counters["interval"])
         trainer.plan.load_state(counters["plan"], trainer.step, trainer.seconds_before)
-        restore_optimizer(trainer.model, trainer.stepper.optimizer, unpack("optimizer", tensors))
         like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
-        trainer.hidden = restore_hidden(like, unpack("hidden", tensors))
-        restore_rng(trainer.device, unpack("rng", tensors))
+        trainer.hidden = rows_of(restore_hidden(like, unpack("hidden", tensors)), trainer.train_batches.rows)
+        if not restore_rng(trainer.device, unpack("rng", tensors), trainer.ranks.rank):
+            trainer.ranks.seed_apart(trainer.config.training.seed + trainer.step)
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise CheckpointError(f"the training state does not fit this run ({str(error).splitlines()[0]})") from None
+
+
+def _all_rows(trainer: CharRNNTrainer) -> Hidden:
+    """Return the carried state of the whole batch, from the parts of all ranks."""
+    hidden, total = trainer.hidden, trainer.train_batches.batch_size
+    if hidden is None or trainer.ranks.alone:
+        return hidden
+    parts = hidden if isinstance(hidden, tuple) else (hidden,)
+    whole = tuple(torch.cat(trainer.ranks.gather(part, total, dim=1), 1) for part in parts)
+    return whole if isinstance(hidden, tuple) else whole[0]
+
+
+def _all_generators(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    """Return the generators of all ranks, those of all but the first by ``DEVICE.RANK``."""
+    states = {}
+    for name, state in rng_tensors(trainer.device).items():
+        for rank, gathered in enumerate(trainer.ranks.gather(state)):
+            states[f"{name}.{rank}" if rank else name] = gathered
+    return states
+
+
+def _restore_stepper(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
+    stepper = trainer.stepper
+    restore_optimizer(trainer.model, stepper.optimizer, unpack("optimizer", tensors))
+    stepper.precision.load_state(counters.get("scaler", {}))
+    if stepper.average is not None:
+        stepper.average.load_state_dict(unpack("average", tensors))
+    kept = counters.get("micro_batch")
+    if kept is not None:  # memory ran out before; a smaller size may have been asked for since
+        stepper.micro_batch = min(int(kept), stepper.micro_batch or int(kept))
 
 
 def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Tensor]) -> None:

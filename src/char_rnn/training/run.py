@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from char_rnn.model_file import LAST, ModelFile
 from char_rnn.models import CharModel
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import read_state
+from char_rnn.training.fitting import fitted
 from char_rnn.training.program import PrepareProgress, Program
+from char_rnn.training.ranks import Ranks
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, write_config
 from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
 from char_rnn.utils.config import Config, config_from_dict
@@ -35,19 +37,19 @@ class Run:
     """A run about to start, or to go on.
 
     Attributes:
-        folder: the run folder.
+        folder: the run folder; None in a process that leaves it to another.
         trainer: ready to ``train()``.
         corpus: the text, encoded.
     """
 
-    folder: Path
+    folder: Path | None
     trainer: CharRNNTrainer
     corpus: Corpus
 
     def train(self) -> TrainingResult:
         """Train to the end, and leave in ``config.yaml`` what repeats this run exactly."""
         result = self.trainer.train()
-        if not result.stopped:
+        if not result.stopped and self.folder is not None:
             write_config(self.folder, self.trainer.repeatable_config())
         return result
 
@@ -61,6 +63,7 @@ class Surroundings:
         callbacks: listeners of the trainer.
         sampler: given the model and the vocabulary, returns a text to show at each evaluation.
         progress: told about the preparation of the text, as in ``prepare_corpus``.
+        ranks: the processes that train together; this one alone when not given.
         open_model: opens the model that a run starts from.
     """
 
@@ -69,6 +72,7 @@ class Surroundings:
     sampler: Sampler | None = None
     progress: PrepareProgress | None = None
     open_model: Callable[[str | Path], ModelFile] = ModelFile.read
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 def start_run(
@@ -92,22 +96,28 @@ def start_run(
         ValueError: the text, the model or the folder cannot be used; the message says how to mend it.
         OSError: the folder cannot be written.
     """
-    check_folder_is_free(folder)
+    surroundings = surroundings or Surroundings()
+    program, ranks = _fitting(program or Program(), config, surroundings.ranks), surroundings.ranks
+    if ranks.is_first:
+        check_folder_is_free(folder)
     config = _with_absolute_paths(config)
-    surroundings, program = surroundings or Surroundings(), _fitting(program or Program(), config)
     vocabulary: str | Vocabulary = config.data.vocabulary
     tensors, name = None, None
     if init_from is not None:
         origin, name = _origin(init_from, surroundings)
         config, vocabulary, tensors = _started_from(config, origin, name), origin.vocabulary, origin.tensors
-    corpus = program.corpus(config, vocabulary, surroundings.progress)
+    corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
     model = program.model(config, corpus.vocabulary.size, tensors)
-    device = _working(surroundings.device, model)
-    loaders = program.dataloaders(config, corpus, device)
-    folder = new_folder(config, folder, corpus.name)
-    trainer = _trainer(program.trainer, config, folder, corpus, model, loaders, device, name, surroundings)
-    write_config(folder, config)
-    return Run(folder, trainer, corpus)
+    device = _working(surroundings.device, model, ranks)
+    characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
+    config = fitted(config, model, device, ranks, characters)
+    loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
+    path = new_folder(config, folder, corpus.name) if ranks.is_first else None
+    trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
+    if path is not None:
+        write_config(path, config)
+    trainer.save()  # so that a run can be resumed whenever it is stopped
+    return Run(path, trainer, corpus)
 
 
 def resume_run(
@@ -129,23 +139,24 @@ def resume_run(
         ValueError: there is nothing to resume, or it does not fit the configuration or the text.
         OSError: the folder cannot be written.
     """
-    folder = Path(folder)
-    surroundings, program = surroundings or Surroundings(), _fitting(program or Program(), config)
+    folder, surroundings = Path(folder), surroundings or Surroundings()
+    program, ranks = _fitting(program or Program(), config, surroundings.ranks), surroundings.ranks
     state, last = read_state(folder), ModelFile.read(folder / LAST)
     config = _with_absolute_paths(config)
     brought = "init_from" in last.training  # a model to start from brings its vocabulary
     vocabulary = last.vocabulary if brought else config.data.vocabulary
-    corpus = program.corpus(config, vocabulary, surroundings.progress)
+    corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
     model = program.model(config, corpus.vocabulary.size, None)
-    device = _working(surroundings.device, model)
-    loaders = program.dataloaders(config, corpus, device)
-    name = last.training.get("init_from")
-    trainer = _trainer(program.trainer, config, folder, corpus, model, loaders, device, name, surroundings)
+    device = _working(surroundings.device, model, ranks)
+    loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
+    name, path = last.training.get("init_from"), folder if ranks.is_first else None
+    trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
     trainer.load_state(*state)
-    for abandoned in folder.glob(".*.tmp"):
-        abandoned.unlink(missing_ok=True)
-    write_config(folder, config)
-    return Run(folder, trainer, corpus)
+    if path is not None:
+        for abandoned in path.glob(".*.tmp"):
+            abandoned.unlink(missing_ok=True)
+        write_config(path, config)
+    return Run(path, trainer, corpus)
 
 
 def _with_absolute_paths(config: Config) -> Config:
@@ -182,19 +193,45 @@ def _started_from(config: Config, origin: ModelFile, name: str) -> Config:
     return config_from_dict(started.model_dump(mode="json"), f"{name} to start from")
 
 
-def _fitting(program: Program, config: Config) -> Program:
+def _rows(config: Config, ranks: Ranks) -> slice:
+    """Return which of a batch's sequences are this process's.
+
+    Raises:
+        ValueError: there are fewer sequences than processes.
+    """
+    sequences = config.training.sequences
+    if sequences < ranks.count:
+        raise ValueError(
+            f"training.batch_size {sequences} cannot be shared out among {ranks.count} processes;"
+            " raise it, or start fewer"
+        )
+    return ranks.rows(sequences)
+
+
+def _fitting(program: Program, config: Config, ranks: Ranks) -> Program:
     if program.name != config.training.trainer:
         raise ValueError(
             f"training.trainer is {config.training.trainer}, but the run was given the program {program.name};"
             " give start_run and resume_run the one that the configuration names"
         )
+    if program.one_process and not ranks.alone:
+        raise ValueError(
+            f"training.trainer {program.name} trains in one process, not in {ranks.count}; leave out torchrun"
+        )
+    if config.data.data_dir == "-" and not ranks.alone:
+        raise ValueError(f"standard input cannot be read by {ranks.count} processes; write the text to a file first")
     return program
 
 
-def _working(device: DeviceManager | torch.device | str, model: CharModel) -> torch.device:
-    """Return the device to train on; a manager tries a step of the model on it first, and may fall back to the CPU."""
+def _working(device: DeviceManager | torch.device | str, model: CharModel, ranks: Ranks) -> torch.device:
+    """Return the device to train on.
+
+    A manager tries a step of the model on it first, and may fall back to the CPU; one of several processes may not.
+    """
     if not isinstance(device, DeviceManager):
         return torch.device(device)
+    if not ranks.alone:
+        return device.device
 
     def step(device: torch.device) -> torch.device:
         with torch.random.fork_rng(enabled=device.type != "cpu"):
@@ -216,7 +253,7 @@ def _moved(model: CharModel, device: torch.device) -> CharModel:
 def _trainer(
     trainer: Callable[..., CharRNNTrainer],
     config: Config,
-    folder: Path,
+    folder: Path | None,
     corpus: Corpus,
     model: CharModel,
     loaders: Mapping[str, Batches],
@@ -225,6 +262,7 @@ def _trainer(
     surroundings: Surroundings,
 ) -> CharRNNTrainer:
     sampler, log_dir = surroundings.sampler, config.logging.log_dir
+    manager = surroundings.device if isinstance(surroundings.device, DeviceManager) else None
     return trainer(
         model,
         loaders,
@@ -232,10 +270,12 @@ def _trainer(
         device,
         vocabulary=corpus.vocabulary,
         run_dir=folder,
-        log_dir=Path(log_dir) / folder.resolve().name if log_dir else None,
+        log_dir=Path(log_dir) / folder.resolve().name if log_dir and folder is not None else None,
         facts=_facts(corpus, init_from),
         callbacks=surroundings.callbacks,
         sample=(lambda model: sampler(model, corpus.vocabulary)) if sampler is not None else None,
+        ranks=surroundings.ranks,
+        manager=manager,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from char_rnn.model_file import BEST, LAST, replacing
-from char_rnn.training.checkpoints import STATE, CheckpointError
+from char_rnn.training.checkpoints import STATE, CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
 
 CONFIG = "config.yaml"
@@ -29,13 +29,25 @@ def check_run(folder: str | Path) -> Path:
 
 
 def check_folder_is_free(folder: str | Path | None) -> None:
-    """Make sure that no run is written over; one that saved nothing may be.
+    """Make sure that no run is written over; one that has learnt nothing yet may be.
 
     Raises:
         CheckpointError: the folder holds a model or a training state.
     """
-    if folder is not None and any((Path(folder) / name).exists() for name in (STATE, BEST, LAST)):
+    if folder is None or _only_begun(Path(folder)):
+        return
+    if any((Path(folder) / name).exists() for name in (STATE, BEST, LAST)):
         raise CheckpointError(f"{folder}: holds a run already; go on with it (--resume {folder}) or name another --out")
+
+
+def _only_begun(folder: Path) -> bool:
+    """Tell whether a run was stopped before its first checkpoint but that of the beginning."""
+    if not (folder / CONFIG).exists() or (folder / BEST).exists():
+        return False
+    try:
+        return not (folder / STATE).exists() or read_counters(folder / STATE).get("step") == 0
+    except CheckpointError:
+        return False
 
 
 def new_folder(config: Config, folder: str | Path | None, name: str) -> Path:

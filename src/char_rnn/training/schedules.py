@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import ClassVar
 
 from char_rnn.utils.config import TrainingConfig
 
 Horizon = tuple[int, int]
+
+CYCLE_RISE, CYCLE_BEGINNING = 0.3, 25.0
 
 
 @dataclass
@@ -64,8 +66,63 @@ class WarmupCosine(Schedule):
     comes_to_rest = True
 
     def _after_warmup(self, step: int) -> float:
-        cosine = 0.5 * (1.0 + math.cos(math.pi * progress(self.horizons, step)))
-        return self.floor + (self.peak - self.floor) * cosine
+        return _half_cosine(self.peak, self.floor, progress(self.horizons, step))
+
+
+@dataclass
+class WarmupLinear(Schedule):
+    """Warm-up, then a straight line down to the floor."""
+
+    comes_to_rest = True
+
+    def _after_warmup(self, step: int) -> float:
+        return self.peak + (self.floor - self.peak) * progress(self.horizons, step)
+
+
+@dataclass
+class WarmupConstant(Schedule):
+    """Warm-up, then the peak to the end."""
+
+    comes_to_rest = False
+
+    def _after_warmup(self, step: int) -> float:
+        return self.peak
+
+
+@dataclass
+class OneCycle(Schedule):
+    """Up to the peak and down to the floor, each along half a cosine (Smith and Topin 2018, arXiv 1708.07120).
+
+    The rise takes the first 30% of what follows the warm-up and begins at a 25th of the peak, as in
+    ``torch.optim.lr_scheduler.OneCycleLR``; momentum stays as it is.
+    """
+
+    comes_to_rest = True
+
+    def _after_warmup(self, step: int) -> float:
+        done = progress(self.horizons, step)
+        if done < CYCLE_RISE:
+            return _half_cosine(self.peak / CYCLE_BEGINNING, self.peak, done / CYCLE_RISE)
+        return _half_cosine(self.peak, self.floor, (done - CYCLE_RISE) / (1 - CYCLE_RISE))
+
+
+@dataclass
+class WarmupPlateau(Schedule):
+    """Warm-up, then the peak, times a factor whenever the validation loss has stalled.
+
+    Attributes:
+        factor: what the rate is multiplied by.
+        drops: the steps after which it was, in order.
+    """
+
+    factor: float
+    drops: list[int] = field(default_factory=list)
+
+    comes_to_rest = False
+
+    def _after_warmup(self, step: int) -> float:
+        times = sum(drop <= step for drop in self.drops)
+        return max(self.floor, self.peak * self.factor**times)
 
 
 @dataclass
@@ -88,6 +145,11 @@ class WarmupExponential(Schedule):
         epochs = step // self.steps_per_epoch
         times = max(0, epochs - max(self.decay_after, 1) + 1)
         return max(self.floor, math.prod(repeat(self.decay, times), start=self.peak))  # one by one, rounded as in 2015
+
+
+def _half_cosine(start: float, end: float, done: float) -> float:
+    """Return the value between ``start`` and ``end`` when the share ``done`` of the way is behind."""
+    return end + (start - end) * (0.5 * (1.0 + math.cos(math.pi * done)))
 
 
 def straight(step: int, end: int, warmup_steps: int) -> Horizon:
@@ -113,6 +175,16 @@ def build_schedule(config: TrainingConfig, steps_per_epoch: int, limit: int) -> 
     """Return the configured schedule of a run that ends at step ``limit`` if nothing ends it earlier."""
     horizons = list(config.horizons or [straight(0, limit, config.warmup_steps)])
     common = (config.learning_rate, config.min_learning_rate, config.warmup_steps, horizons)
-    if config.schedule == "cosine":
-        return WarmupCosine(*common)
-    return WarmupExponential(*common, steps_per_epoch, config.learning_rate_decay, config.learning_rate_decay_after)
+    if config.schedule == "plateau":
+        return WarmupPlateau(*common, config.plateau_factor)
+    if config.schedule == "exponential":
+        return WarmupExponential(*common, steps_per_epoch, config.learning_rate_decay, config.learning_rate_decay_after)
+    return SHAPES[config.schedule](*common)
+
+
+SHAPES: dict[str, type[Schedule]] = {
+    "cosine": WarmupCosine,
+    "linear": WarmupLinear,
+    "constant": WarmupConstant,
+    "one-cycle": OneCycle,
+}

@@ -1,21 +1,27 @@
 """One optimizer step: the gradient of a batch, what is allowed of it, and the update.
 
-Shapes: B streams (batch), T characters (time).
+Shapes: B streams (batch), T characters (time), L layers, H hidden.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from char_rnn.models import CharModel, detach_state
-from char_rnn.training.checkpoints import Hidden
+from char_rnn.training.checkpoints import Hidden, rows_of
 from char_rnn.training.clipping import clip_norm, clip_value, gradient_norm
 from char_rnn.training.guard import LossGuard
 from char_rnn.training.optimizers import build_optimizer, set_learning_rate
+from char_rnn.training.precision import Precision
+from char_rnn.training.ranks import Ranks
 from char_rnn.utils.config import TrainingConfig
+from char_rnn.utils.device import is_out_of_memory
 
 
 class Stepper:
@@ -25,19 +31,43 @@ class Stepper:
         model: on the device to train on.
         training: the ``training`` section of the run's configuration.
         device: where the model is.
+        batch_size: B over all processes.
+        ranks: the processes that share a batch; this one alone when not given.
 
     Attributes:
         optimizer: over all parameters.
+        precision: the numbers it computes in.
         guard: refuses a loss or gradient that would ruin the model.
+        average: the mean of the parameters, where it is asked for.
+        micro_batch: sequences computed at once; None for all.
         gradient_norm: of the last step in which it was measured, before clipping.
     """
 
-    def __init__(self, model: CharModel, training: TrainingConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: CharModel,
+        training: TrainingConfig,
+        device: torch.device,
+        batch_size: int,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.model, self.training, self.device = model, training, device
+        self.batch_size, self.ranks = batch_size, ranks or Ranks()
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(model, training)
+        self.precision = Precision(training.precision, device)
         self.guard = LossGuard(training.explosion_factor)
+        self.average = AveragedModel(model).to(device) if training.averaging == "polyak" else None
+        self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.gradient_norm = math.nan
+        self._predict: Callable[..., tuple[torch.Tensor, Any]] = torch.compile(model) if training.compile else model
+
+    @property
+    def trained(self) -> CharModel:
+        """The model to evaluate and keep: the mean of the parameters once there is one, else the model itself."""
+        if self.average is None or not self.average.n_averaged:
+            return self.model
+        return cast("CharModel", self.average.module)
 
     def step(
         self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden, rate: float, *, measure: bool = False
@@ -45,14 +75,15 @@ class Stepper:
         """Learn from one batch.
 
         Args:
-            x: input ids (B, T).
+            x: input ids (B, T), this process's part of the batch.
             y: target ids (B, T), ``x`` one character later.
             hidden: the state before the first character; None for zeros.
             rate: the learning rate.
             measure: take the gradient's norm even if nothing is clipped.
 
         Returns:
-            The mean loss in nats per character, before the update, and the state after the last character.
+            The mean loss of the whole batch in nats per character, before the update, and the state after the last
+            character.
 
         Raises:
             TrainingDiverged: the loss or the gradient has gone astray; no update was made.
@@ -64,21 +95,29 @@ class Stepper:
         return loss, hidden
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden) -> tuple[float, Hidden]:
-        """Give the parameters the gradient of a batch's mean loss; see :meth:`step`."""
-        log_probs, after = self.model(x.to(self.device, non_blocking=True), hidden)
-        target = y.to(self.device, non_blocking=True)
-        loss = F.nll_loss(log_probs.flatten(0, 1), target.flatten())
-        for parameter in self.parameters:  # what optimizer.zero_grad() does, without its profiler range
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item(), detach_state(after)
+        """Give the parameters the gradient of the whole batch's mean loss; see :meth:`step`.
+
+        When memory runs out the batch is computed in smaller parts from here on, to the same gradient but for rounding.
+        """
+        while True:
+            try:
+                loss, after = self._accumulate(x, y, hidden)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or min(self.micro_batch or len(x), len(x)) == 1:
+                    raise
+            else:
+                return self.ranks.add_gradients(self.parameters, loss), after
+            self.micro_batch = min(self.micro_batch or len(x), len(x)) // 2  # here the failed pass's memory is free
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def clip(self, seq_length: int, *, measure: bool = False) -> None:
         """Limit the gradient as configured, and keep the norm it had.
 
         Raises:
-            TrainingDiverged: the norm is not finite.
+            TrainingDiverged: the norm is not finite (in float16 the step is left out instead).
         """
+        self.precision.unscale(self.optimizer)
         limit = self.training.grad_clip
         if limit > 0 and self.training.clip == "norm":
             self.gradient_norm = clip_norm(self.parameters, limit)
@@ -88,9 +127,45 @@ class Stepper:
             self.gradient_norm = gradient_norm(self.parameters)
         else:
             return
-        self.guard.check_gradient(self.gradient_norm)
+        if self.precision.scaler is None:
+            self.guard.check_gradient(self.gradient_norm)
 
     def update(self, rate: float) -> None:
         """Let the optimizer make its step at a learning rate."""
         set_learning_rate(self.optimizer, rate)
-        self.optimizer.step()
+        self.precision.step(self.optimizer)
+
+    def take_average(self, step: int) -> None:
+        """Add the parameters after ``step`` steps to their mean, where it is asked for and has begun."""
+        if self.average is not None and step > self.training.averaging_start:
+            self.average.update_parameters(self.model)
+
+    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden) -> tuple[float, Hidden]:
+        """Compute this process's part of the gradient, so many rows at once, and of the mean loss."""
+        for parameter in self.parameters:  # what optimizer.zero_grad() does, without its profiler range
+            parameter.grad = None
+        losses, states = [], []
+        for rows in _parts(len(x), self.micro_batch or len(x)):
+            with self.precision.context():
+                log_probs, after = self._predict(x[rows].to(self.device, non_blocking=True), rows_of(hidden, rows))
+                target = y[rows].to(self.device, non_blocking=True)
+                loss = F.nll_loss(log_probs.flatten(0, 1), target.flatten())
+            if len(target) != self.batch_size:
+                loss = loss * (len(target) / self.batch_size)
+            self.precision.backward(loss)
+            losses.append(loss.detach())
+            states.append(detach_state(after))
+        return float(sum(losses)), _joined(states)
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    """Cut ``count`` rows into slices of ``size``; the last may be shorter."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _joined(states: Sequence[Any]) -> Hidden:
+    """Put states of some rows each together again."""
+    if len(states) > 1 and isinstance(states[0], tuple):
+        return tuple(torch.cat(parts, 1) for parts in zip(*states, strict=True))
+    joined: Hidden = torch.cat(list(states), 1) if len(states) > 1 else states[0]
+    return joined

@@ -17,10 +17,12 @@ import torch
 from char_rnn.models import CharModel
 from char_rnn.training.callbacks import Callback, Recorder, writers
 from char_rnn.training.checkpoints import Hidden
-from char_rnn.training.guard import TrainingDiverged, advice
+from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.keeping import Keeper
 from char_rnn.training.metrics import Evaluation, evaluate
 from char_rnn.training.plan import Plan
+from char_rnn.training.ranks import RankLostError, Ranks
+from char_rnn.training.recovery import Recovery
 from char_rnn.training.resume import capture, restore
 from char_rnn.training.stepping import Stepper
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from char_rnn.data.dataloader import Batches
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.utils.config import Config
+
+from char_rnn.utils.device import DeviceManager, memory_in_use
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class TrainingResult:
             and 0 without a validation split.
         test: the test split under the best model; None without one.
         stopped: true when the run was asked to stop before its end.
+        early: true when validation brought nothing new for so long that the run ended before its last step.
     """
 
     step: int
@@ -51,6 +56,7 @@ class TrainingResult:
     best_step: int
     test: Evaluation | None
     stopped: bool
+    early: bool = False
 
 
 class CharRNNTrainer:
@@ -68,6 +74,9 @@ class CharRNNTrainer:
         callbacks: listeners besides those that write ``metrics.jsonl`` and the TensorBoard events.
         sample: given the model, returns a text to show at each evaluation.
         clock: seconds, as ``time.perf_counter``.
+        ranks: the processes that train together, whose ``dataloaders`` give parts of the same batches; this one alone
+            when not given. Only the first of them needs a ``run_dir``.
+        manager: decides whether a device that fails is left for the CPU; without one the error is raised.
 
     Attributes:
         step: optimizer steps done.
@@ -91,42 +100,59 @@ class CharRNNTrainer:
         callbacks: Sequence[Callback] = (),
         sample: Callable[[CharModel], str] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        ranks: Ranks | None = None,
+        manager: DeviceManager | None = None,
     ) -> None:
-        self.device = torch.device(device)
-        self.model = model.to(self.device)
         self.dataloaders, self.config = dict(dataloaders), config
         self.train_batches = self.dataloaders["train"]
+        _check_validation(config, "val" in self.dataloaders)
         self.run_dir = Path(run_dir) if run_dir is not None else None
-        self.keeper = Keeper(self.model, self.run_dir, vocabulary, facts or {})
+        self.keeper = Keeper(self.run_dir, vocabulary, facts or {}, config.logging.keep)
         self.recorder = Recorder([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
         self._sample, self._clock = sample, clock
-        self.stepper = Stepper(self.model, config.training, self.device)
+        self.ranks, self.recovery = ranks or Ranks(), Recovery(self, manager)
+        self.model = model
+        self.settle(torch.device(device))
+        self.ranks.seed_apart(config.training.seed)
         self.plan = Plan(config.training, len(self.train_batches))
         self.step = self.epoch = self.batch = 0
         self.hidden: Hidden = None
         self.seconds_before, self.seconds_in_steps, self.seconds_of_evaluation = 0.0, 0.0, 0.0
         self._started = clock()
-        self._stop_requested = False
+        self._stop_wanted = self._stop_agreed = False
+        self._val: Evaluation | None = None
+        self._evaluated_at: int | None = None
 
     def train(self) -> TrainingResult:
         """Train to the end (or until asked to stop), evaluate, and save; the model is left with its best parameters.
 
         Raises:
-            TrainingDiverged: the loss exploded; what was saved before stays.
+            TrainingDiverged: the loss exploded, and going back did not help; what was saved before stays.
+            RankLostError: another process of the run has ended; what was saved before stays.
         """
         self._started = self._clock()
         self.recorder.tell("on_start", self)
         self.recorder.restart_clock()
+        if self.recovery.is_empty:
+            self.recovery.remember(*self.state())
         try:
-            while not self.finished:
-                self.train_epoch()
-            return self._finish() if self.step >= self.total_steps else self._stop()
-        except TrainingDiverged as event:
-            reason = f"stopped at step {self._failing_step}: {event}"
-            raise TrainingDiverged(f"{reason}; {self.keeper.kept()}. {advice(self.config.training)}") from None
+            while True:
+                try:
+                    return self._run()
+                except TrainingDiverged as event:
+                    self.recovery.from_divergence(event)
+                except RankLostError as error:
+                    raise RankLostError(f"{error}; {self.keeper.kept()}. Start it again with --resume") from None
+                except (RuntimeError, NotImplementedError) as error:
+                    self.recovery.from_device(error)
         finally:
             self.seconds_before, self._started = self.seconds, self._clock()
             self.recorder.tell("on_end", self)
+
+    def _run(self) -> TrainingResult:
+        while not self.finished:
+            self.train_epoch()
+        return self._stop() if self._stopping and self.step < self.total_steps else self._finish()
 
     def train_epoch(self) -> float:
         """Train to the end of the present epoch (or of the run); return the mean loss in nats per character."""
@@ -155,18 +181,21 @@ class CharRNNTrainer:
         Raises:
             TrainingDiverged: the loss or the gradient has gone astray; no update was made.
         """
-        began = self._clock()
-        rate = self.plan.schedule.learning_rate(self.step)
+        began, micro_batch = self._clock(), self.stepper.micro_batch
+        rate = self.plan.learning_rate(self.step)
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
         value, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
+        self.stepper.take_average(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
         self.seconds_in_steps += self._clock() - began
+        if self.stepper.micro_batch != micro_batch:
+            self._tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return value
 
     @property
     def finished(self) -> bool:
         """Whether no further step is to be made."""
-        return self._stop_requested or self.step >= self.total_steps
+        return self._stopping or self.plan.out_of_patience or self.step >= self.total_steps
 
     @property
     def total_steps(self) -> int:
@@ -179,13 +208,18 @@ class CharRNNTrainer:
         return self.seconds_before + self._clock() - self._started
 
     @property
-    def _failing_step(self) -> int:
+    def failing_step(self) -> int:
         """The step whose loss or gradient has gone astray: the one that was not made."""
         return self.step + 1
 
     def request_stop(self) -> None:
         """Ask to stop after the present step and save; safe to call from a signal handler."""
-        self._stop_requested = True
+        self._stop_wanted = True
+
+    @property
+    def _stopping(self) -> bool:
+        """Whether to stop; several processes do so after the same step."""
+        return self._stop_wanted if self.ranks.alone else self._stop_agreed
 
     def validate(self) -> float:
         """Return the loss on the whole validation split, in nats per character.
@@ -201,7 +235,7 @@ class CharRNNTrainer:
         Raises:
             KeyError: there is no such split.
         """
-        return evaluate(self.model, self.dataloaders[split].split, self.device)
+        return evaluate(self.stepper.trained, self.dataloaders[split].split, self.device, self.ranks)
 
     def evaluate_and_save(self) -> Evaluation | None:
         """Evaluate the validation split, keep the model if it is the best so far, save, and show a sample.
@@ -216,23 +250,32 @@ class CharRNNTrainer:
             self.recorder.record_evaluation(self.position(), "val", val)
             if not math.isfinite(val.loss):
                 raise TrainingDiverged(f"the validation loss is {val.loss}")
-            if val.loss < self.keeper.best_loss:
-                self.keeper.keep_best(val.loss, self.repeatable_config(), self.position())
+            improved = val.loss < self.keeper.best_loss
+            if improved:
+                self.keeper.keep_best(val.loss, self.stepper.trained, self.repeatable_config(), self.position())
+            self.plan.evaluated(self.step, improved=improved)
         self.save()
         if self._sample is not None and self.config.logging.sample_length:
-            self.recorder.tell("on_sample", self.step, self._sample(self.model))
+            self.recorder.tell("on_sample", self.step, self._sample(self.stepper.trained))
+        self._val, self._evaluated_at = val, self.step
         self.seconds_of_evaluation = self._clock() - began
         self.recorder.restart_clock()
         return val
 
     def save(self) -> None:
-        """Write ``last.safetensors`` and the training state, each in one step; nothing without a run folder."""
-        if self.run_dir is not None:
-            self.keeper.save(self.repeatable_config(), self.position(), self.state())
+        """Write ``last.safetensors`` and the training state, each in one step; nothing without a run folder.
+
+        All processes of a run have to call it together.
+        """
+        state, config, position = self.state(), self.repeatable_config(), self.position()
+        self.keeper.save(self.stepper.trained, config, position, state)
+        if self.step % self.config.logging.save_interval == 0 and self.step:
+            self.keeper.keep_on_the_way(self.stepper.trained, config, position)
+        self.recovery.remember(*state)
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write the model as it is now to a self-contained model file."""
-        return self.keeper.write_model(path, self.repeatable_config(), self.position())
+        return self.keeper.write_model(path, self.stepper.trained, self.repeatable_config(), self.position())
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return all that is needed to go on: tensors by prefixed name, and counters that JSON can hold."""
@@ -248,9 +291,21 @@ class CharRNNTrainer:
         self._started = self._clock()
         self.keeper.last_saved = self.step
 
+    def settle(self, device: torch.device) -> None:
+        """Go to a device, with nothing but the model; ``load_state`` brings the rest."""
+        self.device = device
+        self.model = self.model.to(device)
+        self.stepper = Stepper(self.model, self.config.training, device, self.train_batches.batch_size, self.ranks)
+
+    def went_back(self, event: dict[str, Any]) -> None:
+        """Save the state that the run has gone back to, and tell about it."""
+        self.save()
+        self._tell_event(event)
+        self.recorder.restart_clock()
+
     def repeatable_config(self) -> Config:
         """Return the configuration that repeats this run exactly: minutes turned into the steps they came to."""
-        if self.plan.budget is None or self.step < self.total_steps:
+        if self.plan.budget is None or not (self.step >= self.total_steps or self.plan.out_of_patience):
             return self.config
         fitted = {"minutes": None, "max_steps": self.total_steps, "horizons": list(self.plan.schedule.horizons)}
         return self.config.model_copy(update={"training": self.config.training.model_copy(update=fitted)})
@@ -267,11 +322,12 @@ class CharRNNTrainer:
 
     def _after_step(self, loss: float) -> None:
         self.recorder.tell("on_step", self, loss)
-        if self.plan.refit_due(self.step, self.seconds):
-            seconds = self.seconds_of_evaluation or self._guess_seconds_of_evaluation()
-            self.plan.refit(self.step, self.seconds, self.seconds_in_steps, seconds)
+        if self.plan.budget is not None:
+            self._refit()
         if self.step % self.config.logging.log_interval == 0:
             self._record_training()
+        if not self.ranks.alone:
+            self._stop_agreed = self.ranks.any(self._stop_wanted)
         if self.step >= self.total_steps:
             return
         if self.step % self.config.training.eval_interval == 0:
@@ -279,16 +335,28 @@ class CharRNNTrainer:
         elif self.step % self.config.logging.save_interval == 0:
             self.save()
 
+    def _refit(self) -> None:
+        """Fit the schedule of a timed run anew where it is due, on every rank by the clock of the first."""
+        seconds = self.ranks.from_first(self.seconds)
+        if self.plan.refit_due(self.step, seconds):
+            evaluation = self.seconds_of_evaluation or self._guess_seconds_of_evaluation()
+            of_first = map(self.ranks.from_first, (self.seconds_in_steps, evaluation))
+            self.plan.refit(self.step, seconds, *of_first)
+
     def _record_training(self) -> None:
         rate = self.stepper.optimizer.param_groups[0]["lr"]
-        self.recorder.record_training(self.position(), rate, self.stepper.gradient_norm)
+        memory = memory_in_use(self.device)
+        self.recorder.record_training(self.position(), rate, self.stepper.gradient_norm, memory)
+
+    def _tell_event(self, event: dict[str, Any]) -> None:
+        self.recorder.tell("on_event", self, {"step": self.step, **event})
 
     def _finish(self) -> TrainingResult:
         """Measure and save the end of the run; then test the best model."""
         if self.recorder.steps:
             self._record_training()
-        val = self.evaluate_and_save()
-        self.keeper.load_best(self.step)
+        val = self._last_evaluation()
+        self.keeper.load_best(self.model, self.step)
         test = None
         if "test" in self.dataloaders:
             test = self.evaluate("test")
@@ -301,7 +369,12 @@ class CharRNNTrainer:
         return self._result(None, None, stopped=True)
 
     def _result(self, val: Evaluation | None, test: Evaluation | None, *, stopped: bool) -> TrainingResult:
-        return TrainingResult(self.step, self.seconds, val, self.keeper.best_loss, self.keeper.best_step, test, stopped)
+        keeper, early = self.keeper, not stopped and self.step < self.total_steps
+        return TrainingResult(self.step, self.seconds, val, keeper.best_loss, keeper.best_step, test, stopped, early)
+
+    def _last_evaluation(self) -> Evaluation | None:
+        """Measure and save the end of the run, unless that has just been done."""
+        return self._val if self._evaluated_at == self.step else self.evaluate_and_save()
 
     def _guess_seconds_of_evaluation(self) -> float:
         """Before the first evaluation: a forward pass costs about a third of a training step."""
@@ -310,3 +383,12 @@ class CharRNNTrainer:
         batches = self.train_batches
         a_character = self.seconds_in_steps / (self.step * batches.batch_size * batches.seq_length)
         return self.dataloaders["val"].split.predicted * a_character / 3
+
+
+def _check_validation(config: Config, there: bool) -> None:
+    """Refuse what goes by the validation loss where there is none."""
+    training = config.training
+    if there or (training.patience is None and training.schedule != "plateau"):
+        return
+    what = "training.schedule plateau" if training.patience is None else f"training.patience {training.patience}"
+    raise ValueError(f"{what} goes by the validation loss, and there is no validation split; set data.val_frac above 0")

@@ -58,19 +58,8 @@ class DeviceManager:
         return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
 
     def get_optimal_batch_size(self, model_size: int, seq_length: int) -> int:
-        """A batch size to begin with: conservative on MPS and the CPU, larger on CUDA.
-
-        Args:
-            model_size: Parameters of the model.
-            seq_length: Characters in each sequence.
-
-        Returns:
-            Sequences a batch, at least 1.
-        """
-        if seq_length < 1:
-            raise ValueError(f"seq_length: must be 1 or more; given {seq_length}")
-        most, characters = self._batch_limits(model_size)
-        return max(1, min(most, characters // seq_length))
+        """A batch size to begin with; see `optimal_batch_size`."""
+        return optimal_batch_size(self.device.type, model_size, seq_length)
 
     def memory(self) -> dict[str, int]:
         """Memory in use, in bytes; see `memory_in_use`."""
@@ -137,15 +126,33 @@ class DeviceManager:
             raise ValueError(f"device {device}: {reason}; choose another, or allow the fallback to the CPU")
         _logger.warning("device %s %s; falling back", device, reason)
 
-    def _batch_limits(self, model_size: int) -> tuple[int, int]:
-        """Most sequences, and most characters, in a batch."""
-        if self.device.type == "cuda":
-            return 128, 4096
-        if self.device.type == "cpu":
-            return 32, 512
-        if model_size < 1_000_000:
-            return 64, 2048
-        return (32, 1024) if model_size < 5_000_000 else (16, 512)
+
+def optimal_batch_size(kind: str, model_size: int, seq_length: int) -> int:
+    """A batch size to begin with: conservative on MPS and the CPU, larger on CUDA.
+
+    Args:
+        kind: Of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        model_size: Parameters of the model.
+        seq_length: Characters in each sequence.
+
+    Returns:
+        Sequences a batch, at least 1.
+    """
+    if seq_length < 1:
+        raise ValueError(f"seq_length: must be 1 or more; given {seq_length}")
+    most, characters = _batch_limits(kind, model_size)
+    return max(1, min(most, characters // seq_length))
+
+
+def _batch_limits(kind: str, model_size: int) -> tuple[int, int]:
+    """Most sequences, and most characters, in a batch."""
+    if kind == "cuda":
+        return 128, 4096
+    if kind == "cpu":
+        return 32, 512
+    if model_size < 1_000_000:
+        return 64, 2048
+    return (32, 1024) if model_size < 5_000_000 else (16, 512)
 
 
 def memory_in_use(device: torch.device) -> dict[str, int]:

@@ -38,7 +38,7 @@ class TrainingConfig(Section):
     learning_rate: float = Field(default=0.002, gt=0)
     """Largest step size of the optimizer, reached at the end of the warm-up."""
     weight_decay: float = Field(default=1e-5, ge=0)
-    """Decoupled weight decay of the matrices; 0 = none."""
+    """Weight decay of the matrices, decoupled from the gradient but in SGD; 0 = none."""
     adam_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         default=(0.9, 0.999), strict=False, json_schema_extra={"allowed": "two numbers, each from 0 to below 1"}
     )
@@ -91,6 +91,17 @@ class TrainingConfig(Section):
     """Times a run whose loss explodes goes back to its last good state with half the learning rate, before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
     """Seed of the starting weights, dropout and the order of windows."""
+
+    @property
+    def sequences(self) -> int:
+        """The batch size, once it is a number.
+
+        Raises:
+            ValueError: it is ``auto`` still.
+        """
+        if self.batch_size == "auto":
+            raise ValueError("training.batch_size is auto; fit it to a model and a device first (start_run does)")
+        return self.batch_size
 
     @property
     def parameter_type(self) -> Literal["float32", "float64"]:

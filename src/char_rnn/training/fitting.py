@@ -1,0 +1,115 @@
+"""How many sequences fit into memory at once: what ``auto`` stands for in a configuration."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import psutil
+import torch
+
+from char_rnn.models import CharModel
+from char_rnn.training.ranks import Ranks
+from char_rnn.training.stepping import Stepper
+from char_rnn.utils.config import Config, TrainingConfig
+from char_rnn.utils.device import is_out_of_memory, optimal_batch_size
+
+SHARE = 0.5  # of the memory that is free: the rest is for the evaluation, the text's pages, and other programs
+PEAK = 3  # bytes in use at the peak of a step, over those kept for the backward pass: 1.6 to 2.6 where measured
+
+
+def fitted(config: Config, model: CharModel, device: torch.device, ranks: Ranks, characters: int) -> Config:
+    """Return the configuration with numbers in the place of ``auto``, the same on every rank.
+
+    Args:
+        config: in which ``training.batch_size`` and ``training.micro_batch_size`` may be ``auto``.
+        model: what is to be trained, on the CPU or on ``device``.
+        device: where.
+        ranks: the processes that share a batch.
+        characters: how many there are to train on; a batch cannot have more.
+    """
+    training = config.training
+    micro_batch = training.micro_batch_size
+    if training.batch_size == "auto":
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        best = ranks.count * optimal_batch_size(device.type, parameters, training.seq_length)
+        batch_size = max(1, min(best, (characters - 1) // training.seq_length))
+        micro_batch = "auto" if micro_batch is None else micro_batch
+    else:
+        batch_size = training.batch_size
+    if micro_batch == "auto":
+        rows = -(-batch_size // ranks.count)
+        micro_batch = int(ranks.least(largest_micro_batch(model, training, device, rows, ranks.count)))
+        micro_batch = None if micro_batch >= rows else micro_batch
+    if (batch_size, micro_batch) == (training.batch_size, training.micro_batch_size):
+        return config
+    numbers = {"batch_size": batch_size, "micro_batch_size": micro_batch}
+    return config.model_copy(update={"training": training.model_copy(update=numbers)})
+
+
+def largest_micro_batch(
+    model: CharModel, training: TrainingConfig, device: torch.device, rows: int, sharing: int = 1
+) -> int:
+    """Return how many of ``rows`` sequences can be trained on at once, at least 1.
+
+    On a GPU steps of a copy are tried. On the CPU, where the system grants more memory than there is and ends the
+    process later, it is computed from the bytes that one more sequence keeps for the backward pass.
+
+    Args:
+        model: what is to be trained; it is left as it is.
+        training: the ``training`` section of the configuration.
+        device: where to train.
+        rows: the most that is of use.
+        sharing: processes that share the machine's memory.
+    """
+    if device.type != "cpu":
+        return _by_trial(model, training, device, rows)
+    one_more = bytes_kept(model, training.seq_length, 2) - bytes_kept(model, training.seq_length, 1)
+    free = SHARE * psutil.virtual_memory().available / sharing
+    return max(1, min(rows, int(free / (PEAK * one_more))))
+
+
+def bytes_kept(model: CharModel, seq_length: int, rows: int) -> int:
+    """Return the bytes that a forward pass over (rows, seq_length) ids keeps for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ids = torch.zeros(rows, seq_length, dtype=torch.int64, device=next(model.parameters()).device)
+    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        log_probs, _ = model(ids)
+    del log_probs
+    return sum(kept.values())
+
+
+def _by_trial(model: CharModel, training: TrainingConfig, device: torch.device, rows: int) -> int:
+    """Search between what fits and what does not."""
+    fits, too_many = 0, rows + 1
+    tried = rows
+    while too_many - fits > 1:
+        if _fits(model, training, device, tried):
+            fits = tried
+        else:
+            too_many = tried
+        tried = (fits + too_many) // 2
+    return max(1, fits)
+
+
+def _fits(model: CharModel, training: TrainingConfig, device: torch.device, rows: int) -> bool:
+    """Tell whether two steps, the second with everything in place, go through."""
+    whole = training.model_copy(update={"micro_batch_size": None, "grad_clip": 0.0, "explosion_factor": 0.0})
+    ids = torch.zeros(rows, training.seq_length, dtype=torch.int64)
+    try:
+        with torch.random.fork_rng():
+            copy = deepcopy(model).to(device)
+            stepper = Stepper(copy, whole, device, rows)
+            hidden = None
+            for _ in range(2):
+                _, hidden = stepper.step(ids, ids, hidden, 0.0)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return stepper.micro_batch is None

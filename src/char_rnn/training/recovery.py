@@ -1,0 +1,81 @@
+"""What brings a run back when a step fails: to its last good state, at half the rate or on another device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from char_rnn.training.guard import TrainingDiverged, advice
+from char_rnn.utils.device import DeviceManager
+
+if TYPE_CHECKING:
+    from char_rnn.training.trainer import CharRNNTrainer
+
+
+State = tuple[dict[str, torch.Tensor], dict[str, Any]]
+
+
+class Recovery:
+    """Keeps the last two states of a run in the CPU's memory, and takes the run back to one that is good.
+
+    That a state is good shows in the loss of the step after it: an update that ruins the model may be saved before
+    anyone can tell.
+
+    Args:
+        trainer: the run.
+        manager: says whether a device that failed may be left for the CPU; without one it is not left.
+    """
+
+    def __init__(self, trainer: CharRNNTrainer, manager: DeviceManager | None) -> None:
+        self._trainer, self._manager = trainer, manager
+        self._states: list[State] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no state to go back to yet."""
+        return not self._states
+
+    def remember(self, tensors: dict[str, torch.Tensor], counters: dict[str, Any]) -> None:
+        """Copy a state, as ``CharRNNTrainer.state`` returns it."""
+        copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        older = [state for state in self._states if state[1]["step"] < counters["step"]]
+        self._states = [*older[-1:], (copied, counters)]
+
+    def from_divergence(self, event: TrainingDiverged) -> None:
+        """Go back and halve the learning rate.
+
+        Raises:
+            TrainingDiverged: it has been halved as often as ``training.rollbacks`` allows, or there is no good state.
+        """
+        trainer = self._trainer
+        training, plan, failed = trainer.config.training, trainer.plan, trainer.failing_step
+        good = [state for state in self._states if state[1]["step"] < trainer.step]
+        halvings = plan.halvings + 1
+        if not good or halvings > training.rollbacks:
+            after = f", after going back {plan.halvings} times" if plan.halvings else ""
+            reason = f"stopped at step {failed}: {event}{after}; {trainer.keeper.kept()}"
+            raise TrainingDiverged(f"{reason}. {advice(training)}") from None
+        self._go_back(good[-1])
+        plan.halvings = halvings
+        trainer.went_back(
+            {"event": "rollback", "failed_step": failed, "reason": str(event), "rate_factor": 0.5**halvings}
+        )
+
+    def from_device(self, error: Exception) -> None:
+        """Go back, and on with the CPU; re-raise ``error`` where it is not the device's or the CPU is not allowed."""
+        trainer = self._trainer
+        if not trainer.ranks.alone or self._manager is None or not self._manager.falls_back_after(error):
+            raise error
+        failed, device = trainer.failing_step, str(trainer.device)
+        trainer.model.to_empty(device=self._manager.device)  # nothing can be read from a device that failed
+        trainer.settle(self._manager.device)
+        self._go_back(self._states[-1])
+        trainer.went_back({"event": "device", "failed_step": failed, "reason": str(error), "left": device})
+
+    def _go_back(self, state: State) -> None:
+        """Take up a state; the time since it is spent all the same."""
+        seconds = self._trainer.seconds
+        self._states = [state]
+        self._trainer.load_state(*state)
+        self._trainer.seconds_before = seconds
