@@ -15,6 +15,7 @@ Reading runs nothing, imports no torch, and allocates no more than the file hold
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ FORMAT = "char-rnn"
 FORMAT_VERSION = 1
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step")
 BEST, LAST = "best.safetensors", "last.safetensors"
+Shape = tuple[int, ...]
 
 
 class ModelFileError(ValueError):
@@ -81,16 +83,40 @@ class ModelFile:
         """
         path = find_model(path)
         tensors, metadata = read_tensors(path)
-        _check_format(path, metadata)
-        try:
-            config = config_from_dict(json.loads(metadata["config"]), "its configuration")
-            vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))
-            training = json.loads(metadata.get("training", "{}"))
-        except (KeyError, ValueError, RecursionError, TypeError) as error:
-            reason = f"missing {error}" if isinstance(error, KeyError) else _first_line(error)
-            raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
-        _check_training(path, training)
+        config, vocabulary, training = _description(path, metadata)
         return cls(config, vocabulary, tensors, training)
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a model file tells of its model, without the weights.
+
+    Attributes:
+        config, vocabulary, training: as in ``ModelFile``.
+        shapes: the shape of each tensor.
+    """
+
+    config: Config
+    vocabulary: Vocabulary
+    shapes: Mapping[str, Shape]
+    training: Mapping[str, Any]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the tensors hold."""
+        return sum(map(math.prod, self.shapes.values()))
+
+    @classmethod
+    def read(cls, path: str | Path) -> ModelHeader:
+        """Read the header of a model file, or of the best model of a run folder; its size does not matter.
+
+        Raises:
+            FileNotFoundError, ModelFileError: as ``ModelFile.read``.
+        """
+        path = find_model(path)
+        shapes, metadata = read_shapes(path)
+        config, vocabulary, training = _description(path, metadata)
+        return cls(config, vocabulary, shapes, training)
 
 
 def find_model(path: str | Path) -> Path:
@@ -116,15 +142,33 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises:
         ModelFileError: not a safetensors file, cut short, or of an element type NumPy does not have.
     """
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return tensors, metadata
+
+
+def read_shapes(path: Path) -> tuple[dict[str, Shape], dict[str, str]]:
+    """Read the header of a safetensors file: the shapes of its arrays by name, and its metadata strings.
+
+    Raises:
+        ModelFileError: not a safetensors file, or cut short.
+    """
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return shapes, metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="np") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            yield file
     except SafetensorError as error:
         raise ModelFileError(f"{path}: not a model file, or cut short ({_first_line(error)})") from None
     except (TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: holds tensors of a type this program does not read ({error})") from None
-    return tensors, metadata
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -162,6 +206,20 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _description(path: Path, metadata: Mapping[str, str]) -> tuple[Config, Vocabulary, dict[str, Any]]:
+    """Return the configuration, the vocabulary and the facts about the training that a model file tells."""
+    _check_format(path, metadata)
+    try:
+        config = config_from_dict(json.loads(metadata["config"]), "its configuration")
+        vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))
+        training = json.loads(metadata.get("training", "{}"))
+    except (KeyError, ValueError, RecursionError, TypeError) as error:
+        reason = f"missing {error}" if isinstance(error, KeyError) else _first_line(error)
+        raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
+    _check_training(path, training)
+    return config, vocabulary, training
 
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
