@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from char_rnn.training.history import History
-    from char_rnn.training.plots import X
+    from char_rnn.training.plot_layout import X
 
 
 @click.command(name="plot")
@@ -50,30 +50,21 @@ def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: boo
       char-rnn plot runs/lstm runs/gru --x minutes --out lstm-gru.svg
       char-rnn plot runs/* --bits --smooth 10
     """
-    target = _target(runs, out)
     from char_rnn.training.history import read_history
-    from char_rnn.training.plots import loss_figure, save_figure
+    from char_rnn.training.pictures import check_picture, save_figure
+    from char_rnn.training.plots import loss_figure
 
-    histories = [read_history(run) for run in dict.fromkeys(map(Path, runs))]
+    folders = list(dict.fromkeys(map(Path, runs)))
+    try:
+        target = check_picture(out or (folders[0] if len(folders) == 1 else Path()) / "loss.png")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--out") from None
+    histories = [read_history(folder) for folder in folders]
     figure = loss_figure(histories, x=x, bits=bits, smooth=smooth)
     save_figure(figure, target)
     for line in _left_out(histories):
         say(line, quiet=quiet)
     say(f"wrote {shown(str(target))}", quiet=quiet)
-
-
-def _target(runs: Sequence[str], out: str | None) -> Path:
-    """Return where the picture goes; a name that cannot be is refused before anything is loaded."""
-    if out is None:
-        return Path(runs[0] if len(set(map(Path, runs))) == 1 else ".") / "loss.png"
-    path, known = Path(out), (".png", ".svg", ".pdf")
-    if path.suffix.lower() not in known:
-        raise click.BadParameter(f"{out}: must end in one of {', '.join(known)}", param_hint="--out")
-    if not path.parent.is_dir():
-        raise click.BadParameter(f"{path.parent}: no such folder", param_hint="--out")
-    if path.is_dir():
-        raise click.BadParameter(f"{out}: is a folder", param_hint="--out")
-    return path
 
 
 def _left_out(histories: Sequence[History]) -> list[str]:

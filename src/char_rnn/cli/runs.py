@@ -26,8 +26,8 @@ ORDERS: dict[str, Callable[[RunSummary], Any]] = {
     "size": lambda run: -run.size,
 }
 COLUMNS = (
-    "run", "data", "model", "parameters", "steps", "epochs", "val nats", "val bits", "best at", "unit", "minutes", "bytes",
-    "written", "state",
+    "run", "data", "model", "parameters", "steps", "epochs", "val nats", "val bits", "best at", "unit", "minutes",
+    "bytes", "written", "state",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from char_rnn.data.splits import SPLITS
 from char_rnn.utils.config import ConfigError, load_config
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
@@ -77,7 +78,7 @@ def read_history(folder: str | Path) -> History:
         unreadable, torn = unreadable + torn, record is None
         if record is None:
             continue
-        if isinstance(record.get("split"), str):
+        if record.get("split") in SPLITS:
             points.setdefault(record["split"], []).append(_point(record))
         elif record.get("event") == "rollback":
             rollbacks.append(record["step"])
