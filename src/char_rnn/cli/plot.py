@@ -55,11 +55,11 @@ def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: boo
     from char_rnn.training.plots import loss_figure
 
     folders = list(dict.fromkeys(map(Path, runs)))
+    histories = [read_history(folder) for folder in folders]
     try:
         target = check_picture(out or (folders[0] if len(folders) == 1 else Path()) / "loss.png")
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--out") from None
-    histories = [read_history(folder) for folder in folders]
     figure = loss_figure(histories, x=x, bits=bits, smooth=smooth)
     save_figure(figure, target)
     for line in _left_out(histories):
@@ -75,7 +75,7 @@ def _left_out(histories: Sequence[History]) -> list[str]:
         if not any(map(history.finite, history.points)):
             lines.append(f"{name}: left out, no loss has been measured yet")
         elif history.infinite:
-            lines.append(f"{name}: {history.infinite:,} losses that are no finite number are left out")
+            lines.append(f"{name}: left out, losses that are no finite number: {history.infinite:,}")
         if history.unreadable:
-            lines.append(f"{name}: {history.unreadable:,} damaged lines of metrics.jsonl are left out")
+            lines.append(f"{name}: left out, damaged lines of metrics.jsonl: {history.unreadable:,}")
     return lines

@@ -68,7 +68,7 @@ def y_range(histories: Sequence[History]) -> tuple[float, float]:
     """Return the lowest and the highest loss, in nats, that a picture of these runs shows.
 
     The first losses of a run, and those of an explosion, would press all that matters into a line: of each curve the
-    highest 7% are left out, and whatever is more than six times as far above its lowest loss as its median is.
+    highest 7% are left out, and whatever is more than a nat, and six times as far as its median, above its lowest.
     """
     curves = [losses for history in histories for losses in _curves(history)]
     low = min(float(losses.min()) for losses in curves)
@@ -90,7 +90,7 @@ def _curves(history: History) -> list[np.ndarray]:
 
 def _top(losses: np.ndarray) -> float:
     low = float(losses.min())
-    return min(float(np.quantile(losses, 0.93)), low + 6 * (float(np.median(losses)) - low))
+    return min(float(np.quantile(losses, 0.93)), low + max(1.0, 6 * (float(np.median(losses)) - low)))
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
