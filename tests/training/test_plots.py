@@ -110,6 +110,24 @@ def test_several_runs_differ_and_are_named(tmp_path: Path) -> None:
     assert len(loss_figure(histories[:4]).axes[0].texts) == 4
 
 
+def test_the_best_is_labelled_beside_its_mark(tmp_path: Path) -> None:
+    """At the end of the picture to the right, elsewhere below, and apart where marks are close."""
+    runs = []
+    for name, loss, last in (("a", 1.5, 300), ("b", 1.501, 300), ("c", 1.5, 100)):
+        runs.append(read_history(measured(tmp_path / name, [record(50, "val", 2.0), record(last, "val", loss)])))
+    labels = {str(text.get_gid()): text for text in loss_figure(runs).axes[0].texts}
+    offsets = {name: text.get_position() for name, text in labels.items()}
+    assert {name: text.get_text() for name, text in labels.items()} == {
+        "run0-label": "1.5000",
+        "run1-label": "1.5010",
+        "run2-label": "1.5000",
+    }
+    assert [offsets[f"run{number}-label"][0] for number in range(3)] == [10, 10, 0]
+    assert offsets["run2-label"][1] == pytest.approx(-18)
+    assert offsets["run0-label"][1] == pytest.approx(-offsets["run1-label"][1])
+    assert 5.5 < offsets["run1-label"][1] < 6
+
+
 def test_runs_of_one_name_are_told_apart() -> None:
     runs = [History(Path("a/x")), History(Path("b/x")), History(Path("c/y" + 60 * "z")), History(Path("c/\x1b[31m"))]
     assert labels(runs) == ["a/x", "b/x", "y" + 18 * "z" + "…" + 20 * "z", "\N{REPLACEMENT CHARACTER}[31m"]

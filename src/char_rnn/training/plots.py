@@ -116,20 +116,19 @@ def _label_axes(axes: Axes, look: Look) -> None:
 
 
 def _label_best(axes: Axes, look: Look, histories: Sequence[History]) -> None:
-    """Write the best of each run beside its mark: right of one at the end, else below; no label over another."""
-    bests = [(number, history, best) for number, history in enumerate(histories) if (best := history.best) is not None]
+    """Write the best of each run by its mark: right of one at the picture's end, else below; none over another."""
     low, high = axes.get_ylim()
-    height = 72 * SIZE[1] * (MARGINS["top"] - MARGINS["bottom"])
-    heights = [(look.scale * best.loss - low) / (high - low) * height for _, _, best in bests]
-    at_end = [best == history.finite("val")[-1] for _, history, best in bests]
-    wanted = [place if end else place - 1.2 * LINE_HEIGHT for place, end in zip(heights, at_end, strict=True)]
-    up = [label - mark for label, mark in zip(spread(wanted, LINE_HEIGHT), heights, strict=True)]
-    for (number, history, best), end, dy in zip(bests, at_end, up, strict=True):
-        place = float(coordinates(look, history, [best])[0]), look.scale * best.loss
-        label = axes.annotate(f"{place[1]:.4f}", place, (10 if end else 0, dy), textcoords="offset points",
-                              color=_looks(number)[0], ha="left" if end else "center", va="center", fontsize=9,
-                              fontweight="bold", gid=f"run{number}-label", zorder=7)  # fmt: skip
-        label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+    points = 72 * SIZE[1] * (MARGINS["top"] - MARGINS["bottom"]) / (high - low)  # of a unit of the loss
+    bests = [(number, history, best) for number, history in enumerate(histories) if (best := history.best) is not None]
+    marks = [(n, float(coordinates(look, history, [best])[0]), look.scale * best.loss) for n, history, best in bests]
+    for at_end, (dx, dy) in {True: (10.0, 0.0), False: (0.0, -1.5 * LINE_HEIGHT)}.items():
+        beside = [mark for mark in marks if (mark[1] > 0.85 * axes.get_xlim()[1]) == at_end]
+        heights = spread([points * loss + dy for _, _, loss in beside], LINE_HEIGHT)
+        for (number, x, loss), height in zip(beside, heights, strict=True):
+            label = axes.annotate(f"{loss:.4f}", (x, loss), (dx, height - points * loss), textcoords="offset points",
+                                  color=_looks(number)[0], ha="left" if at_end else "center", va="center", fontsize=9,
+                                  fontweight="bold", gid=f"run{number}-label", zorder=7)  # fmt: skip
+            label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _legends(axes: Axes, look: Look, histories: Sequence[History]) -> None:
