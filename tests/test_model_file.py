@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import FORMAT_VERSION, ModelFile, ModelFileError, find_model, replacing
+from char_rnn.model_file import FORMAT_VERSION, ModelFile, ModelFileError, ModelHeader, find_model, replacing
 from char_rnn.utils.config import Config
 
 
@@ -127,3 +127,26 @@ def test_any_damaged_file_is_refused_or_read(tmp_path_factory: pytest.TempPathFa
         ModelFile.read(path)
     except ModelFileError as error:
         assert "\n" not in str(error)
+
+
+def test_the_header_tells_all_but_the_weights(tmp_path: Path) -> None:
+    original = model_file()
+    header = ModelHeader.read(original.write(tmp_path / "m.safetensors"))
+    assert (header.config, header.vocabulary) == (original.config, original.vocabulary)
+    assert header.training == original.training
+    assert header.shapes == {"lstm.weight_hh_l0": (4, 3), "output_proj.bias": (3,), "scale": ()}
+    assert header.parameters == 12 + 3 + 1
+
+
+@pytest.mark.parametrize("metadata", [{"format": "piano"}, {"config": "{"}, {"training": "[]"}])
+def test_the_header_is_refused_in_the_same_words(tmp_path: Path, metadata: dict[str, str | None]) -> None:
+    path = rewritten(tmp_path, **metadata)
+    messages = []
+    for kind in (ModelFile, ModelHeader):
+        with pytest.raises(ModelFileError) as caught:
+            kind.read(path)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelFileError, match="not a model file, or cut short"):
+        ModelHeader.read(path)

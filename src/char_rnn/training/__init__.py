@@ -1,10 +1,27 @@
-"""Training: the loop, its schedule, its checkpoints, and what it measures."""
+"""Training: the loop, its schedule, its checkpoints, and what it measures.
 
-from char_rnn.training.callbacks import Callback
-from char_rnn.training.checkpoints import CheckpointError
-from char_rnn.training.guard import TrainingDiverged
-from char_rnn.training.metrics import Evaluation, evaluate
-from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
+The names below are imported on first use, so that reading finished runs does not load PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from char_rnn.training.callbacks import Callback
+    from char_rnn.training.checkpoints import CheckpointError
+    from char_rnn.training.guard import TrainingDiverged
+    from char_rnn.training.metrics import Evaluation, evaluate
+    from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
+
+_HOMES = {
+    "Callback": "callbacks",
+    "CharRNNTrainer": "trainer",
+    "CheckpointError": "checkpoints",
+    "Evaluation": "metrics",
+    "TrainingDiverged": "guard",
+    "TrainingResult": "trainer",
+    "evaluate": "metrics",
+}
 
 __all__ = [
     "Callback",
@@ -15,3 +32,13 @@ __all__ = [
     "TrainingResult",
     "evaluate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"char_rnn.training.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'char_rnn.training' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,81 @@
+"""``char-rnn plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from char_rnn.cli.options import debug_option, quiet_option, say, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from char_rnn.training.history import History
+    from char_rnn.training.plot_layout import X
+
+
+@click.command(name="plot")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--out", metavar="FILE", help="A .png, .svg or .pdf file; RUN/loss.png for one run, ./loss.png for several."
+)
+@click.option(
+    "--x",
+    type=click.Choice(["steps", "epochs", "minutes", "characters"]),
+    default="steps",
+    show_default=True,
+    help="What is along the axis.",
+)
+@click.option(
+    "--smooth",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Average the training loss over N records; as it was measured when not given.",
+)
+@click.option("--bits", is_flag=True, help="Bits on the left axis and nats on the right.")
+@quiet_option
+@debug_option
+def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: bool, quiet: bool) -> None:
+    """Draw the losses of a run, or of several to compare them.
+
+    RUN is a run folder, finished or not. The training loss is thin, the validation loss has markers, the lowest is
+    ringed. The first losses lie above the picture.
+
+    \b
+    Examples:
+      char-rnn plot runs/my-book
+      char-rnn plot runs/lstm runs/gru --x minutes --out lstm-gru.svg
+      char-rnn plot runs/* --bits --smooth 10
+    """
+    from char_rnn.training.history import read_history
+    from char_rnn.training.pictures import check_picture, save_figure
+    from char_rnn.training.plots import loss_figure
+
+    folders = list(dict.fromkeys(map(Path, runs)))
+    histories = [read_history(folder) for folder in folders]
+    try:
+        target = check_picture(out or (folders[0] if len(folders) == 1 else Path()) / "loss.png")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--out") from None
+    figure = loss_figure(histories, x=x, bits=bits, smooth=smooth)
+    save_figure(figure, target)
+    for line in _left_out(histories):
+        say(line, quiet=quiet)
+    say(f"wrote {shown(str(target))}", quiet=quiet)
+
+
+def _left_out(histories: Sequence[History]) -> list[str]:
+    """Say what of the runs is not in the picture."""
+    lines = []
+    for history in histories:
+        name = shown(str(history.folder))
+        if not any(map(history.finite, history.points)):
+            lines.append(f"{name}: left out, no loss has been measured yet")
+        elif history.infinite:
+            lines.append(f"{name}: left out, losses that are no finite number: {history.infinite:,}")
+        if history.unreadable:
+            lines.append(f"{name}: left out, damaged lines of metrics.jsonl: {history.unreadable:,}")
+    return lines

@@ -1,0 +1,116 @@
+"""``char-rnn runs``: a line a run for programs, a table for people, one line where there is nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from cli_helpers import Command
+from rich.console import Console
+
+from char_rnn.cli.runs_table import print_table
+from char_rnn.model_file import ModelFile
+from char_rnn.training.listing import find_runs, summarize
+
+
+@pytest.fixture
+def three(run_folder: Path, tmp_path: Path) -> Path:
+    """A folder with a finished run, one that has saved nothing, and a damaged one."""
+    places = tmp_path / "here"
+    for name in ("poem", "begun", "damaged"):
+        shutil.copytree(run_folder, places / name)
+    for path in (places / "begun").glob("*.safetensors"):
+        path.unlink()
+    (places / "damaged" / "last.safetensors").write_bytes(b"{")
+    return places
+
+
+def test_a_line_a_run_with_tabs(char_rnn: Command, three: Path, run_folder: Path) -> None:
+    done = char_rnn("runs", three)
+    assert (done.status, done.err) == (0, "")
+    header, *lines = [line.split("\t") for line in done.out.splitlines()]
+    runs = {Path(line[0]).name: dict(zip(header, line, strict=True)) for line in lines}
+    assert list(runs) == ["begun", "damaged", "poem"]
+    poem, facts = runs["poem"], ModelFile.read(run_folder).training
+    assert (poem["run"], poem["model"], poem["data"]) == (str(three / "poem"), "lstm 1x8", "poem")
+    assert (float(poem["val nats"]), int(poem["best at"])) == (facts["best_val_loss"], facts["best_step"])
+    assert float(poem["val bits"]) == pytest.approx(facts["best_val_loss"] / math.log(2))
+    assert (poem["steps"], poem["state"], poem["unit"]) == ("60", "finished", "character")
+    assert (runs["begun"]["state"], runs["begun"]["val nats"], runs["begun"]["steps"]) == ("only begun", "", "60")
+    assert runs["damaged"]["state"].startswith("damaged: last.safetensors: not a model file")
+
+
+def test_json(char_rnn: Command, three: Path) -> None:
+    runs = json.loads(char_rnn("runs", three, "--json").out)
+    assert [run["state"] for run in runs] == ["begun", "damaged", "finished"]
+    summary = summarize(three / "poem")
+    assert runs[2]["best_loss"] == summary.best_loss
+    assert runs[2]["best_bits"] == summary.best_bits
+    assert (runs[2]["size"], runs[2]["parameters"]) == (summary.size, summary.parameters)
+    assert runs[0]["best_loss"] is None
+
+
+@pytest.mark.parametrize(
+    ("order", "first"), [("name", "begun"), ("best", "damaged"), ("size", "poem"), ("time", "damaged")]
+)
+def test_order(char_rnn: Command, three: Path, order: str, first: str) -> None:
+    runs = json.loads(char_rnn("runs", three, "--sort", order, "--json").out)
+    assert (Path(runs[0]["run"]).name, len(runs)) == (first, 3)
+
+
+def test_without_a_folder_it_looks_where_runs_are_made(
+    char_rnn: Command, three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three.rename(three.parent / "runs")
+    monkeypatch.chdir(three.parent)
+    assert [line.split("\t")[0] for line in char_rnn("runs").out.splitlines()[1:]] == [
+        "runs/begun",
+        "runs/damaged",
+        "runs/poem",
+    ]
+
+
+def test_nothing_found(char_rnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in ([], ["."]):
+        done = char_rnn("runs", *arguments)
+        assert (done.status, done.out) == (0, "")
+        assert done.err.startswith("no runs in ")
+        assert len(done.err.splitlines()) == 1
+    assert char_rnn("runs", "--json").out == "[]\n"
+
+
+def test_a_place_that_is_not_there(char_rnn: Command, tmp_path: Path) -> None:
+    done = char_rnn("runs", tmp_path / "nowhere")
+    assert (done.status, done.out, done.err) == (2, "", f"error: {tmp_path / 'nowhere'}: no such folder\n")
+
+
+@pytest.mark.parametrize("width", [80, 140, 200])
+def test_the_table_leaves_nothing_out(three: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.chdir(three)
+    runs = [summarize(folder) for folder in find_runs()]
+    out = io.StringIO()
+    print_table(runs, Console(file=out, width=width, force_terminal=False, highlight=False))
+    lines = out.getvalue().splitlines()
+    table = [line for line in lines if not line.startswith("damaged: ")]
+    assert max(map(len, table)) <= width
+    poem = runs[-1]
+    for words in (
+        "lstm 1x8",
+        f"{poem.parameters:,}",
+        f"{poem.best_loss:.4f}",
+        f"{poem.best_bits:.4f}",
+        "finished",
+        "only begun",
+        "damaged",
+        " kB",
+        "val nats",
+    ):
+        assert words in out.getvalue()
+    assert "…" not in out.getvalue()
+    assert sum("poem" in line for line in table) == (1 if width > 80 else 2) + 2  # the other two are of a poem too
+    assert any(line.startswith("damaged: last.safetensors: not a model file") for line in lines)
