@@ -60,12 +60,65 @@ def test_minutes_do_not_lift_the_other_limits(limit: dict[str, int]) -> None:
 
 def test_a_budget_fits_once_for_each_of_its_moments() -> None:
     budget = TimeBudget(100.0, eval_interval=1000)
-    assert not budget.due(1.9)
-    assert budget.due(2.0)
+    assert not budget.due(1.9, 40, 5000)
+    assert budget.due(2.0, 40, 5000)
     budget.fit(40, 2.0, 2.0, 0.0)
-    assert not budget.due(2.1)
+    assert not budget.due(2.1, 42, 5000)
     assert budget.fit(1000, 50.0, 50.0, 0.0) == 2000
-    assert not budget.due(50.1)
+    assert not budget.due(50.1, 1002, 2000)
+
+
+def test_a_slow_beginning_does_not_end_the_learning() -> None:
+    """The first step takes three seconds, as on a cold machine, and an evaluation is thought to take a minute."""
+    plan = Plan(TrainingConfig(minutes=1.0, eval_interval=40, warmup_steps=0), steps_per_epoch=980)
+    step, elapsed, rates = 0, 0.0, []
+    while step < plan.total_steps:
+        rates.append(plan.learning_rate(step))
+        step, elapsed = step + 1, elapsed + (3.4 if step == 0 else 0.1)
+        if plan.refit_due(step, elapsed):
+            plan.refit(step, elapsed, elapsed, 61.7 / step)
+    assert step > 300
+    assert rates[step // 2] > 0.2 * rates[0]
+
+
+def test_a_few_long_steps_are_fitted_when_half_of_the_time_has_gone() -> None:
+    budget = TimeBudget(60.0, eval_interval=1000)
+    assert not budget.due(29.0, 5, 1000)
+    assert budget.due(30.0, 5, 1000)
+    assert budget.fit(5, 30.0, 30.0, 3.0) == 9
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_patience_and_plateaus_count_evaluations(schedule: str) -> None:
+    config = TrainingConfig.model_validate(
+        {"patience": 5, "schedule": schedule, "plateau_patience": 2, "plateau_factor": 0.1, "learning_rate": 1.0,
+         "warmup_steps": 0, "min_learning_rate": 0.005}
+    )  # fmt: skip
+    plan = Plan(config, 10_000)
+    outcomes = [True, False, False, False, True, False, False, False, False, False]
+    for number, improved in enumerate(outcomes, 1):
+        assert not plan.out_of_patience
+        plan.evaluated(10 * number, improved=improved)
+        plan.evaluated(10 * number, improved=False)  # a second look at the same step counts for nothing
+        again = Plan(config, 10_000)
+        again.load_state(plan.state(), 10 * number, 1.0)
+        assert again.state() == plan.state()
+        plan = again
+    assert plan.out_of_patience
+    if schedule == "plateau":
+        assert [plan.learning_rate(step) for step in (29, 30, 69, 70, 89, 90)] == pytest.approx(
+            [1.0, 0.1, 0.1, 0.01, 0.01, 0.005]
+        )
+
+
+def test_the_rate_is_halved_for_each_rollback() -> None:
+    plan = Plan(TrainingConfig(warmup_steps=0), 100)
+    before = plan.learning_rate(7)
+    plan.halvings = 2
+    assert plan.learning_rate(7) == before / 4
+    again = Plan(TrainingConfig(warmup_steps=0), 100)
+    again.load_state(plan.state(), 7, 1.0)
+    assert again.learning_rate(7) == before / 4
 
 
 def test_a_plan_goes_on_where_its_state_was_taken() -> None:

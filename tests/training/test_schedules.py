@@ -5,10 +5,21 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.training.schedules import WarmupCosine, WarmupExponential, progress, straight
+from char_rnn.training.plan import Plan
+from char_rnn.training.schedules import (
+    OneCycle,
+    WarmupConstant,
+    WarmupCosine,
+    WarmupExponential,
+    WarmupLinear,
+    progress,
+    straight,
+)
+from char_rnn.utils.config import TrainingConfig
 
 
 def test_warmup_then_cosine_gives_the_textbook_numbers() -> None:
@@ -51,6 +62,49 @@ def test_a_refit_bends_the_future() -> None:
     assert progress(schedule.horizons, 72) == pytest.approx(0.5 + 0.5 * 12 / 25)
     assert progress(schedule.horizons, 85) == pytest.approx(1.0)
     assert schedule.end == 85
+
+
+def test_the_line_goes_straight_to_the_floor() -> None:
+    schedule = WarmupLinear(1.0, 0.2, 4, [straight(0, 104, 4)])
+    assert [schedule.learning_rate(step) for step in (0, 3, 29, 54, 104)] == pytest.approx([0.25, 1.0, 0.8, 0.6, 0.2])
+
+
+def test_the_constant_stays() -> None:
+    schedule = WarmupConstant(0.3, 0.0, 2, [straight(0, 10, 2)])
+    assert [schedule.learning_rate(step) for step in (0, 1, 5, 9)] == [0.15, 0.3, 0.3, 0.3]
+
+
+def test_one_cycle_is_pytorchs() -> None:
+    """Against ``OneCycleLR`` with the same peak, rise and beginning, over 101 steps."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.1, total_steps=101, cycle_momentum=False, final_div_factor=1e9
+    )
+    schedule = OneCycle(0.1, 0.1 / 25 / 1e9, 0, [(0, 100)])
+    for step in range(101):
+        # PyTorch's rise ends at 0.3 x 101 - 1 = 29.3 of the 100 steps between the first and the last, ours at 30
+        if step < 29:
+            expected = 0.1 * (1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * step / 30)) / 2)
+            assert schedule.learning_rate(step) == pytest.approx(expected)
+        elif step > 30:
+            assert schedule.learning_rate(step) == pytest.approx(reference.get_last_lr()[0], rel=0.03, abs=1e-5)
+        optimizer.step()
+        if step < 100:
+            reference.step()
+    assert schedule.learning_rate(30) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "one-cycle", "constant", "plateau", "exponential"])
+def test_every_schedule_warms_up_and_keeps_to_its_floor(schedule: str) -> None:
+    config = TrainingConfig.model_validate(
+        {"schedule": schedule, "warmup_steps": 10, "learning_rate": 1.0, "min_learning_rate": 0.01, "max_steps": 100}
+    )
+    rates = [Plan(config, 1000).learning_rate(step) for step in range(100)]
+    assert rates[0] <= 0.1
+    assert max(rates) == pytest.approx(1.0, rel=1e-3)
+    assert min(rates[10:]) >= 0.01
+    assert rates[:10] == pytest.approx([(step + 1) / 10 * rates[10] for step in range(10)], rel=0.01)
 
 
 def exponential(**changes: float) -> WarmupExponential:

@@ -6,7 +6,6 @@ a short list of horizons. Written down, they repeat the run on any machine, step
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,9 @@ from char_rnn.utils.config import TrainingConfig
 
 # Shares of the time budget at which the number of steps still to come is fitted anew.
 REFIT_AT = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.96)
+
+# Fewer steps than these say little about a machine's speed, until so much of the time has gone.
+FEWEST_STEPS, FEW_STEPS_SHARE = 20, 0.5
 
 COUNTERS = ("stale", "stale_since_drop", "evaluated_at", "halvings")
 
@@ -38,19 +40,27 @@ class TimeBudget:
     mark: tuple[int, float] = (0, 0.0)
     changed: bool = False
 
-    def due(self, elapsed: float, step: int = 0, end: float = math.inf) -> bool:
+    def due(self, elapsed: float, step: int, end: int) -> bool:
         """Tell whether it is time to fit again: so much time has gone, or half of the steps that were thought to fit.
 
-        Without the second a machine that was slow for a while would leave most of the budget unused.
+        Without the second a machine that was slow for a while would leave most of the budget unused. Nothing is fitted
+        to the first few steps, unless there will be no more of them: a slow beginning says little, and a learning rate
+        that has come down does not rise again.
 
         Args:
             elapsed: seconds since the start.
             step: steps finished.
             end: the step that the last fit came to.
         """
-        if self.changed or (self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds):
+        if step < FEWEST_STEPS and elapsed < FEW_STEPS_SHARE * self.seconds:
+            return False
+        if self.changed or self.passed(elapsed):
             return True
         return 2 * (step - self.mark[0]) >= end - self.mark[0] and elapsed < REFIT_AT[-1] * self.seconds
+
+    def passed(self, elapsed: float) -> bool:
+        """Tell whether the next of the moments at which to fit has come."""
+        return self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds
 
     def fit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> int:
         """Return the number of steps after which the budget will be spent.
@@ -62,10 +72,10 @@ class TimeBudget:
             evaluation_seconds: what one evaluation takes; the last one has to fit too.
         """
         self.changed = False
-        while self.due(elapsed):
+        while self.passed(elapsed):
             self.fits += 1
         since, spent = step - self.mark[0], step_seconds - self.mark[1]
-        pace = spent / since if since >= 20 and spent > 0 else step_seconds / max(step, 1)
+        pace = spent / since if since >= FEWEST_STEPS and spent > 0 else step_seconds / max(step, 1)
         self.mark = (step, step_seconds)
         left = self.seconds - elapsed - evaluation_seconds
         steps = int(left / (pace + evaluation_seconds / self.eval_interval)) if pace > 0 else 1
@@ -161,5 +171,5 @@ class Plan:
         budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
         budget.fits = sum(elapsed >= share * budget.seconds for share in REFIT_AT)
         budget.changed = budget.seconds != state["seconds"]
-        if self.schedule.comes_to_rest and step >= self.schedule.end and budget.due(elapsed):
+        if self.schedule.comes_to_rest and step >= self.schedule.end and (budget.changed or budget.passed(elapsed)):
             raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")

@@ -54,7 +54,7 @@ def coordinates(look: Look, history: History, points: Sequence[Point]) -> np.nda
 
 def _millions_in_a_step(history: History) -> float:
     training = load_config(history.folder / CONFIG).training
-    return training.batch_size * training.seq_length / 1e6
+    return training.sequences * training.seq_length / 1e6
 
 
 def places(look: Look, history: History, steps: Sequence[int]) -> list[float]:

@@ -60,7 +60,7 @@ class Stepper:
         self.average = AveragedModel(model).to(device) if training.averaging == "polyak" else None
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.gradient_norm = math.nan
-        self._predict: Callable[..., tuple[torch.Tensor, Any]] = torch.compile(model) if training.compile else model
+        self._predict: Callable[..., tuple[torch.Tensor, Any]] = _compiled(model) if training.compile else model
 
     @property
     def trained(self) -> CharModel:
@@ -156,6 +156,13 @@ class Stepper:
             losses.append(loss.detach())
             states.append(detach_state(after))
         return float(sum(losses)), _joined(states)
+
+
+def _compiled(model: CharModel) -> Callable[..., tuple[torch.Tensor, Any]]:
+    """Compile all but the recurrent layers: unrolled over time they take minutes to compile, and are slower then."""
+    layer = torch.compiler.disable(model.run_layer)  # type: ignore[no-untyped-call]
+    object.__setattr__(model, "run_layer", layer)
+    return torch.compile(model)
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
