@@ -67,11 +67,11 @@ class Recovery:
         trainer = self._trainer
         if not trainer.ranks.alone or self._manager is None or not self._manager.falls_back_after(error):
             raise error
-        failed, device = trainer.failing_step, str(trainer.device)
+        failed, device, reason = trainer.failing_step, str(trainer.device), str(error).strip().partition("\n")[0]
         trainer.model.to_empty(device=self._manager.device)  # nothing can be read from a device that failed
         trainer.settle(self._manager.device)
         self._go_back(self._states[-1])
-        trainer.went_back({"event": "device", "failed_step": failed, "reason": str(error), "left": device})
+        trainer.went_back({"event": "device", "failed_step": failed, "reason": reason, "left": device})
 
     def _go_back(self, state: State) -> None:
         """Take up a state; the time since it is spent all the same."""

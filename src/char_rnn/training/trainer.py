@@ -373,8 +373,11 @@ class CharRNNTrainer:
         return TrainingResult(self.step, self.seconds, val, keeper.best_loss, keeper.best_step, test, stopped, early)
 
     def _last_evaluation(self) -> Evaluation | None:
-        """Measure and save the end of the run, unless that has just been done."""
-        return self._val if self._evaluated_at == self.step else self.evaluate_and_save()
+        """Measure and save the end of the run; only save it where that has just been measured."""
+        if self._evaluated_at != self.step:
+            return self.evaluate_and_save()
+        self.save()
+        return self._val
 
     def _guess_seconds_of_evaluation(self) -> float:
         """Before the first evaluation: a forward pass costs about a third of a training step."""

@@ -1,0 +1,275 @@
+"""A run that goes wrong goes back: a loss that explodes, a device that fails, a disk that is full."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_helpers import small_config, timeless
+
+from char_rnn.model_file import ModelFile
+from char_rnn.training import CharRNNTrainer, TrainingDiverged
+from char_rnn.training import checkpoints as checkpoints_module
+from char_rnn.training.callbacks import Callback
+from char_rnn.training.checkpoints import read_state
+from char_rnn.training.metrics import MetricsFile
+from char_rnn.utils.device import DeviceManager
+
+MakeTrainer = Callable[..., CharRNNTrainer]
+
+
+class Events(Callback):
+    """Remembers the events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
+        self.events.append(dict(event))
+
+
+class Breaks(Callback):
+    """Breaks the model right after a step, so many times."""
+
+    def __init__(self, step: int, times: int = 1) -> None:
+        self.step, self.times = step, times
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        if trainer.step == self.step and self.times:
+            self.times -= 1
+            with torch.no_grad():
+                trainer.model.output_proj.weight.mul_(math.inf)
+
+
+def parameters(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+def test_an_explosion_goes_back_with_half_the_rate(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Saved every 20 steps, broken after step 27: the run goes on from 20, and every step is recorded once."""
+    config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000, "schedule": "constant"})
+    log = Events()
+    trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(27), log])
+    result = trainer.train()
+    assert (result.step, result.stopped) == (60, False)
+    reason = "the loss is nan (the first was 2."
+    assert log.events == [
+        {"step": 20, "event": "rollback", "failed_step": 28, "reason": log.events[0]["reason"], "rate_factor": 0.5}
+    ]
+    assert log.events[0]["reason"].startswith(reason)
+    records = MetricsFile(tmp_path / "metrics.jsonl").read()
+    assert [r["step"] for r in records if r.get("split") == "train"] == [7, 14, 21, 28, 35, 42, 49, 56, 60]
+    assert [r["step"] for r in records if "event" in r] == [20]
+    rates = {r["step"]: r["learning_rate"] for r in records if r.get("split") == "train"}
+    assert (rates[14], rates[21], rates[56]) == (0.01, 0.005, 0.005)
+
+
+def test_what_follows_is_as_if_the_rate_had_been_halved_at_the_checkpoint(
+    make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    config = small_config(training={"max_steps": 45, "max_epochs": 10, "eval_interval": 1000})
+    broken = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(33)])
+    broken.train()
+    expected = make_trainer(config)
+    while expected.step < 20:
+        expected.train_step(*first_batch(expected))
+        expected._advance()
+    expected.plan.halvings = 1
+    expected.train()
+    assert all(torch.equal(tensor, parameters(expected)[name]) for name, tensor in parameters(broken).items())
+
+
+def first_batch(trainer: CharRNNTrainer) -> tuple[torch.Tensor, torch.Tensor]:
+    return next(iter(trainer.train_batches.epoch(trainer.epoch, trainer.batch)))
+
+
+def test_a_ruined_state_that_was_saved_is_not_the_one_to_go_back_to(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """The model breaks in step 40 and is saved as it is; the next loss shows it. Step 20 is the last good state."""
+    config = small_config(training={"max_steps": 50, "max_epochs": 10, "eval_interval": 1000})
+    log = Events()
+    trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(40), log])
+    assert trainer.train().step == 50
+    assert [(event["step"], event["failed_step"]) for event in log.events] == [(20, 41)]
+
+
+def test_a_run_that_keeps_exploding_stops(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000, "rollbacks": 2})
+    log = Events()
+    trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(27, times=9), log])
+    message = r"stopped at step 28: the loss is nan .*, after going back 2 times; the model of step 20 is kept in .*Try"
+    with pytest.raises(TrainingDiverged, match=message):
+        trainer.train()
+    assert [event["rate_factor"] for event in log.events] == [0.5, 0.25]
+    assert ModelFile.read(tmp_path / "last.safetensors").training["step"] == 20
+
+
+def test_without_rollbacks_it_stops_at_once(make_trainer: MakeTrainer) -> None:
+    config = small_config(training={"max_steps": 60, "max_epochs": 10, "rollbacks": 0})
+    with pytest.raises(
+        TrainingDiverged, match=r"stopped at step 28: the loss is nan \(the first was .*\); nothing was"
+    ):
+        make_trainer(config, callbacks=[Breaks(27)]).train()
+
+
+def test_a_validation_loss_that_explodes_goes_back_too(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 30})
+    log = Events()
+    result = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(30), log]).train()
+    assert result.step == 60
+    assert [(event["step"], event["reason"]) for event in log.events] == [(20, "the validation loss is nan")]
+    val = [r for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r.get("split") == "val"]
+    assert [record["step"] for record in val] == [30, 60]
+
+
+def test_a_run_that_went_back_is_resumed_with_its_rate(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Stopped between going back and the next checkpoint: the halved rate and the event are still there."""
+    config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000})
+
+    class StopAfterwards(Callback):
+        def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(27), StopAfterwards()]).train()
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert (again.step, again.plan.halvings) == (20, 1)
+    again.train()
+    assert [r["step"] for r in timeless(tmp_path) if "event" in r] == [20]
+    whole = make_trainer(config, callbacks=[Breaks(27)], run_dir=None)
+    assert whole.recovery.is_empty
+
+
+class FakeDevice(DeviceManager):
+    """A device that is the CPU under another name, and may be left."""
+
+    def __init__(self, allowed: bool) -> None:
+        self.device, self.fallback = torch.device("cuda"), allowed
+
+
+def fails_at(trainer: CharRNNTrainer, step: int, error: Exception) -> None:
+    """Let the device fail in the middle of a step: after the model is spoiled, before it is updated."""
+    update = trainer.stepper.update
+
+    def failing(rate: float) -> None:
+        if trainer.step + 1 == step:
+            with torch.no_grad():
+                for parameter in trainer.model.parameters():
+                    parameter.fill_(math.nan)
+            raise error
+        update(rate)
+
+    trainer.stepper.update = failing  # type: ignore[method-assign]
+
+
+ASSERT = RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported")
+
+
+def test_a_device_that_fails_is_left_for_the_cpu(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """From the last checkpoint on, to the very parameters of a run on the CPU; a checkpoint is written first."""
+    config = small_config(training={"max_steps": 45, "max_epochs": 10, "eval_interval": 1000})
+    log, saved = Events(), []
+
+    class Saved(Callback):
+        def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
+            saved.append(ModelFile.read(tmp_path / "last.safetensors").training["step"])
+
+    trainer = make_trainer(config, run_dir=tmp_path, callbacks=[log, Saved()], manager=FakeDevice(allowed=True))
+    fails_at(trainer, 31, ASSERT)
+    assert trainer.train().step == 45
+    assert log.events == [
+        {"step": 20, "event": "device", "failed_step": 31, "reason": str(ASSERT).splitlines()[0], "left": "cpu"}
+    ]
+    assert saved == [20]
+    expected = make_trainer(config)
+    expected.train()
+    assert all(torch.equal(tensor, parameters(expected)[name]) for name, tensor in parameters(trainer).items())
+    steps = [r["step"] for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r.get("split") == "train"]
+    assert steps == [7, 14, 21, 28, 35, 42, 45]
+
+
+@pytest.mark.parametrize(
+    ("manager", "error"),
+    [(FakeDevice(allowed=False), ASSERT), (None, ASSERT), (FakeDevice(allowed=True), RuntimeError("shapes differ"))],
+)
+def test_a_device_is_left_only_if_it_failed_and_may_be(
+    make_trainer: MakeTrainer, tmp_path: Path, manager: DeviceManager | None, error: Exception
+) -> None:
+    config = small_config(training={"max_steps": 45, "max_epochs": 10})
+    trainer = make_trainer(config, run_dir=tmp_path, manager=manager)
+    fails_at(trainer, 31, error)
+    with pytest.raises(RuntimeError) as caught:
+        trainer.train()
+    assert caught.value is error
+    assert ModelFile.read(tmp_path / "last.safetensors").training["step"] == 20
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EACCES])
+def test_a_full_disk_costs_no_earlier_checkpoint(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000})
+    write_tensors = checkpoints_module.write_tensors
+
+    def full(path: Path, arrays: Any, metadata: Any) -> None:
+        if '"step": 40' in metadata["counters"]:
+            raise OSError(reason, "No space left on device", str(path))
+        write_tensors(path, arrays, metadata)
+
+    monkeypatch.setattr(checkpoints_module, "write_tensors", full)
+    with pytest.raises(
+        OSError, match=r"checkpoint of step 40 could not be written to .*; the model of step 20 is kept"
+    ):
+        make_trainer(config, run_dir=tmp_path).train()
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".*"))
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert again.step == 20
+    again.train()
+    whole = make_trainer(config)
+    whole.train()
+    assert all(torch.equal(tensor, parameters(whole)[name]) for name, tensor in parameters(again).items())
+
+
+def test_the_newest_models_on_the_way_are_kept(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(
+        training={"max_steps": 55, "max_epochs": 10, "eval_interval": 20}, logging={"save_interval": 10, "keep": 2}
+    )
+    make_trainer(config, run_dir=tmp_path).train()
+    kept = sorted(path.name for path in tmp_path.glob("step-*"))
+    assert kept == ["step-00000040.safetensors", "step-00000050.safetensors"]
+    assert ModelFile.read(tmp_path / kept[0]).training["step"] == 40
+
+
+def test_patience_ends_a_run_early_and_exactly_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """A rate too high to learn: no new best. Resuming the ended run changes nothing; more patience goes on."""
+    rate = {"learning_rate": 0.5, "explosion_factor": 0.0, "schedule": "constant"}
+    config = small_config(training={**rate, "eval_interval": 5, "max_steps": 300, "max_epochs": 100, "patience": 3})
+    result = make_trainer(config, run_dir=tmp_path).train()
+    assert (result.early, result.stopped) == (True, False)
+    assert result.step == result.best_step + 15 < 300
+    before = in_order(tmp_path)
+    assert [r["step"] for r in before if r["split"] == "val"] == [*range(5, result.step + 1, 5)]
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert again.train().step == result.step
+    assert in_order(tmp_path) == before
+    more = make_trainer(small_config(training={**config.training.model_dump(), "patience": 4}), run_dir=tmp_path)
+    more.load_state(*read_state(tmp_path))
+    assert more.train().step > result.step
+
+
+def in_order(run: Path) -> list[dict[str, Any]]:
+    return sorted(timeless(run), key=lambda record: (record["step"], record["split"]))
+
+
+@pytest.mark.parametrize("training", [{"patience": 2}, {"schedule": "plateau"}])
+def test_what_goes_by_the_validation_loss_needs_one(make_trainer: MakeTrainer, training: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^training\.(patience 2|schedule plateau) goes by the validation loss, and"):
+        make_trainer(small_config(training=training, data={"train_frac": 1.0, "val_frac": 0.0}))
