@@ -9,6 +9,7 @@ Everything that a run decides by (losses, norms, clocks, requests to stop) is th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -58,10 +59,8 @@ class Ranks:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         except (RuntimeError, ValueError) as error:
             raise RankLostError(f"the other processes cannot be reached ({_first_line(error)})") from None
-        try:
-            yield cls(dist.get_rank(), dist.get_world_size(), device if device.type == "cuda" else None)
-        finally:
-            dist.destroy_process_group()
+        yield cls(dist.get_rank(), dist.get_world_size(), device if device.type == "cuda" else None)
+        dist.destroy_process_group()  # not after an error: the others may not be there to be told
 
     @property
     def is_first(self) -> bool:
@@ -169,4 +168,6 @@ class Ranks:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    """Return what gloo or NCCL says, without the place in its sources and its advice."""
+    line = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().partition("\n")[0])
+    return line.partition(". ")[0]

@@ -142,7 +142,7 @@ class CharRNNTrainer:
                 except TrainingDiverged as event:
                     self.recovery.from_divergence(event)
                 except RankLostError as error:
-                    raise RankLostError(f"{error}; {self.keeper.kept()}. Start it again with --resume") from None
+                    raise RankLostError(f"{error}; the last checkpoint stays. Start it again with --resume") from None
                 except (RuntimeError, NotImplementedError) as error:
                     self.recovery.from_device(error)
         finally:

@@ -1,0 +1,200 @@
+"""Several processes train one model: to the numbers of one process, stopped and resumed, and when one of them dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_helpers import timeless
+
+from char_rnn.model_file import ModelFile
+from char_rnn.training.metrics import MetricsFile
+from char_rnn.training.ranks import Ranks
+
+TEXT = "The rose is red, the violet blue; the honey's sweet, and so are you.\n" * 90
+SETTINGS = (
+    "model.hidden_size=8", "model.num_layers=2", "training.batch_size=5", "training.seq_length=10",
+    "training.precision=float64", "training.schedule=constant", "training.learning_rate=0.01",
+    "training.eval_interval=15", "training.max_epochs=100", "logging.log_interval=5", "logging.save_interval=10",
+    "logging.tensorboard=false", "data.train_frac=0.8", "data.val_frac=0.1", "device.preferred=cpu",
+    "device.threads=1",
+)  # fmt: skip
+
+
+def command(folder: Path, *arguments: object) -> list[str]:
+    settings = [*SETTINGS, f"data.cache_dir={folder / 'cache'}"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    return ["-m", "char_rnn", "train", *words, *map(str, arguments)]
+
+
+def start(count: int, arguments: list[str]) -> list[subprocess.Popen[str]]:
+    """Start the processes with what torchrun tells each of them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    outputs = [process.communicate(timeout=120) for process in processes]
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+def train(count: int, arguments: list[str]) -> list[tuple[int, str, str]]:
+    outcomes = finish(start(count, arguments))
+    assert [status for status, _, _ in outcomes] == [0] * count, outcomes
+    return outcomes
+
+
+def weights(run: Path) -> dict[str, Any]:
+    return dict(ModelFile.read(run / "last.safetensors").tensors)
+
+
+@pytest.fixture(scope="module")
+def poem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ranks") / "poem.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def one_and_two(poem: Path) -> tuple[Path, Path]:
+    """The same run of 40 steps in one process and in two, which share 5 streams as 2 and 3, two at a time."""
+    runs = poem.parent / "one", poem.parent / "two"
+    plain = ["--set", "model.dropout=0", "--set", "training.max_steps=40", "--quiet"]
+    train(1, command(poem.parent, poem, "--out", runs[0], *plain))
+    outcomes = train(2, command(poem.parent, poem, "--out", runs[1], *plain, "--set", "training.micro_batch_size=2"))
+    assert outcomes[0][1]
+    assert outcomes[1][1:] == ("", "")
+    return runs
+
+
+def test_two_processes_come_to_the_numbers_of_one(one_and_two: tuple[Path, Path]) -> None:
+    one, two = map(weights, one_and_two)
+    for name, expected in one.items():
+        np.testing.assert_allclose(two[name], expected, rtol=0, atol=1e-12, err_msg=name)
+    records = [timeless(run) for run in one_and_two]
+    assert [(r["step"], r["split"]) for r in records[0]] == [(r["step"], r["split"]) for r in records[1]]
+    for first, second in zip(*records, strict=True):
+        assert first["loss"] == pytest.approx(second["loss"], rel=1e-12)
+    assert {record["split"] for record in records[0]} == {"train", "val", "test"}
+
+
+def test_the_first_process_alone_writes(one_and_two: tuple[Path, Path]) -> None:
+    files = [sorted(path.name for path in run.iterdir()) for run in one_and_two]
+    assert files[0] == files[1]
+    steps = [r["step"] for r in MetricsFile(one_and_two[1] / "metrics.jsonl").read() if r["split"] == "train"]
+    assert steps == [*range(5, 41, 5)]
+
+
+def test_another_number_of_processes_goes_on(poem: Path, one_and_two: tuple[Path, Path]) -> None:
+    """Two processes for 20 steps, then one: the carried state of all streams is there."""
+    run = poem.parent / "fewer"
+    plain = ["--set", "model.dropout=0", "--quiet"]
+    train(2, command(poem.parent, poem, "--out", run, *plain, "--set", "training.max_steps=20"))
+    train(1, ["-m", "char_rnn", "train", "--resume", str(run), "--set", "training.max_steps=40", "--quiet"])
+    for name, expected in weights(one_and_two[0]).items():
+        np.testing.assert_allclose(weights(run)[name], expected, rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_too_many_processes_are_refused_once(poem: Path) -> None:
+    arguments = command(poem.parent, poem, "--out", poem.parent / "none", "--set", "training.batch_size=1")
+    outcomes = finish(start(2, arguments))
+    assert outcomes[0][0] != 0
+    assert "training.batch_size 1 cannot be shared out among 2 processes" in outcomes[0][2]
+    assert outcomes[0][2].count("error") == 1
+    assert "Traceback" not in "".join(err for _, _, err in outcomes)
+
+
+@pytest.mark.slow
+def test_stopped_and_resumed_with_dropout_is_exact(poem: Path) -> None:
+    """Every process goes on with its own dropout masks: equal to the bit."""
+    whole, parts = poem.parent / "whole", poem.parent / "parts"
+    dropout = ["--set", "model.dropout=0.3", "--quiet"]
+    train(2, command(poem.parent, poem, "--out", whole, *dropout, "--set", "training.max_steps=30"))
+    train(2, command(poem.parent, poem, "--out", parts, *dropout, "--set", "training.max_steps=12"))
+    train(2, ["-m", "char_rnn", "train", "--resume", str(parts), "--set", "training.max_steps=30", "--quiet"])
+    for name, expected in weights(whole).items():
+        assert (weights(parts)[name] == expected).all(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_death_of_one_ends_the_others_with_a_word(poem: Path, victim: int) -> None:
+    run = poem.parent / f"death{victim}"
+    processes = start(2, command(poem.parent, poem, "--out", run, "--set", "training.max_steps=1000000"))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(run.glob("step-*"))) < 2:
+        time.sleep(0.05)
+    processes[victim].send_signal(signal.SIGKILL)
+    status, _, err = finish(processes)[1 - victim]
+    assert status == 1, err
+    assert "another process of this run has ended" in err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert ModelFile.read(run / "last.safetensors").training["step"] >= 20
+    reached = MetricsFile(run / "metrics.jsonl").read()[-1]["step"] // 10 * 10 + 20
+    train(2, ["-m", "char_rnn", "train", "--resume", str(run), "--set", f"training.max_steps={reached}", "--quiet"])
+    steps = [r["step"] for r in MetricsFile(run / "metrics.jsonl").read() if r["split"] == "train"]
+    assert steps == [*range(5, reached + 1, 5)]
+
+
+@pytest.mark.slow
+def test_a_signal_stops_all_after_the_same_step(poem: Path) -> None:
+    run = poem.parent / "stopped"
+    processes = start(2, command(poem.parent, poem, "--out", run, "--set", "training.max_steps=1000000"))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(run.glob("step-*")):
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    outcomes = finish(processes)
+    assert outcomes[1][0] == 143
+    assert "go on with: char-rnn train" in outcomes[0][2]
+    assert ModelFile.read(run / "last.safetensors").training["step"] > 0
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_run(poem: Path, one_and_two: tuple[Path, Path]) -> None:
+    run = poem.parent / "torchrun"
+    plain = ["--set", "model.dropout=0", "--set", "training.max_steps=40", "--quiet"]
+    arguments = command(poem.parent, poem, "--out", run, *plain)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    for name, expected in weights(one_and_two[0]).items():
+        np.testing.assert_allclose(weights(run)[name], expected, rtol=0, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(("total", "count"), [(5, 2), (64, 3), (2, 4), (7, 7)])
+def test_rows_are_shared_out_whole_and_even(total: int, count: int) -> None:
+    shares = [Ranks(rank, count).rows(total) for rank in range(count)]
+    assert [row for share in shares for row in range(total)[share]] == list(range(total))
+    sizes = [share.stop - share.start for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    assert Ranks(0, count).rows(total, count - 1) == shares[-1]
+
+
+def test_one_process_asks_nobody() -> None:
+    alone, tensor = Ranks(), torch.ones(2)
+    assert (alone.total(2.5), alone.any(True), alone.from_first(3.0), alone.least(4.0)) == (2.5, True, 3.0, 4.0)
+    assert alone.gather(tensor)[0] is tensor
+    assert alone.in_turn(lambda: 7) == 7
