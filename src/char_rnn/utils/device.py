@@ -50,12 +50,7 @@ class DeviceManager:
 
     def describe(self) -> str:
         """The device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
-        if self.device.type == "cuda":
-            return f"CUDA: {torch.cuda.get_device_name(self.device)}"
-        if self.device.type == "mps":
-            return "MPS: Apple Silicon"
-        threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+        return describe(self.device)
 
     def get_optimal_batch_size(self, model_size: int, seq_length: int) -> int:
         """A batch size to begin with: conservative on MPS and the CPU, larger on CUDA.
@@ -79,14 +74,7 @@ class DeviceManager:
             ``rss``: the process's resident memory (Linux: now; macOS: its peak; absent elsewhere). On CUDA and MPS also
             ``allocated`` (by tensors) and ``reserved`` (from the device).
         """
-        report = _resident_bytes()
-        if self.device.type == "cuda":
-            report["allocated"] = torch.cuda.memory_allocated(self.device)
-            report["reserved"] = torch.cuda.memory_reserved(self.device)
-        elif self.device.type == "mps":
-            report["allocated"] = torch.mps.current_allocated_memory()
-            report["reserved"] = torch.mps.driver_allocated_memory()
-        return report
+        return memory_in_use(self.device)
 
     def set_threads(self, threads: int | None) -> None:
         """Sets the number of CPU threads PyTorch computes with; ``None`` leaves its own choice."""
@@ -113,7 +101,7 @@ class DeviceManager:
         except (NotImplementedError, RuntimeError) as error:
             if self.device.type == "cpu" or not self.fallback or not _is_device_failure(error):
                 raise
-            _logger.warning("%s failed (%s); going on with the CPU", self.device, _first_line(error))
+            _logger.warning("%s failed (%s); going on with the CPU", self.device, first_line(error))
         self.device = torch.device("cpu")
         return function(self.device)
 
@@ -150,6 +138,33 @@ class DeviceManager:
         return (32, 1024) if model_size < 5_000_000 else (16, 512)
 
 
+def describe(device: torch.device) -> str:
+    """Return a device in words; see `DeviceManager.describe`."""
+    if device.type == "cuda":
+        return f"CUDA: {torch.cuda.get_device_name(device)}"
+    if device.type == "mps":
+        return "MPS: Apple Silicon"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def memory_in_use(device: torch.device) -> dict[str, int]:
+    """Return the memory in use, in bytes; see `DeviceManager.memory`."""
+    report = _resident_bytes()
+    if device.type == "cuda":
+        report["allocated"] = torch.cuda.memory_allocated(device)
+        report["reserved"] = torch.cuda.memory_reserved(device)
+    elif device.type == "mps":
+        report["allocated"] = torch.mps.current_allocated_memory()
+        report["reserved"] = torch.mps.driver_allocated_memory()
+    return report
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _parsed(name: str | None) -> torch.device | None:
     if name is None:
         return None
@@ -170,7 +185,7 @@ def _probe(device: torch.device) -> str | None:
         try:
             result = (lstm.to(device)(x.to(device))[0] @ torch.eye(4, device=device)).cpu()
         except Exception as error:  # drivers fail in ways of their own
-            return _first_line(error)
+            return first_line(error)
     return None if torch.allclose(result, expected, atol=1e-2) else "a small LSTM gave wrong numbers"
 
 
@@ -181,10 +196,6 @@ def _is_device_failure(error: Exception) -> bool:
 
 def _names_device(text: str) -> bool:
     return any(word in text for word in _DEVICE_WORDS)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _resident_bytes() -> dict[str, int]:
