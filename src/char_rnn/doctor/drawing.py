@@ -39,7 +39,7 @@ def drawing(backend: Backend, sizes: Sizes) -> Finding:
 
 def _about(drawn: Tensor, how: str) -> str:
     """Return what is wrong with the items drawn; nothing if they are right."""
-    impossible = sum(int(item) not in POSSIBLE for item in drawn)
+    impossible = sum(item not in POSSIBLE for item in drawn.tolist())
     if impossible:
         return f"{impossible:,} of {len(drawn):,} items drawn ({how}) have probability zero"
     for item, probability in POSSIBLE.items():
