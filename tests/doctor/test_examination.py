@@ -79,8 +79,9 @@ def test_it_repeats_exactly_and_works_where_gradients_are_off() -> None:
     ]
 
 
-def test_progress_counts_every_part(small: None) -> None:
-    torch.set_num_threads(2)
+def test_progress_counts_every_part(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     told: list[tuple[str, int, int]] = []
     report = examine(["cpu"], progress=lambda *news: told.append(news))
     total = PARTS + 2 * len(CELLS) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from char_rnn.doctor.report import CheckResult, Report, Speed, Threads
-from char_rnn.doctor.verdict import judge
+from char_rnn.doctor.verdict import BUSY, judge
 from char_rnn.doctor.words import to_text
 
 DEVICES = ["mps", "cpu"]
@@ -38,8 +38,8 @@ def test_a_wrong_device_is_not_taken_however_fast() -> None:
     assert verdict.settings == ("--device cpu", "--set device.threads=1")
     assert verdict.words == (
         "Train on cpu: every check passed, on no other device that was examined.",
-        "Threads: at hidden size 128 1 thread trains 1.20 times as fast as 8 threads; at hidden size 512 8 threads "
-        "train 2.00 times as fast as 1 thread (--set device.threads=N sets them).",
+        "Threads: at hidden size 128 1 thread trains 1.2 times as fast as 8 threads; at hidden size 512 8 threads "
+        "train 2 times as fast as 1 thread (--set device.threads=N sets them).",
         "Do not train on mps: wrong batch change of lstm. See pytorch issue 177116.",
     )
 
@@ -74,9 +74,15 @@ def test_threads_are_as_many_as_there_are_unless_one_is_clearly_faster() -> None
     assert judge(["cpu"], PASSED[1:], FAST[1:2], THREADS[1:], "cpu").settings == ()
 
 
+def test_a_busy_machine_is_told_of_with_its_speeds_alone() -> None:
+    assert BUSY in judge(DEVICES, PASSED, FAST, THREADS, "mps", load=0.5).words
+    assert BUSY not in judge(DEVICES, PASSED, [], [], "mps", load=0.5).words
+    assert BUSY not in judge(DEVICES, PASSED, FAST, THREADS, "mps", load=0.1).words
+
+
 MACHINE = {
     "char_rnn": "1.0", "python": "3.12.1", "torch": "2.9.0", "numpy": "2.3.0", "system": "macOS 15.1 on arm64",
-    "processor": "Apple M2", "cores": 8, "usable_cores": 8, "threads": 8, "cpu_capability": "DEFAULT",
+    "processor": "Apple M2", "cores": 8, "usable_cores": 8, "load": 0.1, "threads": 8, "cpu_capability": "DEFAULT",
     "bfloat16_on_cpu": None, "cuda": None, "mps": {"macos": "15.1", "memory": 12 << 30},
 }  # fmt: skip
 CUDA = {"version": "12.8", "cudnn": 91002, "tf32_in_cudnn": True, "gpus": ["Big GPU"]}

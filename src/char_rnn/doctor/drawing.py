@@ -41,7 +41,7 @@ def _about(drawn: Tensor, how: str) -> str:
     """Return what is wrong with the items drawn; nothing if they are right."""
     impossible = sum(item not in POSSIBLE for item in drawn.tolist())
     if impossible:
-        return f"{impossible:,} of {len(drawn):,} items drawn ({how}) have probability zero"
+        return f"items of probability zero are drawn: {impossible:,} of {len(drawn):,} ({how})"
     for item, probability in POSSIBLE.items():
         share = float((drawn == item).double().mean())
         if abs(share - probability) > SIGMAS * math.sqrt(probability * (1 - probability) / len(drawn)):

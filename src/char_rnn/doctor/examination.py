@@ -87,19 +87,21 @@ def examine_backends(
 ) -> Report:
     """Do as :func:`examine`, with devices made by the caller and, if need be, less to compute."""
     began = time.perf_counter()
+    machine = describe_machine()
     with _undisturbed():
         examination = _Examination(backends, sizes or Sizes(), cells, speed, progress)
         checks = [check for backend in backends for check in examination.check(backend)]
         threads = examination.compare_threads()
         speeds = [measured for backend in backends for measured in examination.time(backend, threads)]
     names = [backend.name for backend in backends]
+    load = (machine["load"] or 0.0) / (machine["usable_cores"] or 1)
     return Report(
-        machine=describe_machine(),
+        machine=machine,
         devices={backend.name: backend.describe() for backend in backends},
         checks=checks,
         speeds=speeds,
         threads=threads,
-        verdict=judge(names, checks, speeds, threads, DeviceManager.available()[0]),
+        verdict=judge(names, checks, speeds, threads, DeviceManager.available()[0], load),
         seconds=time.perf_counter() - began,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,19 +30,20 @@ class Finding:
 
 def judge_gradients(found: Mapping[str, Tensor], answer: Mapping[str, Tensor], allowed: float) -> Finding:
     """Compare gradients by parameter: the largest difference, as a part of the answer's largest element."""
-    errors = {
-        name: relative_error(found[name], right) if name in found else float("nan") for name, right in answer.items()
-    }
+    errors = {name: relative_error(found[name], right) if name in found else math.nan for name, right in answer.items()}
     wrong = {name: error for name, error in errors.items() if not error <= allowed}
-    off = max(errors.values(), key=_nan_last)
+    off = max(errors.values(), key=nan_last)
     if not wrong:
-        return Finding(True, f"every parameter's gradient within {off:.1e} of its largest element", off, allowed)
-    worst = sorted(wrong, key=lambda name: _nan_last(wrong[name]), reverse=True)
-    named = ", ".join(f"{name} by {wrong[name]:.1e}" for name in worst[:NAMED])
-    more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
-    return Finding(
-        False, f"gradients are off: {named}{more} of the largest element (allowed {allowed:.0e})", off, allowed
-    )
+        return Finding(True, f"every gradient is within {off:.1e} of its largest element", off, allowed)
+    worst = sorted(wrong, key=lambda name: nan_last(wrong[name]), reverse=True)
+    named = ", ".join(f"{percent(wrong[name])} ({name})" for name in worst[:NAMED])
+    more = f" and in {len(worst) - NAMED} more parameters" if len(worst) > NAMED else ""
+    return Finding(False, f"gradients are off by {named}{more}; allowed {percent(allowed)}", off, allowed)
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, small ones with two places."""
+    return f"{share:,.0%}" if share > 0.1 else f"{share:.2%}"
 
 
 def relative_error(found: Tensor, right: Tensor) -> float:
@@ -49,5 +51,6 @@ def relative_error(found: Tensor, right: Tensor) -> float:
     return float((found - right).abs().max() / right.abs().max())
 
 
-def _nan_last(error: float) -> float:
-    return error if error == error else float("inf")  # NaN is the largest error of all
+def nan_last(error: float) -> float:
+    """Return a key to sort errors by: not a number is the largest of all."""
+    return math.inf if math.isnan(error) else error

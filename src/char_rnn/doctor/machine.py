@@ -25,6 +25,7 @@ def describe_machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
+        "load": _load(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "bfloat16_on_cpu": _bfloat16(),
@@ -56,6 +57,11 @@ def _processor() -> str | None:
 def _usable_cores() -> int | None:
     """Return how many cores this process may use, which a container can limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _load() -> float | None:
+    """Return how many processes were at work on average over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _bfloat16() -> bool | None:

@@ -8,7 +8,7 @@ About a hundred times as much is allowed, for devices with quicker functions and
 from __future__ import annotations
 
 from char_rnn.doctor.backend import Backend
-from char_rnn.doctor.finding import Finding, judge_gradients
+from char_rnn.doctor.finding import Finding, judge_gradients, nan_last, percent
 from char_rnn.doctor.problem import Problem, compute
 
 LOG_PROBS, GRADIENT, LOSS, PARAMETERS = 5e-5, 1e-4, 5e-3, 1e-2
@@ -41,7 +41,7 @@ def training(backend: Backend, problem: Problem) -> Finding:
     errors = {}
     for name, right in answer.parameters.items():
         errors[name] = float((found.parameters[name] - right).norm() / (right - answer.start[name]).norm())
-    worst = max(errors, key=lambda name: errors[name] if errors[name] == errors[name] else float("inf"))
+    worst = max(errors, key=lambda name: nan_last(errors[name]))
     off = errors[worst]
-    words = f"after {steps} steps {worst} is off by {off:.1e} of the way it went (allowed {PARAMETERS:.0e})"
+    words = f"after {steps} steps {worst} is off by {percent(off)} of the way it went (allowed {percent(PARAMETERS)})"
     return Finding(off <= PARAMETERS, words, off, PARAMETERS)

@@ -9,6 +9,8 @@ from char_rnn.doctor.report import CheckResult, Speed, Threads, Verdict
 
 DRAWING = "drawing"
 FASTER = 1.1
+IDLE = 0.25
+BUSY = "The machine was at other work too: its speeds, and which threads are best, may be others when it is not."
 
 
 def judge(
@@ -17,6 +19,7 @@ def judge(
     speeds: Sequence[Speed],
     threads: Sequence[Threads],
     automatic: str,
+    load: float = 0.0,
 ) -> Verdict:
     """Choose the fastest device that trains right; without speeds the first.
 
@@ -28,6 +31,7 @@ def judge(
         speeds: How fast they are; may be empty.
         threads: One CPU thread against all; may be empty.
         automatic: The device that ``--device auto`` takes.
+        load: Other work on the machine when the examination began, as a part of its cores.
     """
     failed = {
         name: [check for check in checks if check.device == name and check.status == "failed"] for name in devices
@@ -39,10 +43,12 @@ def judge(
         return Verdict(None, (), (*reproaches, _no_device(devices)), sound=False)
     device = max(right, key=lambda name: _pace(name, right, speeds))
     settings = _settings(device, threads, automatic)
+    timed = bool(speeds)
     words = [
-        _choice(device, devices, right, failed[device], bool(speeds)),
+        _choice(device, devices, right, failed[device], timed),
         *_exceptions(device, right, speeds),
         *_about_threads(device, threads),
+        *([BUSY] if timed and load > IDLE else []),
         *reproaches,
     ]
     return Verdict(device, settings, tuple(words), sound=not failed[device])
@@ -91,7 +97,7 @@ def _about_threads(device: str, threads: Sequence[Threads]) -> list[str]:
         ratio = compared.with_one / compared.with_all
         one, every = "1 thread", f"{compared.threads} threads"
         fast, slow, times = (one, every, ratio) if ratio > 1 else (every, one, 1 / ratio)
-        words.append(f"at hidden size {compared.hidden_size} {fast} train {times:.2f} times as fast as {slow}")
+        words.append(f"at hidden size {compared.hidden_size} {fast} train {times:.3g} times as fast as {slow}")
     if not words:
         return []
     best = {compared.best for compared in threads}

@@ -73,7 +73,8 @@ def _row(name: str, checks: Sequence[CheckResult], cells: Sequence[str]) -> str:
 
 def _failure(check: CheckResult) -> str:
     where = f"{check.check}, {check.cell}" if check.cell else check.check
-    issues = f" (pytorch issue {', '.join(map(str, check.issues))})" if check.issues else ""
+    plural = "s" * (len(check.issues) > 1)
+    issues = f" (pytorch issue{plural} {', '.join(map(str, check.issues))})" if check.issues else ""
     return f"  FAILED {where}: {check.words}{issues}"
 
 
