@@ -35,7 +35,7 @@ class WrongDrawing(Backend):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a CPU alone, and little to compute on it."""
     sizes = Sizes(
-        hidden=16, batch=(16, 16), steps=10, trained=(4, 8), large=(64, 4), draws=64, leak_hidden=16, leak_steps=5
+        hidden=16, batch=(16, 16), steps=10, trained=(4, 8), large=(64, 4), draws=64, leak_hidden=16, leak_steps=10
     )
     monkeypatch.setattr(DeviceManager, "available", staticmethod(lambda: ["cpu"]))
     monkeypatch.setattr(examination, "Sizes", lambda: sizes)

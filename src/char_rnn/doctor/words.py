@@ -9,7 +9,7 @@ from typing import Any
 from char_rnn.doctor.report import CheckResult, Report, Speed
 
 SHOWN = {"passed": "ok", "failed": "FAILED", "not run": "-"}
-UNITS = {"forward": " nats", "memory": " bytes a step"}
+UNITS = {"forward": " nats", "memory": " B a step"}
 CELL, NAME, NUMBER = 12, 16, 11
 
 
