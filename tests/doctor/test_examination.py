@@ -79,6 +79,14 @@ def test_it_repeats_exactly_and_works_where_gradients_are_off() -> None:
     ]
 
 
+def test_tf32_is_off_during_the_checks_on_cuda_alone() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    for kind, during in (("cuda", False), ("cpu", before)):
+        with examination._whole_float32(Backend(kind)):
+            assert torch.backends.cudnn.allow_tf32 == during
+        assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_progress_counts_every_part(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)

@@ -42,8 +42,8 @@ def judge_gradients(found: Mapping[str, Tensor], answer: Mapping[str, Tensor], a
 
 
 def percent(share: float) -> str:
-    """Return a share in percent, small ones with two places."""
-    return f"{share:,.0%}" if share > 0.1 else f"{share:.2%}"
+    """Return a share in percent, small ones with two digits."""
+    return f"{share:,.0%}" if share > 0.1 else f"{100 * share:.2g}%"
 
 
 def relative_error(found: Tensor, right: Tensor) -> float:
