@@ -1,4 +1,4 @@
-"""Shows the reading, encoding and downloading of a text: a bar on a terminal, nothing elsewhere."""
+"""Shows how far a text is read, encoded and downloaded, or a machine examined: a bar on a terminal, else nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
 
 
 @contextmanager
@@ -24,5 +31,22 @@ def preparation(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] 
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total)
             bar.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield progress
+
+
+@contextmanager
+def examination(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield a function (what is under way, parts done, parts in all) that shows how far an examination is."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("")
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
 
         yield progress

@@ -31,7 +31,7 @@ class Stepper:
         model: on the device to train on.
         training: the ``training`` section of the run's configuration.
         device: where the model is.
-        batch_size: B over all processes.
+        batch_size: B over all processes; where this is the only one, as many as it is given, when not given.
         ranks: the processes that share a batch; this one alone when not given.
 
     Attributes:
@@ -48,7 +48,7 @@ class Stepper:
         model: CharModel,
         training: TrainingConfig,
         device: torch.device,
-        batch_size: int,
+        batch_size: int | None = None,
         ranks: Ranks | None = None,
     ) -> None:
         self.model, self.training, self.device = model, training, device
@@ -144,14 +144,14 @@ class Stepper:
         """Compute this process's part of the gradient, so many rows at once, and of the mean loss."""
         for parameter in self.parameters:  # what optimizer.zero_grad() does, without its profiler range
             parameter.grad = None
-        losses, states = [], []
+        losses, states, all_rows = [], [], self.batch_size or len(x)
         for rows in _parts(len(x), self.micro_batch or len(x)):
             with self.precision.context():
                 log_probs, after = self._predict(x[rows].to(self.device, non_blocking=True), rows_of(hidden, rows))
                 target = y[rows].to(self.device, non_blocking=True)
                 loss = F.nll_loss(log_probs.flatten(0, 1), target.flatten())
-            if len(target) != self.batch_size:
-                loss = loss * (len(target) / self.batch_size)
+            if len(target) != all_rows:
+                loss = loss * (len(target) / all_rows)
             self.precision.backward(loss)
             losses.append(loss.detach())
             states.append(detach_state(after))

@@ -50,12 +50,7 @@ class DeviceManager:
 
     def describe(self) -> str:
         """The device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
-        if self.device.type == "cuda":
-            return f"CUDA: {torch.cuda.get_device_name(self.device)}"
-        if self.device.type == "mps":
-            return "MPS: Apple Silicon"
-        threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+        return describe(self.device)
 
     def get_optimal_batch_size(self, model_size: int, seq_length: int) -> int:
         """A batch size to begin with; see `optimal_batch_size`."""
@@ -100,7 +95,7 @@ class DeviceManager:
         """
         if self.device.type == "cpu" or not self.fallback or not _is_device_failure(error):
             return False
-        _logger.warning("%s failed (%s); going on with the CPU", self.device, _first_line(error))
+        _logger.warning("%s failed (%s); going on with the CPU", self.device, first_line(error))
         self.device = torch.device("cpu")
         return True
 
@@ -125,6 +120,16 @@ class DeviceManager:
         if not self.fallback:
             raise ValueError(f"device {device}: {reason}; choose another, or allow the fallback to the CPU")
         _logger.warning("device %s %s; falling back", device, reason)
+
+
+def describe(device: torch.device) -> str:
+    """A device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
+    if device.type == "cuda":
+        return f"CUDA: {torch.cuda.get_device_name(device)}"
+    if device.type == "mps":
+        return "MPS: Apple Silicon"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def optimal_batch_size(kind: str, model_size: int, seq_length: int) -> int:
@@ -199,7 +204,7 @@ def _probe(device: torch.device) -> str | None:
         try:
             result = (lstm.to(device)(x.to(device))[0] @ torch.eye(4, device=device)).cpu()
         except Exception as error:  # drivers fail in ways of their own
-            return _first_line(error)
+            return first_line(error)
     return None if torch.allclose(result, expected, atol=1e-2) else "a small LSTM gave wrong numbers"
 
 
@@ -207,5 +212,6 @@ def _is_device_failure(error: Exception) -> bool:
     return not is_out_of_memory(error) and any(word in str(error).lower() for word in _DEVICE_WORDS)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

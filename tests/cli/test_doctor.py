@@ -1,0 +1,89 @@
+"""``char-rnn doctor``: text and JSON, exit status, a device that is not there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from cli_helpers import Command
+
+from char_rnn.doctor import Backend, examination, speed
+from char_rnn.doctor.problem import Sizes
+from char_rnn.models import CharModel
+from char_rnn.utils.device import DeviceManager
+
+
+class WrongGradient(Backend):
+    """Makes the gradient of the projection's bias a twentieth too large."""
+
+    def place(self, model: CharModel) -> CharModel:
+        model.output_proj.bias.register_hook(lambda gradient: 1.05 * gradient)
+        return model
+
+
+class WrongDrawing(Backend):
+    """Draws one item of probability zero."""
+
+    def draw(self, probabilities: torch.Tensor, count: int, *, replacement: bool) -> torch.Tensor:
+        drawn = super().draw(probabilities, count, replacement=replacement)
+        drawn[-1, -1] = 0
+        return drawn
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a CPU alone, and little to compute on it."""
+    sizes = Sizes(
+        hidden=16, batch=(16, 16), steps=10, trained=(4, 8), large=(64, 4), draws=64, leak_hidden=16, leak_steps=10
+    )
+    monkeypatch.setattr(DeviceManager, "available", staticmethod(lambda: ["cpu"]))
+    monkeypatch.setattr(examination, "Sizes", lambda: sizes)
+    monkeypatch.setattr(examination, "HIDDEN", (8, 16))
+    monkeypatch.setattr(examination, "COMPARED", (8,))
+    monkeypatch.setattr(speed, "SECONDS", 0.01)
+
+
+def test_the_cpu_passes_and_the_report_is_the_output(char_rnn: Command) -> None:
+    done = char_rnn("doctor")
+    assert (done.status, done.err) == (0, "")
+    assert "): all 25 checks passed\n" in done.out
+    assert "Characters trained a second, by hidden size" in done.out
+    assert "\nVerdict\n  Train on cpu: every check passed.\n" in done.out
+    assert max(map(len, done.out.splitlines())) <= 120
+
+
+def test_json_is_one_object_with_everything(char_rnn: Command) -> None:
+    done = char_rnn("doctor", "--json", "--quick", "--device", "cpu")
+    assert (done.status, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert {check["status"] for check in found["checks"]} == {"passed"}
+    assert (found["speeds"], found["threads"]) == ([], [])
+    assert list(found["devices"]) == ["cpu"]
+    assert found["verdict"]["device"] == "cpu"
+    assert found["machine"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (WrongGradient, "FAILED gradients, lstm: gradients are off by "),
+        (WrongDrawing, "FAILED drawing: items of probability zero are drawn: 1 of 64 (one a row)"),
+    ],
+)
+def test_a_wrong_device_is_named_and_is_the_exit_status(
+    char_rnn: Command, monkeypatch: pytest.MonkeyPatch, wrong: type[Backend], words: str
+) -> None:
+    monkeypatch.setattr(examination, "Backend", wrong)
+    done = char_rnn("doctor", "--quick")
+    assert done.status == 1
+    assert words in done.out
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("name", ["mps", "cuda"])
+def test_a_device_that_is_not_there_is_one_line(char_rnn: Command, name: str) -> None:
+    done = char_rnn("doctor", "--device", name)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"error: Invalid value for --device: {name}: is not there (this machine has cpu) (see")
+    assert done.err.count("\n") == 1
