@@ -29,8 +29,9 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
     """Check this machine: does each device compute right, how fast, and which settings are the best.
 
     Every cell is run on every device in float32 and compared with the CPU in float64: forward pass, gradients, 200
-    training steps, and the hazards that PyTorch's devices are known for. The exit status is 0 if every check passed on
-    the device that the verdict names, else 1. It takes about a minute.
+    training steps, and the hazards that PyTorch's devices are known for. The exit status is 1 if a check failed on the
+    device that the verdict names, or the device that `char-rnn train` takes by itself trains wrong; else 0. It takes
+    about a minute.
 
     \b
     Examples:

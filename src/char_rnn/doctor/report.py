@@ -74,7 +74,7 @@ class Verdict:
         device: The device to train on; None if there is none that computes right.
         settings: What to type after ``char-rnn train``, one option each.
         words: The verdict, a sentence or two an item.
-        sound: Whether every check passed on that device.
+        sound: Whether every check passed on that device, and the device that is taken by itself trains right.
     """
 
     device: str | None

@@ -51,7 +51,8 @@ def judge(
         *([BUSY] if timed and load > IDLE else []),
         *reproaches,
     ]
-    return Verdict(device, settings, tuple(words), sound=not failed[device])
+    sound = not failed[device] and not wrong.get(automatic)
+    return Verdict(device, settings, tuple(words), sound)
 
 
 def _settings(device: str, threads: Sequence[Threads], automatic: str) -> tuple[str, ...]:
