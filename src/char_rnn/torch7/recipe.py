@@ -27,7 +27,8 @@ from char_rnn.torch7.random import Generator
 from char_rnn.training.checkpoints import Hidden
 from char_rnn.training.clipping import gradient_norm
 from char_rnn.training.metrics import Evaluation
-from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
+from char_rnn.training.result import TrainingResult
+from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config
 
 RANGE = 0.08
@@ -93,13 +94,13 @@ class Torch7Trainer(CharRNNTrainer):
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """Learn from one batch, ids (B, T) each; return the mean loss in nats per character, before the update."""
-        began = self._clock()
+        began = self.stopwatch.now()
         loss = self.network.train(x.to(self.device), y.to(self.device), self._masks()).item()
         if limit := self.config.training.grad_clip:
             torch.nn.utils.clip_grad_value_(self.stepper.parameters, limit)
         self.stepper.update(self.plan.schedule.learning_rate(self.step))
-        self.step_seconds = self._clock() - began
-        self.seconds_in_steps += self.step_seconds
+        self.step_seconds = self.stopwatch.now() - began
+        self.stopwatch.in_steps += self.step_seconds
         return loss
 
     def norm_ratio(self) -> float:

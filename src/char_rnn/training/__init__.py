@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from char_rnn.training.checkpoints import CheckpointError
     from char_rnn.training.guard import TrainingDiverged
     from char_rnn.training.metrics import Evaluation, evaluate
-    from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
+    from char_rnn.training.result import TrainingResult
+    from char_rnn.training.trainer import CharRNNTrainer
 
 _HOMES = {
     "Callback": "callbacks",
@@ -19,7 +20,7 @@ _HOMES = {
     "CheckpointError": "checkpoints",
     "Evaluation": "metrics",
     "TrainingDiverged": "guard",
-    "TrainingResult": "trainer",
+    "TrainingResult": "result",
     "evaluate": "metrics",
 }
 

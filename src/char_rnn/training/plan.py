@@ -88,6 +88,10 @@ class Plan:
     Args:
         config: the ``training`` section.
         steps_per_epoch: batches in one pass over the text.
+        validated: whether there is a validation split.
+
+    Raises:
+        ValueError: patience or the schedule go by the validation loss, and there is none.
 
     Attributes:
         schedule: the learning rate by the step.
@@ -96,7 +100,12 @@ class Plan:
         halvings: how often the rate has been halved because the loss exploded.
     """
 
-    def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
+    def __init__(self, config: TrainingConfig, steps_per_epoch: int, *, validated: bool = True) -> None:
+        if not validated and (config.patience is not None or config.schedule == "plateau"):
+            key = "training.schedule plateau" if config.patience is None else f"training.patience {config.patience}"
+            raise ValueError(
+                f"{key} goes by the validation loss, and there is no validation split; set data.val_frac above 0"
+            )
         self.limit = config.max_epochs * steps_per_epoch
         if config.max_steps is not None:
             self.limit = min(self.limit, config.max_steps)

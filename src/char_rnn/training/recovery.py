@@ -78,4 +78,4 @@ class Recovery:
         seconds = self._trainer.seconds
         self._states = [state]
         self._trainer.load_state(*state)
-        self._trainer.seconds_before = seconds
+        self._trainer.stopwatch.go_on(seconds)

@@ -37,9 +37,10 @@ COUNTERS = {
     "step": int,
     "epoch": int,
     "batch": int,
-    "seconds_in_steps": float,
-    "seconds_of_evaluation": float,
 }
+
+SECONDS = {"seconds_in_steps": "in_steps", "seconds_of_evaluation": "in_evaluation"}
+"""What the file calls the parts of the stopwatch."""
 
 
 def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -54,6 +55,7 @@ def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str,
     }
     counters = {
         **{name: getattr(trainer, name) for name in COUNTERS},
+        **{name: getattr(trainer.stopwatch, part) for name, part in SECONDS.items()},
         "best_val_loss": trainer.keeper.best_loss if math.isfinite(trainer.keeper.best_loss) else None,
         "seconds": trainer.seconds,
         "best_step": trainer.keeper.best_step,
@@ -85,9 +87,12 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
         trainer.keeper.best_step = int(counters["best_step"])
         _restore_stepper(trainer, tensors, counters)
         trainer.stepper.guard.first = None if first is None else float(first)
-        trainer.seconds_before = float(counters["seconds"])
+        seconds = float(counters["seconds"])
+        trainer.stopwatch.go_on(seconds)
+        for name, part in SECONDS.items():
+            setattr(trainer.stopwatch, part, float(counters[name]))
         trainer.recorder.load_interval(counters["interval"])
-        trainer.plan.load_state(counters["plan"], trainer.step, trainer.seconds_before)
+        trainer.plan.load_state(counters["plan"], trainer.step, seconds)
         like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
         trainer.hidden = rows_of(restore_hidden(like, unpack("hidden", tensors)), trainer.train_batches.rows)
         if not restore_rng(trainer.device, unpack("rng", tensors), trainer.ranks.rank):

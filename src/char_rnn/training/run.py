@@ -24,8 +24,9 @@ from char_rnn.training.checkpoints import read_state
 from char_rnn.training.fitting import fitted
 from char_rnn.training.program import PrepareProgress, Program
 from char_rnn.training.ranks import Ranks
+from char_rnn.training.result import TrainingResult
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, write_config
-from char_rnn.training.trainer import CharRNNTrainer, TrainingResult
+from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.device import DeviceManager
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,10 @@ from char_rnn.training.metrics import Evaluation, evaluate
 from char_rnn.training.plan import Plan
 from char_rnn.training.ranks import RankLostError, Ranks
 from char_rnn.training.recovery import Recovery
+from char_rnn.training.result import TrainingResult
 from char_rnn.training.resume import capture, restore
 from char_rnn.training.stepping import Stepper
+from char_rnn.training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from char_rnn.data.dataloader import Batches
@@ -32,31 +33,6 @@ if TYPE_CHECKING:
     from char_rnn.utils.config import Config
 
 from char_rnn.utils.device import DeviceManager, memory_in_use
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a run ended.
-
-    Attributes:
-        step: optimizer steps done.
-        seconds: time spent, earlier parts of a resumed run included.
-        val: the last evaluation of the validation split; None without one.
-        best_val_loss, best_step: the lowest validation loss (nats per character) and where it was reached; infinite
-            and 0 without a validation split.
-        test: the test split under the best model; None without one.
-        stopped: true when the run was asked to stop before its end.
-        early: true when validation brought nothing new for so long that the run ended before its last step.
-    """
-
-    step: int
-    seconds: float
-    val: Evaluation | None
-    best_val_loss: float
-    best_step: int
-    test: Evaluation | None
-    stopped: bool
-    early: bool = False
 
 
 class CharRNNTrainer:
@@ -83,6 +59,7 @@ class CharRNNTrainer:
         epoch, batch: the position in the data: epochs finished, and batches of the present one.
         hidden: the state carried to the next batch; None for zeros.
         stepper: makes the steps.
+        stopwatch: counts the time.
         keeper: keeps the models.
     """
 
@@ -105,20 +82,17 @@ class CharRNNTrainer:
     ) -> None:
         self.dataloaders, self.config = dict(dataloaders), config
         self.train_batches = self.dataloaders["train"]
-        _check_validation(config, "val" in self.dataloaders)
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.keeper = Keeper(self.run_dir, vocabulary, facts or {}, config.logging.keep)
         self.recorder = Recorder([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
-        self._sample, self._clock = sample, clock
+        self._sample, self.stopwatch = sample, Stopwatch(clock)
         self.ranks, self.recovery = ranks or Ranks(), Recovery(self, manager)
         self.model = model
         self.settle(torch.device(device))
         self.ranks.seed_apart(config.training.seed)
-        self.plan = Plan(config.training, len(self.train_batches))
+        self.plan = Plan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
         self.step = self.epoch = self.batch = 0
         self.hidden: Hidden = None
-        self.seconds_before, self.seconds_in_steps, self.seconds_of_evaluation = 0.0, 0.0, 0.0
-        self._started = clock()
         self._stop_wanted = self._stop_agreed = False
         self._val: Evaluation | None = None
         self._evaluated_at: int | None = None
@@ -130,7 +104,7 @@ class CharRNNTrainer:
             TrainingDiverged: the loss exploded, and going back did not help; what was saved before stays.
             RankLostError: another process of the run has ended; what was saved before stays.
         """
-        self._started = self._clock()
+        self.stopwatch.go_on()
         self.recorder.tell("on_start", self)
         self.recorder.restart_clock()
         if self.recovery.is_empty:
@@ -146,7 +120,7 @@ class CharRNNTrainer:
                 except (RuntimeError, NotImplementedError) as error:
                     self.recovery.from_device(error)
         finally:
-            self.seconds_before, self._started = self.seconds, self._clock()
+            self.stopwatch.pause()
             self.recorder.tell("on_end", self)
 
     def _run(self) -> TrainingResult:
@@ -181,13 +155,13 @@ class CharRNNTrainer:
         Raises:
             TrainingDiverged: the loss or the gradient has gone astray; no update was made.
         """
-        began, micro_batch = self._clock(), self.stepper.micro_batch
+        began, micro_batch = self.stopwatch.now(), self.stepper.micro_batch
         rate = self.plan.learning_rate(self.step)
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
         value, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
         self.stepper.take_average(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
-        self.seconds_in_steps += self._clock() - began
+        self.stopwatch.in_steps += self.stopwatch.now() - began
         if self.stepper.micro_batch != micro_batch:
             self._tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return value
@@ -205,7 +179,7 @@ class CharRNNTrainer:
     @property
     def seconds(self) -> float:
         """Seconds spent on this run, earlier parts of a resumed run included."""
-        return self.seconds_before + self._clock() - self._started
+        return self.stopwatch.seconds
 
     @property
     def failing_step(self) -> int:
@@ -243,7 +217,7 @@ class CharRNNTrainer:
         Raises:
             TrainingDiverged: the validation loss is not a finite number; nothing was saved.
         """
-        began = self._clock()
+        began = self.stopwatch.now()
         val = None
         if "val" in self.dataloaders:
             val = self.evaluate("val")
@@ -258,7 +232,7 @@ class CharRNNTrainer:
         if self._sample is not None and self.config.logging.sample_length:
             self.recorder.tell("on_sample", self.step, self._sample(self.stepper.trained))
         self._val, self._evaluated_at = val, self.step
-        self.seconds_of_evaluation = self._clock() - began
+        self.stopwatch.in_evaluation = self.stopwatch.now() - began
         self.recorder.restart_clock()
         return val
 
@@ -288,7 +262,6 @@ class CharRNNTrainer:
             CheckpointError: it belongs to another model, another text or another way of reading it.
         """
         restore(self, tensors, counters)
-        self._started = self._clock()
         self.keeper.last_saved = self.step
 
     def settle(self, device: torch.device) -> None:
@@ -339,8 +312,8 @@ class CharRNNTrainer:
         """Fit the schedule of a timed run anew where it is due, on every rank by the clock of the first."""
         seconds = self.ranks.from_first(self.seconds)
         if self.plan.refit_due(self.step, seconds):
-            evaluation = self.seconds_of_evaluation or self._guess_seconds_of_evaluation()
-            of_first = map(self.ranks.from_first, (self.seconds_in_steps, evaluation))
+            evaluation = self.stopwatch.in_evaluation or self._guess_seconds_of_evaluation()
+            of_first = map(self.ranks.from_first, (self.stopwatch.in_steps, evaluation))
             self.plan.refit(self.step, seconds, *of_first)
 
     def _record_training(self) -> None:
@@ -384,14 +357,5 @@ class CharRNNTrainer:
         if "val" not in self.dataloaders:
             return 0.0
         batches = self.train_batches
-        a_character = self.seconds_in_steps / (self.step * batches.batch_size * batches.seq_length)
+        a_character = self.stopwatch.in_steps / (self.step * batches.batch_size * batches.seq_length)
         return self.dataloaders["val"].split.predicted * a_character / 3
-
-
-def _check_validation(config: Config, there: bool) -> None:
-    """Refuse what goes by the validation loss where there is none."""
-    training = config.training
-    if there or (training.patience is None and training.schedule != "plateau"):
-        return
-    what = "training.schedule plateau" if training.patience is None else f"training.patience {training.patience}"
-    raise ValueError(f"{what} goes by the validation loss, and there is no validation split; set data.val_frac above 0")
