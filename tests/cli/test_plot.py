@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import Command
 from matplotlib.figure import Figure
 
-from char_rnn.training import plots
+from char_rnn.runs import plots
 
 
 @pytest.fixture

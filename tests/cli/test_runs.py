@@ -14,7 +14,7 @@ from rich.console import Console
 
 from char_rnn.cli.runs_table import print_table
 from char_rnn.model_file import ModelFile
-from char_rnn.training.listing import find_runs, summarize
+from char_rnn.runs.listing import find_runs, summarize
 
 
 @pytest.fixture

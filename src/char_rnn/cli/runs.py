@@ -16,7 +16,7 @@ from char_rnn.cli.options import debug_option, say, shown, write_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from char_rnn.training.listing import RunSummary
+    from char_rnn.runs.listing import RunSummary
 
 ORDERS: dict[str, Callable[[RunSummary], Any]] = {
     "name": lambda run: run.folder,
@@ -55,7 +55,7 @@ def command(folders: tuple[str, ...], as_json: bool, order: str) -> None:
       char-rnn runs ~/experiments --sort best
       char-rnn runs --json | jq '.[] | select(.state == "unfinished") | .run'
     """
-    from char_rnn.training.listing import find_runs, summarize
+    from char_rnn.runs.listing import find_runs, summarize
 
     runs = sorted(map(summarize, find_runs(folders)), key=ORDERS[order])
     if as_json:

@@ -14,7 +14,7 @@ from char_rnn.cli.options import shown
 from char_rnn.cli.runs import rounded, state_of
 
 if TYPE_CHECKING:
-    from char_rnn.training.listing import RunSummary
+    from char_rnn.runs.listing import RunSummary
 
 ANY_WIDTH = 1 << 16
 STYLES = {"finished": "green", "unfinished": "yellow", "begun": "yellow", "damaged": "red"}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from char_rnn.data.splits import SPLITS
+from char_rnn.runs.names import METRICS, TENSORBOARD
 from char_rnn.training.metrics import Evaluation, MetricsFile, perplexity
 
 if TYPE_CHECKING:
@@ -125,9 +126,9 @@ def writers(run_dir: Path | None, log_dir: str | Path | None, logging: LoggingCo
     """
     if run_dir is None:
         return []
-    listeners: list[Callback] = [MetricsWriter(run_dir / "metrics.jsonl")]
+    listeners: list[Callback] = [MetricsWriter(run_dir / METRICS)]
     if logging.tensorboard:
-        listeners.append(TensorBoardWriter(Path(log_dir) if log_dir else run_dir / "tensorboard"))
+        listeners.append(TensorBoardWriter(Path(log_dir) if log_dir else run_dir / TENSORBOARD))
     return listeners
 
 

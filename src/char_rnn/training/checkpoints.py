@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from char_rnn.model_file import ModelFileError, read_shapes, read_tensors, write_tensors
+from char_rnn.runs.names import STATE
 
-STATE = "training_state.safetensors"
 FORMAT, VERSION = "char-rnn training state", 1
 
 Hidden = torch.Tensor | tuple[torch.Tensor, ...] | None

@@ -11,7 +11,8 @@ import torch
 
 from char_rnn.model_file import BEST, LAST, ModelFile
 from char_rnn.models import CharModel
-from char_rnn.training.checkpoints import STATE, write_state
+from char_rnn.runs.names import STATE
+from char_rnn.training.checkpoints import write_state
 
 if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary

@@ -10,10 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from char_rnn.model_file import BEST, LAST, replacing
-from char_rnn.training.checkpoints import STATE, CheckpointError, read_counters
+from char_rnn.runs.names import CONFIG, STATE
+from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
-
-CONFIG = "config.yaml"
 
 
 def check_run(folder: str | Path) -> Path:

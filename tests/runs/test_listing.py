@@ -13,8 +13,8 @@ import pytest
 from runs_helpers import measured, record, saved
 
 from char_rnn.model_file import BEST, LAST
-from char_rnn.training import checkpoints, listing
-from char_rnn.training.listing import find_runs, summarize
+from char_rnn.runs.listing import find_runs, summarize
+from char_rnn.runs.names import CONFIG, STATE
 
 
 def test_a_finished_run(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_run_that_has_saved_nothing(tmp_path: Path) -> None:
     assert (summary.steps, summary.total_steps, summary.parameters, summary.best_loss) == (50, 5000, None, None)
 
 
-@pytest.mark.parametrize("name", [BEST, LAST, listing.STATE, listing.CONFIG])
+@pytest.mark.parametrize("name", [BEST, LAST, STATE, CONFIG])
 @pytest.mark.parametrize("damage", ["cut", "empty", "folder"])
 def test_what_is_wrong_is_told(tmp_path: Path, name: str, damage: str) -> None:
     run = saved(tmp_path / "run", training={"max_steps": 250})
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_told(tmp_path: Path, name: str, damage: str) -> None:
         (run / name).mkdir()
     else:
         (run / name).write_bytes(content[: len(content) * 3 // 4 - 5] if damage == "cut" else b"")
-    if name == listing.CONFIG and damage != "folder":
+    if name == CONFIG and damage != "folder":
         (run / name).write_text("model: {kind: lstm}")
     summary = summarize(run)
     assert summary.state == "damaged"
@@ -122,10 +122,6 @@ def test_a_place_that_is_no_folder(tmp_path: Path, name: str, message: str) -> N
         find_runs([tmp_path / name])
 
 
-def test_names_that_training_gives() -> None:
-    assert listing.STATE == checkpoints.STATE
-
-
 def test_weights_are_not_read(tmp_path: Path) -> None:
     """Of a model file with a hole of 3 GiB for its weights the header is enough."""
     import json
@@ -150,9 +146,9 @@ def test_looking_at_runs_loads_no_torch(tmp_path: Path) -> None:
     run = saved(tmp_path / "run")
     script = (
         "import sys\n"
-        "from char_rnn.training.listing import find_runs, summarize\n"
-        "from char_rnn.training.plots import loss_figure\n"
-        "from char_rnn.training.history import read_history\n"
+        "from char_rnn.runs.listing import find_runs, summarize\n"
+        "from char_rnn.runs.plots import loss_figure\n"
+        "from char_rnn.runs.history import read_history\n"
         "print([summarize(run).best_loss for run in find_runs(sys.argv[1:])])\n"
         "loss_figure([read_history(sys.argv[1])])\n"
         "print(sorted({'torch', 'tensorboard', 'matplotlib.pyplot'} & set(sys.modules)))"

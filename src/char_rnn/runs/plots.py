@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from char_rnn.training.history import History
-from char_rnn.training.pictures import GREY, style
-from char_rnn.training.plot_layout import Look, X, common_unit, coordinates, curve, labels, places, spread, y_range
+from char_rnn.runs.history import History
+from char_rnn.runs.layout import Look, X, common_unit, coordinates, curve, labels, places, spread, y_range
+from char_rnn.runs.pictures import GREY, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

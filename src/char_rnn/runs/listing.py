@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from char_rnn.model_file import BEST, LAST, ModelFileError, ModelHeader, read_shapes
-from char_rnn.training.history import CONFIG, METRICS, last_record, number
+from char_rnn.runs.history import last_record, number
+from char_rnn.runs.names import CONFIG, METRICS, STATE, TENSORBOARD
 from char_rnn.utils.config import ConfigError, load_config
 
 if TYPE_CHECKING:
     from char_rnn.utils.config import Config
 
-STATE, TENSORBOARD = "training_state.safetensors", "tensorboard"
 PLACES = ("runs", "checkpoints")
 DEPTH = 3
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from char_rnn.data.splits import SPLITS
+from char_rnn.runs.names import CONFIG, METRICS
 from char_rnn.utils.config import ConfigError, load_config
-
-CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 
 
 class Point(NamedTuple):

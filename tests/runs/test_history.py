@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs_helpers import measured, record
 
-from char_rnn.training.history import Point, last_record, read_history
+from char_rnn.runs.history import Point, last_record, read_history
 
 
 def test_measurements_by_split_and_the_best(tmp_path: Path) -> None:
