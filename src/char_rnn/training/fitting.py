@@ -14,7 +14,7 @@ from char_rnn.utils.config import Config, TrainingConfig
 from char_rnn.utils.device import is_out_of_memory, optimal_batch_size
 
 SHARE = 0.5  # of the memory that is free: the rest is for the evaluation, the text's pages, and other programs
-PEAK = 3  # bytes in use at the peak of a step, over those kept for the backward pass: 1.6 to 2.6 where measured
+PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.6 to 1.5 (benchmarks/memory.py)
 
 
 def fitted(config: Config, model: CharModel, device: torch.device, ranks: Ranks, characters: int) -> Config:
@@ -63,9 +63,14 @@ def largest_micro_batch(
     """
     if device.type != "cpu":
         return _by_trial(model, training, device, rows)
-    one_more = bytes_kept(model, training.seq_length, 2) - bytes_kept(model, training.seq_length, 1)
     free = SHARE * psutil.virtual_memory().available / sharing
-    return max(1, min(rows, int(free / (PEAK * one_more))))
+    return max(1, min(rows, int(free / (PEAK * bytes_of_a_sequence(model, training.seq_length)))))
+
+
+def bytes_of_a_sequence(model: CharModel, seq_length: int) -> float:
+    """Return what each sequence of a batch adds to the bytes kept for the backward pass, on average."""
+    few, more = 2, 10
+    return (bytes_kept(model, seq_length, more) - bytes_kept(model, seq_length, few)) / (more - few)
 
 
 def bytes_kept(model: CharModel, seq_length: int, rows: int) -> int:

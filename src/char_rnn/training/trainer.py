@@ -135,7 +135,7 @@ class CharRNNTrainer:
         for x, y in self.train_batches.epoch(self.epoch, self.batch):
             loss = self.train_step(x, y)
             self._advance()
-            self.recorder.add_step(loss, y.numel())
+            self.recorder.add_step(loss, self.train_batches.batch_size * y.shape[1])
             self._after_step(loss)
             total, steps = total + loss, steps + 1
             if self.finished:
