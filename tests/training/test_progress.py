@@ -56,3 +56,20 @@ def test_a_timed_run_shows_the_time_left(make_trainer: MakeTrainer) -> None:
 def test_standard_error_decides_between_the_two() -> None:
     assert type(training_progress(console(terminal=True))) is BarProgress
     assert type(training_progress(console(terminal=False))) is LineProgress
+
+
+def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -> None:
+    screen = io.StringIO()
+    display = LineProgress(Console(file=screen, width=200))
+    trainer = make_trainer()
+    for event in (
+        {"step": 20, "event": "rollback", "failed_step": 27, "reason": "the loss is nan", "rate_factor": 0.25},
+        {"step": 20, "event": "device", "failed_step": 27, "reason": "CUDA error: [x]", "left": "cuda"},
+        {"step": 26, "event": "memory", "micro_batch": 8},
+    ):
+        display.on_event(trainer, event)
+    assert screen.getvalue().splitlines() == [
+        "step 27: the loss is nan; back to step 20, with the learning rate times 0.25",
+        "step 27: CUDA error: [x]; back to step 20, and on with the CPU",
+        "memory ran out: 8 sequences at once from here on, the batch stays the same",
+    ]
