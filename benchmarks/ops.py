@@ -6,6 +6,10 @@ Each line compares one layer of ``char_rnn.ops`` with the module of the same sha
 before the product has none; it is held to ``nn.GRU``, which does as many operations. "train" is a forward and a
 backward pass with the gradients of everything, "step" one character without gradients, as in sampling. Both sides
 run in turn, after the layer has been checked against its reference; a speed-up above 1 is faster than PyTorch.
+
+    python benchmarks/ops.py --precision bfloat16 [--hidden 512] [...]
+
+compares "train" of our layer under autocast with our layer in float32 instead.
 """
 
 from __future__ import annotations
@@ -35,6 +39,12 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.precision:
+        rows = [
+            compare_precision(layer, hidden, arguments) for layer in arguments.layers for hidden in arguments.hidden
+        ]
+        title = f"Recurrent layers in {arguments.precision} against themselves in float32 (medians)"
+        return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
     rows = []
     for layer in arguments.layers:
         check(layer)
@@ -42,7 +52,7 @@ def main() -> None:
             rows.append(compare(layer, "train", arguments.batch, arguments.time, hidden, arguments))
             rows.append(compare(layer, "step", 1, 1, hidden, arguments))
     title = "Recurrent layers against PyTorch's modules (medians)"
-    report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
+    return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,6 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     options.add_argument("--rounds", type=int, default=9, help="turns of each side")
     options.add_argument("--seconds", type=float, default=0.3, help="length of a turn, roughly")
     options.add_argument("--device", default="cpu")
+    options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32, not PyTorch")
     return options.parse_args()
 
 
@@ -88,6 +99,37 @@ def compare(
     milliseconds = {f"{name} ms": timing.median / repeats * 1000 for name, timing in timings.items()}
     sizes = {"batch": batch, "time": steps, "hidden": hidden}
     return {"layer": layer, "task": task, **sizes, **milliseconds, "speed-up": ratio(timings, "PyTorch", "ours")}
+
+
+def compare_precision(layer: str, hidden: int, arguments: argparse.Namespace) -> dict[str, str | int | float]:
+    """Check our layer under autocast against its reference, then time it and float32 in turn."""
+    make_module, fast, reference = LAYERS[layer]
+    module = make_module(hidden, hidden, batch_first=True).to(arguments.device)
+    weights = list(module.parameters())
+    x = torch.randn(arguments.batch, arguments.time, hidden, device=arguments.device, requires_grad=True)
+    state = zero_state(layer, arguments.batch, module)
+
+    def low_precision() -> Tensor:
+        with torch.autocast(arguments.device, dtype=getattr(torch, arguments.precision)):
+            output: Tensor = fast(x, state, *weights)[0]
+            return output
+
+    expected = reference(x, state, *weights)[0]
+    torch.testing.assert_close(low_precision().float(), expected, rtol=0, atol=0.03)
+    gradients = [torch.autograd.grad(output.float().square().sum(), weights) for output in (low_precision(), expected)]
+    for actual, exact in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, exact, rtol=0, atol=0.03 * exact.abs().max().item())
+    sides = {
+        "float32": train_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
+        arguments.precision: train_pass(low_precision, [x, *weights]),
+    }
+    repeats = max(1, int(arguments.seconds / seconds_of(sides["float32"], arguments.device)))
+    turns = {name: repeated(side, repeats, arguments.device) for name, side in sides.items()}
+    timings = in_turn(turns, arguments.rounds)
+    milliseconds = {f"{name} ms": timing.median / repeats * 1000 for name, timing in timings.items()}
+    sizes = {"batch": arguments.batch, "time": arguments.time, "hidden": hidden}
+    speed_up = ratio(timings, "float32", arguments.precision)
+    return {"layer": layer, "task": "train", **sizes, **milliseconds, "speed-up": speed_up}
 
 
 def zero_state(layer: str, batch: int, module: nn.RNNBase) -> Any:

@@ -97,6 +97,50 @@ def test_carried_state_continues_the_sequence(model_class: type[CharModel], embe
 
 
 @each_model
+@pytest.mark.parametrize(("products", "rounding"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+def test_autocast_gives_results_of_the_parameters_type(
+    model_class: type[CharModel], products: torch.dtype, rounding: float
+) -> None:
+    model = model_class(V, H, L, dropout=0.5).eval()
+    expected, expected_hidden = model(ids(), model.init_hidden(B))
+    with torch.autocast("cpu", dtype=products):
+        log_probs, hidden = model(ids(), model.init_hidden(B))
+    assert log_probs.is_contiguous()
+    torch.testing.assert_close(log_probs, expected, rtol=0, atol=4 * rounding)
+    torch.testing.assert_close(hidden, expected_hidden, rtol=0, atol=4 * rounding)
+    torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(B, T))
+
+
+@each_model
+def test_autocast_leaves_double_precision_alone(model_class: type[CharModel]) -> None:
+    model = model_class(V, H, L).double()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        log_probs, hidden = model(ids())
+    torch.testing.assert_close((log_probs, hidden), model(ids()), rtol=0, atol=0)
+
+
+@each_model
+@pytest.mark.parametrize("products", [torch.bfloat16, torch.float16])
+def test_training_under_autocast_learns_as_without(model_class: type[CharModel], products: torch.dtype) -> None:
+    losses = []
+    for enabled in (True, False):
+        torch.manual_seed(0)
+        model = model_class(V, 32, 2)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        hidden = model.init_hidden(B)
+        for _ in range(20):
+            with torch.autocast("cpu", dtype=products, enabled=enabled):
+                log_probs, hidden = model(ids(), detach_state(hidden))
+                loss = nn.functional.nll_loss(log_probs.flatten(0, 1), ids().flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        losses.append(loss.item())
+    assert losses[1] < 0.5
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@each_model
 def test_init_hidden_is_zero_in_shape_and_type(model_class: type[CharModel]) -> None:
     hidden = model_class(V, H, L).double().init_hidden(B, torch.device("cpu"))
     parts = (hidden,) if isinstance(hidden, Tensor) else hidden

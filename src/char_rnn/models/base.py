@@ -118,8 +118,9 @@ class CharModel(nn.Module, ABC):
             output, state = self.run_layer(output, tuple(part[layer] for part in parts), weights)
             output = F.dropout(output, self.dropout, self.training)
             states.append(state)
-        log_probs = F.log_softmax(self.output_proj(output), dim=-1)
-        return log_probs, self._as_hidden(tuple(torch.stack(part) for part in zip(*states, strict=True)))
+        dtype = self.output_proj.weight.dtype  # Under autocast the products are in another, the results are not.
+        log_probs = F.log_softmax(self.output_proj(output), dim=-1, dtype=dtype)
+        return log_probs, self._as_hidden(tuple(torch.stack(part).to(dtype) for part in zip(*states, strict=True)))
 
     def _embed(self, ids: Tensor) -> Tensor:
         embedded: Tensor

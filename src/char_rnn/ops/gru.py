@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from char_rnn.ops.gru_before import gru_before
+from char_rnn.ops.gru_mixed import gru_mixed
+from char_rnn.ops.mixed import products_dtype
 
 Reset = Literal["after", "before"]
 
@@ -77,9 +79,13 @@ def gru(
     """Compute what :func:`gru_reference` computes, fast.
 
     ``after`` runs PyTorch's own kernels (cuDNN on CUDA), ``before`` those of :mod:`char_rnn.ops.gru_before`, which
-    can be differentiated once.
+    can be differentiated once, as can those of :mod:`char_rnn.ops.gru_mixed`, under autocast: for both on the CPU,
+    for ``before`` everywhere.
     """
     _check_reset(reset)
+    products = products_dtype(weight_hh) if weight_hh.is_cpu or reset == "before" else None
+    if products is not None:
+        return gru_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products, before=reset == "before")
     if reset == "before":
         if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
             return gru_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, reset=reset)

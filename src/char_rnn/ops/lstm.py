@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from char_rnn.ops.lstm_mixed import lstm_mixed
+from char_rnn.ops.mixed import products_dtype
+
 State = tuple[Tensor, Tensor]
 
 # On the CPU torch.lstm packs the weights anew at every call. Measured for H = 128 to 512 and B = 1, that costs more
@@ -48,7 +51,13 @@ def lstm_reference(
 def lstm(
     x: Tensor, hidden: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
 ) -> tuple[Tensor, State]:
-    """Compute what :func:`lstm_reference` computes, with PyTorch's own kernels (oneDNN on the CPU, cuDNN on CUDA)."""
+    """Compute what :func:`lstm_reference` computes, with PyTorch's own kernels (oneDNN on the CPU, cuDNN on CUDA).
+
+    Under autocast on the CPU, with those of :mod:`char_rnn.ops.lstm_mixed`, which can be differentiated once.
+    """
+    products = products_dtype(weight_hh) if weight_hh.is_cpu else None
+    if products is not None:
+        return lstm_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
     train = torch.is_grad_enabled()
     if not train and x.device.type == "cpu" and x.shape[1] < _FEWEST_STEPS_WORTH_PACKING:
         return _lstm_steps(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)

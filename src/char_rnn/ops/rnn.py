@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from char_rnn.ops.mixed import products_dtype
+from char_rnn.ops.rnn_mixed import rnn_mixed
+
 
 def rnn_reference(
     x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
@@ -37,7 +40,13 @@ def rnn_reference(
 def rnn(
     x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute what :func:`rnn_reference` computes, with PyTorch's own kernels (cuDNN on CUDA)."""
+    """Compute what :func:`rnn_reference` computes, with PyTorch's own kernels (cuDNN on CUDA).
+
+    Under autocast on the CPU, with those of :mod:`char_rnn.ops.rnn_mixed`, which can be differentiated once.
+    """
+    products = products_dtype(weight_hh) if weight_hh.is_cpu else None
+    if products is not None:
+        return rnn_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
     weights = [weight_ih, weight_hh, bias_ih, bias_hh]
     train = torch.is_grad_enabled()
     output, last = torch.rnn_tanh(x, hidden.unsqueeze(0), weights, True, 1, 0.0, train, False, True)
