@@ -1,10 +1,10 @@
 """How much memory does training take: does it grow with the text, and is what a sequence needs foretold right?
 
-    python benchmarks/memory.py [--sizes-mb 2 2000] [--steps N] [--threads N] [--json FILE]
+    python benchmarks/memory.py [--sizes-mb 2 2000] [--rounds N] [--steps N] [--threads N] [--json FILE]
 
-The first table trains the default model on texts of these sizes through the command line, each in a process of its own,
-evaluations of 1 MB at most included, and gives the largest resident memory and the speed of training. The aim: no more
-than 100 MB between the smallest and the largest. The second compares, for several models, the peak of a training step
+The first table trains the default model on texts of these sizes through the command line, in turn and each time in a
+process of its own, evaluations included, and gives the largest resident memory and the speed of training. The aims: no
+more than 100 MB over the smallest text, at the same speed. The second compares, for several models, the peak of a step
 with the bytes that its sequences keep for the backward pass, from which ``batch_size: auto`` tells on the CPU how many
 sequences fit.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from pathlib import Path
 from data import write_text
 from harness import parser, report
 
-EVALUATED = 1_000_000  # characters of a text that are validated on, at most
+EVALUATED = 100_000  # characters of every text that are validated on
 MODELS = (
     ("lstm", 128, 2, 50, 65, "float32", "after"),
     ("lstm", 512, 1, 64, 65, "float32", "after"),
@@ -43,8 +44,7 @@ def main() -> None:
         print(json.dumps(peak_of_step(*MODELS[arguments.step], arguments.threads)))
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        texts = [on_text(Path(folder), size, arguments) for size in arguments.sizes_mb]
-    rows = [{**row, "over the smallest, MB": row["peak, MB"] - texts[0]["peak, MB"]} for row in texts]
+        rows = on_texts(Path(folder), arguments)
     report("training memory by the size of the text", rows, arguments.json, threads=arguments.threads)
     path = arguments.json.with_name(f"{arguments.json.stem}-step.json") if arguments.json else None
     command = [sys.executable, __file__, "--threads", str(arguments.threads), "--step"]
@@ -56,34 +56,53 @@ def parse() -> argparse.Namespace:
     options = parser(__doc__)
     options.set_defaults(threads=2)
     options.add_argument("--sizes-mb", nargs="+", type=int, default=[2, 2000], help="sizes of the texts in 10^6 bytes")
-    options.add_argument("--steps", type=int, default=300, help="training steps on each text")
+    options.add_argument("--steps", type=int, default=200, help="training steps of a run")
+    options.add_argument("--rounds", type=int, default=3, help="runs on each text, after the one that prepares it")
     options.add_argument("--folder", type=Path, help="where to put the texts and their caches, for the while")
     options.add_argument("--step", type=int, help=argparse.SUPPRESS)
     return options.parse_args()
 
 
-def on_text(folder: Path, size_mb: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """Train on a new text of this size; the run of the table reads it from the cache, as every run but the first."""
-    text, run = folder / f"{size_mb}.txt", folder / f"run{size_mb}"
-    size = write_text(text, size_mb * 10**6, "ascii")
-    share = min(0.05, EVALUATED / size)
-    settings = {
-        "training.max_steps": arguments.steps, "training.eval_interval": arguments.steps // 2,
-        "data.train_frac": 1 - share, "data.val_frac": share, "data.cache_dir": folder / "cache",
-        "device.preferred": "cpu", "device.threads": arguments.threads, "logging.log_interval": 50,
-    }  # fmt: skip
-    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "char_rnn", "train", str(text), "--quiet", *words, "--out"]
-    peaks = [peak_of([*command, str(path)]) for path in (folder / f"first{size_mb}", run)]
+def on_texts(folder: Path, arguments: argparse.Namespace) -> list[dict[str, float]]:
+    """Prepare new texts of these sizes, then train on each of them in turn; return a row a text."""
+    commands = {}
+    for size_mb in arguments.sizes_mb:
+        text = folder / f"{size_mb}.txt"
+        size = write_text(text, size_mb * 10**6, "ascii")
+        settings = {
+            "training.max_steps": arguments.steps, "training.eval_interval": arguments.steps // 2,
+            "data.train_frac": 1 - EVALUATED / size, "data.val_frac": EVALUATED / size, "logging.log_interval": 20,
+            "data.cache_dir": folder / "cache", "device.preferred": "cpu", "device.threads": arguments.threads,
+        }  # fmt: skip
+        words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        commands[size_mb] = [sys.executable, "-m", "char_rnn", "train", str(text), "--quiet", *words, "--out"]
+    with_preparation = {size: peak_of([*command, str(folder / f"first{size}")]) for size, command in commands.items()}
+    peaks: dict[int, list[float]] = {size: [] for size in commands}
+    speeds: dict[int, list[float]] = {size: [] for size in commands}
+    for number in range(arguments.rounds):
+        for size, command in commands.items():
+            run = folder / f"run{size}-{number}"
+            peaks[size].append(peak_of([*command, str(run)]))
+            speeds[size].append(speed_of(run))
+    first = arguments.sizes_mb[0]
+    return [
+        {
+            "text, MB": size,
+            "peak, MB": max(peaks[size]),
+            "over the first, MB": max(peaks[size]) - max(peaks[first]),
+            "with preparation, MB": with_preparation[size],
+            "characters/s": statistics.median(speeds[size]),
+            "speed over the first": statistics.median(a / b for a, b in zip(speeds[size], speeds[first], strict=True)),
+        }
+        for size in commands
+    ]
+
+
+def speed_of(run: Path) -> float:
+    """Return the median speed of a run's training records, in characters/s."""
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    speeds = sorted(record["characters_per_second"] for record in records if record["split"] == "train")
-    text.unlink()
-    return {
-        "text, MB": size_mb,
-        "peak, MB": peaks[1],
-        "peak with preparation, MB": peaks[0],
-        "characters/s": speeds[len(speeds) // 2],
-    }
+    speeds: list[float] = [record["characters_per_second"] for record in records if record["split"] == "train"]
+    return statistics.median(speeds)
 
 
 def peak_of(command: list[str]) -> float:

@@ -124,3 +124,9 @@ def test_a_large_vocabulary_is_evaluated_in_smaller_pieces(monkeypatch: pytest.M
     whole = evaluate(model, corpus.split("all"))
     monkeypatch.setattr("char_rnn.training.metrics.MAX_OUTPUTS", 2 * corpus.vocabulary.size * 37)
     assert evaluate(model, corpus.split("all")).loss == pytest.approx(whole.loss, rel=1e-12)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_is_named() -> None:
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        MetricsFile("/dev/full").append({"step": 1, "split": "train"})

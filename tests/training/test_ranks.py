@@ -138,6 +138,27 @@ def test_stopped_and_resumed_with_dropout_is_exact(poem: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_best_of_before_is_what_all_of_them_test(poem: Path) -> None:
+    """Resumed with a rate that ruins the model: the best is that of step 15, which only a file holds."""
+    run = poem.parent / "ruined"
+    train(2, command(poem.parent, poem, "--out", run, "--set", "training.max_steps=15", "--quiet"))
+    ruin = [
+        "--set",
+        "training.max_steps=20",
+        "--set",
+        "training.learning_rate=9",
+        "--set",
+        "training.explosion_factor=0",
+    ]
+    train(2, ["-m", "char_rnn", "train", "--resume", str(run), *ruin, "--quiet"])
+    best = ModelFile.read(run / "best.safetensors").training
+    tests = [r for r in MetricsFile(run / "metrics.jsonl").read() if r["split"] == "test"]
+    assert best["step"] == 15
+    assert len(tests) == 2
+    assert tests[0]["loss"] == pytest.approx(tests[1]["loss"], rel=1e-12)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_the_death_of_one_ends_the_others_with_a_word(poem: Path, victim: int) -> None:
     run = poem.parent / f"death{victim}"

@@ -237,6 +237,41 @@ def test_a_full_disk_costs_no_earlier_checkpoint(
     assert all(torch.equal(tensor, parameters(whole)[name]) for name, tensor in parameters(again).items())
 
 
+def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Files hold the mean; a resumed run goes on from the parameters themselves; what is tested is the best."""
+    training = {"averaging": "polyak", "averaging_start": 10, "max_steps": 40, "max_epochs": 10, "eval_interval": 15}
+    config = small_config(training={**training, "learning_rate": 0.05})
+    whole = make_trainer(config, run_dir=tmp_path)
+    result = whole.train()
+    best = ModelFile.read(tmp_path / "best.safetensors")
+    assert best.training["best_val_loss"] == result.best_val_loss
+    assert all((whole.model.state_dict()[name].numpy() == array).all() for name, array in best.tensors.items())
+    assert whole.evaluate("test") == result.test
+    raw = whole.stepper.model.output_proj.weight
+    assert not torch.equal(raw, whole.model.output_proj.weight)
+
+    half = make_trainer(small_config(training={**training, "learning_rate": 0.05, "horizons": [[5, 40]]}))
+    half.recorder.callbacks.append(StopAt(22))
+    half.train()
+    state = half.state()
+    again = make_trainer(config)
+    again.load_state(*state)
+    again.train()
+    assert torch.equal(again.stepper.model.output_proj.weight, raw)
+    assert torch.equal(again.stepper.trained.output_proj.weight, whole.model.output_proj.weight)
+
+
+class StopAt(Callback):
+    """Asks to stop after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        if trainer.step == self.at:
+            trainer.request_stop()
+
+
 def test_the_newest_models_on_the_way_are_kept(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     config = small_config(
         training={"max_steps": 55, "max_epochs": 10, "eval_interval": 20}, logging={"save_interval": 10, "keep": 2}

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stopping_at_signals(stop: Callable[[], None], quiet: bool) -> Iterator[list[int]]:
-    """Turn the first Ctrl-C or SIGTERM into ``stop``; a second one acts as usual. Yields the signals received.
+def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = True) -> Iterator[list[int]]:
+    """Turn the first Ctrl-C or SIGTERM into ``stop``; a second one acts as usual if ``twice``. Yields the signals.
+
+    One of several processes gets each signal twice, from the terminal and from torchrun, which also ends it if it takes
+    too long.
 
     Signals reach the main thread alone; elsewhere nothing is changed.
     """
@@ -19,10 +22,13 @@ def stopping_at_signals(stop: Callable[[], None], quiet: bool) -> Iterator[list[
 
     def handle(number: int, _frame: object) -> None:
         if received:
-            raise KeyboardInterrupt
+            if twice:
+                raise KeyboardInterrupt
+            return
         received.append(number)
         if not quiet:
-            os.write(2, b"\nstopping after this step (once more to stop at once)\n")
+            again = b" (once more to stop at once)" if twice else b""
+            os.write(2, b"\nstopping after this step" + again + b"\n")
         stop()
 
     if threading.current_thread() is not threading.main_thread():

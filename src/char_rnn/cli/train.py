@@ -164,7 +164,8 @@ def _introduction(run: Run, device: str) -> str:
 def _train(run: Run, request: Request) -> str:
     """Train; say how it ended; return a sample of the best model, or nothing as train.lua."""
     quiet = request.silent
-    with stopping_at_signals(run.trainer.request_stop, request.quiet) as received:
+    trainer = run.trainer
+    with stopping_at_signals(trainer.request_stop, request.quiet, twice=trainer.ranks.alone) as received:
         result = run.train()
     if result.stopped:
         source = "- " if run.trainer.config.data.data_dir == "-" else ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 class Keeper:
     """Writes a run's model files and training state; without a folder it keeps the best model in memory.
+
+    A file that cannot be written (a full disk, a folder without permission) raises an ``OSError`` that says what is
+    still there; the file that was in its place stays.
 
     Args:
         run_dir: the run's folder, which must exist; without one nothing is written.
@@ -64,28 +68,19 @@ class Keeper:
         position: Mapping[str, float],
         state: tuple[Mapping[str, torch.Tensor], Mapping[str, Any]],
     ) -> None:
-        """Write the last model and the training state, each in one step; nothing without a folder.
-
-        Raises:
-            OSError: the folder cannot be written or the disk is full; the message says what is still there.
-        """
-        self.last_saved, before = int(position["step"]), self.kept()
-        if self.run_dir is None:
-            return
-        try:
-            self.write_model(self.run_dir / LAST, model, config, position)
-            write_state(self.run_dir / STATE, *state)
-        except OSError as error:
-            raise OSError(
-                f"the checkpoint of step {int(position['step']):,} could not be written to {self.run_dir}"
-                f" ({error.strerror or error}); {before}. When that is mended, go on with --resume {self.run_dir}"
-            ) from error
+        """Write the last model and the training state, each in one step; nothing without a folder."""
+        if self.run_dir is not None:
+            with self._saying_what_is_kept(position):
+                self.write_model(self.run_dir / LAST, model, config, position)
+                write_state(self.run_dir / STATE, *state)
+        self.last_saved = int(position["step"])
 
     def keep_on_the_way(self, model: CharModel, config: Config, position: Mapping[str, float]) -> None:
         """Write the model as that of its step, and remove the oldest of such files beyond ``most``."""
         if self.run_dir is None or not self.most:
             return
-        self.write_model(self.run_dir / f"step-{int(position['step']):08d}.safetensors", model, config, position)
+        with self._saying_what_is_kept(position):
+            self.write_model(self.run_dir / f"step-{int(position['step']):08d}.safetensors", model, config, position)
         for old in sorted(self.run_dir.glob("step-*.safetensors"))[: -self.most]:
             old.unlink(missing_ok=True)
 
@@ -93,7 +88,8 @@ class Keeper:
         """Keep the model as the best, whose validation loss is given."""
         self.best_loss, self.best_step = loss, int(position["step"])
         if self.run_dir is not None:
-            self.write_model(self.run_dir / BEST, model, config, position)
+            with self._saying_what_is_kept(position):
+                self.write_model(self.run_dir / BEST, model, config, position)
         else:
             self._best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
@@ -106,6 +102,17 @@ class Keeper:
             self._best = {name: torch.from_numpy(array) for name, array in arrays.items()}
         model.load_state_dict(self._best)
         self._holds_best = True
+
+    @contextmanager
+    def _saying_what_is_kept(self, position: Mapping[str, float]) -> Iterator[None]:
+        """Say, of a file that cannot be written, which step it is of, what is still there, and how to go on."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"the checkpoint of step {int(position['step']):,} could not be written to {self.run_dir}"
+                f" ({error.strerror or error}); {self.kept()}. When that is mended, go on with --resume {self.run_dir}"
+            ) from error
 
     def kept(self) -> str:
         """Say what a run that fails now leaves behind."""

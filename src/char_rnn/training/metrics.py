@@ -177,9 +177,16 @@ class MetricsFile:
         self.path = Path(path)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one record; it is in the file when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_json_line(record))
+        """Add one record; it is in the file when this returns.
+
+        Raises:
+            OSError: it cannot be written, or the disk is full.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_json_line(record))
+        except OSError as error:  # what fails when the file is closed does not tell its name
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def read(self) -> list[dict[str, Any]]:
         """Return all whole records; a last line cut short by a crash is left out."""

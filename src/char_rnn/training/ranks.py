@@ -82,6 +82,12 @@ class Ranks:
         if self.rank:
             torch.manual_seed((seed * self.count + self.rank) % (1 << 63))
 
+    def copy_first(self, model: torch.nn.Module) -> None:
+        """Give every rank the parameters that the model has on the first."""
+        if not self.alone:
+            for parameter in model.parameters():
+                self._call(dist.broadcast, parameter.data, 0)
+
     def add_gradients(self, parameters: Sequence[torch.Tensor], loss: float) -> float:
         """Give every rank the sum of all ranks' gradients, and return the sum of their losses."""
         if self.alone:

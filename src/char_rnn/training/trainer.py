@@ -328,8 +328,10 @@ class CharRNNTrainer:
         """Measure and save the end of the run; then test the best model."""
         if self.recorder.steps:
             self._record_training()
-        val = self._last_evaluation()
-        self.keeper.load_best(self.model, self.step)
+        val, self.model = self._last_evaluation(), self.stepper.trained
+        if self.ranks.is_first:
+            self.keeper.load_best(self.model, self.step)
+        self.ranks.copy_first(self.model)
         test = None
         if "test" in self.dataloaders:
             test = self.evaluate("test")
