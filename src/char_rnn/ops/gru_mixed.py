@@ -143,13 +143,13 @@ def run_steps(
     r, z = rz.chunk(2, -1)
     buffers = (*_rz_n(arguments), exact[:-1], exact[1:], states[:-1], states[1:], read, candidates)
     for a_rz, a_n, h, h_next, rounded, rounded_next, q, n in by_step(*buffers):
-        torch.add(a_rz.addmm_(rounded, weight_rz), bias_rz, out=rz).sigmoid_()
+        rz.copy_(a_rz.addmm_(rounded, weight_rz)).add_(bias_rz).sigmoid_()
         if before:
             torch.mul(r, h, out=q)
-            torch.add(a_n.addmm_(q, weight_n), bias_n, out=n)
+            n.copy_(a_n.addmm_(q, weight_n)).add_(bias_n)
         else:
             torch.mm(rounded, weight_n, out=q)
-            torch.add(q, bias_hn, out=n).mul_(r).add_(a_n).add_(bias_in)
+            n.copy_(q).add_(bias_hn).mul_(r).add_(a_n).add_(bias_in)
         rounded_next.copy_(torch.lerp(n.tanh_(), h, z, out=h_next))
 
 
@@ -192,7 +192,7 @@ def run_steps_back(
     grad_bias = torch.zeros_like(grad_a)
     buffers = (*_rz_n(grads), grads_q, _rz_n(arguments)[0], exact, read, candidates, from_loss)
     for rounded_rz, rounded_n, grad_q, a_rz, h, q, n, grad_before in by_step_back(*buffers):
-        torch.add(a_rz, bias_rz, out=rz).sigmoid_()
+        rz.copy_(a_rz).add_(bias_rz).sigmoid_()
         grad = grad_hidden * z
         torch.mul(grad_hidden, h - n, out=grad_z)
         torch.sub(grad_hidden, grad, out=grad_n).addcmul_(grad_n * n, n, value=-1)
@@ -204,7 +204,7 @@ def run_steps_back(
         else:
             torch.mul(grad_n, r, out=grad_q)
             grad.add_(grad_q @ weight_n)
-            torch.add(q, bias_hn, out=grad_r).mul_(grad_n)
+            grad_r.copy_(q).add_(bias_hn).mul_(grad_n)
         grad_rz.mul_(torch.addcmul(rz, rz, rz, value=-1, out=slopes))
         grad_bias.add_(grad_a)
         grad_hidden = grad.add_(torch.addmm(grad_before, rounded_rz.copy_(grad_rz), weight_rz))

@@ -104,7 +104,7 @@ def run_steps(
     gates = torch.empty_like(arguments[0], dtype=bias.dtype)
     i, f, s, o = gates.chunk(4, -1)
     for a, h, h_next, c, c_next, tanh_c in by_step(arguments, states[:-1], states[1:], cells[:-1], cells[1:], squashed):
-        torch.add(a.addmm_(h, weight_hh.t()), bias, out=gates).sigmoid_()
+        gates.copy_(a.addmm_(h, weight_hh.t())).add_(bias).sigmoid_()
         torch.mul(f, c, out=c_next).addcmul_(i, s, value=2).sub_(i)
         torch.mul(o, torch.tanh(c_next, out=tanh_c), out=h_next)
     return o * squashed[-1]
@@ -139,7 +139,7 @@ def run_steps_back(
     grad_i, grad_f, grad_s, grad_o = grad_a.chunk(4, -1)
     grad_bias = torch.zeros_like(gates)
     for grad, a, c, tanh_c, grad_before in by_step_back(grads, arguments, cells[:-1], squashed, from_loss):
-        torch.add(a, bias, out=gates).sigmoid_()
+        gates.copy_(a).add_(bias).sigmoid_()
         torch.mul(grad_h, tanh_c, out=grad_o)
         grad_c.add_(grad_h.mul_(o)).addcmul_(grad_h.mul_(tanh_c), tanh_c, value=-1)
         torch.mul(grad_c, c, out=grad_f)

@@ -57,7 +57,7 @@ class _RNNMixed(torch.autograd.Function):
         exact, states = hidden.new_empty(arguments.shape), arguments.new_empty(time + 1, *hidden.shape)
         states[0] = hidden
         for a, h, h_next, rounded in by_step(arguments, states[:-1], exact, states[1:]):
-            rounded.copy_(torch.add(a.addmm_(h, weight_hh.t()), bias, out=h_next).tanh_())
+            rounded.copy_(h_next.copy_(a.addmm_(h, weight_hh.t())).add_(bias).tanh_())
         ctx.save_for_backward(inputs, exact, states, weight_ih, weight_hh)
         ctx.x_dtype = x.dtype
         return states[1:].transpose(0, 1), exact[-1].clone()
