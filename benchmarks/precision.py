@@ -1,20 +1,21 @@
-"""The part of ``benchmarks/training.py`` that trains in low precision and in float32, in turn."""
+"""The part of ``benchmarks/training.py`` that trains in low precision, or compiled, and as usual, in turn."""
 
 from __future__ import annotations
 
 import statistics
 from itertools import cycle
+from typing import Any
 
 import torch
 from harness import in_turn, ratio
-from torch.nn import functional as F
 
 from char_rnn import CharDataset, Config, build_model, create_dataloaders
-from char_rnn.models import CharModel, detach_state
 from char_rnn.training.metrics import evaluate
+from char_rnn.training.stepping import Stepper
 
 # name: cell, reset gate, hidden units, layers, batch, time
 CASES = {
+    "lstm 2x128, batch 50x50": ("lstm", "after", 128, 2, 50, 50),
     "lstm 2x512, batch 50x50": ("lstm", "after", 512, 2, 50, 50),
     "lstm 1x512, batch 50x50": ("lstm", "after", 512, 1, 50, 50),
     "lstm 2x512, batch 64x64": ("lstm", "after", 512, 2, 64, 64),
@@ -27,53 +28,43 @@ LAST = 50  # steps whose training loss is averaged: the loss of one is noise
 
 
 class Training:
-    """One side: a model trained a step a call, its forward pass under autocast if `products` is not float32."""
+    """One side: a model trained a step a call, state carried over."""
 
-    def __init__(self, model: CharModel, dataset: CharDataset, batch: int, products: torch.dtype) -> None:
-        self.model, self.products = model, products
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-5, fused=True)
-        self.batches = cycle(create_dataloaders(dataset, batch)["train"].epoch(0))
-        self.hidden = model.init_hidden(batch)
+    def __init__(self, name: str, dataset: CharDataset, training: dict[str, Any]) -> None:
+        kind, reset, hidden, layers, self.batch, self.length = CASES[name]
+        model = {"type": kind, "reset": reset, "hidden_size": hidden, "num_layers": layers, "dropout": 0.0}
+        config = Config.model_validate({"model": model, "training": training})
+        torch.manual_seed(0)
+        self.model = build_model(config.model, dataset.vocab_size)
+        self.stepper = Stepper(self.model, config.training, torch.device("cpu"))
+        self.batches = cycle(create_dataloaders(dataset, self.batch)["train"].epoch(0))
+        self.hidden: Any = None
         self.losses: list[float] = []
 
     def __call__(self) -> None:
-        """Train one step, state carried over."""
-        x, y = next(self.batches)
-        with torch.autocast("cpu", dtype=self.products, enabled=self.products != torch.float32):
-            log_probs, hidden = self.model(x, self.hidden)
-            loss = F.nll_loss(log_probs.flatten(0, 1), y.flatten())
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimizer.step()
-        self.hidden = detach_state(hidden)
-        self.losses.append(loss.item())
+        """Train one step."""
+        loss, self.hidden = self.stepper.step(*next(self.batches), self.hidden, 2e-3)
+        self.losses.append(loss)
 
 
-def measure(name: str, precision: str, text: str, steps: int) -> dict[str, str | float]:
+def measure(name: str, change: dict[str, Any], text: str, steps: int) -> dict[str, str | float]:
     """Train both sides from the same weights on the same batches, a step of one and a step of the other."""
-    kind, reset, hidden, layers, batch, length = CASES[name]
-    dataset = CharDataset(text, length)
-    config = Config.model_validate(
-        {"model": {"type": kind, "reset": reset, "hidden_size": hidden, "num_layers": layers, "dropout": 0.0}}
-    )
-    sides = {}
-    for side in ("float32", precision):
-        torch.manual_seed(0)
-        model = build_model(config.model, dataset.vocab_size)
-        sides[side] = Training(model, dataset, batch, getattr(torch, side))
+    dataset = CharDataset(text, CASES[name][-1])
+    sides = {"plain": Training(name, dataset, {}), "changed": Training(name, dataset, change)}
     timings = in_turn(sides, steps)
     train = {side: statistics.fmean(training.losses[-LAST:]) for side, training in sides.items()}
     split = dataset.with_split("val").split
     val = {side: evaluate(training.model, split).loss for side, training in sides.items()}
-    speeds = {f"{side} char/s": batch * length / timing.median for side, timing in timings.items()}
+    characters = sides["plain"].batch * sides["plain"].length
+    changed = ", ".join(map(str, change.values())) if "compile" not in change else "compiled"
     return {
         "case": name,
-        **speeds,
-        "speed-up": ratio(timings, "float32", precision),
-        "spread": timings[precision].spread,
-        "float32 loss": train["float32"],
-        "loss ratio": train[precision] / train["float32"],
-        "float32 val. loss": val["float32"],
-        "val. loss ratio": val[precision] / val["float32"],
+        "float32 char/s": characters / timings["plain"].median,
+        f"{changed} char/s": characters / timings["changed"].median,
+        "speed-up": ratio(timings, "plain", "changed"),
+        "spread": timings["changed"].spread,
+        "float32 loss": train["plain"],
+        "loss ratio": train["changed"] / train["plain"],
+        "float32 val. loss": val["plain"],
+        "val. loss ratio": val["changed"] / val["plain"],
     }

@@ -12,7 +12,8 @@ ratio is the trainer's seconds over the bare loop's, round by round.
 What does training in low precision on the CPU gain, and what does it cost in loss? The package's models, trained from
 the same weights on the same text, a step in float32 and a step with the matrix products in the other type; then the
 mean training loss of the last 50 steps and the validation loss, the latter computed in float32 for both. The speed-up
-is the median over the steps; the ratios of the losses are those of low precision over float32.
+is the median over the steps; the ratios of the losses are those of low precision over float32. ``--compile`` compares
+``training.compile: true`` with false in the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 from harness import in_turn, parser, ratio, report
 from precision import CASES as PRECISION_CASES
-from precision import measure as measure_precision
+from precision import measure as measure_change
 from rich.console import Console
 from torch import nn
 
@@ -126,16 +127,18 @@ def main() -> None:
     options.add_argument("--steps", type=int, help="steps in a round (30), or of each precision (300)")
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32, not the loops")
-    options.add_argument("--text", default="python-stdlib", help="what to train on with --precision")
+    options.add_argument("--compile", action="store_true", help="compare training.compile with none, not the loops")
+    options.add_argument("--text", default="python-stdlib", help="what to train on with --precision and --compile")
     options.add_argument("--cases", nargs="+", choices=list(PRECISION_CASES), default=list(PRECISION_CASES))
     arguments = options.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    if arguments.precision:
+    if arguments.precision or arguments.compile:
         steps = arguments.steps or 300
-        rows = [measure_precision(name, arguments.precision, arguments.text, steps) for name in arguments.cases]
+        change = {"compile": True} if arguments.compile else {"precision": arguments.precision}
+        rows = [measure_change(name, change, arguments.text, steps) for name in arguments.cases]
         facts = {"text": arguments.text, "steps": steps}
-        title = f"training in {arguments.precision} against float32"
+        title = f"training {'compiled' if arguments.compile else 'in ' + arguments.precision} against plain float32"
     else:
         rows = [measure(name, arguments.steps or 30, arguments.rounds) for name in CASES]
         title, facts = "trainer against the bare loop", {}
