@@ -1,15 +1,13 @@
 """Batches of contiguous streams, for truncated backpropagation through time: the 2015 program's order."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from char_rnn.data.errors import DataError
-from char_rnn.data.mapped import PageReleaser
+from char_rnn.data.mapped import BlockReader, PageReleaser
 from char_rnn.data.splits import Split
 
 ALL_ROWS = slice(None)
@@ -71,36 +69,21 @@ class StreamBatches:
         Yields:
             Characters x and those that follow them y, int64, shape (B, T) each.
         """
-        first = self._first_target(number)
-        streams = self._streams(first)
-        firsts = (np.arange(self.batch_size) * streams.shape[1] + first)[self.rows]
-        streams = streams[self.rows]
-        pages = PageReleaser(self.split.ids)
+        length = self._steps * self.seq_length  # of a stream
+        befores = (np.arange(self.batch_size) * length + self._first_target(number) - 1)[self.rows]
+        reader, pages = BlockReader(self.split.ids), PageReleaser(self.split.ids)
         pages.release()
         for step in range(start, self._steps):
-            column = step * self.seq_length
-            x, y = np.empty((2, len(firsts), self.seq_length), dtype=np.int64)
-            y[:] = streams[:, column : column + self.seq_length]
-            x[:, 1:] = y[:, :-1]
-            x[:, 0] = self._before(firsts + column)
-            pages.touched_in_order(y.size * streams.itemsize)
-            yield torch.from_numpy(x), torch.from_numpy(y)
-
-    def _before(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Give the characters before some places, shape (B,); before the split stands its context."""
-        characters = self.split.ids[places - 1].astype(np.int64)
-        if self.split.context is not None:
-            characters[places == 0] = self.split.context
-        return characters
+            starts = befores + step * self.seq_length
+            block = reader.read(starts, self.seq_length + 1).astype(np.int64)
+            if self.split.context is not None:
+                block[starts < 0, 0] = self.split.context
+            pages.touched_in_order(block.size * self.split.ids.itemsize)
+            yield torch.from_numpy(block[:, :-1].copy()), torch.from_numpy(block[:, 1:].copy())
 
     def _first_target(self, number: int) -> int:
         """Place in the split of the first character that an epoch predicts."""
         return len(self.split) - self.split.predicted + (self.dropped if number % 2 else 0)
-
-    def _streams(self, first: int) -> npt.NDArray[Any]:
-        """View what an epoch predicts as streams, shape (B, steps x T)."""
-        length = self._steps * self.seq_length
-        return self.split.ids[first : first + self.batch_size * length].reshape(self.batch_size, length)
 
 
 def check_sizes(batch_size: int, seq_length: int) -> None:
