@@ -14,7 +14,7 @@ from char_rnn.utils.config import Config, TrainingConfig
 from char_rnn.utils.device import is_out_of_memory, optimal_batch_size
 
 SHARE = 0.5  # of the memory that is free: the rest is for the evaluation, the text's pages, and other programs
-PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.6 to 1.5 (benchmarks/memory.py)
+PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.4 to 1.5 (benchmarks/memory.py)
 
 
 def fitted(config: Config, model: CharModel, device: torch.device, ranks: Ranks, characters: int) -> Config:
