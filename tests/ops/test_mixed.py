@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -21,6 +22,7 @@ from ops_helpers import (
 )
 from torch import Tensor
 
+from char_rnn import ops
 from char_rnn.ops.gru_mixed import gru_mixed
 from char_rnn.ops.lstm_mixed import lstm_mixed
 from char_rnn.ops.rnn_mixed import rnn_mixed
@@ -174,3 +176,21 @@ def test_second_derivatives_are_refused_not_wrong(name: str) -> None:
     (gradient,) = torch.autograd.grad(output.square().sum(), tensors[:1], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_other_devices_compute_in_bfloat16_as_asked(monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+    """As on CUDA, where autocast would take float16: PyTorch's own kernels get bfloat16 tensors; here on the CPU."""
+    size = {"lstm": 4, "gru": 3, "rnn": 1}[cell] * 6
+    weights = [torch.randn(shape) / 3 for shape in ((size, 5), (size, 6), (size,), (size,))]
+    x, h = torch.randn(2, 7, 5), torch.randn(2, 6)
+    hidden = (h, h) if cell == "lstm" else h
+    expected = getattr(ops, cell)(x, hidden, *weights)[0]
+    module = sys.modules[f"char_rnn.ops.{cell}"]
+    monkeypatch.setattr(module, f"{cell}_mixed", None)
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, last = getattr(ops, cell)(x, hidden, *weights)
+    assert output.dtype == torch.bfloat16
+    assert (last[0] if cell == "lstm" else last).dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), expected, rtol=0, atol=0.05)

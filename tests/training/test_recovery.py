@@ -97,6 +97,17 @@ def test_a_ruined_state_that_was_saved_is_not_the_one_to_go_back_to(make_trainer
     assert [(event["step"], event["failed_step"]) for event in log.events] == [(20, 41)]
 
 
+def test_the_best_model_of_the_time_that_is_gone_stays_the_best(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Evaluated at 30 as a new best, broken after 31, back to 20: what is said of the best is what its file holds."""
+    config = small_config(training={"max_steps": 40, "max_epochs": 10, "eval_interval": 10})
+    config.logging.save_interval = 1000
+    trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(31)])
+    result = trainer.train()
+    best = ModelFile.read(tmp_path / "best.safetensors").training
+    assert (best["best_step"], best["best_val_loss"]) == (result.best_step, result.best_val_loss)
+    assert trainer.validate() == result.best_val_loss
+
+
 def test_a_run_that_keeps_exploding_stops(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000, "rollbacks": 2})
     log = Events()

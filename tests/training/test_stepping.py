@@ -13,6 +13,8 @@ from training_helpers import small_config
 from char_rnn.models import CharModel, build_model
 from char_rnn.training import CharRNNTrainer
 from char_rnn.training.callbacks import Callback
+from char_rnn.training.guard import TrainingDiverged
+from char_rnn.training.precision import Precision
 from char_rnn.training.stepping import Stepper
 
 CPU = torch.device("cpu")
@@ -111,6 +113,11 @@ def test_a_run_that_ran_out_of_memory_says_so_and_stays_exact(make_trainer: Call
     again = make_trainer(small_config(training={"max_steps": 9}))
     again.load_state(*trainer.state())
     assert again.stepper.micro_batch == 2
+    chosen = make_trainer(small_config(training={"max_steps": 5, "micro_batch_size": 3}))
+    chosen.train()
+    again = make_trainer(small_config(training={"max_steps": 9}))
+    again.load_state(*chosen.state())
+    assert again.stepper.micro_batch is None  # what was asked for before is no limit of the machine's
     smaller = make_trainer(small_config(training={"max_steps": 9, "micro_batch_size": 1}))
     smaller.load_state(*trainer.state())
     assert smaller.stepper.micro_batch == 1
@@ -145,6 +152,20 @@ def test_a_step_that_overflows_in_float16_is_left_out() -> None:
     assert half.precision.state()["scale"] == scale / 2
     half.step(*batch(), None, 0.01)
     assert not torch.equal(half.model.output_proj.bias, before["output_proj.bias"])
+
+
+def test_a_gradient_that_is_never_finite_ends_a_run_in_float16() -> None:
+    half = stepper(precision="float16")
+    half.model.output_proj.bias.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(TrainingDiverged, match="norm of the gradient is nan"):
+        for _ in range(60):
+            half.step(*batch(), None, 0.01)
+    assert half.precision.state()["scale"] < 1
+
+
+def test_float16_is_refused_on_mps() -> None:
+    with pytest.raises(ValueError, match=r"^training\.precision float16 does not work on MPS; set it to bfloat16"):
+        Precision("float16", torch.device("mps"))
 
 
 def test_the_mean_of_the_parameters_is_what_is_kept() -> None:

@@ -23,12 +23,13 @@ def report(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    status, rank = exit_status(error), int(os.environ.get("RANK", "0"))
-    if not rank:
-        click.echo(f"error: {one_line(error)}", err=True)
-    elif status != USAGE:  # the first process has said that
-        click.echo(f"error in process {rank}: {one_line(error)}", err=True)
-    return status
+    shared = os.environ.get("WORLD_SIZE", "1") != "1"  # torchrun started several processes
+    where = f" in process {os.environ.get('RANK', '0')}" if shared else ""
+    click.echo(f"error{where}: {one_line(error)}", err=True)
+    if _is_loss_of_a_rank(error):
+        sys.stdout.flush()
+        os._exit(FAILURE)  # gloo's threads, which wait for the process that is gone, abort an orderly end
+    return exit_status(error)
 
 
 def exit_status(error: BaseException) -> int:
@@ -38,6 +39,11 @@ def exit_status(error: BaseException) -> int:
 
     usage = (click.UsageError, ConfigError, UnknownCharacterError, FileNotFoundError)
     return USAGE if isinstance(error, usage) else FAILURE
+
+
+def _is_loss_of_a_rank(error: BaseException) -> bool:
+    ranks = sys.modules.get("char_rnn.training.ranks")
+    return ranks is not None and isinstance(error, ranks.RankLostError)
 
 
 def one_line(error: BaseException) -> str:

@@ -89,12 +89,23 @@ def command(**options: Any) -> None:
 
 
 def _device(config: Config, request: Request) -> DeviceManager:
-    """Return the manager of the device; one that was asked for by name is not silently replaced."""
+    """Return the manager of the device; one that was asked for by name is not silently replaced.
+
+    Several processes train on CUDA, a GPU each, or on the CPU: gloo and NCCL know no other device.
+    """
+    from char_rnn.training.ranks import Ranks
     from char_rnn.utils.device import DeviceManager
 
     wanted = config.device
+    if Ranks.announced():
+        if request.device == "mps":
+            raise click.UsageError("--device mps trains in one process: leave out torchrun, or give --device cpu")
+        Ranks.take_gpu()
+        if wanted.preferred == "mps":
+            wanted = wanted.model_copy(update={"preferred": "cuda" if "cuda" in DeviceManager.available() else "cpu"})
     fallback = wanted.fallback and not request.insists_on_device
-    manager = DeviceManager(request.device_name(config), auto_detect=wanted.auto_detect, fallback=fallback)
+    preferred = wanted.preferred if Ranks.announced() else request.device_name(config)
+    manager = DeviceManager(preferred, auto_detect=wanted.auto_detect, fallback=fallback)
     manager.set_threads(wanted.threads)
     return manager
 

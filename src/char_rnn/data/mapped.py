@@ -3,6 +3,7 @@
 import mmap
 import os
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ class BlockReader:
         self._array, self._file = array, -1
         mapped = _find_memmap(array)
         if mapped is not None and array.nbytes > RESIDENT_LIMIT and hasattr(os, "preadv"):
-            self._file = os.open(str(mapped.filename), os.O_RDONLY)
-            weakref.finalize(self, os.close, self._file)
+            with suppress(OSError):  # the file was removed since; the mapping is still there
+                self._file = os.open(str(mapped.filename), os.O_RDONLY)
+                weakref.finalize(self, os.close, self._file)
             self._offset = int(mapped.offset) + array.ctypes.data - mapped.ctypes.data
 
     def read(self, starts: npt.NDArray[np.int64], length: int) -> npt.NDArray[Any]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from char_rnn.ops.gru_before import gru_before
 from char_rnn.ops.gru_mixed import gru_mixed
-from char_rnn.ops.mixed import products_dtype
+from char_rnn.ops.mixed import in_bfloat16, products_dtype
 
 Reset = Literal["after", "before"]
 
@@ -83,9 +83,12 @@ def gru(
     for ``before`` everywhere.
     """
     _check_reset(reset)
-    products = products_dtype(weight_hh) if weight_hh.is_cpu or reset == "before" else None
-    if products is not None:
+    products = products_dtype(weight_hh)
+    if products is not None and (weight_hh.is_cpu or reset == "before"):
         return gru_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products, before=reset == "before")
+    if products == torch.bfloat16:
+        output, last = in_bfloat16(gru, x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
+        return output, last
     if reset == "before":
         if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
             return gru_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, reset=reset)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from char_rnn.ops.lstm_mixed import lstm_mixed
-from char_rnn.ops.mixed import products_dtype
+from char_rnn.ops.mixed import in_bfloat16, products_dtype
 
 State = tuple[Tensor, Tensor]
 
@@ -55,9 +55,12 @@ def lstm(
 
     Under autocast on the CPU, with those of :mod:`char_rnn.ops.lstm_mixed`, which can be differentiated once.
     """
-    products = products_dtype(weight_hh) if weight_hh.is_cpu else None
-    if products is not None:
+    products = products_dtype(weight_hh)
+    if products is not None and weight_hh.is_cpu:
         return lstm_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
+    if products == torch.bfloat16:
+        output, h, c = in_bfloat16(_lstm_flat, x, *hidden, weight_ih, weight_hh, bias_ih, bias_hh)
+        return output, (h, c)
     train = torch.is_grad_enabled()
     if not train and x.device.type == "cpu" and x.shape[1] < _FEWEST_STEPS_WORTH_PACKING:
         return _lstm_steps(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
@@ -65,6 +68,11 @@ def lstm(
     weights = [weight_ih, weight_hh, bias_ih, bias_hh]
     output, h, c = torch.lstm(x, (h.unsqueeze(0), c.unsqueeze(0)), weights, True, 1, 0.0, train, False, True)
     return output, (h.squeeze(0), c.squeeze(0))
+
+
+def _lstm_flat(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    output, (h, c) = lstm(x, (h, c), *weights)
+    return output, h, c
 
 
 def _lstm_steps(

@@ -12,10 +12,12 @@ precision type: on a CPU, filling new memory costs more than a sigmoid.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+Layer = Callable[..., tuple[Tensor, ...]]
 
 
 def products_dtype(weight: Tensor) -> torch.dtype | None:
@@ -24,6 +26,15 @@ def products_dtype(weight: Tensor) -> torch.dtype | None:
     if weight.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
         return None
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def in_bfloat16(layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Run a layer's own kernel on tensors cast to bfloat16.
+
+    Autocast over PyTorch's recurrent kernels on CUDA casts to float16, whatever type it is asked for.
+    """
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        return layer(*(tensor.to(torch.bfloat16) for tensor in tensors))
 
 
 def by_step(*buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:

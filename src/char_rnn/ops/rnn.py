@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from char_rnn.ops.mixed import products_dtype
+from char_rnn.ops.mixed import in_bfloat16, products_dtype
 from char_rnn.ops.rnn_mixed import rnn_mixed
 
 
@@ -44,9 +44,12 @@ def rnn(
 
     Under autocast on the CPU, with those of :mod:`char_rnn.ops.rnn_mixed`, which can be differentiated once.
     """
-    products = products_dtype(weight_hh) if weight_hh.is_cpu else None
-    if products is not None:
+    products = products_dtype(weight_hh)
+    if products is not None and weight_hh.is_cpu:
         return rnn_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
+    if products == torch.bfloat16:
+        output, last = in_bfloat16(rnn, x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
+        return output, last
     weights = [weight_ih, weight_hh, bias_ih, bias_hh]
     train = torch.is_grad_enabled()
     output, last = torch.rnn_tanh(x, hidden.unsqueeze(0), weights, True, 1, 0.0, train, False, True)

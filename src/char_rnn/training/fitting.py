@@ -11,7 +11,7 @@ from char_rnn.models import CharModel
 from char_rnn.training.ranks import Ranks
 from char_rnn.training.stepping import Stepper
 from char_rnn.utils.config import Config, TrainingConfig
-from char_rnn.utils.device import is_out_of_memory, optimal_batch_size
+from char_rnn.utils.device import forked_rng, is_out_of_memory, optimal_batch_size
 
 SHARE = 0.5  # of the memory that is free: the rest is for the evaluation, the text's pages, and other programs
 PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.4 to 1.5 (benchmarks/memory.py)
@@ -107,7 +107,7 @@ def _fits(model: CharModel, training: TrainingConfig, device: torch.device, rows
     whole = training.model_copy(update={"micro_batch_size": None, "grad_clip": 0.0, "explosion_factor": 0.0})
     ids = torch.zeros(rows, training.seq_length, dtype=torch.int64)
     try:
-        with torch.random.fork_rng():
+        with forked_rng(device):
             copy = deepcopy(model).to(device)
             stepper = Stepper(copy, whole, device, rows)
             hidden = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+SMALLEST_SCALE = 2.0**-10
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -22,12 +23,17 @@ class Precision:
         name: ``training.precision``.
         device: where it computes.
 
+    Raises:
+        ValueError: float16 on MPS.
+
     Attributes:
         scaler: what scales the loss of float16; None elsewhere.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self._device, self._half = device.type, HALVES.get(name)
+        if name == "float16" and device.type == "mps":  # optimizers there do not leave out steps that overflow
+            raise ValueError("training.precision float16 does not work on MPS; set it to bfloat16 or float32")
         self.scaler = torch.amp.GradScaler(device.type) if self._half is torch.float16 else None
 
     def context(self) -> AbstractContextManager[Any]:
@@ -51,6 +57,11 @@ class Precision:
             return
         self.scaler.step(optimizer)
         self.scaler.update()
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether a gradient that is not finite may be due to the scale; not when that has come down to nothing."""
+        return self.scaler is not None and self.scaler.get_scale() >= SMALLEST_SCALE
 
     def state(self) -> dict[str, float]:
         """Return the scaler's state, as JSON can hold it; empty without one."""

@@ -12,12 +12,15 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 R = TypeVar("R")
+
+LONGEST_WAIT = timedelta(hours=12)  # the first process may be preparing a large text meanwhile
 
 
 class RankLostError(RuntimeError):
@@ -40,7 +43,20 @@ class Ranks:
     @staticmethod
     def announced() -> bool:
         """Tell whether torchrun started this process as one of several."""
-        return int(os.environ.get("WORLD_SIZE", "1")) > 1
+        return os.environ.get("WORLD_SIZE", "1") != "1"
+
+    @staticmethod
+    def take_gpu() -> None:
+        """Take the GPU of this process's number, before anything asks for ``cuda``; nothing without GPUs.
+
+        Raises:
+            ValueError: there are fewer GPUs than processes on this machine.
+        """
+        number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if there and number >= there:
+            raise ValueError(f"process {number} of this machine has no GPU ({there} are there); start fewer processes")
+        if there:
+            torch.cuda.set_device(number)
 
     @classmethod
     @contextmanager
@@ -53,14 +69,18 @@ class Ranks:
         if not cls.announced():
             yield cls()
             return
-        if device.type == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         try:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
         except (RuntimeError, ValueError) as error:
             raise RankLostError(f"the other processes cannot be reached ({_first_line(error)})") from None
-        yield cls(dist.get_rank(), dist.get_world_size(), device if device.type == "cuda" else None)
-        dist.destroy_process_group()  # not after an error: the others may not be there to be told
+        try:
+            yield cls(dist.get_rank(), dist.get_world_size(), device if device.type == "cuda" else None)
+        except RankLostError:
+            raise  # without leaving in good order: the others may not be there to be told
+        except BaseException:
+            dist.destroy_process_group()
+            raise
+        dist.destroy_process_group()
 
     @property
     def is_first(self) -> bool:
@@ -105,15 +125,15 @@ class Ranks:
 
     def total(self, value: float) -> float:
         """Return the sum of all ranks' values, in float64."""
-        return value if self.alone else float(self._reduced(value, dist.ReduceOp.SUM))
+        return value if self.alone else self._reduced(value, dist.ReduceOp.SUM)
 
     def any(self, flag: bool) -> bool:
         """Tell whether any rank says so."""
-        return flag if self.alone else bool(self._reduced(float(flag), dist.ReduceOp.MAX))
+        return flag if self.alone else self._reduced(float(flag), dist.ReduceOp.MAX) > 0
 
     def least(self, value: float) -> float:
         """Return the smallest of all ranks' values."""
-        return value if self.alone else float(self._reduced(value, dist.ReduceOp.MIN))
+        return value if self.alone else self._reduced(value, dist.ReduceOp.MIN)
 
     def from_first(self, value: float) -> float:
         """Return what rank 0 gives."""
@@ -158,10 +178,10 @@ class Ranks:
         """Wait until every rank has come here."""
         self.any(False)
 
-    def _reduced(self, value: float, operation: Any) -> torch.Tensor:
+    def _reduced(self, value: float, operation: Any) -> float:
         tensor = torch.tensor(value, dtype=torch.float64, device=self._device)
         self._call(dist.all_reduce, tensor, operation)
-        return tensor
+        return float(tensor)
 
     def _call(self, collective: Callable[..., object], *arguments: Any) -> None:
         """Run a collective operation; it fails when another process has gone."""

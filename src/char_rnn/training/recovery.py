@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from char_rnn.data.windows import WindowBatches
 from char_rnn.training.guard import TrainingDiverged, advice
 from char_rnn.utils.device import DeviceManager
 
@@ -70,12 +71,16 @@ class Recovery:
         failed, device, reason = trainer.failing_step, str(trainer.device), str(error).strip().partition("\n")[0]
         trainer.model.to_empty(device=self._manager.device)  # nothing can be read from a device that failed
         trainer.settle(self._manager.device)
+        if isinstance(trainer.train_batches, WindowBatches):
+            trainer.train_batches.pin_memory = False  # pinning asks the device that failed
         self._go_back(self._states[-1])
         trainer.went_back({"event": "device", "failed_step": failed, "reason": reason, "left": device})
 
     def _go_back(self, state: State) -> None:
-        """Take up a state; the time since it is spent all the same."""
-        seconds = self._trainer.seconds
+        """Take up a state; the time since it is spent all the same, and the best model since it is there."""
+        seconds, keeper = self._trainer.seconds, self._trainer.keeper
+        best = keeper.best_loss, keeper.best_step
         self._states = [state]
         self._trainer.load_state(*state)
+        keeper.best_loss, keeper.best_step = best
         self._trainer.stopwatch.go_on(seconds)

@@ -60,7 +60,7 @@ def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str,
         "seconds": trainer.seconds,
         "best_step": trainer.keeper.best_step,
         "first_loss": stepper.guard.first,
-        "micro_batch": stepper.micro_batch,
+        "micro_batch": stepper.micro_batch if stepper.ran_out_of_memory else None,
         "scaler": stepper.precision.state(),
         "interval": trainer.recorder.interval(),
         "plan": trainer.plan.state(),
@@ -131,6 +131,7 @@ def _restore_stepper(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor
     kept = counters.get("micro_batch")
     if kept is not None:  # memory ran out before; a smaller size may have been asked for since
         stepper.micro_batch = min(int(kept), stepper.micro_batch or int(kept))
+        stepper.ran_out_of_memory = True
 
 
 def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Tensor]) -> None:

@@ -28,7 +28,7 @@ from char_rnn.training.result import TrainingResult
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, write_config
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, config_from_dict
-from char_rnn.utils.device import DeviceManager
+from char_rnn.utils.device import DeviceManager, forked_rng
 
 Sampler = Callable[[CharModel, Vocabulary], str]
 
@@ -149,6 +149,8 @@ def resume_run(
     corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
     model = program.model(config, corpus.vocabulary.size, None)
     device = _working(surroundings.device, model, ranks)
+    characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
+    config = fitted(config, model, device, ranks, characters)
     loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
     name, path = last.training.get("init_from"), folder if ranks.is_first else None
     trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
@@ -235,7 +237,7 @@ def _working(device: DeviceManager | torch.device | str, model: CharModel, ranks
         return device.device
 
     def step(device: torch.device) -> torch.device:
-        with torch.random.fork_rng(enabled=device.type != "cpu"):
+        with forked_rng(device):
             copy = _moved(deepcopy(model), device)
             log_probs, _ = copy(torch.zeros(1, 2, dtype=torch.int64, device=device))
             log_probs.sum().backward()

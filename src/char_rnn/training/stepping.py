@@ -40,6 +40,7 @@ class Stepper:
         guard: refuses a loss or gradient that would ruin the model.
         average: the mean of the parameters, where it is asked for.
         micro_batch: sequences computed at once; None for all.
+        ran_out_of_memory: whether these are fewer than was asked for.
         gradient_norm: of the last step in which it was measured, before clipping.
     """
 
@@ -59,6 +60,7 @@ class Stepper:
         self.guard = LossGuard(training.explosion_factor)
         self.average = AveragedModel(model).to(device) if training.averaging == "polyak" else None
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
+        self.ran_out_of_memory = False
         self.gradient_norm = math.nan
         self._predict: Callable[..., tuple[torch.Tensor, Any]] = _compiled(model) if training.compile else model
 
@@ -108,6 +110,7 @@ class Stepper:
             else:
                 return self.ranks.add_gradients(self.parameters, loss), after
             self.micro_batch = min(self.micro_batch or len(x), len(x)) // 2  # here the failed pass's memory is free
+            self.ran_out_of_memory = True
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -115,7 +118,7 @@ class Stepper:
         """Limit the gradient as configured, and keep the norm it had.
 
         Raises:
-            TrainingDiverged: the norm is not finite (in float16 the step is left out instead).
+            TrainingDiverged: the norm is not finite (in float16 the step is left out instead, at first).
         """
         self.precision.unscale(self.optimizer)
         limit = self.training.grad_clip
@@ -127,7 +130,7 @@ class Stepper:
             self.gradient_norm = gradient_norm(self.parameters)
         else:
             return
-        if self.precision.scaler is None:
+        if not self.precision.may_overflow:
             self.guard.check_gradient(self.gradient_norm)
 
     def update(self, rate: float) -> None:

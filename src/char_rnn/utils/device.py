@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import psutil
@@ -175,6 +176,14 @@ def memory_in_use(device: torch.device) -> dict[str, int]:
         report["allocated"] = torch.mps.current_allocated_memory()
         report["reserved"] = torch.mps.driver_allocated_memory()
     return report
+
+
+def forked_rng(device: torch.device) -> AbstractContextManager[None]:
+    """Keeps what is drawn inside from moving PyTorch's generators: the CPU's and the device's own."""
+    if device.type == "cpu" or device.type not in DeviceManager.available():
+        return torch.random.fork_rng(devices=[])
+    index = torch.cuda.current_device() if device.type == "cuda" and device.index is None else device.index or 0
+    return torch.random.fork_rng(devices=[index], device_type=device.type)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
