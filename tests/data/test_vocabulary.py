@@ -175,7 +175,9 @@ def test_descriptions_survive_json(text: str) -> None:
     copy = Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
     assert copy == vocabulary
     assert hash(copy) == hash(vocabulary)
-    assert copy != Vocabulary.from_text(text + chr(ord(max(text)) - 1 or 1), "bytes")
+    unused = next(chr(code) for code in range(0x1000) if chr(code) not in text)
+    assert copy != Vocabulary.from_text(text + unused)
+    assert copy != Vocabulary.from_text(text, "bytes")
 
 
 @pytest.mark.parametrize(
