@@ -22,12 +22,13 @@ With d for "gradient of the loss with respect to", and a_r, a_z, a_n the argumen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from char_rnn.ops.mixed import by_step, by_step_back
 
 
 def gru_before(
@@ -77,7 +78,7 @@ def run_steps(gates: Tensor, states: Tensor, reset_states: Tensor, weight_hh: Te
         weight_hh: (3H, H).
     """
     gate_weights, candidate_weights = _rz(weight_hh, 0).t(), weight_hh.chunk(3)[2].t()
-    for rz, r, z, n, h, rh, h_next in _by_step(_rz(gates), *gates.chunk(3, -1), states[:-1], reset_states, states[1:]):
+    for rz, r, z, n, h, rh, h_next in by_step(_rz(gates), *gates.chunk(3, -1), states[:-1], reset_states, states[1:]):
         rz.addmm_(h, gate_weights).sigmoid_()
         torch.mul(r, h, out=rh)
         n.addmm_(rh, candidate_weights).tanh_()
@@ -114,8 +115,8 @@ def run_steps_back(grads: Tensor, gates: Tensor, grad_output: Tensor, weight_hh:
     r, z, _ = gates.chunk(3, -1)
     gate_weights, candidate_weights = _rz(weight_hh, 0), weight_hh.chunk(3)[2]
     grad = torch.zeros_like(grad_output[0], memory_format=torch.contiguous_format)
-    steps = list(_by_step(_rz(grads), *grads.chunk(3, -1), r, z, grad_output))
-    for grad_rz, grad_r, grad_z, grad_n, r_t, z_t, from_loss in reversed(steps):
+    steps = by_step_back(_rz(grads), *grads.chunk(3, -1), r, z, grad_output)
+    for grad_rz, grad_r, grad_z, grad_n, r_t, z_t, from_loss in steps:
         grad.add_(from_loss)
         grad_n.mul_(grad)
         grad_z.mul_(grad)
@@ -134,8 +135,3 @@ def grad_weight_hh(grads: Tensor, before: Tensor, reset_states: Tensor) -> Tenso
 def _rz(blocks: Tensor, dim: int = -1) -> Tensor:
     """Return the r and z blocks, of r, z, n side by side, as one view."""
     return blocks.narrow(dim, 0, blocks.shape[dim] // 3 * 2)
-
-
-def _by_step(*buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Go through time-major buffers together. Unbinding makes all views in one call, cheaper than slicing each step."""
-    return zip(*(buffer.unbind() for buffer in buffers), strict=True)
