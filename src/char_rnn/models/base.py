@@ -6,7 +6,7 @@ Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,18 @@ from char_rnn.models.layers import OneHot, RecurrentLayers
 
 Hidden = Tensor | tuple[Tensor, Tensor]
 State = tuple[Tensor, ...]
+
+
+class Activations(NamedTuple):
+    """What the top recurrent layer put out, (B, T, H) each.
+
+    Attributes:
+        output: As the layer computed it.
+        dropped: After its dropout.
+    """
+
+    output: Tensor
+    dropped: Tensor
 
 
 class CharModel(nn.Module, ABC):
@@ -109,18 +121,24 @@ class CharModel(nn.Module, ABC):
             ValueError: `x` or `hidden` does not have the shape the model needs.
             IndexError: An id is V or more (on the CPU; other devices report it later or not at all).
         """
+        log_probs, hidden, _ = self.with_activations(x, hidden)
+        return log_probs, hidden
+
+    def with_activations(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden, Activations]:
+        """As :meth:`forward`, and what the top recurrent layer made of the text, for losses on it."""
         _check_ids(x)
         parts = self._as_parts(hidden, batch_size=x.shape[0])
         # The embedding is made time-major and viewed batch-first: so every step is one block of memory.
         output = self._embed(x.t()).transpose(0, 1)
-        states = []
+        states, raw = [], output
         for layer, weights in enumerate(self.layers):
-            output, state = self.run_layer(output, tuple(part[layer] for part in parts), weights)
-            output = F.dropout(output, self.dropout, self.training)
+            raw, state = self.run_layer(output, tuple(part[layer] for part in parts), weights)
+            output = F.dropout(raw, self.dropout, self.training)
             states.append(state)
         dtype = self.output_proj.weight.dtype  # Under autocast the products are in another, the results are not.
         log_probs = F.log_softmax(self.output_proj(output), dim=-1, dtype=dtype)
-        return log_probs, self._as_hidden(tuple(torch.stack(part).to(dtype) for part in zip(*states, strict=True)))
+        hidden = self._as_hidden(tuple(torch.stack(part).to(dtype) for part in zip(*states, strict=True)))
+        return log_probs, hidden, Activations(raw, output)
 
     def _embed(self, ids: Tensor) -> Tensor:
         embedded: Tensor
