@@ -66,7 +66,8 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         loss = facts["best_val_loss"]
         bits = loss / math.log(2)
         lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits a character, at step {facts['best_step']:,}")
-    lines += [f"  {name:<24}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
+    width = max(24, *(len(name) + 2 for name in file.tensors))
+    lines += [f"  {name:<{width}}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
     return lines
 
 
@@ -89,10 +90,22 @@ def _table(entries: object) -> list[str]:
 
 def _details(file: ModelFile) -> str:
     model = file.config.model
-    width = model.embedding_size or file.vocabulary.size
-    parts = [f"{model.embedding} input of {width}", f"dropout {model.dropout:g}"]
+    width = model.input_size(file.vocabulary.size)
+    parts = [f"{model.embedding} input of {width}", f"{'locked ' * model.locked_dropout}dropout {model.dropout:g}"]
     if model.type == "gru":
         parts.append(f"reset {model.reset} the product")
+    if model.mogrifier_rounds:
+        parts.append(f"mogrifier of {model.mogrifier_rounds} rounds")
+    if model.layer_norm != "none":
+        parts.append(f"layer norm {'in the cell' if model.layer_norm == 'cell' else 'between'}")
+    if model.attention != "none":
+        layers = "all layers" if model.attention == "all" else "the top layer"
+        parts.append(f"attention after {layers} ({model.attention_heads} x {model.attention_window} steps)")
+    if model.feed_forward_size:
+        parts.append(f"feed-forward {model.feed_forward_size}")
+    parts += [name.replace("_", " ") for name in ("residual", "tie_weights") if getattr(model, name)]
+    others = ("embedding_dropout", "weight_dropout", "zoneout")
+    parts += [f"{name.replace('_', ' ')} {getattr(model, name):g}" for name in others if getattr(model, name)]
     return ", ".join(parts)
 
 

@@ -21,6 +21,15 @@ from char_rnn.models.parameters import PARAMETERS, check_tensors
 from char_rnn.utils.config import ModelConfig
 
 _OUTPUT = "output_proj.bias"
+_NOT_COMPUTED = (
+    "zoneout",
+    "tie_weights",
+    "mogrifier_rounds",
+    "layer_norm",
+    "residual",
+    "feed_forward_size",
+    "attention",
+)
 
 
 class Engine:
@@ -34,13 +43,14 @@ class Engine:
         dtype: What to compute in, float32 or float64.
 
     Raises:
-        ValueError: `tensors` are not the weights of this model.
+        ValueError: `tensors` are not the weights of this model, or it has parts that are not computed here.
     """
 
     def __init__(
         self, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike = np.float64
     ) -> None:
         self.vocab_size = len(tensors[_OUTPUT]) if _OUTPUT in tensors and tensors[_OUTPUT].ndim == 1 else 1
+        _check_plain(config)
         check_tensors(config, self.vocab_size, tensors)
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         shape = (config.num_layers, config.hidden_size)
@@ -112,6 +122,14 @@ class Engine:
         if config.type == "rnn":
             return RNNCell(layer)
         return GRUBeforeCell(layer) if config.reset == "before" else GRUAfterCell(layer)
+
+
+def _check_plain(config: ModelConfig) -> None:
+    plain = ModelConfig()
+    for name in _NOT_COMPUTED:
+        found = getattr(config, name)
+        if found != getattr(plain, name):
+            raise ValueError(f"model.{name} is {found}, which this engine does not compute; use TextGenerator")
 
 
 def log_softmax(scores: Array) -> Array:

@@ -1,21 +1,25 @@
-"""What every character model shares: an embedding, stacked recurrent layers, a projection, log-softmax.
+"""What every character model shares: an embedding, blocks of a recurrent layer and its sublayers, a projection.
 
-Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers.
+Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers, A attending blocks, W window.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from char_rnn.models.blocks import Block
+from char_rnn.models.checks import ATTENTION, LAYER_NORM, check_choice, check_ids, check_probabilities, check_sizes
+from char_rnn.models.dropout import drop_symbols, drop_units, drop_weights, zoneout_mask
 from char_rnn.models.initialization import initialize
-from char_rnn.models.layers import OneHot, RecurrentLayers
+from char_rnn.models.layers import OneHot, RecurrentLayers, TiedProjection, make_embedding
 
-Hidden = Tensor | tuple[Tensor, Tensor]
+Hidden = Tensor | tuple[Tensor, ...]
 State = tuple[Tensor, ...]
 
 
@@ -34,8 +38,9 @@ class Activations(NamedTuple):
 class CharModel(nn.Module, ABC):
     """Base of :class:`CharLSTM`, :class:`CharGRU` and :class:`CharRNN`.
 
-    Dropout stands between the layers and after the top one, where ``nn.LSTM(dropout=p)`` has none: the 2015 model
-    has it there too.
+    A block is a recurrent layer and, where asked for, a sublayer that attends to the past and one that feeds forward;
+    these normalize their input and add to it. Dropout stands after every one of them, the top one too, where
+    ``nn.LSTM(dropout=p)`` has none: the 2015 model has it there.
 
     Args:
         vocab_size: V, symbols in the vocabulary.
@@ -43,12 +48,26 @@ class CharModel(nn.Module, ABC):
         num_layers: L, stacked recurrent layers.
         dropout: Probability of a unit's output being dropped in training, 0 <= dropout < 1.
         embedding: "learned" vectors, or fixed "one-hot" ones.
-        embedding_size: E, length of the learned vectors; None for V. One-hot vectors are always V long.
+        embedding_size: E, length of the learned vectors; None for V, or H when tied. One-hot vectors are always V long.
+        tie_weights: Whether the projection's matrix is the embedding; E is H then.
+        locked_dropout: Whether `dropout` drops the same units at all steps of a sequence.
+        embedding_dropout: Probability of a symbol's vector being dropped at all its places.
+        weight_dropout: Probability of a recurrent weight being dropped.
+        zoneout: Probability of a unit keeping its state of the step before.
+        mogrifier_rounds: Times that input and state gate each other before a step, in an LSTM.
+        layer_norm: "none"; "between", of each recurrent layer's input and of the top's output; or "cell", inside the
+            recurrent layers, see :mod:`char_rnn.ops`.
+        residual: Whether a recurrent layer's output is added to its input, where both are H long: with `layer_norm`
+            "between" these are pre-norm residual blocks.
+        feed_forward_size: Units of the sublayers that feed forward; None for no such sublayers.
+        attention: Which blocks attend to the past: "none", "top" or "all".
+        attention_heads: Heads of each, a divisor of H.
+        attention_window: W, steps before the present one that they see.
         initialization: "pytorch", "uniform", "xavier", "he" or "orthogonal"; see
             :mod:`char_rnn.models.initialization`.
 
     Raises:
-        ValueError: A size below 1, a dropout outside its range, or a choice that does not exist.
+        ValueError: A size below 1, a probability outside its range, or a choice that does not exist or fit another.
     """
 
     name: ClassVar[str]
@@ -58,7 +77,9 @@ class CharModel(nn.Module, ABC):
     num_gates: ClassVar[int]
     """Row blocks in the recurrent weights."""
     state_names: ClassVar[tuple[str, ...]] = ("h",)
-    """The tensors a hidden state is made of."""
+    """The tensors that a recurrent layer's state is made of."""
+    make_norm: ClassVar[Callable[..., Any]]
+    """What its function in :mod:`char_rnn.ops` takes the parameters of its layer normalization as."""
 
     def __init__(
         self,
@@ -69,20 +90,54 @@ class CharModel(nn.Module, ABC):
         *,
         embedding: Literal["learned", "one-hot"] = "learned",
         embedding_size: int | None = None,
+        tie_weights: bool = False,
+        locked_dropout: bool = False,
+        embedding_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        mogrifier_rounds: int = 0,
+        layer_norm: Literal["none", "between", "cell"] = "none",
+        residual: bool = False,
+        feed_forward_size: int | None = None,
+        attention: Literal["none", "top", "all"] = "none",
+        attention_heads: int = 1,
+        attention_window: int = 256,
         initialization: str = "pytorch",
     ) -> None:
         super().__init__()
-        _check_sizes(vocab_size=vocab_size, hidden_size=hidden_size, num_layers=num_layers)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: got {dropout}; give a probability from 0 to below 1")
+        check_sizes(vocab_size=vocab_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_choice("layer_norm", layer_norm, LAYER_NORM)
+        check_choice("attention", attention, ATTENTION)
+        check_probabilities(dropout=dropout, embedding_dropout=embedding_dropout)
+        check_probabilities(weight_dropout=weight_dropout, zoneout=zoneout)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        self.dropout = float(dropout)
-        self.embedding = _make_embedding(embedding, vocab_size, embedding_size)
-        layers = RecurrentLayers(self.mode, self.num_gates, self.embedding.embedding_dim, hidden_size, num_layers)
+        self.dropout, self.locked_dropout = float(dropout), locked_dropout
+        self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
+        self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
+        if mogrifier_rounds and self.name != "lstm":
+            raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
+        sizes = (self.embedding.embedding_dim, hidden_size, num_layers)
+        normed = layer_norm == "cell"
+        layers = RecurrentLayers(self.mode, self.num_gates, *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
         self.add_module(self.name, layers)
-        self.output_proj = nn.Linear(hidden_size, vocab_size)
+        attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[attention]
+        self.attending = tuple(attending)
+        self.attention_window = attention_window if attending else 0
+        self.blocks = nn.ModuleList(
+            Block(
+                self.layers.input_size(number),
+                hidden_size,
+                normed=layer_norm == "between",
+                residual=residual,
+                attention=(attention_heads, attention_window) if number in attending else None,
+                feed_forward_size=feed_forward_size,
+            )
+            for number in range(num_layers)
+        )
+        self.output_norm = nn.LayerNorm(hidden_size) if layer_norm == "between" else nn.Identity()
+        self.output_proj = TiedProjection(self.embedding) if tie_weights else nn.Linear(hidden_size, vocab_size)
         initialize(self, initialization)
 
     @property
@@ -91,21 +146,32 @@ class CharModel(nn.Module, ABC):
         return cast(RecurrentLayers, self.get_submodule(self.name))
 
     @abstractmethod
-    def run_layer(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
-        """Run one recurrent layer over x (B, T, I) from its state, tensors of (B, H); return outputs and new state."""
+    def run_layer(self, x: Tensor, state: State, weights: list[Tensor], **options: Any) -> tuple[Tensor, State]:
+        """Run one recurrent layer.
+
+        Args:
+            x: (B, T, I).
+            state: Its state before the first step, tensors of (B, H).
+            weights: weight_ih, weight_hh, bias_ih and bias_hh.
+            options: Of its function in :mod:`char_rnn.ops`; none in the plain configuration.
+
+        Returns:
+            Its output, (B, T, H), and its state after the last step.
+        """
 
     def init_hidden(self, batch_size: int, device: torch.device | str | None = None) -> Hidden:
         """Return the zero state for a batch: (L, B, H), or a pair (h, c) of that shape for an LSTM.
+
+        With attention, the memory of it, (A, B, W, H), stands at the end of a tuple with these.
 
         Args:
             batch_size: B.
             device: Where to make it; None for where the model is.
         """
-        _check_sizes(batch_size=batch_size)
-        weight = self.output_proj.weight
-        shape = (self.num_layers, batch_size, self.hidden_size)
-        device = weight.device if device is None else device
-        return self._as_hidden(tuple(torch.zeros(shape, dtype=weight.dtype, device=device) for _ in self.state_names))
+        check_sizes(batch_size=batch_size)
+        bias = self.output_proj.bias
+        device = bias.device if device is None else device
+        return _as_hidden([torch.zeros(shape, dtype=bias.dtype, device=device) for shape in self._shapes(batch_size)])
 
     def forward(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Predict, after each symbol, the next.
@@ -126,40 +192,69 @@ class CharModel(nn.Module, ABC):
 
     def with_activations(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden, Activations]:
         """As :meth:`forward`, and what the top recurrent layer made of the text, for losses on it."""
-        _check_ids(x)
+        check_ids(x)
         parts = self._as_parts(hidden, batch_size=x.shape[0])
+        states, memories = parts[: len(self.state_names)], parts[len(self.state_names) :]
         # The embedding is made time-major and viewed batch-first: so every step is one block of memory.
-        output = self._embed(x.t()).transpose(0, 1)
-        states, raw = [], output
-        for layer, weights in enumerate(self.layers):
-            raw, state = self.run_layer(output, tuple(part[layer] for part in parts), weights)
-            output = F.dropout(raw, self.dropout, self.training)
-            states.append(state)
-        dtype = self.output_proj.weight.dtype  # Under autocast the products are in another, the results are not.
-        log_probs = F.log_softmax(self.output_proj(output), dim=-1, dtype=dtype)
-        hidden = self._as_hidden(tuple(torch.stack(part).to(dtype) for part in zip(*states, strict=True)))
-        return log_probs, hidden, Activations(raw, output)
+        x = self._embed(x.t()).transpose(0, 1)
+        after, remembered = [], []
+        for number, (block, weights) in enumerate(zip(self.blocks, self.layers, strict=True)):
+            state = tuple(part[number] for part in states)
+            memory = memories[0][len(remembered)] if number in self.attending else None
+            output, state = self._recur(number, block.before(x), state, weights)
+            dropped = self._drop(output)
+            x, memory = block.after(x, dropped, memory, self._drop)
+            after.append(state)
+            if memory is not None:
+                remembered.append(memory)
+        dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
+        log_probs = F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
+        stacked = [torch.stack(part).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
+        return log_probs, _as_hidden(stacked), Activations(output, dropped)
 
     def _embed(self, ids: Tensor) -> Tensor:
         embedded: Tensor
         if isinstance(self.embedding, OneHot):
-            embedded = self.embedding(ids, self.output_proj.weight.dtype)
+            embedded = self.embedding(ids, self.output_proj.bias.dtype)
         else:
             embedded = self.embedding(ids)
-        return embedded
+        return drop_symbols(embedded, ids, self.vocab_size, self.embedding_dropout if self.training else 0.0)
 
-    def _as_hidden(self, parts: State) -> Hidden:
-        return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+    def _recur(self, number: int, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
+        """Run a recurrent layer with the options it is configured with."""
+        options: dict[str, Any] = {}
+        if self.layers.normed:
+            options["norm"] = self.make_norm(*self.layers.norm(number))
+        if self.layers.mogrifier_rounds:
+            options["mogrifier"] = self.layers.mogrifier(number)
+        if self.zoneout:
+            masks = [zoneout_mask(part, x.shape[1], self.zoneout, training=self.training) for part in state]
+            options["zoneout"] = tuple(masks) if len(masks) > 1 else masks[0]
+        if self.weight_dropout and self.training:
+            weight_ih, weight_hh, *biases = weights
+            weights = [weight_ih, drop_weights(weight_hh, self.weight_dropout), *biases]
+        return self.run_layer(x, state, weights, **options)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return drop_units(x, self.dropout if self.training else 0.0, locked=self.locked_dropout)
+
+    def _shapes(self, batch_size: int) -> list[tuple[int, ...]]:
+        """The shapes of the parts of a hidden state."""
+        recurrent = (self.num_layers, batch_size, self.hidden_size)
+        memory = (len(self.attending), batch_size, self.attention_window, self.hidden_size)
+        return [recurrent] * len(self.state_names) + [memory] * bool(self.attending)
 
     def _as_parts(self, hidden: Hidden | None, batch_size: int) -> State:
         if hidden is None:
             hidden = self.init_hidden(batch_size)
         parts = (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)
-        shape = (self.num_layers, batch_size, self.hidden_size)
-        if len(parts) != len(self.state_names) or any(part.shape != shape for part in parts):
+        shapes = self._shapes(batch_size)
+        if [part.shape for part in parts] != shapes:
+            needed = f"{' and '.join(self.state_names)} of shape (layers, batch, hidden) = {shapes[0]}"
+            if self.attending:
+                needed += f" and a memory of shape (attending layers, batch, window, hidden) = {shapes[-1]}"
             raise ValueError(
-                f"hidden: {type(self).__name__} needs {' and '.join(self.state_names)} of shape (layers, batch, "
-                f"hidden) = {shape}, got {', '.join(str(tuple(part.shape)) for part in parts)}; "
+                f"hidden: {type(self).__name__} needs {needed}, got {', '.join(str(tuple(p.shape)) for p in parts)}; "
                 f"init_hidden({batch_size}, device) makes it"
             )
         return parts
@@ -167,35 +262,8 @@ class CharModel(nn.Module, ABC):
 
 def detach_state(hidden: Hidden) -> Hidden:
     """Cut a hidden state from the graph that made it, so that back-propagation through time ends there."""
-    if isinstance(hidden, Tensor):
-        return hidden.detach()
-    h, c = hidden
-    return h.detach(), c.detach()
+    return hidden.detach() if isinstance(hidden, Tensor) else tuple(part.detach() for part in hidden)
 
 
-def _make_embedding(kind: str, vocab_size: int, embedding_size: int | None) -> nn.Embedding | OneHot:
-    if kind == "one-hot":
-        if embedding_size is not None:
-            raise ValueError(
-                f"embedding_size: got {embedding_size}, but one-hot vectors are as long as the vocabulary; give None"
-            )
-        return OneHot(vocab_size)
-    if kind != "learned":
-        raise ValueError(f'embedding: got {kind!r}; give "learned" or "one-hot"')
-    if embedding_size is None:
-        return nn.Embedding(vocab_size, vocab_size)
-    _check_sizes(embedding_size=embedding_size)
-    return nn.Embedding(vocab_size, embedding_size)
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{name}: got {size!r}; give a whole number, 1 or more")
-
-
-def _check_ids(x: Tensor) -> None:
-    if x.dim() != 2 or x.shape[0] < 1 or x.shape[1] < 1:
-        raise ValueError(f"x: got shape {tuple(x.shape)}; give ids of shape (batch, time), both 1 or more")
-    if x.dtype not in (torch.int32, torch.int64):
-        raise ValueError(f"x: got {x.dtype}; give ids as torch.int64, x.long() converts them")
+def _as_hidden(parts: Sequence[Tensor]) -> Hidden:
+    return parts[0] if len(parts) == 1 else tuple(parts)

@@ -60,14 +60,5 @@ def _floating(dtype: torch.dtype | str) -> torch.dtype:
 
 
 def _make(config: ModelConfig, vocab_size: int, initialization: str) -> CharModel:
-    options = {"reset": config.reset} if config.type == "gru" else {}
-    return MODELS[config.type](
-        vocab_size,
-        config.hidden_size,
-        config.num_layers,
-        config.dropout,
-        embedding=config.embedding,
-        embedding_size=config.embedding_size,
-        initialization=initialization,
-        **options,
-    )
+    options = config.model_dump(exclude={"type"} if config.type == "gru" else {"type", "reset"})
+    return MODELS[config.type](vocab_size, **{**options, "initialization": initialization})

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from char_rnn.models.base import CharModel, State
 from char_rnn.models.parameters import NUM_GATES
-from char_rnn.ops import gru
+from char_rnn.ops import GRUNorm, gru
 from char_rnn.ops.gru import Reset
 
 
@@ -33,6 +33,7 @@ class CharGRU(CharModel):
     name = "gru"
     mode = "GRU"
     num_gates = NUM_GATES["gru"]
+    make_norm = GRUNorm
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class CharGRU(CharModel):
             raise ValueError(f'reset: got {reset!r}; give "after" or "before"')
         self.reset = reset
 
-    def run_layer(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
+    def run_layer(self, x: Tensor, state: State, weights: list[Tensor], **options: Any) -> tuple[Tensor, State]:
         """Run one GRU layer over x (B, T, I) from its state, h of (B, H)."""
-        output, h = gru(x, state[0], *weights, reset=self.reset)
+        output, h = gru(x, state[0], *weights, reset=self.reset, **options)
         return output, (h,)

@@ -2,7 +2,8 @@
 
 Fans are counted per gate: a gate's block of a recurrent weight is one (H, I) or (H, H) matrix, not a part of a
 (4H, I) one. Except in ``uniform``, a learned embedding keeps PyTorch's standard normal: what it feeds to the first
-layer then has the unit variance that the derivations below assume.
+layer then has the unit variance that the derivations below assume. A tied one is the projection's matrix first of all:
+it is drawn as that. The gains of normalizations always start at 1.
 
 Dimensions: I input size, H hidden.
 """
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def pytorch(model: CharModel) -> None:
     """Leave what PyTorch's modules draw.
 
-    Recurrent parameters uniform over +-1/sqrt(H), embedding standard normal, projection uniform over +-1/sqrt(H).
+    Recurrent parameters uniform over +-1/sqrt(H), embedding standard normal, projection uniform over +-1/sqrt(H);
+    the matrices of sublayers uniform over +-1/sqrt(fan in).
     """
 
 
@@ -31,8 +33,9 @@ def uniform(model: CharModel) -> None:
 
     Source: karpathy/char-rnn, train.lua (2015). There is no embedding there; here it is drawn like all the rest.
     """
-    for parameter in model.parameters():
-        nn.init.uniform_(parameter, -0.08, 0.08)
+    for name, parameter in model.named_parameters():
+        if "norm" not in name and "gain" not in name:
+            nn.init.uniform_(parameter, -0.08, 0.08)
     _open_forget_gates(model)
 
 
@@ -42,7 +45,7 @@ def xavier(model: CharModel) -> None:
     Source: Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks",
     equation 16; the forget gate's bias after Jozefowicz et al. (2015).
     """
-    for matrix in (*_input_matrices(model), *_recurrent_matrices(model), model.output_proj.weight):
+    for matrix in _matrices(model):
         nn.init.xavier_uniform_(matrix)
     _reset_biases(model)
 
@@ -53,7 +56,7 @@ def he(model: CharModel) -> None:
     Source: He et al. (2015), arXiv 1502.01852, equation 10, derived for rectifiers; with tanh cells it starts with
     larger activations than ``xavier``.
     """
-    for matrix in (*_input_matrices(model), *_recurrent_matrices(model), model.output_proj.weight):
+    for matrix in _matrices(model):
         nn.init.kaiming_normal_(matrix)
     _reset_biases(model)
 
@@ -89,10 +92,14 @@ def initialize(model: CharModel, scheme: str) -> None:
     SCHEMES[scheme](model)
 
 
-def _input_matrices(model: CharModel) -> Iterator[Tensor]:
-    """Each gate's (H, I) matrix, layer by layer."""
+def _matrices(model: CharModel) -> Iterator[Tensor]:
+    """All of them but an embedding that is not tied; of the recurrent ones each gate's."""
     for weight_ih, *_ in model.layers:
         yield from weight_ih.chunk(model.num_gates)
+    yield from _recurrent_matrices(model)
+    yield from (matrix for number in range(model.num_layers) for matrix in model.layers.mogrifier(number))
+    yield from (parameter for parameter in model.blocks.parameters() if parameter.ndim == 2)
+    yield model.output_proj.weight
 
 
 def _recurrent_matrices(model: CharModel) -> Iterator[Tensor]:
@@ -103,6 +110,9 @@ def _recurrent_matrices(model: CharModel) -> Iterator[Tensor]:
 
 def _reset_biases(model: CharModel) -> None:
     nn.init.zeros_(model.output_proj.bias)
+    for name, parameter in model.blocks.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
     for *_, bias_ih, bias_hh in model.layers:
         nn.init.zeros_(bias_ih)
         nn.init.zeros_(bias_hh)

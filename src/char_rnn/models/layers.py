@@ -1,4 +1,4 @@
-"""The parts the models share: the recurrent layers' parameters and the one-hot embedding.
+"""The parts the models share: the recurrent layers' parameters, and what stands below and above them.
 
 Dimensions: B batch, T time, V vocabulary, I input size, H hidden, L layers.
 """
@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from char_rnn.models.parameters import PARAMETERS
+from char_rnn.models.checks import check_sizes
+from char_rnn.models.parameters import NORM_PARAMETERS, PARAMETERS, recurrent_shapes
 
 
 class RecurrentLayers(nn.Module):
@@ -28,39 +30,70 @@ class RecurrentLayers(nn.Module):
         input_size: I of the lowest layer; that of the others is H.
         hidden_size: H.
         num_layers: L.
+        normed: Whether each layer has the parameters of layer normalization inside the cell.
+        mogrifier_rounds: R, the mogrifier's matrices of each layer.
     """
 
-    def __init__(self, mode: str, num_gates: int, input_size: int, hidden_size: int, num_layers: int) -> None:
+    def __init__(
+        self,
+        mode: str,
+        num_gates: int,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        normed: bool = False,
+        mogrifier_rounds: int = 0,
+    ) -> None:
         super().__init__()
         self.mode = mode
         self.num_gates = num_gates
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        rows = num_gates * hidden_size
+        self.normed = normed
+        self.mogrifier_rounds = mogrifier_rounds
         for layer in range(num_layers):
             columns = hidden_size if layer else input_size
-            for name, shape in zip(PARAMETERS, ((rows, columns), (rows, hidden_size), (rows,), (rows,)), strict=True):
+            for name, shape in recurrent_shapes(num_gates, columns, hidden_size, normed, mogrifier_rounds):
                 self.register_parameter(f"{name}_l{layer}", nn.Parameter(torch.empty(shape)))
         self.reset_parameters()
         self._pack_for_cudnn()
 
     def reset_parameters(self) -> None:
-        """Draw every parameter from the uniform distribution over +-1/sqrt(H), as PyTorch's own layers do."""
+        """Draw every parameter from the uniform distribution over +-1/sqrt(H), as PyTorch's own layers do.
+
+        Normalization starts with gains of 1 and biases of 0.
+        """
         bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
+        for layer in range(self.num_layers if self.normed else 0):
+            for name in NORM_PARAMETERS[self.num_gates]:
+                parameter = getattr(self, f"{name}_l{layer}")
+                nn.init.constant_(parameter, name.startswith("gain"))
 
     def weights(self, layer: int) -> list[Tensor]:
         """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer."""
         return [getattr(self, f"{name}_l{layer}") for name in PARAMETERS]
+
+    def norm(self, layer: int) -> list[Tensor]:
+        """Return the parameters of layer normalization inside one layer, in the order of its class in ``ops``."""
+        return [getattr(self, f"{name}_l{layer}") for name in NORM_PARAMETERS[self.num_gates]]
+
+    def mogrifier(self, layer: int) -> list[Tensor]:
+        """Return the mogrifier's matrices of one layer, of (I, H) and (H, I) in turn."""
+        return [getattr(self, f"mogrifier_{number}_l{layer}") for number in range(self.mogrifier_rounds)]
+
+    def input_size(self, layer: int) -> int:
+        """Return the length of the vectors that one layer reads."""
+        return int(self.weights(layer)[0].shape[1])
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         return map(self.weights, range(self.num_layers))
 
     def extra_repr(self) -> str:
         """Describe the layers in ``print(model)``."""
-        input_size = self.weights(0)[0].shape[1]
-        return f"{self.mode}, input_size={input_size}, hidden_size={self.hidden_size}, num_layers={self.num_layers}"
+        return f"{self.mode}, input_size={self.input_size(0)}, hidden_size={self.hidden_size}, num_layers={self.num_layers}"
 
     def _apply(self, *args: Any, **kwargs: Any) -> RecurrentLayers:
         apply: Any = super()._apply
@@ -108,3 +141,63 @@ class OneHot(nn.Module):
     def extra_repr(self) -> str:
         """Describe the embedding in ``print(model)``."""
         return str(self.embedding_dim)
+
+
+class TiedProjection(nn.Module):
+    """The output projection whose matrix is the embedding's; its own is the bias.
+
+    Source: Press and Wolf (2017), arXiv 1608.05859; Inan et al. (2017), arXiv 1611.01462.
+
+    Args:
+        embedding: V vectors of length H.
+    """
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self._embedding = (embedding,)  # in a tuple, so that it is no part of this one too
+        self.bias = nn.Parameter(torch.empty(embedding.num_embeddings))
+        bound = 1 / math.sqrt(embedding.embedding_dim)
+        for parameter in (embedding.weight, self.bias):  # as nn.Linear draws them
+            nn.init.uniform_(parameter, -bound, bound)
+
+    @property
+    def weight(self) -> Tensor:
+        """The embedding's, (V, H)."""
+        return self._embedding[0].weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores (..., V) of the symbols after x (..., H)."""
+        return F.linear(x, self.weight, self.bias)
+
+
+def make_embedding(
+    kind: str, vocab_size: int, embedding_size: int | None, tied_size: int | None = None
+) -> nn.Embedding | OneHot:
+    """Make the embedding that a model's arguments describe.
+
+    Args:
+        kind: "learned" or "one-hot".
+        vocab_size: V.
+        embedding_size: Length of the learned vectors; None for the usual one.
+        tied_size: The length they must have; None where any will do.
+
+    Raises:
+        ValueError: The arguments do not go together.
+    """
+    if kind not in ("learned", "one-hot"):
+        raise ValueError(f'embedding: got {kind!r}; give "learned" or "one-hot"')
+    if kind == "one-hot" and tied_size is not None:
+        raise ValueError("tie_weights: one-hot vectors are not learned, so they cannot be shared; give False")
+    if kind == "one-hot":
+        if embedding_size is not None:
+            raise ValueError(
+                f"embedding_size: got {embedding_size}, but one-hot vectors are as long as the vocabulary; give None"
+            )
+        return OneHot(vocab_size)
+    if embedding_size is not None:
+        check_sizes(embedding_size=embedding_size)
+    if tied_size is not None and embedding_size not in (None, tied_size):
+        raise ValueError(
+            f"embedding_size: got {embedding_size}, but tied vectors are as long as hidden_size {tied_size}; give None"
+        )
+    return nn.Embedding(vocab_size, embedding_size or tied_size or vocab_size)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from char_rnn.models.base import CharModel, State
 from char_rnn.models.parameters import NUM_GATES
-from char_rnn.ops import lstm
+from char_rnn.ops import LSTMNorm, lstm
 
 
 class CharLSTM(CharModel):
@@ -19,9 +21,10 @@ class CharLSTM(CharModel):
     name = "lstm"
     mode = "LSTM"
     num_gates = NUM_GATES["lstm"]
+    make_norm = LSTMNorm
     state_names = ("h", "c")
 
-    def run_layer(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
+    def run_layer(self, x: Tensor, state: State, weights: list[Tensor], **options: Any) -> tuple[Tensor, State]:
         """Run one LSTM layer over x (B, T, I) from its state, h and c of (B, H)."""
         h, c = state
-        return lstm(x, (h, c), *weights)
+        return lstm(x, (h, c), *weights, **options)

@@ -12,7 +12,14 @@ import numpy as np
 from char_rnn.utils.config import ModelConfig
 
 PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+Named = tuple[str, tuple[int, ...]]
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+NORM_PARAMETERS: dict[int, dict[str, int]] = {
+    4: {"gain_ih": 4, "gain_hh": 4, "gain_c": 1, "bias_c": 1},
+    3: {"gain_ih": 3, "gain_hh": 3},
+    1: {"gain": 1},
+}
+"""Of layer normalization inside the cell with so many gates: names, and lengths in multiples of H."""
 
 
 def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np.ndarray]) -> None:
@@ -37,16 +44,57 @@ def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np
             raise ValueError(f"weights: {name} has no place in the model that the configuration describes")
 
 
-def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:
     """The names and shapes of a model's state dict, without the model: a false configuration can name any size."""
-    embedding_size = config.embedding_size or vocab_size
+    input_size, hidden_size = config.input_size(vocab_size), config.hidden_size
     if config.embedding == "learned":
-        yield "embedding.weight", (vocab_size, embedding_size)
-    hidden_size = config.hidden_size
-    rows = NUM_GATES[config.type] * hidden_size
+        yield "embedding.weight", (vocab_size, input_size)
     for layer in range(config.num_layers):
-        columns = hidden_size if layer else embedding_size
-        for name, shape in zip(PARAMETERS, ((rows, columns), (rows, hidden_size), (rows,), (rows,)), strict=True):
-            yield f"{config.type}.{name}_l{layer}", shape
-    yield "output_proj.weight", (vocab_size, hidden_size)
+        columns, normed = hidden_size if layer else input_size, config.layer_norm == "cell"
+        shapes = recurrent_shapes(
+            NUM_GATES[config.type], columns, hidden_size, normed, config.mogrifier_rounds
+        )
+        yield from ((f"{config.type}.{name}_l{layer}", shape) for name, shape in shapes)
+    for layer in range(config.num_layers):
+        shapes = _block(config, layer, hidden_size if layer else input_size)
+        yield from ((f"blocks.{layer}.{name}", shape) for name, shape in shapes)
+    if config.layer_norm == "between":
+        yield from _norm("output_norm", hidden_size)
+    if not config.tie_weights:
+        yield "output_proj.weight", (vocab_size, hidden_size)
     yield "output_proj.bias", (vocab_size,)
+
+
+def recurrent_shapes(
+    num_gates: int, input_size: int, hidden_size: int, normed: bool, mogrifier_rounds: int
+) -> Iterator[Named]:
+    """The names and shapes of a recurrent layer's parameters, without the number of the layer."""
+    rows = num_gates * hidden_size
+    shapes = ((rows, input_size), (rows, hidden_size), (rows,), (rows,))
+    yield from zip(PARAMETERS, shapes, strict=True)
+    for name, blocks in NORM_PARAMETERS[num_gates].items() if normed else ():
+        yield name, (blocks * hidden_size,)
+    for number in range(mogrifier_rounds):
+        yield f"mogrifier_{number}", (hidden_size, input_size) if number % 2 else (input_size, hidden_size)
+
+
+def _block(config: ModelConfig, layer: int, input_size: int) -> Iterator[Named]:
+    """The parameters around a recurrent layer."""
+    hidden_size, wide = config.hidden_size, config.feed_forward_size
+    if config.layer_norm == "between":
+        yield from _norm("norm", input_size)
+    if config.attention == "all" or (config.attention == "top" and layer == config.num_layers - 1):
+        yield from _norm("attention.norm", hidden_size)
+        for name in ("query", "key", "value", "output"):
+            yield f"attention.{name}.weight", (hidden_size, hidden_size)
+    if wide is not None:
+        yield from _norm("feed_forward.norm", hidden_size)
+        yield "feed_forward.widen.weight", (wide, hidden_size)
+        yield "feed_forward.widen.bias", (wide,)
+        yield "feed_forward.narrow.weight", (hidden_size, wide)
+        yield "feed_forward.narrow.bias", (hidden_size,)
+
+
+def _norm(name: str, size: int) -> Iterator[Named]:
+    yield f"{name}.weight", (size,)
+    yield f"{name}.bias", (size,)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from char_rnn.models.base import CharModel, State
 from char_rnn.models.parameters import NUM_GATES
-from char_rnn.ops import rnn
+from char_rnn.ops import RNNNorm, rnn
 
 
 class CharRNN(CharModel):
@@ -19,8 +21,9 @@ class CharRNN(CharModel):
     name = "rnn"
     mode = "RNN_TANH"
     num_gates = NUM_GATES["rnn"]
+    make_norm = RNNNorm
 
-    def run_layer(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
+    def run_layer(self, x: Tensor, state: State, weights: list[Tensor], **options: Any) -> tuple[Tensor, State]:
         """Run one tanh layer over x (B, T, I) from its state, h of (B, H)."""
-        output, h = rnn(x, state[0], *weights)
+        output, h = rnn(x, state[0], *weights, **options)
         return output, (h,)

@@ -65,8 +65,8 @@ def evaluate(
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
     A long split is read as up to 64 streams side by side. Each but the first runs first over the 256 characters before
-    its own, unscored, so that it starts from a warm state; the batch a model was trained with plays no part, and the
-    same model gives the same number in training and afterwards.
+    its own (and those that attention sees before them), unscored, so that it starts from a warm state; the batch a model
+    was trained with plays no part, and the same model gives the same number in training and afterwards.
 
     Args:
         model: any model of this package; its training mode is restored.
@@ -88,7 +88,8 @@ def evaluate(
     model.eval()
     try:
         ranks = ranks or Ranks()
-        total = ranks.total(_negative_log_likelihood(model, _Streams(split, ranks), device))
+        streams = _Streams(split, ranks, BURN_IN + model.attention_window)
+        total = ranks.total(_negative_log_likelihood(model, streams, device))
     finally:
         model.train(was_training)
     return Evaluation(total / count, count)
@@ -140,12 +141,13 @@ class _Streams:
     ``cold`` of them, 1 or 0, begin where the split does.
     """
 
-    def __init__(self, split: Split, ranks: Ranks) -> None:
+    def __init__(self, split: Split, ranks: Ranks, burn_in: int) -> None:
         self.ids, self.context, self.targets = split.ids, split.context, split.predicted
         count = max(1, min(MAX_STREAMS, self.targets // MIN_STREAM))
         self.length = -(-self.targets // count)
         self.starts = (np.arange(count) * self.length)[ranks.rows(count)]
         self.count, self.cold = len(self.starts), int(0 in self.starts)
+        self._burn_in = min(burn_in, self.length)
         self._pages = PageReleaser(split.ids)
 
     def chunk(self, offset: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -159,7 +161,7 @@ class _Streams:
 
     def burn_in(self) -> torch.Tensor:
         """Return the inputs (S - cold, W) that lead up to every stream but the text's first."""
-        return self._at(self.starts[self.cold :, None] + np.arange(-BURN_IN, 0))
+        return self._at(self.starts[self.cold :, None] + np.arange(-self._burn_in, 0))
 
     def _at(self, position: np.ndarray) -> torch.Tensor:
         """Return the ids at positions of the sequence [context,] split."""

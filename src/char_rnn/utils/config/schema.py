@@ -12,42 +12,9 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from char_rnn.utils.config.messages import shown
+from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.section import COUNT, Section, conflict
 from char_rnn.utils.config.training import TrainingConfig
-
-_WIDTH = 65_536
-
-
-class ModelConfig(Section):
-    """The network."""
-
-    type: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Recurrent cell: lstm, gru or rnn (tanh)."""
-    hidden_size: int = Field(default=128, ge=1, le=_WIDTH)
-    """Units in each recurrent layer."""
-    num_layers: int = Field(default=2, ge=1, le=1024)
-    """Recurrent layers stacked on each other."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Probability of dropping a unit, between the layers and after the top one; 0 = none."""
-    embedding: Literal["learned", "one-hot"] = "learned"
-    """How a symbol enters the first layer: a learned vector, or the fixed one-hot vector of 2015."""
-    embedding_size: int | None = Field(default=None, ge=1, le=_WIDTH)
-    """Length of a learned vector; null = the vocabulary's size. Not with one-hot."""
-    reset: Literal["after", "before"] = "after"
-    """GRU only: the reset gate acts after the recurrent product (PyTorch) or before it (Chung et al. 2014)."""
-    initialization: Literal["pytorch", "uniform", "xavier", "he", "orthogonal"] = "pytorch"
-    """Scheme of the starting weights; uniform is 2015's (within 0.08 of 0, LSTM forget bias 1)."""
-
-    @model_validator(mode="after")
-    def _one_hot_has_no_size(self) -> ModelConfig:
-        if self.embedding == "one-hot" and self.embedding_size is not None:
-            raise conflict(
-                "model.embedding_size is {size}, but one-hot vectors have the vocabulary's size;"
-                " set model.embedding_size to null or model.embedding to learned",
-                ("model.embedding", "model.embedding_size"),
-                size=self.embedding_size,
-            )
-        return self
 
 
 class DataConfig(Section):
@@ -192,6 +159,16 @@ _TORCH7: dict[str, object] = {
     "model.embedding": "one-hot",
     "model.reset": "before",
     "model.initialization": "uniform",
+    "model.locked_dropout": False,
+    "model.embedding_dropout": 0,
+    "model.weight_dropout": 0,
+    "model.zoneout": 0,
+    "model.tie_weights": False,
+    "model.mogrifier_rounds": 0,
+    "model.layer_norm": "none",
+    "model.residual": False,
+    "model.feed_forward_size": None,
+    "model.attention": "none",
     "training.micro_batch_size": None,
     "training.precision": ("float64", "float32"),
     "training.compile": False,

@@ -1,0 +1,59 @@
+"""What is left out in training: one function for each way, all of them the identity when nothing is to be dropped.
+
+Each draws from PyTorch's global generator and divides what stays by the probability of staying, so that expectations
+are those of evaluation. Zoneout alone divides nothing: it mixes two states.
+
+Dimensions: B batch, T time, V vocabulary, H hidden.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def drop_units(x: Tensor, p: float, *, locked: bool) -> Tensor:
+    """Drop units of x (B, T, H): at each step anew, or the same ones at all steps of a sequence.
+
+    Source: Srivastava et al. (2014); locked, the variational dropout of Gal and Ghahramani (2016), arXiv 1512.05287.
+    """
+    if not p:
+        return x
+    if not locked:
+        return F.dropout(x, p)
+    return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
+
+
+def drop_symbols(embedded: Tensor, ids: Tensor, vocab_size: int, p: float) -> Tensor:
+    """Drop the vectors (..., H) of symbols, each at all its places among the ids (...).
+
+    Source: Gal and Ghahramani (2016), arXiv 1512.05287, section 4.2.
+    """
+    if not p:
+        return embedded
+    return embedded * F.dropout(embedded.new_ones(vocab_size, 1), p)[ids]
+
+
+def drop_weights(weight_hh: Tensor, p: float) -> Tensor:
+    """Drop entries of a recurrent weight, for all sequences and steps.
+
+    Source: the DropConnect of Wan et al. (2013) on recurrent weights, Merity et al. (2018), arXiv 1708.02182.
+    """
+    return F.dropout(weight_hh, p) if p else weight_hh
+
+
+def zoneout_mask(like: Tensor, time: int, p: float, *, training: bool) -> Tensor | float:
+    """Return how far each unit goes to its new state: (T, B, H) ones, zeros where it keeps the old; 1 - p evaluated.
+
+    Source: Krueger et al. (2017), arXiv 1606.01305.
+
+    Args:
+        like: A state, (B, H).
+        time: T.
+        p: Probability of keeping the old state.
+        training: Whether to draw.
+    """
+    if not training:
+        return 1 - p
+    return torch.empty(time, *like.shape, dtype=like.dtype, device=like.device).bernoulli_(1 - p)
