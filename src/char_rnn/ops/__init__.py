@@ -4,8 +4,20 @@ For each cell a readable reference loop stands beside the fast path, with the sa
 batch-first input and PyTorch's weight layout, so that the weights of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` fit.
 """
 
+from char_rnn.ops.cell_options import GRUNorm, LSTMNorm, RNNNorm, Update
 from char_rnn.ops.gru import gru, gru_reference
 from char_rnn.ops.lstm import lstm, lstm_reference
 from char_rnn.ops.rnn import rnn, rnn_reference
 
-__all__ = ["gru", "gru_reference", "lstm", "lstm_reference", "rnn", "rnn_reference"]
+__all__ = [
+    "GRUNorm",
+    "LSTMNorm",
+    "RNNNorm",
+    "Update",
+    "gru",
+    "gru_reference",
+    "lstm",
+    "lstm_reference",
+    "rnn",
+    "rnn_reference",
+]
