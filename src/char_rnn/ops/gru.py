@@ -9,12 +9,14 @@ are those of ``torch.nn.GRU`` for both.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from char_rnn.ops.cell_options import GRUNorm, Update, linear, updates
 from char_rnn.ops.gru_before import gru_before
 from char_rnn.ops.gru_mixed import gru_mixed
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
@@ -31,6 +33,8 @@ def gru_reference(
     bias_hh: Tensor,
     *,
     reset: Reset = "after",
+    norm: GRUNorm | None = None,
+    zoneout: Update | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run one GRU layer, step by step, as its equations read.
 
@@ -42,6 +46,8 @@ def gru_reference(
         bias_ih: (3H,), likewise.
         bias_hh: (3H,), likewise.
         reset: Whether the reset gate is applied after the recurrent product or before it.
+        norm: Layer normalization inside the cell, of every product; None for none.
+        zoneout: How far each step updates the state: (T, B, H) or a number; None for no zoneout.
 
     Returns:
         The output of every step, (B, T, H), and the state after the last, (B, H).
@@ -50,18 +56,17 @@ def gru_reference(
         ValueError: `reset` is neither "after" nor "before".
     """
     _check_reset(reset)
-    hidden_r, hidden_z, hidden_n = weight_hh.chunk(3)
-    bias_r, bias_z, bias_n = bias_hh.chunk(3)
+    gain_ih, gain_hh = norm or (None, None)
+    input_rz, input_n = _rz_n(weight_ih, bias_ih, gain_ih)
+    hidden_rz, hidden_n = _rz_n(weight_hh, bias_hh, gain_hh)
     outputs = []
-    for x_t in x.unbind(1):
-        input_r, input_z, input_n = F.linear(x_t, weight_ih, bias_ih).chunk(3, 1)
-        r = torch.sigmoid(input_r + F.linear(hidden, hidden_r, bias_r))
-        z = torch.sigmoid(input_z + F.linear(hidden, hidden_z, bias_z))
+    for x_t, k in zip(x.unbind(1), updates(zoneout), strict=False):
+        r, z = torch.sigmoid(linear(x_t, *input_rz) + linear(hidden, *hidden_rz)).chunk(2, 1)
         if reset == "before":
-            n = torch.tanh(input_n + F.linear(r * hidden, hidden_n, bias_n))
+            n = torch.tanh(linear(x_t, *input_n) + linear(r * hidden, *hidden_n))
         else:
-            n = torch.tanh(input_n + r * F.linear(hidden, hidden_n, bias_n))
-        hidden = (1 - z) * n + z * hidden
+            n = torch.tanh(linear(x_t, *input_n) + r * linear(hidden, *hidden_n))
+        hidden = torch.lerp(hidden, (1 - z) * n + z * hidden, k)
         outputs.append(hidden)
     return torch.stack(outputs, 1), hidden
 
@@ -75,6 +80,8 @@ def gru(
     bias_hh: Tensor,
     *,
     reset: Reset = "after",
+    norm: GRUNorm | None = None,
+    zoneout: Update | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute what :func:`gru_reference` computes, fast.
 
@@ -83,6 +90,10 @@ def gru(
     for ``before`` everywhere.
     """
     _check_reset(reset)
+    if norm is not None or zoneout is not None:
+        options: Any = {"reset": reset, "norm": norm, "zoneout": zoneout}
+        with torch.autocast(x.device.type, enabled=False):
+            return gru_reference(x.to(weight_hh.dtype), hidden, weight_ih, weight_hh, bias_ih, bias_hh, **options)
     products = products_dtype(weight_hh)
     if products is not None and (weight_hh.is_cpu or reset == "before"):
         return gru_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products, before=reset == "before")
@@ -91,7 +102,7 @@ def gru(
         return output, last
     if reset == "before":
         if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
-            return gru_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, reset=reset)
+            return _step_before(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
         return gru_before(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
     weights = [weight_ih, weight_hh, bias_ih, bias_hh]
     train = torch.is_grad_enabled()
@@ -102,3 +113,21 @@ def gru(
 def _check_reset(reset: str) -> None:
     if reset not in ("after", "before"):
         raise ValueError(f'reset: got {reset!r}; give "after" or "before"')
+
+
+def _step_before(
+    x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, Tensor]:
+    input_r, input_z, input_n = F.linear(x[:, 0], weight_ih, bias_ih).chunk(3, 1)
+    hidden_r, hidden_z, hidden_n = zip(weight_hh.chunk(3), bias_hh.chunk(3), strict=True)
+    r = torch.sigmoid(input_r + F.linear(hidden, *hidden_r))
+    z = torch.sigmoid(input_z + F.linear(hidden, *hidden_z))
+    n = torch.tanh(input_n + F.linear(r * hidden, *hidden_n))
+    hidden = (1 - z) * n + z * hidden
+    return hidden.unsqueeze(1), hidden
+
+
+def _rz_n(*blocks: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Return the r and z rows of each tensor as one, then those of n; for none, none."""
+    for first, number in ((0, 2), (2, 1)):
+        yield tuple(t if t is None else t.narrow(0, len(t) // 3 * first, len(t) // 3 * number) for t in blocks)

@@ -7,10 +7,13 @@ layout and the gate order i, f, g, o are those of ``torch.nn.LSTM``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from char_rnn.ops.cell_options import LSTMNorm, Update, linear, mogrify, normalize, updates
 from char_rnn.ops.lstm_mixed import lstm_mixed
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
 
@@ -22,7 +25,16 @@ _FEWEST_STEPS_WORTH_PACKING = 5
 
 
 def lstm_reference(
-    x: Tensor, hidden: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+    x: Tensor,
+    hidden: State,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    *,
+    norm: LSTMNorm | None = None,
+    zoneout: tuple[Update, Update] | None = None,
+    mogrifier: Sequence[Tensor] = (),
 ) -> tuple[Tensor, State]:
     """Run one LSTM layer, step by step, as its equations read.
 
@@ -33,28 +45,49 @@ def lstm_reference(
         weight_hh: (4H, H), likewise.
         bias_ih: (4H,), likewise.
         bias_hh: (4H,), likewise.
+        norm: Layer normalization inside the cell, of the two products and of the cell on its way out; None for none.
+        zoneout: How far each step updates h and c, in this order: (T, B, H) or a number; None for no zoneout.
+        mogrifier: Matrices of the rounds in which x and h gate each other before each step: Q, (I, H), and R, (H, I),
+            in turn; none for no rounds.
 
     Returns:
         The output of every step, (B, T, H), and the state after the last: h and c, each (B, H).
     """
     h, c = hidden
+    gain_ih, gain_hh, gain_c, bias_c = norm or (None,) * 4
     outputs = []
-    for x_t in x.unbind(1):
-        gates = F.linear(x_t, weight_ih, bias_ih) + F.linear(h, weight_hh, bias_hh)
+    for x_t, k_h, k_c in zip(x.unbind(1), *map(updates, zoneout or (None, None)), strict=False):
+        x_read, h_read = mogrify(x_t, h, mogrifier)
+        gates = linear(x_read, weight_ih, bias_ih, gain_ih) + linear(h_read, weight_hh, bias_hh, gain_hh)
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
-        c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(candidate)
-        h = torch.sigmoid(output_gate) * torch.tanh(c)
+        new_c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        new_h = torch.sigmoid(output_gate) * torch.tanh(normalize(new_c, gain_c, bias_c))
+        h, c = torch.lerp(h, new_h, k_h), torch.lerp(c, new_c, k_c)
         outputs.append(h)
     return torch.stack(outputs, 1), (h, c)
 
 
 def lstm(
-    x: Tensor, hidden: State, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+    x: Tensor,
+    hidden: State,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    *,
+    norm: LSTMNorm | None = None,
+    zoneout: tuple[Update, Update] | None = None,
+    mogrifier: Sequence[Tensor] = (),
 ) -> tuple[Tensor, State]:
     """Compute what :func:`lstm_reference` computes, with PyTorch's own kernels (oneDNN on the CPU, cuDNN on CUDA).
 
     Under autocast on the CPU, with those of :mod:`char_rnn.ops.lstm_mixed`, which can be differentiated once.
     """
+    if norm is not None or zoneout is not None or len(mogrifier) > 0:
+        options: Any = {"norm": norm, "zoneout": zoneout, "mogrifier": mogrifier}
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(weight_hh.dtype)
+            return lstm_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, **options)
     products = products_dtype(weight_hh)
     if products is not None and weight_hh.is_cpu:
         return lstm_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)

@@ -10,12 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from char_rnn.ops.cell_options import RNNNorm, Update, normalize, updates
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
 from char_rnn.ops.rnn_mixed import rnn_mixed
 
 
 def rnn_reference(
-    x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+    x: Tensor,
+    hidden: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    *,
+    norm: RNNNorm | None = None,
+    zoneout: Update | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run one tanh layer, step by step, as its equation reads.
 
@@ -26,24 +35,42 @@ def rnn_reference(
         weight_hh: (H, H).
         bias_ih: (H,).
         bias_hh: (H,).
+        norm: Layer normalization inside the cell, of the sum of the products; None for none.
+        zoneout: How far each step updates the state: (T, B, H) or a number; None for no zoneout.
 
     Returns:
         The output of every step, (B, T, H), and the state after the last, (B, H).
     """
     outputs = []
-    for x_t in x.unbind(1):
-        hidden = torch.tanh(F.linear(x_t, weight_ih, bias_ih) + F.linear(hidden, weight_hh, bias_hh))
+    for x_t, k in zip(x.unbind(1), updates(zoneout), strict=False):
+        if norm is None:
+            argument = F.linear(x_t, weight_ih, bias_ih) + F.linear(hidden, weight_hh, bias_hh)
+        else:
+            argument = normalize(F.linear(x_t, weight_ih) + F.linear(hidden, weight_hh), norm.gain, bias_ih + bias_hh)
+        hidden = torch.lerp(hidden, torch.tanh(argument), k)
         outputs.append(hidden)
     return torch.stack(outputs, 1), hidden
 
 
 def rnn(
-    x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+    x: Tensor,
+    hidden: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    *,
+    norm: RNNNorm | None = None,
+    zoneout: Update | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute what :func:`rnn_reference` computes, with PyTorch's own kernels (cuDNN on CUDA).
 
     Under autocast on the CPU, with those of :mod:`char_rnn.ops.rnn_mixed`, which can be differentiated once.
     """
+    if norm is not None or zoneout is not None:
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(weight_hh.dtype)
+            return rnn_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, norm=norm, zoneout=zoneout)
     products = products_dtype(weight_hh)
     if products is not None and weight_hh.is_cpu:
         return rnn_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)

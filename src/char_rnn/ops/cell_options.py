@@ -1,0 +1,90 @@
+"""What the options of the cells are made of: layer normalization inside the cell, zoneout, mogrifier gates.
+
+Dimensions: B batch, T time, I input size, H hidden, R rounds of the mogrifier.
+Sources: layer normalization, Ba, Kiros and Hinton (2016), arXiv 1607.06450, with the cells of its supplement; zoneout,
+Krueger et al. (2017), arXiv 1606.01305; mogrifier, Melis, Kocisky and Blunsom (2020), arXiv 1909.01792.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+EPSILON = 1e-5
+
+Update = Tensor | float
+"""How far zoneout lets a state go from what it was (0) to what the cell makes of it (1).
+
+In training a (T, B, H) tensor of zeros and ones, in the state's type, one with the probability 1 - p; in evaluation the
+number 1 - p.
+"""
+
+
+class LSTMNorm(NamedTuple):
+    """The parameters of layer normalization inside an LSTM layer. Gains begin at 1, the bias at 0."""
+
+    gain_ih: Tensor
+    """(4H,), of W_ih x, rows in the order i, f, g, o; normalized over all of them."""
+    gain_hh: Tensor
+    """(4H,), of W_hh h, likewise."""
+    gain_c: Tensor
+    """(H,), of the cell on its way to the output."""
+    bias_c: Tensor
+    """(H,), likewise."""
+
+
+class GRUNorm(NamedTuple):
+    """The parameters of layer normalization inside a GRU layer. Gains begin at 1."""
+
+    gain_ih: Tensor
+    """(3H,), of W_ih x, rows in the order r, z, n; r and z are normalized together, n alone."""
+    gain_hh: Tensor
+    """(3H,), of the recurrent products, likewise."""
+
+
+class RNNNorm(NamedTuple):
+    """The parameter of layer normalization inside a simple layer. It begins at 1."""
+
+    gain: Tensor
+    """(H,), of W_ih x + W_hh h."""
+
+
+def normalize(rows: Tensor, gain: Tensor | None, bias: Tensor | None = None) -> Tensor:
+    """Bring each row of (..., H) to mean 0 and variance 1, times the gain, plus the bias, (H,); no gain leaves it."""
+    return rows if gain is None else F.layer_norm(rows, gain.shape, gain, bias, EPSILON)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, gain: Tensor | None) -> Tensor:
+    """Return the product with a weight, normalized where there is a gain, plus the bias."""
+    return F.linear(x, weight, bias) if gain is None else normalize(F.linear(x, weight), gain, bias)
+
+
+def updates(zoneout: Update | None) -> Iterable[Update]:
+    """Return zoneout's update of every step: (B, H) or a number; without zoneout 1."""
+    if zoneout is None:
+        return repeat(1.0)
+    return zoneout.unbind() if isinstance(zoneout, Tensor) else repeat(zoneout)
+
+
+def mogrify(x: Tensor, h: Tensor, mogrifier: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Let input and state gate each other in R rounds, in turn, before a step reads them.
+
+    Args:
+        x: (B, I).
+        h: (B, H).
+        mogrifier: R matrices, Q of (I, H) and R of (H, I) in turn.
+
+    Returns:
+        The gated x, (B, I), and h, (B, H). For R = 0 they are what they were.
+    """
+    for number, matrix in enumerate(mogrifier):
+        if number % 2 == 0:
+            x = 2 * torch.sigmoid(F.linear(h, matrix)) * x
+        else:
+            h = 2 * torch.sigmoid(F.linear(x, matrix)) * h
+    return x, h
