@@ -148,6 +148,29 @@ FILES = {
         ":3: model.embedding_size is 8, but one-hot vectors have the vocabulary's size;"
         " set model.embedding_size to null or model.embedding to learned",
     ),
+    "tied to nothing": (
+        "model:\n  embedding: one-hot\n  tie_weights: true\n",
+        ":3: model.tie_weights shares the embedding, but one-hot vectors are not learned;"
+        " set model.tie_weights to false or model.embedding to learned",
+    ),
+    "tied to another length": (
+        "model:\n  tie_weights: true\n  embedding_size: 8\n",
+        ":3: model.embedding_size is 8, but a tied embedding is as long as model.hidden_size 128;"
+        " set model.embedding_size to null or model.tie_weights to false",
+    ),
+    "heads that do not fit": (
+        "model:\n  attention: top\n  attention_heads: 3\n",
+        ":3: model.attention_heads 3 does not divide model.hidden_size 128; give a divisor of it",
+    ),
+    "a mogrifier that is no LSTM": (
+        "model:\n  mogrifier_rounds: 5\n  type: gru\n",
+        ":3: model.mogrifier_rounds is 5, but model.type is gru, and only an lstm has them;"
+        " set model.mogrifier_rounds to 0 or model.type to lstm",
+    ),
+    "a norm of its own": (
+        "model:\n  layer_norm: pre\n",
+        ":2: model.layer_norm: must be one of none, between, cell; given 'pre'",
+    ),
     "cosine that rises": (
         "training:\n  min_learning_rate: 1\n",
         ":2: training.min_learning_rate 1.0 is above training.learning_rate 0.002; it must be at most that",
@@ -174,7 +197,9 @@ FILES = {
     "merge key": (
         "model:\n  <<: 1\n",
         ":2: model.<<: unknown key; known: type, hidden_size, num_layers, dropout,"
-        " embedding, embedding_size, reset, initialization",
+        " locked_dropout, embedding_dropout, weight_dropout, zoneout, embedding, embedding_size, tie_weights, reset,"
+        " mogrifier_rounds, layer_norm, residual, feed_forward_size, attention, attention_heads, attention_window,"
+        " initialization",
     ),
     "code": (
         "model: !!python/object/apply:os.system ['true']\n",
@@ -225,7 +250,9 @@ FILES = {
 OVERRIDES = {
     "training.learning_rte=1": "unknown key; did you mean learning_rate?",
     "model.batch_size=3": "unknown key; did you mean training.batch_size?",
-    "model.a.b=3": "unknown key; known: type, hidden_size, num_layers, dropout, embedding, embedding_size, reset,"
+    "model.a.b=3": "unknown key; known: type, hidden_size, num_layers, dropout,"
+    " locked_dropout, embedding_dropout, weight_dropout, zoneout, embedding, embedding_size, tie_weights, reset,"
+    " mogrifier_rounds, layer_norm, residual, feed_forward_size, attention, attention_heads, attention_window,"
     " initialization",
     "modle.type=gru": "unknown section; did you mean model?",
     "training.seed": "has no value; write it as section.key=value",
@@ -278,6 +305,14 @@ def test_the_last_place_is_named_when_two_values_do_not_fit(tmp_path: Path) -> N
         ("model.embedding=learned", "model.embedding one-hot, not learned"),
         ("model.reset=after", "model.reset before, not after"),
         ("model.initialization=xavier", "model.initialization uniform, not xavier"),
+        ("model.layer_norm=cell", "model.layer_norm none, not cell"),
+        ("model.residual=true", "model.residual false, not true"),
+        ("model.attention=top", "model.attention none, not top"),
+        ("model.feed_forward_size=64", "model.feed_forward_size null, not 64"),
+        ("model.zoneout=0.1", "model.zoneout 0, not 0.1"),
+        ("model.weight_dropout=0.1", "model.weight_dropout 0, not 0.1"),
+        ("model.embedding_dropout=0.1", "model.embedding_dropout 0, not 0.1"),
+        ("model.locked_dropout=true", "model.locked_dropout false, not true"),
         ("training.optimizer=adamw", "training.optimizer rmsprop, not adamw"),
         ("training.weight_decay=0.1", "training.weight_decay 0, not 0.1"),
         ("training.schedule=cosine", "training.schedule exponential, not cosine"),

@@ -49,7 +49,7 @@ class _Watch:
         self._run_layer = model.run_layer
         self._outputs: list[Tensor] = []
         self._dropped: list[Tensor] = []
-        model.run_layer = self._watched  # type: ignore[method-assign]
+        model.run_layer = self._watched  # type: ignore[assignment, method-assign]
         model.output_proj.register_forward_pre_hook(lambda _, inputs: self._dropped.append(exact(inputs[0])))
 
     def masks(self) -> list[Tensor]:
@@ -117,7 +117,7 @@ def _replay(problem: Problem, ids: Tensor, masks: list[Tensor]) -> Computed:
         output, state = run_layer(x, state, weights)
         return KEPT * output * next(left), state
 
-    model.run_layer = masked  # type: ignore[method-assign]
+    model.run_layer = masked  # type: ignore[assignment, method-assign]
     return compute(model, ids, CPU)
 
 

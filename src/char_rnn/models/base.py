@@ -137,7 +137,10 @@ class CharModel(nn.Module, ABC):
             for number in range(num_layers)
         )
         self.output_norm = nn.LayerNorm(hidden_size) if layer_norm == "between" else nn.Identity()
-        self.output_proj = TiedProjection(self.embedding) if tie_weights else nn.Linear(hidden_size, vocab_size)
+        if isinstance(self.embedding, nn.Embedding) and tie_weights:
+            self.output_proj: nn.Linear | TiedProjection = TiedProjection(self.embedding)
+        else:
+            self.output_proj = nn.Linear(hidden_size, vocab_size)
         initialize(self, initialization)
 
     @property
@@ -197,8 +200,10 @@ class CharModel(nn.Module, ABC):
         states, memories = parts[: len(self.state_names)], parts[len(self.state_names) :]
         # The embedding is made time-major and viewed batch-first: so every step is one block of memory.
         x = self._embed(x.t()).transpose(0, 1)
-        after, remembered = [], []
-        for number, (block, weights) in enumerate(zip(self.blocks, self.layers, strict=True)):
+        after: list[State] = []
+        remembered: list[Tensor] = []
+        for number, weights in enumerate(self.layers):
+            block = cast(Block, self.blocks[number])
             state = tuple(part[number] for part in states)
             memory = memories[0][len(remembered)] if number in self.attending else None
             output, state = self._recur(number, block.before(x), state, weights)
@@ -209,7 +214,7 @@ class CharModel(nn.Module, ABC):
                 remembered.append(memory)
         dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
         log_probs = F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
-        stacked = [torch.stack(part).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
+        stacked = [torch.stack(list(part)).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
         return log_probs, _as_hidden(stacked), Activations(output, dropped)
 
     def _embed(self, ids: Tensor) -> Tensor:

@@ -44,7 +44,8 @@ class Block(nn.Module):
 
     def before(self, x: Tensor) -> Tensor:
         """Return what the recurrent layer is to read in place of x, (B, T, I)."""
-        return x if self.norm is None else self.norm(x)
+        normed: Tensor = x if self.norm is None else self.norm(x)
+        return normed
 
     def after(
         self, x: Tensor, output: Tensor, memory: Tensor | None, drop: Callable[[Tensor], Tensor]
@@ -72,8 +73,8 @@ class Block(nn.Module):
 class CausalAttention(nn.Module):
     """A sublayer in which every step looks at its own state and the W before it; see :mod:`char_rnn.ops.attention`.
 
-    It sees states normalized, and remembers them so. The matrices have no biases: then the zeros that stand for the time
-    before the text are found as zeros.
+    It sees states normalized, and remembers them so. The matrices have no biases, so that the zeros which stand for the
+    time before the text are found as zeros.
 
     Args:
         hidden_size: H.
@@ -88,7 +89,9 @@ class CausalAttention(nn.Module):
         super().__init__()
         check_sizes(attention_heads=heads, attention_window=window)
         if hidden_size % heads:
-            raise ValueError(f"attention_heads: {heads} does not divide hidden_size {hidden_size}; give a divisor of it")
+            raise ValueError(
+                f"attention_heads: {heads} does not divide hidden_size {hidden_size}; give a divisor of it"
+            )
         self.heads, self.window = heads, window
         self.norm = nn.LayerNorm(hidden_size)
         self.query, self.key, self.value, self.output = (

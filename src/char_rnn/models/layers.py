@@ -93,7 +93,8 @@ class RecurrentLayers(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the layers in ``print(model)``."""
-        return f"{self.mode}, input_size={self.input_size(0)}, hidden_size={self.hidden_size}, num_layers={self.num_layers}"
+        sizes = f"hidden_size={self.hidden_size}, num_layers={self.num_layers}"
+        return f"{self.mode}, input_size={self.input_size(0)}, {sizes}"
 
     def _apply(self, *args: Any, **kwargs: Any) -> RecurrentLayers:
         apply: Any = super()._apply

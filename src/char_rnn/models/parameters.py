@@ -51,9 +51,7 @@ def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:
         yield "embedding.weight", (vocab_size, input_size)
     for layer in range(config.num_layers):
         columns, normed = hidden_size if layer else input_size, config.layer_norm == "cell"
-        shapes = recurrent_shapes(
-            NUM_GATES[config.type], columns, hidden_size, normed, config.mogrifier_rounds
-        )
+        shapes = recurrent_shapes(NUM_GATES[config.type], columns, hidden_size, normed, config.mogrifier_rounds)
         yield from ((f"{config.type}.{name}_l{layer}", shape) for name, shape in shapes)
     for layer in range(config.num_layers):
         shapes = _block(config, layer, hidden_size if layer else input_size)

@@ -34,8 +34,8 @@ def attend_reference(
     found = []
     for x_t in x.unbind(1):
         past = torch.cat([memory, x_t.unsqueeze(1)], 1)  # (B, W + 1, H)
-        q = F.linear(x_t, query).unflatten(-1, (heads, -1))  # (B, N, D)
-        k, v = (F.linear(past, weight).unflatten(-1, (heads, -1)) for weight in (key, value))  # (B, W + 1, N, D)
+        q = _by_head(F.linear(x_t, query), heads)  # (B, N, D)
+        k, v = (_by_head(F.linear(past, weight), heads) for weight in (key, value))  # (B, W + 1, N, D)
         scores = torch.einsum("bnd,bwnd->bnw", q, k) / q.shape[-1] ** 0.5
         found.append(torch.einsum("bnw,bwnd->bnd", scores.softmax(-1), v).flatten(1))
         memory = past[:, -window:]
@@ -50,14 +50,19 @@ def attend(x: Tensor, memory: Tensor, query: Tensor, key: Tensor, value: Tensor,
     """
     time, window = x.shape[1], memory.shape[1]
     states = torch.cat([memory.to(x.dtype), x], 1)  # (B, W + T, H)
-    q = F.linear(x, query).unflatten(-1, (heads, -1))
-    asked = torch.einsum("btnd,ndh->bnth", q, key.unflatten(0, (heads, -1)))
+    q = _by_head(F.linear(x, query), heads)  # (B, T, N, D)
+    asked = torch.einsum("btnd,ndh->bnth", q, key.view(heads, -1, key.shape[1]))
     shared = states.unsqueeze(1).expand(-1, heads, -1, -1)
     mean = F.scaled_dot_product_attention(
         asked, shared, shared, attn_mask=_band(time, window, x.device), scale=q.shape[-1] ** -0.5
     )
-    found = torch.einsum("bnth,ndh->btnd", mean, value.unflatten(0, (heads, -1)))
+    found = torch.einsum("bnth,ndh->btnd", mean, value.view(heads, -1, value.shape[1]))
     return found.flatten(2), states[:, -window:]
+
+
+def _by_head(rows: Tensor, heads: int) -> Tensor:
+    """Return (..., H) as (..., N, D)."""
+    return rows.view(*rows.shape[:-1], heads, -1)
 
 
 def _band(time: int, window: int, device: torch.device) -> Tensor:

@@ -65,8 +65,8 @@ def evaluate(
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
     A long split is read as up to 64 streams side by side. Each but the first runs first over the 256 characters before
-    its own (and those that attention sees before them), unscored, so that it starts from a warm state; the batch a model
-    was trained with plays no part, and the same model gives the same number in training and afterwards.
+    its own (more by the window of its attention), unscored, so that it starts from a warm state; the batch a model was
+    trained with plays no part, and the same model gives the same number in training and afterwards.
 
     Args:
         model: any model of this package; its training mode is restored.

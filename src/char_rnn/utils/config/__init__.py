@@ -2,13 +2,13 @@
 
 from char_rnn.utils.config.loading import Setting, compose_config, config_from_dict, load_config, recipes
 from char_rnn.utils.config.messages import ConfigError
+from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.schema import (
     Config,
     DataConfig,
     DeviceConfig,
     GenerationConfig,
     LoggingConfig,
-    ModelConfig,
 )
 from char_rnn.utils.config.training import TrainingConfig
 from char_rnn.utils.config.writing import to_yaml
