@@ -27,6 +27,7 @@ STALLING = {
     "eval_interval": 5,
     "learning_rate": 0.2,
     "schedule": "constant",
+    "warmup_steps": 0,
     "explosion_factor": 0.0,
 }
 """The validation loss goes up and down at this rate, so that the averaging begins soon."""

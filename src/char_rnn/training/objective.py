@@ -58,9 +58,8 @@ class Objective:
         objective = loss
         if self._smoothing > 0:
             objective = (1 - self._smoothing) * loss - self._smoothing * log_probs.mean()
-        if (
-            activations is not None and self.on_activations
-        ):  # under autocast they are in half precision, in which squares are too coarse
+        if activations is not None and self.on_activations:
+            # Under autocast they are in half precision, in which squares are too coarse.
             output, dropped = (activation.to(log_probs.dtype) for activation in activations)
             if self._activation > 0:
                 objective = objective + self._activation * dropped.square().mean()
