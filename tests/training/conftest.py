@@ -32,7 +32,11 @@ def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
         config = config or small_config()
         dataset = CharDataset(corpus, config.training.seq_length, config.data.train_frac, config.data.val_frac)
         loaders = create_dataloaders(
-            dataset, config.training.batch_size, batching=config.data.batching, seed=config.training.seed
+            dataset,
+            config.training.batch_size,
+            batching=config.data.batching,
+            seed=config.training.seed,
+            random_segments=config.training.random_segments,
         )
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, corpus.vocabulary.size, dtype=config.training.precision)

@@ -66,10 +66,12 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
         {"step": 20, "event": "rollback", "failed_step": 27, "reason": "the loss is nan", "rate_factor": 0.25},
         {"step": 20, "event": "device", "failed_step": 27, "reason": "CUDA error: [x]", "left": "cuda"},
         {"step": 26, "event": "memory", "micro_batch": 8},
+        {"step": 1500, "event": "averaging"},
     ):
         display.on_event(trainer, event)
     assert screen.getvalue().splitlines() == [
         "step 27: the loss is nan; back to step 20, with the learning rate times 0.25",
         "step 27: CUDA error: [x]; back to step 20, and on with the CPU",
         "memory ran out: 8 sequences at once from here on, the batch stays the same",
+        "step 1,500: the validation loss has stalled; the parameters are averaged from here on",
     ]

@@ -315,7 +315,16 @@ def in_order(run: Path) -> list[dict[str, Any]]:
     return sorted(timeless(run), key=lambda record: (record["step"], record["split"]))
 
 
-@pytest.mark.parametrize("training", [{"patience": 2}, {"schedule": "plateau"}])
-def test_what_goes_by_the_validation_loss_needs_one(make_trainer: MakeTrainer, training: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"^training\.(patience 2|schedule plateau) goes by the validation loss, and"):
+@pytest.mark.parametrize(
+    ("training", "key"),
+    [
+        ({"patience": 2}, "patience 2"),
+        ({"schedule": "plateau"}, "schedule plateau"),
+        ({"averaging": "nt-asgd"}, "averaging nt-asgd"),
+    ],
+)
+def test_what_goes_by_the_validation_loss_needs_one(
+    make_trainer: MakeTrainer, training: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"^training\.{key} goes by the validation loss, and"):
         make_trainer(small_config(training=training, data={"train_frac": 1.0, "val_frac": 0.0}))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_helpers import small_config
+from training_helpers import REGULARIZED, small_config
 
 from char_rnn.models import CharModel, build_model
 from char_rnn.training import CharRNNTrainer
@@ -173,7 +173,7 @@ def test_the_mean_of_the_parameters_is_what_is_kept() -> None:
     seen = []
     for step in range(1, 6):
         averaging.step(*batch(), None, 0.01)
-        averaging.take_average(step)
+        averaging.averaging.after_step(step)
         assert (averaging.trained is averaging.model) == (step <= 2)
         if step > 2:
             seen.append(averaging.model.output_proj.weight.detach().clone())
@@ -197,7 +197,8 @@ def test_sgd_is_the_formula() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_compiled_model_learns_the_same() -> None:
-    plain, compiled = stepper(precision="float32"), stepper(precision="float32", compile=True)
+@pytest.mark.parametrize("training", [{}, REGULARIZED], ids=["plain", "regularized"])
+def test_a_compiled_model_learns_the_same(training: dict[str, Any]) -> None:
+    plain, compiled = (stepper(precision="float32", compile=made, **training) for made in (False, True))
     for _ in range(3):
         assert compiled.step(*batch(), None, 0.01)[0] == pytest.approx(plain.step(*batch(), None, 0.01)[0], rel=1e-5)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from training_helpers import small_config, timeless
+from training_helpers import REGULARIZED, STALLING, small_config, timeless
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.model_file import ModelFile
@@ -193,6 +193,27 @@ def test_training_records_average_what_lies_between(make_trainer: MakeTrainer) -
     assert train[0]["learning_rate"] == pytest.approx(0.01 * (1 + math.cos(math.pi * 1 / 16)) / 2)
 
 
+def test_random_segments_learn_in_proportion_to_their_length(make_trainer: MakeTrainer) -> None:
+    """The optimizer's rate follows the length, the recorded one the schedule; the mean loss is by the character."""
+    log, rates = Log(), []
+
+    class Rates(Callback):
+        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+            rates.append(trainer.stepper.optimizer.param_groups[0]["lr"])
+
+    config = small_config(training={"random_segments": True, "max_steps": 14})
+    trainer = make_trainer(config, callbacks=[log, Rates()])
+    lengths = [x.shape[1] for x, _ in trainer.train_batches.epoch(0)][:14]
+    trainer.train()
+    assert len(set(lengths)) > 5
+    assert rates == [trainer.plan.learning_rate(step) * (length / 10) for step, length in enumerate(lengths)]
+    train = [record for record in log.records if record["split"] == "train"]
+    assert [record["learning_rate"] for record in train] == [trainer.plan.learning_rate(step) for step in (6, 13)]
+    sums = [sum(n * loss for n, loss in zip(lengths[s], log.losses[s], strict=True)) for s in (slice(7), slice(7, 14))]
+    assert train[0]["loss"] == pytest.approx(sums[0] / sum(lengths[:7]), rel=1e-12)
+    assert train[1]["loss"] == pytest.approx(sums[1] / sum(lengths[7:]), rel=1e-12)
+
+
 def test_learning_learns(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(small_config(model={"dropout": 0.0}, training={"max_epochs": 15, "learning_rate": 0.02}))
     before = trainer.validate()
@@ -201,18 +222,25 @@ def test_learning_learns(make_trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batching", "parts_of_2015"),
-    [("streams", {}), ("windows", {}), ("streams", AS_IN_2015)],
-    ids=["streams", "windows", "2015"],
+    ("batching", "training"),
+    [
+        ("streams", {}),
+        ("windows", {}),
+        ("streams", AS_IN_2015),
+        ("streams", {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}),
+        ("streams", {"random_segments": True}),
+        ("streams", STALLING),
+    ],
+    ids=["streams", "windows", "2015", "regularized", "segments", "nt-asgd"],
 )
 @pytest.mark.parametrize("stop_at", [1, 13, 19, 20, 25, 38, 40, 50])
 def test_stopped_and_resumed_is_as_if_never_stopped(
-    make_trainer: MakeTrainer, tmp_path: Path, batching: str, parts_of_2015: dict[str, Any], stop_at: int
+    make_trainer: MakeTrainer, tmp_path: Path, batching: str, training: dict[str, Any], stop_at: int
 ) -> None:
     """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
     config = small_config(
         data={"batching": batching},
-        training={"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **parts_of_2015},
+        training={"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **training},
     )
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
@@ -235,6 +263,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     for name, tensor in ModelFile.read(whole / "last.safetensors").tensors.items():
         assert (ModelFile.read(parts / "last.safetensors").tensors[name] == tensor).all(), name
     assert timeless(whole) == timeless(parts)
+    assert (training.get("averaging") == "nt-asgd") == any(r.get("event") == "averaging" for r in timeless(whole))
 
 
 def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -274,6 +303,8 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         ({"training": {"seq_length": 5}}, "training.seq_length 10, not 5"),
         ({"training": {"batch_size": 2}}, "training.batch_size 4, not 2"),
         ({"data": {"batching": "windows"}}, "data.batching streams, not windows"),
+        ({"training": {"random_segments": True}}, "training.random_segments False, not True"),
+        ({"training": {"averaging": "ema"}}, "training.averaging none, not ema"),
         ({"training": {"optimizer": "rmsprop"}}, "training.optimizer adamw, not rmsprop"),
         ({"training": {"precision": "float64"}}, "training.precision float32, not float64"),
         ({"data": {"train_frac": 0.5}}, r"data.train_frac 0\.8, not 0\.5"),
@@ -287,11 +318,27 @@ def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: di
         make_trainer(small_config(**change)).load_state(*trainer.state())
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"random_segments": False}, "training.random_segments True, not False"),
+        ({"random_segments": True, "seed": 5}, "training.seed 123, not 5"),
+    ],
+)
+def test_a_run_on_random_segments_goes_on_with_them(
+    make_trainer: MakeTrainer, change: dict[str, Any], name: str
+) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3, "random_segments": True}))
+    trainer.train()
+    with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
+        make_trainer(small_config(training=change)).load_state(*trainer.state())
+
+
 def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(small_config(training={"max_steps": 3}))
     trainer.train()
     tensors, counters = trainer.state()
-    del counters["computing"]
+    del counters["computing"], counters["averaging"], counters["reading"]["training.random_segments"]
     again = make_trainer()
     again.load_state(tensors, counters)
     assert again.step == 3
@@ -306,6 +353,7 @@ def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: Make
         lambda tensors, counters: counters.update(interval=[]),
         lambda tensors, counters: counters.update(reading=None),
         lambda tensors, counters: counters.update(computing=3),
+        lambda tensors, counters: counters.update(averaging={"evaluations": [3]}),
         lambda tensors, counters: tensors.update({"rng.cpu": torch.zeros(3, dtype=torch.uint8)}),
         lambda tensors, counters: tensors.update({"hidden.0": torch.zeros(1, 2, 3)}),
         lambda tensors, counters: tensors.update({"hidden.x": torch.zeros(1)}),

@@ -15,6 +15,23 @@ SMALL = {
     "logging": {"log_dir": None, "log_interval": 7, "save_interval": 20, "tensorboard": False, "sample_length": 0},
 }
 
+REGULARIZED = {
+    "label_smoothing": 0.1,
+    "activation_regularization": 2.0,
+    "temporal_activation_regularization": 1.0,
+}
+
+STALLING = {
+    "averaging": "nt-asgd",
+    "averaging_patience": 1,
+    "eval_interval": 5,
+    "learning_rate": 0.2,
+    "schedule": "constant",
+    "warmup_steps": 0,
+    "explosion_factor": 0.0,
+}
+"""The validation loss goes up and down at this rate, so that the averaging begins soon."""
+
 
 def timeless(run: Path) -> list[dict[str, Any]]:
     """The records of a run folder without what differs from run to run: seconds, speed, memory."""

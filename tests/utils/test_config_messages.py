@@ -117,6 +117,23 @@ FILES = {
         ":3: training.minutes 3.0 asks for a schedule to be fitted, and training.horizons is one that was;"
         " set one of them to null",
     ),
+    "all of it smoothed": (
+        "training:\n  label_smoothing: 1\n",
+        ":2: training.label_smoothing: must be a number from 0 to below 1; given 1",
+    ),
+    "activations that are to grow": (
+        "training:\n  activation_regularization: -2\n",
+        ":2: training.activation_regularization: must be a number, 0 or more; given -2",
+    ),
+    "an average of the first alone": (
+        "training:\n  averaging_decay: 1\n",
+        ":2: training.averaging_decay: must be a number from 0 to below 1; given 1",
+    ),
+    "random segments of windows": (
+        "training:\n  random_segments: true\ndata:\n  batching: windows\n",
+        ":4: training.random_segments is for streams, and data.batching is windows, all of one length;"
+        " set training.random_segments to false or data.batching to streams",
+    ),
     "guard below 1": (
         "training:\n  explosion_factor: 0.5\n",
         ":2: training.explosion_factor: must be 0 or a number more than 1; given 0.5",
@@ -321,6 +338,11 @@ def test_the_last_place_is_named_when_two_values_do_not_fit(tmp_path: Path) -> N
         ("training.minutes=3", "training.minutes null, not 3.0"),
         ("training.horizons=[[0, 5]]", "training.horizons null, not [(0, 5)]"),
         ("training.clip=norm", "training.clip value, not norm"),
+        ("training.averaging=nt-asgd", "training.averaging none, not nt-asgd"),
+        ("training.label_smoothing=0.1", "training.label_smoothing 0, not 0.1"),
+        ("training.activation_regularization=2", "training.activation_regularization 0, not 2.0"),
+        ("training.temporal_activation_regularization=1", "training.temporal_activation_regularization 0, not 1.0"),
+        ("training.random_segments=true", "training.random_segments false, not true"),
         ("data.vocabulary=characters", "data.vocabulary bytes, not characters"),
         ("data.batching=windows", "data.batching streams, not windows"),
     ],

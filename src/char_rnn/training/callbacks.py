@@ -6,8 +6,8 @@ character, ``bits_per_character``, and for training records ``learning_rate``, `
 ``memory_allocated`` and ``memory_reserved``.
 
 An event is a flat dict too: ``step``, at which the run goes on, and ``event``: ``rollback`` (the loss exploded),
-``device`` (the device failed and was left), both with ``failed_step`` and ``reason``; or ``memory`` (it ran out; with
-``micro_batch``, the sequences now computed at once).
+``device`` (the device failed and was left), both with ``failed_step`` and ``reason``; ``memory`` (it ran out; with
+``micro_batch``, the sequences now computed at once); or ``averaging`` (nt-asgd begins it).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Recorder:
 
     def __init__(self, callbacks: Sequence[Callback], clock: Callable[[], float]) -> None:
         self.callbacks, self._clock = list(callbacks), clock
-        self._loss_sum, self._steps = 0.0, 0
+        self._loss_sum = self._steps = 0.0
         self._characters, self._since = 0, clock()
 
     def tell(self, event: str, *args: Any) -> None:
@@ -145,9 +145,15 @@ class Recorder:
         for callback in self.callbacks:
             getattr(callback, event)(*args)
 
-    def add_step(self, loss: float, characters: int) -> None:
-        """Count one training step: its mean loss in nats per character, and how many characters it had."""
-        self._loss_sum, self._steps = self._loss_sum + loss, self._steps + 1
+    def add_step(self, loss: float, characters: int, share: float = 1.0) -> None:
+        """Count one training step.
+
+        Args:
+            loss: its mean, in nats per character.
+            characters: how many it had.
+            share: those by the number of a usual step; the step counts for as much in the mean.
+        """
+        self._loss_sum, self._steps = self._loss_sum + share * loss, self._steps + share
         self._characters += characters
 
     def record_training(
@@ -166,8 +172,8 @@ class Recorder:
             "characters_per_second": speed,
             **{MEMORY + name: size for name, size in memory.items()},
         }
-        self._record(position, "train", self._loss_sum / max(self._steps, 1), more)
-        self._loss_sum, self._steps = 0.0, 0
+        self._record(position, "train", self._loss_sum / (self._steps or 1), more)
+        self._loss_sum = self._steps = 0.0
         self.restart_clock()
 
     def record_evaluation(self, position: Mapping[str, float], split: str, evaluation: Evaluation) -> None:
@@ -179,8 +185,8 @@ class Recorder:
         self._characters, self._since = 0, self._clock()
 
     @property
-    def steps(self) -> int:
-        """Steps since the last training record."""
+    def steps(self) -> float:
+        """Steps since the last training record, each by its share."""
         return self._steps
 
     def interval(self) -> list[float]:
@@ -189,7 +195,7 @@ class Recorder:
 
     def load_interval(self, interval: Sequence[float]) -> None:
         """Take up what ``interval`` returned."""
-        self._loss_sum, self._steps = float(interval[0]), int(interval[1])
+        self._loss_sum, self._steps = float(interval[0]), float(interval[1])
 
     def _record(self, position: Mapping[str, float], split: str, loss: float, more: Mapping[str, float]) -> None:
         losses = {"loss": loss, "bits_per_character": loss / math.log(2), "perplexity": perplexity(loss)}

@@ -91,7 +91,7 @@ class Plan:
         validated: whether there is a validation split.
 
     Raises:
-        ValueError: patience or the schedule go by the validation loss, and there is none.
+        ValueError: patience, the schedule or the averaging goes by the validation loss, and there is none.
 
     Attributes:
         schedule: the learning rate by the step.
@@ -101,8 +101,7 @@ class Plan:
     """
 
     def __init__(self, config: TrainingConfig, steps_per_epoch: int, *, validated: bool = True) -> None:
-        if not validated and (config.patience is not None or config.schedule == "plateau"):
-            key = "training.schedule plateau" if config.patience is None else f"training.patience {config.patience}"
+        if not validated and (key := _going_by_validation(config)) is not None:
             raise ValueError(
                 f"{key} goes by the validation loss, and there is no validation split; set data.val_frac above 0"
             )
@@ -182,3 +181,12 @@ class Plan:
         budget.changed = budget.seconds != state["seconds"]
         if self.schedule.comes_to_rest and step >= self.schedule.end and (budget.changed or budget.passed(elapsed)):
             raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")
+
+
+def _going_by_validation(config: TrainingConfig) -> str | None:
+    """Return the setting that needs a validation loss, if there is one."""
+    if config.patience is not None:
+        return f"training.patience {config.patience}"
+    if config.schedule == "plateau":
+        return "training.schedule plateau"
+    return "training.averaging nt-asgd" if config.averaging == "nt-asgd" else None

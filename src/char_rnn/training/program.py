@@ -42,6 +42,7 @@ def dataloaders_of(config: Config, corpus: Corpus, device: torch.device, rows: s
         data.num_workers,
         batching=data.batching,
         seed=training.seed,
+        random_segments=training.random_segments,
         pin_memory=device.type == "cuda",
         rows=rows,
     )

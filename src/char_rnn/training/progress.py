@@ -174,6 +174,8 @@ def _in_words(event: Record) -> str:
     """Say what an event means."""
     if event["event"] == "memory":
         return f"memory ran out: {event['micro_batch']} sequences at once from here on, the batch stays the same"
+    if event["event"] == "averaging":
+        return f"step {event['step']:,}: the validation loss has stalled; the parameters are averaged from here on"
     back = f"step {event['failed_step']:,}: {event['reason']}; back to step {event['step']:,}"
     if event["event"] == "device":
         return f"{back}, and on with the CPU"

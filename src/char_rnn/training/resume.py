@@ -25,12 +25,15 @@ from char_rnn.training.checkpoints import (
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
 
-EARLIER = {
+COMPUTING = {
     "training.trainer": "modern",
     "training.optimizer": "adamw",
     "training.precision": "float32",
     "training.averaging": "none",
 }
+"""What the tensors of a training state depend on."""
+
+EARLIER = {**COMPUTING, "training.random_segments": False}
 """What a training state that does not tell was trained with: one written before there was a choice."""
 
 COUNTERS = {
@@ -51,7 +54,7 @@ def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str,
         **pack("optimizer", optimizer_tensors(trainer.model, stepper.optimizer)),
         **pack("hidden", hidden_tensors(_all_rows(trainer))),
         **pack("rng", _all_generators(trainer)),
-        **(pack("average", stepper.average.state_dict()) if stepper.average is not None else {}),
+        **pack("average", stepper.averaging.tensors()),
     }
     counters = {
         **{name: getattr(trainer, name) for name in COUNTERS},
@@ -62,6 +65,7 @@ def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str,
         "first_loss": stepper.guard.first,
         "micro_batch": stepper.micro_batch if stepper.ran_out_of_memory else None,
         "scaler": stepper.precision.state(),
+        "averaging": stepper.averaging.state(),
         "interval": trainer.recorder.interval(),
         "plan": trainer.plan.state(),
         "data": trainer.keeper.facts.get("data_sha256"),
@@ -126,8 +130,7 @@ def _restore_stepper(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor
     stepper = trainer.stepper
     restore_optimizer(trainer.model, stepper.optimizer, unpack("optimizer", tensors))
     stepper.precision.load_state(counters.get("scaler", {}))
-    if stepper.average is not None:
-        stepper.average.load_state_dict(unpack("average", tensors))
+    stepper.averaging.load_state(unpack("average", tensors), counters.get("averaging", {}))
     kept = counters.get("micro_batch")
     if kept is not None:  # memory ran out before; a smaller size may have been asked for since
         stepper.micro_batch = min(int(kept), stepper.micro_batch or int(kept))
@@ -146,7 +149,7 @@ def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Ten
 
 def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
     """Return how the trainer reads its text; the position in the data means nothing in another way."""
-    batches, data = trainer.train_batches, trainer.config.data
+    batches, data, training = trainer.train_batches, trainer.config.data, trainer.config.training
     return {
         "training.batch_size": batches.batch_size,
         "training.seq_length": batches.seq_length,
@@ -154,13 +157,14 @@ def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
         "data.train_frac": data.train_frac,
         "data.val_frac": data.val_frac,
         "steps in an epoch": len(batches),
-        **({"training.seed": trainer.config.training.seed} if data.batching == "windows" else {}),
+        "training.random_segments": training.random_segments,
+        **({"training.seed": training.seed} if data.batching == "windows" or training.random_segments else {}),
     }
 
 
 def computing(trainer: CharRNNTrainer) -> dict[str, Any]:
     """Return what the tensors of a training state depend on: another optimizer keeps other ones."""
-    return {name: getattr(trainer.config.training, name.partition(".")[2]) for name in EARLIER}
+    return {name: getattr(trainer.config.training, name.partition(".")[2]) for name in COMPUTING}
 
 
 def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch.optim.swa_utils import AveragedModel
 
 from char_rnn.models import CharModel, detach_state
+from char_rnn.training.averaging import Averaging
 from char_rnn.training.checkpoints import Hidden, rows_of
 from char_rnn.training.clipping import clip_norm, clip_value, gradient_norm
 from char_rnn.training.guard import LossGuard
+from char_rnn.training.objective import Objective
 from char_rnn.training.optimizers import build_optimizer, set_learning_rate
 from char_rnn.training.precision import Precision
 from char_rnn.training.ranks import Ranks
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
+
+Predict = Callable[..., tuple[Any, ...]]
 
 
 class Stepper:
@@ -38,7 +40,8 @@ class Stepper:
         optimizer: over all parameters.
         precision: the numbers it computes in.
         guard: refuses a loss or gradient that would ruin the model.
-        average: the mean of the parameters, where it is asked for.
+        objective: what the gradient is of.
+        averaging: the mean of the parameters, where it is asked for.
         micro_batch: sequences computed at once; None for all.
         ran_out_of_memory: whether these are fewer than was asked for.
         gradient_norm: of the last step in which it was measured, before clipping.
@@ -58,18 +61,18 @@ class Stepper:
         self.optimizer = build_optimizer(model, training)
         self.precision = Precision(training.precision, device)
         self.guard = LossGuard(training.explosion_factor)
-        self.average = AveragedModel(model).to(device) if training.averaging == "polyak" else None
+        self.objective = Objective(training)
+        self.averaging = Averaging(model, training, device)
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.ran_out_of_memory = False
         self.gradient_norm = math.nan
-        self._predict: Callable[..., tuple[torch.Tensor, Any]] = _compiled(model) if training.compile else model
+        predict: Predict = model.with_activations if self.objective.on_activations else model
+        self._predict = _compiled(model) if training.compile else predict
 
     @property
     def trained(self) -> CharModel:
         """The model to evaluate and keep: the mean of the parameters once there is one, else the model itself."""
-        if self.average is None or not self.average.n_averaged:
-            return self.model
-        return cast("CharModel", self.average.module)
+        return self.averaging.model
 
     def step(
         self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden, rate: float, *, measure: bool = False
@@ -97,7 +100,7 @@ class Stepper:
         return loss, hidden
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden) -> tuple[float, Hidden]:
-        """Give the parameters the gradient of the whole batch's mean loss; see :meth:`step`.
+        """Give the parameters the gradient of the whole batch's objective; return its mean loss; see :meth:`step`.
 
         When memory runs out the batch is computed in smaller parts from here on, to the same gradient but for rounding.
         """
@@ -138,11 +141,6 @@ class Stepper:
         set_learning_rate(self.optimizer, rate)
         self.precision.step(self.optimizer)
 
-    def take_average(self, step: int) -> None:
-        """Add the parameters after ``step`` steps to their mean, where it is asked for and has begun."""
-        if self.average is not None and step > self.training.averaging_start:
-            self.average.update_parameters(self.model)
-
     def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden) -> tuple[float, Hidden]:
         """Compute this process's part of the gradient, so many rows at once, and of the mean loss."""
         for parameter in self.parameters:  # what optimizer.zero_grad() does, without its profiler range
@@ -150,22 +148,28 @@ class Stepper:
         losses, states, all_rows = [], [], self.batch_size or len(x)
         for rows in _parts(len(x), self.micro_batch or len(x)):
             with self.precision.context():
-                log_probs, after = self._predict(x[rows].to(self.device, non_blocking=True), rows_of(hidden, rows))
+                ids = x[rows].to(self.device, non_blocking=True)
+                log_probs, after, *activations = self._predict(ids, rows_of(hidden, rows))
                 target = y[rows].to(self.device, non_blocking=True)
-                loss = F.nll_loss(log_probs.flatten(0, 1), target.flatten())
+                objective, loss = self.objective(log_probs, target, *activations)
+            loss = loss.detach()
             if len(target) != all_rows:
-                loss = loss * (len(target) / all_rows)
-            self.precision.backward(loss)
-            losses.append(loss.detach())
+                share = len(target) / all_rows
+                objective, loss = objective * share, loss * share
+            self.precision.backward(objective)
+            losses.append(loss)
             states.append(detach_state(after))
         return float(sum(losses)), _joined(states)
 
 
-def _compiled(model: CharModel) -> Callable[..., tuple[torch.Tensor, Any]]:
-    """Compile all but the recurrent layers: unrolled over time they take minutes to compile, and are slower then."""
+def _compiled(model: CharModel) -> Predict:
+    """Compile all but the recurrent layers: unrolled over time they take minutes to compile, and are slower then.
+
+    It is ``with_activations`` in any case: of ``forward`` around it, the compiler makes a second piece, and warns.
+    """
     layer = torch.compiler.disable(model.run_layer)  # type: ignore[no-untyped-call]
     object.__setattr__(model, "run_layer", layer)
-    return torch.compile(model)
+    return torch.compile(model.with_activations)
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

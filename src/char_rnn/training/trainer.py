@@ -131,16 +131,17 @@ class CharRNNTrainer:
     def train_epoch(self) -> float:
         """Train to the end of the present epoch (or of the run); return the mean loss in nats per character."""
         self.model.train()
-        total, steps = 0.0, 0
+        total = weight = 0.0
         for x, y in self.train_batches.epoch(self.epoch, self.batch):
             loss = self.train_step(x, y)
             self._advance()
-            self.recorder.add_step(loss, self.train_batches.batch_size * y.shape[1])
+            share = self._share(y)
+            self.recorder.add_step(loss, self.train_batches.batch_size * y.shape[1], share)
             self._after_step(loss)
-            total, steps = total + loss, steps + 1
+            total, weight = total + share * loss, weight + share
             if self.finished:
                 break
-        return total / max(steps, 1)
+        return total / (weight or 1)
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """Learn from one batch.
@@ -156,10 +157,10 @@ class CharRNNTrainer:
             TrainingDiverged: the loss or the gradient has gone astray; no update was made.
         """
         began, micro_batch = self.stopwatch.now(), self.stepper.micro_batch
-        rate = self.plan.learning_rate(self.step)
+        rate = self.plan.learning_rate(self.step) * self._share(x)
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
         value, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
-        self.stepper.take_average(self.step + 1)
+        self.stepper.averaging.after_step(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
         self.stopwatch.in_steps += self.stopwatch.now() - began
         if self.stepper.micro_batch != micro_batch:
@@ -228,6 +229,8 @@ class CharRNNTrainer:
             if improved:
                 self.keeper.keep_best(val.loss, self.stepper.trained, self.repeatable_config(), self.position())
             self.plan.evaluated(self.step, improved=improved)
+            if self.stepper.averaging.evaluated(self.step, val.loss):
+                self._tell_event({"event": "averaging"})
         self.save()
         if self._sample is not None and self.config.logging.sample_length:
             self.recorder.tell("on_sample", self.step, self._sample(self.stepper.trained))
@@ -316,8 +319,12 @@ class CharRNNTrainer:
             of_first = map(self.ranks.from_first, (self.stopwatch.in_steps, evaluation))
             self.plan.refit(self.step, seconds, *of_first)
 
+    def _share(self, ids: torch.Tensor) -> float:
+        """Return how long a batch (B, T) is by ``seq_length``; 1 but for random segments."""
+        return ids.shape[1] / self.train_batches.seq_length if self.config.training.random_segments else 1.0
+
     def _record_training(self) -> None:
-        rate = self.stepper.optimizer.param_groups[0]["lr"]
+        rate = self.plan.learning_rate(self.step - 1)
         memory = memory_in_use(self.device)
         self.recorder.record_training(self.position(), rate, self.stepper.gradient_norm, memory)
 

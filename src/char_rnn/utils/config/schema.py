@@ -142,6 +142,16 @@ class Config(Section):
     """Where it runs."""
 
     @model_validator(mode="after")
+    def _segments_are_of_streams(self) -> Config:
+        if self.training.random_segments and self.data.batching == "windows":
+            raise conflict(
+                "training.random_segments is for streams, and data.batching is windows, all of one length;"
+                " set training.random_segments to false or data.batching to streams",
+                ("training.random_segments", "data.batching"),
+            )
+        return self
+
+    @model_validator(mode="after")
     def _torch7_is_given_what_it_computes(self) -> Config:
         if self.training.trainer == "torch7":
             for name, needed in _TORCH7.items():
@@ -174,6 +184,10 @@ _TORCH7: dict[str, object] = {
     "training.compile": False,
     "training.optimizer": "rmsprop",
     "training.averaging": "none",
+    "training.label_smoothing": 0,
+    "training.activation_regularization": 0,
+    "training.temporal_activation_regularization": 0,
+    "training.random_segments": False,
     "training.patience": None,
     "training.weight_decay": 0,
     "training.schedule": "exponential",

@@ -29,12 +29,20 @@ class TrainingConfig(Section):
     """Sequences computed at once, their gradients added up; auto = as many as fit into memory, null = the batch."""
     seq_length: int = Field(default=50, ge=1, le=COUNT)
     """Characters in each sequence: the reach of truncated back-propagation through time."""
+    random_segments: bool = False
+    """Whether the sequences of streams have random lengths around that, the learning rate in proportion."""
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     """Floating-point numbers; in bfloat16 and float16 matrices are multiplied and the model stays in float32."""
     compile: bool = False
     """Whether torch.compile makes the model's forward pass; recurrent layers fall back to PyTorch's own kernels."""
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     """How a gradient becomes a step: AdamW, 2015's RMSprop, or stochastic gradient descent."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each target that is spread evenly over the vocabulary (Szegedy et al. 2016); 0 = none."""
+    activation_regularization: float = Field(default=0.0, ge=0)
+    """Weight of the mean square of the top layer's output after its dropout (AR, Merity et al. 2017); 0 = none."""
+    temporal_activation_regularization: float = Field(default=0.0, ge=0)
+    """Weight of the mean square of that output's change from step to step, before dropout (TAR); 0 = none."""
     learning_rate: float = Field(default=0.002, gt=0)
     """Largest step size of the optimizer, reached at the end of the warm-up."""
     weight_decay: float = Field(default=1e-5, ge=0)
@@ -47,10 +55,14 @@ class TrainingConfig(Section):
     """Decay rate of RMSprop's running mean of the gradient's square."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Decay rate of SGD's running sum of gradients; 0 = none."""
-    averaging: Literal["none", "polyak"] = "none"
-    """What is evaluated and kept: the parameters themselves, or their mean over the steps since averaging_start."""
+    averaging: Literal["none", "polyak", "ema", "nt-asgd"] = "none"
+    """What is evaluated and kept: the last parameters, their mean, moving average, or mean since validation stalled."""
     averaging_start: int = Field(default=0, ge=0, le=COUNT)
-    """Steps after which the averaging begins."""
+    """Steps after which the averaging begins; that of nt-asgd, at the earliest."""
+    averaging_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay rate of the moving average of the parameters (ema)."""
+    averaging_patience: int = Field(default=5, ge=1, le=COUNT)
+    """The averaging of nt-asgd begins when the validation loss is above the best of all but the last so many."""
     max_epochs: int = Field(default=50, ge=1, le=COUNT)
     """Passes over the training split, at most."""
     max_steps: int | None = Field(default=None, ge=1, le=COUNT)
@@ -90,7 +102,7 @@ class TrainingConfig(Section):
     rollbacks: int = Field(default=3, ge=0, le=1000)
     """Times a run whose loss explodes goes back to its last good state with half the learning rate, before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
-    """Seed of the starting weights, dropout and the order of windows."""
+    """Seed of the starting weights, dropout, the order of windows and the lengths of segments."""
 
     @property
     def sequences(self) -> int:
