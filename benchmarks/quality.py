@@ -1,0 +1,163 @@
+"""What is each part of a model, and each means against overfitting, worth at one budget?
+
+    python benchmarks/quality.py --text FILE --question parts|overfitting [--characters N] [--epochs F] [--seeds S...]
+                                 [--cases NAME...] [--threads N] [--json FILE]
+
+"parts": two layers of 256 without dropout, on as much text as a short training sees; each part of a model added to the
+plain one, or to the pre-norm residual one where that is said. "overfitting": the pre-norm residual model on a short text
+for many epochs; each means alone, at one strength. The numbers are the lowest validation loss on the last tenth of the
+characters that are used, in nats per character, the loss beside them that of the last records of training, and the
+difference to the first case of the same seed. To choose settings for a text whose end is reported elsewhere, give
+``--characters``: what comes after them is not looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from harness import parser, report
+
+from char_rnn import Config
+from char_rnn.runs.history import read_history
+from char_rnn.training.run import start_run
+
+BASE: dict[str, dict[str, Any]] = {
+    "model": {"hidden_size": 256, "num_layers": 2, "embedding_size": 256, "dropout": 0.0},
+    "training": {
+        "batch_size": 32,
+        "seq_length": 64,
+        "learning_rate": 0.003,
+        "adam_betas": [0.9, 0.99],
+        "grad_clip": 1.0,
+        "eval_interval": 200,
+    },
+    "data": {"train_frac": 0.9, "val_frac": 0.1},
+    "logging": {"log_dir": None, "tensorboard": False, "sample_length": 0, "log_interval": 50},
+}
+RESIDUAL = {"model.layer_norm": "between", "model.residual": True}
+LOCKED = {"model.dropout": 0.4, "model.locked_dropout": True}
+
+PARTS: dict[str, dict[str, Any]] = {
+    "lstm": {},
+    "gru, reset after": {"model.type": "gru"},
+    "gru, reset before": {"model.type": "gru", "model.reset": "before"},
+    "rnn": {"model.type": "rnn"},
+    "initialization xavier": {"model.initialization": "xavier"},
+    "initialization orthogonal": {"model.initialization": "orthogonal"},
+    "layer_norm between": {"model.layer_norm": "between"},
+    "layer_norm cell": {"model.layer_norm": "cell"},
+    "residual": {"model.residual": True},
+    "tie_weights": {"model.tie_weights": True},
+    "mogrifier_rounds 4": {"model.mogrifier_rounds": 4},
+    "attention top": {"model.attention": "top"},
+    "pre-norm residual": RESIDUAL,
+    "pre-norm residual, tie_weights": {**RESIDUAL, "model.tie_weights": True},
+    "pre-norm residual, feed_forward_size 512": {**RESIDUAL, "model.feed_forward_size": 512},
+    "pre-norm residual, attention top": {**RESIDUAL, "model.attention": "top"},
+    "pre-norm residual, attention all, 4 heads": {**RESIDUAL, "model.attention": "all", "model.attention_heads": 4},
+    "pre-norm residual, mogrifier_rounds 4": {**RESIDUAL, "model.mogrifier_rounds": 4},
+}
+
+OVERFITTING: dict[str, dict[str, Any]] = {
+    "none": RESIDUAL,
+    "dropout 0.4": {**RESIDUAL, "model.dropout": 0.4},
+    "locked dropout 0.4": {**RESIDUAL, **LOCKED},
+    "embedding_dropout 0.1": {**RESIDUAL, "model.embedding_dropout": 0.1},
+    "weight_dropout 0.4": {**RESIDUAL, "model.weight_dropout": 0.4},
+    "zoneout 0.1": {**RESIDUAL, "model.zoneout": 0.1},
+    "activation_regularization 2, temporal 1": {
+        **RESIDUAL,
+        "training.activation_regularization": 2.0,
+        "training.temporal_activation_regularization": 1.0,
+    },
+    "label_smoothing 0.05": {**RESIDUAL, "training.label_smoothing": 0.05},
+    "weight_decay 0.1": {**RESIDUAL, "training.weight_decay": 0.1},
+    "random_segments": {**RESIDUAL, "training.random_segments": True},
+    "averaging ema": {**RESIDUAL, "training.averaging": "ema"},
+    "averaging nt-asgd, constant rate": {
+        **RESIDUAL,
+        "training.averaging": "nt-asgd",
+        "training.schedule": "constant",
+    },
+    "locked dropout, weight_dropout 0.4": {**RESIDUAL, **LOCKED, "model.weight_dropout": 0.4},
+    "locked dropout, weight_dropout, ema": {
+        **RESIDUAL,
+        **LOCKED,
+        "model.weight_dropout": 0.4,
+        "training.averaging": "ema",
+    },
+}
+QUESTIONS = {"parts": (PARTS, 1_003_854, 1.5), "overfitting": (OVERFITTING, 200_000, 12.0)}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    cases, characters, epochs = QUESTIONS[arguments.question]
+    characters, epochs = arguments.characters or characters, arguments.epochs or epochs
+    torch.set_num_threads(arguments.threads or 1)
+    rows: list[dict[str, Any]] = []
+    with TemporaryDirectory() as folder:
+        text = Path(folder) / "text.txt"
+        text.write_text(arguments.text.read_text(encoding="utf-8")[:characters], encoding="utf-8")
+        for name in arguments.cases or cases:
+            measured = [train(text, cases[name], seed, epochs) for seed in arguments.seeds]
+            rows.append({"case": name, **together(measured)})
+            if "loss" in rows[0]:
+                rows[-1]["difference"] = rows[-1]["loss"] - rows[0]["loss"]
+            print(rows[-1], flush=True)
+    facts = {"characters": characters, "epochs": epochs, "seeds": arguments.seeds}
+    title = f"{arguments.question}: validation loss, nats per character"
+    report(title, rows, arguments.json, threads=torch.get_num_threads(), **facts)
+
+
+def parse_arguments() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--text", type=Path, required=True, help="a text in UTF-8")
+    options.add_argument("--question", choices=list(QUESTIONS), required=True)
+    options.add_argument("--characters", type=int, help="how many of the text are used")
+    options.add_argument("--epochs", type=float, help="passes over nine tenths of them")
+    options.add_argument("--seeds", type=int, nargs="+", default=[1])
+    options.add_argument("--cases", nargs="+", help="names of cases; all when not given")
+    return options.parse_args()
+
+
+def train(text: Path, changes: Mapping[str, Any], seed: int, epochs: float) -> dict[str, float]:
+    """Train one model; return its parameters, losses and speed."""
+    sections: dict[str, dict[str, Any]] = {name: dict(section) for name, section in BASE.items()}
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        sections[section][name] = value
+    per_step = sections["training"]["batch_size"] * sections["training"]["seq_length"]
+    steps = int(epochs * 0.9 * len(text.read_text(encoding="utf-8")) / per_step)
+    sections["data"] |= {"data_dir": str(text), "cache_dir": str(text.parent / "cache")}
+    sections["training"] |= {"seed": seed, "max_steps": steps, "max_epochs": 10_000}
+    with TemporaryDirectory() as folder:
+        run = start_run(Config.model_validate(sections), Path(folder) / "run")
+        result = run.train()
+        recorded = read_history(Path(folder) / "run").finite("train")
+    return {
+        "parameters": sum(parameter.numel() for parameter in run.trainer.model.parameters()),
+        "loss": result.best_val_loss,
+        "at step": result.best_step,
+        "training loss": statistics.fmean(point.loss for point in recorded[-3:]),
+        "characters/s": steps * per_step / run.trainer.stopwatch.in_steps,
+    }
+
+
+def together(measured: list[dict[str, float]]) -> dict[str, float]:
+    """Return the means over the seeds, and the spread of the loss over them."""
+    row = {key: statistics.fmean(each[key] for each in measured) for key in measured[0]}
+    row["parameters"] = int(row["parameters"])
+    if len(measured) > 1:
+        row["deviation"] = statistics.stdev(each["loss"] for each in measured)
+    return row
+
+
+if __name__ == "__main__":
+    main()
