@@ -144,13 +144,14 @@ def test_the_decay_may_be_changed_on_the_way(make_trainer: MakeTrainer) -> None:
 
 def test_going_back_past_the_event_takes_it_back(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     """The model is ruined right as the averaging begins: the run goes back to before, and averages nothing there."""
-    seen: list[tuple[int | None, bool]] = []
+    seen: list[tuple[int | None, bool, int]] = []
 
     class Ruins(Log):
         def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
             super().on_event(trainer, event)
             if event["event"] == "rollback":
-                seen.append((trainer.stepper.averaging.began, trainer.stepper.trained is trainer.model))
+                averaging = trainer.stepper.averaging
+                seen.append((averaging.began, averaging.model is trainer.model, averaging.evaluations[-1][0]))
             elif len(self.events) == 1:
                 with torch.no_grad():
                     trainer.model.output_proj.weight.fill_(torch.nan)
@@ -161,7 +162,7 @@ def test_going_back_past_the_event_takes_it_back(make_trainer: MakeTrainer, tmp_
     assert [event["event"] for event in log.events[:2]] == ["averaging", "rollback"]
     began, back = (event["step"] for event in log.events[:2])
     assert back == began - 5
-    assert seen == [(None, True)]
+    assert seen == [(None, True, back)]
     assert [r["step"] for r in timeless(tmp_path) if r.get("event") == "averaging"] == log.began()[1:]
 
 

@@ -74,7 +74,7 @@ class Averaging:
 
     def state(self) -> dict[str, Any]:
         """Return what else there is to know, as JSON can hold it."""
-        return {"evaluations": self.evaluations, "began": self.began}
+        return {"evaluations": list(self.evaluations), "began": self.began}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
         """Take up what ``tensors`` and ``state`` returned; the second may be empty, as in files of before nt-asgd."""

@@ -30,7 +30,7 @@ class TrainingConfig(Section):
     seq_length: int = Field(default=50, ge=1, le=COUNT)
     """Characters in each sequence: the reach of truncated back-propagation through time."""
     random_segments: bool = False
-    """Whether the sequences of streams have random lengths around that, the learning rate in proportion."""
+    """Whether streams are read in sequences of random lengths around seq_length, the learning rate in proportion."""
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     """Floating-point numbers; in bfloat16 and float16 matrices are multiplied and the model stays in float32."""
     compile: bool = False
