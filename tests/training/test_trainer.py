@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from training_helpers import REGULARIZED, STALLING, small_config, timeless
+from training_helpers import EVERY_PART, REGULARIZED, STALLING, small_config, timeless
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.model_file import ModelFile
@@ -221,27 +221,38 @@ def test_learning_learns(make_trainer: MakeTrainer) -> None:
     assert trainer.train().best_val_loss < 0.7 * before
 
 
+RESUMED: dict[str, dict[str, dict[str, Any]]] = {
+    "streams": {},
+    "windows": {"data": {"batching": "windows"}},
+    "2015": {"training": AS_IN_2015},
+    "regularized": {"training": {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}},
+    "segments": {"training": {"random_segments": True}},
+    "nt-asgd": {"training": STALLING},
+}
+RESUMED_PARTS: dict[str, dict[str, dict[str, Any]]] = {
+    "lstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "mogrifier_rounds": 3}},
+    "gru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "gru"}},
+    "rnn parts": {"model": {**EVERY_PART, "layer_norm": "cell", "type": "rnn"}, "data": {"batching": "windows"}},
+}
+
+
 @pytest.mark.parametrize(
-    ("batching", "training"),
+    ("sections", "stop_at"),
     [
-        ("streams", {}),
-        ("windows", {}),
-        ("streams", AS_IN_2015),
-        ("streams", {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}),
-        ("streams", {"random_segments": True}),
-        ("streams", STALLING),
+        *(
+            pytest.param(RESUMED[name], at, id=f"{name}-{at}")
+            for name in RESUMED
+            for at in (1, 13, 19, 20, 25, 38, 40, 50)
+        ),
+        *(pytest.param(RESUMED_PARTS[name], 25, id=name) for name in RESUMED_PARTS),
     ],
-    ids=["streams", "windows", "2015", "regularized", "segments", "nt-asgd"],
 )
-@pytest.mark.parametrize("stop_at", [1, 13, 19, 20, 25, 38, 40, 50])
 def test_stopped_and_resumed_is_as_if_never_stopped(
-    make_trainer: MakeTrainer, tmp_path: Path, batching: str, training: dict[str, Any], stop_at: int
+    make_trainer: MakeTrainer, tmp_path: Path, sections: dict[str, dict[str, Any]], stop_at: int
 ) -> None:
     """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
-    config = small_config(
-        data={"batching": batching},
-        training={"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **training},
-    )
+    training = {"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **sections.get("training", {})}
+    config = small_config(**{**sections, "training": training})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
     straight = make_trainer(config, run_dir=whole)

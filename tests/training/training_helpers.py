@@ -32,6 +32,20 @@ STALLING = {
 }
 """The validation loss goes up and down at this rate, so that the averaging begins soon."""
 
+EVERY_PART = {
+    "locked_dropout": True,
+    "embedding_dropout": 0.1,
+    "weight_dropout": 0.3,
+    "zoneout": 0.1,
+    "tie_weights": True,
+    "residual": True,
+    "feed_forward_size": 9,
+    "attention": "all",
+    "attention_heads": 3,
+    "attention_window": 13,
+}
+"""Of a model: all that can be had together with any cell; ``layer_norm`` is one or the other."""
+
 
 def timeless(run: Path) -> list[dict[str, Any]]:
     """The records of a run folder without what differs from run to run: seconds, speed, memory."""
