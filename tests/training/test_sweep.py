@@ -1,0 +1,351 @@
+"""A sweep trains every combination of a grid, each as on its own, and goes on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from training_helpers import small_config
+
+from char_rnn.model_file import ModelFile
+from char_rnn.runs.listing import find_runs
+from char_rnn.training import TrainingResult
+from char_rnn.training.callbacks import Callback
+from char_rnn.training.grid import labels, points
+from char_rnn.training.run import Surroundings, resume_run, start_run
+from char_rnn.training.sweep import Job, Setting, SweepResult, SweepRun, sweep, train_job
+from char_rnn.training.sweep_folder import FILE, SweepError, read_sweep
+from char_rnn.training.trainer import CharRNNTrainer
+from char_rnn.utils.config import Config, ConfigError, load_config
+
+GRID = {"training.learning_rate": [0.01, 0.02], "training.seed": [1, 2]}
+NAMES = [f"learning_rate={rate},seed={seed}" for rate in (0.01, 0.02) for seed in (1, 2)]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    text = tmp_path / "rose.txt"
+    text.write_text("a rose is a rose is a rose.\n" * 30)
+    return small_config(
+        data={"data_dir": str(text), "cache_dir": str(tmp_path / "cache")},
+        training={"max_steps": 12, "eval_interval": 4},
+        logging={"checkpoint_dir": str(tmp_path / "runs")},
+    )
+
+
+def parameters(run: Path) -> dict[str, bytes]:
+    """The last model of a run, to the bit."""
+    return {name: array.tobytes() for name, array in ModelFile.read(run / "last.safetensors").tensors.items()}
+
+
+def table(result: SweepResult) -> list[tuple[object, ...]]:
+    """All that is the same each time of the runs, in their order."""
+    found = []
+    for run in result.runs:
+        assert run.summary is not None
+        summary = run.summary
+        found.append((run.name, run.failure, summary.state, summary.parameters, summary.steps, summary.best_loss))
+    return found
+
+
+def no_training(job: Job) -> TrainingResult:
+    raise AssertionError(job.name)
+
+
+def test_every_combination_has_a_run_with_its_values(config: Config, tmp_path: Path) -> None:
+    result = sweep(config, GRID, tmp_path / "sweep")
+    assert sorted(run.name for run in result.runs) == NAMES
+    assert [folder.name for folder in find_runs([tmp_path / "sweep"])] == NAMES
+    for run in result.runs:
+        training = load_config(tmp_path / "sweep" / run.name / "config.yaml").training
+        assert run.values == {"training.learning_rate": training.learning_rate, "training.seed": training.seed}
+        assert run.finished
+    losses = [run.best_loss for run in result.runs]
+    assert len(set(losses)) == 4
+    assert losses == sorted(losses)  # type: ignore[type-var]
+
+
+def test_a_run_of_a_sweep_is_the_run_it_is_alone(config: Config, tmp_path: Path) -> None:
+    """What was trained before it in the same process does not matter."""
+    sweep(config, GRID, tmp_path / "sweep")
+    alone = points(config, GRID)[-1].config
+    start_run(alone, tmp_path / "alone").train()
+    assert parameters(tmp_path / "alone") == parameters(tmp_path / "sweep" / NAMES[-1])
+
+
+class StopAt(Callback):
+    """Asks a trainer to stop after a step, as a signal does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        if trainer.step == self.step:
+            trainer.request_stop()
+
+
+def test_cut_off_half_way_through_its_second_run_it_ends_the_same(config: Config, tmp_path: Path) -> None:
+    whole = sweep(config, GRID, tmp_path / "whole")
+    trained: list[tuple[str, bool]] = []
+
+    def until_the_second(job: Job) -> TrainingResult:
+        assert not job.resumed
+        callbacks = [StopAt(6)] if job.number == 2 else []
+        return start_run(job.config, job.folder, surroundings=Surroundings(callbacks=callbacks)).train()
+
+    def noted(job: Job) -> TrainingResult:
+        trained.append((job.name, job.resumed))
+        return train_job(job)
+
+    cut = sweep(config, GRID, tmp_path / "parts", train=until_the_second)
+    assert cut.stopped
+    assert [run.summary is None for run in cut.runs] == [False, False, True, True]
+    assert [run.finished for run in cut.runs] == [True, False, False, False]
+    again = sweep(config, GRID, tmp_path / "parts", train=noted)
+    assert trained == [(NAMES[1], True), (NAMES[2], False), (NAMES[3], False)]
+    assert not again.stopped
+    assert table(again) == table(whole)
+    for name in NAMES:
+        assert parameters(tmp_path / "parts" / name) == parameters(tmp_path / "whole" / name)
+    assert table(sweep(config, GRID, tmp_path / "parts", train=no_training)) == table(whole)
+
+
+def test_it_ends_between_two_runs_when_asked_to(config: Config, tmp_path: Path) -> None:
+    answers = iter([False, True])
+    result = sweep(config, GRID, tmp_path / "sweep", stop=lambda: next(answers))
+    assert result.stopped
+    assert [run.finished for run in result.runs] == [True, False, False, False]
+
+
+def test_a_run_that_has_only_begun_starts_again(config: Config, tmp_path: Path) -> None:
+    run = tmp_path / "sweep" / NAMES[0]
+    sweep(config, GRID, tmp_path / "sweep", stop=lambda: True)
+    start_run(points(config, GRID)[0].config, run)
+    (run / "training_state.safetensors").unlink()
+    assert all(found.finished for found in sweep(config, GRID, tmp_path / "sweep").runs)
+
+
+def test_a_run_out_of_patience_is_finished(config: Config, tmp_path: Path) -> None:
+    config.training.max_steps, config.training.patience = 400, 1
+    config.training.max_epochs = 100
+    grid = {"training.learning_rate": [1e-12, 2e-12], "training.warmup_steps": [0]}
+    first = sweep(config, grid, tmp_path / "sweep")
+    assert all(run.summary and run.summary.steps < 400 for run in first.runs)
+    assert table(sweep(config, grid, tmp_path / "sweep", train=no_training)) == table(first)
+
+
+def test_a_run_that_fails_or_diverges_is_told_and_the_others_are_trained(config: Config, tmp_path: Path) -> None:
+    config.training.grad_clip, config.training.warmup_steps = 0.0, 0
+    grid = {"training.learning_rate": [1e9, 0.01], "training.batch_size": [4, 4000]}
+    result = sweep(config, grid, tmp_path / "sweep")
+    found = {run.name: run for run in result.runs}
+    assert [run.failure for run in result.runs] == [None, "diverged", "failed", "failed"]
+    assert found["learning_rate=0.01,batch_size=4"].finished
+    diverged, failed = found["learning_rate=1000000000.0,batch_size=4"], found["learning_rate=0.01,batch_size=4000"]
+    assert diverged.failure == "diverged"
+    assert "training.learning_rate" in (diverged.problem or "")
+    assert (failed.failure, failed.summary) == ("failed", None)
+    assert "one batch needs" in (failed.problem or "")
+
+
+def test_a_run_that_failed_is_tried_again(config: Config, tmp_path: Path) -> None:
+    def full_disk(job: Job) -> TrainingResult:
+        if job.number == 2:
+            start_run(job.config, job.folder, surroundings=Surroundings(callbacks=[StopAt(6)])).train()
+            raise OSError(28, "No space left on device")
+        return train_job(job)
+
+    first = sweep(config, GRID, tmp_path / "sweep", train=full_disk)
+    assert [run.problem for run in first.runs if run.failure] == ["[Errno 28] No space left on device"]
+    assert not first.runs[-1].finished
+    again = sweep(config, GRID, tmp_path / "sweep")
+    assert all(run.finished for run in again.runs)
+
+
+def test_a_mistake_of_the_programs_own_is_not_hidden(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=NAMES[0]):
+        sweep(config, GRID, tmp_path / "sweep", train=no_training)
+
+
+def test_the_folder_says_what_is_swept(config: Config, tmp_path: Path) -> None:
+    sweep(config, GRID, tmp_path / "sweep", stop=lambda: True)
+    first, grid = read_sweep(tmp_path / "sweep")
+    assert grid == GRID
+    assert (first.training.learning_rate, first.training.seed) == (0.01, 1)
+    assert (first.training.max_steps, first.data.data_dir) == (12, str(tmp_path / "rose.txt"))
+    assert [path.name for path in (tmp_path / "sweep").iterdir()] == [FILE]
+    assert sweep(first, grid, tmp_path / "sweep").folder == tmp_path / "sweep"
+
+
+def test_without_a_folder_the_same_sweep_finds_its_own(config: Config, tmp_path: Path) -> None:
+    other = {"training.seed": [3]}
+    folders = [sweep(config, grid, stop=lambda: True).folder for grid in (GRID, other, GRID, other)]
+    assert [folder.name for folder in folders] == ["rose-sweep", "rose-sweep-2"] * 2
+    assert folders[0].parent == tmp_path / "runs"
+
+
+def test_another_device_is_the_same_sweep_and_a_run_goes_on_there(config: Config, tmp_path: Path) -> None:
+    grid = {"training.seed": [1]}
+
+    def half(job: Job) -> TrainingResult:
+        return start_run(job.config, job.folder, surroundings=Surroundings(callbacks=[StopAt(6)])).train()
+
+    sweep(config, grid, tmp_path / "sweep", train=half)
+    config.device.preferred = "cpu"
+    seen: list[str] = []
+
+    def noted(job: Job) -> TrainingResult:
+        seen.append(job.config.device.preferred)
+        return resume_run(job.config, job.folder).train()
+
+    assert sweep(config, grid, tmp_path / "sweep", train=noted).runs[0].finished
+    assert seen == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("change", "grid", "words"),
+    [
+        ({"max_steps": 13}, GRID, r"its training\.max_steps is 12, not 13"),
+        ({}, {"training.seed": [1, 2]}, r"its grid is training\.learning_rate=0\.01,0\.02 training\.seed=1,2, not "),
+    ],
+)
+def test_the_folder_of_another_sweep_is_refused(
+    config: Config, tmp_path: Path, change: dict[str, Any], grid: dict[str, list[Any]], words: str
+) -> None:
+    sweep(config, GRID, tmp_path / "sweep", stop=lambda: True)
+    other = config.model_copy(update={"training": config.training.model_copy(update=change)})
+    with pytest.raises(SweepError, match=f"holds another sweep: {words}"):
+        sweep(other, grid, tmp_path / "sweep", train=no_training)
+
+
+def test_a_folder_of_something_else_is_refused(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(SweepError, match="something else than a sweep"):
+        sweep(config, GRID, tmp_path / "mine", train=no_training)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "damaged"),
+        (b"[" * 100_000, "damaged"),
+        (b"[]", "damaged"),
+        (b'{"format": "char-rnn sweep", "version": 1, "grid": []}', "damaged"),
+        (b'{"format": "char-rnn sweep", "version": 1, "grid": {"training.seed": 1}}', "not the file of a sweep"),
+        (b'{"format": "char-rnn sweep", "version": 2, "grid": {}}', "later char-rnn"),
+        (b'{"format": "char-rnn sweep", "version": 1, "grid": {}}', "must be a mapping of sections; given null"),
+    ],
+)
+def test_a_file_that_is_no_sweeps_is_told(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        read_sweep(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ({}, "the grid is empty"),
+        ({"training.seed": []}, "one value or more"),
+        ({"model.type": "gru"}, r"must be a list of one value or more; given 'gru'"),
+        ({"training.learning_rte": [1]}, "unknown key; did you mean learning_rate"),
+        ({"seed": [1]}, r"did you mean training\.seed"),
+        ({"training.seed": [1, 2, "three"]}, r"training\.seed: must be a whole number.*'three'"),
+        ({"training.learning_rate": [0.5, 5e-1]}, r"training\.learning_rate=0\.5 twice"),
+        ({"training.learning_rate": [1e-3, 1], "training.min_learning_rate": [0.01]}, r"above training\.learning_rate"),
+        ({"training.seed": list(range(40)), "training.max_steps": list(range(1, 40))}, "1,560 runs, more than 1,000"),
+    ],
+)
+def test_a_grid_is_checked_before_anything_is_made(
+    config: Config, tmp_path: Path, grid: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words) as error:
+        sweep(config, grid, tmp_path / "sweep", train=no_training)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_the_text_of_every_run_must_be_there(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"thorn\.txt"):
+        sweep(config, {"data.data_dir": [config.data.data_dir, "thorn.txt"]}, tmp_path / "sweep", train=no_training)
+    with pytest.raises(ValueError, match="reads its text for every run"):
+        sweep(config, {"data.data_dir": ["-"]}, tmp_path / "sweep", train=no_training)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_names_are_safe_and_no_two_the_same(config: Config) -> None:
+    grid = {
+        "generation.prime": ["a b", "a/b", "A B", "", "..", "x" * 500, "x" * 600, "ö", "ü", "null", "q~2"],
+        "training.adam_betas": [(0.9, 0.95), [0.5, 0.99]],
+        "training.minutes": [None, 1],
+        "logging.tensorboard": [True],
+    }
+    names = [point.name for point in points(config, grid)]
+    assert len({name.lower() for name in names}) == len(names) == 44
+    assert names[0] == "prime=a-b,adam_betas=0.9-0.95,minutes=null,tensorboard=true"
+    for name in names:
+        assert len(name) <= 200
+        assert set(name).isdisjoint('\\/:*?"<>| \t\0')
+        assert name.isascii()
+        assert not name.startswith(".")
+        assert not name.endswith(".")
+
+
+def test_a_name_that_is_too_long_is_numbered(config: Config) -> None:
+    keys = ("logging.savefile", "generation.prime", "data.data_dir", "logging.log_dir", "logging.checkpoint_dir")
+    keys += ("data.cache_dir",)
+    grid: dict[str, list[Any]] = {key: ["x" * 60] for key in keys} | {"training.seed": [1, 2]}
+    names = [point.name for point in points(config, grid)]
+    assert [len(name) <= 200 for name in names] == [True, True]
+    assert len(set(names)) == 2
+
+
+def test_keys_of_two_sections_keep_them() -> None:
+    assert labels(["training.seed", "generation.seed", "model.type"]) == {
+        "training.seed": "training.seed",
+        "generation.seed": "generation.seed",
+        "model.type": "type",
+    }
+
+
+def test_mean_and_deviation_over_the_seeds(config: Config, tmp_path: Path) -> None:
+    result = sweep(config, GRID, tmp_path / "sweep")
+    losses = {run.name: run.best_loss or 0.0 for run in result.runs}
+    settings = {setting.values["training.learning_rate"]: setting for setting in result.settings()}
+    for rate, setting in settings.items():
+        a, b = (losses[f"learning_rate={rate},seed={seed}"] for seed in (1, 2))
+        assert setting.values == {"training.learning_rate": rate}
+        assert setting.mean == pytest.approx((a + b) / 2, rel=1e-15)
+        assert setting.deviation == pytest.approx(abs(a - b) / 2**0.5, rel=1e-12)
+    means = [setting.mean for setting in result.settings()]
+    assert means == sorted(means)  # type: ignore[type-var]
+
+
+def test_a_run_that_failed_is_in_no_mean(config: Config, tmp_path: Path) -> None:
+    def fail_second(job: Job) -> TrainingResult:
+        if job.number > 1:
+            raise RuntimeError
+        return train_job(job)
+
+    result = sweep(config, {"training.seed": [1, 2]}, tmp_path / "sweep", train=fail_second)
+    [setting] = result.settings()
+    assert setting.losses == [result.runs[0].best_loss]
+    assert (setting.mean, setting.deviation) == (result.runs[0].best_loss, None)
+    assert result.runs[1].problem == "RuntimeError"
+
+
+def test_without_seeds_there_are_no_settings() -> None:
+    runs = [SweepRun("max_steps=1", {"training.max_steps": 1}, None)]
+    assert SweepResult(Path(), {"training.max_steps": [1]}, runs, stopped=False).settings() == []
+    assert Setting({}, []).mean is None
+
+
+def test_the_file_is_json_of_the_whole_configuration(config: Config, tmp_path: Path) -> None:
+    sweep(config, GRID, tmp_path / "sweep", stop=lambda: True)
+    content = json.loads((tmp_path / "sweep" / FILE).read_text())
+    whole = config.model_dump(mode="json")
+    assert content["config"].keys() == whole.keys()
+    assert content["config"]["model"] == whole["model"]
