@@ -86,8 +86,9 @@ def split_values(text: str) -> list[str]:
     values, depth, quote = [""], 0, ""
     for character in text:
         if quote:
-            quote = "" if character == quote else quote
-        elif character in QUOTES and not values[-1].strip():
+            escaped = quote == '"' and values[-1].endswith("\\")
+            quote = "" if character == quote and not escaped else quote
+        elif character in QUOTES and values[-1].lstrip()[:1] in {"", character}:
             quote = character
         elif character == "," and depth <= 0:
             values.append("")
