@@ -115,7 +115,7 @@ def test_without_out_the_folder_is_named_after_the_text(
     run = Path("runs/poem-sweep/seed=5")
     assert load_config(run / "config.yaml").training.seed == 5
     again = char_rnn(*sweep, "--set", "training.max_steps=3")
-    assert (again.status, again.out, again.err) == (0, done.out, "runs/poem-sweep: 1 runs\n")
+    assert (again.status, again.out, again.err) == (0, done.out, "runs/poem-sweep: 1 run\n")
     assert [path.name for path in Path("runs").iterdir()] == ["poem-sweep"]
 
 

@@ -97,7 +97,9 @@ def command(
         raise Exit(128 + received[0])
     _print(result, as_json)
     failed = sum(run.failure is not None for run in result.runs)
-    say(f"{result.folder}: {len(result.runs)} runs" + (f", {failed} failed" if failed else ""), quiet=quiet)
+    count = len(result.runs)
+    runs = f"{count} run{'' if count == 1 else 's'}" + (f", {failed} failed" if failed else "")
+    say(f"{result.folder}: {runs}", quiet=quiet)
     if failed:
         raise Exit(FAILURE)
 
