@@ -41,6 +41,9 @@ def test_a_finished_run(tmp_path: Path) -> None:
         ({"minutes": 5}, {"horizons": [[1, 900], [20, 260]]}, "unfinished", 260),
         ({"minutes": 5}, {"horizons": [[1, 250]]}, "finished", 250),
         ({"minutes": 5}, {"horizons": []}, "unfinished", None),
+        ({"max_epochs": 4, "patience": 3}, {"stale": 2}, "unfinished", 400),
+        ({"max_epochs": 4, "patience": 3}, {"stale": 3}, "finished", 400),
+        ({"minutes": 5, "patience": 3}, {"stale": 3, "horizons": [[1, 900]]}, "finished", 900),
     ],
 )
 def test_where_a_run_ends(

@@ -59,3 +59,14 @@ def small_config(**sections: dict[str, Any]) -> Config:
     return Config.model_validate(
         {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {*SMALL, *sections}}
     )
+
+
+def rose_config(folder: Path) -> Config:
+    """A small configuration of 12 steps on a text that is written into a folder."""
+    text = folder / "rose.txt"
+    text.write_text("a rose is a rose is a rose.\n" * 30)
+    return small_config(
+        data={"data_dir": str(text), "cache_dir": str(folder / "cache")},
+        training={"max_steps": 12, "eval_interval": 6},
+        logging={"checkpoint_dir": str(folder / "runs")},
+    )

@@ -59,12 +59,17 @@ def device_option(default: str | None) -> Callable[[Function], Function]:
     )
 
 
+def set_option(function: Function) -> Function:
+    """``--set``."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Set one value; may be repeated."
+    )(function)
+
+
 def config_options(function: Function) -> Function:
     """``--recipe``, ``--config`` and ``--set``, later wins."""
     for option in (
-        click.option(
-            "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Set one value; may be repeated."
-        ),
+        set_option,
         click.option("--config", "config_file", metavar="FILE", help="A YAML file with some or all of the values."),
         click.option("--recipe", metavar="NAME", help="A named recipe; `char-rnn config list` shows them."),
     ):

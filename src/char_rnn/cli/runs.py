@@ -59,7 +59,7 @@ def command(folders: tuple[str, ...], as_json: bool, order: str) -> None:
 
     runs = sorted(map(summarize, find_runs(folders)), key=ORDERS[order])
     if as_json:
-        write_text(json.dumps([_everything(run) for run in runs], indent=2) + "\n")
+        write_text(json.dumps([everything(run) for run in runs], indent=2) + "\n")
     elif not runs:
         places = ", ".join(folders) or "runs/, checkpoints/ and the present folder"
         say(f"no runs in {shown(places)}; char-rnn train makes them, char-rnn runs FOLDER looks elsewhere")
@@ -71,7 +71,8 @@ def command(folders: tuple[str, ...], as_json: bool, order: str) -> None:
         write_text("".join("\t".join(line) + "\n" for line in (COLUMNS, *map(_fields, runs))))
 
 
-def _everything(run: RunSummary) -> dict[str, Any]:
+def everything(run: RunSummary) -> dict[str, Any]:
+    """Return all that is known of a run, for JSON."""
     facts = asdict(run)
     return {"run": str(facts.pop("folder")), **facts, "best_bits": run.best_bits, "changed": _written(run)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -34,6 +34,7 @@ COLUMNS: tuple[tuple[str, Cell], ...] = (  # by twos: what stands above what in 
     ("size", lambda run: _megabytes(run.size)),
     ("state", lambda run: Text("damaged" if run.problem else state_of(run), STYLES[run.state])),
 )
+CELLS = dict(COLUMNS)
 LEFT = {"run", "data", "model", "state"}
 
 
@@ -41,22 +42,28 @@ def print_table(runs: Sequence[RunSummary], console: Console | None = None) -> N
     """Print the runs as wide as the terminal allows."""
     console = console or Console(highlight=False)
     rows = [[cell(run) for _, cell in COLUMNS] for run in runs]
-    room = console.options.update(max_width=ANY_WIDTH)
-    fits = console.measure(_wide(rows), options=room).maximum <= console.width
-    console.print(_wide(rows) if fits else _narrow(rows))
+    wide = table_of([heading for heading, _ in COLUMNS], rows, LEFT)
+    console.print(wide if fits(wide, console) else _narrow(rows))
     for run in runs:
         if run.problem is not None:
             console.print(Text(f"{shown(str(run.folder))}: {shown(run.problem)}", STYLES["damaged"]), soft_wrap=True)
 
 
-def _wide(rows: Sequence[Sequence[Text | str]]) -> Table:
+def table_of(headings: Sequence[str], rows: Sequence[Sequence[Text | str]], left: Container[str]) -> Table:
+    """Return a table with a line a row; the columns ``left`` are ranged left, the others right."""
     table = _empty()
-    for heading, _ in COLUMNS:
-        table.add_column(heading, justify="left" if heading in LEFT else "right", overflow="fold",
+    for heading in headings:
+        table.add_column(_literal(heading), justify="left" if heading in left else "right", overflow="fold",
                          no_wrap=True)  # fmt: skip
     for row in rows:
         table.add_row(*map(_literal, row))
     return table
+
+
+def fits(table: Table, console: Console) -> bool:
+    """Tell whether a table can be printed without folding a cell."""
+    room = console.options.update(max_width=ANY_WIDTH)
+    return console.measure(table, options=room).maximum <= console.width
 
 
 def _narrow(rows: Sequence[Sequence[Text | str]]) -> Table:

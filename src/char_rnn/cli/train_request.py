@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -33,22 +33,22 @@ class Request:
         flags: the flags of train.lua by name (``flags2015.FLAGS``).
     """
 
-    data: str | None
-    recipe: str | None
-    config_file: str | None
-    overrides: tuple[str, ...]
-    minutes: float | None
-    out: str | None
-    seed: int | None
-    device: str | None
-    vocabulary: str | None
-    encoding: str | None
-    resume: str | None
-    init_from: str | None
-    torch7: bool
-    gpuid: int | None
-    quiet: bool
-    flags: Mapping[str, str | None]
+    data: str | None = None
+    recipe: str | None = None
+    config_file: str | None = None
+    overrides: tuple[str, ...] = ()
+    minutes: float | None = None
+    out: str | None = None
+    seed: int | None = None
+    device: str | None = None
+    vocabulary: str | None = None
+    encoding: str | None = None
+    resume: str | None = None
+    init_from: str | None = None
+    torch7: bool = False
+    gpuid: int | None = None
+    quiet: bool = False
+    flags: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(flag.name for flag in FLAGS))
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Request:
@@ -98,8 +98,8 @@ class Request:
         preferred = config.device.preferred
         return f"cuda:{self.gpuid}" if self.gpuid and preferred == "cuda" else preferred
 
-    def config(self) -> Config:
-        """Put the configuration together: recipe, file, --set, the other flags; later wins.
+    def config(self, more: Sequence[Setting] = ()) -> Config:
+        """Put the configuration together: recipe, file, --set, ``more``, the other flags; later wins.
 
         Raises:
             ConfigError: something in it cannot be used.
@@ -109,7 +109,7 @@ class Request:
 
         recipe, file = self._recipe(), self._file()
         implied: list[str | Setting] = [*implied_settings(self.flags), *gpu_settings(self.gpuid)]
-        settings = [*implied, *self.overrides, *given_settings(self.flags)]
+        settings = [*implied, *self.overrides, *more, *given_settings(self.flags)]
         base = compose_config(recipe, file, [*settings, *placeholder_fractions(self.flags)])
         if self.minutes is not None and base.training.horizons:  # a timed run's: plan anew
             settings = ["training.horizons=null", "training.max_steps=null", *settings]
@@ -119,7 +119,7 @@ class Request:
                 "--torch7 trains as in 2015, and the configuration has training.trainer modern: leave out --torch7,"
                 " or set training.trainer=torch7"
             )
-        self._place(config)
+        self.place(config)
         return config
 
     def _recipe(self) -> str | None:
@@ -149,7 +149,7 @@ class Request:
             if value is not None
         ]
 
-    def _place(self, config: Config) -> None:
+    def place(self, config: Config) -> None:
         """Set where the text comes from, where the run goes, and what it runs on."""
         if self.data is not None:
             config.data.data_dir = self.data

@@ -137,7 +137,8 @@ def summarize(folder: str | Path) -> RunSummary:
     position = max((facts, record), key=lambda source: _whole(source.get("step")) or 0)
     total = _total_steps(config, position, counters) if config is not None else None
     state: State = "begun" if saved is None else "unfinished"
-    if total is not None and (_whole(facts.get("step")) or 0) >= total:
+    at_its_end = total is not None and (_whole(facts.get("step")) or 0) >= total
+    if at_its_end or (config is not None and _out_of_patience(config, counters)):
         state = "finished"
     size, changed = _on_disk(folder)
     return RunSummary(
@@ -197,6 +198,12 @@ def _total_steps(config: Config, position: Mapping[str, Any], counters: Mapping[
 def _steps_per_epoch(position: Mapping[str, Any]) -> int | None:
     step, epoch = number(position.get("step")), number(position.get("epoch"))
     return round(step / epoch) if 0 < epoch <= step else None
+
+
+def _out_of_patience(config: Config, counters: Mapping[str, Any]) -> bool:
+    """Tell whether so many evaluations in a row brought no new best that the run has ended before its last step."""
+    plan, patience = counters.get("plan"), config.training.patience
+    return isinstance(plan, dict) and patience is not None and (_whole(plan.get("stale")) or 0) >= patience
 
 
 def _fitted_end(counters: Mapping[str, Any]) -> int | None:

@@ -101,7 +101,7 @@ def start_run(
     program, ranks = _fitting(program or Program(), config, surroundings.ranks), surroundings.ranks
     if ranks.is_first:
         check_folder_is_free(folder)
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     vocabulary: str | Vocabulary = config.data.vocabulary
     tensors, name = None, None
     if init_from is not None:
@@ -143,7 +143,7 @@ def resume_run(
     folder, surroundings = Path(folder), surroundings or Surroundings()
     program, ranks = _fitting(program or Program(), config, surroundings.ranks), surroundings.ranks
     state, last = read_state(folder), ModelFile.read(folder / LAST)
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     brought = "init_from" in last.training  # a model to start from brings its vocabulary
     vocabulary = last.vocabulary if brought else config.data.vocabulary
     corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
@@ -162,7 +162,7 @@ def resume_run(
     return Run(path, trainer, corpus)
 
 
-def _with_absolute_paths(config: Config) -> Config:
+def with_absolute_paths(config: Config) -> Config:
     """Let a run be resumed from another folder; data sets and `-` are no paths."""
     data, logging = config.data, config.logging
     source = data.data_dir

@@ -1,6 +1,13 @@
 """The configuration: its schema, its reading with one-line errors, its writing. No PyTorch."""
 
-from char_rnn.utils.config.loading import Setting, compose_config, config_from_dict, load_config, recipes
+from char_rnn.utils.config.loading import (
+    Setting,
+    compose_config,
+    config_from_dict,
+    load_config,
+    read_setting,
+    recipes,
+)
 from char_rnn.utils.config.messages import ConfigError
 from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.schema import (
@@ -26,6 +33,7 @@ __all__ = [
     "compose_config",
     "config_from_dict",
     "load_config",
+    "read_setting",
     "recipes",
     "to_yaml",
 ]

@@ -105,6 +105,16 @@ def config_from_dict(data: object, place: str) -> Config:
     return _validate([layer])
 
 
+def read_setting(setting: str | Setting) -> tuple[str, Any]:
+    """The key, as ``section.key``, and the value that `compose_config` would read; the value is not checked.
+
+    Raises:
+        ConfigError: It is no ``section.key=value``, there is no such key, or the value is not YAML.
+    """
+    [((section, key), given)] = _read_override(setting).items()
+    return f"{section}.{key}", given.value
+
+
 def recipes() -> dict[str, str]:
     """The shipped recipes: name to one line of description (the first comment of the file), sorted by name."""
     found = {}

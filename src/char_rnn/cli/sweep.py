@@ -1,0 +1,156 @@
+"""``char-rnn sweep``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import rich_click as click
+from click.exceptions import Exit
+
+from char_rnn.cli.errors import FAILURE, one_line
+from char_rnn.cli.options import debug_option, device_option, quiet_option, say, set_option, write_text
+from char_rnn.cli.signals import stopping_at_signals
+from char_rnn.cli.sweep_request import asked, with_recipe
+from char_rnn.cli.train_request import Request
+from char_rnn.cli.train_run import ending, open_run, run_device
+
+if TYPE_CHECKING:
+    from char_rnn.training import CharRNNTrainer, TrainingResult
+    from char_rnn.training.sweep import Job, SweepResult
+
+
+@click.command(name="sweep")
+@click.argument("recipe", required=False)
+@click.argument("data", required=False)
+@click.option(
+    "--grid",
+    "axes",
+    multiple=True,
+    metavar="SECTION.KEY=V1,V2,...",
+    help="Values of one key, as --set takes one; repeated, every combination is trained.",
+)
+@click.option("--seeds", metavar="S1,S2,...", help="Short for --grid training.seed=S1,S2,...")
+@set_option
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="M",
+    help="Train each run for M minutes, the schedule fitted to them.",
+)
+@click.option("--out", metavar="DIR", help="The folder of the runs; named after the text when not given.")
+@click.option("--resume", metavar="DIR", help="Go on with the sweep in this folder.")
+@device_option(None)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@quiet_option
+@debug_option
+def command(
+    recipe: str | None,
+    data: str | None,
+    axes: tuple[str, ...],
+    seeds: str | None,
+    overrides: tuple[str, ...],
+    minutes: float | None,
+    out: str | None,
+    resume: str | None,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train a run for every combination of some values, and compare them in a table.
+
+    RECIPE is a recipe's name (`char-rnn config list`) or a YAML file, DATA a text as `char-rnn train` takes it. The
+    runs are trained one after the other, each in a folder of its own in DIR. The same command again, or --resume DIR,
+    goes on where a sweep was cut off. Values are separated by commas; those inside brackets or quotation marks are part
+    of a value, as in training.adam_betas=[0.9,0.95],[0.9,0.99].
+
+    \b
+    Examples:
+      char-rnn sweep quickstart my-book.txt --grid training.learning_rate=1e-3,2e-3,4e-3
+      char-rnn sweep my.yaml --grid model.type=lstm,gru --grid model.dropout=0,0.2 --seeds 1,2,3 --minutes 5
+      char-rnn sweep --resume runs/my-book-sweep
+    """
+    from char_rnn.training.ranks import Ranks
+    from char_rnn.training.sweep import sweep
+    from char_rnn.training.sweep_folder import read_sweep
+
+    if Ranks.announced():
+        raise click.UsageError("a sweep trains in one process: leave out torchrun")
+    given = (recipe, data, *axes, seeds, *overrides, minutes, out)
+    request = Request(data=data, overrides=overrides, minutes=minutes, device=device, quiet=quiet)
+    if resume is None:
+        axes = axes if seeds is None else (*axes, f"training.seed={seeds}")
+        config, grid = asked(with_recipe(request, recipe), axes)
+    elif any(value is not None for value in given):
+        raise click.UsageError("--resume takes the sweep's own settings: leave out all but --device, --json, --quiet")
+    else:
+        config, grid = read_sweep(resume)
+        request.place(config)
+    if request.insists_on_device:
+        run_device(config, request)  # tells at once that it is not there
+    training = _Training(request)
+    with stopping_at_signals(training.stop, quiet) as received:
+        result = sweep(config, grid, resume or out, train=training, stop=lambda: bool(received))
+    if result.stopped:
+        say(f"stopped; go on with: char-rnn sweep --resume {result.folder}", quiet=quiet)
+        raise Exit(128 + received[0])
+    _print(result, as_json)
+    failed = sum(run.failure is not None for run in result.runs)
+    count = len(result.runs)
+    runs = f"{count} run{'' if count == 1 else 's'}" + (f", {failed} failed" if failed else "")
+    say(f"{result.folder}: {runs}", quiet=quiet)
+    if failed:
+        raise Exit(FAILURE)
+
+
+class _Training:
+    """Trains the runs as ``char-rnn train`` does, and can be asked to stop."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._trainer: CharRNNTrainer | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Stop the present run after its present step, or the next one before its first."""
+        self._stopped = True
+        if self._trainer is not None:
+            self._trainer.request_stop()
+
+    def __call__(self, job: Job) -> TrainingResult:
+        """Train a run; what goes wrong is said when it does."""
+        from char_rnn.training.sweep import FAILURES
+
+        quiet = self._request.quiet
+        say(f"\nrun {job.number} of {job.total}: {job.name}", quiet=quiet)
+        try:
+            result = self._train(job)
+        except FAILURES as error:
+            say(f"error: {job.name}: {one_line(error)}")
+            raise
+        finally:
+            self._trainer = None
+        if not result.stopped:
+            say(ending(result, job.config), quiet=quiet)
+        return result
+
+    def _train(self, job: Job) -> TrainingResult:
+        from char_rnn.training.ranks import Ranks
+
+        folder = str(job.folder)
+        request = replace(self._request, resume=folder) if job.resumed else replace(self._request, out=folder)
+        run = open_run(job.config, request, run_device(job.config, request), Ranks())
+        self._trainer = run.trainer
+        if self._stopped:
+            self._trainer.request_stop()
+        return run.train()
+
+
+def _print(result: SweepResult, as_json: bool) -> None:
+    from char_rnn.cli.sweep_table import everything, print_tables
+
+    if as_json:
+        write_text(json.dumps(everything(result), indent=2) + "\n")
+    else:
+        print_tables(result)
