@@ -2,27 +2,25 @@
 
 Source: Krause, Kahembwe, Murray and Renals 2018, "Dynamic Evaluation of Neural Sequence Models", arXiv 1709.07432.
 
-Dimensions: B streams, n characters of a segment, V vocabulary.
+n is the number of characters of a segment.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from char_rnn.data.mapped import PageReleaser
-from char_rnn.data.streams import StreamBatches
-from char_rnn.models import CharModel, detach_state
-from char_rnn.training.metrics import MAX_OUTPUTS, Evaluation, targets_of
+from char_rnn.models import CharModel
+from char_rnn.training.gradient_scale import Progress, gradient_scale, mean_loss
+from char_rnn.training.metrics import Evaluation, targets_of
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -30,10 +28,7 @@ if TYPE_CHECKING:
 
 RATE, DECAY, SEGMENT = 5e-4, 2e-3, 20
 EPSILON = 2e-4  # an element whose gradients are all but zero moves as one whose gradients are this large
-STREAMS, BATCHES = 100, 50  # of the gradients' statistics: B, and batches of B segments
 REPORT = 50  # segments between two reports of progress, and two waits for the device
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,19 +61,19 @@ def evaluate_dynamically(
 ) -> DynamicEvaluation:
     """Predict every character of a split once, and learn from each segment after it has been predicted.
 
-    The split is one stream from a zero state; the state is carried along. The update (equations 5 and 6 of the paper)
-    is theta - eta g / (RMS + eps) + lambda RMS_norm (theta_0 - theta), element by element. RMS is the root of the mean
-    square of a segment's gradient, estimated beforehand; RMS_norm is RMS over its mean, at most 1 / lambda. A batch's
-    mean square is times B what a single segment's is, for gradients about zero, and is scaled to that: so eta means the
-    same for every B.
+    The split is one stream from a zero state, and the state is carried along. The update (equations 5 and 6 of the
+    paper) is, element by element,
 
-    Without a training split the statistics are those of text that the model itself writes, from a fixed seed: the
-    diagonal of its Fisher information, where the training split gives the empirical one.
+        theta' = theta - eta g / (RMS + eps) + lambda min(RMS / mean(RMS), 1 / lambda) (theta_0 - theta)
+
+    with g the gradient of the segment's mean loss and RMS what
+    :func:`~char_rnn.training.gradient_scale.gradient_scale` measures beforehand; the mean is over all elements.
 
     Args:
         model: any model of this package; a copy learns, without dropout, and the model stays as it is.
         split: the text; the character before it, where there is one, is the first input.
-        train_split: what the model was trained on.
+        train_split: what the model was trained on; where it is not given, or shorter than a segment, the gradients are
+            measured on text that the model writes.
         rate: eta, 0 or more; 0 learns nothing.
         decay: lambda, from 0 to 1, towards the parameters that the model has.
         segment: n, 1 or more.
@@ -95,10 +90,8 @@ def evaluate_dynamically(
     device = torch.device(device) if device is not None else next(model.parameters()).device
     learner = copy.deepcopy(model).to(device).requires_grad_().eval()
     known = train_split if train_split is not None and train_split.predicted >= segment else None
-    batches = _own_text(learner, segment) if known is None else _of_split(known, learner, segment)
-    with torch.enable_grad():
-        update = _Update(learner, _root_mean_squares(learner, batches, told), rate, decay)
-        total = _learn_along(learner, split, segment, update, told)
+    update = _Update(learner, gradient_scale(learner, known, segment, told), rate, decay)
+    total = _learn_along(learner, split, segment, update, told)
     if not math.isfinite(total):
         raise ValueError(f"dynamic evaluation at rate {rate:g} ended in a loss of {total}; give a lower rate")
     return DynamicEvaluation(total / count, count, rate, decay, segment, "own" if known is None else "train")
@@ -128,13 +121,14 @@ class _Update:
         torch._foreach_addcmul_(self.parameters, gradients, self._step, -1)
 
 
+@torch.enable_grad()
 def _learn_along(model: CharModel, split: Split, segment: int, update: _Update, told: Progress) -> float:
     """Return the loss in nats, summed over all targets in float64 on the CPU."""
     count = -(-split.predicted // segment)
     hidden: Hidden = model.init_hidden(1)
     total, losses = 0.0, []
     for done, (x, y) in enumerate(_segments(split, segment), 1):
-        loss, hidden = _mean_loss(model, x, y, hidden)
+        loss, hidden = mean_loss(model, x, y, hidden)
         losses.append(loss.detach() * y.shape[1])
         if done % REPORT == 0 or done == count:
             total += float(torch.stack(losses).cpu().double().sum())
@@ -143,13 +137,6 @@ def _learn_along(model: CharModel, split: Split, segment: int, update: _Update, 
         if done < count:
             update(torch.autograd.grad(loss, update.parameters))
     return total
-
-
-def _mean_loss(model: CharModel, x: Tensor, y: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
-    """Return the mean loss of a batch in nats, and the state after it, cut off from it."""
-    weight = model.output_proj.weight
-    log_probs, hidden = model(x.to(weight.device), hidden)
-    return F.nll_loss(log_probs.flatten(0, 1), y.to(weight.device).flatten()), detach_state(hidden)
 
 
 def _segments(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -163,55 +150,6 @@ def _segments(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
             ids = np.concatenate((before, ids))
         text = torch.from_numpy(ids)[None]
         yield text[:, :-1], text[:, 1:]
-
-
-def _root_mean_squares(model: CharModel, batches: Iterable[tuple[Tensor, Tensor]], told: Progress) -> list[Tensor]:
-    """Return the root mean square of a segment's gradient for each parameter, from batches of B of them."""
-    parameters = list(model.parameters())
-    squares = [torch.zeros_like(parameter) for parameter in parameters]
-    hidden: Hidden | None = None
-    count = 0
-    for x, y in batches:
-        hidden = model.init_hidden(len(x)) if hidden is None else hidden
-        loss, hidden = _mean_loss(model, x, y, hidden)
-        gradients = torch.autograd.grad(loss, parameters)
-        torch._foreach_addcmul_(squares, gradients, gradients, len(x))
-        count += 1
-        told("measuring gradients", count, BATCHES)
-    return [(square / count).sqrt_() for square in squares]
-
-
-def _streams(model: CharModel, segment: int) -> int:
-    """Return B, fewer for long segments and large vocabularies."""
-    return max(1, min(STREAMS, MAX_OUTPUTS // (segment * model.vocab_size)))
-
-
-def _of_split(split: Split, model: CharModel, segment: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches from all over a split: inputs and targets (B, n)."""
-    streams = min(_streams(model, segment), split.predicted // segment)
-    return islice(StreamBatches(split, streams, segment).epoch(0), BATCHES)
-
-
-def _own_text(model: CharModel, segment: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of what the model writes, from a fixed seed: inputs and targets (B, n)."""
-    streams = _streams(model, segment)
-    generator = torch.Generator().manual_seed(0)
-    hidden = model.init_hidden(streams)
-    last = torch.randint(model.vocab_size, (streams, 1), generator=generator)
-    for _ in range(BATCHES):
-        symbols = [last]
-        for _ in range(segment):
-            last, hidden = _next_symbols(model, last, hidden, generator)
-            symbols.append(last)
-        text = torch.cat(symbols, 1)
-        yield text[:, :-1], text[:, 1:]
-
-
-@torch.no_grad()
-def _next_symbols(model: CharModel, last: Tensor, hidden: Hidden, generator: torch.Generator) -> tuple[Tensor, Hidden]:
-    """Draw the symbols after the last ones, (B, 1) both; on the CPU, where drawing is right on every machine."""
-    log_probs, hidden = model(last.to(model.output_proj.weight.device), hidden)
-    return torch.multinomial(log_probs[:, -1].exp().cpu(), 1, generator=generator), hidden
 
 
 def _check(rate: float, decay: float, segment: int) -> None:
