@@ -39,7 +39,7 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
       char-rnn doctor --device mps --quick
       char-rnn doctor --json > doctor.json
     """
-    from char_rnn.cli.progress import examination
+    from char_rnn.cli.progress import counted
     from char_rnn.doctor import examine
     from char_rnn.utils.device import DeviceManager
 
@@ -48,7 +48,7 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
         raise click.BadParameter(
             f"{device}: is not there (this machine has {', '.join(available)})", param_hint="--device"
         )
-    with examination(quiet) as progress:
+    with counted(quiet) as progress:
         report = examine([device] if device else None, speed=not quick, progress=progress)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from char_rnn.cli.dynamic import describe_dynamics, dynamic_facts, dynamic_options, dynamic_settings, evaluate_shown
 from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, describe_evaluation, device_manager, device_option, quiet_option, say
 
@@ -25,12 +26,20 @@ if TYPE_CHECKING:
     help="Which part of the text; by default val for the text the model was trained on, all for any other.",
 )
 @click.option("--encoding", help="The text's encoding; the one the model was trained with when not given.")
+@dynamic_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @device_option("cpu")
 @quiet_option
 @debug_option
 def command(
-    model: str, data: str, split: str | None, encoding: str | None, as_json: bool, device: str, quiet: bool
+    model: str,
+    data: str,
+    split: str | None,
+    encoding: str | None,
+    as_json: bool,
+    device: str,
+    quiet: bool,
+    **dynamic: Any,
 ) -> None:
     """Measure how well a model predicts a text.
 
@@ -38,16 +47,21 @@ def command(
     character (per byte, for a model of bytes); perplexity is exp(nats). The split is cut by the fractions the model was
     trained with.
 
+    With --dynamic a second figure follows: the loss of a model that adapts to the very text it is scored on (dynamic
+    evaluation, Krause et al. 2018). It is another quantity than the first, to be compared with its like alone.
+
     \b
     Examples:
       char-rnn eval runs/my-book my-book.txt
       char-rnn eval runs/my-book/last.safetensors another-book.txt --split all --json
+      char-rnn eval runs/my-book my-book.txt --dynamic
     """
     from char_rnn.cli.progress import preparation
     from char_rnn.data.corpus import prepare_corpus
     from char_rnn.models import build_model
     from char_rnn.training import evaluate
 
+    settings = dynamic_settings(**dynamic)
     file = open_model(model)
     with preparation(quiet) as progress:
         corpus = prepare_corpus(
@@ -58,13 +72,21 @@ def command(
         )
     part = _split(file, corpus, split)
     network = build_model(file.config.model, file.vocabulary.size, file.tensors, dtype=file.config.training.precision)
-    result = evaluate(network.to(device_manager(device).device), part)
+    network = network.to(device_manager(device).device)
+    result = evaluate(network, part)
     unit = file.vocabulary.unit
+    facts = {"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit)}
+    if not as_json:
+        say(f"{model} on the {part.name} split of {corpus.name}", quiet=quiet)
+        click.echo(describe_evaluation(result, unit))
+    if settings is not None:
+        adapted = evaluate_shown(network, part, _train_split(file, corpus), settings, quiet)
+        facts["dynamic"] = {**_figures(adapted, unit), **dynamic_facts(adapted)}
+        if not as_json:
+            say(describe_dynamics(adapted), quiet=quiet)
+            click.echo(f"dynamic: {describe_evaluation(adapted, unit)}")
     if as_json:
-        click.echo(json.dumps({"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit)}))
-        return
-    say(f"{model} on the {part.name} split of {corpus.name}", quiet=quiet)
-    click.echo(describe_evaluation(result, unit))
+        click.echo(json.dumps(facts))
 
 
 def _split(file: ModelFile, corpus: Corpus, name: str | None) -> Split:
@@ -72,9 +94,18 @@ def _split(file: ModelFile, corpus: Corpus, name: str | None) -> Split:
     fractions = file.config.data
     if name is None:
         val = corpus.split("val", fractions.train_frac, fractions.val_frac)
-        own = corpus.sha256 == file.training.get("data_sha256")
-        return val if own and len(val) else corpus.split("all")
+        return val if _is_own(file, corpus) and len(val) else corpus.split("all")
     return corpus.split(name, fractions.train_frac, fractions.val_frac)
+
+
+def _train_split(file: ModelFile, corpus: Corpus) -> Split | None:
+    """Return what the model was trained on, where that is of this text."""
+    fractions = file.config.data
+    return corpus.split("train", fractions.train_frac, fractions.val_frac) if _is_own(file, corpus) else None
+
+
+def _is_own(file: ModelFile, corpus: Corpus) -> bool:
+    return corpus.sha256 == file.training.get("data_sha256")
 
 
 def _figures(result: Evaluation, unit: str) -> dict[str, float]:

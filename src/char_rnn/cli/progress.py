@@ -1,4 +1,4 @@
-"""Shows how far a text is read, encoded and downloaded, or a machine examined: a bar on a terminal, else nothing."""
+"""Shows how far a text is read, encoded and downloaded, or a long work done: a bar on a terminal, else nothing."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def preparation(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] 
 
 
 @contextmanager
-def examination(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield a function (what is under way, parts done, parts in all) that shows how far an examination is."""
+def counted(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield a function (what is under way, parts done, parts in all) that shows how far a long work is."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield None

@@ -77,12 +77,7 @@ def evaluate(
     Raises:
         ValueError: the split has no character that can be predicted.
     """
-    count = split.predicted
-    if count < 1:
-        raise ValueError(
-            f"the {split.name} split has {len(split)} characters, so there is nothing to predict; "
-            "choose another split (--split all is the whole text)"
-        )
+    count = targets_of(split)
     device = torch.device(device) if device is not None else next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -93,6 +88,20 @@ def evaluate(
     finally:
         model.train(was_training)
     return Evaluation(total / count, count)
+
+
+def targets_of(split: Split) -> int:
+    """Return how many characters of a split can be predicted.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if split.predicted < 1:
+        raise ValueError(
+            f"the {split.name} split has {len(split)} characters, so there is nothing to predict; "
+            "choose another split (--split all is the whole text)"
+        )
+    return split.predicted
 
 
 def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.device) -> float:
