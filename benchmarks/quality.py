@@ -4,7 +4,7 @@
                                  [--cases NAME...] [--threads N] [--json FILE]
 
 "parts": two layers of 256 without dropout, on as much text as a short training sees; each part of a model added to a
-plain one, or to the pre-norm residual one where that is said. "overfitting": the pre-norm residual model on a short text
+plain one, or to the pre-norm residual one where that is said. "overfitting": that one on a short text
 for many epochs; each means alone, at one strength. The numbers are the lowest validation loss on the last tenth of the
 characters that are used, in nats per character, the loss beside them that of the last records of training, and the
 difference to the first case of the same seed. To choose settings for a text whose end is reported elsewhere, give
