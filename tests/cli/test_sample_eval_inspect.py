@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_helpers import Command
+from cli_helpers import SMALL, Command
 
 from char_rnn import TextGenerator
 from char_rnn.model_file import ModelFile
@@ -67,6 +67,23 @@ def test_eval_gives_the_number_of_the_training(char_rnn: Command, run_folder: Pa
     assert figures["perplexity"] == pytest.approx(math.exp(recorded), abs=1e-5)
     assert figures["characters"] == 276
     assert figures["split"] == json.loads(char_rnn("eval", run_folder, poem, "--json").out)["split"]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_a_model_is_used_in_the_precision_of_its_parameters(
+    char_rnn: Command, poem: Path, tmp_path: Path, precision: str
+) -> None:
+    """Products alone were in bfloat16 while it was trained; its weights are not rounded to that afterwards."""
+    sets = ["training.max_steps=8", "data.train_frac=0.8", "data.val_frac=0.1", f"training.precision={precision}"]
+    words = [word for setting in [*sets, f"data.cache_dir={tmp_path / 'c'}"] for word in ("--set", setting)]
+    assert char_rnn("train", poem, "--out", tmp_path / "run", *SMALL, *words, "--quiet").status == 0
+    recorded = ModelFile.read(tmp_path / "run").training["best_val_loss"]
+    figures = json.loads(char_rnn("eval", tmp_path / "run", poem, "--json").out)
+    assert figures["nats_per_character"] == pytest.approx(recorded, abs=1e-6)
+    parameters = TextGenerator.load(tmp_path / "run").model.parameters()
+    assert {str(parameter.dtype) for parameter in parameters} == {
+        f"torch.{'float64' if precision == 'float64' else 'float32'}"
+    }
 
 
 def test_eval_takes_the_whole_of_another_text(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:

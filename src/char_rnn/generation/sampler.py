@@ -70,7 +70,7 @@ class TextGenerator:
             OSError: It cannot be read.
         """
         file = source if isinstance(source, ModelFile) else ModelFile.read(source)
-        model = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.precision)
+        model = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
         return cls(model.eval(), file.vocabulary, device=device)
 
     def generate(
