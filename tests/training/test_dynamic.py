@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,13 @@ from char_rnn.training.dynamic import evaluate_dynamically
 
 WORDS = ["rose ", "thorn ", "leaf\n", "root, ", "bee. "]
 CELLS = [CharLSTM, CharGRU, CharRNN]
+PARTS: list[dict[str, Any]] = [
+    {"embedding_size": 4},
+    {"tie_weights": True, "layer_norm": "between", "residual": True, "feed_forward_size": 5}
+    | {"attention": "all", "attention_window": 9, "weight_dropout": 0.3, "zoneout": 0.1, "embedding_dropout": 0.1},
+]
+each_cell = pytest.mark.parametrize("cell", CELLS)
+each_parts = pytest.mark.parametrize("parts", PARTS, ids=["plain", "every part"])
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +37,9 @@ def garden(words: int = 120) -> Corpus:
     return Corpus.from_text("".join(np.random.default_rng(0).choice(WORDS, words)))
 
 
-def small(cell: type[CharModel], corpus: Corpus, dropout: float = 0.5) -> CharModel:
+def small(cell: type[CharModel], corpus: Corpus, parts: dict[str, Any] = PARTS[0]) -> CharModel:
     torch.manual_seed(1)
-    return cell(corpus.vocabulary.size, 6, 2, dropout, embedding_size=4).double()
+    return cell(corpus.vocabulary.size, 6, 2, 0.5, **parts).double()
 
 
 def weights_of(model: CharModel) -> list[Tensor]:
@@ -86,11 +94,12 @@ def dynamic_by_hand(
     return total / (len(ids) - 1)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@each_cell
+@each_parts
 @pytest.mark.parametrize("decay", [0.01, 0.4])
-def test_it_is_the_equations_of_the_paper(cell: type[CharModel], decay: float) -> None:
-    corpus = garden()
-    model = small(cell, corpus)
+def test_it_is_the_equations_of_the_paper(cell: type[CharModel], parts: dict[str, Any], decay: float) -> None:
+    corpus = garden(80)
+    model = small(cell, corpus, parts)
     train, val = corpus.split("train", 0.6, 0.4), corpus.split("val", 0.6, 0.4)
     found = evaluate_dynamically(model, val, train, rate=0.01, decay=decay, segment=7)
     model.eval()
@@ -101,11 +110,12 @@ def test_it_is_the_equations_of_the_paper(cell: type[CharModel], decay: float) -
     assert (found.characters, found.statistics) == (len(val), "train")
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@each_cell
+@each_parts
 @pytest.mark.parametrize("segment", [1, 7, 300])
-def test_without_a_rate_it_is_the_static_loss(cell: type[CharModel], segment: int) -> None:
-    corpus = garden(30)
-    model = small(cell, corpus)
+def test_without_a_rate_it_is_the_static_loss(cell: type[CharModel], parts: dict[str, Any], segment: int) -> None:
+    corpus = garden(20)
+    model = small(cell, corpus, parts)
     for split in (corpus.split("all"), corpus.split("val", 0.5, 0.4)):
         found = evaluate_dynamically(model, split, rate=0, segment=segment)
         static = evaluate(model, split)

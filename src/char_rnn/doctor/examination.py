@@ -19,9 +19,9 @@ from char_rnn.doctor.memory import memory
 from char_rnn.doctor.numbers import forward, gradients, training
 from char_rnn.doctor.problem import CELLS, Problem, Sizes
 from char_rnn.doctor.report import CheckResult, Report, Speed, Status, Threads
-from char_rnn.doctor.speed import COMPARED, HIDDEN, compare_threads, on_threads, speed
+from char_rnn.doctor.speed import COMPARED, HIDDEN, compare_threads, speed
 from char_rnn.doctor.verdict import DRAWING, judge
-from char_rnn.utils.device import DeviceManager, first_line
+from char_rnn.utils.device import DeviceManager, first_line, on_threads
 
 Progress = Callable[[str, int, int], None]
 

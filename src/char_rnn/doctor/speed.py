@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -17,6 +15,7 @@ from char_rnn.doctor.problem import CELLS, CPU, LAYERS, RATE, SEED
 from char_rnn.doctor.report import Speed, Threads
 from char_rnn.training.stepping import Stepper
 from char_rnn.utils.config import TrainingConfig
+from char_rnn.utils.device import on_threads
 
 HIDDEN = (128, 512, 1024)
 COMPARED = HIDDEN[:2]
@@ -45,17 +44,6 @@ def compare_threads(hidden: int) -> Threads:
                 measured.append(taken)
     one, every = (BATCH * TIME / statistics.median(seconds[count]) for count in counts)
     return Threads(hidden, counts[1], one, every)
-
-
-@contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """Compute on so many CPU threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Run:

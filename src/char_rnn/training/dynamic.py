@@ -21,6 +21,7 @@ from char_rnn.data.mapped import PageReleaser
 from char_rnn.models import CharModel
 from char_rnn.training.gradient_scale import Progress, gradient_scale, mean_loss
 from char_rnn.training.metrics import Evaluation, targets_of
+from char_rnn.utils.device import on_threads
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -91,7 +92,8 @@ def evaluate_dynamically(
     learner = copy.deepcopy(model).to(device).requires_grad_().eval()
     known = train_split if train_split is not None and train_split.predicted >= segment else None
     update = _Update(learner, gradient_scale(learner, known, segment, told), rate, decay)
-    total = _learn_along(learner, split, segment, update, told)
+    with on_threads(1):  # a segment of one stream is too little work to share
+        total = _learn_along(learner, split, segment, update, told)
     if not math.isfinite(total):
         raise ValueError(f"dynamic evaluation at rate {rate:g} ended in a loss of {total}; give a lower rate")
     return DynamicEvaluation(total / count, count, rate, decay, segment, "own" if known is None else "train")
@@ -135,7 +137,7 @@ def _learn_along(model: CharModel, split: Split, segment: int, update: _Update, 
             losses.clear()
             told("learning from the text", done, count)
         if done < count:
-            update(torch.autograd.grad(loss, update.parameters))
+            update(torch.autograd.grad(loss, update.parameters, materialize_grads=True))
     return total
 
 

@@ -54,7 +54,7 @@ def gradient_scale(model: CharModel, text: Split | None, segment: int, told: Pro
 
 def mean_loss(model: CharModel, x: Tensor, y: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
     """Return the mean loss of a batch in nats, and the state after it, cut off from it; x and y are (B, n)."""
-    device = model.output_proj.weight.device
+    device = model.output_proj.bias.device
     log_probs, hidden = model(x.to(device), hidden)
     return F.nll_loss(log_probs.flatten(0, 1), y.to(device).flatten()), detach_state(hidden)
 
@@ -76,7 +76,7 @@ def own_text(model: CharModel, streams: int, segment: int) -> Iterator[Batch]:
 @torch.no_grad()
 def _next_symbols(model: CharModel, last: Tensor, hidden: Hidden, generator: torch.Generator) -> tuple[Tensor, Hidden]:
     """Draw the symbols after the last ones, both (B, 1), on the CPU: not every device draws right."""
-    log_probs, hidden = model(last.to(model.output_proj.weight.device), hidden)
+    log_probs, hidden = model(last.to(model.output_proj.bias.device), hidden)
     return torch.multinomial(log_probs[:, -1].exp().cpu(), 1, generator=generator), hidden
 
 
@@ -87,7 +87,7 @@ def _root_mean_squares(model: CharModel, batches: Iterator[Batch], count: int, t
     hidden: Hidden | None = None
     for done, (x, y) in enumerate(islice(batches, count), 1):
         loss, hidden = mean_loss(model, x, y, model.init_hidden(len(x)) if hidden is None else hidden)
-        gradients = torch.autograd.grad(loss, parameters)
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
         torch._foreach_addcmul_(squares, gradients, gradients, len(x))
         told("measuring gradients", done, count)
     return [(square / count).sqrt_() for square in squares]

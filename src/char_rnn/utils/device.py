@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import psutil
@@ -184,6 +184,17 @@ def forked_rng(device: torch.device) -> AbstractContextManager[None]:
         return torch.random.fork_rng(devices=[])
     index = torch.cuda.current_device() if device.type == "cuda" and device.index is None else device.index or 0
     return torch.random.fork_rng(devices=[index], device_type=device.type)
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Compute on so many CPU threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
