@@ -31,18 +31,20 @@ def set_to(model: CharLSTM, value: float) -> None:
 
 
 def test_ema_is_the_recursion() -> None:
-    model, averaging = averaging_of(averaging="ema", averaging_decay=0.75, averaging_start=2)
+    """At first the decay is at most (1 + n) / (10 + n): 2/11, 3/12, 4/13, ... up to the 0.25 it is set to."""
+    model, averaging = averaging_of(averaging="ema", averaging_decay=0.25, averaging_start=2)
     expected = None
-    for step, value in enumerate([5.0, -3.0, 8.0, 4.0, 12.0], 1):
+    for step, value in enumerate([5.0, -3.0, 11.0, 22.0, 3.0, 7.0], 1):
         set_to(model, value)
         averaging.after_step(step)
         assert (averaging.model is model) == (step <= 2)
         if step > 2:
-            expected = value if expected is None else 0.75 * expected + 0.25 * value
+            decay = [None, None, None, 2 / 11, 0.25, 0.25][step - 1]
+            expected = value if expected is None or decay is None else decay * expected + (1 - decay) * value
             torch.testing.assert_close(
                 averaging.model.output_proj.bias, torch.full((3,), expected, dtype=torch.float64), rtol=1e-15, atol=0
             )
-    assert expected == 8.25
+    assert expected == 7.0625
 
 
 def algorithm_1(losses: list[float], patience: int) -> int | None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from char_rnn.models import CharModel
 from char_rnn.utils.config import TrainingConfig
+
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 class Averaging:
     """What ``training.averaging`` asks for.
 
     - ``polyak``: the mean over all steps after ``averaging_start`` (Polyak and Juditsky 1992).
-    - ``ema``: the exponential moving average, e <- d e + (1 - d) w with d the ``averaging_decay``; e is at first the
-      w of the first step after ``averaging_start``.
+    - ``ema``: the exponential moving average, e <- d e + (1 - d) w, over the same steps. After n of them d is the
+      ``averaging_decay``, but at most (1 + n) / (10 + n): else the first steps, of a model that knows nothing yet, would
+      weigh on it for long (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``).
     - ``nt-asgd``: as polyak, from the step on whose validation loss is above the best of all evaluations but the last
       ``averaging_patience`` (Merity, Keskar and Socher 2018, arXiv 1708.02182, algorithm 1); the parameters of that
       step are the first in the mean.
@@ -37,7 +40,7 @@ class Averaging:
     def __init__(self, model: CharModel, training: TrainingConfig, device: torch.device) -> None:
         self._model, self._kind, self._start = model, training.averaging, training.averaging_start
         self._patience = training.averaging_patience
-        update = get_ema_multi_avg_fn(training.averaging_decay) if self._kind == "ema" else None  # type: ignore[no-untyped-call]
+        update = _moving(training.averaging_decay) if self._kind == "ema" else None
         self.mean = AveragedModel(model, multi_avg_fn=update).to(device) if self._kind != "none" else None
         self.evaluations: list[tuple[int, float]] = []
         self.began: int | None = None
@@ -83,3 +86,14 @@ class Averaging:
         self.evaluations = [(int(step), float(loss)) for step, loss in state.get("evaluations", [])]
         began = state.get("began")
         self.began = None if began is None else int(began)
+
+
+def _moving(decay: float) -> Callable[[Tensors, Tensors, torch.Tensor | int], None]:
+    """Return the update of an exponential moving average: means, parameters, and the steps of averaging before."""
+
+    @torch.no_grad()
+    def update(means: Tensors, parameters: Tensors, count: torch.Tensor | int) -> None:
+        steps = int(count)
+        torch._foreach_lerp_(means, parameters, 1 - min(decay, (1 + steps) / (10 + steps)))
+
+    return update

@@ -60,7 +60,7 @@ class TrainingConfig(Section):
     averaging_start: int = Field(default=0, ge=0, le=COUNT)
     """Steps after which the averaging begins; that of nt-asgd, at the earliest."""
     averaging_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Decay rate of the moving average of the parameters (ema)."""
+    """Decay rate of the moving average of the parameters (ema), lower in its first steps."""
     averaging_patience: int = Field(default=5, ge=1, le=COUNT)
     """The averaging of nt-asgd begins when the validation loss is above the best of all but the last so many."""
     max_epochs: int = Field(default=50, ge=1, le=COUNT)
