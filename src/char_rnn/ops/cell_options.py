@@ -7,15 +7,20 @@ Krueger et al. (2017), arXiv 1606.01305; mogrifier, Melis, Kocisky and Blunsom (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 EPSILON = 1e-5
+
+Moments = list[list[Tensor]]
+"""The mean and the reciprocal of the standard deviation of the rows of every step, each (B, 1)."""
+
+_layer_norm_back: Any = torch.ops.aten.native_layer_norm_backward.default
 
 Update = Tensor | float
 """How far zoneout lets a state go from what it was (0) to what the cell makes of it (1).
@@ -88,3 +93,31 @@ def mogrify(x: Tensor, h: Tensor, mogrifier: Sequence[Tensor]) -> tuple[Tensor, 
         else:
             h = 2 * torch.sigmoid(F.linear(x, matrix)) * h
     return x, h
+
+
+def steps(*buffers: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Go through time-major buffers together; None stays None. Unbinding is cheaper than slicing at every step."""
+    return zip(*(repeat(None) if buffer is None else buffer.unbind() for buffer in buffers), strict=False)
+
+
+def normalized(rows: Tensor, gain: Tensor, bias: Tensor | None, moments: Moments) -> Tensor:
+    """Compute :func:`normalize` of a step's rows, (B, H), and note their moments for the way back."""
+    result, *of_rows = torch.native_layer_norm(rows, gain.shape, gain, bias, EPSILON)
+    moments.append(of_rows)
+    return result
+
+
+def normalized_back(grad: Tensor, rows: Tensor, gain: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+    """Return the gradient of a step's rows, (B, H), from that of their normalization."""
+    return _layer_norm_back(grad, rows, gain.shape, mean, rstd, gain, None, [True, False, False])[0]  # type: ignore[no-any-return]
+
+
+def grad_of_gain(grads: Tensor, rows: Tensor, gain: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+    """Return the gradient of the gain from those of the normalizations of all steps, (T, B, H)."""
+    return _layer_norm_back(grads, rows, gain.shape, mean, rstd, gain, None, [False, True, False])[1]  # type: ignore[no-any-return]
+
+
+def over_steps(moments: Moments) -> tuple[Tensor | None, Tensor | None]:
+    """Return the moments of all steps, each (T, B, 1); none where nothing was normalized."""
+    mean, rstd = map(torch.stack, zip(*moments, strict=True)) if moments else (None, None)
+    return mean, rstd

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from char_rnn.ops.cell_options import LSTMNorm, Update, linear, mogrify, normalize, updates
 from char_rnn.ops.lstm_mixed import lstm_mixed
+from char_rnn.ops.lstm_options import lstm_options
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
 
 State = tuple[Tensor, Tensor]
@@ -83,11 +84,13 @@ def lstm(
 
     Under autocast on the CPU, with those of :mod:`char_rnn.ops.lstm_mixed`, which can be differentiated once.
     """
-    if norm is not None or zoneout is not None or len(mogrifier) > 0:
+    if mogrifier:
         options: Any = {"norm": norm, "zoneout": zoneout, "mogrifier": mogrifier}
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(weight_hh.dtype)
-            return lstm_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, **options)
+            return lstm_reference(x.to(weight_hh.dtype), hidden, weight_ih, weight_hh, bias_ih, bias_hh, **options)
+    if norm is not None or zoneout is not None:
+        with torch.autocast(x.device.type, enabled=False):
+            return lstm_options(x.to(weight_hh.dtype), hidden, weight_ih, weight_hh, bias_ih, bias_hh, norm, zoneout)
     products = products_dtype(weight_hh)
     if products is not None and weight_hh.is_cpu:
         return lstm_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
