@@ -69,6 +69,19 @@ def test_eval_gives_the_number_of_the_training(char_rnn: Command, run_folder: Pa
     assert figures["split"] == json.loads(char_rnn("eval", run_folder, poem, "--json").out)["split"]
 
 
+def test_eval_computes_in_the_parameters_own_type(
+    char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path
+) -> None:
+    file = ModelFile.read(run_folder)
+    training = file.config.training.model_copy(update={"precision": "bfloat16"})
+    file.config = file.config.model_copy(update={"training": training})
+    shortened = json.loads(char_rnn("eval", file.write(tmp_path / "m.safetensors"), poem, "--json").out)
+    assert (
+        shortened["nats_per_character"]
+        == json.loads(char_rnn("eval", run_folder, poem, "--json").out)["nats_per_character"]
+    )
+
+
 def test_eval_takes_the_whole_of_another_text(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text("so is the rose")

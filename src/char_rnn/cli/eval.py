@@ -71,7 +71,7 @@ def command(
             progress=progress,
         )
     part = _split(file, corpus, split)
-    network = build_model(file.config.model, file.vocabulary.size, file.tensors, dtype=file.config.training.precision)
+    network = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
     network = network.to(device_manager(device).device)
     result = evaluate(network, part)
     unit = file.vocabulary.unit
