@@ -91,8 +91,8 @@ def evaluate_dynamically(
     device = torch.device(device) if device is not None else next(model.parameters()).device
     learner = copy.deepcopy(model).to(device).requires_grad_().eval()
     known = train_split if train_split is not None and train_split.predicted >= segment else None
-    update = _Update(learner, gradient_scale(learner, known, segment, told), rate, decay)
     with on_threads(1):  # a segment of one stream is too little work to share
+        update = _Update(learner, gradient_scale(learner, known, segment, told), rate, decay)
         total = _learn_along(learner, split, segment, update, told)
     if not math.isfinite(total):
         raise ValueError(f"dynamic evaluation at rate {rate:g} ended in a loss of {total}; give a lower rate")
