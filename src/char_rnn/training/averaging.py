@@ -20,7 +20,7 @@ class Averaging:
 
     - ``polyak``: the mean over all steps after ``averaging_start`` (Polyak and Juditsky 1992).
     - ``ema``: the exponential moving average, e <- d e + (1 - d) w, over the same steps. After n of them d is the
-      ``averaging_decay``, but at most (1 + n) / (10 + n): else the first steps, of a model that knows nothing yet, would
+      ``averaging_decay``, but at most (1 + n) / (10 + n): else the first steps, of a model that knows nothing, would
       weigh on it for long (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``).
     - ``nt-asgd``: as polyak, from the step on whose validation loss is above the best of all evaluations but the last
       ``averaging_patience`` (Merity, Keskar and Socher 2018, arXiv 1708.02182, algorithm 1); the parameters of that
