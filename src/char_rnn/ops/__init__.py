@@ -1,7 +1,8 @@
 """Recurrent layers as functions on tensors alone.
 
 For each cell a readable reference loop stands beside the fast path, with the same signature. All take one layer,
-batch-first input and PyTorch's weight layout, so that the weights of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` fit.
+batch-first input and PyTorch's weight layout, so that the weights of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` fit. Their
+options, off by default, are normalization inside the cell (`norm`), `zoneout` and, for the LSTM, a `mogrifier`.
 """
 
 from char_rnn.ops.cell_options import GRUNorm, LSTMNorm, RNNNorm, Update
