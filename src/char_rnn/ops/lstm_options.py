@@ -101,7 +101,7 @@ class Tape(NamedTuple):
     product: Any = None
     """(T, B, 4H), U h, where it is normalized."""
     mean: Any = None
-    """(T, B, 1), of U h, as the reciprocal of its standard deviation."""
+    """(T, B, 1), of U h; rstd is the reciprocal of the standard deviation."""
     rstd: Any = None
     mean_c: Any = None
     """(T, B, 1), of c~, likewise."""
