@@ -1,7 +1,8 @@
 """Recurrent layers, and attention to their states, as functions on tensors alone.
 
 For each a readable reference loop stands beside the fast path, with the same signature. The recurrent ones take one
-layer, batch-first input and PyTorch's weight layout, so that the weights of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` fit.
+layer, batch-first input and PyTorch's weight layout, so that the weights of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` fit;
+their options, off by default, are normalization inside the cell (`norm`), `zoneout` and, for the LSTM, a `mogrifier`.
 """
 
 from char_rnn.ops.attention import attend, attend_reference

@@ -20,6 +20,8 @@ EPSILON = 1e-5
 Moments = list[list[Tensor]]
 """The mean and the reciprocal of the standard deviation of the rows of every step, each (B, 1)."""
 
+sigmoid_back: Any = torch.ops.aten.sigmoid_backward.grad_input
+tanh_back: Any = torch.ops.aten.tanh_backward.grad_input
 _layer_norm_back: Any = torch.ops.aten.native_layer_norm_backward.default
 
 Update = Tensor | float
@@ -107,14 +109,45 @@ def normalized(rows: Tensor, gain: Tensor, bias: Tensor | None, moments: Moments
     return result
 
 
-def normalized_back(grad: Tensor, rows: Tensor, gain: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+def normalized_back(grad: Tensor, gain: Tensor, rows: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
     """Return the gradient of a step's rows, (B, H), from that of their normalization."""
     return _layer_norm_back(grad, rows, gain.shape, mean, rstd, gain, None, [True, False, False])[0]  # type: ignore[no-any-return]
 
 
-def grad_of_gain(grads: Tensor, rows: Tensor, gain: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+def grad_of_gain(grads: Tensor, gain: Tensor, rows: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
     """Return the gradient of the gain from those of the normalizations of all steps, (T, B, H)."""
     return _layer_norm_back(grads, rows, gain.shape, mean, rstd, gain, None, [False, True, False])[1]  # type: ignore[no-any-return]
+
+
+def product(
+    read: Tensor, weight: Tensor, start: Tensor, gain: Tensor | None, rows: Tensor | None, moments: Moments
+) -> Tensor:
+    """Return N(weight read) + start, (B, N), of a step.
+
+    Without a gain nothing is normalized; with one the rows, (B, N), are filled with weight read, and the moments noted.
+    """
+    if gain is None:
+        return torch.addmm(start, read, weight.t())
+    return normalized(torch.mm(read, weight.t(), out=rows), gain, None, moments).add_(start)
+
+
+def product_back(grad: Tensor, gain: Tensor | None, *kept: Tensor, out: Tensor) -> None:
+    """Fill in the gradient of weight read from that of N(weight read); without a gain they are one and the same tensor.
+
+    `kept` are the rows and their moments.
+    """
+    if gain is not None:
+        out.copy_(normalized_back(grad, gain, *kept))
+
+
+def grad_of_weight(grads: Tensor, read: Tensor) -> Tensor:
+    """Return the gradient of a weight from those of its products, (T, B, N), and what they read, (T, B, K): (N, K)."""
+    return grads.flatten(0, 1).t() @ read.flatten(0, 1)
+
+
+def zoneout_over_time(k: Update | None, like: Tensor) -> Tensor | None:
+    """Return an update as a tensor: (T, B, H), or (T, 1, 1) for a number, where `like` is (T, ...)."""
+    return k if k is None or isinstance(k, Tensor) else like.new_tensor(k).expand(len(like), 1, 1)
 
 
 def over_steps(moments: Moments) -> tuple[Tensor | None, Tensor | None]:

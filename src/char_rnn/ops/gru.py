@@ -9,8 +9,7 @@ are those of ``torch.nn.GRU`` for both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from char_rnn.ops.cell_options import GRUNorm, Update, linear, updates
 from char_rnn.ops.gru_before import gru_before
 from char_rnn.ops.gru_mixed import gru_mixed
+from char_rnn.ops.gru_options import gru_options, rz_n
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
 
 Reset = Literal["after", "before"]
@@ -57,8 +57,8 @@ def gru_reference(
     """
     _check_reset(reset)
     gain_ih, gain_hh = norm or (None, None)
-    input_rz, input_n = _rz_n(weight_ih, bias_ih, gain_ih)
-    hidden_rz, hidden_n = _rz_n(weight_hh, bias_hh, gain_hh)
+    input_rz, input_n = rz_n(weight_ih, bias_ih, gain_ih)
+    hidden_rz, hidden_n = rz_n(weight_hh, bias_hh, gain_hh)
     outputs = []
     for x_t, k in zip(x.unbind(1), updates(zoneout), strict=False):
         r, z = torch.sigmoid(linear(x_t, *input_rz) + linear(hidden, *hidden_rz)).chunk(2, 1)
@@ -87,13 +87,12 @@ def gru(
 
     ``after`` runs PyTorch's own kernels (cuDNN on CUDA), ``before`` those of :mod:`char_rnn.ops.gru_before`, which
     can be differentiated once, as can those of :mod:`char_rnn.ops.gru_mixed`, under autocast: for both on the CPU,
-    for ``before`` everywhere.
+    for ``before`` everywhere. With `norm` and `zoneout` both run those of :mod:`char_rnn.ops.gru_options`, which can
+    be differentiated once and compute in the weights' type, whatever autocast says.
     """
     _check_reset(reset)
     if norm is not None or zoneout is not None:
-        options: Any = {"reset": reset, "norm": norm, "zoneout": zoneout}
-        with torch.autocast(x.device.type, enabled=False):
-            return gru_reference(x.to(weight_hh.dtype), hidden, weight_ih, weight_hh, bias_ih, bias_hh, **options)
+        return _gru_with_options(x, hidden, (weight_ih, weight_hh, bias_ih, bias_hh), reset, norm, zoneout)
     products = products_dtype(weight_hh)
     if products is not None and (weight_hh.is_cpu or reset == "before"):
         return gru_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products, before=reset == "before")
@@ -127,7 +126,16 @@ def _step_before(
     return hidden.unsqueeze(1), hidden
 
 
-def _rz_n(*blocks: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """Return the r and z rows of each tensor as one, then those of n; for none, none."""
-    for first, number in ((0, 2), (2, 1)):
-        yield tuple(t if t is None else t.narrow(0, len(t) // 3 * first, len(t) // 3 * number) for t in blocks)
+def _gru_with_options(
+    x: Tensor,
+    hidden: Tensor,
+    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    reset: Reset,
+    norm: GRUNorm | None,
+    zoneout: Update | None,
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(weights[0].dtype)
+        if x.shape[1] == 1 and not torch.is_grad_enabled():
+            return gru_reference(x, hidden, *weights, reset=reset, norm=norm, zoneout=zoneout)
+        return gru_options(x, hidden, *weights, norm, zoneout, before=reset == "before")

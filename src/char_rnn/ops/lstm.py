@@ -8,13 +8,13 @@ layout and the gate order i, f, g, o are those of ``torch.nn.LSTM``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from char_rnn.ops.cell_options import LSTMNorm, Update, linear, mogrify, normalize, updates
 from char_rnn.ops.lstm_mixed import lstm_mixed
+from char_rnn.ops.lstm_mogrifier import lstm_mogrifier
 from char_rnn.ops.lstm_options import lstm_options
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
 
@@ -82,15 +82,12 @@ def lstm(
 ) -> tuple[Tensor, State]:
     """Compute what :func:`lstm_reference` computes, with PyTorch's own kernels (oneDNN on the CPU, cuDNN on CUDA).
 
-    Under autocast on the CPU, with those of :mod:`char_rnn.ops.lstm_mixed`, which can be differentiated once.
+    Under autocast on the CPU, with those of :mod:`char_rnn.ops.lstm_mixed`; with `norm` and `zoneout` those of
+    :mod:`char_rnn.ops.lstm_options`, with `mogrifier` of :mod:`char_rnn.ops.lstm_mogrifier`, which compute in the
+    weights' type, whatever autocast says. All of these can be differentiated once.
     """
-    if mogrifier:
-        options: Any = {"norm": norm, "zoneout": zoneout, "mogrifier": mogrifier}
-        with torch.autocast(x.device.type, enabled=False):
-            return lstm_reference(x.to(weight_hh.dtype), hidden, weight_ih, weight_hh, bias_ih, bias_hh, **options)
-    if norm is not None or zoneout is not None:
-        with torch.autocast(x.device.type, enabled=False):
-            return lstm_options(x.to(weight_hh.dtype), hidden, weight_ih, weight_hh, bias_ih, bias_hh, norm, zoneout)
+    if norm is not None or zoneout is not None or mogrifier:
+        return _lstm_with_options(x, hidden, (weight_ih, weight_hh, bias_ih, bias_hh), norm, zoneout, mogrifier)
     products = products_dtype(weight_hh)
     if products is not None and weight_hh.is_cpu:
         return lstm_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
@@ -119,3 +116,20 @@ def _lstm_steps(
         hidden = torch.lstm_cell(x_t, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
         outputs.append(hidden[0])
     return torch.stack(outputs, 1), hidden
+
+
+def _lstm_with_options(
+    x: Tensor,
+    hidden: State,
+    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    norm: LSTMNorm | None,
+    zoneout: tuple[Update, Update] | None,
+    mogrifier: Sequence[Tensor],
+) -> tuple[Tensor, State]:
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(weights[0].dtype)
+        if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
+            return lstm_reference(x, hidden, *weights, norm=norm, zoneout=zoneout, mogrifier=mogrifier)
+        if mogrifier:
+            return lstm_mogrifier(x, hidden, *weights, norm, zoneout, mogrifier)
+        return lstm_options(x, hidden, *weights, norm, zoneout)

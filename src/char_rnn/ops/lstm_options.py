@@ -35,17 +35,20 @@ from char_rnn.ops.cell_options import (
     Moments,
     Update,
     grad_of_gain,
+    grad_of_weight,
     linear,
     normalized,
     normalized_back,
     over_steps,
+    product,
+    product_back,
+    sigmoid_back,
     steps,
+    tanh_back,
+    zoneout_over_time,
 )
 
 State = tuple[Tensor, Tensor]
-
-_sigmoid_back: Any = torch.ops.aten.sigmoid_backward.grad_input
-_tanh_back: Any = torch.ops.aten.tanh_backward.grad_input
 
 
 def lstm_options(
@@ -62,7 +65,8 @@ def lstm_options(
     weight_ih, weight_hh, bias, norm = doubled(weight_ih, weight_hh, bias_ih + bias_hh, norm)
     gain_ih, *gains = norm or (None,) * 4
     arguments = linear(x.transpose(0, 1), weight_ih, bias, gain_ih)
-    output, c = _LSTM.apply(arguments, *hidden, weight_hh, *gains, *over_time(zoneout, arguments))  # type: ignore[no-untyped-call]
+    updates = [zoneout_over_time(k, arguments) for k in zoneout or (None, None)]
+    output, c = _LSTM.apply(arguments, *hidden, weight_hh, *gains, *updates)  # type: ignore[no-untyped-call]
     return output, (output[:, -1], c)
 
 
@@ -76,14 +80,6 @@ def doubled(
         return weight_ih * factors[:, None], weight_hh * factors[:, None], bias * factors, None
     norm = norm._replace(gain_ih=norm.gain_ih * factors, gain_hh=norm.gain_hh * factors)
     return weight_ih, weight_hh, bias * factors, norm
-
-
-def over_time(zoneout: tuple[Update, Update] | None, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return k_h and k_c as tensors, (T, B, H), or (T, 1, 1) for numbers, where `like` is (T, ...)."""
-    if zoneout is None:
-        return None, None
-    k_h, k_c = (k if isinstance(k, Tensor) else like.new_tensor(k).expand(len(like), 1, 1) for k in zoneout)
-    return k_h, k_c
 
 
 class Tape(NamedTuple):
@@ -105,7 +101,7 @@ class Tape(NamedTuple):
     product: Any = None
     """(T, B, 4H), U h, where it is normalized."""
     mean: Any = None
-    """(T, B, 1), of U h, as the reciprocal of its standard deviation."""
+    """(T, B, 1), of U h; rstd is the reciprocal of the standard deviation."""
     rstd: Any = None
     mean_c: Any = None
     """(T, B, 1), of c~, likewise."""
@@ -121,8 +117,14 @@ class Tape(NamedTuple):
         states[0], cells[0] = h, c
         gates = h.new_empty(time, batch, 4 * hidden)
         new_c = cells[1:] if k_c is None else torch.empty_like(cells[1:])
-        product = torch.empty_like(gates) if normalizes else None
-        return states, cells, cls(states[:-1], cells[:-1], gates, new_c, torch.empty_like(new_c), k_h, k_c, product)
+        rows = torch.empty_like(gates) if normalizes else None
+        return states, cells, cls(states[:-1], cells[:-1], gates, new_c, torch.empty_like(new_c), k_h, k_c, rows)
+
+    def with_moments(self, moments_hh: Moments, moments_c: Moments) -> Tape:
+        """Add what was noted step by step; nothing where nothing was normalized."""
+        mean, rstd = over_steps(moments_hh)
+        mean_c, rstd_c = over_steps(moments_c)
+        return self._replace(mean=mean, rstd=rstd, mean_c=mean_c, rstd_c=rstd_c)
 
 
 class _LSTM(torch.autograd.Function):
@@ -146,16 +148,16 @@ class _LSTM(torch.autograd.Function):
         moments_c: Moments = []
         for a, h_next, c_next, *kept in steps(arguments, states[1:], cells[1:], *tape):
             step = Tape(*kept)
-            run_gates(step, a, step.h, weight_hh, gain_hh, moments_hh)
+            torch.sigmoid(product(step.h, weight_hh, a, gain_hh, step.product, moments_hh), out=step.gates)
             run_cell(step, gain_c, bias_c, moments_c, h_next, c_next)
-        ctx.save_for_backward(weight_hh, gain_hh, gain_c, *tape[:-4], *over_steps(moments_hh), *over_steps(moments_c))
+        ctx.save_for_backward(weight_hh, gain_hh, gain_c, states)
+        ctx.tape = tape.with_moments(moments_hh, moments_c)
         return states[1:].transpose(0, 1), cells[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
-        weight_hh, gain_hh, gain_c, *kept = ctx.saved_tensors
-        tape = Tape(*kept)
+        (weight_hh, gain_hh, gain_c, _), tape = ctx.saved_tensors, ctx.tape
         grads, grads_shown = torch.empty_like(tape.gates), torch.empty_like(tape.squashed)
         grads_product = grads if gain_hh is None else torch.empty_like(grads)
         grad_h, grad_c = torch.zeros_like(grad_c), grad_c.clone()
@@ -163,9 +165,9 @@ class _LSTM(torch.autograd.Function):
         for grad_a, grad_product, grad_shown, from_loss, *kept in reversed(list(views)):
             step = Tape(*kept)
             run_cell_back(step, gain_c, grad_h.add_(from_loss), grad_c, grad_a, grad_shown)
-            run_gates_back(step, gain_hh, grad_a, grad_product)
+            product_back(grad_a, gain_hh, step.product, step.mean, step.rstd, out=grad_product)
             grad_h.addmm_(grad_product, weight_hh, beta=0 if step.k_h is None else 1)
-        grad_weight_hh = grads_product.flatten(0, 1).t() @ tape.h.flatten(0, 1) if ctx.needs_input_grad[3] else None
+        grad_weight_hh = grad_of_weight(grads_product, tape.h) if ctx.needs_input_grad[3] else None
         return (
             grads,
             grad_h,
@@ -175,15 +177,6 @@ class _LSTM(torch.autograd.Function):
             None,
             None,
         )
-
-
-def run_gates(step: Tape, a: Tensor, h: Tensor, weight_hh: Tensor, gain_hh: Tensor | None, moments_hh: Moments) -> None:
-    """Compute the gates of a step from a, (B, 4H), and h, (B, H)."""
-    if gain_hh is None:
-        torch.addmm(a, h, weight_hh.t(), out=step.gates).sigmoid_()
-    else:
-        torch.mm(h, weight_hh.t(), out=step.product)
-        torch.sigmoid(normalized(step.product, gain_hh, None, moments_hh).add_(a), out=step.gates)
 
 
 def run_cell(
@@ -221,26 +214,20 @@ def run_cell_back(
         grad_h.sub_(grad_new_h)
         grad_c.sub_(grad_new_c)
     torch.mul(grad_new_h, step.squashed, out=grad_o)
-    _tanh_back(grad_new_h * o, step.squashed, grad_input=grad_shown)
+    tanh_back(grad_new_h * o, step.squashed, grad_input=grad_shown)
     if gain_c is None:
         grad_new_c.add_(grad_shown)
     else:
-        grad_new_c.add_(normalized_back(grad_shown, step.new_c, gain_c, step.mean_c, step.rstd_c))
+        grad_new_c.add_(normalized_back(grad_shown, gain_c, step.new_c, step.mean_c, step.rstd_c))
     torch.mul(grad_new_c, step.c, out=grad_f)
     torch.add(grad_new_c, grad_new_c, out=grad_i)
     torch.mul(grad_i, i, out=grad_s)
     grad_i.mul_(s).sub_(grad_new_c)
-    _sigmoid_back(grad_a, step.gates, grad_input=grad_a)
+    sigmoid_back(grad_a, step.gates, grad_input=grad_a)
     if step.k_c is None:
         grad_c.mul_(f)
     else:
         grad_c.addcmul_(grad_new_c, f)
-
-
-def run_gates_back(step: Tape, gain_hh: Tensor | None, grad_a: Tensor, grad_product: Tensor) -> None:
-    """Fill in the gradient of U h, (B, 4H), unless it is d a itself."""
-    if gain_hh is not None:
-        grad_product.copy_(normalized_back(grad_a, step.product, gain_hh, step.mean, step.rstd))
 
 
 def grads_of_norm(
@@ -249,6 +236,6 @@ def grads_of_norm(
     """Return the gradients of gain_hh, gain_c and bias_c, from d a and those of N(c~) of all steps."""
     if gain_hh is None or gain_c is None:
         return None, None, None
-    grad_gain_hh = grad_of_gain(grads, tape.product, gain_hh, tape.mean, tape.rstd)
-    grad_gain_c = grad_of_gain(grads_shown, tape.new_c, gain_c, tape.mean_c, tape.rstd_c)
+    grad_gain_hh = grad_of_gain(grads, gain_hh, tape.product, tape.mean, tape.rstd)
+    grad_gain_c = grad_of_gain(grads_shown, gain_c, tape.new_c, tape.mean_c, tape.rstd_c)
     return grad_gain_hh, grad_gain_c, grads_shown.sum((0, 1))

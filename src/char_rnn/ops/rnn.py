@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from char_rnn.ops.cell_options import RNNNorm, Update, normalize, updates
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
 from char_rnn.ops.rnn_mixed import rnn_mixed
+from char_rnn.ops.rnn_options import rnn_options
 
 
 def rnn_reference(
@@ -65,12 +66,12 @@ def rnn(
 ) -> tuple[Tensor, Tensor]:
     """Compute what :func:`rnn_reference` computes, with PyTorch's own kernels (cuDNN on CUDA).
 
-    Under autocast on the CPU, with those of :mod:`char_rnn.ops.rnn_mixed`, which can be differentiated once.
+    Under autocast on the CPU, with those of :mod:`char_rnn.ops.rnn_mixed`; with `norm` and `zoneout` those of
+    :mod:`char_rnn.ops.rnn_options`, which compute in the weights' type, whatever autocast says. Both can be
+    differentiated once.
     """
     if norm is not None or zoneout is not None:
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.to(weight_hh.dtype)
-            return rnn_reference(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, norm=norm, zoneout=zoneout)
+        return _rnn_with_options(x, hidden, (weight_ih, weight_hh, bias_ih, bias_hh), norm, zoneout)
     products = products_dtype(weight_hh)
     if products is not None and weight_hh.is_cpu:
         return rnn_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
@@ -81,3 +82,17 @@ def rnn(
     train = torch.is_grad_enabled()
     output, last = torch.rnn_tanh(x, hidden.unsqueeze(0), weights, True, 1, 0.0, train, False, True)
     return output, last.squeeze(0)
+
+
+def _rnn_with_options(
+    x: Tensor,
+    hidden: Tensor,
+    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    norm: RNNNorm | None,
+    zoneout: Update | None,
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(weights[0].dtype)
+        if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
+            return rnn_reference(x, hidden, *weights, norm=norm, zoneout=zoneout)
+        return rnn_options(x, hidden, *weights, norm, zoneout)
