@@ -10,6 +10,10 @@ run in turn, after the layer has been checked against its reference; a speed-up 
     python benchmarks/ops.py --precision bfloat16 [--hidden 512] [...]
 
 compares "train" of our layer under autocast with our layer in float32 instead.
+
+    python benchmarks/ops.py --options ["lstm norm" ...] [--hidden 512] [...]
+
+compares "train" of each option with our plain layer of the same cell.
 """
 
 from __future__ import annotations
@@ -35,6 +39,9 @@ LAYERS: dict[str, tuple[Any, Callable[..., Any], Callable[..., Any]]] = {
 }
 
 
+Side = Callable[[], object]
+
+
 def main() -> None:
     arguments = parse_arguments()
     if arguments.threads:
@@ -44,6 +51,11 @@ def main() -> None:
             compare_precision(layer, hidden, arguments) for layer in arguments.layers for hidden in arguments.hidden
         ]
         title = f"Recurrent layers in {arguments.precision} against themselves in float32 (medians)"
+        return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
+    if arguments.options is not None:
+        names = arguments.options or list(OPTIONS)
+        rows = [compare_option(name, hidden, arguments) for name in names for hidden in arguments.hidden]
+        title = "Options against the plain layer (medians)"
         return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
     rows = []
     for layer in arguments.layers:
@@ -65,6 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     options.add_argument("--seconds", type=float, default=0.3, help="length of a turn, roughly")
     options.add_argument("--device", default="cpu")
     options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32, not PyTorch")
+    options.add_argument("--options", nargs="*", choices=list(OPTIONS), help="compare these, or all, with none")
     return options.parse_args()
 
 
@@ -93,12 +106,77 @@ def compare(
         "PyTorch": as_pass(lambda: module(x, stacked(state))[0], [x, *weights]),
         "ours": as_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
     }
-    repeats = max(1, int(arguments.seconds / seconds_of(sides["PyTorch"], arguments.device)))
+    sizes = {"batch": batch, "time": steps, "hidden": hidden}
+    return {"layer": layer, "task": task, **sizes, **timed(sides, "speed-up", arguments)}
+
+
+def timed(sides: dict[str, Side], ratio_name: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Run two sides in turn; return the milliseconds of each and how many times as fast the second is."""
+    first, second = sides
+    repeats = max(1, int(arguments.seconds / seconds_of(sides[first], arguments.device)))
     turns = {name: repeated(side, repeats, arguments.device) for name, side in sides.items()}
     timings = in_turn(turns, arguments.rounds)
     milliseconds = {f"{name} ms": timing.median / repeats * 1000 for name, timing in timings.items()}
-    sizes = {"batch": batch, "time": steps, "hidden": hidden}
-    return {"layer": layer, "task": task, **sizes, **milliseconds, "speed-up": ratio(timings, "PyTorch", "ours")}
+    return {**milliseconds, ratio_name: ratio(timings, first, second)}
+
+
+def compare_option(name: str, hidden: int, arguments: argparse.Namespace) -> dict[str, str | int | float]:
+    """Time a layer without an option and with it in turn; return a row of the table."""
+    sides = OPTIONS[name](hidden, arguments)
+    sizes = {"batch": arguments.batch, "time": arguments.time, "hidden": hidden}
+    return {"option": name, **sizes, **timed(sides, "relative speed", arguments)}
+
+
+def cell_option(layer: str, option: str, hidden: int, arguments: argparse.Namespace) -> dict[str, Side]:
+    """Return the training passes of a layer of ours without and with an option of its cell, checked."""
+    make_module, fast, reference = LAYERS[layer]
+    module = make_module(hidden, hidden, batch_first=True).to(arguments.device)
+    weights, state = list(module.parameters()), zero_state(layer, arguments.batch, module)
+    x = torch.randn(arguments.batch, arguments.time, hidden, device=arguments.device, requires_grad=True)
+    keywords, parameters = KEYWORDS[option](layer, x, hidden)
+    inputs = [x, *weights, *parameters]
+    outputs = [function(x, state, *weights, **keywords)[0] for function in (fast, reference)]
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-4)
+    gradients = [torch.autograd.grad(output.sum(), inputs) for output in outputs]
+    for actual, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+    return {
+        "plain": train_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
+        "with": train_pass(lambda: fast(x, state, *weights, **keywords)[0], inputs),
+    }
+
+
+def norm(layer: str, x: Tensor, hidden: int) -> tuple[dict[str, Any], list[Tensor]]:
+    make_norm, blocks = {"lstm": (ops.LSTMNorm, (4, 4, 1, 1)), "rnn": (ops.RNNNorm, (1,))}.get(
+        layer, (ops.GRUNorm, (3, 3))
+    )
+    parameters = [x.new_ones(number * hidden).requires_grad_() for number in blocks]
+    return {"norm": make_norm(*parameters)}, parameters
+
+
+def zoneout(layer: str, x: Tensor, hidden: int) -> tuple[dict[str, Any], list[Tensor]]:
+    masks = (torch.rand(2, x.shape[1], x.shape[0], hidden, device=x.device) < 0.9).to(x.dtype).unbind()
+    return {"zoneout": masks if layer == "lstm" else masks[0]}, []
+
+
+def mogrifier(_: str, x: Tensor, hidden: int) -> tuple[dict[str, Any], list[Tensor]]:
+    """Five rounds, as most of the paper's models have."""
+    matrices = [(torch.randn(hidden, hidden, device=x.device) * hidden**-0.5).requires_grad_() for _ in range(5)]
+    return {"mogrifier": matrices}, matrices
+
+
+KEYWORDS: dict[str, Callable[[str, Tensor, int], tuple[dict[str, Any], list[Tensor]]]] = {
+    "norm": norm,
+    "zoneout": zoneout,
+    "mogrifier": mogrifier,
+}
+# name: what makes the training passes without and with the option, from the units and the arguments
+OPTIONS: dict[str, Callable[[int, argparse.Namespace], dict[str, Side]]] = {
+    f"{layer} {option}": partial(cell_option, layer, option)
+    for layer in LAYERS
+    for option in KEYWORDS
+    if layer == "lstm" or option != "mogrifier"
+}
 
 
 def compare_precision(layer: str, hidden: int, arguments: argparse.Namespace) -> dict[str, str | int | float]:
@@ -123,13 +201,8 @@ def compare_precision(layer: str, hidden: int, arguments: argparse.Namespace) ->
         "float32": train_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
         arguments.precision: train_pass(low_precision, [x, *weights]),
     }
-    repeats = max(1, int(arguments.seconds / seconds_of(sides["float32"], arguments.device)))
-    turns = {name: repeated(side, repeats, arguments.device) for name, side in sides.items()}
-    timings = in_turn(turns, arguments.rounds)
-    milliseconds = {f"{name} ms": timing.median / repeats * 1000 for name, timing in timings.items()}
     sizes = {"batch": arguments.batch, "time": arguments.time, "hidden": hidden}
-    speed_up = ratio(timings, "float32", arguments.precision)
-    return {"layer": layer, "task": "train", **sizes, **milliseconds, "speed-up": speed_up}
+    return {"layer": layer, "task": "train", **sizes, **timed(sides, "speed-up", arguments)}
 
 
 def zero_state(layer: str, batch: int, module: nn.RNNBase) -> Any:
