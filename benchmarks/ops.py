@@ -14,6 +14,10 @@ compares "train" of our layer under autocast with our layer in float32 instead.
     python benchmarks/ops.py --options ["lstm norm" ...] [--hidden 512] [...]
 
 compares "train" of each option with our plain layer of the same cell.
+
+    python benchmarks/ops.py --parts ["attention top" ...] [--hidden 512] [...]
+
+compares training a whole two-layer LSTM with each part, or each dropout, with training the plain one.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from typing import Any
 
 import torch
 from harness import in_turn, parser, ratio, report
+from parts import PARTS
+from parts import measure as measure_part
 from torch import Tensor, nn
 
 from char_rnn import ops
@@ -57,6 +63,11 @@ def main() -> None:
         rows = [compare_option(name, hidden, arguments) for name in names for hidden in arguments.hidden]
         title = "Options against the plain layer (medians)"
         return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
+    if arguments.parts is not None:
+        names = arguments.parts or list(PARTS)
+        rows = [measure_part(name, hidden, arguments) for name in names for hidden in arguments.hidden]
+        title = "Models with one part more against the plain two-layer LSTM (medians)"
+        return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
     rows = []
     for layer in arguments.layers:
         check(layer)
@@ -78,6 +89,7 @@ def parse_arguments() -> argparse.Namespace:
     options.add_argument("--device", default="cpu")
     options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32, not PyTorch")
     options.add_argument("--options", nargs="*", choices=list(OPTIONS), help="compare these, or all, with none")
+    options.add_argument("--parts", nargs="*", choices=list(PARTS), help="likewise, in whole models")
     return options.parse_args()
 
 
