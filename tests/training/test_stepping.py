@@ -20,11 +20,15 @@ from char_rnn.training.stepping import Stepper
 CPU = torch.device("cpu")
 
 
-def stepper(kind: str = "lstm", rows: int = 7, precision: str = "float64", **training: Any) -> Stepper:
-    config = small_config(model={"type": kind, "dropout": 0.0}, training={"precision": precision, **training})
+def stepper(
+    kind: str = "lstm", rows: int = 7, precision: str = "float64", model: dict[str, Any] | None = None, **training: Any
+) -> Stepper:
+    config = small_config(
+        model={"type": kind, "dropout": 0.0, **(model or {})}, training={"precision": precision, **training}
+    )
     torch.manual_seed(0)
-    model = build_model(config.model, 11, dtype=config.training.parameter_type)
-    return Stepper(model, config.training, CPU, rows)
+    built = build_model(config.model, 11, dtype=config.training.parameter_type)
+    return Stepper(built, config.training, CPU, rows)
 
 
 def batch(rows: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,11 +198,19 @@ def test_sgd_is_the_formula() -> None:
     torch.testing.assert_close(one.model.output_proj.bias.detach(), bias, rtol=0, atol=1e-14)
 
 
+BLOCKS = {"embedding_size": 16, "hidden_size": 16, "layer_norm": "between", "residual": True, "feed_forward_size": 32}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("training", [{}, REGULARIZED], ids=["plain", "regularized"])
-def test_a_compiled_model_learns_the_same(training: dict[str, Any]) -> None:
-    plain, compiled = (stepper(precision="float32", compile=made, **training) for made in (False, True))
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # The compiler's own, which it hides.
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [({}, {}), ({}, REGULARIZED), ({**BLOCKS, "attention": "all", "attention_window": 4}, {})],
+    ids=["plain", "regularized", "blocks"],
+)
+def test_a_compiled_model_learns_the_same(model: dict[str, Any], training: dict[str, Any]) -> None:
+    plain, compiled = (stepper(precision="float32", model=model, compile=made, **training) for made in (False, True))
     for _ in range(3):
         assert compiled.step(*batch(), None, 0.01)[0] == pytest.approx(plain.step(*batch(), None, 0.01)[0], rel=1e-5)

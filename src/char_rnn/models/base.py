@@ -212,9 +212,8 @@ class CharModel(nn.Module, ABC):
             after.append(state)
             if memory is not None:
                 remembered.append(memory)
-        dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
-        log_probs = F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
-        stacked = [torch.stack(list(part)).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
+        log_probs = self._head(x)
+        stacked = [torch.stack(list(p)).to(log_probs.dtype) for p in (*zip(*after, strict=True), remembered) if p]
         return log_probs, _as_hidden(stacked), Activations(output, dropped)
 
     def _embed(self, ids: Tensor) -> Tensor:
@@ -224,6 +223,10 @@ class CharModel(nn.Module, ABC):
         else:
             embedded = self.embedding(ids)
         return drop_symbols(embedded, ids, self.vocab_size, self.embedding_dropout if self.training else 0.0)
+
+    def _head(self, x: Tensor) -> Tensor:
+        dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
+        return F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
 
     def _recur(self, number: int, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
         """Run a recurrent layer with the options it is configured with."""

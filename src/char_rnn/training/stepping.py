@@ -66,8 +66,9 @@ class Stepper:
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.ran_out_of_memory = False
         self.gradient_norm = math.nan
-        predict: Predict = model.with_activations if self.objective.on_activations else model
-        self._predict = _compiled(model) if training.compile else predict
+        self._predict: Predict = model.with_activations if self.objective.on_activations else model
+        if training.compile:
+            _compile(model)
 
     @property
     def trained(self) -> CharModel:
@@ -162,14 +163,17 @@ class Stepper:
         return float(sum(losses)), _joined(states)
 
 
-def _compiled(model: CharModel) -> Predict:
-    """Compile all but the recurrent layers: unrolled over time they take minutes to compile, and are slower then.
+def _compile(model: CharModel) -> None:
+    """Compile, in place, what stands between the recurrent layers.
 
-    It is ``with_activations`` in any case: of ``forward`` around it, the compiler makes a second piece, and warns.
+    Unrolled over time, these take minutes to compile, and are slower then. And a break in a loop, as that over the
+    layers, is where the compiler gives a whole function up: so it is given the pieces, not the model.
     """
-    layer = torch.compiler.disable(model.run_layer)  # type: ignore[no-untyped-call]
-    object.__setattr__(model, "run_layer", layer)
-    return torch.compile(model.with_activations)
+    for name in ("_embed", "_head"):
+        object.__setattr__(model, name, torch.compile(getattr(model, name)))
+    for block in model.blocks:
+        for part in block.children():
+            part.compile()
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
