@@ -218,7 +218,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a state of another architecture": (
         resumed(lambda run: None, "--set", "model.hidden_size=9"),
         1,
-        r"has another architecture than model\.type, model\.hidden_size",
+        r"was trained with model\.hidden_size 8, not 9",
     ),
     "a run whose text has changed": (
         lambda tmp, poem, run: [

@@ -67,6 +67,7 @@ def test_the_help_gives_the_defaults(char_rnn: Command) -> None:
         (["--dynamic", "--dynamic-rate", "nan"], "nan is not a finite number"),
         (["--dynamic", "--dynamic-decay", 1.5], "--dynamic-decay"),
         (["--dynamic", "--dynamic-segment", 0], "--dynamic-segment"),
+        (["--dynamic", "--dynamic-segment", 10**21], "--dynamic-segment"),
     ],
 )
 def test_options_that_cannot_be(

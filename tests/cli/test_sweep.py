@@ -270,6 +270,8 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no values": (["quickstart", "TEXT", "--grid", "training.seed="], r"--grid training\.seed=: has no values"),
     "no equals sign": (["quickstart", "TEXT", "--grid", "training.seed"], r"--grid training\.seed: has no values"),
     "an empty value": (["quickstart", "TEXT", "--grid", "training.minutes=1,"], r"has an empty value"),
+    "seeds that are none": (["quickstart", "TEXT", "--seeds", "a,b"], r"--seeds a: must be"),
+    "no seeds": (["quickstart", "TEXT", "--seeds", ""], r"--seeds .*a seed is missing"),
     "an unknown key": (["quickstart", "TEXT", "--grid", "training.rate=1,2"], r"--grid training\.rate=1: unknown key"),
     "an unknown section": (["quickstart", "TEXT", "--grid", "seed=1,2"], r"did you mean training\.seed"),
     "a wrong value": (["quickstart", "TEXT", "--grid", "model.dropout=0.1,2"], r"dropout=2.*to below 1; given 2"),

@@ -155,6 +155,8 @@ def test_normalization_starts_as_the_identity(initialization: str) -> None:
         for name, parameter in model.named_parameters():
             if name.endswith("norm.weight") or "gain" in name:
                 assert torch.equal(parameter, torch.ones_like(parameter)), name
+            if name.endswith("norm.bias") or "bias_c" in name:
+                assert torch.equal(parameter, torch.zeros_like(parameter)), name
 
 
 def test_locked_dropout_drops_the_same_units_at_every_step() -> None:
@@ -250,6 +252,7 @@ def test_a_state_can_be_cut_off_and_learned_from(model_class: type[CharModel], o
         ({"feed_forward_size": 0}, "feed_forward_size: got 0; give a whole number, 1 or more"),
         ({"zoneout": 1.0}, "zoneout: got 1.0; give a probability from 0 to below 1"),
         ({"weight_dropout": -0.1}, "weight_dropout: got -0.1; give a probability from 0 to below 1"),
+        ({"mogrifier_rounds": -1}, "mogrifier_rounds: got -1; give a whole number, 1 or more"),
         ({"mogrifier_rounds": 2}, "mogrifier_rounds: got 2, but only an LSTM has them; give 0"),
         (
             {"tie_weights": True, "embedding_size": 5},

@@ -192,6 +192,7 @@ def test_progress_comes_to_its_end() -> None:
         ({"decay": 1.5}, "decay: got 1.5"),
         ({"decay": math.nan}, "decay: got nan"),
         ({"segment": 0}, "segment: got 0"),
+        ({"segment": 1001}, "segment: got 1001; give a whole number of characters from 1 to 1,000"),
         ({"rate": 1e300}, r"rate 1e\+300 ended in a loss of nan; give a lower rate"),
     ],
 )

@@ -60,6 +60,15 @@ def test_a_run_starts_from_a_model_in_memory(text: Path, tmp_path: Path, precisi
     assert {array.dtype for array in last.tensors.values()} == {np.dtype(precision)}
 
 
+def test_what_a_model_does_in_training_alone_is_the_new_run_s(text: Path, tmp_path: Path) -> None:
+    own = {"dropout": 0.1, "locked_dropout": True, "embedding_dropout": 0.2, "weight_dropout": 0.3}
+    origin = model_file(residual=True, zoneout=0.1)
+    run = start_run(config_for(text, model=own), tmp_path / "run", init_from=origin)
+    expected = origin.config.model.model_copy(update={**own, "initialization": run.trainer.config.model.initialization})
+    assert run.trainer.config.model == expected
+    assert (run.trainer.model.locked_dropout, run.trainer.model.weight_dropout) == (True, 0.3)
+
+
 def test_a_model_is_opened_as_the_surroundings_say(text: Path, tmp_path: Path) -> None:
     origin, asked = model_file(), []
 

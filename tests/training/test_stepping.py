@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -196,6 +198,15 @@ def test_sgd_is_the_formula() -> None:
         bias = bias - 0.1 * velocity
         one.update(0.1)
     torch.testing.assert_close(one.model.output_proj.bias.detach(), bias, rtol=0, atol=1e-14)
+
+
+def test_a_copy_of_a_compiled_model_computes_with_its_own_parameters() -> None:
+    model = stepper(compile=True, model={"layer_norm": "between"}).model
+    copy = deepcopy(model)
+    for parameter in copy.parameters():
+        torch.nn.init.zeros_(parameter)
+    log_probs, _ = copy(batch()[0])
+    torch.testing.assert_close(log_probs, torch.full_like(log_probs, -math.log(11)))
 
 
 BLOCKS = {"embedding_size": 16, "hidden_size": 16, "layer_norm": "between", "residual": True, "feed_forward_size": 32}

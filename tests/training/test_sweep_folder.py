@@ -36,6 +36,19 @@ def test_the_folder_says_what_is_swept(config: Config, tmp_path: Path) -> None:
     assert prepared(first, grid, tmp_path / "sweep").folder == tmp_path / "sweep"
 
 
+def test_texts_in_the_grid_are_found_from_any_folder(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other.txt").write_text("another rose " * 40)
+    monkeypatch.chdir(tmp_path)
+    found = sweep(config, {"data.data_dir": ["rose.txt", "other.txt"]}, "sweep")
+    assert sorted(run.name for run in found.runs) == ["data_dir=other.txt", "data_dir=rose.txt"]
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    again = sweep(*read_sweep("../sweep"), "../sweep")
+    assert [(run.name, run.finished) for run in again.runs] == [(run.name, True) for run in found.runs]
+
+
 def test_the_file_is_json_of_the_whole_configuration(config: Config, tmp_path: Path) -> None:
     prepared(config, GRID, tmp_path / "sweep")
     content = json.loads((tmp_path / "sweep" / FILE).read_text())
@@ -83,6 +96,9 @@ def test_a_folder_of_something_else_is_refused(config: Config, tmp_path: Path) -
         (b'{"format": "char-rnn sweep", "version": 1, "grid": []}', "damaged"),
         (b'{"format": "char-rnn sweep", "version": 1, "grid": {"training.seed": 1}}', "not the file of a sweep"),
         (b'{"format": "char-rnn sweep", "version": 2, "grid": {}}', "later char-rnn"),
+        (b'{"format": "char-rnn sweep", "version": "x", "grid": {}}', "damaged"),
+        (b'{"format": "char-rnn sweep", "version": 1, "grid": {"a": [1]}}', f"{FILE}: grid: must be section.key=value"),
+        (b'{"format": "char-rnn sweep", "version": 1, "grid": {"model.typ": [1]}}', f"{FILE}: grid: unknown key"),
         (b'{"format": "char-rnn sweep", "version": 1, "grid": {}}', "must be a mapping of sections; given null"),
     ],
 )

@@ -303,8 +303,11 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
     tensors, counters = trainer.state()
     with pytest.raises(CheckpointError, match="not the one this run was trained on"):
         make_trainer().load_state(tensors, {**counters, "data": "another"})
+    other = make_trainer(small_config(model={"hidden_size": 13}))
+    with pytest.raises(CheckpointError, match=r"was trained with model\.hidden_size 12, not 13"):
+        other.load_state(tensors, counters)
     with pytest.raises(CheckpointError, match=r"another architecture than model\.type"):
-        make_trainer(small_config(model={"hidden_size": 13})).load_state(tensors, counters)
+        other.load_state(tensors, {**counters, "computing": {}})
     with pytest.raises(CheckpointError, match="does not fit this run"):
         make_trainer().load_state(tensors, {key: counters[key] for key in counters if key != "step"})
 
@@ -316,6 +319,9 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         ({"training": {"batch_size": 2}}, "training.batch_size 4, not 2"),
         ({"data": {"batching": "windows"}}, "data.batching streams, not windows"),
         ({"training": {"random_segments": True}}, "training.random_segments False, not True"),
+        ({"model": {"residual": True}}, "model.residual False, not True"),
+        ({"model": {"zoneout": 0.1}}, r"model.zoneout 0\.0, not 0\.1"),
+        ({"model": {"attention_heads": 3}}, "model.attention_heads 1, not 3"),
         ({"training": {"averaging": "ema"}}, "training.averaging none, not ema"),
         ({"training": {"optimizer": "rmsprop"}}, "training.optimizer adamw, not rmsprop"),
         ({"training": {"precision": "float64"}}, "training.precision float32, not float64"),
@@ -410,6 +416,16 @@ def test_the_best_parameters_are_in_the_model_at_the_end(make_trainer: MakeTrain
     result = trainer.train()
     assert result.best_step < 60
     assert trainer.validate() == result.best_val_loss
+
+
+def test_a_model_given_has_the_best_mean_at_the_end_and_can_be_saved(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make_trainer(small_config(training={"averaging": "ema", "max_steps": 8}), run_dir=tmp_path)
+    given = trainer.model
+    result = trainer.train()
+    assert trainer.model is given
+    assert evaluate(given, trainer.dataloaders["val"].split).loss == result.best_val_loss
+    trainer.save()
+    assert trainer.train().best_val_loss == result.best_val_loss
 
 
 def test_a_model_file_names_no_path_of_the_machine(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def dynamic_options(function: Function) -> Function:
     for option in (
         click.option(
             "--dynamic-segment",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, 1000),
             help="Characters between two of its steps; 20 when not given.",
         ),
         click.option(

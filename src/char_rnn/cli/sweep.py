@@ -80,8 +80,7 @@ def command(
     given = (recipe, data, *axes, seeds, *overrides, minutes, out)
     request = Request(data=data, overrides=overrides, minutes=minutes, device=device, quiet=quiet)
     if resume is None:
-        axes = axes if seeds is None else (*axes, f"training.seed={seeds}")
-        config, grid = asked(with_recipe(request, recipe), axes)
+        config, grid = asked(with_recipe(request, recipe), axes, seeds)
     elif any(value is not None for value in given):
         raise click.UsageError("--resume takes the sweep's own settings: leave out all but --device, --json, --quiet")
     else:

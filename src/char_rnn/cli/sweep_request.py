@@ -29,7 +29,7 @@ def with_recipe(request: Request, recipe: str | None) -> Request:
     return replace(request, config_file=recipe) if is_file else replace(request, recipe=recipe)
 
 
-def asked(request: Request, axes: Sequence[str]) -> tuple[Config, Mapping[str, list[Any]]]:
+def asked(request: Request, axes: Sequence[str], seeds: str | None) -> tuple[Config, Mapping[str, list[Any]]]:
     """Return the configuration of the first run, and the values of each key.
 
     Raises:
@@ -40,8 +40,10 @@ def asked(request: Request, axes: Sequence[str]) -> tuple[Config, Mapping[str, l
 
     grid: dict[str, list[Any]] = {}
     first: list[Setting] = []
-    for axis in axes:
-        settings = _settings(axis)
+    each = [_settings(axis) for axis in axes]
+    if seeds is not None:
+        each.append(_seeds(seeds))
+    for settings in each:
         read = [read_setting(setting) for setting in settings]
         key = read[0][0]
         if key in grid:
@@ -79,6 +81,16 @@ def _settings(axis: str) -> list[Setting]:
             f"--grid {shown(axis)}: has {empty}; write it as section.key=V1,V2, an empty text as '' and none as null"
         )
     return [Setting(f"{key}={value}", f"--grid {key}={value}") for value in values]
+
+
+def _seeds(text: str) -> list[Setting]:
+    """Return ``S1,S2`` as one setting a seed."""
+    from char_rnn.utils.config import ConfigError, Setting
+
+    values = split_values(text)
+    if not all(values):
+        raise ConfigError(f"--seeds {shown(text)}: a seed is missing; write them as S1,S2,...")
+    return [Setting(f"training.seed={value}", f"--seeds {value}") for value in values]
 
 
 def split_values(text: str) -> list[str]:

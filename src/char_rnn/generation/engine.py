@@ -129,7 +129,10 @@ def _check_plain(config: ModelConfig) -> None:
     for name in _NOT_COMPUTED:
         found = getattr(config, name)
         if found != getattr(plain, name):
-            raise ValueError(f"model.{name} is {found}, which this engine does not compute; use TextGenerator")
+            raise ValueError(
+                f"model.{name} is {found}, which this engine does not compute;"
+                " sample without --torch7, in Python with TextGenerator"
+            )
 
 
 def log_softmax(scores: Array) -> Array:

@@ -55,7 +55,7 @@ class CharModel(nn.Module, ABC):
         weight_dropout: Probability of a recurrent weight being dropped.
         zoneout: Probability of a unit keeping its state of the step before.
         mogrifier_rounds: Times that input and state gate each other before a step, in an LSTM.
-        layer_norm: "none"; "between", of each recurrent layer's input and of the top's output; or "cell", inside the
+        layer_norm: "none"; "between", of each recurrent layer's input and of what leaves the top; or "cell", inside the
             recurrent layers, see :mod:`char_rnn.ops`.
         residual: Whether a recurrent layer's output is added to its input, where both are H long: with `layer_norm`
             "between" these are pre-norm residual blocks.
@@ -116,6 +116,8 @@ class CharModel(nn.Module, ABC):
         self.dropout, self.locked_dropout = float(dropout), locked_dropout
         self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
+        if mogrifier_rounds:
+            check_sizes(mogrifier_rounds=mogrifier_rounds)
         if mogrifier_rounds and self.name != "lstm":
             raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
         sizes = (self.embedding.embedding_dim, hidden_size, num_layers)
@@ -212,8 +214,9 @@ class CharModel(nn.Module, ABC):
             after.append(state)
             if memory is not None:
                 remembered.append(memory)
-        log_probs = self._head(x)
-        stacked = [torch.stack(list(p)).to(log_probs.dtype) for p in (*zip(*after, strict=True), remembered) if p]
+        dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
+        log_probs = F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
+        stacked = [torch.stack(list(p)).to(dtype) for p in (*zip(*after, strict=True), remembered) if p]
         return log_probs, _as_hidden(stacked), Activations(output, dropped)
 
     def _embed(self, ids: Tensor) -> Tensor:
@@ -223,10 +226,6 @@ class CharModel(nn.Module, ABC):
         else:
             embedded = self.embedding(ids)
         return drop_symbols(embedded, ids, self.vocab_size, self.embedding_dropout if self.training else 0.0)
-
-    def _head(self, x: Tensor) -> Tensor:
-        dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
-        return F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
 
     def _recur(self, number: int, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
         """Run a recurrent layer with the options it is configured with."""

@@ -3,7 +3,7 @@
 Fans are counted per gate: a gate's block of a recurrent weight is one (H, I) or (H, H) matrix, not a part of a
 (4H, I) one. Except in ``uniform``, a learned embedding keeps PyTorch's standard normal: what it feeds to the first
 layer then has the unit variance that the derivations below assume. A tied one is the projection's matrix first of all:
-it is drawn as that. The gains of normalizations always start at 1.
+it is drawn as that. The gains of normalizations always start at 1, their biases at 0.
 
 Dimensions: I input size, H hidden.
 """
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from char_rnn.models.parameters import NORM_PARAMETERS
 
 if TYPE_CHECKING:
     from char_rnn.models.base import CharModel
@@ -34,7 +36,8 @@ def uniform(model: CharModel) -> None:
     Source: karpathy/char-rnn, train.lua (2015). There is no embedding there; here it is drawn like all the rest.
     """
     for name, parameter in model.named_parameters():
-        if "norm" not in name and "gain" not in name:
+        in_cell = name.rpartition(".")[2].rpartition("_l")[0]
+        if "norm" not in name and in_cell not in NORM_PARAMETERS[model.num_gates]:
             nn.init.uniform_(parameter, -0.08, 0.08)
     _open_forget_gates(model)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from char_rnn.models import Hidden
 
 RATE, DECAY, SEGMENT = 5e-4, 2e-3, 20
+LONGEST_SEGMENT = 1000  # its graph is kept in memory, as many times as streams are read side by side
 EPSILON = 2e-4  # an element whose gradients are all but zero moves as one whose gradients are this large
 REPORT = 50  # segments between two reports of progress, and two waits for the device
 
@@ -77,7 +78,7 @@ def evaluate_dynamically(
             measured on text that the model writes.
         rate: eta, 0 or more; 0 learns nothing.
         decay: lambda, from 0 to 1, towards the parameters that the model has.
-        segment: n, 1 or more.
+        segment: n, from 1 to 1,000.
         device: where to compute; where the model is, when not given.
         progress: told what is under way, and how many parts of it are done and there in all.
 
@@ -159,5 +160,5 @@ def _check(rate: float, decay: float, segment: int) -> None:
         raise ValueError(f"rate: got {rate}; give a number, 0 or more")
     if not 0 <= decay <= 1:
         raise ValueError(f"decay: got {decay}; give a number from 0 to 1")
-    if segment < 1:
-        raise ValueError(f"segment: got {segment}; give a whole number of characters, 1 or more")
+    if not 1 <= segment <= LONGEST_SEGMENT:
+        raise ValueError(f"segment: got {segment}; give a whole number of characters from 1 to {LONGEST_SEGMENT:,}")

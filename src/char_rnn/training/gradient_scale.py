@@ -15,13 +15,13 @@ from torch import Tensor
 
 from char_rnn.data.streams import StreamBatches
 from char_rnn.models import CharModel, detach_state
-from char_rnn.training.metrics import MAX_OUTPUTS
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
     from char_rnn.models import Hidden
 
 STREAMS, LENGTH = 100, 1000  # B, and characters of each
+KEPT, MAX_KEPT = 8, 1 << 25  # numbers kept for the backward pass: about so many a unit and step, and at most in all
 FEWEST = 10  # segments of each, however long
 
 Batch = tuple[Tensor, Tensor]
@@ -43,7 +43,8 @@ def gradient_scale(model: CharModel, text: Split | None, segment: int, told: Pro
         segment: n.
         told: progress: what is under way, parts done, parts in all.
     """
-    streams = max(1, min(STREAMS, MAX_OUTPUTS // (segment * model.vocab_size)))
+    kept = segment * max(model.vocab_size, KEPT * model.num_layers * model.hidden_size)
+    streams = max(1, min(STREAMS, MAX_KEPT // kept))
     count = max(FEWEST, LENGTH // segment)
     if text is None:
         return _root_mean_squares(model, own_text(model, streams, segment), count, told)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from char_rnn.utils.config import Config, ConfigError, config_from_dict
@@ -120,7 +121,8 @@ def _slugs(texts: Iterable[str]) -> dict[str, str]:
     slugs: dict[str, str] = {}
     taken: set[str] = set()
     for text in texts:
-        base = slug = _UNSAFE.sub("-", text.strip("[]"))[:_LONGEST_VALUE].rstrip(".")
+        name = Path(text).name if Path(text).is_absolute() else text
+        base = slug = _UNSAFE.sub("-", name.strip("[]"))[:_LONGEST_VALUE].rstrip(".")
         number = 1
         while slug.lower() in taken:
             number += 1

@@ -20,8 +20,8 @@ class Objective:
 
         (1 - e) mean(-log p[target]) + e mean(-log p)
 
-    Added to it are, of the top layer's output h (B, T, H), m its dropout mask (Merity, McCann and Socher 2017, arXiv
-    1708.01009)::
+    Added to it are, of the top recurrent layer's output h (B, T, H), m its dropout mask (Merity, McCann and Socher
+    2017, arXiv 1708.01009)::
 
         activation_regularization           mean((m * h)^2)
         temporal_activation_regularization  mean((h[:, 1:] - h[:, :-1])^2)

@@ -21,6 +21,7 @@ from char_rnn.training.checkpoints import (
     rows_of,
     unpack,
 )
+from char_rnn.utils.config.model import FOR_TRAINING
 
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
@@ -31,7 +32,7 @@ COMPUTING = {
     "training.precision": "float32",
     "training.averaging": "none",
 }
-"""What the tensors of a training state depend on."""
+"""What the tensors of a training state depend on, and what they were before it was recorded."""
 
 EARLIER = {**COMPUTING, "training.random_segments": False}
 """What a training state that does not tell was trained with: one written before there was a choice."""
@@ -163,8 +164,12 @@ def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
 
 
 def computing(trainer: CharRNNTrainer) -> dict[str, Any]:
-    """Return what the tensors of a training state depend on: another optimizer keeps other ones."""
-    return {name: getattr(trainer.config.training, name.partition(".")[2]) for name in COMPUTING}
+    """Return what the tensors of a training state depend on, and what the model makes of them."""
+    model = trainer.config.model.model_dump(exclude=set(FOR_TRAINING))
+    return {
+        **{f"model.{name}": value for name, value in model.items()},
+        **{name: getattr(trainer.config.training, name.partition(".")[2]) for name in COMPUTING},
+    }
 
 
 def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
@@ -176,7 +181,7 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
         raise CheckpointError("the training state is damaged (it does not say how the run was trained)")
     before = {**EARLIER, **read, **computed}
     for name, value in {**reading(trainer), **computing(trainer)}.items():
-        if before.get(name) != value:
+        if before.get(name, value if name.startswith("model.") else None) != value:
             raise CheckpointError(
                 f"the run was trained with {name} {before.get(name)}, not {value}; leave it as it was, or {start_anew}"
             )

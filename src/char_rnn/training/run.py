@@ -28,6 +28,7 @@ from char_rnn.training.result import TrainingResult
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, write_config
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, config_from_dict
+from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager, forked_rng
 
 Sampler = Callable[[CharModel, Vocabulary], str]
@@ -165,13 +166,17 @@ def resume_run(
 def with_absolute_paths(config: Config) -> Config:
     """Let a run be resumed from another folder; data sets and `-` are no paths."""
     data, logging = config.data, config.logging
-    source = data.data_dir
-    is_path = source not in (*NAMES, "-") and Path(source).exists()
-    paths = {"data_dir": _absolute(source) if is_path else source, "cache_dir": _absolute(data.cache_dir)}
+    paths = {"data_dir": absolute_source(data.data_dir), "cache_dir": _absolute(data.cache_dir)}
     folders = {"log_dir": _absolute(logging.log_dir)}
     return config.model_copy(
         update={"data": data.model_copy(update=paths), "logging": logging.model_copy(update=folders)}
     )
+
+
+def absolute_source(source: str) -> str:
+    """Return a text's path for any folder; the name of a data set, ``-`` and what is not there as they are."""
+    is_path = source not in (*NAMES, "-") and Path(source).exists()
+    return str(Path(source).absolute()) if is_path else source
 
 
 def _absolute(path: str | None) -> str | None:
@@ -187,10 +192,8 @@ def _origin(init_from: str | Path | ModelFile, surroundings: Surroundings) -> tu
 
 def _started_from(config: Config, origin: ModelFile, name: str) -> Config:
     """Take the architecture and the kind of vocabulary from a model; dropout is the new run's own, but not in 2015."""
-    own: dict[str, object] = {"initialization": config.model.initialization}
-    if config.training.trainer != "torch7":
-        own["dropout"] = config.model.dropout
-    model = origin.config.model.model_copy(update=own)
+    own = {"initialization"} if config.training.trainer == "torch7" else FOR_TRAINING
+    model = origin.config.model.model_copy(update={key: getattr(config.model, key) for key in own})
     data = config.data.model_copy(update={"vocabulary": origin.vocabulary.kind})
     started = config.model_copy(update={"model": model, "data": data})
     return config_from_dict(started.model_dump(mode="json"), f"{name} to start from")

@@ -169,11 +169,9 @@ def _compile(model: CharModel) -> None:
     Unrolled over time, these take minutes to compile, and are slower then. And a break in a loop, as that over the
     layers, is where the compiler gives a whole function up: so it is given the pieces, not the model.
     """
-    for name in ("_embed", "_head"):
-        object.__setattr__(model, name, torch.compile(getattr(model, name)))
-    for block in model.blocks:
-        for part in block.children():
-            part.compile()
+    sublayers = [part for block in model.blocks for part in block.children()]
+    for part in (model.embedding, *sublayers, model.output_norm, model.output_proj):
+        part.compile()
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

@@ -16,12 +16,12 @@ from char_rnn.runs.names import STATE
 from char_rnn.training.grid import Grid, Point, points
 from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.result import TrainingResult
-from char_rnn.training.run import resume_run, start_run, with_absolute_paths
+from char_rnn.training.run import absolute_source, resume_run, start_run, with_absolute_paths
 from char_rnn.training.run_folder import check_run
 from char_rnn.training.sweep_folder import claim, default_folder
 from char_rnn.utils.config import Config, load_config
 
-SEED = "training.seed"
+SEED, TEXT = "training.seed", "data.data_dir"
 
 Failure = Literal["diverged", "failed"]
 
@@ -163,7 +163,7 @@ def sweep(
         ValueError: the text is not there, or the folder is another's; nothing was made.
         OSError: the folder cannot be written.
     """
-    found = points(_of_a_sweep(config), grid)
+    found = points(_of_a_sweep(config), _of_any_folder(grid))
     text, values = _text_name(found), _values(found)
     folder = Path(folder) if folder is not None else default_folder(found[0].config, values, text)
     claim(folder, found[0].config, values)
@@ -188,6 +188,11 @@ def _of_a_sweep(config: Config) -> Config:
     """Return what does not depend on the present folder; TensorBoard's events stay in the run folders."""
     config = with_absolute_paths(config)
     return config.model_copy(update={"logging": config.logging.model_copy(update={"log_dir": None})})
+
+
+def _of_any_folder(grid: Grid) -> Grid:
+    sources = [absolute_source(each) if isinstance(each, str) else each for each in grid.get(TEXT, ())]
+    return {**grid, TEXT: sources} if TEXT in grid else grid
 
 
 def _text_name(found: Sequence[Point]) -> str:

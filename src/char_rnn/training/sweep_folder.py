@@ -14,7 +14,7 @@ from typing import Any
 
 from char_rnn.model_file import replacing
 from char_rnn.training.grid import Grid, text_of
-from char_rnn.utils.config import Config, ConfigError, config_from_dict
+from char_rnn.utils.config import Config, ConfigError, Setting, config_from_dict, read_setting
 
 FILE = "sweep.json"
 FORMAT, VERSION = "char-rnn sweep", 1
@@ -29,7 +29,7 @@ def read_sweep(folder: str | Path) -> tuple[Config, dict[str, list[Any]]]:
 
     Raises:
         SweepError: it is no sweep's folder, or its file is damaged.
-        ConfigError: its configuration cannot be used.
+        ConfigError: its configuration, or a key of its grid, cannot be used.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -42,8 +42,12 @@ def read_sweep(folder: str | Path) -> tuple[Config, dict[str, list[Any]]]:
         raise SweepError(f"{path}: damaged, or no file of a sweep; begin it again elsewhere") from None
     if found != FORMAT or not whole:
         raise SweepError(f"{path}: not the file of a sweep; begin it again elsewhere")
+    if not isinstance(version, int):
+        raise SweepError(f"{path}: damaged (its version is no number); begin it again elsewhere")
     if version != VERSION:
         raise SweepError(f"{path}: written by a later char-rnn; update char-rnn to go on with it")
+    for key in grid:
+        read_setting(Setting(f"{key}=null", f"{path}: grid"))
     return config_from_dict(content.get("config"), f"{path}: config"), grid
 
 

@@ -335,10 +335,11 @@ class CharRNNTrainer:
         """Measure and save the end of the run; then test the best model."""
         if self.recorder.steps:
             self._record_training()
-        val, self.model = self._last_evaluation(), self.stepper.trained
+        val, best = self._last_evaluation(), self.stepper.trained
         if self.ranks.is_first:
-            self.keeper.load_best(self.model, self.step)
-        self.ranks.copy_first(self.model)
+            self.keeper.load_best(best, self.step)
+        self.ranks.copy_first(best)
+        self.model.load_state_dict(best.state_dict())
         test = None
         if "test" in self.dataloaders:
             test = self.evaluate("test")

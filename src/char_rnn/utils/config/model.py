@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from char_rnn.utils.config.section import Section, conflict
 
 _WIDTH = 65_536
+FOR_TRAINING = frozenset({"dropout", "locked_dropout", "embedding_dropout", "weight_dropout", "initialization"})
+"""The keys that matter in training alone: what a trained model computes does not depend on them."""
 
 
 class ModelConfig(Section):
@@ -41,7 +43,7 @@ class ModelConfig(Section):
     mogrifier_rounds: int = Field(default=0, ge=0, le=100)
     """LSTM only: times that input and state gate each other before a step; 0 = none."""
     layer_norm: Literal["none", "between", "cell"] = "none"
-    """Layer normalization: of each layer's input and the top's output, or inside the cells (Ba et al. 2016)."""
+    """Layer normalization: of each layer's input and of what leaves the top, or inside the cells (Ba et al. 2016)."""
     residual: bool = False
     """Whether a layer's output is added to its input, where both are equally long."""
     feed_forward_size: int | None = Field(default=None, ge=1, le=_WIDTH)

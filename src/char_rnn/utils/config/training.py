@@ -34,13 +34,13 @@ class TrainingConfig(Section):
     precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     """Floating-point numbers; in bfloat16 and float16 matrices are multiplied and the model stays in float32."""
     compile: bool = False
-    """Whether torch.compile makes the model's forward pass; recurrent layers fall back to PyTorch's own kernels."""
+    """Whether torch.compile makes what stands between the recurrent layers."""
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     """How a gradient becomes a step: AdamW, 2015's RMSprop, or stochastic gradient descent."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each target that is spread evenly over the vocabulary (Szegedy et al. 2016); 0 = none."""
     activation_regularization: float = Field(default=0.0, ge=0)
-    """Weight of the mean square of the top layer's output after its dropout (AR, Merity et al. 2017); 0 = none."""
+    """Weight of the mean square of the top recurrent layer's output after its dropout (AR, Merity et al. 2017)."""
     temporal_activation_regularization: float = Field(default=0.0, ge=0)
     """Weight of the mean square of that output's change from step to step, before dropout (TAR); 0 = none."""
     learning_rate: float = Field(default=0.002, gt=0)
@@ -62,7 +62,7 @@ class TrainingConfig(Section):
     averaging_decay: float = Field(default=0.999, ge=0, lt=1)
     """Decay rate of the moving average of the parameters (ema), lower in its first steps."""
     averaging_patience: int = Field(default=5, ge=1, le=COUNT)
-    """The averaging of nt-asgd begins when the validation loss is above the best of all but the last so many."""
+    """Evaluations, the latest, that are left out of the best which a new one must miss for nt-asgd to begin."""
     max_epochs: int = Field(default=50, ge=1, le=COUNT)
     """Passes over the training split, at most."""
     max_steps: int | None = Field(default=None, ge=1, le=COUNT)
