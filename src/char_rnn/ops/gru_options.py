@@ -22,7 +22,7 @@ where the dots are (1 - k) d h' + d h~ z + U_rz^T N^T(d a_rz).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,10 +39,12 @@ from char_rnn.ops.cell_options import (
     product,
     product_back,
     sigmoid_back,
-    steps,
     tanh_back,
     zoneout_over_time,
 )
+from char_rnn.ops.time_major import by_step, by_step_back
+
+Reset = Literal["after", "before"]
 
 
 def gru_options(
@@ -52,12 +54,13 @@ def gru_options(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    *,
+    reset: Reset,
     norm: GRUNorm | None,
     zoneout: Update | None,
-    *,
-    before: bool,
 ) -> tuple[Tensor, Tensor]:
     """Run one layer; arguments and results are those of :func:`char_rnn.ops.gru.gru_reference`."""
+    before = reset == "before"
     gain_ih, gain_hh = norm or (None, None)
     (input_rz, bias_rz, gain_rz), (input_n, bias_n, gain_n) = rz_n(weight_ih, bias_ih, gain_ih)
     (hidden_rz, hidden_bias_rz, *gains_rz), (hidden_n, hidden_bias_n, *gains_n) = rz_n(weight_hh, bias_hh, gain_hh)
@@ -117,7 +120,7 @@ class _GRU(torch.autograd.Function):
         tape = Tape(states[:-1], gates, candidates, read, k, *rows)
         moments_rz: Moments = []
         moments_n: Moments = []
-        for from_input_rz, from_input_n, h_next, *kept in steps(a_rz, a_n, states[1:], *tape):
+        for from_input_rz, from_input_n, h_next, *kept in by_step(a_rz, a_n, states[1:], *tape):
             h, rz, n, q, update, rows_rz, rows_n, *_ = kept
             torch.sigmoid(product(h, weight_rz, from_input_rz, gain_rz, rows_rz, moments_rz), out=rz)
             r, z = rz.chunk(2, -1)
@@ -147,7 +150,7 @@ class _GRU(torch.autograd.Function):
         products_rz, products_n = (g if gain_rz is None else torch.empty_like(g) for g in (grads_rz, normalized_n))
         grad = torch.zeros_like(tape.h[0])
         buffers = (grad_output.transpose(0, 1), grads_rz, grads_n, grads_q, products_rz, products_n, *tape)
-        for from_loss, grad_rz, grad_n, grad_q, product_rz, product_n, *kept in reversed(list(steps(*buffers))):
+        for from_loss, grad_rz, grad_n, grad_q, product_rz, product_n, *kept in by_step_back(*buffers):
             h, rz, n, q, k, rows_rz, rows_n, mean_rz, rstd_rz, mean_n, rstd_n = kept
             (r, z), (grad_r, grad_z) = rz.chunk(2, -1), grad_rz.chunk(2, -1)
             grad.add_(from_loss)

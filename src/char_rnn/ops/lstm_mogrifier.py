@@ -30,10 +30,10 @@ from char_rnn.ops.cell_options import (
     over_steps,
     product,
     product_back,
-    steps,
     zoneout_over_time,
 )
 from char_rnn.ops.lstm_options import State, Tape, doubled, grads_of_norm, run_cell, run_cell_back
+from char_rnn.ops.time_major import by_step
 
 
 def lstm_mogrifier(
@@ -43,6 +43,7 @@ def lstm_mogrifier(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    *,
     norm: LSTMNorm | None,
     zoneout: tuple[Update, Update] | None,
     mogrifier: Sequence[Tensor],
@@ -85,7 +86,8 @@ class _Mogrifier(torch.autograd.Function):
         moments_ih: Moments = []
         moments_hh: Moments = []
         moments_c: Moments = []
-        views = zip(steps(*values), steps(*factors), steps(products, states[1:], cells[1:], *tape), strict=False)
+        buffers = (products, states[1:], cells[1:], *tape)
+        views = zip(by_step(*values), by_step(*factors), by_step(*buffers), strict=True)
         for v, w, (rows, h_next, c_next, *kept) in views:
             step = Tape(*kept)
             run_rounds(v, w, matrices)
@@ -109,9 +111,9 @@ class _Mogrifier(torch.autograd.Function):
         grad_h, grad_c = torch.zeros_like(grad_c), grad_c.clone()
         from_loss = grad_output.transpose(0, 1)
         views = zip(
-            zip(steps(*values), steps(*factors), steps(*grads_m), strict=True),
-            steps(grads, grads_ih, grads_hh, grads_shown, grads_x, from_loss),
-            steps(*ctx.of_input, *tape),
+            zip(by_step(*values), by_step(*factors), by_step(*grads_m), strict=True),
+            by_step(grads, grads_ih, grads_hh, grads_shown, grads_x, from_loss),
+            by_step(*ctx.of_input, *tape),
             strict=True,
         )
         for (v, w, m), (grad_a, grad_ih, grad_hh, grad_shown, grad_x, grad_output_t), kept in reversed(list(views)):

@@ -27,10 +27,10 @@ from char_rnn.ops.cell_options import (
     normalized,
     over_steps,
     product_back,
-    steps,
     tanh_back,
     zoneout_over_time,
 )
+from char_rnn.ops.time_major import by_step, by_step_back
 
 
 def rnn_options(
@@ -40,6 +40,7 @@ def rnn_options(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    *,
     norm: RNNNorm | None,
     zoneout: Update | None,
 ) -> tuple[Tensor, Tensor]:
@@ -70,7 +71,7 @@ class _RNN(torch.autograd.Function):
         new_states = states[1:] if k is None else torch.empty_like(arguments)
         rows = torch.empty_like(arguments)
         moments: Moments = []
-        for a, h, h_next, new, update, rows_t in steps(arguments, states[:-1], states[1:], new_states, k, rows):
+        for a, h, h_next, new, update, rows_t in by_step(arguments, states[:-1], states[1:], new_states, k, rows):
             torch.addmm(a, h, weight_hh.t(), out=rows_t)
             torch.tanh(rows_t if gain is None else normalized(rows_t, gain, bias, moments), out=new)
             if update is not None:
@@ -87,8 +88,8 @@ class _RNN(torch.autograd.Function):
         grads = torch.empty_like(rows)
         grads_rows = grads if gain is None else torch.empty_like(rows)
         grad = torch.zeros_like(states[0])
-        views = steps(grad_output.transpose(0, 1), grads, grads_rows, *ctx.kept)
-        for from_loss, grad_a, grad_rows, new, k, *of_norm in reversed(list(views)):
+        buffers = (grad_output.transpose(0, 1), grads, grads_rows, *ctx.kept)
+        for from_loss, grad_a, grad_rows, new, k, *of_norm in by_step_back(*buffers):
             grad.add_(from_loss)
             tanh_back(grad if k is None else grad * k, new, grad_input=grad_a)
             product_back(grad_a, gain, *of_norm, out=grad_rows)
