@@ -151,14 +151,14 @@ class _LSTM(torch.autograd.Function):
             step = Tape(*kept)
             torch.sigmoid(product(step.h, weight_hh, a, gain_hh, step.product, moments_hh), out=step.gates)
             run_cell(step, gain_c, bias_c, moments_c, h_next, c_next)
-        ctx.save_for_backward(weight_hh, gain_hh, gain_c, states)
-        ctx.tape = tape.with_moments(moments_hh, moments_c)
+        ctx.save_for_backward(weight_hh, gain_hh, gain_c, *tape.with_moments(moments_hh, moments_c))
         return states[1:].transpose(0, 1), cells[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
-        (weight_hh, gain_hh, gain_c, _), tape = ctx.saved_tensors, ctx.tape
+        weight_hh, gain_hh, gain_c, *kept = ctx.saved_tensors
+        tape = Tape(*kept)
         grads, grads_shown = torch.empty_like(tape.gates), torch.empty_like(tape.squashed)
         grads_product = grads if gain_hh is None else torch.empty_like(grads)
         grad_h, grad_c = torch.zeros_like(grad_c), grad_c.clone()
