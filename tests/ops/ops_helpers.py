@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import torch
+from storages import Storages, address
 from torch import Tensor
 
 from char_rnn.ops import gru, gru_reference, lstm, lstm_reference, rnn, rnn_reference
@@ -70,6 +71,22 @@ def assert_all_close(actual: list[Tensor], expected: list[Tensor], dtype: torch.
     for left, right in zip(actual, expected, strict=True):
         scale = max(1.0, right.abs().max().item())
         torch.testing.assert_close(left, right, rtol=0, atol=tolerance * scale)
+
+
+def assert_keeps_openly(layer: Layer, tensors: list[Tensor]) -> None:
+    """What is kept for the backward pass goes through hooks that count it, and is let go of when that is done."""
+    saved = set()
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.add(address(tensor))
+        return tensor
+
+    with Storages() as storages, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output, state = layer(*tensors)
+    shown = {address(output), address(state)}
+    assert storages.in_use().keys() - shown <= saved
+    torch.autograd.grad(output.sum() + state.sum(), tensors)
+    assert storages.in_use().keys() == shown
 
 
 def with_gaps(tensor: Tensor) -> Tensor:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from ops_helpers import LAYERS, Layer, arguments, assert_all_close, outputs_and_gradients, with_gaps
+from ops_helpers import (
+    LAYERS,
+    Layer,
+    arguments,
+    assert_all_close,
+    assert_keeps_openly,
+    outputs_and_gradients,
+    with_gaps,
+)
 from torch import Tensor
 
 from char_rnn import ops
@@ -174,6 +182,11 @@ def test_going_back_twice_gives_the_same_twice_and_changes_no_argument(case: Cas
     first, second = (torch.autograd.grad(output.sum(), tensors, retain_graph=True) for _ in range(2))
     assert all(torch.equal(left, right) for left, right in zip(first, second, strict=True))
     assert all(torch.equal(left, right) for left, right in zip(tensors, copies, strict=True))
+
+
+@each_case
+def test_all_that_is_kept_can_be_counted_and_is_freed(case: Case) -> None:
+    assert_keeps_openly(case.layer(), case.tensors())
 
 
 @each_with_all

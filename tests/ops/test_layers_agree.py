@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ops_helpers import LAYERS, arguments, assert_all_close, each_layer, each_size, outputs_and_gradients, with_gaps
+from ops_helpers import (
+    LAYERS,
+    arguments,
+    assert_all_close,
+    assert_keeps_openly,
+    each_layer,
+    each_size,
+    outputs_and_gradients,
+    with_gaps,
+)
 from torch import nn
 
 
@@ -90,3 +99,8 @@ def test_reference_agrees_with_the_module(name: str, module: type[nn.RNNBase]) -
     last = torch.cat(last, -1) if name == "lstm" else last
     output, state = LAYERS[name][1](x, hidden, *layer.parameters())
     assert_all_close([output, state], [expected, last[0]], torch.float64)
+
+
+@each_layer
+def test_all_that_is_kept_can_be_counted_and_is_freed(name: str) -> None:
+    assert_keeps_openly(LAYERS[name][0], arguments(name, (3, 5, 4, 6)))

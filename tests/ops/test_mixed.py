@@ -14,6 +14,7 @@ from ops_helpers import (
     Layer,
     arguments,
     assert_all_close,
+    assert_keeps_openly,
     each_layer,
     each_size,
     flat_state,
@@ -194,3 +195,8 @@ def test_other_devices_compute_in_bfloat16_as_asked(monkeypatch: pytest.MonkeyPa
     assert output.dtype == torch.bfloat16
     assert (last[0] if cell == "lstm" else last).dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), expected, rtol=0, atol=0.05)
+
+
+@each_layer
+def test_all_that_is_kept_can_be_counted_and_is_freed(name: str) -> None:
+    assert_keeps_openly(in_autocast(name), arguments(name, (3, 5, 4, 6), torch.float32))

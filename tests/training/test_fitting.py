@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from training_helpers import small_config
+from storages import Storages
+from training_helpers import EVERY_PART, small_config
 
 from char_rnn.models import CharModel, build_model
 from char_rnn.training import fitting
@@ -36,6 +37,32 @@ def test_what_a_sequence_keeps_grows_with_its_length() -> None:
     assert one > 4 * 10 * (11 + 4 * 12)  # a symbol's vector, and of each unit the gates and the state
     assert bytes_of_a_sequence(model, 20) == pytest.approx(2 * one, rel=0.1)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+OPTIONS = {
+    "plain": {},
+    "norm": {"layer_norm": "cell"},
+    "zoneout": {"zoneout": 0.1},
+    "norm and zoneout": {"layer_norm": "cell", "zoneout": 0.1},
+    "every part": {**EVERY_PART, "layer_norm": "cell"},
+}
+KINDS_AND_OPTIONS = [
+    *[pytest.param(kind, OPTIONS[name], id=f"{kind} {name}") for kind in ("lstm", "gru", "rnn") for name in OPTIONS],
+    pytest.param("lstm", {"mogrifier_rounds": 3}, id="lstm mogrifier"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS_AND_OPTIONS)
+def test_what_is_counted_is_what_a_forward_pass_leaves_in_use(kind: str, options: dict[str, Any]) -> None:
+    model = build_model(small_config(model={"type": kind, **options}).model, 11)
+
+    def in_use(rows: int) -> int:
+        with Storages() as storages:
+            log_probs = model(torch.zeros(rows, 10, dtype=torch.int64))[0]
+        assert log_probs.requires_grad  # it holds what is kept
+        return sum(storages.in_use().values())
+
+    assert bytes_of_a_sequence(model, 10) == (in_use(10) - in_use(2)) / 8
 
 
 @pytest.mark.parametrize(("sequences", "expected"), [(0.5, 1), (5.5, 5), (40, 40), (1e6, 64)])

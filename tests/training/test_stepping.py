@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import weakref
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -57,6 +58,26 @@ def test_parts_of_a_batch_are_the_batch(kind: str, micro_batch: int) -> None:
         torch.testing.assert_close(as_one(states[0]), as_one(states[1]), rtol=0, atol=1e-13)
     for name, parameter in whole.model.named_parameters():
         torch.testing.assert_close(parts.model.get_parameter(name), parameter, rtol=0, atol=1e-12)
+
+
+def test_the_graph_of_a_part_is_gone_when_the_next_begins() -> None:
+    parts, made = stepper(micro_batch_size=2, **REGULARIZED), []
+    predict, objective = parts._predict, parts.objective
+
+    def watched_predict(*arguments: Any) -> Any:
+        assert not [tensor for tensor in made if tensor() is not None]
+        log_probs, state, activations = predict(*arguments)
+        made.extend(map(weakref.ref, (log_probs, *state, *activations)))
+        return log_probs, state, activations
+
+    def watched_objective(*arguments: Any) -> Any:
+        results = objective(*arguments)
+        made.extend(map(weakref.ref, results))
+        return results
+
+    parts._predict, parts.objective = watched_predict, watched_objective
+    parts.step(*batch(), None, 0.01)
+    assert len(made) == 4 * (5 + 2)
 
 
 class Cramped(torch.nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor
 from char_rnn.models.base import CharModel, State
 from char_rnn.models.parameters import NUM_GATES
 from char_rnn.ops import GRUNorm, gru
-from char_rnn.ops.gru import Reset
+from char_rnn.ops.gru_options import Reset
 
 
 class CharGRU(CharModel):

@@ -7,9 +7,9 @@ Krueger et al. (2017), arXiv 1606.01305; mogrifier, Melis, Kocisky and Blunsom (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ Update = Tensor | float
 In training a (T, B, H) tensor of zeros and ones, in the state's type, one with the probability 1 - p; in evaluation the
 number 1 - p.
 """
+
+
+Result = TypeVar("Result")
 
 
 class LSTMNorm(NamedTuple):
@@ -59,6 +62,24 @@ class RNNNorm(NamedTuple):
 
     gain: Tensor
     """(H,), of W_ih x + W_hh h."""
+
+
+def with_options(
+    fast: Callable[..., Result], reference: Callable[..., Result], x: Tensor, *others: Any, **options: Any
+) -> Result:
+    """Run a layer with options, in the weights' type, whatever autocast says.
+
+    Args:
+        fast: The layer's fast path.
+        reference: The loop it is held to, with the same signature. It serves a single step without gradients, which
+            gains nothing from buffers over all steps.
+        x: Input, (B, T, I), of any type.
+        others: State, weights and biases.
+        options: Of the layer, by name.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        layer = reference if x.shape[1] == 1 and not torch.is_grad_enabled() else fast
+        return layer(x.to(others[-1].dtype), *others, **options)
 
 
 def normalize(rows: Tensor, gain: Tensor | None, bias: Tensor | None = None) -> Tensor:
@@ -95,11 +116,6 @@ def mogrify(x: Tensor, h: Tensor, mogrifier: Sequence[Tensor]) -> tuple[Tensor, 
         else:
             h = 2 * torch.sigmoid(F.linear(x, matrix)) * h
     return x, h
-
-
-def steps(*buffers: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """Go through time-major buffers together; None stays None. Unbinding is cheaper than slicing at every step."""
-    return zip(*(repeat(None) if buffer is None else buffer.unbind() for buffer in buffers), strict=False)
 
 
 def normalized(rows: Tensor, gain: Tensor, bias: Tensor | None, moments: Moments) -> Tensor:

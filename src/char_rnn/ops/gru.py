@@ -9,19 +9,15 @@ are those of ``torch.nn.GRU`` for both.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from char_rnn.ops.cell_options import GRUNorm, Update, linear, updates
+from char_rnn.ops.cell_options import GRUNorm, Update, linear, updates, with_options
 from char_rnn.ops.gru_before import gru_before
 from char_rnn.ops.gru_mixed import gru_mixed
-from char_rnn.ops.gru_options import gru_options, rz_n
+from char_rnn.ops.gru_options import Reset, gru_options, rz_n
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
-
-Reset = Literal["after", "before"]
 
 
 def gru_reference(
@@ -92,7 +88,8 @@ def gru(
     """
     _check_reset(reset)
     if norm is not None or zoneout is not None:
-        return _gru_with_options(x, hidden, (weight_ih, weight_hh, bias_ih, bias_hh), reset, norm, zoneout)
+        arguments = (x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
+        return with_options(gru_options, gru_reference, *arguments, reset=reset, norm=norm, zoneout=zoneout)
     products = products_dtype(weight_hh)
     if products is not None and (weight_hh.is_cpu or reset == "before"):
         return gru_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products, before=reset == "before")
@@ -124,18 +121,3 @@ def _step_before(
     n = torch.tanh(input_n + F.linear(r * hidden, *hidden_n))
     hidden = (1 - z) * n + z * hidden
     return hidden.unsqueeze(1), hidden
-
-
-def _gru_with_options(
-    x: Tensor,
-    hidden: Tensor,
-    weights: tuple[Tensor, Tensor, Tensor, Tensor],
-    reset: Reset,
-    norm: GRUNorm | None,
-    zoneout: Update | None,
-) -> tuple[Tensor, Tensor]:
-    with torch.autocast(x.device.type, enabled=False):
-        x = x.to(weights[0].dtype)
-        if x.shape[1] == 1 and not torch.is_grad_enabled():
-            return gru_reference(x, hidden, *weights, reset=reset, norm=norm, zoneout=zoneout)
-        return gru_options(x, hidden, *weights, norm, zoneout, before=reset == "before")

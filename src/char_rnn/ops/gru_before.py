@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from char_rnn.ops.mixed import by_step, by_step_back
+from char_rnn.ops.time_major import by_step, by_step_back
 
 
 def gru_before(

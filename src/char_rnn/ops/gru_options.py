@@ -22,7 +22,7 @@ where the dots are (1 - k) d h' + d h~ z + U_rz^T N^T(d a_rz).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -39,10 +39,12 @@ from char_rnn.ops.cell_options import (
     product,
     product_back,
     sigmoid_back,
-    steps,
     tanh_back,
     zoneout_over_time,
 )
+from char_rnn.ops.time_major import by_step, by_step_back
+
+Reset = Literal["after", "before"]
 
 
 def gru_options(
@@ -52,12 +54,13 @@ def gru_options(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    *,
+    reset: Reset,
     norm: GRUNorm | None,
     zoneout: Update | None,
-    *,
-    before: bool,
 ) -> tuple[Tensor, Tensor]:
     """Run one layer; arguments and results are those of :func:`char_rnn.ops.gru.gru_reference`."""
+    before = reset == "before"
     gain_ih, gain_hh = norm or (None, None)
     (input_rz, bias_rz, gain_rz), (input_n, bias_n, gain_n) = rz_n(weight_ih, bias_ih, gain_ih)
     (hidden_rz, hidden_bias_rz, *gains_rz), (hidden_n, hidden_bias_n, *gains_n) = rz_n(weight_hh, bias_hh, gain_hh)
@@ -69,32 +72,12 @@ def gru_options(
     return output, output[:, -1]
 
 
-class Tape(NamedTuple):
-    """What the way forward keeps for the way back, of all steps."""
-
-    h: Tensor
-    """(T, B, H), before the step."""
-    rz: Tensor
-    """(T, B, 2H)."""
-    n: Tensor
-    """(T, B, H)."""
-    q: Tensor
-    """(T, B, H)."""
-    k: Tensor | None
-    """(T, B, H) or (T, 1, 1), where there is zoneout."""
-    rows_rz: Any = None
-    """(T, B, 2H), U_rz h, where it is normalized; what follows, likewise."""
-    rows_n: Any = None
-    """(T, B, H), U_n q (before) or U_n h (after)."""
-    mean_rz: Any = None
-    """(T, B, 1), and so the rest; rstd is the reciprocal of the standard deviation."""
-    rstd_rz: Any = None
-    mean_n: Any = None
-    rstd_n: Any = None
-
-
 class _GRU(torch.autograd.Function):
-    """(T, B, 2H) a_rz, (T, B, H) a_n, (B, H) state, U_rz, U_n, b_hn, gains, update to the (B, T, H) output."""
+    """(T, B, 2H) a_rz, (T, B, H) a_n, (B, H) state, U_rz, U_n, b_hn, gains, update to the (B, T, H) output.
+
+    Kept are, of all steps, h before it, r and z, n, q and k, and where U_rz h and U_n q (before) or U_n h (after) are
+    normalized, of each in turn itself, the mean and the reciprocal of the standard deviation, (T, B, 1).
+    """
 
     @staticmethod
     def forward(
@@ -114,11 +97,11 @@ class _GRU(torch.autograd.Function):
         states[0] = hidden
         gates, candidates, read = map(torch.empty_like, (a_rz, a_n, a_n))
         rows = (None, None) if gain_rz is None else (torch.empty_like(a_rz), torch.empty_like(a_n))
-        tape = Tape(states[:-1], gates, candidates, read, k, *rows)
+        kept = (states[:-1], gates, candidates, read, k)
         moments_rz: Moments = []
         moments_n: Moments = []
-        for from_input_rz, from_input_n, h_next, *kept in steps(a_rz, a_n, states[1:], *tape):
-            h, rz, n, q, update, rows_rz, rows_n, *_ = kept
+        buffers = (a_rz, a_n, states[1:], *rows, *kept)
+        for from_input_rz, from_input_n, h_next, rows_rz, rows_n, h, rz, n, q, update in by_step(*buffers):
             torch.sigmoid(product(h, weight_rz, from_input_rz, gain_rz, rows_rz, moments_rz), out=rz)
             r, z = rz.chunk(2, -1)
             if before:
@@ -130,25 +113,23 @@ class _GRU(torch.autograd.Function):
             torch.lerp(n, h, z, out=h_next)
             if update is not None:
                 torch.lerp(h, h_next, update, out=h_next)
-        ctx.save_for_backward(weight_rz, weight_n, gain_rz, gain_n, states)
-        (mean_rz, rstd_rz), (mean_n, rstd_n) = over_steps(moments_rz), over_steps(moments_n)
-        ctx.tape = tape._replace(mean_rz=mean_rz, rstd_rz=rstd_rz, mean_n=mean_n, rstd_n=rstd_n)
+        of_norms = rows[0], *over_steps(moments_rz), rows[1], *over_steps(moments_n)
+        ctx.save_for_backward(weight_rz, weight_n, gain_rz, gain_n, *kept, *of_norms)
         ctx.before = before
         return states[1:].transpose(0, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        weight_rz, weight_n, gain_rz, gain_n, _ = ctx.saved_tensors
-        tape = ctx.tape
-        grads_rz, grads_n = torch.empty_like(tape.rz), torch.empty_like(tape.n)
-        grads_q = torch.empty_like(tape.q)
+        weight_rz, weight_n, gain_rz, gain_n, *kept = ctx.saved_tensors
+        states, gates, candidates, read, _, *of_norms = kept
+        grads_rz, grads_n, grads_q = map(torch.empty_like, (gates, candidates, read))
         normalized_n = grads_n if ctx.before else grads_q
         products_rz, products_n = (g if gain_rz is None else torch.empty_like(g) for g in (grads_rz, normalized_n))
-        grad = torch.zeros_like(tape.h[0])
-        buffers = (grad_output.transpose(0, 1), grads_rz, grads_n, grads_q, products_rz, products_n, *tape)
-        for from_loss, grad_rz, grad_n, grad_q, product_rz, product_n, *kept in reversed(list(steps(*buffers))):
-            h, rz, n, q, k, rows_rz, rows_n, mean_rz, rstd_rz, mean_n, rstd_n = kept
+        grad = torch.zeros_like(states[0])
+        buffers = (grad_output.transpose(0, 1), grads_rz, grads_n, grads_q, products_rz, products_n, *kept)
+        for from_loss, grad_rz, grad_n, grad_q, product_rz, product_n, *of_step in by_step_back(*buffers):
+            h, rz, n, q, k, *of_norm = of_step
             (r, z), (grad_r, grad_z) = rz.chunk(2, -1), grad_rz.chunk(2, -1)
             grad.add_(from_loss)
             grad_new = grad if k is None else grad * k
@@ -158,24 +139,24 @@ class _GRU(torch.autograd.Function):
             if k is not None:
                 carried.add_(grad.sub_(grad_new))
             if ctx.before:
-                product_back(grad_n, gain_n, rows_n, mean_n, rstd_n, out=product_n)
+                product_back(grad_n, gain_n, *of_norm[3:], out=product_n)
                 torch.mm(product_n, weight_n, out=grad_q)
                 torch.mul(grad_q, h, out=grad_r)
                 carried.addcmul_(grad_q, r)
             else:
                 torch.mul(grad_n, r, out=grad_q)
                 torch.mul(grad_n, q, out=grad_r)
-                product_back(grad_q, gain_n, rows_n, mean_n, rstd_n, out=product_n)
+                product_back(grad_q, gain_n, *of_norm[3:], out=product_n)
                 carried.addmm_(product_n, weight_n)
             sigmoid_back(grad_rz, rz, grad_input=grad_rz)
-            product_back(grad_rz, gain_rz, rows_rz, mean_rz, rstd_rz, out=product_rz)
+            product_back(grad_rz, gain_rz, *of_norm[:3], out=product_rz)
             grad = carried.addmm_(product_rz, weight_rz)
-        grad_weight_n = grad_of_weight(products_n, tape.q if ctx.before else tape.h)
-        of_weights = grad_of_weight(products_rz, tape.h), grad_weight_n, None if ctx.before else grads_q.sum((0, 1))
+        grad_weight_n = grad_of_weight(products_n, read if ctx.before else states)
+        of_weights = grad_of_weight(products_rz, states), grad_weight_n, None if ctx.before else grads_q.sum((0, 1))
         of_gains: tuple[Tensor | None, ...] = (None, None)
         if gain_rz is not None:
-            grad_gain_rz = grad_of_gain(grads_rz, gain_rz, tape.rows_rz, tape.mean_rz, tape.rstd_rz)
-            of_gains = grad_gain_rz, grad_of_gain(normalized_n, gain_n, tape.rows_n, tape.mean_n, tape.rstd_n)
+            grad_gain_rz = grad_of_gain(grads_rz, gain_rz, *of_norms[:3])
+            of_gains = grad_gain_rz, grad_of_gain(normalized_n, gain_n, *of_norms[3:])
         return grads_rz, grads_n, grad, *of_weights, *of_gains, None, None
 
 

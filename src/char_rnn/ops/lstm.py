@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from char_rnn.ops.cell_options import LSTMNorm, Update, linear, mogrify, normalize, updates
+from char_rnn.ops.cell_options import LSTMNorm, Update, linear, mogrify, normalize, updates, with_options
 from char_rnn.ops.lstm_mixed import lstm_mixed
 from char_rnn.ops.lstm_mogrifier import lstm_mogrifier
 from char_rnn.ops.lstm_options import lstm_options
@@ -86,8 +86,11 @@ def lstm(
     :mod:`char_rnn.ops.lstm_options`, with `mogrifier` of :mod:`char_rnn.ops.lstm_mogrifier`, which compute in the
     weights' type, whatever autocast says. All of these can be differentiated once.
     """
-    if norm is not None or zoneout is not None or mogrifier:
-        return _lstm_with_options(x, hidden, (weight_ih, weight_hh, bias_ih, bias_hh), norm, zoneout, mogrifier)
+    arguments = (x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
+    if mogrifier:
+        return with_options(lstm_mogrifier, lstm_reference, *arguments, norm=norm, zoneout=zoneout, mogrifier=mogrifier)
+    if norm is not None or zoneout is not None:
+        return with_options(lstm_options, lstm_reference, *arguments, norm=norm, zoneout=zoneout)
     products = products_dtype(weight_hh)
     if products is not None and weight_hh.is_cpu:
         return lstm_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
@@ -116,20 +119,3 @@ def _lstm_steps(
         hidden = torch.lstm_cell(x_t, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
         outputs.append(hidden[0])
     return torch.stack(outputs, 1), hidden
-
-
-def _lstm_with_options(
-    x: Tensor,
-    hidden: State,
-    weights: tuple[Tensor, Tensor, Tensor, Tensor],
-    norm: LSTMNorm | None,
-    zoneout: tuple[Update, Update] | None,
-    mogrifier: Sequence[Tensor],
-) -> tuple[Tensor, State]:
-    with torch.autocast(x.device.type, enabled=False):
-        x = x.to(weights[0].dtype)
-        if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
-            return lstm_reference(x, hidden, *weights, norm=norm, zoneout=zoneout, mogrifier=mogrifier)
-        if mogrifier:
-            return lstm_mogrifier(x, hidden, *weights, norm, zoneout, mogrifier)
-        return lstm_options(x, hidden, *weights, norm, zoneout)

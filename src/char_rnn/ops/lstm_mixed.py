@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from char_rnn.ops.mixed import by_step, by_step_back, from_next
+from char_rnn.ops.mixed import from_next
+from char_rnn.ops.time_major import by_step, by_step_back
 
 State = tuple[Tensor, Tensor]
 

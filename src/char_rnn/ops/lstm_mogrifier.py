@@ -14,7 +14,8 @@ With d for "gradient of the loss with respect to", and m the argument of the sig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -30,10 +31,10 @@ from char_rnn.ops.cell_options import (
     over_steps,
     product,
     product_back,
-    steps,
     zoneout_over_time,
 )
 from char_rnn.ops.lstm_options import State, Tape, doubled, grads_of_norm, run_cell, run_cell_back
+from char_rnn.ops.time_major import by_step
 
 
 def lstm_mogrifier(
@@ -43,6 +44,7 @@ def lstm_mogrifier(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    *,
     norm: LSTMNorm | None,
     zoneout: tuple[Update, Update] | None,
     mogrifier: Sequence[Tensor],
@@ -85,7 +87,8 @@ class _Mogrifier(torch.autograd.Function):
         moments_ih: Moments = []
         moments_hh: Moments = []
         moments_c: Moments = []
-        views = zip(steps(*values), steps(*factors), steps(products, states[1:], cells[1:], *tape), strict=False)
+        buffers = (products, states[1:], cells[1:], *tape)
+        views = zip(by_step(*values), by_step(*factors), by_step(*buffers), strict=True)
         for v, w, (rows, h_next, c_next, *kept) in views:
             step = Tape(*kept)
             run_rounds(v, w, matrices)
@@ -93,41 +96,48 @@ class _Mogrifier(torch.autograd.Function):
             a = product(x_read, weight_ih, bias, gain_ih, rows, moments_ih)
             torch.sigmoid(product(h_read, weight_hh, a, gain_hh, step.product, moments_hh), out=step.gates)
             run_cell(step, gain_c, bias_c, moments_c, h_next, c_next)
-        ctx.save_for_backward(weight_ih, weight_hh, gain_ih, gain_hh, gain_c, states, inputs, *matrices)
-        ctx.tape = tape.with_moments(moments_hh, moments_c)
-        ctx.of_input = products, *over_steps(moments_ih)
-        ctx.of_rounds = values, factors
+        of_input = (products, *over_steps(moments_ih))
+        groups = (matrices, values, factors, of_input, tape.with_moments(moments_hh, moments_c))
+        ctx.save_for_backward(weight_ih, weight_hh, gain_ih, gain_hh, gain_c, *chain(*groups))
+        ctx.sizes = [len(group) for group in groups]
         return states[1:].transpose(0, 1), cells[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
-        weight_ih, weight_hh, gain_ih, gain_hh, gain_c, _, inputs, *matrices = ctx.saved_tensors
-        tape, (values, factors) = ctx.tape, ctx.of_rounds
-        grads, grads_shown, grads_x, *grads_m = map(torch.empty_like, (tape.gates, tape.squashed, inputs, *factors))
+        weight_ih, weight_hh, gain_ih, gain_hh, gain_c, *kept = ctx.saved_tensors
+        matrices, values, factors, of_input, of_steps = grouped(kept, ctx.sizes)
+        tape = Tape(*of_steps)
+        grads, grads_shown, grads_x, *grads_m = map(torch.empty_like, (tape.gates, tape.squashed, values[0], *factors))
         grads_ih, grads_hh = (grads if gain_hh is None else torch.empty_like(grads) for _ in range(2))
         grad_h, grad_c = torch.zeros_like(grad_c), grad_c.clone()
         from_loss = grad_output.transpose(0, 1)
         views = zip(
-            zip(steps(*values), steps(*factors), steps(*grads_m), strict=True),
-            steps(grads, grads_ih, grads_hh, grads_shown, grads_x, from_loss),
-            steps(*ctx.of_input, *tape),
+            zip(by_step(*values), by_step(*factors), by_step(*grads_m), strict=True),
+            by_step(grads, grads_ih, grads_hh, grads_shown, grads_x, from_loss),
+            by_step(*of_input, *tape),
             strict=True,
         )
-        for (v, w, m), (grad_a, grad_ih, grad_hh, grad_shown, grad_x, grad_output_t), kept in reversed(list(views)):
-            of_input, step = kept[:3], Tape(*kept[3:])
+        for (v, w, m), (grad_a, grad_ih, grad_hh, grad_shown, grad_x, grad_output_t), of_step in reversed(list(views)):
+            of_input_t, step = of_step[:3], Tape(*of_step[3:])
             run_cell_back(step, gain_c, grad_h.add_(grad_output_t), grad_c, grad_a, grad_shown)
-            product_back(grad_a, gain_ih, *of_input, out=grad_ih)
+            product_back(grad_a, gain_ih, *of_input_t, out=grad_ih)
             product_back(grad_a, gain_hh, step.product, step.mean, step.rstd, out=grad_hh)
             from_x, from_h = run_rounds_back(v, w, m, matrices, grad_ih @ weight_ih, grad_hh @ weight_hh)
             grad_x.copy_(from_x)
             grad_h = from_h if step.k_h is None else grad_h.add_(from_h)
         x_read, h_read = last_x_and_h(values)
         grads_of_weights = grad_of_weight(grads_ih, x_read), grad_of_weight(grads_hh, h_read), grads.sum((0, 1))
-        grad_gain_ih = None if gain_ih is None else grad_of_gain(grads, gain_ih, *ctx.of_input)
+        grad_gain_ih = None if gain_ih is None else grad_of_gain(grads, gain_ih, *of_input)
         grads_of_gains = grad_gain_ih, *grads_of_norm(tape, grads, grads_shown, gain_hh, gain_c)
         grads_of_matrices = map(grad_of_weight, grads_m, values[1:-1])
         return grads_x, grad_h, grad_c, *grads_of_weights, *grads_of_gains, None, None, *grads_of_matrices
+
+
+def grouped(tensors: Iterable[Any], sizes: Iterable[int]) -> Iterator[list[Any]]:
+    """Cut what was saved into lists of these sizes."""
+    tensors = iter(tensors)
+    return (list(islice(tensors, size)) for size in sizes)
 
 
 def last_x_and_h(values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -43,10 +43,10 @@ from char_rnn.ops.cell_options import (
     product,
     product_back,
     sigmoid_back,
-    steps,
     tanh_back,
     zoneout_over_time,
 )
+from char_rnn.ops.time_major import by_step, by_step_back
 
 State = tuple[Tensor, Tensor]
 
@@ -58,6 +58,7 @@ def lstm_options(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    *,
     norm: LSTMNorm | None,
     zoneout: tuple[Update, Update] | None,
 ) -> tuple[Tensor, State]:
@@ -146,23 +147,23 @@ class _LSTM(torch.autograd.Function):
         states, cells, tape = Tape.of(h, c, k_h, k_c, normalizes=gain_hh is not None, time=len(arguments))
         moments_hh: Moments = []
         moments_c: Moments = []
-        for a, h_next, c_next, *kept in steps(arguments, states[1:], cells[1:], *tape):
+        for a, h_next, c_next, *kept in by_step(arguments, states[1:], cells[1:], *tape):
             step = Tape(*kept)
             torch.sigmoid(product(step.h, weight_hh, a, gain_hh, step.product, moments_hh), out=step.gates)
             run_cell(step, gain_c, bias_c, moments_c, h_next, c_next)
-        ctx.save_for_backward(weight_hh, gain_hh, gain_c, states)
-        ctx.tape = tape.with_moments(moments_hh, moments_c)
+        ctx.save_for_backward(weight_hh, gain_hh, gain_c, *tape.with_moments(moments_hh, moments_c))
         return states[1:].transpose(0, 1), cells[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
-        (weight_hh, gain_hh, gain_c, _), tape = ctx.saved_tensors, ctx.tape
+        weight_hh, gain_hh, gain_c, *kept = ctx.saved_tensors
+        tape = Tape(*kept)
         grads, grads_shown = torch.empty_like(tape.gates), torch.empty_like(tape.squashed)
         grads_product = grads if gain_hh is None else torch.empty_like(grads)
         grad_h, grad_c = torch.zeros_like(grad_c), grad_c.clone()
-        views = steps(grads, grads_product, grads_shown, grad_output.transpose(0, 1), *tape)
-        for grad_a, grad_product, grad_shown, from_loss, *kept in reversed(list(views)):
+        buffers = (grads, grads_product, grads_shown, grad_output.transpose(0, 1), *tape)
+        for grad_a, grad_product, grad_shown, from_loss, *kept in by_step_back(*buffers):
             step = Tape(*kept)
             run_cell_back(step, gain_c, grad_h.add_(from_loss), grad_c, grad_a, grad_shown)
             product_back(grad_a, gain_hh, step.product, step.mean, step.rstd, out=grad_product)

@@ -12,7 +12,7 @@ precision type: on a CPU, filling new memory costs more than a sigmoid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -35,16 +35,6 @@ def in_bfloat16(layer: Layer, *tensors: Tensor) -> tuple[Tensor, ...]:
     """
     with torch.autocast(tensors[0].device.type, enabled=False):
         return layer(*(tensor.to(torch.bfloat16) for tensor in tensors))
-
-
-def by_step(*buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Go through time-major buffers together. Unbinding makes all views in one call, cheaper than slicing each step."""
-    return zip(*(buffer.unbind() for buffer in buffers), strict=True)
-
-
-def by_step_back(*buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Go through time-major buffers together, from the last step to the first."""
-    return reversed(list(by_step(*buffers)))
 
 
 def from_next(grad_output: Tensor) -> Tensor:

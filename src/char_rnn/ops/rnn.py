@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from char_rnn.ops.cell_options import RNNNorm, Update, normalize, updates
+from char_rnn.ops.cell_options import RNNNorm, Update, normalize, updates, with_options
 from char_rnn.ops.mixed import in_bfloat16, products_dtype
 from char_rnn.ops.rnn_mixed import rnn_mixed
 from char_rnn.ops.rnn_options import rnn_options
@@ -71,7 +71,8 @@ def rnn(
     differentiated once.
     """
     if norm is not None or zoneout is not None:
-        return _rnn_with_options(x, hidden, (weight_ih, weight_hh, bias_ih, bias_hh), norm, zoneout)
+        arguments = (x, hidden, weight_ih, weight_hh, bias_ih, bias_hh)
+        return with_options(rnn_options, rnn_reference, *arguments, norm=norm, zoneout=zoneout)
     products = products_dtype(weight_hh)
     if products is not None and weight_hh.is_cpu:
         return rnn_mixed(x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, products)
@@ -82,17 +83,3 @@ def rnn(
     train = torch.is_grad_enabled()
     output, last = torch.rnn_tanh(x, hidden.unsqueeze(0), weights, True, 1, 0.0, train, False, True)
     return output, last.squeeze(0)
-
-
-def _rnn_with_options(
-    x: Tensor,
-    hidden: Tensor,
-    weights: tuple[Tensor, Tensor, Tensor, Tensor],
-    norm: RNNNorm | None,
-    zoneout: Update | None,
-) -> tuple[Tensor, Tensor]:
-    with torch.autocast(x.device.type, enabled=False):
-        x = x.to(weights[0].dtype)
-        if x.shape[1] == 1 and not torch.is_grad_enabled():  # A single step gains nothing from buffers over all steps.
-            return rnn_reference(x, hidden, *weights, norm=norm, zoneout=zoneout)
-        return rnn_options(x, hidden, *weights, norm, zoneout)

@@ -27,10 +27,10 @@ from char_rnn.ops.cell_options import (
     normalized,
     over_steps,
     product_back,
-    steps,
     tanh_back,
     zoneout_over_time,
 )
+from char_rnn.ops.time_major import by_step, by_step_back
 
 
 def rnn_options(
@@ -40,6 +40,7 @@ def rnn_options(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
+    *,
     norm: RNNNorm | None,
     zoneout: Update | None,
 ) -> tuple[Tensor, Tensor]:
@@ -68,30 +69,29 @@ class _RNN(torch.autograd.Function):
         states = hidden.new_empty(len(arguments) + 1, *hidden.shape)
         states[0] = hidden
         new_states = states[1:] if k is None else torch.empty_like(arguments)
-        rows = torch.empty_like(arguments)
+        rows = None if gain is None else torch.empty_like(arguments)
         moments: Moments = []
-        for a, h, h_next, new, update, rows_t in steps(arguments, states[:-1], states[1:], new_states, k, rows):
-            torch.addmm(a, h, weight_hh.t(), out=rows_t)
-            torch.tanh(rows_t if gain is None else normalized(rows_t, gain, bias, moments), out=new)
+        for a, h, h_next, new, update, rows_t in by_step(arguments, states[:-1], states[1:], new_states, k, rows):
+            argument = torch.addmm(a, h, weight_hh.t(), out=rows_t)
+            torch.tanh(argument if gain is None else normalized(argument, gain, bias, moments), out=new)
             if update is not None:
                 torch.lerp(h, new, update, out=h_next)
-        ctx.save_for_backward(weight_hh, gain, states)
-        ctx.kept = new_states, k, rows, *over_steps(moments)
+        ctx.save_for_backward(weight_hh, gain, states, new_states, k, rows, *over_steps(moments))
         return states[1:].transpose(0, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        weight_hh, gain, states = ctx.saved_tensors
-        _, _, rows, mean, rstd = ctx.kept
-        grads = torch.empty_like(rows)
-        grads_rows = grads if gain is None else torch.empty_like(rows)
+        weight_hh, gain, states, *kept = ctx.saved_tensors
+        new_states, _, *of_norm = kept
+        grads = torch.empty_like(new_states)
+        grads_rows = grads if gain is None else torch.empty_like(grads)
         grad = torch.zeros_like(states[0])
-        views = steps(grad_output.transpose(0, 1), grads, grads_rows, *ctx.kept)
-        for from_loss, grad_a, grad_rows, new, k, *of_norm in reversed(list(views)):
+        buffers = (grad_output.transpose(0, 1), grads, grads_rows, *kept)
+        for from_loss, grad_a, grad_rows, new, k, *of_step in by_step_back(*buffers):
             grad.add_(from_loss)
             tanh_back(grad if k is None else grad * k, new, grad_input=grad_a)
-            product_back(grad_a, gain, *of_norm, out=grad_rows)
+            product_back(grad_a, gain, *of_step, out=grad_rows)
             grad = (
                 grad_rows @ weight_hh
                 if k is None
@@ -100,5 +100,5 @@ class _RNN(torch.autograd.Function):
         grad_weight = grad_of_weight(grads_rows, states[:-1])
         grad_gain = grad_bias = None
         if gain is not None:
-            grad_gain, grad_bias = grad_of_gain(grads, gain, rows, mean, rstd), grads.sum((0, 1))
+            grad_gain, grad_bias = grad_of_gain(grads, gain, *of_norm), grads.sum((0, 1))
         return grads_rows, grad, grad_weight, grad_gain, grad_bias, None

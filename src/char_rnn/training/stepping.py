@@ -160,6 +160,7 @@ class Stepper:
             self.precision.backward(objective)
             losses.append(loss)
             states.append(detach_state(after))
+            del objective, log_probs, after, activations  # or they hold this part's graph while the next one is made
         return float(sum(losses)), _joined(states)
 
 
