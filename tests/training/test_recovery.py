@@ -258,18 +258,21 @@ def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: Ma
     assert best.training["best_val_loss"] == result.best_val_loss
     assert all((whole.model.state_dict()[name].numpy() == array).all() for name, array in best.tensors.items())
     assert whole.evaluate("test") == result.test
-    raw = whole.stepper.model.output_proj.weight
-    assert not torch.equal(raw, whole.model.output_proj.weight)
+    raw, mean = (read_state(tmp_path)[0][f"{part}.output_proj.weight"] for part in ("model", "average.module"))
+    assert not torch.equal(raw, mean)
 
     half = make_trainer(small_config(training={**training, "learning_rate": 0.05, "horizons": [[5, 40]]}))
     half.recorder.callbacks.append(StopAt(22))
     half.train()
     state = half.state()
-    again = make_trainer(config)
+    (tmp_path / "again").mkdir()
+    again = make_trainer(config, run_dir=tmp_path / "again")
     again.load_state(*state)
     again.train()
-    assert torch.equal(again.stepper.model.output_proj.weight, raw)
-    assert torch.equal(again.stepper.trained.output_proj.weight, whole.model.output_proj.weight)
+    end = read_state(tmp_path / "again")[0]
+    assert torch.equal(end["model.output_proj.weight"], raw)
+    assert torch.equal(end["average.module.output_proj.weight"], mean)
+    assert torch.equal(again.model.output_proj.weight, whole.model.output_proj.weight)
 
 
 class StopAt(Callback):

@@ -221,6 +221,7 @@ def test_sgd_is_the_formula() -> None:
     torch.testing.assert_close(one.model.output_proj.bias.detach(), bias, rtol=0, atol=1e-14)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_copy_of_a_compiled_model_computes_with_its_own_parameters() -> None:
     model = stepper(compile=True, model={"layer_norm": "between"}).model
     copy = deepcopy(model)
