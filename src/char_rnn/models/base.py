@@ -118,8 +118,8 @@ class CharModel(nn.Module, ABC):
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
         if mogrifier_rounds:
             check_sizes(mogrifier_rounds=mogrifier_rounds)
-        if mogrifier_rounds and self.name != "lstm":
-            raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
+            if self.name != "lstm":
+                raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
         sizes = (self.embedding.embedding_dim, hidden_size, num_layers)
         normed = layer_norm == "cell"
         layers = RecurrentLayers(self.mode, self.num_gates, *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
@@ -216,7 +216,7 @@ class CharModel(nn.Module, ABC):
                 remembered.append(memory)
         dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
         log_probs = F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
-        stacked = [torch.stack(list(p)).to(dtype) for p in (*zip(*after, strict=True), remembered) if p]
+        stacked = [torch.stack(list(part)).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
         return log_probs, _as_hidden(stacked), Activations(output, dropped)
 
     def _embed(self, ids: Tensor) -> Tensor:
