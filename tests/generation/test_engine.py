@@ -11,14 +11,43 @@ import numpy as np
 import pytest
 import torch
 
-from char_rnn.generation.engine import Engine
+from char_rnn.generation.engine import Engine, Streams
 from char_rnn.models import build_model
+from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 
 V = 11
 IDS = [3, 3, 0, 10, 7, 1, 3, 9, 4, 4, 8, 2, 5, 6, 0]
 CELLS = [{"type": "lstm"}, {"type": "gru"}, {"type": "gru", "reset": "before"}, {"type": "rnn"}]
 INPUTS = [{"embedding": "one-hot"}, {}, {"embedding_size": 4}]
+OPTIONS: list[dict[str, Any]] = [
+    {"tie_weights": True},
+    {"zoneout": 0.1},
+    {"layer_norm": "between"},
+    {"layer_norm": "cell"},
+    {"residual": True, "embedding_size": 6},
+    {"feed_forward_size": 10},
+    {"attention": "top", "attention_window": 5},
+    {"attention": "all", "attention_heads": 2, "attention_window": 4},
+    {
+        "layer_norm": "between",
+        "residual": True,
+        "attention": "all",
+        "attention_window": 3,
+        "feed_forward_size": 7,
+        "tie_weights": True,
+    },
+    {"layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
+]
+MOGRIFIERS: list[dict[str, Any]] = [
+    {"mogrifier_rounds": 5, "embedding_size": 4},
+    {"mogrifier_rounds": 4, "layer_norm": "cell", "zoneout": 0.2},
+    {"mogrifier_rounds": 1, "layer_norm": "between"},
+]
+MODELS = [
+    *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
+    *({"type": "lstm", **options} for options in MOGRIFIERS),
+]
 
 
 def config(**options: Any) -> ModelConfig:
@@ -42,28 +71,66 @@ def expected(settings: ModelConfig, tensors: dict[str, np.ndarray]) -> tuple[np.
     return log_probs[0].numpy(), [part[:, 0].numpy() for part in parts]
 
 
+def read(streams: Streams, row: int = 0) -> np.ndarray:
+    return np.array([streams.step([index], [row])[0] for index in IDS])
+
+
 @pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("inputs", INPUTS, ids=str)
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_it_is_the_pytorch_model(cell: dict[str, Any], inputs: dict[str, Any], num_layers: int) -> None:
-    settings = config(**cell, **inputs, num_layers=num_layers)
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_it_is_the_pytorch_model(options: dict[str, Any], num_layers: int) -> None:
+    settings = config(**options, num_layers=num_layers)
     tensors = weights(settings)
     log_probs, state = expected(settings, tensors)
-    engine = Engine(settings, tensors)
-    steps = np.array([engine.step(index) for index in IDS])
-    np.testing.assert_allclose(steps, log_probs, rtol=0, atol=1e-12)
-    for own, part in zip(engine.state, state, strict=True):
-        np.testing.assert_allclose(own, part, rtol=0, atol=1e-12)
+    streams = Engine(settings, tensors, "float64").begin()
+    np.testing.assert_allclose(read(streams), log_probs, rtol=0, atol=1e-10)
+    own = streams.state()
+    if "attention" in options:  # the model's memory is the ring, the latest last, without what is beyond the window
+        *own, ring, place = own
+        own.append(np.roll(ring, -int(place), axis=1)[:, 1:])
+    for ours, theirs in zip(own, state, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_in_float32_it_is_close(cell: dict[str, Any]) -> None:
-    settings = config(**cell)
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_in_float32_it_is_close(options: dict[str, Any]) -> None:
+    settings = config(**options)
     tensors = weights(settings, scale=0.5)
-    engine = Engine(settings, tensors, dtype=np.float32)
-    steps = np.array([engine.step(index) for index in IDS])
+    steps = read(Engine(settings, tensors).begin())
     assert steps.dtype == np.float32
     np.testing.assert_allclose(steps, expected(settings, tensors)[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_a_stream_does_not_depend_on_those_beside_it(options: dict[str, Any]) -> None:
+    settings = config(**options)
+    engine = Engine(settings, weights(settings))
+    alone = read(engine.begin())
+    texts = [IDS, IDS[::-1], IDS[3:] + IDS[:3], IDS, IDS[::2] * 2]
+    streams = engine.begin(len(texts))
+    for step in range(len(IDS)):
+        together = streams.step([text[step] for text in texts])
+        assert (together[0] == alone[step]).all()
+        assert (together[3] == alone[step]).all()
+    others = engine.begin(5)
+    others.feed([5, 5], row=4)
+    for step, index in enumerate(IDS):
+        assert (others.step([7, index], [3, 1])[1] == alone[step]).all()
+    streams.reset(2)
+    assert (read(streams, 2) == alone).all()
+
+
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_a_state_taken_and_given_back(options: dict[str, Any]) -> None:
+    settings = config(**options)
+    engine = Engine(settings, weights(settings))
+    streams, alone = engine.begin(2), read(engine.begin())
+    streams.feed(IDS[:7], row=1)
+    state = streams.state(1)
+    streams.feed(IDS, row=1)
+    streams.set_state(state, 0)
+    for step in range(7, len(IDS)):
+        assert (streams.step([IDS[step]], [0])[0] == alone[step]).all()
+    np.testing.assert_array_equal(streams.state(0)[0], streams.hidden(0))
 
 
 def test_one_unit_by_hand() -> None:
@@ -76,68 +143,42 @@ def test_one_unit_by_hand() -> None:
         "output_proj.weight": np.array([[1.0], [-1.0]]),
         "output_proj.bias": np.array([0.0, 0.5]),
     }
-    engine = Engine(settings, tensors)
+    streams = Engine(settings, tensors, "float64").begin()
     h = math.tanh(-1.0 + 0.25 - 0.5)
-    np.testing.assert_allclose(engine.scores(1), [h, 0.5 - h], rtol=1e-14)
+    np.testing.assert_allclose(streams.scores([1]), [[h, 0.5 - h]], rtol=1e-14)
     h = math.tanh(0.5 + 2 * h + 0.25 - 0.5)
     total = math.log(math.exp(h) + math.exp(0.5 - h))
-    np.testing.assert_allclose(engine.step(0), [h - total, 0.5 - h - total], rtol=1e-14)
-
-
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_feeding_resetting_and_going_back(cell: dict[str, Any]) -> None:
-    settings = config(**cell)
-    tensors = weights(settings)
-    log_probs = expected(settings, tensors)[0]
-    engine = Engine(settings, tensors)
-    engine.feed(IDS[:5])
-    state = engine.state
-    sixth = engine.step(IDS[5])
-    np.testing.assert_allclose(sixth, log_probs[5], rtol=0, atol=1e-12)
-    kept = sixth.copy()
-    engine.reset()
-    assert all((part == 0).all() for part in engine.state)
-    np.testing.assert_allclose(engine.step(IDS[0]), log_probs[0], rtol=0, atol=1e-12)
-    engine.state = state
-    assert (engine.step(IDS[5]) == sixth).all()
-    assert (sixth == kept).all()
+    np.testing.assert_allclose(streams.step([0]), [[h - total, 0.5 - h - total]], rtol=1e-14)
 
 
 def test_the_weights_are_copied() -> None:
     settings = config()
     tensors = weights(settings)
-    engine, first = Engine(settings, tensors), Engine(settings, tensors).step(2)
+    streams, first = Engine(settings, tensors).begin(), Engine(settings, tensors).begin().step([2])
     for tensor in tensors.values():
         tensor[:] = 7
-    assert (engine.step(2) == first).all()
+    assert (streams.step([2]) == first).all()
 
 
 def test_saturated_gates_neither_warn_nor_end_in_nan() -> None:
     for cell in CELLS:
-        engine = Engine(config(**cell), weights(config(**cell), scale=1e4))
-        engine.feed(IDS)
-        assert all(np.isfinite(part).all() for part in engine.state)
-        assert np.isfinite(engine.step(0)).any()
+        streams = Engine(config(**cell), weights(config(**cell), scale=1e4)).begin()
+        streams.feed(IDS)
+        assert all(np.isfinite(part).all() for part in streams.state())
+        assert np.isfinite(streams.step([0])).any()
 
 
 def test_a_large_vocabulary_takes_no_table_of_products() -> None:
-    """For each of its symbols at once the products would take 2 MB here, the weights 20 kB."""
+    """For each of its symbols at once the products would take 20 MB here, the weights 0.2 MB."""
     import tracemalloc
 
-    settings = config(type="lstm", embedding_size=1, hidden_size=64, num_layers=1)
-    tensors = {
-        "embedding.weight": np.ones((1000, 1)),
-        "lstm.weight_ih_l0": np.ones((256, 1)),
-        "lstm.weight_hh_l0": np.ones((256, 64)),
-        "lstm.bias_ih_l0": np.ones(256),
-        "lstm.bias_hh_l0": np.ones(256),
-        "output_proj.weight": np.ones((1000, 64)),
-        "output_proj.bias": np.ones(1000),
-    }
+    settings = config(type="lstm", embedding_size=1, hidden_size=128, num_layers=1)
+    shapes = dict(parameter_shapes(settings, 10_000))
+    tensors = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
     size = sum(tensor.nbytes for tensor in tensors.values())
     tracemalloc.start()
     try:
-        Engine(settings, tensors).step(999)
+        Engine(settings, tensors).begin().step([9_999])
         assert tracemalloc.get_traced_memory()[1] < 4 * size
     finally:
         tracemalloc.stop()
@@ -147,16 +188,39 @@ def test_a_large_vocabulary_takes_no_table_of_products() -> None:
 def test_a_symbol_that_is_none(index: int) -> None:
     settings = config()
     with pytest.raises(IndexError, match=rf"^symbol {index}: must be from 0 to 10$"):
-        Engine(settings, weights(settings)).step(index)
+        Engine(settings, weights(settings)).begin().step([index])
+
+
+@pytest.mark.parametrize("row", [-1, 2])
+def test_a_stream_that_is_none(row: int) -> None:
+    settings = config()
+    with pytest.raises(IndexError, match=rf"^stream {row}: must be from 0 to 1$"):
+        Engine(settings, weights(settings)).begin(2).step([0], [row])
+
+
+def test_symbols_for_too_few_streams() -> None:
+    settings = config()
+    with pytest.raises(ValueError, match=r"^symbols: must be one for each of 2 streams; given shape \(1,\)$"):
+        Engine(settings, weights(settings)).begin(2).step([0])
+
+
+def test_no_streams() -> None:
+    with pytest.raises(ValueError, match=r"^count: must be 1 or more streams; given 0$"):
+        Engine(config(), weights(config())).begin(0)
+
+
+def test_a_precision_there_is_not() -> None:
+    with pytest.raises(ValueError, match=r"^precision: must be one of float64, float32, bfloat16, int8; given 'int4'$"):
+        Engine(config(), weights(config()), "int4")  # type: ignore[arg-type]
 
 
 def test_a_state_of_another_shape() -> None:
     settings = config()
-    engine = Engine(settings, weights(settings))
+    streams = Engine(settings, weights(settings)).begin()
     with pytest.raises(
         ValueError, match=r"^state: must be arrays of shapes \[\(2, 6\), \(2, 6\)\], given \[\(2, 6\)\]"
     ):
-        engine.state = engine.state[:1]
+        streams.set_state(streams.state()[:1])
 
 
 @pytest.mark.parametrize("name", ["output_proj.bias", "lstm.weight_hh_l1"])

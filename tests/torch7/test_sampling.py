@@ -56,15 +56,15 @@ def shares(exponents: Sequence[float]) -> list[float]:
 @pytest.mark.parametrize("prime", [b"", PRIME], ids=["none", "prime"])
 def test_torch7_is_its_rules(cell: str, temperature: float, prime: bytes) -> None:
     file, words = model(cell, 3.0), Generator(5)
-    engine = Engine(file.config.model, file.tensors)
+    streams = Engine(file.config.model, file.tensors, "float64").begin()
     expected, prediction = prime, np.full(len(SYMBOLS), 1 / len(SYMBOLS))
     for byte in prime:
-        prediction = engine.step(SYMBOLS.index(byte))
+        prediction = streams.step([SYMBOLS.index(byte)])[0]
     for _ in range(60):
         probabilities = shares([value / temperature for value in prediction.tolist()])
         index = draw(np.array(probabilities, np.float32).tolist(), words.words(1)[0] / 2**32)
         expected += SYMBOLS[index : index + 1]
-        prediction = engine.step(index)
+        prediction = streams.step([index])[0]
     pieces = list(sample_torch7(file, prime=prime, length=60, temperature=temperature, seed=5))
     assert b"".join(pieces) == expected
     assert len(pieces) == 60 + bool(prime)
@@ -74,15 +74,15 @@ def test_torch7_is_its_rules(cell: str, temperature: float, prime: bytes) -> Non
 @pytest.mark.parametrize("prime", [b"", PRIME], ids=["none", "prime"])
 def test_torch_rnn_is_its_rules(temperature: float, prime: bytes) -> None:
     file, words = model("rnn", 3.0), Generator(5)
-    engine = Engine(file.config.model, file.tensors)
+    streams = Engine(file.config.model, file.tensors, "float64").begin()
     expected, prediction = prime, np.ones(len(SYMBOLS))
     for byte in prime:
-        prediction = engine.scores(SYMBOLS.index(byte))
+        prediction = streams.scores([SYMBOLS.index(byte)])[0]
     while len(expected) < 60:
         divided = prediction.astype(np.float32) / np.float32(temperature)
         index = draw(shares(divided.tolist()), words.words(1)[0] / 2**32)
         expected += SYMBOLS[index : index + 1]
-        prediction = engine.scores(index)
+        prediction = streams.scores([index])[0]
     assert b"".join(sample_torch_rnn(file, prime=prime, length=60, temperature=temperature, seed=5)) == expected
 
 

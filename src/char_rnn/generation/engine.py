@@ -1,142 +1,141 @@
-"""A model's forward pass for one stream, one symbol at a time, in NumPy alone: quick to start and quick to step.
+"""A model's forward pass, one symbol at a time, for one text or for many side by side, without PyTorch.
 
-PyTorch's recurrent layers are made for long sequences and re-pack their weights at each call; a step of one symbol is
-several times faster as a few matrix-vector products on weights that are packed once.
+PyTorch's recurrent layers are made for long sequences and re-pack their weights at each call; here they are packed
+once, and what the lowest layer makes of a symbol is looked up.
 
-Dimensions: V vocabulary, L layers, H hidden.
+Dimensions: N streams, V vocabulary, L layers, H hidden.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.cells import Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell
-from char_rnn.generation.products import Affine, Always, Array, Layer
-from char_rnn.models.parameters import PARAMETERS, check_tensors
+from char_rnn.generation.network import PRECISIONS, Array, Network, Precision
+from char_rnn.generation.reference import Reference
+from char_rnn.generation.state import State, States
 from char_rnn.utils.config import ModelConfig
 
-_OUTPUT = "output_proj.bias"
-_NOT_COMPUTED = (
-    "zoneout",
-    "tie_weights",
-    "mogrifier_rounds",
-    "layer_norm",
-    "residual",
-    "feed_forward_size",
-    "attention",
-)
+Indices = npt.ArrayLike
 
 
 class Engine:
-    """Predicts the next symbol after each symbol of a text.
+    """A model, ready to predict.
 
-    It computes what the PyTorch model of the same weights computes in evaluation, to rounding.
+    It computes what the PyTorch model of the same weights computes in evaluation, to rounding: with all cells and
+    options. What a stream is given does not depend on the streams beside it.
 
     Args:
         config: The section `model` of a configuration.
         tensors: The weights by their names in the state dict, of any floating type; they are copied.
-        dtype: What to compute in, float32 or float64.
+        precision: What to compute in, "float32" or "float64"; or what to keep the matrices in, "bfloat16" or "int8" (a
+            scale for each row), and compute in float32.
 
     Raises:
-        ValueError: `tensors` are not the weights of this model, or it has parts that are not computed here.
+        ValueError: `tensors` are not the weights of this model, or there is no such precision.
     """
 
     def __init__(
-        self, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike = np.float64
+        self, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], precision: Precision = "float32"
     ) -> None:
-        self.vocab_size = len(tensors[_OUTPUT]) if _OUTPUT in tensors and tensors[_OUTPUT].ndim == 1 else 1
-        _check_plain(config)
-        check_tensors(config, self.vocab_size, tensors)
-        self.dtype: np.dtype[Any] = np.dtype(dtype)
-        shape = (config.num_layers, config.hidden_size)
-        self._hidden: Array = np.zeros(shape, self.dtype)
-        self._cell: Array = np.zeros(shape, self.dtype)
-        self._parts = (self._hidden, self._cell) if config.type == "lstm" else (self._hidden,)
-        weights = {name: tensor.astype(self.dtype) for name, tensor in tensors.items()}
-        self._cells = [self._make_cell(config, weights, layer) for layer in range(config.num_layers)]
-        self._output = Affine(weights["output_proj.weight"], self._hidden[-1], Always(weights[_OUTPUT]))
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}; given {precision!r}")
+        self.precision: Precision = precision
+        self.network = Network.of(config, tensors, np.float64 if precision == "float64" else np.float32)
+        self.vocab_size = self.network.vocab_size
+        self._steps = Reference(self.network)
 
-    def step(self, index: int) -> Array:
-        """Reads a symbol.
+    def begin(self, count: int = 1) -> Streams:
+        """Return streams in the zero state, that of a text's beginning.
 
         Args:
-            index: Its number, from 0 to V - 1.
+            count: N, at least 1.
+        """
+        if count < 1:
+            raise ValueError(f"count: must be 1 or more streams; given {count}")
+        return Streams(self.vocab_size, self._steps, States(self.network, count))
+
+
+class Streams:
+    """Texts that a model reads side by side; :meth:`Engine.begin` makes them.
+
+    Rows number the streams from 0. Not to be used by two threads at once; two of them on one engine may be.
+    """
+
+    def __init__(self, vocab_size: int, steps: Reference, states: States) -> None:
+        self.vocab_size = vocab_size
+        self._steps, self._states = steps, states
+        self._all = np.arange(len(states))
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def step(self, symbols: Indices, rows: Indices | None = None) -> Array:
+        """Read one symbol in each of some streams.
+
+        Args:
+            symbols: (N,), from 0 to V - 1.
+            rows: (N,), which streams, each at most once; ``None`` for all, in order.
 
         Returns:
-            Log-probabilities (V,) of the next one, in nats; the caller's own array.
+            Log-probabilities (N, V) of the next symbols, in nats; the caller's own array.
 
         Raises:
-            IndexError: There is no such symbol.
+            IndexError: There is no such symbol, or no such stream.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._advance(index)
-            return log_softmax(self._output(0))
+        return log_softmax(self.scores(symbols, rows))
 
-    def scores(self, index: int) -> Array:
-        """As `step`, but returns the scores (V,) that the log-probabilities are made of."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._advance(index)
-            return self._output(0).copy()
+    def scores(self, symbols: Indices, rows: Indices | None = None) -> Array:
+        """As :meth:`step`, but return the scores (N, V) that the log-probabilities are made of."""
+        symbols, rows = self._checked(symbols, rows)
+        return self._steps.scores(self._states, rows, symbols)
 
-    def feed(self, indices: Iterable[int]) -> None:
-        """Reads a text, as `step` does symbol by symbol, without predicting anything."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for index in indices:
-                self._advance(index)
+    def feed(self, symbols: Indices, row: int = 0) -> None:
+        """Read a text (T,) in one stream, without predicting anything."""
+        rows = self._all[row : row + 1]
+        for symbol in np.atleast_1d(np.asarray(symbols)):
+            self._steps.feed(self._states, rows, self._checked([symbol], [row])[0])
 
-    def reset(self) -> None:
-        """Goes back to the zero state, that of a text's beginning."""
-        for part in self._parts:
-            part.fill(0)
+    def reset(self, row: int = 0) -> None:
+        """Take a stream back to the zero state."""
+        self._states.reset(row)
 
-    @property
-    def state(self) -> tuple[Array, ...]:
-        """A copy of the hidden state: h (L, H), and for an LSTM c (L, H)."""
-        return tuple(part.copy() for part in self._parts)
+    def state(self, row: int = 0) -> State:
+        """Return a copy of a stream's state, whose first part is h (L, H), for :meth:`set_state`."""
+        return self._states.get(row)
 
-    @state.setter
-    def state(self, state: tuple[Array, ...]) -> None:
-        shapes = [part.shape for part in self._parts]
-        if [np.shape(part) for part in state] != shapes:
-            raise ValueError(f"state: must be arrays of shapes {shapes}, given {[np.shape(part) for part in state]}")
-        for own, part in zip(self._parts, state, strict=True):
-            own[...] = part
+    def set_state(self, state: State, row: int = 0) -> None:
+        """Give a stream a state, as :meth:`state` returns it.
 
-    def _advance(self, index: int) -> None:
-        if not 0 <= index < self.vocab_size:
-            raise IndexError(f"symbol {index}: must be from 0 to {self.vocab_size - 1}")
-        for cell in self._cells:
-            cell.step(index)
+        Raises:
+            ValueError: It is not of this model's shapes.
+        """
+        self._states.set(row, state)
 
-    def _make_cell(self, config: ModelConfig, weights: Mapping[str, Array], index: int) -> Cell:
-        weight_ih, weight_hh, bias_ih, bias_hh = (weights[f"{config.type}.{name}_l{index}"] for name in PARAMETERS)
-        embedding = weights.get("embedding.weight")
-        layer = Layer(weight_ih, weight_hh, bias_ih, bias_hh, index, embedding, self._hidden)
-        if config.type == "lstm":
-            return LSTMCell(layer, self._cell[index])
-        if config.type == "rnn":
-            return RNNCell(layer)
-        return GRUBeforeCell(layer) if config.reset == "before" else GRUAfterCell(layer)
+    def hidden(self, row: int = 0) -> Array:
+        """Return a copy of what the cells of a stream hold, h (L, H)."""
+        h: Array = self._states.h[row].copy()
+        return h
 
-
-def _check_plain(config: ModelConfig) -> None:
-    plain = ModelConfig()
-    for name in _NOT_COMPUTED:
-        found = getattr(config, name)
-        if found != getattr(plain, name):
-            raise ValueError(
-                f"model.{name} is {found}, which this engine does not compute;"
-                " sample without --torch7, in Python with TextGenerator"
-            )
+    def _checked(self, symbols: Indices, rows: Indices | None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        read = np.asarray(symbols, np.intp)
+        chosen = self._all if rows is None else np.asarray(rows, np.intp)
+        if read.shape != chosen.shape or read.ndim != 1:
+            raise ValueError(f"symbols: must be one for each of {len(chosen)} streams; given shape {read.shape}")
+        for index in read:
+            if not 0 <= index < self.vocab_size:
+                raise IndexError(f"symbol {index}: must be from 0 to {self.vocab_size - 1}")
+        for row in chosen if rows is not None else ():
+            if not 0 <= row < len(self):
+                raise IndexError(f"stream {row}: must be from 0 to {len(self) - 1}")
+        return read, chosen
 
 
 def log_softmax(scores: Array) -> Array:
-    """Log-probabilities (V,) of scores (V,)."""
-    largest = float(np.maximum.reduce(scores))
-    total = float(np.add.reduce(np.exp(scores - largest)))
-    return np.subtract(scores, largest + math.log(total))
+    """Log-probabilities (N, V) of scores (N, V), row by row."""
+    shifted = scores - scores.max(-1, keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))

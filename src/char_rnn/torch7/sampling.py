@@ -25,7 +25,7 @@ import numpy as np
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.products import Array
+from char_rnn.generation.network import Array
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_tensors
 from char_rnn.torch7.random import Generator
@@ -72,7 +72,7 @@ def sample_torch7(
 
     writer = _Writer(file, prime)
     first = np.full(file.vocabulary.size, 1 / file.vocabulary.size)
-    return writer.write(length, writer.engine.step, first, _greedy if argmax else draw)
+    return writer.write(length, writer.log_probs, first, _greedy if argmax else draw)
 
 
 def sample_torch_rnn(
@@ -119,7 +119,7 @@ def sample_torch_rnn(
         return generator.multinomial(_normalized(values, temperature))
 
     rest = length - len(writer.indices)
-    return writer.write(rest, writer.engine.scores, np.ones(file.vocabulary.size), _greedy if argmax else draw)
+    return writer.write(rest, writer.scores, np.ones(file.vocabulary.size), _greedy if argmax else draw)
 
 
 class _Writer:
@@ -132,10 +132,18 @@ class _Writer:
 
     def __init__(self, file: ModelFile, prime: bytes) -> None:
         check_tensors(file.config.model, file.vocabulary.size, file.tensors)
-        self.engine = Engine(file.config.model, file.tensors)
+        self._streams = Engine(file.config.model, file.tensors, "float64").begin()
         self.prime = prime
         self.indices: list[int] = file.vocabulary.encode(prime).tolist()
         self._symbols = _symbols(file.vocabulary)
+
+    def log_probs(self, index: int) -> Array:
+        """Reads a symbol; returns the log-probabilities (V,) of the next."""
+        return self._streams.step([index])[0]  # type: ignore[no-any-return]
+
+    def scores(self, index: int) -> Array:
+        """As `log_probs`, but the scores that they are made of."""
+        return self._streams.scores([index])[0]  # type: ignore[no-any-return]
 
     def write(self, length: int, predict: Predict, first: Array, choose: Choose) -> Iterator[bytes]:
         """Yields the prime and ``length`` symbols more; ``first`` is the prediction where there is no prime."""
@@ -144,7 +152,7 @@ class _Writer:
         if length == 0:
             return
         if self.indices:
-            self.engine.feed(self.indices[:-1])
+            self._streams.feed(self.indices[:-1])
             first = predict(self.indices[-1])
         index = choose(first)
         yield self._symbols[index]

@@ -1,0 +1,185 @@
+"""A model's weights, arranged for decoding: what both ways to compute a step read.
+
+Dimensions: V vocabulary, E embedding size, L layers, H hidden, G gates, F feed-forward, W window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.models.parameters import NORM_PARAMETERS, NUM_GATES, PARAMETERS, check_tensors
+from char_rnn.utils.config import ModelConfig
+
+Array = npt.NDArray[np.floating[Any]]
+Cell = Literal["lstm", "gru_after", "gru_before", "rnn"]
+Precision = Literal["float64", "float32", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "bfloat16", "int8")
+EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Layer normalization: gain and bias, as long as what is normalized."""
+
+    gain: Array
+    bias: Array
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The sublayer that looks at its own state and the W before it; its matrices are (H, H), rows head by head."""
+
+    norm: Norm
+    query: Array
+    key: Array
+    value: Array
+    output: Array
+    heads: int
+    window: int
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """The sublayer that widens, (F, H), and narrows, (H, F)."""
+
+    norm: Norm
+    widen: Array
+    widen_bias: Array
+    narrow: Array
+    narrow_bias: Array
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A recurrent layer, with what stands around it.
+
+    Attributes:
+        weight_ih: (GH, I), rows by gate as PyTorch has them, as in all four; I is E, or V for one-hot vectors, or H
+            above the lowest layer.
+        weight_hh: (GH, H).
+        bias_ih: (GH,).
+        bias_hh: (GH,).
+        gains: Of layer normalization inside the cell, by the names of its parameters; none where there is none.
+        mogrifier: Matrices of (I, H) and (H, I) in turn.
+        norm: Of the layer's input; ``None`` for none.
+        residual: Whether the output is added to the layer's input.
+        attention: ``None`` for none.
+        feed_forward: ``None`` for none.
+    """
+
+    weight_ih: Array
+    weight_hh: Array
+    bias_ih: Array
+    bias_hh: Array
+    gains: Mapping[str, Array]
+    mogrifier: tuple[Array, ...]
+    norm: Norm | None
+    residual: bool
+    attention: Attention | None
+    feed_forward: FeedForward | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole model.
+
+    Attributes:
+        cell: What the recurrent layers are.
+        hidden_size: H.
+        update: How far a step takes the state from what it was to what the cell makes of it; 1 without zoneout.
+        embedding: Vectors (V, E) of the symbols; ``None`` for one-hot ones.
+        layers: L of them.
+        output_norm: ``None`` for none.
+        output_weight: (V, H).
+        output_bias: (V,).
+    """
+
+    cell: Cell
+    hidden_size: int
+    update: float
+    embedding: Array | None
+    layers: tuple[Layer, ...]
+    output_norm: Norm | None
+    output_weight: Array
+    output_bias: Array
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return len(self.output_bias)
+
+    @classmethod
+    def of(cls, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike) -> Network:
+        """Arrange a model's weights.
+
+        Args:
+            config: The section `model` of a configuration.
+            tensors: The weights by their names in the state dict; they are copied.
+            dtype: What to make them, float32 or float64.
+
+        Raises:
+            ValueError: `tensors` are not the weights of this model.
+        """
+        output_bias = tensors.get("output_proj.bias")
+        vocab_size = len(output_bias) if output_bias is not None and output_bias.ndim == 1 else 1
+        check_tensors(config, vocab_size, tensors)
+        weights = {name: np.array(tensor, dtype, order="C") for name, tensor in tensors.items()}
+        embedding = weights.get("embedding.weight")
+        cell: Cell = config.type if config.type != "gru" else "gru_after" if config.reset == "after" else "gru_before"
+        return cls(
+            cell,
+            config.hidden_size,
+            1 - config.zoneout,
+            embedding,
+            tuple(_layer(config, weights, number) for number in range(config.num_layers)),
+            _norm(weights, "output_norm"),
+            weights["embedding.weight" if config.tie_weights else "output_proj.weight"],
+            weights["output_proj.bias"],
+        )
+
+
+def _layer(config: ModelConfig, weights: Mapping[str, Array], number: int) -> Layer:
+    def recurrent(name: str) -> Array:
+        return weights[f"{config.type}.{name}_l{number}"]
+
+    weight_ih, weight_hh, bias_ih, bias_hh = map(recurrent, PARAMETERS)
+    normed = config.layer_norm == "cell"
+    block = f"blocks.{number}"
+    return Layer(
+        weight_ih,
+        weight_hh,
+        bias_ih,
+        bias_hh,
+        {name: recurrent(name) for name in NORM_PARAMETERS[NUM_GATES[config.type]]} if normed else {},
+        tuple(recurrent(f"mogrifier_{index}") for index in range(config.mogrifier_rounds)),
+        _norm(weights, f"{block}.norm"),
+        config.residual and weight_ih.shape[1] == config.hidden_size,
+        _attention(config, weights, f"{block}.attention"),
+        _feed_forward(weights, f"{block}.feed_forward"),
+    )
+
+
+def _norm(weights: Mapping[str, Array], name: str) -> Norm | None:
+    gain = weights.get(f"{name}.weight")
+    return None if gain is None else Norm(gain, weights[f"{name}.bias"])
+
+
+def _attention(config: ModelConfig, weights: Mapping[str, Array], name: str) -> Attention | None:
+    norm = _norm(weights, f"{name}.norm")
+    if norm is None:
+        return None
+    query, key, value, output = (weights[f"{name}.{part}.weight"] for part in ("query", "key", "value", "output"))
+    return Attention(norm, query, key, value, output, config.attention_heads, config.attention_window)
+
+
+def _feed_forward(weights: Mapping[str, Array], name: str) -> FeedForward | None:
+    norm = _norm(weights, f"{name}.norm")
+    if norm is None:
+        return None
+    parts = (weights[f"{name}.{part}"] for part in ("widen.weight", "widen.bias", "narrow.weight", "narrow.bias"))
+    return FeedForward(norm, *parts)

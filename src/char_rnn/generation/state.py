@@ -1,0 +1,73 @@
+"""The states of streams that are decoded side by side.
+
+Dimensions: N streams, L layers, H hidden, A attending layers, W window.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.generation.network import Array, Network
+
+State = tuple[npt.NDArray[Any], ...]
+"""Of one stream: h (L, H), of an LSTM c (L, H) and, with attention, its ring and place in :class:`States`."""
+
+
+class States:
+    """What N streams remember.
+
+    Attributes:
+        h: (N, L, H).
+        c: (N, L, H); of no meaning but for an LSTM.
+        ring: (N, A, W + 1, H): normalized states that attention sees, the present one among them.
+        place: (N,), where in the ring the next one goes, over the oldest.
+    """
+
+    def __init__(self, network: Network, count: int) -> None:
+        dtype = network.output_bias.dtype
+        shape = (count, len(network.layers), network.hidden_size)
+        windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
+        self.h: Array = np.zeros(shape, dtype)
+        self.c: Array = np.zeros(shape, dtype)
+        self.ring: Array = np.zeros((count, len(windows), max(windows, default=0) + 1, network.hidden_size), dtype)
+        self.place: npt.NDArray[np.int64] = np.zeros(count, np.int64)
+        self._parts: tuple[npt.NDArray[Any], ...] = (self.h, self.c) if network.cell == "lstm" else (self.h,)
+        if windows:
+            self._parts += (self.ring, self.place)
+
+    def __len__(self) -> int:
+        return len(self.h)
+
+    def past(self, rows: npt.NDArray[np.intp], attending: int, x: Array) -> Array:
+        """Put states (N, H) into one ring of each stream, and return the rings: (N, W + 1, H)."""
+        self.ring[rows, attending, self.place[rows]] = x
+        past: Array = self.ring[rows, attending]
+        return past
+
+    def turn(self, rows: npt.NDArray[np.intp]) -> None:
+        """Go on by one place in the rings."""
+        self.place[rows] = (self.place[rows] + 1) % self.ring.shape[2]
+
+    def reset(self, row: int) -> None:
+        """Take a stream back to the zero state, that of a text's beginning."""
+        for part in (self.h, self.c, self.ring, self.place):
+            part[row] = 0
+
+    def get(self, row: int) -> State:
+        """Return a copy of a stream's state."""
+        return tuple(part[row].copy() for part in self._parts)
+
+    def set(self, row: int, state: State) -> None:
+        """Give a stream a state.
+
+        Raises:
+            ValueError: It is not of this model's shapes.
+        """
+        shapes = [part.shape[1:] for part in self._parts]
+        if [np.shape(part) for part in state] != shapes:
+            raise ValueError(f"state: must be arrays of shapes {shapes}, given {[np.shape(part) for part in state]}")
+        for own, part in zip(self._parts, state, strict=True):
+            own[row] = part

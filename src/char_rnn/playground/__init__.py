@@ -1,0 +1,1 @@
+"""The page that writes with models in a browser, and its server."""
