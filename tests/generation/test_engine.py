@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from char_rnn.generation.engine import Engine, Streams
+from char_rnn.kernels import load
+from char_rnn.kernels.build import LEVELS, architecture
 from char_rnn.models import build_model
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
@@ -48,6 +50,17 @@ MODELS = [
     *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
     *({"type": "lstm", **options} for options in MOGRIFIERS),
 ]
+
+
+@pytest.fixture(params=["off", *LEVELS.get(architecture(), {})], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Everything by NumPy and by the kernels of every level that is built and runs here."""
+    monkeypatch.setenv("CHAR_RNN_KERNELS", request.param)
+    loaded = load.__wrapped__()
+    if loaded is None and request.param != "off":
+        pytest.skip(f"the kernels of level {request.param} are not built, or do not run here")
+    monkeypatch.setattr("char_rnn.generation.engine.load", lambda: loaded)
+    return str(request.param)
 
 
 def config(**options: Any) -> ModelConfig:

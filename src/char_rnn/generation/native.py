@@ -1,0 +1,99 @@
+"""Steps of a network by the kernels in C; the same calls as :class:`char_rnn.generation.reference.Reference`.
+
+Dimensions: N streams, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.generation.network import Array, Network, Precision
+from char_rnn.generation.program import Bound, Operation, Program
+from char_rnn.generation.state import States
+
+_WORTH_SHARING = 1 << 20
+"""Bytes of weights from which on threads that wait for each other gain more than they lose."""
+_MOST_THREADS = 8
+
+
+class Work(ctypes.Structure):
+    """``work`` of decode.h."""
+
+    _fields_ = (
+        ("operations", ctypes.POINTER(Operation)),
+        *((name, ctypes.c_int64) for name in ("length", "count", "time")),
+        *((name, ctypes.c_void_p) for name in ("symbols", "rows")),
+    )
+
+
+class Native:
+    """A network, packed for the kernels.
+
+    Args:
+        network: What to compute, in float32 or float64.
+        precision: What its matrices are kept in.
+        threads: How many compute a step together; ``None`` for what the model's size is worth.
+        kernels: From :func:`char_rnn.kernels.load`.
+    """
+
+    def __init__(self, network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL) -> None:
+        self.program = Program(network, precision)
+        kernels.team_start.restype = ctypes.c_void_p
+        self._run = kernels.decode_double if network.output_bias.dtype == np.float64 else kernels.decode_float
+        if threads is None:
+            threads = min(available_cores(), _MOST_THREADS) if self.program.weight_bytes >= _WORTH_SHARING else 1
+        self.threads = threads
+        self._team = ctypes.c_void_p(kernels.team_start(threads) if threads > 1 else None)
+        if self._team:
+            weakref.finalize(self, kernels.team_end, self._team)
+
+    def begin(self, states: States) -> NativeSteps:
+        """Return what steps these streams."""
+        return NativeSteps(self, self.program.bind(states, len(states)))
+
+    def run(self, work: Work) -> None:
+        """Have the kernels do it; other threads of Python go on meanwhile."""
+        self._run(self._team, ctypes.byref(work))
+
+
+class NativeSteps:
+    """The steps of some streams."""
+
+    def __init__(self, native: Native, bound: Bound) -> None:
+        self._native, self._bound = native, bound
+        self._work = Work(bound.operations)
+
+    def log_probs(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
+        """Read a symbol in each of some streams; see :meth:`Reference.log_probs`."""
+        return self._step(rows, symbols, len(self._native.program))
+
+    def scores(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
+        """As :meth:`log_probs`, but the scores that they are made of."""
+        return self._step(rows, symbols, len(self._native.program) - 1)
+
+    def feed(self, row: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> None:
+        """Read a text (T,) in one stream."""
+        self._call(self._native.program.feeding, row, symbols, len(symbols))
+
+    def _step(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], length: int) -> Array:
+        self._call(length, rows, symbols, 1)
+        result: Array = self._bound.scores[: len(rows)].copy()
+        return result
+
+    def _call(self, length: int, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], time: int) -> None:
+        work = self._work
+        work.length, work.count, work.time = length, len(rows), time
+        work.symbols, work.rows = symbols.ctypes.data, rows.ctypes.data
+        self._native.run(work)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    affinity: Any = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
