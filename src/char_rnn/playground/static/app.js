@@ -1,0 +1,3 @@
+import { serverBackend } from "./backend_server.js";
+
+const backend = window.charRnnBackend ?? serverBackend();
