@@ -5,7 +5,8 @@ import { activationLook, bitsOf, extentFor, surpriseLook } from "./colours.js";
 import { TextView } from "./text_view.js";
 
 export class Column {
-  /** `on`: {activate(column), point(column, index), pick(column, index), model(column), remove(column), step(by)}. */
+  /** `on`: {activate(column), change(column), point(column, index), pick(column, index),
+   *  step(column, by), model(column), copy(column), remove(column)}. */
   constructor(backend, { models, limits }, on) {
     this.backend = backend;
     this.models = models;
@@ -27,6 +28,12 @@ export class Column {
 
   get running() {
     return Boolean(this.control);
+  }
+
+  /** Take another model. */
+  choose(name) {
+    this.select.value = name;
+    this.#showModel();
   }
 
   /** Begin anew with `request.prime`. */
@@ -116,7 +123,7 @@ export class Column {
     this.#widen();
     const seconds = (performance.now() - this.began) / 1000;
     if (this.running && seconds > 0.05) this.#speed(this.written, seconds);
-    this.on.point(this, null);
+    this.on.change(this);
   }
 
   #ended(outcome) {
@@ -132,7 +139,7 @@ export class Column {
     }
     this.#speed(done?.characters ?? this.written, done?.seconds ?? (performance.now() - this.began) / 1000);
     this.view.flush();
-    this.on.point(this, null);
+    this.on.change(this);
     this.#fill();
   }
 
@@ -156,7 +163,7 @@ export class Column {
       if (mode === "cell" && !sameUnit(unit, this.unit)) return;
       setLast(items, values, key);
       this.#recolour();
-      this.on.point(this, null);
+      this.on.change(this);
     } catch (error) {
       this.trouble.textContent = error.message;
       this.trouble.hidden = false;
