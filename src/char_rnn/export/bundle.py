@@ -1,7 +1,7 @@
 """Joins the modules of a page into one script.
 
-Modules import by lines of their own, ``import { names } from "./file.js";``, names as they are and without cycles, and no
-two of them share a name at the top.
+Modules import by lines of their own, ``import { names } from "./file.js";``, names as they are and without cycles, and
+no two of them share a name at the top.
 """
 
 from __future__ import annotations

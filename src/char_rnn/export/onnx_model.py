@@ -29,7 +29,7 @@ OPSET, IR_VERSION = 17, 8  # of 2022: what LayerNormalization came with
 LARGEST = 2**31 - 2**20  # bytes; a file of protocol buffers ends at 2 GB
 
 
-class OnnxMissingError(ImportError):
+class OnnxMissingError(RuntimeError):
     """The package `onnx` is not installed; the message says how to install it."""
 
 

@@ -2,7 +2,7 @@
 
 export class Random {
   constructor(seed) {
-    let state = (seed ^ Math.floor(seed / 2 ** 32)) | 0;
+    let state = (seed + Math.imul(Math.floor(seed / 2 ** 32), 0x85ebca6b)) | 0;
     const word = () => {
       state = (state + 0x9e3779b9) | 0;
       let mixed = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
