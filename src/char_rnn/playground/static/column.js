@@ -213,7 +213,7 @@ export class Column {
     this.remove.setAttribute("aria-label", "Remove this model");
     this.pane = make("div", { className: "pane", tabIndex: 0 });
     this.pane.setAttribute("role", "region");
-    this.empty = make("p", { className: "empty" }, "The text will appear here.");
+    this.empty = make("p", { className: "empty" }, "Press Generate, or Ctrl+Enter, and the text appears here.");
     this.trouble = make("p", { className: "trouble", hidden: true });
     this.trouble.setAttribute("role", "alert");
     this.meter = make("span", { className: "meter" });

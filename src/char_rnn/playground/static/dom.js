@@ -28,6 +28,12 @@ export function spoken(text) {
 const isControl = (text) => /^\p{C}$/u.test(text);
 const codePoint = (text) => `U+${text.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
+/** Colour a slider up to its thumb. */
+export function fillRange(range) {
+  const { min, max, value } = range;
+  range.style.setProperty("--share", max > min ? (value - min) / (max - min) : 0);
+}
+
 export const grouped = (number) => Math.round(number).toLocaleString("en");
 
 export function percent(share) {
