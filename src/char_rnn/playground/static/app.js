@@ -41,6 +41,7 @@ class Playground {
     suggestTypeface(models);
     this.#addColumn();
     this.#enable(true);
+    this.#say(`${/Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl+"}Enter generates, Escape stops.`);
   }
 
   #refuse(message) {

@@ -12,8 +12,8 @@ export function make(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-const SIGNS = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
-const SPOKEN = { " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return" };
+const SIGNS = { "": "…", " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
+const SPOKEN = { "": "part of a character", " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return" };
 
 /** The character as something that can be seen. */
 export function sign(text) {

@@ -86,6 +86,7 @@ class Bar {
     this.fill.style.transform = `scaleX(${Math.max(probability, 0.002)})`;
     this.percent.textContent = percent(probability);
     this.element.classList.toggle("drawn", drawn);
+    this.button.disabled = [...text].length !== 1; // a byte that is no character alone
     this.button.setAttribute(
       "aria-label",
       `${spoken(text)}, ${percent(probability)}${drawn ? ", the one drawn" : ""}. Go on with it from here`,
