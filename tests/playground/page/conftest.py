@@ -36,11 +36,18 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
+@pytest.fixture(scope="module")
+def served() -> Iterator[FakeServer]:
     fake = FakeServer()
     with serving(fake.app()) as fake.url:
         yield fake
+
+
+@pytest.fixture
+def server(served: FakeServer) -> FakeServer:
+    """The module's server, as new."""
+    vars(served).update(vars(FakeServer(url=served.url)))
+    return served
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 /* The page: columns of text, what is asked of them, and what is shown of the one at hand. */
 
-import { byId, grouped, make, spoken } from "./dom.js";
+import { byId, grouped, make, sign } from "./dom.js";
 import { serverBackend } from "./backend_server.js";
 import { bitsOf } from "./colours.js";
 import { startLooks, suggestTypeface } from "./looks.js";
@@ -41,7 +41,7 @@ class Playground {
     suggestTypeface(models);
     this.#addColumn();
     this.#enable(true);
-    byId("prime").focus();
+    this.#say(`${/Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl+"}Enter generates, Escape stops.`);
   }
 
   #refuse(message) {
@@ -237,11 +237,11 @@ function readingOf({ mode, unit }, item) {
   if (!item) return "";
   if (mode === "surprise") {
     const bits = item.surprise ?? (item.probability === undefined ? undefined : bitsOf(item.probability));
-    return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${spoken(item.text)}`;
+    return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${sign(item.text)}`;
   }
   if (item.activation === undefined) return "";
   const value = `${item.activation < 0 ? "−" : "+"}${Math.abs(item.activation).toFixed(2)}`;
-  return `Cell ${unit.index} of layer ${unit.layer + 1}: ${value} at ${spoken(item.text)}`;
+  return `Cell ${unit.index} of layer ${unit.layer + 1}: ${value} at ${sign(item.text)}`;
 }
 
 function reportOf(columns) {

@@ -26,7 +26,7 @@ export class Cells {
   showColumn(column, several) {
     this.model = column.model;
     this.unit = column.unit ?? { layer: this.model.num_layers - 1, index: 0 };
-    byId("whose").textContent = several ? `of ${this.model.name}` : "";
+    byId("whose").textContent = several ? this.model.name : "";
     this.#show();
     this.#showFound();
   }
@@ -74,7 +74,7 @@ export class Cells {
       return;
     } finally {
       button.disabled = false;
-      button.textContent = "Find cells that mean something";
+      button.textContent = "Find cells that track something";
     }
     this.#showFound();
     this.#showUnits();
@@ -90,7 +90,8 @@ export class Cells {
     }
     const groups = new Map();
     for (const cell of cells) groups.set(cell.tracks, [...(groups.get(cell.tracks) ?? []), cell]);
-    byId("found").replaceChildren(...[...groups].map(([tracks, members]) => this.#group(tracks, members)));
+    const key = make("p", { className: "hint" }, "Layer · cell, and how closely it follows");
+    byId("found").replaceChildren(...[...groups].map(([tracks, members]) => this.#group(tracks, members)), key);
   }
 
   #group(tracks, cells) {

@@ -81,6 +81,7 @@ export class Column {
     const control = new AbortController();
     this.control = control;
     this.element.classList.add("writing");
+    this.pane.setAttribute("aria-busy", "true");
     this.empty.hidden = true;
     this.trouble.hidden = true;
     this.outcome = null;
@@ -132,6 +133,7 @@ export class Column {
 
   #settle() {
     this.element.classList.remove("writing");
+    this.pane.removeAttribute("aria-busy");
     const { done, message } = this.outcome;
     if (message) {
       this.trouble.textContent = message;
@@ -184,7 +186,7 @@ export class Column {
   }
 
   #recolour() {
-    this.extent = extentFor(this.#largest());
+    this.extent = extentFor(this.#largest() || 1);
     const { extent } = this;
     this.view.lookOf = {
       none: () => "",
@@ -196,7 +198,7 @@ export class Column {
 
   /** Colour anew when an activation has gone beyond the scale. */
   #widen() {
-    if (this.mode === "cell" && extentFor(this.#largest()) > this.extent) this.#recolour();
+    if (this.mode === "cell" && extentFor(this.#largest() || 1) !== this.extent) this.#recolour();
   }
 
   #largest() {
@@ -213,7 +215,7 @@ export class Column {
     this.remove.setAttribute("aria-label", "Remove this model");
     this.pane = make("div", { className: "pane", tabIndex: 0 });
     this.pane.setAttribute("role", "region");
-    this.empty = make("p", { className: "empty" }, "The text will appear here.");
+    this.empty = make("p", { className: "empty" }, "Press Generate and the text appears here.");
     this.trouble = make("p", { className: "trouble", hidden: true });
     this.trouble.setAttribute("role", "alert");
     this.meter = make("span", { className: "meter" });
@@ -236,6 +238,7 @@ export class Column {
     this.select.addEventListener("change", () => {
       this.stop();
       this.unit = null;
+      for (const item of this.items) delete item.surprise;
       this.#showModel();
       on.model(this);
     });

@@ -12,8 +12,8 @@ export function make(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-const SIGNS = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
-const SPOKEN = { " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return" };
+const SIGNS = { "": "…", " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
+const SPOKEN = { "": "part of a character", " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return" };
 
 /** The character as something that can be seen. */
 export function sign(text) {
@@ -27,6 +27,12 @@ export function spoken(text) {
 
 const isControl = (text) => /^\p{C}$/u.test(text);
 const codePoint = (text) => `U+${text.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+/** Colour a slider up to its thumb. */
+export function fillRange(range) {
+  const { min, max, value } = range;
+  range.style.setProperty("--share", max > min ? (value - min) / (max - min) : 0);
+}
 
 export const grouped = (number) => Math.round(number).toLocaleString("en");
 

@@ -1,6 +1,6 @@
 /* The probabilities a character was drawn from, as bars. */
 
-import { byId, make, percent, sign, spoken } from "./dom.js";
+import { byId, fillRange, make, percent, sign, spoken } from "./dom.js";
 
 const BEFORE = 24;
 
@@ -35,6 +35,7 @@ export class Probabilities {
     this.position.min = 1;
     this.position.max = items.length;
     this.position.value = at + 1;
+    fillRange(this.position);
     byId("position-text").textContent = `${at + 1} of ${items.length}`;
     const item = items[at];
     const chance = item.probability === undefined ? "given" : percent(item.probability);
@@ -49,7 +50,7 @@ export class Probabilities {
     const before = items.slice(Math.max(0, at - BEFORE), at);
     const told = item.alternatives ? "" : item.prime ? " was given" : "";
     context.replaceChildren(
-      make("span", { className: "before" }, before.map(({ text }) => sign(text) === text ? text : text === " " ? " " : sign(text)).join("")),
+      make("span", { className: "before" }, before.map(({ text }) => (text === " " ? text : sign(text))).join("")),
       make("strong", {}, sign(item.text)),
       told,
     );
@@ -85,6 +86,7 @@ class Bar {
     this.fill.style.transform = `scaleX(${Math.max(probability, 0.002)})`;
     this.percent.textContent = percent(probability);
     this.element.classList.toggle("drawn", drawn);
+    this.button.disabled = [...text].length !== 1; // a byte that is no character alone
     this.button.setAttribute(
       "aria-label",
       `${spoken(text)}, ${percent(probability)}${drawn ? ", the one drawn" : ""}. Go on with it from here`,

@@ -1,12 +1,12 @@
 /* The settings of a text: the sliders, and the part of the request they make. */
 
-import { byId, make, unescaped } from "./dom.js";
+import { byId, fillRange, make, unescaped } from "./dom.js";
 
-/* `off`: the value that changes nothing; `help`: what the setting does. */
+/* `off`: the value that changes nothing; `least`: the smallest number, where the slider begins later. */
 const SLIDERS = [
   { name: "temperature", label: "Temperature", min: 0, max: 2, step: 0.05, value: 0.8, help: "Low is careful, high is daring; 0 always takes the likeliest" },
-  { name: "final_temperature", label: "Temperature at the end", min: 0, max: 2, step: 0.05, value: 0.8, help: "Reached in even steps over the length" },
-  { name: "length", label: "Length", min: 50, max: 5000, step: 50, value: 600, help: "Characters to write" },
+  { name: "final_temperature", label: "… at the end", min: 0, max: 2, step: 0.05, value: 0.8, help: "Reached in even steps over the length" },
+  { name: "length", label: "Length", least: 1, min: 50, max: 5000, step: 50, value: 600, help: "Characters to write" },
   { name: "top_k", label: "Top-k", min: 0, max: 100, step: 1, value: 0, off: 0, help: "Only the k likeliest characters" },
   { name: "top_p", label: "Top-p", min: 0.05, max: 1, step: 0.01, value: 1, off: 1, help: "Only the likeliest that together reach this probability" },
   { name: "min_p", label: "Min-p", min: 0, max: 0.5, step: 0.01, value: 0, off: 0, help: "Only characters with at least this share of the likeliest one's probability" },
@@ -75,11 +75,11 @@ const unescapedLines = (text) => text.split("\n").filter(Boolean).map(unescaped)
 
 /** A slider and a number that are one. */
 class Slider {
-  constructor({ name, label, min, max, step, value, off, help }) {
+  constructor({ name, label, least, min, max, step, value, off, help }) {
     this.initial = value;
     this.off = off;
     this.range = make("input", { type: "range", id: `${name}-range`, min, max, step, value });
-    this.number = make("input", { type: "number", id: name, min, max, step, value });
+    this.number = make("input", { type: "number", id: name, min: least ?? min, max, step: least ?? step, value });
     this.range.setAttribute("aria-label", label);
     this.range.setAttribute("aria-describedby", `${name}-help`);
     this.state = make("span", { className: "off" });
@@ -120,5 +120,6 @@ class Slider {
     this.state.textContent = off ? "off" : "";
     this.element.classList.toggle("idle", off);
     this.range.setAttribute("aria-valuetext", off ? "off" : String(value));
+    fillRange(this.range);
   }
 }
