@@ -16,6 +16,7 @@ const SAMPLED = { seed: 0, temperature: 0.8, length: 1500 }; // the text in whic
 
 let network;
 let symbols;
+let past = null; // of the text that ended last: what a Writing may go on from
 const stopped = new Set();
 
 const answers = {
@@ -78,7 +79,7 @@ async function generate(id, request) {
     if (characters.length) post("characters", { text: characters.map(({ text }) => text).join(""), characters });
     characters = [];
   };
-  const writing = new Writing(network, symbols, request, {
+  const tell = {
     start: (value) => post("start", value),
     character(entry) {
       written += 1;
@@ -88,11 +89,14 @@ async function generate(id, request) {
       flush();
       post("done", { reason, characters: written, seconds: (performance.now() - began) / 1000 });
     },
-  });
+  };
+  const writing = new Writing(network, symbols, request, tell, past);
+  past = null;
   await inSlices(() => {
     writing.step();
     return !writing.ended && !stopped.has(id);
   }, flush);
+  past = { read: writing.read, state: writing.state };
   stopped.delete(id);
 }
 

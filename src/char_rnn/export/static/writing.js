@@ -21,37 +21,44 @@ const NEWLINES = ["\n", "\r\n"];
 export class Writing {
   /**
    * `asked`: the request, as the backends' `generate` takes it. Throws an Error that a person can act on.
+   * `past`: {read, state} of a text that has ended, or null: one that goes on where it stopped is not read again.
    * `tell`: {start({prime, activations?}), character({text, probability, alternatives, activation?}), done({reason})}.
    */
-  constructor(network, symbols, asked, tell) {
+  constructor(network, symbols, asked, tell, past = null) {
     const request = { ...DEFAULTS, ...asked };
     Object.assign(this, { network, symbols, request, tell });
-    this.state = network.begin();
     this.random = new Random(request.seed ?? Math.floor(Math.random() * 2 ** 32));
     this.kept = symbols.kept(request.allowed, request.banned);
     this.stopText = new StopText([...request.stop, ...(request.stop_at_newline ? NEWLINES : [])]);
     this.prime = symbols.read(request.prime, request.unknown);
+    const isGoingOn = past && !request.unit && isBeginning(past.read, this.prime);
+    this.state = isGoingOn ? past.state : network.begin();
+    this.read = isGoingOn ? past.read : []; // the symbols that the state has seen
     this.recent = this.prime.slice(-request.repetition_window);
     this.decoder = symbols.decoder();
     this.activations = [];
     this.entries = []; // drawn, and not yet certain
     this.certain = "";
-    this.place = this.count = 0;
+    this.count = 0;
     this.logProbs = null; // of the next symbol; null before the model has read anything
     this.ended = false;
   }
 
   /** Read a symbol of the prime, or draw one. */
   step() {
-    if (this.place < this.prime.length) {
-      this.logProbs = this.network.step(this.state, this.prime[this.place]);
-      this.place += 1;
+    if (this.read.length < this.prime.length) {
+      this.#read(this.prime[this.read.length]);
       if (this.request.unit) this.activations.push(this.#activation());
-      if (this.place < this.prime.length) return;
+      if (this.read.length < this.prime.length) return;
     }
     if (!this.started) this.#start();
     else this.#write();
     if (!this.ended && (this.stopText.found || this.count >= this.request.length)) this.#end();
+  }
+
+  #read(symbol) {
+    this.logProbs = this.network.step(this.state, symbol);
+    this.read.push(symbol);
   }
 
   #start() {
@@ -67,7 +74,7 @@ export class Writing {
     this.count += 1;
     this.entries.push(entry);
     this.certain += this.stopText.feed(entry.text);
-    if (this.count < this.request.length || this.request.unit) this.logProbs = this.network.step(this.state, symbol);
+    if (this.count < this.request.length || this.request.unit) this.#read(symbol);
     if (this.request.unit) entry.activation = this.#activation();
     this.#release();
   }
@@ -121,6 +128,9 @@ export class Writing {
     this.tell.done({ reason: this.stopText.found ? "stop" : "length" });
   }
 }
+
+/** Whether a list is the beginning of a longer one. */
+const isBeginning = (list, whole) => list.length < whole.length && list.every((each, place) => each === whole[place]);
 
 /** Passes text on, piece by piece, until one of some texts appears, which never shows. */
 export class StopText {
