@@ -80,7 +80,5 @@ def test_rows_of_zeros() -> None:
 def test_a_model_that_has_diverged(name: str, value: float) -> None:
     file = made()
     file.tensors[name][1] = value
-    with pytest.raises(
-        ValueError, match=r"^the model's weights are not all finite numbers; its training has"
-    ):
+    with pytest.raises(ValueError, match=r"^the model's weights are not all finite numbers; its training has"):
         pack(Network.of(file.config.model, file.tensors, np.float32))

@@ -23,9 +23,9 @@ ENDINGS = {"html": (".html", ".htm"), "onnx": (".onnx",), "torch": (".pt", ".pth
     "--format",
     "kind",
     type=click.Choice(list(ENDINGS)),
-    help="What to make of the model.  [default: what OUT ends in says]",
+    help="What to make of the model; what OUT ends in says it when not given.",
 )
-@click.option("--title", metavar="TEXT", help="html: the page's title.  [default: the model's name]")
+@click.option("--title", metavar="TEXT", help="html: the page's title; the model's name when not given.")
 @click.option("--description", metavar="TEXT", help="html: a sentence beneath the title.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there already.")
 @quiet_option
