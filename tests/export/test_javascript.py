@@ -21,7 +21,10 @@ from char_rnn.generation.network import Network
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
 
-NAMES = "Network, withNumbers, bytesOf, erf, probabilitiesOf, temperatureAt, draw, Random, Symbols, nearestTo, StopText"
+NAMES = """
+    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, temperatureAt, draw, Random, Symbols, nearestTo, StopText,
+    bestCells
+"""
 SYMBOLS = "abcdefghij"
 
 
@@ -31,27 +34,59 @@ def page(browser: Any) -> Any:
     folder = files("char_rnn.export") / "static"
     script = joined({file.name: file.read_text("utf-8") for file in folder.iterdir()}, "worker.js")
     page = browser.new_page()
-    page.evaluate(f"() => {{ {script}; Object.assign(globalThis, {{ {NAMES}, bestCells }}); }}")
+    page.evaluate(f"() => {{ {script}; Object.assign(globalThis, {{ {NAMES} }}); }}")
     return page
 
 
+WITHOUT_VECTORS = "const there = WebAssembly; WebAssembly = undefined; try { %s } finally { WebAssembly = there; }"
+
+
+@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "plain"])
 @pytest.mark.parametrize("options", MODELS, ids=str)
-def test_the_network_is_the_engines(page: Any, options: dict[str, Any]) -> None:
+def test_the_network_is_the_engines(page: Any, options: dict[str, Any], vectors: bool) -> None:
     file = made(**options)
     settings = file.config.model
     network, weights = pack(Network.of(settings, file.tensors, np.float32))
+    script = """
+        const model = new Network(withNumbers(network, bytesOf(weights)));
+        const state = model.begin();
+        const logProbs = ids.map((id) => Array.from(model.step(state, id)));
+        return {logProbs, h: state.h.map((h) => Array.from(h)), vectors: model.output_weight.kernel.run !== null};
+    """
     found = page.evaluate(
-        """([network, weights, ids]) => {
-            const model = new Network(withNumbers(network, bytesOf(weights)));
-            const state = model.begin();
-            return {logProbs: ids.map((id) => Array.from(model.step(state, id))), h: state.h.map((h) => Array.from(h))};
-        }""",
+        f"([network, weights, ids]) => {{ {script if vectors else WITHOUT_VECTORS % script} }}",
         [network, base64.b64encode(weights).decode(), IDS],
     )
     streams = Engine(settings, packed_tensors(settings, file.tensors)).begin()
     expected = [streams.step([index])[0] for index in IDS]
+    assert found["vectors"] == vectors
     np.testing.assert_allclose(found["logProbs"], expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found["h"], streams.hidden(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "plain"])
+def test_products_of_every_shape(page: Any, vectors: bool) -> None:
+    rng = np.random.default_rng(6)
+    shapes = [(1, 1), (3, 15), (16, 16), (17, 17), (2, 100), (40, 33), (1, 64), (64, 1)]
+    matrices = [rng.integers(-127, 128, shape) for shape in shapes]
+    scales = [rng.uniform(0.001, 0.1, len(matrix)).astype(np.float32) for matrix in matrices]
+    vectors_in = [rng.normal(size=matrix.shape[1]).astype(np.float32) for matrix in matrices]
+    script = """
+        const kernel = new Kernel(given.map(([values]) => ({rows: values.length, columns: values[0].length})));
+        const taken = given.map(([values, scales]) =>
+            kernel.matrix(values.length, values[0].length, scales, Int8Array.from(values.flat())));
+        return [0, 1].map((first) => given.map(([{length}, , x], place) =>
+            Array.from(kernel.product(taken[place], Float32Array.from(x), Math.min(first, length - 1), length))));
+    """
+    given = [
+        [matrix.tolist(), scale.tolist(), x.tolist()]
+        for matrix, scale, x in zip(matrices, scales, vectors_in, strict=True)
+    ]
+    whole, rest = page.evaluate(f"(given) => {{ {script if vectors else WITHOUT_VECTORS % script} }}", given)
+    for matrix, scale, x, all_rows, rows in zip(matrices, scales, vectors_in, whole, rest, strict=True):
+        expected = (matrix * scale[:, None].astype(float)) @ x
+        np.testing.assert_allclose(all_rows, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(rows, expected[min(1, len(expected) - 1) :], rtol=1e-4, atol=1e-4)
 
 
 def test_the_error_function(page: Any) -> None:

@@ -145,7 +145,7 @@ def _policy(style: str, *scripts: str) -> str:
 
     rules = (
         "default-src 'none'",
-        f"script-src {' '.join(map(hashed, scripts))}",
+        f"script-src {' '.join(map(hashed, scripts))} 'wasm-unsafe-eval'",
         "worker-src blob:",
         f"style-src {hashed(style)}",
         "img-src data:",

@@ -1,9 +1,11 @@
 /*
  * The weights, from their text to numbers.
  *
- * A matrix is {rows, columns, scales, values}: whole numbers from -127 to 127, each row with its scale. A vector is a
- * Float32Array. The file holds all floats first, little-endian, then all bytes.
+ * A matrix is one of the kernel's: whole numbers from -127 to 127, each row with its scale. A vector is a Float32Array.
+ * The file holds all floats first, little-endian, then all bytes.
  */
+
+import { Kernel } from "./kernel.js";
 
 /** The bytes of a text in base64. */
 export function bytesOf(base64) {
@@ -14,61 +16,53 @@ export function bytesOf(base64) {
 }
 
 /** A description with numbers in the place of what says where they are. */
-export function withNumbers(part, bytes) {
-  if (Array.isArray(part)) return part.map((each) => withNumbers(each, bytes));
-  if (part === null || typeof part !== "object") return part;
+export function withNumbers(described, bytes) {
   const { buffer } = bytes;
-  if ("vector" in part) return new Float32Array(buffer, part.vector, part.length);
-  if ("matrix" in part) {
-    const { rows, columns } = part;
-    const values = new Int8Array(buffer, part.matrix, rows * columns);
-    return { rows, columns, scales: new Float32Array(buffer, part.scales, rows), values };
+  const matrices = new Map(); // where they begin -> what is there
+  walk(described, (place) => "matrix" in place && matrices.set(place.matrix, place));
+  const kernel = new Kernel([...matrices.values()]);
+  for (const [start, { rows, columns, scales }] of matrices) {
+    const values = new Int8Array(buffer, start, rows * columns);
+    matrices.set(start, kernel.matrix(rows, columns, new Float32Array(buffer, scales, rows), values));
   }
-  return Object.fromEntries(Object.entries(part).map(([name, each]) => [name, withNumbers(each, bytes)]));
+  return walk(described, ({ vector, length, matrix }) =>
+    vector === undefined ? matrices.get(matrix) : new Float32Array(buffer.slice(vector, vector + 4 * length)),
+  );
+}
+
+/** A description with `change(place)` for what says where numbers are. */
+function walk(part, change) {
+  if (Array.isArray(part)) return part.map((each) => walk(each, change));
+  if (part === null || typeof part !== "object") return part;
+  if ("vector" in part || "matrix" in part) return change(part);
+  return Object.fromEntries(Object.entries(part).map(([name, each]) => [name, walk(each, change)]));
 }
 
 /** The products of rows `first` to `last` of a matrix with a vector. */
-export function product({ rows, columns, scales, values }, x, first = 0, last = rows) {
-  const result = new Float32Array(last - first);
-  const even = columns - (columns % 4);
-  for (let row = first, at = first * columns; row < last; row += 1) {
-    let a = 0;
-    let b = 0;
-    let c = 0;
-    let d = 0;
-    let column = 0;
-    for (; column < even; column += 4, at += 4) {
-      a += values[at] * x[column];
-      b += values[at + 1] * x[column + 1];
-      c += values[at + 2] * x[column + 2];
-      d += values[at + 3] * x[column + 3];
-    }
-    for (; column < columns; column += 1, at += 1) a += values[at] * x[column];
-    result[row - first] = (a + b + c + d) * scales[row];
-  }
-  return result;
+export function product(matrix, x, first = 0, last = matrix.rows) {
+  return matrix.kernel.product(matrix, x, first, last);
 }
 
 /** A row of a matrix. */
-export function rowOf({ columns, scales, values }, row) {
+export function rowOf({ columns, stride, scales, values }, row) {
   const result = new Float32Array(columns);
-  for (let column = 0, at = row * columns; column < columns; column += 1, at += 1) result[column] = values[at] * scales[row];
+  for (let column = 0, at = row * stride; column < columns; column += 1, at += 1) result[column] = values[at] * scales[row];
   return result;
 }
 
 /** A column of a matrix: what it makes of a one-hot vector. */
-export function columnOf({ rows, columns, scales, values }, column) {
+export function columnOf({ rows, stride, scales, values }, column) {
   const result = new Float32Array(rows);
-  for (let row = 0, at = column; row < rows; row += 1, at += columns) result[row] = values[at] * scales[row];
+  for (let row = 0, at = column; row < rows; row += 1, at += stride) result[row] = values[at] * scales[row];
   return result;
 }
 
-/** Add rows `first` to `last` of a matrix, each times its number in `factors`, to nothing. */
-export function combination({ columns, scales, values }, factors, first, last) {
+/** The sum of rows `first` to `last` of a matrix, each times its number in `factors`. */
+export function combination({ columns, stride, scales, values }, factors, first, last) {
   const result = new Float32Array(columns);
-  for (let row = first, at = first * columns; row < last; row += 1) {
+  for (let row = first; row < last; row += 1) {
     const factor = factors[row] * scales[row];
-    for (let column = 0; column < columns; column += 1, at += 1) result[column] += values[at] * factor;
+    for (let column = 0, at = row * stride; column < columns; column += 1, at += 1) result[column] += values[at] * factor;
   }
   return result;
 }
