@@ -51,6 +51,15 @@ def test_dark_follows_the_system_until_a_person_chooses(page: Any, server: FakeS
     assert max(red, green, blue) < 60
 
 
+def test_code_is_set_in_a_fixed_width(new_page: Any, server: FakeServer) -> None:
+    server.models[1]["symbols"] = ["{", "}", "_", "="]
+    new_page.goto(server.url)
+    new_page.get_by_role("button", name="Add a model").click()
+    fonts = new_page.locator(".body").evaluate_all("bodies => bodies.map(body => getComputedStyle(body).fontFamily)")
+    assert "monospace" not in fonts[0]
+    assert "monospace" in fonts[1]
+
+
 def test_typeface_is_remembered(page: Any, server: FakeServer) -> None:
     assert page.get_by_label("Book").is_checked()
     page.get_by_label("Code").check()

@@ -3,7 +3,7 @@
 import { byId, grouped, make, sign } from "./dom.js";
 import { serverBackend } from "./backend_server.js";
 import { bitsOf } from "./colours.js";
-import { startLooks, suggestTypeface } from "./looks.js";
+import { setTypeface, startLooks, typefaceFor } from "./looks.js";
 import { Settings } from "./settings.js";
 import { Column } from "./column.js";
 import { Probabilities } from "./probabilities.js";
@@ -38,7 +38,7 @@ class Playground {
     }
     const { models, limits } = this.offer;
     this.settings.limit({ length: limits.length, symbols: Math.max(...models.map(({ symbols }) => symbols.length)) });
-    suggestTypeface(models);
+    setTypeface(typefaceFor(models[0]));
     this.#addColumn();
     this.#enable(true);
     this.#say(`${/Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl+"}Enter generates, Escape stops.`);

@@ -2,6 +2,7 @@
 
 import { grouped, make } from "./dom.js";
 import { activationLook, bitsOf, extentFor, surpriseLook } from "./colours.js";
+import { typefaceFor } from "./looks.js";
 import { TextView } from "./text_view.js";
 
 export class Column {
@@ -259,6 +260,7 @@ export class Column {
     if (precision && precision !== "float32") facts.push(precision);
     this.facts.textContent = facts.join(" · ");
     this.pane.setAttribute("aria-label", `Text by ${name}`);
+    this.element.dataset.typeface = typefaceFor(this.model);
   }
 }
 
