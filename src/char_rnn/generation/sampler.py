@@ -126,7 +126,7 @@ class TextGenerator:
 
         Bad arguments raise here, before the first piece is asked for.
         """
-        strategies.check_strategy(temperature, top_k, top_p)
+        strategies.check_strategy(temperature=temperature, top_k=top_k, top_p=top_p)
         _check_length(length)
         rng = _generator(seed)
         stop_text = StopText(stop)
