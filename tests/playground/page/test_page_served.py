@@ -49,13 +49,19 @@ def test_cells_and_surprise(page: Any) -> None:
     assert "prime s" in colours(page)
 
 
-def test_bytes_that_are_no_characters(page: Any) -> None:
+def test_bytes_that_are_no_characters(page: Any, served: Serving) -> None:
     page.get_by_label("Model", exact=True).select_option("bytes")
     page.get_by_label("a cell").check()
-    generate(page, "é🙂", length=200)
+    generate(page, "é🙂z", length=200)
     done(page)
-    assert text_of(page).startswith("é🙂")
-    assert colours(page).startswith("prime")
+    page.locator("#reading").filter(has_text="Cell 0 of layer 1").wait_for()
+    text = text_of(page)
+    assert text.startswith("é🙂z")
+    values = served.post("/api/activations", model="bytes", text=text, layer=0, unit=0).json()["activations"]
+    for place in (1, 2, 3):
+        page.get_by_role("slider", name="Character").fill(str(place))
+        value = f"{values[place - 1]:+.2f}".replace("-", "−")
+        page.locator("#reading").filter(has_text=f"{value} at {text[place - 1]}").wait_for()
 
 
 def test_a_refusal_says_what_to_do(page: Any) -> None:
