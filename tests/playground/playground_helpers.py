@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import numpy as np
@@ -71,6 +72,11 @@ class Serving:
 @contextmanager
 def serving(files: Mapping[str, ModelFile], limits: Limits | None = None) -> Iterator[Serving]:
     """Serve models on a free port of 127.0.0.1."""
+    with patch("char_rnn.playground.served.SAMPLE", 400):
+        yield from _serving(files, limits)
+
+
+def _serving(files: Mapping[str, ModelFile], limits: Limits | None) -> Iterator[Serving]:
     app = create_app(files, limits=limits or Limits())
     started = threading.Event()
     server = Server(app, started.set)

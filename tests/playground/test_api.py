@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from playground_helpers import BYTES, LETTERS, WAIT, Serving, eventually, model_file, serving
@@ -70,7 +72,7 @@ def test_the_score_is_the_log_probability_of_each_character(served: Serving) -> 
     streams = Engine(model_file().config.model, model_file().tensors).begin()
     expected = [-np.log(LETTERS.size)]
     indices = LETTERS.encode(TEXT)
-    expected += [float(streams.step([now])[0][after]) for now, after in zip(indices[:-1], indices[1:], strict=True)]
+    expected += [float(streams.step([now])[0][after]) for now, after in pairwise(indices)]
     found = served.post("/api/score", model="one", text=TEXT).json()["log_probs"]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

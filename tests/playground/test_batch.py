@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_a_row_begins_anew(batch: Batch) -> None:
         batch.add(text)
         scores = text.result.result(WAIT)
     streams = Engine(FILE.config.model, FILE.tensors).begin()
-    expected = [float(streams.step([now])[0][after]) for now, after in zip(symbols[:-1], symbols[1:], strict=True)]
+    expected = [float(streams.step([now])[0][after]) for now, after in pairwise(symbols)]
     np.testing.assert_array_equal(scores[1:], expected)
 
 

@@ -30,8 +30,8 @@ def test_the_servers_own_names(served: Serving, host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "localhost.evil.example:{port}", "127.0.0.1.evil.example", "10.0.0.1", "a@localhost", "[::1", ":80",
-     "localhost:port", "localhost/x", ""],
+    ["evil.example", "localhost.evil.example:{port}", "127.0.0.1.evil.example", "10.0.0.1", "a@localhost", "[::1",
+     ":80", "localhost:port", "localhost/x", ""],
     ids=str,
 )  # fmt: skip
 def test_other_names(served: Serving, host: str) -> None:

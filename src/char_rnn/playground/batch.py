@@ -27,12 +27,14 @@ class Reading(ABC):
     Attributes:
         symbol: What the model reads next.
         wants_state: Whether `take` is to be given the state.
+        own: Whether it is the server's own, not of a request.
         ended: Whether it is done; the row is then free.
         cancelled: Whether nobody wants it any more; set from any thread.
     """
 
     symbol: int
     wants_state = False
+    own = False
     ended = False
     cancelled = False
 
@@ -105,7 +107,7 @@ class Batch:
 
         Args:
             reading: Not ended.
-            own: It is the server's own, of which there may be one beyond the rows.
+            own: Whether it is the server's own, of which there may be one, beside the rows.
 
         Raises:
             FullError: All rows are taken.
@@ -114,7 +116,9 @@ class Batch:
         with self._condition:
             if self._closing:
                 raise ClosedError(CLOSING)
-            if self.active + self.waiting >= self.capacity + own:
+            reading.own = own
+            present = [each for each in (*self._rows, *self._waiting) if each is not None and each.own == own]
+            if sum(map(_is_wanted, present)) >= (1 if own else self.capacity):
                 raise FullError(f"{self.capacity} texts are being written or read already")
             self._waiting.append(reading)
             self._condition.notify()
@@ -127,12 +131,12 @@ class Batch:
     @property
     def active(self) -> int:
         """Rows in use."""
-        return sum(reading is not None and not (reading.ended or reading.cancelled) for reading in tuple(self._rows))
+        return sum(reading is not None and _is_wanted(reading) for reading in tuple(self._rows))
 
     @property
     def waiting(self) -> int:
         """Texts that join at the next step."""
-        return sum(not reading.cancelled for reading in tuple(self._waiting))
+        return sum(map(_is_wanted, tuple(self._waiting)))
 
     def _run(self) -> None:
         try:
@@ -164,11 +168,11 @@ class Batch:
 
     def _seat(self) -> None:
         for row, reading in enumerate(self._rows):
-            if reading is not None and (reading.ended or reading.cancelled):
+            if reading is not None and not _is_wanted(reading):
                 self._rows[row] = None
             while self._rows[row] is None and self._waiting:
                 joining = self._waiting.popleft()
-                if not joining.cancelled:
+                if _is_wanted(joining):
                     self._streams.reset(row)
                     self._rows[row] = joining
 
@@ -193,3 +197,7 @@ class Batch:
         else:
             _logger.error("%s", self._thread.name, exc_info=error)
             reading.fail(f"{type(error).__name__} (a mistake in char-rnn; the server's standard error shows where)")
+
+
+def _is_wanted(reading: Reading) -> bool:
+    return not (reading.ended or reading.cancelled)

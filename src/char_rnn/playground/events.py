@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from char_rnn.playground.outbox import Item, Outbox
 
 LAST = ("done", "error")
+PACE = 0.02  # seconds between messages: one for every character costs several times what the character does
 
 
 class EventStream(Response):
@@ -54,6 +55,7 @@ class EventStream(Response):
             ended = any(name in LAST for name, _ in items)
             if items:
                 await send({"type": "http.response.body", "body": encoded(items), "more_body": not ended})
+                await asyncio.sleep(0 if ended else PACE)
 
     async def _watch(self, receive: Receive) -> None:
         """Return when the reader has gone, or takes nothing for too long."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,6 +14,8 @@ from char_rnn.playground.guard import LONGEST_HEAD
 
 CONNECTIONS = 512
 SECONDS_TO_END = 3
+TICKS_TO_CLOSE = 100  # of a tenth of a second
+BUFFER = 65_536  # bytes that the system holds for a reader who does not keep up
 
 
 class Server(uvicorn.Server):
@@ -41,6 +44,7 @@ class Server(uvicorn.Server):
             )
         )
         self._app, self._when_started = app, started
+        self._closing: set[Any] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening."""
@@ -48,11 +52,26 @@ class Server(uvicorn.Server):
         if self.started and self._when_started is not None:
             self._when_started()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections, ten times a second."""
+        if counter % TICKS_TO_CLOSE == 0:
+            self._drop_stuck()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the texts, so that their connections close."""
         for model in self._app.state.models.values():
             model.batch.close()
         await super().shutdown(sockets)
+        self._drop_stuck()
+        self._drop_stuck()
+
+    def _drop_stuck(self) -> None:
+        """Drop connections that were closing the last time too: nobody takes what is left in them."""
+        closing = {each for each in self.server_state.connections if each.transport.is_closing()}
+        for connection in closing & self._closing:
+            connection.transport.abort()
+        self._closing = closing
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -72,6 +91,7 @@ def bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         bound.bind(address)
         bound.listen()
     except OSError as error:
