@@ -12,20 +12,25 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-import httpx
 import numpy as np
-from starlette.applications import Starlette
+import pytest
 
-from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.continuation import Continuation
-from char_rnn.generation.engine import Engine
-from char_rnn.generation.strategy import Strategy
-from char_rnn.model_file import ModelFile
-from char_rnn.models.parameters import parameter_shapes
-from char_rnn.playground.app import create_app
-from char_rnn.playground.limits import Limits
-from char_rnn.playground.server import Server, bind
-from char_rnn.utils.config import Config
+for package in ("httpx", "starlette", "uvicorn"):
+    pytest.importorskip(package, reason=f"{package} is not installed (extras playground and dev)")
+
+import httpx  # noqa: E402
+from starlette.applications import Starlette  # noqa: E402
+
+from char_rnn.data.vocabulary import Vocabulary  # noqa: E402
+from char_rnn.generation.continuation import Continuation  # noqa: E402
+from char_rnn.generation.engine import Engine  # noqa: E402
+from char_rnn.generation.strategy import Strategy  # noqa: E402
+from char_rnn.model_file import ModelFile  # noqa: E402
+from char_rnn.models.parameters import parameter_shapes  # noqa: E402
+from char_rnn.playground.app import create_app  # noqa: E402
+from char_rnn.playground.limits import Limits  # noqa: E402
+from char_rnn.playground.server import Server, bind  # noqa: E402
+from char_rnn.utils.config import Config  # noqa: E402
 
 LETTERS = Vocabulary.from_text("abcdefgh \n\".,'é")
 BYTES = Vocabulary("bytes", range(256))

@@ -172,12 +172,12 @@ async def cancelled_at_random(port: int, count: int, seed: int) -> dict[str, int
         async def one() -> None:
             async with room:
                 if rng.random() < 0.2:
-                    path, body = "score", {"text": "abc " * rng.randrange(400)}
+                    path, body = "score", {"text": "abc " * rng.randrange(100)}
                 else:
                     unit = rng.choice([None, {"layer": 0, "index": 1}])
                     path, body = (
                         "generate",
-                        {"prime": "ab " * rng.randrange(100), "length": rng.randrange(300), "unit": unit},
+                        {"prime": "ab " * rng.randrange(30), "length": rng.randrange(150), "unit": unit},
                     )
                 asked = client.post(f"/api/{path}", json={"model": "one", **body})
                 try:

@@ -19,8 +19,9 @@ TEXT = 'a "bad" cafe,\n  a "face".\n' * 3
 SAMPLES: dict[str, list[dict[str, Any]]] = {
     "generate": [
         {"model": "one"},
-        {"model": "one", "prime": "a", "length": 3, "seed": 1, "stop": ["b"], "stop_at_newline": True, "unknown": "skip",
-         "temperature": 0.5, "final_temperature": None, "top_k": 3, "top_p": 0.9, "min_p": 0.01, "typical_p": 0.9,
+        {"model": "one", "prime": "a", "length": 3, "seed": 1, "stop": ["b"], "stop_at_newline": True,
+         "unknown": "skip", "temperature": 0.5, "final_temperature": None, "top_k": 3, "top_p": 0.9, "min_p": 0.01,
+         "typical_p": 0.9,
          "repetition_penalty": 1.1, "repetition_window": 5, "banned": "a", "allowed": "bcd", "alternatives": 3,
          "unit": {"layer": 0, "index": 1}},
     ],
@@ -43,8 +44,9 @@ WRONG: dict[str, list[dict[str, Any]]] = {
 def mistakes(schema: dict[str, Any], value: Any) -> list[str]:
     """What is wrong with a value: as much of JSON Schema as is used here."""
     known = {
-        "$ref", "anyOf", "type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems",
-        "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+        "$ref", "anyOf", "type", "enum", "const", "properties", "required", "additionalProperties", "items",
+        "prefixItems", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
+        "exclusiveMinimum", "exclusiveMaximum",
         "default", "description", "title",
     }  # fmt: skip
     assert set(schema) <= known, set(schema) - known

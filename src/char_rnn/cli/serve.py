@@ -65,8 +65,8 @@ def command(
     """Open a playground: a page that writes with one or several models and shows what they think.
 
     MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The page needs no network.
-    It and the API under /api are for this machine alone, unless --host says otherwise: there is no password. Ctrl-C ends
-    it.
+    It and the API under /api are for this machine alone, unless --host says otherwise: there is no password. Ctrl-C
+    ends it.
 
     \b
     Examples:
@@ -80,9 +80,10 @@ def command(
         from char_rnn.playground.app import create_app
         from char_rnn.playground.server import Server, address_of, bind
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("starlette", "uvicorn"):
             raise
-        raise click.ClickException(f"the playground needs {error.name}, which is not installed: {INSTALL}") from None
+        raise click.ClickException(f"the playground needs {package}, which is not installed: {INSTALL}") from None
     from char_rnn.playground.limits import Limits
     from char_rnn.playground.served import names_of
 
