@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "sweep",
     "sample",
+    "serve",
     "eval",
     "inspect",
     "convert",

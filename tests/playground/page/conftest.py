@@ -37,17 +37,17 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[FakeServer]:
-    fake = FakeServer()
-    with serving(fake.app()) as fake.url:
-        yield fake
+def fake() -> Iterator[FakeServer]:
+    server = FakeServer()
+    with serving(server.app()) as server.url:
+        yield server
 
 
 @pytest.fixture
-def server(served: FakeServer) -> FakeServer:
+def server(fake: FakeServer) -> FakeServer:
     """The module's server, as new."""
-    vars(served).update(vars(FakeServer(url=served.url)))
-    return served
+    vars(fake).update(vars(FakeServer(url=fake.url)))
+    return fake
 
 
 @pytest.fixture

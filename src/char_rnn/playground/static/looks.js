@@ -20,17 +20,18 @@ export function startLooks() {
   show();
   byId("typeface").addEventListener("change", ({ target }) => {
     remember("typeface", target.value);
-    setTypeface(target.value);
+    for (const set of document.querySelectorAll("[data-typeface]")) set.dataset.typeface = target.value;
   });
 }
 
-/** Code in a fixed width, where the models write code. */
-export function suggestTypeface(models) {
-  const writesCode = models.some(({ symbols }) => ["{", "_", "="].every((each) => symbols.includes(each)));
-  setTypeface(remembered("typeface") ?? (writesCode ? "mono" : "serif"));
+/** What a model's text is set in: code in a fixed width, unless a person chose otherwise. */
+export function typefaceFor({ symbols }) {
+  const writesCode = ["{", "_", "="].every((each) => symbols.includes(each));
+  return remembered("typeface") ?? (writesCode ? "mono" : "serif");
 }
 
-function setTypeface(typeface) {
+/** Set the page in a typeface. */
+export function setTypeface(typeface) {
   document.documentElement.dataset.typeface = typeface;
   document.querySelector(`#typeface input[value=${typeface}]`).checked = true;
 }
