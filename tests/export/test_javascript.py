@@ -22,8 +22,8 @@ from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
 
 NAMES = """
-    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, temperatureAt, draw, Random, Symbols, nearestTo, StopText,
-    bestCells
+    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, temperatureAt, draw, Random, Symbols, nearestTo,
+    StopText, bestCells
 """
 SYMBOLS = "abcdefghij"
 

@@ -12,6 +12,7 @@ import hashlib
 import html
 import json
 import math
+import unicodedata
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -93,13 +94,14 @@ def facts_of(file: ModelFile) -> dict[str, Any]:
     """Return what the page shows of a model, in types that JSON has."""
     model, training = file.config.model, file.training
     loss = training.get("best_val_loss")
+    is_loss = isinstance(loss, float) and math.isfinite(loss)
     return {
         "cell": model.type,
         "hidden_size": model.hidden_size,
         "num_layers": model.num_layers,
         "parameters": sum(tensor.size for tensor in file.tensors.values()),
         "data": _shown(str(training["data"])) if "data" in training else None,
-        "loss": loss if loss is not None and math.isfinite(loss) else None,
+        "loss": loss if is_loss else None,
         "precision": "int8",
     }
 
@@ -175,5 +177,6 @@ def _json(value: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return a text with U+FFFD for what cannot be shown or written."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    """Return a text with U+FFFD for what ends lines, controls or cannot be written."""
+    unshown = ("Cc", "Cs", "Zl", "Zp")
+    return "".join("\ufffd" if unicodedata.category(character) in unshown else character for character in text)

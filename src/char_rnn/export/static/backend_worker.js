@@ -5,18 +5,23 @@ const LIMITS = { length: 1_000_000, streams: 1, prime: 100_000 };
 /** `description`, `weights` and `program`: what the page's elements hold. */
 export function workerBackend(description, weights, program) {
   const { name, facts, vocabulary } = description;
-  const worker = new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
   const waiting = new Map(); // id -> what hears of it
   let last = 0;
+  let worker = null;
+  let opened = null;
+  const start = () => {
+    worker = new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
+    worker.onmessage = ({ data: { id, event, value } }) => waiting.get(id)?.(event, value);
+    worker.onerror = ({ message }) => {
+      for (const hear of [...waiting.values()]) hear("error", { message: `The model does not run in this browser: ${message}` });
+    };
+  };
   const tell = (ask, question, hear) => {
+    if (!worker) start();
     last += 1;
     waiting.set(last, hear);
     worker.postMessage({ ...question, id: last, ask });
     return last;
-  };
-  worker.onmessage = ({ data: { id, event, value } }) => waiting.get(id)?.(event, value);
-  worker.onerror = ({ message }) => {
-    for (const hear of [...waiting.values()]) hear("error", { message: `The page cannot compute here: ${message}` });
   };
   const ask = (what, question) =>
     new Promise((fulfil, reject) => {
@@ -26,10 +31,19 @@ export function workerBackend(description, weights, program) {
         else fulfil(value);
       });
     });
-  const opened = ask("open", { description, weights });
+  const open = async () => {
+    await ask("open", { description, weights });
+    weights = null; // the worker has them
+  };
   return {
     async models() {
-      await opened;
+      opened ??= open();
+      try {
+        await opened;
+      } catch (error) {
+        opened = null;
+        throw error;
+      }
       return { models: [{ name, ...facts, symbols: labels(vocabulary) }], limits: LIMITS };
     },
     activations: (question) => ask("activations", question),
