@@ -2,8 +2,9 @@
 
 const RAREST = 10; // characters at which a feature has to differ from what it is most often
 const PARAGRAPH = (end) => `(?:(?!\\n[ \\t]*\\n)[^${end}])*`;
+const WORD = "[\\p{L}\\p{N}_]";
 const QUOTED = new RegExp(
-  [`"${PARAGRAPH('"')}"`, `“${PARAGRAPH("”")}”`, `«${PARAGRAPH("»")}»`, "(?<![\\p{L}\\p{N}_])'[^'\\n]*'(?![\\p{L}\\p{N}_])"].join("|"),
+  [`"${PARAGRAPH('"')}"`, `“${PARAGRAPH("”")}”`, `«${PARAGRAPH("»")}»`, `(?<!${WORD})'[^'\\n]*'(?!${WORD})`].join("|"),
   "gu",
 );
 
@@ -56,36 +57,30 @@ const isOfWord = (character) => /^[\p{L}\p{N}]/u.test(character);
  * `activations`: after each character, for each layer the h of its cells.
  */
 export function bestCells(characters, activations, count = 3) {
-  const found = [];
-  for (const [tracks, feature] of Object.entries(FEATURES)) {
-    const values = feature(characters);
-    if (!varies(values)) continue;
-    const cells = activations[0].flatMap((cellsOfLayer, layer) =>
-      Array.from(cellsOfLayer, (_, index) => {
-        const correlation = correlationOf(values, activations.map((each) => each[layer][index]));
-        return { tracks, layer, index, correlation };
-      }),
-    );
-    found.push(...cells.sort((one, other) => Math.abs(other.correlation) - Math.abs(one.correlation)).slice(0, count));
-  }
-  return found;
+  const features = Object.entries(FEATURES).map(([tracks, feature]) => ({ tracks, values: feature(characters) }));
+  const shown = features.filter(({ values }) => varies(values)).map(({ tracks, values }) => ({ tracks, values: unit(values) }));
+  const cells = activations.length ? activations[0].flatMap((h, layer) => Array.from(h, (_, index) => ({ layer, index }))) : [];
+  for (const cell of cells) cell.values = unit(activations.map((each) => each[cell.layer][cell.index]));
+  return shown.flatMap(({ tracks, values }) => {
+    const found = cells.map(({ layer, index, values: ofCell }) => ({ tracks, layer, index, correlation: dotProduct(values, ofCell) }));
+    found.sort((one, other) => Math.abs(other.correlation) - Math.abs(one.correlation));
+    return found.slice(0, count);
+  });
 }
 
-/** Pearson's; 0 where one of them is constant. */
-function correlationOf(one, other) {
-  const [a, b] = [centred(one), centred(other)];
-  if (!a || !b) return 0;
-  return Math.max(-1, Math.min(1, dotProduct(a, b) / Math.sqrt(dotProduct(a, a) * dotProduct(b, b))));
-}
-
-/** Less their mean; null where they are constant. */
-function centred(values) {
+/** To mean 0 and length 1, so that the product of two is Pearson's correlation; zeros where they are constant. */
+function unit(values) {
   const mean = values.reduce((sum, each) => sum + each, 0) / values.length;
-  const rest = values.map((each) => each - mean);
-  return Math.sqrt(dotProduct(rest, rest)) > 1e-9 * Math.sqrt(dotProduct(values, values)) ? rest : null;
+  const rest = Float64Array.from(values, (each) => each - mean);
+  const length = Math.sqrt(dotProduct(rest, rest));
+  return length > 1e-9 * Math.sqrt(dotProduct(values, values)) ? rest.map((each) => each / length) : rest.fill(0);
 }
 
-const dotProduct = (one, other) => one.reduce((sum, each, place) => sum + each * other[place], 0);
+function dotProduct(one, other) {
+  let sum = 0;
+  for (let place = 0; place < one.length; place += 1) sum += one[place] * other[place];
+  return sum;
+}
 
 function varies(values) {
   const counts = new Map();

@@ -34,4 +34,5 @@ function candidatesFor(character) {
 
 const casesOf = (text) => [text, swapped(text), text.toLowerCase(), text.toUpperCase()];
 
-const swapped = (text) => [...text].map((each) => (each === each.toLowerCase() ? each.toUpperCase() : each.toLowerCase())).join("");
+const swapped = (text) => Array.from(text, inOtherCase).join("");
+const inOtherCase = (letter) => (letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase());

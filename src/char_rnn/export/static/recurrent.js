@@ -36,7 +36,8 @@ export function inputArguments(cell, layer, rows) {
   if (cell === "lstm") return sum(scaled(rows, gain), both);
   const cut = 2 * hidden;
   if (cell === "gru_after") both.set(layer.bias_ih.subarray(cut), cut);
-  return sum(joined(scaled(rows.subarray(0, cut), gain?.subarray(0, cut)), scaled(rows.subarray(cut), gain?.subarray(cut))), both);
+  const rz = scaled(rows.subarray(0, cut), gain?.subarray(0, cut)); // normalized together, n alone
+  return sum(joined(rz, scaled(rows.subarray(cut), gain?.subarray(cut))), both);
 }
 
 /** The new h and, of an LSTM, the new c. */

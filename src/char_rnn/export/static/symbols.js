@@ -69,7 +69,8 @@ export class Symbols {
     return [...characters].flatMap((character) => {
       const indices = this.encode(character) ?? [];
       if (indices.length > 1) {
-        throw new Error(`“${character}” is ${indices.length} bytes, and this model writes byte by byte. Name ASCII characters only.`);
+        const how = "and this model writes byte by byte. Name ASCII characters only.";
+        throw new Error(`“${character}” is ${indices.length} bytes, ${how}`);
       }
       return indices;
     });

@@ -12,7 +12,7 @@ import { Writing } from "./writing.js";
 import { bestCells } from "./features.js";
 
 const SLICE = 40; // milliseconds of computing between two looks at what the page asks for
-const SAMPLED = { seed: 0, temperature: 0.8, length: 1500 }; // the text in which cells are looked for
+const SAMPLED = { seed: 0, temperature: 0.8, length: 4000 }; // the text in which cells are looked for
 
 let network;
 let symbols;
@@ -64,7 +64,7 @@ const answers = {
       writing.step();
       return !writing.ended;
     });
-    return { cells: characters.length ? bestCells(characters, activations) : [] };
+    return { cells: bestCells(characters, activations) };
   },
 
   generate: ({ id, request }) => generate(id, request),

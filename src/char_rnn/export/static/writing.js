@@ -90,8 +90,9 @@ export class Writing {
 
   /** The first symbol of a text without a prime: one of all alike, without the model. */
   #first() {
-    const possible = Array.from({ length: this.symbols.size }, (_, symbol) => symbol).filter((symbol) => this.kept?.[symbol] ?? true);
-    const symbol = this.request.temperature === 0 ? possible[0] : possible[Math.floor(this.random.uniform() * possible.length)];
+    const possible = [...this.symbols.symbols.keys()].filter((symbol) => this.kept?.[symbol] ?? true);
+    const place = this.request.temperature === 0 ? 0 : Math.floor(this.random.uniform() * possible.length);
+    const symbol = possible[place];
     this.recent.push(symbol);
     return symbol;
   }
