@@ -122,7 +122,9 @@ def _card(facts: dict[str, Any], file: ModelFile) -> str:
 
 def _texts(package: str) -> dict[str, str]:
     """The files that a package's pages are made of, by their names."""
-    return {file.name: file.read_text("utf-8") for file in (files(package) / "static").iterdir() if file.is_file()}
+    kinds = (".html", ".css", ".js", ".svg")
+    static = (file for file in (files(package) / "static").iterdir() if file.name.endswith(kinds))
+    return {file.name: file.read_text("utf-8") for file in static}
 
 
 def _changed(text: str, changes: dict[str, str]) -> str:
