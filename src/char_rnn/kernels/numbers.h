@@ -63,4 +63,28 @@ static inline double erf_double(double x) { return erf(x); }
 static inline double log_double(double x) { return log(x); }
 static inline double sqrt_double(double x) { return sqrt(x); }
 
+/* Add the terms of all j below width to PARTS partial sums, so that these are the same for any width of vectors. */
+#define SUM(parts, width, term)                                                                                        \
+    do {                                                                                                               \
+        int64_t first_ = 0;                                                                                            \
+        for (; first_ + PARTS <= (width); first_ += PARTS)                                                             \
+            for (int p_ = 0; p_ < PARTS; p_++) {                                                                       \
+                const int64_t j = first_ + p_;                                                                         \
+                parts[p_] += term;                                                                                     \
+            }                                                                                                          \
+        for (int64_t j = first_; j < (width); j++) parts[j - first_] += term;                                          \
+    } while (0)
+
+static inline float total_float(const float *parts) {
+    float sum = 0;
+    for (int p = 0; p < PARTS; p++) sum += parts[p];
+    return sum;
+}
+
+static inline double total_double(const double *parts) {
+    double sum = 0;
+    for (int p = 0; p < PARTS; p++) sum += parts[p];
+    return sum;
+}
+
 #endif
