@@ -26,7 +26,10 @@ def load() -> ctypes.CDLL | None:
         return None
     for level in LEVELS.get(architecture(), {}):
         if library(level).is_file() and wanted in ("", level) and _runs(level):
-            kernels = ctypes.CDLL(str(library(level)))
+            try:
+                kernels = ctypes.CDLL(str(library(level)))
+            except OSError:  # cut short, or made for another system
+                continue
             if kernels.kernels_version() == _VERSION:
                 return kernels
     return None

@@ -56,6 +56,10 @@ static inline float erf_float(float x) { return erff(x); }
 static inline float log_float(float x) { return logf(x); }
 static inline float sqrt_float(float x) { return sqrtf(x); }
 
+/* x y + z, rounded once; of a sum of two products a compiler may take either for this, hence by name. */
+static inline float multiply_add_float(float x, float y, float z) { return fmaf(x, y, z); }
+static inline double multiply_add_double(double x, double y, double z) { return fma(x, y, z); }
+
 static inline double exp_double(double x) { return exp(x); }
 static inline double sigmoid_double(double x) { return 1.0 / (1.0 + exp(-x)); }
 static inline double tanh_double(double x) { return tanh(x); }

@@ -142,7 +142,10 @@ static void OF(on_numbers)(
         EACH out[j] += number * (in[j] - out[j]);
         break;
     case LSTM_CELL:
-        EACH out[j] = OF(sigmoid)(in[width + j]) * other[j] + OF(sigmoid)(in[j]) * OF(tanh)(in[2 * width + j]);
+        EACH {
+            const REAL kept = OF(sigmoid)(in[width + j]) * other[j];
+            out[j] = OF(multiply_add)(OF(sigmoid)(in[j]), OF(tanh)(in[2 * width + j]), kept);
+        }
         break;
     case LSTM_OUTPUT:
         EACH out[j] = OF(sigmoid)(in[3 * width + j]) * OF(tanh)(other[j]);
