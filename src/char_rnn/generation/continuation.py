@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.drawing import Drawing, draw
+from char_rnn.generation.ranges import check_length, check_seed
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
@@ -154,21 +155,11 @@ def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArra
 
 def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:
     """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are."""
-    _check_seed(seed)
+    check_seed(seed)
     return np.random.SeedSequence(seed) if sample == 0 else np.random.SeedSequence(seed, spawn_key=(sample,))
-
-
-def check_length(length: int) -> None:
-    if not isinstance(length, (int, np.integer)) or isinstance(length, bool) or length < 0:
-        raise ValueError(f"length: must be a whole number, 0 or more; given {length!r}")
-
-
-def _check_seed(seed: int | None) -> None:
-    if seed is not None and (not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0):
-        raise ValueError(f"seed: must be a whole number, 0 or more, or None for a new one; given {seed!r}")
 
 
 def _generator(seed: Seed) -> np.random.Generator:
     if not isinstance(seed, np.random.SeedSequence):
-        _check_seed(seed)
+        check_seed(seed)
     return np.random.default_rng(seed)
