@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_NEWLINES = ("\n", "\r\n")
+
 
 class StopText:
-    """Passes text on, piece by piece, until the stop text appears.
+    """Passes text on, piece by piece, until a stop text appears.
 
     Args:
-        stop: Text to end before; ``None`` = pass everything on.
+        stop: Text to end before, or several; ``None`` = pass everything on. Of several the one that is complete first
+            counts, of these the longest.
+        at_newline: End before the end of a line, too.
 
     Attributes:
-        found: Whether the stop text has appeared.
+        stops: All these texts.
+        found: Whether a stop text has appeared.
 
     Raises:
-        ValueError: ``stop`` is empty.
+        ValueError: A stop text is empty.
     """
 
-    def __init__(self, stop: str | None) -> None:
-        if stop == "":
+    def __init__(self, stop: str | Sequence[str] | None, at_newline: bool = False) -> None:
+        stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(text, str) and text for text in stops):
             raise ValueError("stop: must be a text of at least one character, or None to go on to the full length")
-        self._stop = stop
+        self.stops = (*stops, *_NEWLINES) if at_newline else stops
         self._held = ""
         self.found = False
 
     def feed(self, piece: str) -> str:
-        """Takes the next piece; returns what can no longer be part of the stop text."""
-        if self._stop is None:
+        """Takes the next piece; returns what can no longer be part of a stop text."""
+        if not self.stops:
             return piece
-        self._held += piece
-        text, stop, _ = self._held.partition(self._stop)
-        self.found = bool(stop)
-        decided = len(text) if self.found else len(text) - _overlap(text, self._stop)
-        self._held = text[decided:]
+        text = self._held + piece
+        found = [(start + len(stop), start) for stop in self.stops if (start := text.find(stop)) >= 0]
+        self.found = bool(found)
+        if found:
+            decided = min(found)[1]
+            self._held = ""
+        else:
+            decided = len(text) - max(_overlap(text, stop) for stop in self.stops)
+            self._held = text[decided:]
         return text[:decided]
 
     def rest(self) -> str:

@@ -1,7 +1,7 @@
 """Sampling strategies: pure functions on logits or log-probabilities, in float64 NumPy, with an explicit generator.
 
 They run in NumPy on the CPU whatever the model's device: ``torch.multinomial`` on MPS has drawn items of probability
-zero (pytorch issue 192577).
+zero (pytorch issue 192577). `drawing` does the same in fewer passes; these are what it is held to.
 
 Dimensions: V vocabulary; ``...`` any leading ones. A symbol that is out of the draw has the logit -inf.
 """
@@ -9,22 +9,51 @@ Dimensions: V vocabulary; ``...`` any leading ones. A symbol that is out of the 
 from __future__ import annotations
 
 import math
-from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.generation.ranges import check_strategy
+
 Floats = npt.NDArray[np.float64]
 
 
-def check_strategy(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> None:
-    """Raises ``ValueError`` if one of the three is outside its range."""
-    if not _is_number(temperature) or not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature: must be a number, 0 or more (0 = always the likeliest); given {temperature!r}")
-    if top_k is not None and (not isinstance(top_k, (int, np.integer)) or isinstance(top_k, bool) or top_k < 1):
-        raise ValueError(f"top_k: must be a whole number, 1 or more, or None for all; given {top_k!r}")
-    if top_p is not None and (not _is_number(top_p) or not 0 < top_p <= 1):
-        raise ValueError(f"top_p: must be a number more than 0 and at most 1, or None for all; given {top_p!r}")
+def keep_only(logits: npt.ArrayLike, kept: npt.NDArray[np.bool_]) -> Floats:
+    """Leaves some symbols in the draw, whatever the model says: what banned and allowed characters mean.
+
+    Args:
+        logits: (..., V).
+        kept: Which, (V,).
+
+    Returns:
+        Logits (..., V), the others -inf.
+
+    Raises:
+        ValueError: Nothing above -inf is left.
+    """
+    return _checked(np.where(kept, _checked(logits), -np.inf))
+
+
+def penalize_repetition(log_probs: npt.ArrayLike, recent: npt.ArrayLike, penalty: float) -> Floats:
+    """Discourages symbols seen lately: their log-probabilities are multiplied by ``penalty``.
+
+    Source: Keskar et al. 2019, "CTRL", arXiv 1909.05858, which divides the scores of such symbols. That lowers positive
+    scores alone. Log-probabilities are 0 at most, so multiplying them is what lowers: p becomes the power p ** penalty,
+    before all are scaled to sum to 1 again. A symbol that is certain stays so; the less likely, the more it loses.
+
+    Args:
+        log_probs: Log-probabilities (V,), in nats.
+        recent: Indices (N,) of the symbols seen lately; how often does not matter.
+        penalty: Above 1 discourages, below 1 encourages.
+
+    Returns:
+        Logits (V,).
+    """
+    check_strategy(repetition_penalty=penalty)
+    values = _checked(log_probs).copy()
+    seen = np.unique(np.asarray(recent, dtype=np.intp))
+    values[seen] *= penalty
+    return values
 
 
 def apply_temperature(logits: npt.ArrayLike, temperature: float) -> Floats:
@@ -88,6 +117,53 @@ def keep_top_p(logits: npt.ArrayLike, p: float) -> Floats:
     return _keep_first(values, order, before < p)
 
 
+def keep_min_p(logits: npt.ArrayLike, p: float) -> Floats:
+    """Leaves the symbols in the draw that are at least ``p`` times as likely as the likeliest.
+
+    Source: Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling", arXiv 2407.01082.
+
+    Args:
+        logits: (..., V).
+        p: Above 0, at most 1; 1 leaves the likeliest alone.
+
+    Returns:
+        Logits (..., V), the others -inf.
+    """
+    check_strategy(min_p=p)
+    values = _checked(logits)
+    ratios = np.exp(values - values.max(axis=-1, keepdims=True))
+    return np.where(ratios >= p, values, -np.inf)
+
+
+def keep_typical(logits: npt.ArrayLike, p: float) -> Floats:
+    """Leaves the locally typical set in the draw: symbols whose information is nearest to what is to be expected.
+
+    These are the fewest whose probabilities reach ``p``, at least one, taken in the order of the distance of -log p to
+    the entropy. The likeliest may be left out.
+
+    Source: Meister et al. 2022, "Locally Typical Sampling", arXiv 2202.00666.
+
+    Args:
+        logits: (..., V).
+        p: The paper's tau, above 0, at most 1; 1 leaves all.
+
+    Returns:
+        Logits (..., V), the others -inf.
+    """
+    check_strategy(typical_p=p)
+    values = _checked(logits)
+    if p == 1:
+        return values
+    weights = softmax(values)
+    information = -np.log(weights, out=np.full_like(weights, -np.inf), where=weights > 0)
+    entropy = np.where(weights > 0, weights * np.where(weights > 0, information, 0.0), 0.0).sum(axis=-1, keepdims=True)
+    order = np.argsort(np.abs(information - entropy), axis=-1, kind="stable")
+    ordered = np.take_along_axis(weights, order, axis=-1)
+    before = np.cumsum(ordered, axis=-1) - ordered
+    before[..., 0] = 0.0
+    return _keep_first(values, order, before < p)
+
+
 def softmax(logits: npt.ArrayLike) -> Floats:
     """Probabilities (..., V) of logits (..., V)."""
     values = _checked(logits)
@@ -96,15 +172,22 @@ def softmax(logits: npt.ArrayLike) -> Floats:
 
 
 def probabilities(
-    log_probs: npt.ArrayLike, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    log_probs: npt.ArrayLike,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    typical_p: float | None = None,
 ) -> Floats:
-    """The distribution that is drawn from: temperature first, then top-k, then the nucleus of what is left.
+    """The distribution that is drawn from: temperature first, then top-k, top-p, min-p, typical of what is left.
 
     Args:
         log_probs: Logits or log-probabilities (..., V), in nats.
         temperature: See `apply_temperature`.
-        top_k: See `keep_top_k`; ``None`` = all.
-        top_p: See `keep_top_p`; ``None`` = all.
+        top_k: See `keep_top_k`; as the others, ``None`` = all.
+        top_p: See `keep_top_p`.
+        min_p: See `keep_min_p`.
+        typical_p: See `keep_typical`.
 
     Returns:
         Probabilities (..., V); each row sums to 1.
@@ -117,6 +200,10 @@ def probabilities(
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
         logits = keep_top_p(logits, top_p)
+    if min_p is not None:
+        logits = keep_min_p(logits, min_p)
+    if typical_p is not None:
+        logits = keep_typical(logits, typical_p)
     return softmax(logits)
 
 
@@ -142,10 +229,6 @@ def sample(probabilities: npt.ArrayLike, rng: np.random.Generator) -> int:
 def greedy(logits: npt.ArrayLike) -> int:
     """Index of the largest of logits (V,), of equals the first."""
     return int(np.argmax(_checked(logits)))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _checked(logits: npt.ArrayLike) -> Floats:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.generation.nearest import nearest_text
+
+Unknown = Literal["error", "skip", "nearest"]
+
+_logger = logging.getLogger("char_rnn")
 
 
 class Decoder(Protocol):
@@ -32,7 +38,18 @@ class Symbols(Protocol):
         """A decoder for indices that arrive bit by bit."""
 
 
-class CharacterMap:
+class CharacterTable:
+    """Decodes indices by a table of their characters, which are never split."""
+
+    def __init__(self, idx_to_char: Mapping[int, str]) -> None:
+        self._idx_to_char = idx_to_char
+
+    def decode(self, indices: Iterable[int]) -> str:
+        """The text of indices."""
+        return "".join(self._idx_to_char[int(index)] for index in indices)
+
+
+class CharacterMap(CharacterTable):
     """Symbols given as two mappings, in any order of characters.
 
     Args:
@@ -53,8 +70,8 @@ class CharacterMap:
             raise ValueError(f"char_to_idx: indices must be 0 to {len(char_to_idx) - 1}, each once")
         if idx_to_char is not None and _as_mapping(idx_to_char) != inverse:
             raise ValueError("idx_to_char: must be the inverse of char_to_idx; leave it out to have it made")
+        super().__init__(inverse)
         self._char_to_idx = dict(char_to_idx)
-        self._idx_to_char = inverse
 
     @property
     def size(self) -> int:
@@ -72,10 +89,6 @@ class CharacterMap:
                 raise UnknownCharacterError(character, position)
         return np.array([self._char_to_idx[character] for character in text], dtype=np.int64)
 
-    def decode(self, indices: Iterable[int]) -> str:
-        """The text of indices."""
-        return "".join(self._idx_to_char[int(index)] for index in indices)
-
     def decoder(self) -> Decoder:
         """The map itself: a character is never split."""
         return self
@@ -90,6 +103,55 @@ def as_symbols(
     return CharacterMap(vocabulary, idx_to_char)
 
 
+def decoder_of(symbols: Symbols) -> Decoder:
+    """A decoder for indices that arrive bit by bit; for one at a time faster than a `Vocabulary`'s own."""
+    if isinstance(symbols, Vocabulary) and symbols.kind == "characters":
+        return CharacterTable(symbols.idx_to_char)
+    return symbols.decoder()
+
+
+def encode_prime(symbols: Symbols, text: str, unknown: Unknown = "error") -> npt.NDArray[np.int64]:
+    """What a model reads of a prime text, indices (T,).
+
+    Args:
+        symbols: The model's vocabulary.
+        text: The prime text.
+        unknown: What to do with characters that the vocabulary has not: ``"error"``; ``"skip"`` them with a logged
+            warning; ``"nearest"``: read the nearest that it has (see `nearest_text`), and skip what has none.
+
+    Raises:
+        UnknownCharacterError: ``text`` has a character that the vocabulary has not.
+        ValueError: ``unknown`` is none of these.
+    """
+    if unknown not in ("error", "skip", "nearest"):
+        raise ValueError(f"unknown: must be error, skip or nearest; given {unknown!r}")
+    if unknown == "nearest":
+        text = nearest_text(text, lambda piece: _has_index(symbols, piece))
+    if unknown != "error":
+        text, missing = split_unknown(symbols, text)
+        if missing:
+            _logger.warning("prime text: skipped what the vocabulary has not: %s", " ".join(map(repr, missing)))
+    return symbols.encode(text).astype(np.int64)
+
+
+def indices_of(symbols: Symbols, characters: str, name: str) -> list[int]:
+    """The indices of those of some characters that the vocabulary has; ``name`` is whose they are.
+
+    Raises:
+        ValueError: One is several symbols: of a vocabulary of bytes, one outside ASCII.
+    """
+    indices = []
+    for character in split_unknown(symbols, characters)[0]:
+        encoded = symbols.encode(character)
+        if len(encoded) != 1:
+            raise ValueError(
+                f"{name}: {character!r} is {len(encoded)} bytes, and this model writes byte by byte;"
+                " name characters of one byte (ASCII) only"
+            )
+        indices.append(int(encoded[0]))
+    return indices
+
+
 def split_unknown(symbols: Symbols, text: str) -> tuple[str, list[str]]:
     """The part of ``text`` that has indices, and the distinct characters that have none, in order of appearance."""
     known = {character: _has_index(symbols, character) for character in dict.fromkeys(text)}
@@ -97,9 +159,9 @@ def split_unknown(symbols: Symbols, text: str) -> tuple[str, list[str]]:
     return kept, [character for character, found in known.items() if not found]
 
 
-def _has_index(symbols: Symbols, character: str) -> bool:
+def _has_index(symbols: Symbols, text: str) -> bool:
     try:
-        symbols.encode(character)
+        symbols.encode(text)
     except UnknownCharacterError:
         return False
     return True

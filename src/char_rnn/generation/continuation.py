@@ -1,0 +1,165 @@
+"""One text being written, whoever computes the predictions.
+
+Dimensions: T time, N texts, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.generation.drawing import Drawing, draw
+from char_rnn.generation.ranges import check_length, check_seed
+from char_rnn.generation.stopping import StopText
+from char_rnn.generation.strategies import Floats
+from char_rnn.generation.strategy import Strategy
+from char_rnn.generation.symbols import Symbols, Unknown, decoder_of, encode_prime
+
+Seed = int | np.random.SeedSequence | None
+
+
+class Continuation:
+    """A text being written: what the model reads first, what is drawn, what may be shown of it, and when it ends.
+
+    What it draws depends on seed, strategy and the log-probabilities alone. It goes on so::
+
+        symbol = continuation.begin() if not len(continuation.prime) else ...
+        while not continuation.done:
+            symbol = continuation.choose(log_probs_after(symbol))
+            print(continuation.text(), end="")
+
+    Args:
+        symbols: The model's vocabulary.
+        prime_text: Text to continue.
+        length: Symbols to add: characters, or bytes for a byte vocabulary.
+        strategy: How they are drawn; several texts may share a `Drawing` made of it.
+        seed: Seed of the drawing; ``None`` = another text each time.
+        stop: End before this text, or the first of these; ``None`` = go on to ``length``.
+        stop_at_newline: End before the end of a line, too.
+        unknown: What to do with characters of ``prime_text`` that the vocabulary has not: see `encode_prime`.
+
+    Attributes:
+        prime: What the model reads first, indices (T,). If it is empty the first symbol is drawn by :meth:`begin`.
+        count: How many symbols have been added.
+        done: Whether the text is at its end.
+
+    Raises:
+        UnknownCharacterError: ``prime_text`` has a character that the vocabulary has not.
+        ValueError: Another argument is out of range.
+    """
+
+    def __init__(
+        self,
+        symbols: Symbols,
+        prime_text: str = "",
+        length: int = 1000,
+        strategy: Strategy | Drawing = Strategy(),  # noqa: B008 (frozen)
+        *,
+        seed: Seed = None,
+        stop: str | Sequence[str] | None = None,
+        stop_at_newline: bool = False,
+        unknown: Unknown = "error",
+    ) -> None:
+        check_length(length)
+        self._rng = _generator(seed)
+        self._stop_text = StopText(stop, stop_at_newline)
+        self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
+        self.prime: npt.NDArray[np.int64] = encode_prime(symbols, prime_text, unknown)
+        self.length, self.count, self.done = length, 0, length == 0
+        self._decoder = decoder_of(symbols)
+        self._pieces: list[str] = []
+        self._recent: deque[int] | None = None
+        if self.drawing.is_penalizing:
+            window = self.drawing.strategy.repetition_window
+            self._recent = deque(self.prime[-window:].tolist(), window)
+
+    @property
+    def temperature(self) -> float:
+        """That of the next symbol."""
+        return self.drawing.strategy.temperature_at(self.count, self.length)
+
+    @property
+    def recent(self) -> Sequence[int]:
+        """The symbols that the repetition penalty is about, the latest last; none without one."""
+        return self._recent or ()
+
+    def begin(self) -> int | None:
+        """Draws the first symbol of a text without a prime from all alike (temperature 0: takes the first), without
+        the model. ``None`` if there is a prime, or nothing to draw.
+        """  # noqa: D205
+        if len(self.prime) or self.count or self.done:
+            return None
+        kept = self.drawing.kept
+        return self.take(int(kept[0 if self.temperature == 0 else self._rng.integers(len(kept))]))
+
+    def choose(self, log_probs: npt.ArrayLike) -> int:
+        """Draws the next symbol and takes note of it.
+
+        Args:
+            log_probs: What the model predicts, (V,), in nats.
+
+        Raises:
+            ValueError: ``log_probs`` hold NaN or +inf, or nothing above -inf is left to draw.
+        """
+        return self.take(self.drawing.choose(log_probs, self.temperature, self._recent, self._rng))
+
+    def probabilities(self, log_probs: npt.ArrayLike) -> Floats:
+        """What :meth:`choose` would draw from, (V,), without drawing."""
+        recent = None if self._recent is None else (self._recent,)
+        weights = self.drawing.weights(log_probs, self.temperature, recent)[0]
+        return np.asarray(weights / weights.sum())
+
+    def take(self, symbol: int) -> int:
+        """Takes note of a symbol as the next one, whoever chose it."""
+        self.count += 1
+        if self._recent is not None:
+            self._recent.append(symbol)
+        if piece := self._stop_text.feed(self._decoder.decode((symbol,))):
+            self._pieces.append(piece)
+        if self._stop_text.found:
+            self.done = True
+        elif self.count >= self.length:
+            self.done = True
+            self._pieces.append(self._stop_text.rest())
+        return symbol
+
+    def text(self) -> str:
+        """The text that has become certain since the last call; the prime text is no part of it.
+
+        A character is held back until its bytes are whole, and what may be the beginning of a stop text until it is
+        none. Bytes at the very end that are no whole character are left out.
+        """
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        return text
+
+
+def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArray[np.floating]) -> list[int]:
+    """`Continuation.choose` for texts that share a `Drawing` and are equally long so far, faster than one by one.
+
+    Args:
+        continuations: N of them.
+        log_probs: (N, V), in nats.
+
+    Returns:
+        The N symbols, the same as they would have been alone.
+    """
+    first = continuations[0]
+    weights = first.drawing.weights(log_probs, first.temperature, [text.recent for text in continuations])
+    drawn = draw(weights, (text._rng for text in continuations))
+    return [text.take(symbol) for text, symbol in zip(continuations, drawn, strict=True)]
+
+
+def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:
+    """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are."""
+    check_seed(seed)
+    return np.random.SeedSequence(seed) if sample == 0 else np.random.SeedSequence(seed, spawn_key=(sample,))
+
+
+def _generator(seed: Seed) -> np.random.Generator:
+    if not isinstance(seed, np.random.SeedSequence):
+        check_seed(seed)
+    return np.random.default_rng(seed)

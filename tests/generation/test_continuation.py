@@ -1,0 +1,238 @@
+"""One text being written: what is read, drawn, shown, and when it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.generation.continuation import Continuation, choose_together, seed_of_sample
+from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.strategies import probabilities
+from char_rnn.generation.strategy import Strategy
+from char_rnn.generation.symbols import CharacterMap
+
+VOCABULARY = Vocabulary.from_text("abcd\n")
+BYTES = Vocabulary("bytes", range(256))
+LOGS = np.log([0.1, 0.4, 0.3, 0.15, 0.05])
+STRATEGIES: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.6},
+    {"temperature": 0},
+    {"temperature": 1e-5},
+    {"temperature": 1.5, "final_temperature": 0},
+    {"top_k": 2},
+    {"top_p": 0.8},
+    {"top_k": 4, "top_p": 0.8, "min_p": 0.3, "typical_p": 0.9},
+    {"repetition_penalty": 1.8, "repetition_window": 2},
+    {"banned": "b", "temperature": 0.5},
+    {"allowed": "ac\n", "top_p": 0.9, "repetition_penalty": 0.5},
+]
+
+
+def written(continuation: Continuation, log_probs: Any) -> str:
+    continuation.begin()
+    while not continuation.done:
+        continuation.choose(log_probs)
+    return continuation.text()
+
+
+def one_hot(symbol: int, size: int = 5) -> np.ndarray:
+    log_probs = np.full(size, -100.0)
+    log_probs[symbol] = 0
+    return log_probs
+
+
+def test_draws_are_those_of_the_pure_functions() -> None:
+    continuation = Continuation(VOCABULARY, "a", 200, Strategy(0.7, top_k=4, top_p=0.9), seed=3)
+    rng = np.random.default_rng(3)
+    sums = np.cumsum(probabilities(LOGS, 0.7, 4, 0.9))
+    for _ in range(200):
+        assert continuation.choose(LOGS) == np.searchsorted(sums, rng.random(), side="right")
+    assert continuation.done
+
+
+def test_the_prime_is_what_the_model_reads() -> None:
+    continuation = Continuation(VOCABULARY, "ab\n", 3)
+    assert continuation.prime.tolist() == [1, 2, 0]
+    assert continuation.begin() is None
+    assert not continuation.done
+
+
+def test_without_a_prime_the_first_symbol_is_drawn_from_all_alike() -> None:
+    texts = {written(Continuation(VOCABULARY, "", 1, seed=seed), LOGS) for seed in range(50)}
+    assert texts == set("abcd\n")
+    texts = {written(Continuation(VOCABULARY, "", 1, Strategy(allowed="bd"), seed=seed), LOGS) for seed in range(50)}
+    assert texts == {"b", "d"}
+    assert written(Continuation(VOCABULARY, "", 1, Strategy(0, banned="\n")), LOGS) == "a"
+    continuation = Continuation(VOCABULARY, "", 2)
+    assert continuation.begin() is not None
+    assert continuation.begin() is None
+
+
+def test_length_zero_is_done() -> None:
+    continuation = Continuation(VOCABULARY, "", 0)
+    assert continuation.done
+    assert continuation.begin() is None
+    assert continuation.text() == ""
+
+
+@pytest.mark.parametrize("settings", STRATEGIES, ids=str)
+def test_side_by_side_it_is_the_same_text_as_alone(settings: dict[str, Any]) -> None:
+    rng = np.random.default_rng(1)
+    predictions = rng.normal(size=(40, 7, 5)).astype(np.float32)
+    predictions[3, 2, 4] = -np.inf
+    drawing = Drawing(Strategy(**settings), VOCABULARY)
+    together = [Continuation(VOCABULARY, "ab", 40, drawing, seed=seed) for seed in range(7)]
+    for step in predictions:
+        choose_together(together, step)
+    for row, continuation in enumerate(together):
+        alone = Continuation(VOCABULARY, "ab", 40, Strategy(**settings), seed=row)
+        for step in predictions:
+            alone.choose(step[row])
+        assert continuation.done
+        assert continuation.text() == alone.text()
+
+
+def test_text_is_given_out_once_and_when_it_is_certain() -> None:
+    continuation = Continuation(VOCABULARY, "a", 6, stop="bcd")
+    shown = []
+    for symbol in (2, 3, 2, 3, 1, 2):
+        continuation.choose(one_hot(symbol))
+        shown.append(continuation.text())
+    assert shown == ["", "", "bc", "", "bca", "b"]
+    assert continuation.done
+    assert continuation.text() == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"stop": "cd"}, "b"),
+        ({"stop": ["zz", "d"]}, "bc"),
+        ({"stop": ("bcda", "c")}, "b"),
+        ({"stop_at_newline": True}, "bcda"),
+        ({"stop_at_newline": True, "stop": "a"}, "bcd"),
+        ({}, "bcda\nb"),
+    ],
+)
+def test_where_it_stops(options: dict[str, Any], expected: str) -> None:
+    continuation = Continuation(VOCABULARY, "a", 6, **options)
+    for symbol in (2, 3, 4, 1, 0, 2):
+        if not continuation.done:
+            continuation.choose(one_hot(symbol))
+    assert continuation.done
+    assert continuation.text() == expected
+
+
+def test_a_line_may_end_as_on_windows() -> None:
+    vocabulary = Vocabulary.from_text("ab\r\n")
+    continuation = Continuation(vocabulary, "a", 9, stop_at_newline=True)
+    for symbol in vocabulary.encode("a\ra\r\n"):
+        continuation.choose(one_hot(symbol, 4))
+    assert continuation.text() == "a\ra"
+
+
+def test_a_split_character_is_held_back() -> None:
+    continuation = Continuation(BYTES, "x", 4)
+    shown = []
+    for byte in "é€".encode()[:4]:
+        continuation.choose(one_hot(byte, 256))
+        shown.append(continuation.text())
+    assert shown == ["", "é", "", ""]
+
+
+def test_a_schedule_goes_straight_to_the_final_temperature() -> None:
+    strategy = Strategy(2.0, final_temperature=0.5)
+    assert [strategy.temperature_at(place, 4) for place in range(5)] == pytest.approx([2, 1.5, 1, 0.5, 0.5])
+    assert strategy.temperature_at(0, 1) == 2
+    assert Strategy(0.7).temperature_at(3, 4) == 0.7
+    continuation = Continuation(VOCABULARY, "a", 2, Strategy(1e6, final_temperature=0), seed=0)
+    np.testing.assert_allclose(continuation.probabilities(LOGS), 0.2, atol=1e-5)
+    continuation.choose(LOGS)
+    np.testing.assert_array_equal(continuation.probabilities(LOGS), [0, 1, 0, 0, 0])
+
+
+def test_repetitions_are_counted_over_the_window_from_the_prime_on() -> None:
+    continuation = Continuation(VOCABULARY, "abb", 9, Strategy(repetition_penalty=2, repetition_window=2))
+    assert list(continuation.recent) == [2, 2]
+    expected = np.array([0.1, 0.4, 0.3**2, 0.15, 0.05])
+    np.testing.assert_allclose(continuation.probabilities(LOGS), expected / expected.sum())
+    continuation.choose(one_hot(1))
+    continuation.choose(one_hot(4))
+    expected = np.array([0.1, 0.4**2, 0.3, 0.15, 0.05**2])
+    np.testing.assert_allclose(continuation.probabilities(LOGS), expected / expected.sum())
+
+
+def test_a_symbol_that_someone_else_chose() -> None:
+    continuation = Continuation(VOCABULARY, "a", 2, seed=1)
+    assert continuation.take(4) == 4
+    assert (continuation.count, continuation.text()) == (1, "d")
+
+
+def test_seeds_of_samples_do_not_depend_on_how_many_there_are() -> None:
+    def text(seed: Any) -> str:
+        return written(Continuation(VOCABULARY, "a", 30, seed=seed), LOGS)
+
+    texts = [text(seed_of_sample(7, sample)) for sample in range(4)]
+    assert texts[0] == text(7)
+    assert len(set(texts)) == 4
+    assert texts == [text(seed_of_sample(7, sample)) for sample in range(4)]
+
+
+@pytest.mark.parametrize("kept", [{"banned": "abcd\n"}, {"allowed": "xyz"}, {"allowed": "a", "banned": "a"}])
+def test_nothing_left_to_draw(kept: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^banned, allowed: leave no character of the model's vocabulary to draw$"):
+        Continuation(VOCABULARY, "a", 5, Strategy(**kept))
+
+
+def test_banned_characters_of_several_bytes() -> None:
+    with pytest.raises(ValueError, match=r"^banned: 'é' is 2 bytes, and this model writes byte by byte; name"):
+        Continuation(BYTES, "a", 5, Strategy(banned="aé"))
+    assert written(Continuation(BYTES, "a", 3, Strategy(allowed="é"[:0] + "z")), np.zeros(256)) == "zzz"
+
+
+def test_what_is_banned_and_predicted_alone_is_an_error() -> None:
+    log_probs = np.where(np.arange(5) == 1, 0.0, -np.inf)
+    with pytest.raises(ValueError, match=r"^logits: hold only -inf, which no symbol can be drawn from"):
+        Continuation(VOCABULARY, "b", 5, Strategy(banned="a")).choose(log_probs)
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_p": 0.9}, {"temperature": 0}])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None:
+    log_probs = LOGS.copy()
+    log_probs[2] = bad
+    with pytest.raises(ValueError, match=r"^logits: hold (NaN|\+inf), which no symbol can be drawn from; has the"):
+        Continuation(VOCABULARY, "b", 5, Strategy(**settings)).choose(log_probs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": -1}, "length: must be a whole number, 0 or more; given -1"),
+        ({"length": 2.0}, "length: .*; given 2.0"),
+        ({"seed": -1}, "seed: must be a whole number, 0 or more, or None for a new one; given -1"),
+        ({"seed": True}, "seed: .*; given True"),
+        ({"stop": ""}, "stop: must be a text of at least one character, or None to go on to the full length"),
+        ({"stop": ["a", ""]}, "stop: .*"),
+        ({"stop": ["a", 3]}, "stop: .*"),
+        ({"unknown": "drop"}, "unknown: must be error, skip or nearest; given 'drop'"),
+    ],
+)
+def test_bad_arguments(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Continuation(VOCABULARY, "a", **options)
+
+
+def test_unknown_characters_of_the_prime(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UnknownCharacterError, match="'x'"):
+        Continuation(VOCABULARY, "axb")
+    assert Continuation(VOCABULARY, "axb", unknown="skip").prime.tolist() == [1, 2]
+    assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x'"]
+    caplog.clear()
+    symbols = CharacterMap({"a": 0, "E": 1, '"': 2})
+    assert Continuation(symbols, "ÁaeÉ“x”", unknown="nearest").prime.tolist() == [0, 0, 1, 1, 2, 2]
+    assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x'"]

@@ -1,0 +1,49 @@
+"""The settings of the drawing."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from char_rnn.generation.strategy import Strategy
+
+
+def test_the_defaults_change_nothing() -> None:
+    strategy = Strategy()
+    assert (strategy.temperature, strategy.repetition_penalty, strategy.banned) == (1, 1, "")
+    kept = (strategy.final_temperature, strategy.top_k, strategy.top_p, strategy.min_p, strategy.typical_p)
+    assert set(kept) == {None}
+    assert strategy == Strategy()
+    assert hash(strategy) == hash(Strategy())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        strategy.temperature = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["top_p", "min_p", "typical_p"])
+@pytest.mark.parametrize("value", [0, 1.1, -0.5, math.nan, "0.5", True])
+def test_shares_out_of_range(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: must be a number more than 0 and at most 1, or None "):
+        Strategy(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": -1}, r"temperature: must be a number, 0 or more \(0 = always the likeliest\); given -1"),
+        ({"final_temperature": math.inf}, "final_temperature: must be a number, 0 or more, or None .*; given inf"),
+        ({"top_k": 0}, "top_k: must be a whole number, 1 or more, or None for all; given 0"),
+        ({"repetition_penalty": 0}, r"repetition_penalty: must be a number more than 0 and at most 100 .*; given 0"),
+        ({"repetition_penalty": 101}, "repetition_penalty: .*; given 101"),
+        ({"repetition_penalty": math.nan}, "repetition_penalty: .*; given nan"),
+        ({"repetition_window": 0}, "repetition_window: must be a whole number, 1 or more; given 0"),
+        ({"banned": None}, "banned: must be a text of characters; given None"),
+        ({"allowed": ""}, "allowed: must be a text of at least one character, or None for all; given ''"),
+        ({"allowed": 3}, "allowed: .*; given 3"),
+    ],
+)
+def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Strategy(**settings)
