@@ -35,6 +35,12 @@ def load() -> ctypes.CDLL | None:
     return None
 
 
+def level() -> str | None:
+    """Return the level of the library that is in use, or None where there is none."""
+    kernels = load()
+    return None if kernels is None else Path(kernels._name).stem.removeprefix("kernels-")
+
+
 def _runs(level: str) -> bool:
     """Whether this processor has what a level needs."""
     return level not in _NEEDED or set(_NEEDED[level].split()) <= _features()
