@@ -154,7 +154,10 @@ def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArra
 
 
 def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:
-    """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are."""
+    """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are.
+
+    Without a seed it is another each time.
+    """
     check_seed(seed)
     return np.random.SeedSequence(seed) if sample == 0 else np.random.SeedSequence(seed, spawn_key=(sample,))
 
