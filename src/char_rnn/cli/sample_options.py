@@ -161,11 +161,9 @@ class Request:
             raise click.UsageError("--prime and --prime-file both give the text to go on from; leave out one of them")
         if self.beam is None:
             return
-        drawing = {
-            name: flag for name, flag in {**_STRATEGY, "seed": "--seed"}.items() if getattr(self, name) is not None
-        }
+        drawing = [flag for name, flag in {**_STRATEGY, "seed": "--seed"}.items() if getattr(self, name) is not None]
         if drawing:
-            raise click.UsageError(f"{next(iter(drawing.values()))}: --beam draws nothing; leave out one of them")
+            raise click.UsageError(f"{drawing[0]}: --beam draws nothing; leave out one of them")
         if (self.num_samples or 1) > self.beam:
             raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
 
