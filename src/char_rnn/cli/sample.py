@@ -100,7 +100,7 @@ def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> Iter
         if request.beam is not None:
             found = generator.beam_search(prime, length, request.beam, **request.characters, **request.ending)
             best = found[: request.num_samples or 1]
-            say("".join(f"{text.log_probability:.2f} nats\n" for text in best), quiet=request.silent)
+            say("\n".join(f"{text.log_probability:.2f} nats" for text in best), quiet=request.silent)
             return _joined([text.text if request.hide_prime else prime + text.text for text in best])
         options = {**request.strategy(settings), **request.ending, "seed": seed}
         if request.num_samples is not None:
