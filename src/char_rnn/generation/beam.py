@@ -9,16 +9,16 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation import strategies
-from char_rnn.generation.continuation import check_length
 from char_rnn.generation.drawing import drawable_symbols
-from char_rnn.generation.engine import Engine, Streams
-from char_rnn.generation.state import State
+from char_rnn.generation.predictor import Predictor, Streams
+from char_rnn.generation.ranges import check_count, check_length
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
@@ -47,12 +47,12 @@ class _Branch:
     total: float
     symbols: tuple[int, ...]
     read: int
-    state: State
+    state: Any
     ended: bool = False
 
 
 def beam_search(
-    engine: Engine,
+    model: Predictor,
     symbols: Symbols,
     prime_text: str = "",
     length: int = 1000,
@@ -71,7 +71,7 @@ def beam_search(
     stopped texts the shorter is often ahead. Without a prime text all first symbols are tried, each as likely.
 
     Args:
-        engine: The model.
+        model: What predicts: an `Engine`, or what stands for one.
         symbols: Its vocabulary.
         prime_text: Text to continue.
         length: The most symbols to add.
@@ -90,11 +90,10 @@ def beam_search(
         ValueError: Another argument is out of range, or the model gives no usable numbers.
     """
     check_length(length)
-    if not isinstance(beams, (int, np.integer)) or isinstance(beams, bool) or not 1 <= beams <= MOST_BEAMS:
-        raise ValueError(f"beams: must be a whole number from 1 to {MOST_BEAMS:,}; given {beams!r}")
+    check_count("beams", beams, MOST_BEAMS)
     stops = StopText(stop, stop_at_newline).stops
     drawable = drawable_symbols(Strategy(banned=banned, allowed=allowed), symbols)
-    search = _Search(engine.begin(beams), drawable, tuple(_endings(symbols, stops)))
+    search = _Search(model.begin(beams), drawable, tuple(_endings(symbols, stops)))
     prime = encode_prime(symbols, prime_text, unknown).tolist()
     branches = search.roots(prime)
     for _ in range(length if prime else length - 1):
@@ -138,11 +137,11 @@ class _Search:
                 ended.append(self._branch(total, (*live[row].symbols, symbol), states[row]))
         return sorted(ended, key=lambda branch: -branch.total)[: len(self._streams)]
 
-    def _branch(self, total: float, symbols: tuple[int, ...], state: State) -> _Branch:
+    def _branch(self, total: float, symbols: tuple[int, ...], state: Any) -> _Branch:
         ended = any(symbols[-len(ending) :] == ending for ending in self._endings)
         return _Branch(total, symbols, symbols[-1], state, ended)
 
-    def _predicted(self, branches: list[_Branch]) -> tuple[Floats, list[State]]:
+    def _predicted(self, branches: list[_Branch]) -> tuple[Floats, list[Any]]:
         """Log-probabilities (N, V) of what comes next, and the states after reading."""
         log_probs, states = [], []
         for start in range(0, len(branches), len(self._streams)):

@@ -55,22 +55,25 @@ class Native:
 
     def begin(self, states: States) -> NativeSteps:
         """Return what steps these streams."""
-        return NativeSteps(self, self.program.bind(states, len(states)))
+        return NativeSteps(self, self.program.bind(states, len(states)), len(states))
 
-    def run(self, work: Work) -> None:
-        """Have the kernels do it; other threads of Python go on meanwhile."""
-        self._run(self._team, ctypes.byref(work))
+    def run(self, work: Any) -> None:
+        """Have the kernels do a :class:`Work`, given by reference; other threads of Python go on meanwhile."""
+        self._run(self._team, work)
 
 
 class NativeSteps:
     """The steps of some streams."""
 
-    def __init__(self, native: Native, bound: Bound) -> None:
+    def __init__(self, native: Native, bound: Bound, count: int) -> None:
         self._native, self._bound = native, bound
-        self._work = Work(bound.operations)
+        # The kernels read these; their addresses are asked for once, as that takes a good part of a small model's step.
+        self._symbols, self._rows = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._work = Work(bound.operations, 0, 0, 1, self._symbols.ctypes.data, self._rows.ctypes.data)
+        self._reference = ctypes.byref(self._work)
 
     def log_probs(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
-        """Read a symbol in each of some streams; see :meth:`Reference.log_probs`."""
+        """Read a symbol in each of some streams; see :meth:`ReferenceSteps.log_probs`."""
         return self._step(rows, symbols, len(self._native.program))
 
     def scores(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
@@ -79,18 +82,18 @@ class NativeSteps:
 
     def feed(self, row: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> None:
         """Read a text (T,) in one stream."""
-        self._call(self._native.program.feeding, row, symbols, len(symbols))
+        work = Work(self._bound.operations, self._native.program.feeding, 1, len(symbols))
+        work.symbols, work.rows = symbols.ctypes.data, row.ctypes.data
+        self._native.run(ctypes.byref(work))
 
     def _step(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], length: int) -> Array:
-        self._call(length, rows, symbols, 1)
-        result: Array = self._bound.scores[: len(rows)].copy()
+        count = len(rows)
+        self._symbols[:count] = symbols
+        self._rows[:count] = rows
+        self._work.length, self._work.count = length, count
+        self._native.run(self._reference)
+        result: Array = self._bound.scores[:count].copy()
         return result
-
-    def _call(self, length: int, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], time: int) -> None:
-        work = self._work
-        work.length, work.count, work.time = length, len(rows), time
-        work.symbols, work.rows = symbols.ctypes.data, rows.ctypes.data
-        self._native.run(work)
 
 
 def available_cores() -> int:

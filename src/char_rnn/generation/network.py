@@ -159,6 +159,9 @@ def _rounded_parts(part: Any, precision: Precision) -> Any:
             changes[field.name] = tuple(rounded(matrix, precision) for matrix in value)
         elif isinstance(value, np.ndarray) and value.ndim == 2:
             changes[field.name] = rounded(value, precision)
+    if isinstance(part, Attention):  # its keys are multiplied the other way round, a head at a time
+        heads = np.split(part.key, part.heads)
+        changes["key"] = np.concatenate([rounded(head.T, precision).T for head in heads])
     return replace(part, **changes)
 
 

@@ -26,10 +26,19 @@ def load() -> ctypes.CDLL | None:
         return None
     for level in LEVELS.get(architecture(), {}):
         if library(level).is_file() and wanted in ("", level) and _runs(level):
-            kernels = ctypes.CDLL(str(library(level)))
+            try:
+                kernels = ctypes.CDLL(str(library(level)))
+            except OSError:  # cut short, or made for another system
+                continue
             if kernels.kernels_version() == _VERSION:
                 return kernels
     return None
+
+
+def level() -> str | None:
+    """Return the level of the library that is in use, or None where there is none."""
+    kernels = load()
+    return None if kernels is None else Path(kernels._name).stem.removeprefix("kernels-")
 
 
 def _runs(level: str) -> bool:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SOURCES = ("decode.c", "team.c")
+SOURCES = ("decode.c", "lstm.c", "team.c")
 _OPTIONS = "-O3 -std=c11 -Wall -Wextra -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast"
 LEVELS: dict[str, dict[str, str]] = {
     "x86_64": {
@@ -38,29 +38,34 @@ def library(level: str) -> Path:
 
 
 def build() -> list[Path]:
-    """Compile every level of this architecture; return those that could be.
+    """Compile every level of this architecture, side by side; return those that could be.
 
     Without a compiler there are none, and everything is computed by NumPy and PyTorch.
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
-    built = []
-    for level, options in LEVELS.get(architecture(), {}).items() if os.name == "posix" else ():
-        target = library(level)
-        temporary = target.with_suffix(f".{os.getpid()}.tmp")
-        sources = [str(FOLDER / source) for source in SOURCES]
+    levels = LEVELS.get(architecture(), {}) if os.name == "posix" else {}
+    sources = [str(FOLDER / source) for source in SOURCES]
+    running = {}
+    for level, options in levels.items():
+        temporary = library(level).with_suffix(f".{os.getpid()}.tmp")
         command = [*compiler, *_OPTIONS.split(), *options.split(), *sources, "-lm", "-lpthread", "-o", str(temporary)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            running[level] = temporary, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         except OSError as error:
             print(f"kernels: no C compiler ({error}); NumPy and PyTorch compute instead", file=sys.stderr)
             return []
-        if done.returncode:
-            print(f"kernels: not built for {level}\n{done.stderr}", file=sys.stderr)
-            temporary.unlink(missing_ok=True)
-            continue
-        temporary.replace(target)
-        built.append(target)
-    return built
+    return [library(level) for level, job in running.items() if _finished(level, *job)]
+
+
+def _finished(level: str, temporary: Path, compiling: subprocess.Popen[str]) -> bool:
+    """Wait for a compiler, and put what it made in its place; whether it made it."""
+    errors = compiling.communicate()[1]
+    if compiling.returncode == 0:
+        temporary.replace(library(level))
+        return True
+    print(f"kernels: not built for {level}\n{errors}", file=sys.stderr)
+    temporary.unlink(missing_ok=True)
+    return False
 
 
 if __name__ == "__main__":

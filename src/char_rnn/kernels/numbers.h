@@ -56,11 +56,39 @@ static inline float erf_float(float x) { return erff(x); }
 static inline float log_float(float x) { return logf(x); }
 static inline float sqrt_float(float x) { return sqrtf(x); }
 
+/* x y + z, rounded once; of a sum of two products a compiler may take either for this, hence by name. */
+static inline float multiply_add_float(float x, float y, float z) { return fmaf(x, y, z); }
+static inline double multiply_add_double(double x, double y, double z) { return fma(x, y, z); }
+
 static inline double exp_double(double x) { return exp(x); }
 static inline double sigmoid_double(double x) { return 1.0 / (1.0 + exp(-x)); }
 static inline double tanh_double(double x) { return tanh(x); }
 static inline double erf_double(double x) { return erf(x); }
 static inline double log_double(double x) { return log(x); }
 static inline double sqrt_double(double x) { return sqrt(x); }
+
+/* Add the terms of all j below width to PARTS partial sums, so that these are the same for any width of vectors. */
+#define SUM(parts, width, term)                                                                                        \
+    do {                                                                                                               \
+        int64_t first_ = 0;                                                                                            \
+        for (; first_ + PARTS <= (width); first_ += PARTS)                                                             \
+            for (int p_ = 0; p_ < PARTS; p_++) {                                                                       \
+                const int64_t j = first_ + p_;                                                                         \
+                parts[p_] += term;                                                                                     \
+            }                                                                                                          \
+        for (int64_t j = first_; j < (width); j++) parts[j - first_] += term;                                          \
+    } while (0)
+
+static inline float total_float(const float *parts) {
+    float sum = 0;
+    for (int p = 0; p < PARTS; p++) sum += parts[p];
+    return sum;
+}
+
+static inline double total_double(const double *parts) {
+    double sum = 0;
+    for (int p = 0; p < PARTS; p++) sum += parts[p];
+    return sum;
+}
 
 #endif

@@ -30,24 +30,6 @@ static void OF(multiply_matrix)(const operation *op, const work *steps, int memb
     }
 }
 
-/* Add the terms of all j below width to PARTS partial sums, so that these are the same for any width of vectors. */
-#define SUM(parts, width, term)                                                                                        \
-    do {                                                                                                               \
-        int64_t first_ = 0;                                                                                            \
-        for (; first_ + PARTS <= (width); first_ += PARTS)                                                             \
-            for (int p_ = 0; p_ < PARTS; p_++) {                                                                       \
-                const int64_t j = first_ + p_;                                                                         \
-                parts[p_] += term;                                                                                     \
-            }                                                                                                          \
-        for (int64_t j = first_; j < (width); j++) parts[j - first_] += term;                                          \
-    } while (0)
-
-static REAL OF(total)(const REAL *parts) {
-    REAL sum = 0;
-    for (int p = 0; p < PARTS; p++) sum += parts[p];
-    return sum;
-}
-
 static void OF(normalize)(const operation *op, const REAL *in, REAL *out) {
     const int64_t width = op->width;
     const REAL *gain = op->scales, *bias = op->bias;
@@ -160,7 +142,10 @@ static void OF(on_numbers)(
         EACH out[j] += number * (in[j] - out[j]);
         break;
     case LSTM_CELL:
-        EACH out[j] = OF(sigmoid)(in[width + j]) * other[j] + OF(sigmoid)(in[j]) * OF(tanh)(in[2 * width + j]);
+        EACH {
+            const REAL kept = OF(sigmoid)(in[width + j]) * other[j];
+            out[j] = OF(multiply_add)(OF(sigmoid)(in[j]), OF(tanh)(in[2 * width + j]), kept);
+        }
         break;
     case LSTM_OUTPUT:
         EACH out[j] = OF(sigmoid)(in[3 * width + j]) * OF(tanh)(other[j]);
@@ -208,5 +193,3 @@ static void OF(steps)(void *argument, team *self, int member) {
 }
 
 void OF(decode)(team *workers, const work *steps) { team_run(workers, OF(steps), (void *)steps); }
-
-#undef SUM

@@ -1,12 +1,11 @@
 #include "team.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* A member that waits looks so many times before it lets others have the core, and so many times before it sleeps. */
-enum { SPINS = 300, YIELDS = 200 };
+/* A member that waits looks so many times, about 20 microseconds, before it sleeps: others may need the core. */
+enum { SPINS = 300 };
 
 struct team {
     int size;
@@ -32,17 +31,26 @@ static inline void pause_briefly(void) {
 #endif
 }
 
-/* Wait a while for a number to change; return whether it has. */
-static int changed(atomic_int *number, int from) {
+/* Wait for a number to be another than it was. */
+static void wait_for_change(team *self, atomic_int *number, int from) {
     for (int spin = 0; spin < SPINS; spin++) {
-        if (atomic_load_explicit(number, memory_order_acquire) != from) return 1;
+        if (atomic_load_explicit(number, memory_order_acquire) != from) return;
         pause_briefly();
     }
-    for (int turn = 0; turn < YIELDS; turn++) {
-        if (atomic_load_explicit(number, memory_order_acquire) != from) return 1;
-        sched_yield();
+    pthread_mutex_lock(&self->lock);
+    atomic_fetch_add(&self->sleeping, 1);
+    while (atomic_load(number) == from) pthread_cond_wait(&self->wake, &self->lock);
+    atomic_fetch_sub(&self->sleeping, 1);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void change(team *self, atomic_int *number) {
+    atomic_fetch_add(number, 1);
+    if (atomic_load(&self->sleeping)) {
+        pthread_mutex_lock(&self->lock);
+        pthread_cond_broadcast(&self->wake);
+        pthread_mutex_unlock(&self->lock);
     }
-    return 0;
 }
 
 static void *work(void *argument) {
@@ -50,25 +58,10 @@ static void *work(void *argument) {
     free(argument);
     team *self = own.team;
     for (int round = 0;; round++) {
-        if (!changed(&self->round, round)) {
-            pthread_mutex_lock(&self->lock);
-            atomic_fetch_add(&self->sleeping, 1);
-            while (atomic_load(&self->round) == round) pthread_cond_wait(&self->wake, &self->lock);
-            atomic_fetch_sub(&self->sleeping, 1);
-            pthread_mutex_unlock(&self->lock);
-        }
+        wait_for_change(self, &self->round, round);
         if (atomic_load(&self->stop)) return NULL;
         self->run(self->argument, self, own.member);
         team_wait(self);
-    }
-}
-
-static void next_round(team *self) {
-    atomic_fetch_add(&self->round, 1);
-    if (atomic_load(&self->sleeping)) {
-        pthread_mutex_lock(&self->lock);
-        pthread_cond_broadcast(&self->wake);
-        pthread_mutex_unlock(&self->lock);
     }
 }
 
@@ -98,7 +91,7 @@ team *team_start(int size) {
 void team_end(team *self) {
     if (!self) return;
     atomic_store(&self->stop, 1);
-    next_round(self);
+    change(self, &self->round);
     for (int member = 1; member < self->size; member++) pthread_join(self->threads[member], NULL);
     pthread_cond_destroy(&self->wake);
     pthread_mutex_destroy(&self->lock);
@@ -117,7 +110,7 @@ void team_run(team *self, task run, void *argument) {
     pthread_mutex_lock(&self->turn);
     self->run = run;
     self->argument = argument;
-    next_round(self);
+    change(self, &self->round);
     run(argument, self, 0);
     team_wait(self);
     pthread_mutex_unlock(&self->turn);
@@ -128,8 +121,8 @@ void team_wait(team *self) {
     const int phase = atomic_load(&self->phase);
     if (atomic_fetch_add(&self->arrived, 1) == self->size - 1) {
         atomic_store(&self->arrived, 0);
-        atomic_fetch_add(&self->phase, 1);
+        change(self, &self->phase);
         return;
     }
-    while (!changed(&self->phase, phase)) sched_yield();
+    wait_for_change(self, &self->phase, phase);
 }
