@@ -117,7 +117,8 @@ def _card(facts: dict[str, Any], file: ModelFile) -> str:
     }
     rows = "".join(f"<dt>{name}</dt><dd>{html.escape(line)}</dd>" for name, line in lines.items() if line)
     note = "The model is in this page and runs on this device. Nothing that you write leaves it."
-    return f'<footer class="card"><h2>About this model</h2><dl>{rows}</dl><p class="hint">{note}</p></footer>'
+    summary = "<summary>About this model</summary>"
+    return f'<footer class="card"><details>{summary}<dl>{rows}</dl><p class="hint">{note}</p></details></footer>'
 
 
 def _texts(package: str) -> dict[str, str]:
