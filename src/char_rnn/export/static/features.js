@@ -3,16 +3,16 @@
 const RAREST = 10; // characters at which a feature has to differ from what it is most often
 const PARAGRAPH = (end) => `(?:(?!\\n[ \\t]*\\n)[^${end}])*`;
 const WORD = "[\\p{L}\\p{N}_]";
-const QUOTED = new RegExp(
-  [`"${PARAGRAPH('"')}"`, `“${PARAGRAPH("”")}”`, `«${PARAGRAPH("»")}»`, `(?<!${WORD})'[^'\\n]*'(?!${WORD})`].join("|"),
-  "gu",
-);
+const quotedTexts = () => {
+  const marked = [`"${PARAGRAPH('"')}"`, `“${PARAGRAPH("”")}”`, `«${PARAGRAPH("»")}»`];
+  return new RegExp([...marked, `(?<!${WORD})'[^'\\n]*'(?!${WORD})`].join("|"), "gu"); // older browsers cannot look behind
+};
 
 const FEATURES = {
   quotes(characters) {
     const places = characters.flatMap((character, place) => new Array(character.length).fill(place));
     const inside = characters.map(() => 0);
-    for (const { 0: quoted, index } of characters.join("").matchAll(QUOTED)) {
+    for (const { 0: quoted, index } of characters.join("").matchAll(quotedTexts())) {
       inside.fill(1, places[index], places[index + quoted.length - 1]);
     }
     return inside;
@@ -62,7 +62,10 @@ export function bestCells(characters, activations, count = 3) {
   const cells = activations.length ? activations[0].flatMap((h, layer) => Array.from(h, (_, index) => ({ layer, index }))) : [];
   for (const cell of cells) cell.values = unit(activations.map((each) => each[cell.layer][cell.index]));
   return shown.flatMap(({ tracks, values }) => {
-    const found = cells.map(({ layer, index, values: ofCell }) => ({ tracks, layer, index, correlation: dotProduct(values, ofCell) }));
+    const found = cells.map(({ layer, index, values: ofCell }) => {
+      const correlation = dotProduct(values, ofCell);
+      return { tracks, layer, index, correlation };
+    });
     found.sort((one, other) => Math.abs(other.correlation) - Math.abs(one.correlation));
     return found.slice(0, count);
   });
