@@ -12,7 +12,9 @@ import { Writing } from "./writing.js";
 import { bestCells } from "./features.js";
 
 const SLICE = 40; // milliseconds of computing between two looks at what the page asks for
-const SAMPLED = { seed: 0, temperature: 0.8, length: 4000 }; // the text in which cells are looked for
+const SAMPLED = { seed: 0, temperature: 0.8 }; // the text in which cells are looked for
+const LENGTHS = [1000, 4000]; // its, the longer the fewer cells there are
+const ACTIVATIONS = 4_000_000; // kept of it, where that leaves a length among these
 
 let network;
 let symbols;
@@ -50,7 +52,9 @@ const answers = {
   async cells() {
     const characters = [];
     const activations = [];
-    const writing = new Writing(network, symbols, SAMPLED, {
+    const room = ACTIVATIONS / (network.layers.length * network.hidden_size);
+    const length = Math.floor(Math.max(LENGTHS[0], Math.min(LENGTHS[1], room)));
+    const writing = new Writing(network, symbols, { ...SAMPLED, length }, {
       start() {},
       character({ text }) {
         for (const each of text) {
