@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from typing import Any
@@ -210,6 +211,30 @@ def test_every_level_of_the_kernels_gives_the_same_bits(
         pytest.skip("one level of the kernels at most runs here")
     first, *others = steps.values()
     assert all((first == other).all() for other in others)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_goes_on_without_the_threads_it_has_not() -> None:
+    script = """
+import gc, os, sys
+import numpy as np
+from char_rnn.generation.engine import Engine
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import ModelConfig
+
+config = ModelConfig(hidden_size=40)
+rng = np.random.default_rng(0)
+engine = Engine(config, {name: rng.normal(size=shape) for name, shape in parameter_shapes(config, 5)}, threads=2)
+expected = engine.begin().step([3])
+child = os.fork()
+if child == 0:
+    same = (engine.begin().step([3]) == expected).all()
+    del engine
+    gc.collect()
+    sys.exit(0 if same else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60, check=False).returncode == 0
 
 
 def test_rounding_a_matrix() -> None:

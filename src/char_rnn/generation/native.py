@@ -50,8 +50,8 @@ class Native:
             threads = min(available_cores(), _MOST_THREADS) if self.program.weight_bytes >= _WORTH_SHARING else 1
         self.threads = threads
         self._team = ctypes.c_void_p(kernels.team_start(threads) if threads > 1 else None)
-        if self._team:
-            weakref.finalize(self, kernels.team_end, self._team)
+        self._process = os.getpid()
+        weakref.finalize(self, _end, kernels, self._team, self._process)
 
     def begin(self, states: States) -> NativeSteps:
         """Return what steps these streams."""
@@ -59,6 +59,8 @@ class Native:
 
     def run(self, work: Any) -> None:
         """Have the kernels do a :class:`Work`, given by reference; other threads of Python go on meanwhile."""
+        if self._team and self._process != os.getpid():  # a fork, which has none of the threads
+            self._team = ctypes.c_void_p()
         self._run(self._team, work)
 
 
@@ -94,6 +96,11 @@ class NativeSteps:
         self._native.run(self._reference)
         result: Array = self._bound.scores[:count].copy()
         return result
+
+
+def _end(kernels: ctypes.CDLL, team: ctypes.c_void_p, process: int) -> None:
+    if team and process == os.getpid():
+        kernels.team_end(team)
 
 
 def available_cores() -> int:
