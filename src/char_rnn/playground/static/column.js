@@ -74,6 +74,7 @@ export class Column {
     this.view.clear();
     this.view.append([...text].map((each) => ({ text: each, prime: true })));
     this.view.flush();
+    this.pane.scrollTop = 0;
     this.empty.hidden = text !== "";
   }
 
