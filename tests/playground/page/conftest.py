@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("starlette", reason="needs starlette (the extra playground)")
-pytest.importorskip("uvicorn", reason="needs uvicorn (the extra playground)")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-
-from fake_server import FakeServer, serving  # noqa: E402
+if TYPE_CHECKING:
+    from fake_server import FakeServer
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -30,7 +27,9 @@ def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("needs Debian's chromium (apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()
@@ -38,6 +37,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def fake() -> Iterator[FakeServer]:
+    from fake_server import FakeServer, serving
+
     server = FakeServer()
     with serving(server.app()) as server.url:
         yield server
@@ -46,7 +47,7 @@ def fake() -> Iterator[FakeServer]:
 @pytest.fixture
 def server(fake: FakeServer) -> FakeServer:
     """The module's server, as new."""
-    vars(fake).update(vars(FakeServer(url=fake.url)))
+    vars(fake).update(vars(type(fake)(url=fake.url)))
     return fake
 
 

@@ -77,6 +77,10 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
     assert page.locator("#ends").inner_text().split() == ["−1", "0", "+1"]
     page.get_by_role("slider", name="Character").fill("1")
     assert page.locator("#reading").inner_text() == "Cell 5 of layer 2: +0.67 at “"
+    assert page.locator(".chip[aria-pressed=true]").count() == 1
+    page.get_by_label("nothing").check()
+    assert colours(page) == "prime"
+    assert page.locator(".chip[aria-pressed=true]").count() == 0
 
 
 def test_the_next_text_is_coloured_as_it_comes(page: Any, server: FakeServer) -> None:

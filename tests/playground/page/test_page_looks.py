@@ -82,7 +82,7 @@ def test_by_keyboard_alone(page: Any, server: FakeServer) -> None:
     assert page.evaluate("document.activeElement.id") == "continue"
     page.keyboard.press("Enter")
     done(page, "Wrote 600 characters.")
-    for _ in range(6):  # seed, keep, add, model, copy, the text
+    for _ in range(7):  # seed, keep, take back, add, model, copy, the text
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Text by hamlet"
     for _ in range(3):
@@ -101,9 +101,7 @@ def test_everything_has_a_name_and_the_status_is_polite(page: Any, server: FakeS
     page.locator(".chip").first.wait_for()
     assert page.evaluate(UNNAMED) == []
     assert page.get_by_role("status").count() == 1
-    assert (
-        page.locator(":is([aria-live], [role=status], [role=alert]) .pane").count() == 0
-    )  # nor letter by letter
+    assert page.locator(":is([aria-live], [role=status], [role=alert]) .pane").count() == 0  # nor letter by letter
 
 
 @pytest.mark.parametrize("context_options", [{"reduced_motion": "reduce"}], ids=["reduced"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playground_helpers import Serving
+from playground_helpers import Serving, eventually
+from playground_helpers import text_of as written
 from test_page_inside import bars, colours
 from test_page_writing import done, generate, text_of
 
@@ -23,7 +24,7 @@ def test_the_text_is_the_server_s(page: Any, served: Serving) -> None:
     generate(page, "abc", length=300)
     done(page, "Wrote 300 characters.")
     events = served.generate(prime="abc", length=300, seed=11, temperature=0.8)
-    assert text_of(page) == "abc" + "".join(data.get("text", "") for _, data in events)
+    assert text_of(page) == "abc" + written(events)
     assert len(bars(page)) == 10
     page.get_by_role("button", name="Continue").click()
     page.wait_for_function("() => document.querySelector('#position').max == 603")
@@ -35,7 +36,7 @@ def test_stop_ends_the_text_at_the_server(page: Any, served: Serving) -> None:
     page.locator(".pane").first.filter(has_text="a").wait_for()
     page.keyboard.press("Escape")
     done(page, "Stopped after")
-    assert all(model.batch.active in (0, 1) for model in served.app.state.models.values())
+    eventually(served.is_idle)
 
 
 def test_cells_and_surprise(page: Any) -> None:
@@ -49,13 +50,19 @@ def test_cells_and_surprise(page: Any) -> None:
     assert "prime s" in colours(page)
 
 
-def test_bytes_that_are_no_characters(page: Any) -> None:
+def test_bytes_that_are_no_characters(page: Any, served: Serving) -> None:
     page.get_by_label("Model", exact=True).select_option("bytes")
     page.get_by_label("a cell").check()
-    generate(page, "é🙂", length=200)
+    generate(page, "é🙂z", length=200)
     done(page)
-    assert text_of(page).startswith("é🙂")
-    assert colours(page).startswith("prime")
+    page.locator("#reading").filter(has_text="Cell 0 of layer 1").wait_for()
+    text = text_of(page)
+    assert text.startswith("é🙂z")
+    values = served.post("/api/activations", model="bytes", text=text, layer=0, unit=0).json()["activations"]
+    for place in (1, 2, 3):
+        page.get_by_role("slider", name="Character").fill(str(place))
+        value = f"{values[place - 1]:+.2f}".replace("-", "−")
+        page.locator("#reading").filter(has_text=f"{value} at {text[place - 1]}").wait_for()
 
 
 def test_a_refusal_says_what_to_do(page: Any) -> None:

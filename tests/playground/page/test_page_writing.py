@@ -138,8 +138,23 @@ def test_a_long_text_is_continued_from_what_the_server_takes(page: Any, server: 
     generate(page, length=1500)
     done(page)
     page.get_by_role("button", name="Continue").click()
-    done(page, "Wrote 1,500")
+    done(page, "Wrote 1,500 characters. Of what stood before, the last 1,000 were read.")
     assert server.last("generate")["prime"] == (LINES * 30)[500:1500]
+
+
+def test_take_back(page: Any, server: FakeServer) -> None:
+    back = page.get_by_role("button", name="Take back")
+    generate(page, "A", length=60)
+    done(page)
+    assert not back.is_visible()  # there was nothing before
+    page.keyboard.press("Control+Shift+Enter")
+    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    back.click()
+    assert text_of(page) == "A" + LINES[:60]
+    assert not back.is_visible()
+    page.keyboard.press("Control+Shift+Enter")
+    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    assert server.last("generate")["prime"] == "A" + LINES[:60]
 
 
 def test_two_models_side_by_side(page: Any, server: FakeServer) -> None:

@@ -18,6 +18,7 @@ class Playground {
     this.columns = [];
     this.pinned = this.pointed = null; // the character that is looked at, and under the mouse; null: the latest
     this.continued = 0;
+    this.before = []; // [column, items] of the texts before the last change
     this.settings = new Settings();
     this.probabilities = new Probabilities({
       onChoose: (index, choice) => this.#goOnWith(index, choice),
@@ -86,6 +87,7 @@ class Playground {
   }
 
   async #run(begin, columns = this.columns) {
+    this.before = columns.map((column) => [column, [...column.items]]);
     const ends = columns.map(begin);
     this.#say(columns.length > 1 ? `${columns.length} models are writing …` : "Writing …");
     this.#showRunning();
@@ -97,6 +99,16 @@ class Playground {
 
   #stop() {
     for (const column of this.columns) column.stop();
+  }
+
+  #takeBack() {
+    for (const [column, items] of this.before) column.restore(items);
+    this.before = [];
+    this.pinned = this.pointed = null;
+    this.#inspect();
+    this.#showRunning();
+    this.#say("The text is as it was before.");
+    byId("generate").focus();
   }
 
   #addColumn() {
@@ -208,6 +220,7 @@ class Playground {
 
   #showRunning() {
     byId("stop").disabled = !this.running;
+    byId("undo").hidden = !this.before.some(([column, items]) => items.length && this.columns.includes(column));
     byId("continue").disabled = this.running || !this.columns.some(({ items }) => items.length);
   }
 
@@ -218,9 +231,10 @@ class Playground {
     });
     byId("stop").addEventListener("click", () => this.#stop());
     byId("continue").addEventListener("click", () => this.#continue());
+    byId("undo").addEventListener("click", () => this.#takeBack());
     byId("add").addEventListener("click", () => this.#addColumn().select.focus());
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#generate();
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId(event.shiftKey ? "continue" : "generate").click();
       else if (event.key === "Escape") this.#stop();
       else return;
       event.preventDefault();
@@ -233,7 +247,8 @@ const unitWithin = ({ layer, index }, { num_layers, hidden_size }) => ({
   index: Math.min(index, hidden_size - 1),
 });
 
-function readingOf({ mode, unit }, item) {
+function readingOf({ mode, unit, reading }, item) {
+  if (reading) return "Reading the text …";
   if (!item) return "";
   if (mode === "surprise") {
     const bits = item.surprise ?? (item.probability === undefined ? undefined : bitsOf(item.probability));
@@ -247,11 +262,13 @@ function readingOf({ mode, unit }, item) {
 function reportOf(columns) {
   const written = columns.reduce((sum, column) => sum + column.written, 0);
   const outcomes = columns.map(({ outcome }) => outcome);
-  const count = `${grouped(written)} characters`;
+  const read = grouped(columns[0].limits.prime);
+  const shortened = columns.some((column) => column.shortened) ? ` Of what stood before, the last ${read} were read.` : "";
+  const count = `${grouped(written)} characters.${shortened}`;
   if (outcomes.every(({ message }) => message)) return "Nothing could be written.";
-  if (outcomes.some(({ stopped }) => stopped)) return `Stopped after ${count}.`;
-  if (outcomes.some(({ done }) => done?.reason === "stop")) return `Ended at a stop text after ${count}.`;
-  return `Wrote ${count}.`;
+  if (outcomes.some(({ stopped }) => stopped)) return `Stopped after ${count}`;
+  if (outcomes.some(({ done }) => done?.reason === "stop")) return `Ended at a stop text after ${count}`;
+  return `Wrote ${count}`;
 }
 
 startLooks();

@@ -10,7 +10,10 @@ export class Cells {
     this.onChange = onChange;
     this.known = new Map(); // model -> its cells that track something
     this.unit = { layer: 0, index: 0 };
-    byId("colour").addEventListener("change", onChange);
+    byId("colour").addEventListener("change", () => {
+      this.#showFound();
+      onChange();
+    });
     byId("layer").addEventListener("change", () => this.choose({ layer: Number(byId("layer").value), index: this.unit.index }));
     byId("unit").addEventListener("change", () => this.choose({ layer: this.unit.layer, index: Number(byId("unit").value) }));
     byId("find-cells").addEventListener("click", () => this.#find());

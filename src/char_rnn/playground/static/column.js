@@ -1,7 +1,8 @@
 /* One model and its text: writing, stopping, going on, and colouring what stands there. */
 
-import { grouped, make } from "./dom.js";
+import { grouped } from "./dom.js";
 import { activationLook, bitsOf, extentFor, surpriseLook } from "./colours.js";
+import { columnParts, factsOf } from "./column_parts.js";
 import { typefaceFor } from "./looks.js";
 import { TextView } from "./text_view.js";
 
@@ -15,6 +16,7 @@ export class Column {
     this.mode = "none";
     this.unit = null;
     this.extent = 1;
+    this.reading = 0; // how many times the model is reading the text for its colours
     this.#build(on);
     this.#showModel();
   }
@@ -55,6 +57,18 @@ export class Column {
     this.control?.abort();
   }
 
+  /** Show a text as it was. */
+  restore(items) {
+    this.stop();
+    this.view.clear();
+    this.view.append(items.map(({ activation, ...item }) => item)); // of whichever cell it was
+    this.view.flush();
+    this.trouble.hidden = true;
+    this.meter.textContent = this.rate.textContent = "";
+    this.empty.hidden = items.length > 0;
+    this.colour(this.mode, this.unit);
+  }
+
   /** Show a text that nothing has been written after yet. */
   showPrime(text) {
     this.view.clear();
@@ -90,6 +104,7 @@ export class Column {
     this.began = performance.now();
     const unit = this.mode === "cell" ? this.unit : null;
     const prime = lastOf(request.prime, this.limits.prime);
+    this.shortened = prime !== request.prime;
     await this.backend.generate(
       { ...request, prime, model: this.model.name, unit },
       {
@@ -110,7 +125,7 @@ export class Column {
     this.began = performance.now();
     const read = [...prime];
     if (!further) this.view.append(read.map((text) => ({ text, prime: true })));
-    if (activations && sameUnit(unit, this.unit)) setLast(this.items, activations);
+    if (activations?.length === read.length && sameUnit(unit, this.unit)) setLast(this.items, activations);
   }
 
   #received(characters, unit) {
@@ -160,17 +175,24 @@ export class Column {
     if (items.every((item) => this.#value(item) !== undefined)) return;
     const count = items.length;
     const text = lastOf(this.view.text(), this.limits.prime);
+    this.#reads(1);
     try {
       const values = await this.#ask(mode, unit, text);
       if (mode !== this.mode || items !== this.items || count !== items.length) return;
       if (mode === "cell" && !sameUnit(unit, this.unit)) return;
       setLast(items, values, key);
       this.#recolour();
-      this.on.change(this);
     } catch (error) {
       this.trouble.textContent = error.message;
       this.trouble.hidden = false;
+    } finally {
+      this.#reads(-1);
     }
+  }
+
+  #reads(more) {
+    this.reading += more;
+    this.on.change(this);
   }
 
   async #ask(mode, unit, text) {
@@ -208,23 +230,7 @@ export class Column {
 
   #build(on) {
     this.on = on;
-    this.select = make("select", {}, ...this.models.map(({ name }) => make("option", { value: name }, name)));
-    this.select.setAttribute("aria-label", "Model");
-    this.facts = make("p", { className: "facts" });
-    this.copy = make("button", { type: "button", className: "quiet copy" }, "Copy");
-    this.remove = make("button", { type: "button", className: "quiet remove", title: "Remove this model" }, "×");
-    this.remove.setAttribute("aria-label", "Remove this model");
-    this.pane = make("div", { className: "pane", tabIndex: 0 });
-    this.pane.setAttribute("role", "region");
-    this.empty = make("p", { className: "empty" }, "Press Generate and the text appears here.");
-    this.trouble = make("p", { className: "trouble", hidden: true });
-    this.trouble.setAttribute("role", "alert");
-    this.meter = make("span", { className: "meter" });
-    this.rate = make("span", { className: "rate" });
-    const head = make("header", {}, this.select, this.copy, this.remove, this.facts);
-    const sheet = make("div", { className: "sheet" }, this.pane, this.empty);
-    const foot = make("footer", {}, this.meter, this.rate);
-    this.element = make("article", { className: "column" }, head, sheet, this.trouble, foot);
+    Object.assign(this, columnParts(this.models));
     this.view = new TextView(this.pane, {
       onPoint: (index) => on.point(this, index),
       onPick: (index) => on.pick(this, index),
@@ -253,13 +259,8 @@ export class Column {
   }
 
   #showModel() {
-    const { name, cell, hidden_size, num_layers, parameters, data, loss, precision } = this.model;
-    const facts = [`${cell.toUpperCase()} ${num_layers} × ${hidden_size}`, `${grouped(parameters)} parameters`];
-    if (data) facts.push(`trained on ${data}`);
-    if (loss !== null && loss !== undefined) facts.push(`loss ${loss.toFixed(3)}`);
-    if (precision && precision !== "float32") facts.push(precision);
-    this.facts.textContent = facts.join(" · ");
-    this.pane.setAttribute("aria-label", `Text by ${name}`);
+    this.facts.textContent = factsOf(this.model);
+    this.pane.setAttribute("aria-label", `Text by ${this.model.name}`);
     this.element.dataset.typeface = typefaceFor(this.model);
   }
 }
@@ -272,10 +273,11 @@ export function lastOf(text, count) {
   return all.length > count ? all.slice(-count).join("") : text;
 }
 
-/** Give the last items the values, the last value to the last item. */
+/** Give the last items the values of their characters; an item may be part of a character, or several. */
 function setLast(items, values, key = "activation") {
-  const first = items.length - values.length;
-  values.forEach((value, index) => {
-    if (items[first + index]) items[first + index][key] = value;
-  });
+  let last = values.length - 1;
+  for (let index = items.length - 1; index >= 0 && last >= 0; index -= 1) {
+    items[index][key] = values[last];
+    last -= [...items[index].text].length;
+  }
 }
