@@ -217,6 +217,7 @@ export class Column {
       cell: ({ activation }) => (activation === undefined ? "" : activationLook(activation, extent)),
       surprise: (item) => surpriseLook(this.#value(item) ?? 0),
     }[this.mode];
+    this.pane.classList.toggle("coloured", this.mode !== "none");
     this.view.redraw();
   }
 
