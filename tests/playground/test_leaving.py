@@ -132,13 +132,15 @@ def test_a_slow_reader_makes_the_server_wait_and_gets_all(readers: Readers) -> N
         assert text_of(list(events(iter([text])))) == alone(model_file(), "", 2000, seed=7)
 
 
-def test_a_reader_who_takes_nothing_is_left(readers: Readers) -> None:
+def test_a_reader_who_takes_nothing_is_left(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_CLOSE", 1)
     limits = Limits(length=10**9, streams=1, characters_held=50, seconds_stalled=0.2)
     with serving({"one": model_file()}, limits) as now:
         readers.connect(now, length=10**9, alternatives=15)
         batch = now.app.state.models["one"].batch
         eventually(lambda: any(text is not None and text.paused for text in batch._rows))
         eventually(now.is_idle)
+        eventually(lambda: not now.server.server_state.connections)
 
 
 def test_ending_the_server_ends_the_texts(readers: Readers) -> None:

@@ -61,7 +61,7 @@ def create_app(
             Route("/", pages.index),
             Route("/static/{path:path}", pages.static),
         ],
-        middleware=[Middleware(Measured, metrics), Middleware(Guard, host)],
+        middleware=[Middleware(Measured, metrics=metrics), Middleware(Guard, host=host)],
         exception_handlers={ApiError: refuse, HTTPException: refuse},
         lifespan=lifespan,
     )

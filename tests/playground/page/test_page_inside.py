@@ -126,6 +126,10 @@ def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeS
     page.locator(".body .p9").first.wait_for()
     assert text_of(page) == "To be, or not to be"
     assert server.last("activations")["text"] == "To be, or not to be"
+    page.get_by_label("Begin with").fill("That is the question")
+    page.get_by_label("surprise").check()
+    page.locator(".body .s9").first.wait_for()
+    assert text_of(page) == "That is the question"
 
 
 def test_each_of_two_models_has_a_cell_of_its_own(page: Any, server: FakeServer) -> None:

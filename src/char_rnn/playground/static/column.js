@@ -74,6 +74,7 @@ export class Column {
     this.view.clear();
     this.view.append([...text].map((each) => ({ text: each, prime: true })));
     this.view.flush();
+    this.pane.scrollTop = 0;
     this.empty.hidden = text !== "";
   }
 
@@ -216,6 +217,7 @@ export class Column {
       cell: ({ activation }) => (activation === undefined ? "" : activationLook(activation, extent)),
       surprise: (item) => surpriseLook(this.#value(item) ?? 0),
     }[this.mode];
+    this.pane.classList.toggle("coloured", this.mode !== "none");
     this.view.redraw();
   }
 
