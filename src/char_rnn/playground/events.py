@@ -55,7 +55,7 @@ class EventStream(Response):
             ended = any(name in LAST for name, _ in items)
             if items:
                 await send({"type": "http.response.body", "body": encoded(items), "more_body": not ended})
-                await asyncio.sleep(0 if ended else PACE)
+                await asyncio.sleep(PACE if not ended and any(not name for name, _ in items) else 0)
 
     async def _watch(self, receive: Receive) -> None:
         """Return when the reader has gone, or takes nothing for too long."""
