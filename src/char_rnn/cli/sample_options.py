@@ -73,7 +73,9 @@ _DRAWING = (
         type=click.FloatRange(0, 100, min_open=True),
         help="Above 1: choose what was written lately less often.",
     ),
-    click.option("--repetition-window", type=click.IntRange(min=1), help="How far back that looks, in characters."),
+    click.option(
+        "--repetition-window", type=click.IntRange(1, 1_000_000_000), help="How far back that looks, in characters."
+    ),
     click.option("--ban", metavar="TEXT", help="Never write these characters."),
     click.option("--only", metavar="TEXT", help="Write these characters only."),
     click.option(
