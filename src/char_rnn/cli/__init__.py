@@ -16,7 +16,21 @@ from click.exceptions import Exit
 from char_rnn._version import __version__
 from char_rnn.cli.errors import report
 
-COMMANDS = ("train", "sweep", "sample", "eval", "inspect", "convert", "config", "datasets", "runs", "plot", "doctor")
+COMMANDS = (
+    "train",
+    "sweep",
+    "sample",
+    "serve",
+    "eval",
+    "inspect",
+    "convert",
+    "export",
+    "config",
+    "datasets",
+    "runs",
+    "plot",
+    "doctor",
+)
 
 
 class LazyGroup(click.RichGroup):
