@@ -16,7 +16,20 @@ from click.exceptions import Exit
 from char_rnn._version import __version__
 from char_rnn.cli.errors import report
 
-COMMANDS = ("train", "sweep", "sample", "eval", "inspect", "convert", "config", "datasets", "runs", "plot", "doctor")
+COMMANDS = (
+    "train",
+    "sweep",
+    "sample",
+    "eval",
+    "novelty",
+    "inspect",
+    "convert",
+    "config",
+    "datasets",
+    "runs",
+    "plot",
+    "doctor",
+)
 
 
 class LazyGroup(click.RichGroup):

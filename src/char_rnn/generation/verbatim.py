@@ -4,7 +4,8 @@ The texts are indexed by a suffix automaton, whose states are the sets of places
 corpus streams through it: after each symbol the state is that of the longest end of what was read that stands in the
 texts. Many stretches of the corpus go through side by side.
 
-Source: Blumer et al. 1985, "The smallest automaton recognizing the subwords of a text", Theoretical Computer Science 40.
+Source: Blumer et al. 1985, "The smallest automaton recognizing the subwords of a text", Theoretical Computer
+Science 40.
 
 Dimensions: T text, P stretches side by side, S states, C columns (the symbols of the texts, and one for all others).
 """
