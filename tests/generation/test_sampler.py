@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -14,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation import sampler as sampler_module
+from char_rnn.generation import module, sampler
+from char_rnn.generation.engine import Engine
 from char_rnn.generation.sampler import TextGenerator
 from char_rnn.generation.strategies import probabilities
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharGRU, CharLSTM, CharRNN, build_model
-from char_rnn.utils.config import Config, ModelConfig
+from char_rnn.utils.config import Config
 
 VOCABULARY = Vocabulary.from_text("abcd\n")
 FULL_BYTES = Vocabulary("bytes", range(256))
@@ -72,11 +75,11 @@ def test_the_prime_is_continued() -> None:
 def test_the_whole_prime_runs_through_the_model_once() -> None:
     model = cycle()
     TextGenerator(model, VOCABULARY).generate("abca", 3, seed=0)
-    assert model.seen == [[1, 2, 3, 1], [2], [3]]
+    assert model.seen == [[1, 2, 3], [1], [2], [3]]
 
 
 def test_long_primes_run_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampler_module, "_PRIME_CHUNK", 3)
+    monkeypatch.setattr(module, "_CHUNK", 3)
     model = cycle()
     assert TextGenerator(model, VOCABULARY).generate("aaaaaab", 1) == "aaaaaabc"
     assert [len(row) for row in model.seen] == [3, 3, 1]
@@ -185,7 +188,7 @@ def test_unknown_characters_of_the_prime_are_an_error() -> None:
 def test_unknown_characters_of_the_prime_can_be_skipped(caplog: pytest.LogCaptureFixture) -> None:
     model = cycle()
     assert TextGenerator(model, VOCABULARY).generate("axbé", 2, unknown="skip") == "axbécd"
-    assert model.seen[0] == [1, 2]
+    assert model.seen[:2] == [[1], [2]]
     assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x' 'é'"]
 
 
@@ -240,7 +243,7 @@ def test_a_byte_model_that_writes_no_utf8_still_writes() -> None:
         ({"seed": -1}, "seed: must be a whole number, 0 or more, or None for a new one; given -1"),
         ({"seed": 1.0}, "seed: .*; given 1.0"),
         ({"stop": ""}, "stop: must be a text of at least one character, or None to go on to the full length"),
-        ({"unknown": "drop"}, "unknown: must be error or skip; given 'drop'"),
+        ({"unknown": "drop"}, "unknown: must be error, skip or nearest; given 'drop'"),
     ],
 )
 def test_bad_arguments_raise_before_the_first_piece(options: dict[str, Any], message: str) -> None:
@@ -254,26 +257,115 @@ def test_a_vocabulary_of_another_model_is_an_error() -> None:
         TextGenerator(cycle(), Vocabulary.from_text("abcdef"))
 
 
-def test_from_a_model_file(tmp_path: Path) -> None:
-    config = Config(model=ModelConfig(type="gru", hidden_size=8, num_layers=1, reset="before"))
+def saved(settings: dict[str, Any]) -> ModelFile:
+    config = Config.model_validate(settings)
     torch.manual_seed(0)
-    model = build_model(config.model, VOCABULARY.size)
-    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    path = ModelFile(config, VOCABULARY, tensors).write(tmp_path / "best.safetensors")
-    expected = TextGenerator(model, VOCABULARY).generate("ab", 30, seed=1)
+    model = build_model(config.model, VOCABULARY.size, dtype=config.training.parameter_type)
+    return ModelFile(config, VOCABULARY, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+
+
+GRU: dict[str, Any] = {"model": {"type": "gru", "hidden_size": 8, "num_layers": 1, "reset": "before"}}
+
+
+def test_from_a_model_file(tmp_path: Path) -> None:
+    file = saved(GRU)
+    path = file.write(tmp_path / "best.safetensors")
+    expected = TextGenerator(Engine(file.config.model, file.tensors), VOCABULARY).generate("ab", 30, seed=1)
     for place in (path, str(path), tmp_path):
-        generator = TextGenerator.load(place)
-        assert not generator.model.training
-        assert generator.generate("ab", 30, seed=1) == expected
+        assert TextGenerator.load(place).generate("ab", 30, seed=1) == expected
+
+
+def test_the_engine_writes_what_the_pytorch_model_writes() -> None:
+    file = saved(GRU)
+    model = build_model(file.config.model, VOCABULARY.size, file.tensors)
+    texts = [TextGenerator.load(file), TextGenerator(model, VOCABULARY)]
+    assert len({generator.generate("ab", 300, 1.5, 4, 0.95, seed=2) for generator in texts}) == 1
 
 
 def test_from_a_model_in_memory_in_its_own_precision() -> None:
-    config = Config.model_validate({"model": {"hidden_size": 8}, "training": {"precision": "float64"}})
-    model = build_model(config.model, VOCABULARY.size, dtype="float64")
-    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    generator = TextGenerator.load(ModelFile(config, VOCABULARY, tensors))
-    assert {parameter.dtype for parameter in generator.model.parameters()} == {torch.float64}
-    assert generator.generate("ab", 30, seed=1) == TextGenerator(model, VOCABULARY).generate("ab", 30, seed=1)
+    file = saved({"model": {"hidden_size": 8}, "training": {"precision": "float64"}})
+    model = TextGenerator.load(file).model
+    assert isinstance(model, Engine)
+    assert model.precision == "float64"
+    other = TextGenerator.load(file, precision="float32").model
+    assert isinstance(other, Engine)
+    assert other.precision == "float32"
+
+
+def test_a_precision_that_is_none() -> None:
+    with pytest.raises(ValueError, match=r"^precision: must be one of float64, .*; given 'int4'$"):
+        TextGenerator.load(saved(GRU), precision="int4")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^precision: must be float32 or float64 on the device cuda; given 'int8'$"):
+        TextGenerator.load(saved(GRU), "cuda", "int8")
+    file = saved(GRU)
+    with pytest.raises(ValueError, match=r"^device: an engine computes on the CPU; given 'cuda'$"):
+        TextGenerator(Engine(file.config.model, file.tensors), VOCABULARY, device="cuda")
+
+
+@pytest.mark.parametrize("prime", ["abc", ""])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"top_p": 0.8}, {"repetition_penalty": 1.5, "min_p": 0.05}, {"stop": "ab", "final_temperature": 0.1}],
+)
+def test_sample_k_is_the_same_however_many_there_are(
+    prime: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = TextGenerator.load(saved(GRU))
+    texts = generator.generate_many(prime, 60, num_samples=9, seed=3, **options)
+    assert texts[0] == generator.generate(prime, 60, seed=3, **options)
+    assert generator.generate_many(prime, 60, num_samples=2, seed=3, **options) == texts[:2]
+    monkeypatch.setattr(sampler, "_TOGETHER", 4)
+    assert generator.generate_many(prime, 60, num_samples=9, seed=3, **options) == texts
+    assert len(set(texts)) == 9
+    assert all(text.startswith(prime) for text in texts)
+
+
+def test_many_samples_of_a_module() -> None:
+    generator = TextGenerator(lstm(), VOCABULARY)
+    texts = generator.generate_many("ab", 20, num_samples=3, seed=4)
+    assert texts == [generator.generate_many("ab", 20, num_samples=k + 1, seed=4)[k] for k in range(3)]
+    assert texts[0] == generator.generate("ab", 20, seed=4)
+
+
+def test_many_samples_without_a_seed_or_a_length() -> None:
+    generator = TextGenerator.load(saved(GRU))
+    assert len(set(generator.generate_many("a", 40, num_samples=4))) == 4
+    assert generator.generate_many("a", 40, num_samples=2) != generator.generate_many("a", 40, num_samples=2)
+    assert generator.generate_many("ab", 0, num_samples=2) == ["ab", "ab"]
+    for count in (0, 1.5, 10**7):
+        with pytest.raises(
+            ValueError, match=rf"^num_samples: must be a whole number from 1 to 1,000,000; given {count}"
+        ):
+            generator.generate_many("a", 4, num_samples=count)  # type: ignore[arg-type]
+
+
+def test_beams_of_engine_and_module_agree() -> None:
+    file = saved(GRU)
+    module = TextGenerator(build_model(file.config.model, VOCABULARY.size, file.tensors), VOCABULARY)
+    found, expected = (one.beam_search("ab", 12, 3, banned="d") for one in (TextGenerator.load(file), module))
+    assert [text.text for text in found] == [text.text for text in expected]
+    assert [text.log_probability for text in found] == pytest.approx(
+        [text.log_probability for text in expected], abs=1e-4
+    )
+
+
+def test_the_further_settings_are_those_of_a_strategy() -> None:
+    generator = TextGenerator(uniform(), VOCABULARY)
+    assert set(generator.generate("a", 100, banned="b", seed=1)) == set("acd\n")
+    assert set(generator.generate("", 100, allowed="ab", seed=1)) == set("ab")
+    assert generator.generate("É", 1, 0, unknown="nearest", allowed="b") == "Éb"
+    with pytest.raises(TypeError, match="'colour'"):
+        generator.generate("a", 3, colour=1)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match=r"^min_p: must be a number more than 0 .*; given 2$"):
+        generator.stream("a", 3, min_p=2)
+
+
+def test_sampling_loads_no_torch(tmp_path: Path) -> None:
+    path = saved(GRU).write(tmp_path / "m.safetensors")
+    write = "char_rnn.TextGenerator.load(sys.argv[1]).generate('ab', 5)"
+    script = f"import sys, char_rnn; {write}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_large_draws_follow_the_model() -> None:

@@ -16,8 +16,12 @@ from hypothesis.extra import numpy as hnp
 from char_rnn.generation.strategies import (
     apply_temperature,
     greedy,
+    keep_min_p,
+    keep_only,
     keep_top_k,
     keep_top_p,
+    keep_typical,
+    penalize_repetition,
     probabilities,
     sample,
     softmax,
@@ -147,6 +151,55 @@ def test_temperature_comes_before_top_k_before_top_p() -> None:
     assert np.count_nonzero(probabilities(LOGS, 1.0, top_k=2, top_p=0.68)) == 2
 
 
+@settings(deadline=None)
+@given(logits_1d, nuclei)
+def test_min_p_keeps_what_is_likely_beside_the_likeliest(logits: np.ndarray, p: float) -> None:
+    weights = softmax(logits)
+    assume(not bool((np.abs(weights - p * weights.max()) < 1e-12).any()))
+    np.testing.assert_array_equal(np.isfinite(keep_min_p(logits, p)), weights >= p * weights.max())
+
+
+@settings(deadline=None)
+@given(logits_1d, nuclei)
+def test_typical_keeps_the_smallest_set_of_the_most_typical(logits: np.ndarray, p: float) -> None:
+    inside = np.isfinite(keep_typical(logits, p))
+    weights = softmax(logits)
+    information = -np.log(weights)
+    distances = np.abs(information - weights @ information)
+    assert inside.any()
+    assert weights[inside].sum() >= p - 1e-9
+    if not inside.all():
+        assert distances[inside].max() <= distances[~inside].min()
+        last = np.flatnonzero(inside)[np.argmax(distances[inside])]
+        assert weights[inside].sum() - weights[last] < p + 1e-9 or inside.sum() == 1
+
+
+def test_the_later_filters_by_hand() -> None:
+    # The entropy is 1.75 bits: 1, 2, 3 and 3 bits are 0.75, 0.25 and 1.25 away.
+    np.testing.assert_allclose(probabilities(LOGS, typical_p=0.25), [0, 1, 0, 0])
+    np.testing.assert_allclose(probabilities(LOGS, typical_p=0.26), [2 / 3, 1 / 3, 0, 0])
+    np.testing.assert_allclose(probabilities(LOGS, typical_p=0.8), [4 / 7, 2 / 7, 1 / 7, 0])
+    np.testing.assert_allclose(probabilities(LOGS, typical_p=1), [0.5, 0.25, 0.125, 0.125])
+    np.testing.assert_allclose(probabilities(LOGS, min_p=0.4), [2 / 3, 1 / 3, 0, 0])
+    np.testing.assert_allclose(probabilities(LOGS, min_p=1), [1, 0, 0, 0])
+    # Top-k leaves 1 and 2 bits: their entropy in what is left is 0.918 bits, and the first has 0.585 of them.
+    np.testing.assert_allclose(probabilities(LOGS, top_k=2, typical_p=0.5), [1, 0, 0, 0])
+    np.testing.assert_allclose(probabilities(LOGS, 0.5, min_p=0.24), [0.8, 0.2, 0, 0])
+    assert probabilities([0.0, -np.inf], typical_p=0.5).tolist() == [1, 0]
+
+
+def test_repetitions_become_powers_of_themselves() -> None:
+    np.testing.assert_allclose(np.exp(penalize_repetition(LOGS, [1, 3, 1], 2)), [0.5, 0.0625, 0.125, 0.015625])
+    np.testing.assert_allclose(np.exp(penalize_repetition(LOGS, [], 2)), [0.5, 0.25, 0.125, 0.125])
+    np.testing.assert_allclose(penalize_repetition([0.0, -math.inf], [0, 1], 1.5), [0, -math.inf])
+
+
+def test_only_some_are_kept() -> None:
+    np.testing.assert_array_equal(keep_only([3.0, 2.0, 1.0], np.array([False, True, True])), [-np.inf, 2, 1])
+    with pytest.raises(ValueError, match=r"^logits: hold only -inf"):
+        keep_only([1.0, -np.inf], np.array([False, True]))
+
+
 def test_temperature_zero_is_greedy_and_takes_the_first_of_equals() -> None:
     np.testing.assert_array_equal(probabilities([1.0, 3.0, 3.0], 0), [0, 1, 0])
     assert greedy([1.0, 3.0, 3.0]) == 1
@@ -198,7 +251,13 @@ def test_draws_repeat_and_need_one_number_each() -> None:
     ],
 )
 def test_logits_that_cannot_be_drawn_from(logits: Any, message: str) -> None:
-    for function in (probabilities, softmax, greedy, lambda x: keep_top_k(x, 1), lambda x: keep_top_p(x, 0.5)):
+    filters = (
+        lambda x: keep_top_k(x, 1),
+        lambda x: keep_top_p(x, 0.5),
+        lambda x: keep_min_p(x, 0.5),
+        lambda x: keep_typical(x, 0.5),
+    )
+    for function in (probabilities, softmax, greedy, *filters):
         with pytest.raises(ValueError, match=f"^{message}"):
             function(logits)
 
@@ -217,6 +276,8 @@ def test_logits_that_cannot_be_drawn_from(logits: Any, message: str) -> None:
         ({"top_p": 0}, "top_p: must be a number more than 0 and at most 1, or None for all; given 0"),
         ({"top_p": 1.1}, "top_p: .*; given 1.1"),
         ({"top_p": math.nan}, "top_p: .*; given nan"),
+        ({"min_p": 0}, "min_p: must be a number more than 0 and at most 1, or None for all; given 0"),
+        ({"typical_p": 1.5}, "typical_p: must be a number more than 0 and at most 1, or None for all; given 1.5"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:

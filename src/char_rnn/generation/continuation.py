@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.drawing import Drawing, draw
-from char_rnn.generation.stopping import NEWLINES, StopText
+from char_rnn.generation.ranges import check_length, check_seed
+from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import Symbols, Unknown, decoder_of, encode_prime
@@ -62,14 +63,12 @@ class Continuation:
         stop_at_newline: bool = False,
         unknown: Unknown = "error",
     ) -> None:
-        _check_length(length)
+        check_length(length)
         self._rng = _generator(seed)
-        stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
-        self._stop_text = StopText((*stops, *NEWLINES) if stop_at_newline else stops)
+        self._stop_text = StopText(stop, stop_at_newline)
         self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
         self.prime: npt.NDArray[np.int64] = encode_prime(symbols, prime_text, unknown)
         self.length, self.count, self.done = length, 0, length == 0
-        self._size = symbols.size
         self._decoder = decoder_of(symbols)
         self._pieces: list[str] = []
         self._recent: deque[int] | None = None
@@ -94,8 +93,7 @@ class Continuation:
         if len(self.prime) or self.count or self.done:
             return None
         kept = self.drawing.kept
-        place = 0 if self.temperature == 0 else int(self._rng.integers(self._size if kept is None else len(kept)))
-        return self.take(place if kept is None else int(kept[place]))
+        return self.take(int(kept[0 if self.temperature == 0 else self._rng.integers(len(kept))]))
 
     def choose(self, log_probs: npt.ArrayLike) -> int:
         """Draws the next symbol and takes note of it.
@@ -157,21 +155,11 @@ def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArra
 
 def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:
     """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are."""
-    _check_seed(seed)
+    check_seed(seed)
     return np.random.SeedSequence(seed) if sample == 0 else np.random.SeedSequence(seed, spawn_key=(sample,))
-
-
-def _check_length(length: int) -> None:
-    if not isinstance(length, (int, np.integer)) or isinstance(length, bool) or length < 0:
-        raise ValueError(f"length: must be a whole number, 0 or more; given {length!r}")
-
-
-def _check_seed(seed: int | None) -> None:
-    if seed is not None and (not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0):
-        raise ValueError(f"seed: must be a whole number, 0 or more, or None for a new one; given {seed!r}")
 
 
 def _generator(seed: Seed) -> np.random.Generator:
     if not isinstance(seed, np.random.SeedSequence):
-        _check_seed(seed)
+        check_seed(seed)
     return np.random.default_rng(seed)

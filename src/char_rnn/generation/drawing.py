@@ -28,7 +28,7 @@ class Drawing:
         symbols: The vocabulary.
 
     Attributes:
-        kept: Indices of the symbols that are not banned and, if only some are allowed, among them.
+        kept: Indices of the symbols that can be drawn.
 
     Raises:
         ValueError: ``banned`` and ``allowed`` leave nothing to draw, or name what is no single symbol.
@@ -36,10 +36,12 @@ class Drawing:
 
     def __init__(self, strategy: Strategy, symbols: Symbols) -> None:
         self.strategy = strategy
-        self.kept, self._out = _split(strategy, symbols)
+        drawable = drawable_symbols(strategy, symbols)
+        self.kept = np.flatnonzero(drawable)
+        self._out = None if drawable.all() else ~drawable
         self.is_penalizing = strategy.repetition_penalty != 1
         self._is_filtering = any((strategy.top_k, strategy.top_p, strategy.min_p, strategy.typical_p))
-        self._is_plain = not (self._is_filtering or self.is_penalizing or self.kept is not None)
+        self._is_plain = not (self._is_filtering or self.is_penalizing or self._out is not None)
 
     def weights(
         self, log_probs: npt.ArrayLike, temperature: float, recent: Sequence[Sequence[int]] | None = None
@@ -131,22 +133,24 @@ def _draw_plainly(log_probs: npt.NDArray[np.floating], temperature: float, rng: 
     return place if place < len(sums) else int(np.flatnonzero(values)[-1])
 
 
-def _split(strategy: Strategy, symbols: Symbols) -> tuple[npt.NDArray[np.intp] | None, npt.NDArray[np.intp] | None]:
-    """The indices that can be drawn and those that cannot; ``None`` twice if all can."""
-    if not strategy.banned and strategy.allowed is None:
-        return None, None
+def drawable_symbols(strategy: Strategy, symbols: Symbols) -> npt.NDArray[np.bool_]:
+    """Which symbols (V,) are not banned and, if only some are allowed, among them.
+
+    Raises:
+        ValueError: None is, or ``banned`` or ``allowed`` names what is no single symbol.
+    """
     mask = np.full(symbols.size, strategy.allowed is None)
     if strategy.allowed is not None:
         mask[indices_of(symbols, strategy.allowed, "allowed")] = True
     mask[indices_of(symbols, strategy.banned, "banned")] = False
     if not mask.any():
         raise ValueError("banned, allowed: leave no character of the model's vocabulary to draw")
-    return np.flatnonzero(mask), np.flatnonzero(~mask)
+    return mask
 
 
 def _keep_largest(weights: Floats, top_k: int | None, top_p: float | None) -> None:
     """Sets to 0 what is not among the ``top_k`` largest, nor in the nucleus of ``top_p`` of these."""
-    order = _flat(np.argsort(-weights, axis=-1, kind="stable"))
+    order = _flat((-weights).argsort(axis=-1, kind="stable"))
     kept = order[:, :top_k]
     weights.put(order[:, kept.shape[1] :], 0.0)
     if top_p is not None and top_p < 1:
@@ -160,7 +164,7 @@ def _keep_typical(weights: Floats, p: float) -> None:
         information = -np.log(shares)
     entropy = shares * np.where(shares > 0, information, 0)
     distance = np.abs(information - entropy.sum(axis=-1, keepdims=True))
-    _keep_first(weights, _flat(np.argsort(distance, axis=-1, kind="stable")), p)
+    _keep_first(weights, _flat(distance.argsort(axis=-1, kind="stable")), p)
 
 
 def _keep_first(weights: Floats, order: npt.NDArray[np.intp], p: float) -> None:

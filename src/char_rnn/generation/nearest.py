@@ -48,6 +48,7 @@ def _candidates(character: str) -> Iterator[str]:
     plain = "".join(part for part in decomposed if not unicodedata.combining(part))
     if plain:
         yield from _cases(plain)
+        yield plain.replace("⁄", "/")
     for group in _ALIKE:
         if character in group or (len(plain) == 1 and plain in group):
             yield from group
@@ -55,5 +56,6 @@ def _candidates(character: str) -> Iterator[str]:
         yield from _cases(spelling)
 
 
-def _cases(text: str) -> tuple[str, ...]:
-    return text, text.swapcase(), text.lower(), text.upper()
+def _cases(text: str) -> Iterator[str]:
+    """A text in either case, where that does not lengthen it."""
+    return (case for case in (text, text.swapcase(), text.lower(), text.upper()) if len(case) == len(text))

@@ -1,41 +1,67 @@
 """Writes text with a trained model, one symbol at a time.
 
-Dimensions: B batch (here 1), T time, V vocabulary.
+Nothing here loads PyTorch unless it is given a module, or another device than the CPU.
+
+Dimensions: N texts, T time, V vocabulary.
 """
 
 from __future__ import annotations
 
-import logging
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation import strategies
-from char_rnn.generation.stopping import StopText
-from char_rnn.generation.symbols import as_symbols, split_unknown
+from char_rnn.generation.beam import BeamText, beam_search
+from char_rnn.generation.continuation import Continuation, choose_together, seed_of_sample
+from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.network import Precision
+from char_rnn.generation.predictor import Predictor, read
+from char_rnn.generation.ranges import check_count
+from char_rnn.generation.strategy import Strategy
+from char_rnn.generation.symbols import Unknown, as_symbols
 from char_rnn.model_file import ModelFile
-from char_rnn.models import CharModel, build_model
-from char_rnn.models.base import Hidden
 
-_PRIME_CHUNK = 1024
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import Unpack
 
-_logger = logging.getLogger("char_rnn")
+    from char_rnn.models import CharModel
+
+_TOGETHER = 256
+_MOST_SAMPLES = 1_000_000
+
+
+class Options(TypedDict, total=False):
+    """What can also be said of a text that is to be written: see `Continuation` and, from the fifth on, `Strategy`."""
+
+    seed: int | None
+    stop: str | Sequence[str] | None
+    stop_at_newline: bool
+    unknown: Unknown
+    final_temperature: float | None
+    min_p: float | None
+    typical_p: float | None
+    repetition_penalty: float
+    repetition_window: int
+    banned: str
+    allowed: str | None
 
 
 class TextGenerator:
     """Continues texts with a model.
 
     Args:
-        model: A model whose ``forward(x, hidden)`` gives log-probabilities (B, T, V); it is moved to ``device``.
+        model: An `Engine`, or a PyTorch model whose ``forward(x, hidden)`` gives log-probabilities (B, T, V); that is
+            moved to ``device``.
         vocabulary: The model's vocabulary, or a mapping from characters to indices.
         idx_to_char: With a mapping: its inverse; ``None`` = made from it.
-        device: Where the model computes. The CPU is the fastest for most models, as every symbol waits for the last.
+        device: Where a PyTorch model computes. An engine does on the CPU, which is the fastest for most models, as
+            every symbol waits for the last.
 
     Raises:
         ValueError: Vocabulary and model are of different sizes, or the mappings do not fit each other.
@@ -43,7 +69,7 @@ class TextGenerator:
 
     def __init__(
         self,
-        model: CharModel,
+        model: CharModel | Engine,
         vocabulary: Vocabulary | Mapping[str, int],
         idx_to_char: Mapping[int, str] | Sequence[str] | None = None,
         device: torch.device | str = "cpu",
@@ -54,23 +80,35 @@ class TextGenerator:
                 f"vocabulary: has {self.symbols.size} symbols, but the model was made for {model.vocab_size};"
                 " use the one it was trained with"
             )
-        self.device = torch.device(device)
-        self.model = model.to(self.device)
+        self.model = model
+        self.device = str(device)
+        self._predictor = _predictor(model, self.device)
 
     @classmethod
-    def load(cls, source: str | Path | ModelFile, device: torch.device | str = "cpu") -> TextGenerator:
-        """A generator for a model, in the precision it was trained in.
+    def load(
+        cls, source: str | Path | ModelFile, device: torch.device | str = "cpu", precision: Precision | None = None
+    ) -> TextGenerator:
+        """A generator for a model.
 
         Args:
             source: A model file, a run folder (its best model), or what `ModelFile.read` made of one.
             device: Where the model computes.
+            precision: In what: see `Engine`; other devices have "float32" and "float64" alone. ``None`` = what its
+                weights were trained in.
 
         Raises:
-            ValueError: The file is no model file of this program, or damaged.
+            ValueError: The file is no model file of this program, or damaged; or the device has not this precision.
             OSError: It cannot be read.
         """
         file = source if isinstance(source, ModelFile) else ModelFile.read(source)
-        model = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
+        chosen = precision or file.config.training.parameter_type
+        if str(device) == "cpu":
+            return cls(Engine(file.config.model, file.tensors, chosen), file.vocabulary)
+        if chosen not in ("float32", "float64"):
+            raise ValueError(f"precision: must be float32 or float64 on the device {device}; given {chosen!r}")
+        from char_rnn.models import build_model
+
+        model = build_model(file.config.model, file.vocabulary.size, file.tensors, chosen)
         return cls(model.eval(), file.vocabulary, device=device)
 
     def generate(
@@ -80,10 +118,7 @@ class TextGenerator:
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        *,
-        seed: int | None = None,
-        stop: str | None = None,
-        unknown: Literal["error", "skip"] = "error",
+        **options: Unpack[Options],
     ) -> str:
         """Continues a text.
 
@@ -94,10 +129,9 @@ class TextGenerator:
             temperature: Divides the log-probabilities; 0 = always the likeliest symbol.
             top_k: Draw among the k likeliest symbols only; ``None`` = all.
             top_p: Draw among the likeliest symbols that together have this probability; ``None`` = all.
-            seed: Seed of the drawing; ``None`` = another text each time.
-            stop: End before this text, which is not put out; ``None`` = go on to ``length``.
-            unknown: What to do with characters of ``prime_text`` that the vocabulary has not: ``"error"``, or
-                ``"skip"`` them with a logged warning (they are still part of the returned text).
+            **options: ``seed``, ``stop``, ``stop_at_newline``, ``unknown``: see `Continuation`;
+                ``final_temperature``, ``min_p``, ``typical_p``, ``repetition_penalty``, ``repetition_window``,
+                ``banned``, ``allowed``: see `Strategy`.
 
         Returns:
             ``prime_text`` and what the model added. Bytes at the very end that are no whole character are left out.
@@ -106,9 +140,11 @@ class TextGenerator:
             UnknownCharacterError: ``prime_text`` has a character that the vocabulary has not.
             ValueError: Another argument is out of range, or the model gives no usable numbers.
         """
-        return "".join(
-            self.stream(prime_text, length, temperature, top_k, top_p, seed=seed, stop=stop, unknown=unknown)
-        )
+        strategy, others = _parted(temperature, top_k, top_p, options)
+        continuation = Continuation(self.symbols, prime_text, length, strategy, **others)
+        for _ in self._steps(continuation):
+            pass
+        return prime_text + continuation.text()
 
     def stream(
         self,
@@ -117,102 +153,133 @@ class TextGenerator:
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        *,
-        seed: int | None = None,
-        stop: str | None = None,
-        unknown: Literal["error", "skip"] = "error",
+        **options: Unpack[Options],
     ) -> Iterator[str]:
         """As `generate`, but yields the text in pieces as they are made, ``prime_text`` first.
 
         Bad arguments raise here, before the first piece is asked for.
         """
-        strategies.check_strategy(temperature=temperature, top_k=top_k, top_p=top_p)
-        _check_length(length)
-        rng = _generator(seed)
-        stop_text = StopText(stop)
-        prime = self._encode(prime_text, unknown)
-        indices = self._indices(prime, length, temperature, top_k, top_p, rng)
-        return self._pieces(prime_text, indices, stop_text)
+        strategy, others = _parted(temperature, top_k, top_p, options)
+        return self._pieces(prime_text, Continuation(self.symbols, prime_text, length, strategy, **others))
 
-    def _encode(self, text: str, unknown: str) -> npt.NDArray[np.int64]:
-        if unknown not in ("error", "skip"):
-            raise ValueError(f"unknown: must be error or skip; given {unknown!r}")
-        if unknown == "skip":
-            text, missing = split_unknown(self.symbols, text)
-            if missing:
-                _logger.warning("prime text: skipped what the vocabulary has not: %s", " ".join(map(repr, missing)))
-        return self.symbols.encode(text).astype(np.int64)
+    def generate_many(
+        self,
+        prime_text: str = "",
+        length: int = 1000,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        *,
+        num_samples: int,
+        **options: Unpack[Options],
+    ) -> list[str]:
+        """As `generate`, but several texts, side by side: much faster than one after the other.
 
-    def _pieces(self, prime_text: str, indices: Iterator[int], stop_text: StopText) -> Iterator[str]:
+        Text k of a seed is the same however many there are, and text 0 is that of `generate`.
+
+        Args:
+            prime_text: See `generate`, as for the next ones.
+            length: Of each.
+            temperature: Of each.
+            top_k: Of each.
+            top_p: Of each.
+            num_samples: How many texts.
+            **options: See `generate`.
+        """
+        check_count("num_samples", num_samples, _MOST_SAMPLES)
+        strategy, others = _parted(temperature, top_k, top_p, options)
+        drawing, seed = Drawing(strategy, self.symbols), others.pop("seed", None)
+        seed = secrets.randbits(128) if seed is None else seed
+        texts = []
+        for start in range(0, num_samples, _TOGETHER):
+            seeds = [seed_of_sample(seed, k) for k in range(start, min(start + _TOGETHER, num_samples))]
+            continuations = [
+                Continuation(self.symbols, prime_text, length, drawing, seed=own, **others) for own in seeds
+            ]
+            self._write_together(continuations)
+            texts += [prime_text + continuation.text() for continuation in continuations]
+        return texts
+
+    def beam_search(
+        self,
+        prime_text: str = "",
+        length: int = 1000,
+        beams: int = 4,
+        *,
+        banned: str = "",
+        allowed: str | None = None,
+        stop: str | Sequence[str] | None = None,
+        stop_at_newline: bool = False,
+        unknown: Unknown = "error",
+    ) -> list[BeamText]:
+        """The likeliest continuations, the best first; see `char_rnn.generation.beam.beam_search`.
+
+        Returns:
+            Their texts without ``prime_text``, and their log-probabilities.
+        """
+        return beam_search(
+            self._predictor, self.symbols, prime_text, length, beams,
+            banned=banned, allowed=allowed, stop=stop, stop_at_newline=stop_at_newline, unknown=unknown,
+        )  # fmt: skip
+
+    def _pieces(self, prime_text: str, continuation: Continuation) -> Iterator[str]:
         if prime_text:
             yield prime_text
-        decoder = self.symbols.decoder()
-        for index in indices:
-            if piece := stop_text.feed(decoder.decode([index])):
+        for _ in self._steps(continuation):
+            if piece := continuation.text():
                 yield piece
-            if stop_text.found:
-                return
-        if rest := stop_text.rest():
-            yield rest
 
-    def _indices(
-        self,
-        prime: npt.NDArray[np.int64],
-        length: int,
-        temperature: float,
-        top_k: int | None,
-        top_p: float | None,
-        rng: np.random.Generator,
-    ) -> Iterator[int]:
-        """Draws ``length`` indices after those of the prime text."""
-        if length == 0:
+    def _steps(self, continuation: Continuation) -> Iterator[int]:
+        """Draws the symbols of a text, to its end."""
+        if continuation.done:
             return
-        hidden = self.model.init_hidden(1, self.device)
-        if len(prime):
-            log_probs, hidden = self._step(prime, hidden)
-            index = strategies.sample(strategies.probabilities(log_probs, temperature, top_k, top_p), rng)
+        streams = self._predictor.begin()
+        symbol = continuation.begin()
+        if symbol is None:
+            symbol = continuation.choose(read(streams, continuation.prime))
+        yield symbol
+        while not continuation.done:
+            symbol = continuation.choose(streams.step((symbol,))[0])
+            yield symbol
+
+    def _write_together(self, continuations: list[Continuation]) -> None:
+        """Writes texts with the same prime text to their ends."""
+        first = continuations[0]
+        if first.done:
+            return
+        streams = self._predictor.begin(len(continuations))
+        if len(first.prime):
+            prediction = read(streams, first.prime)
+            for row in range(1, len(continuations)):
+                streams.set_state(streams.state(), row)
+            symbols = choose_together(continuations, np.tile(prediction, (len(continuations), 1)))
         else:
-            index = 0 if temperature == 0 else int(rng.integers(self.symbols.size))
-        yield index
-        for _ in range(length - 1):
-            log_probs, hidden = self._step(np.array([index]), hidden)
-            index = strategies.sample(strategies.probabilities(log_probs, temperature, top_k, top_p), rng)
-            yield index
-
-    def _step(self, indices: npt.NDArray[np.int64], hidden: Hidden) -> tuple[strategies.Floats, Hidden]:
-        """Runs indices (T,) through the model; returns the last log-probabilities (V,) and the state after them.
-
-        Long texts go in chunks, so that their log-probabilities need not all be in memory.
-        """
-        with _evaluating(self.model), torch.inference_mode():
-            for start in range(0, len(indices), _PRIME_CHUNK):
-                x = torch.from_numpy(indices[None, start : start + _PRIME_CHUNK]).to(self.device)
-                log_probs, hidden = self.model(x, hidden)
-            return log_probs[0, -1].cpu().double().numpy(), hidden
+            symbols = [symbol for continuation in continuations if (symbol := continuation.begin()) is not None]
+        live = list(range(len(continuations)))
+        while live := [row for row in live if not continuations[row].done]:
+            predictions = streams.step([symbols[row] for row in live], live)
+            drawn = choose_together([continuations[row] for row in live], predictions)
+            for row, symbol in zip(live, drawn, strict=True):
+                symbols[row] = symbol
 
 
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Puts a model into evaluation mode and each of its modules back into its own afterwards.
+def _predictor(model: CharModel | Engine, device: str) -> Predictor:
+    if isinstance(model, Engine):
+        if device != "cpu":
+            raise ValueError(f"device: an engine computes on the CPU; given {device!r}")
+        return model
+    from char_rnn.generation.module import ModuleEngine
 
-    A stream does so at each step, not once around them all: between two pieces the caller may train the model.
-    """
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+    return ModuleEngine(model, device)
 
 
-def _check_length(length: int) -> None:
-    if not isinstance(length, (int, np.integer)) or isinstance(length, bool) or length < 0:
-        raise ValueError(f"length: must be a whole number, 0 or more; given {length!r}")
+_OF_A_TEXT = ("seed", "stop", "stop_at_newline", "unknown")
 
 
-def _generator(seed: int | None) -> np.random.Generator:
-    if seed is not None and (not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0):
-        raise ValueError(f"seed: must be a whole number, 0 or more, or None for a new one; given {seed!r}")
-    return np.random.default_rng(seed)
+def _parted(
+    temperature: float, top_k: int | None, top_p: float | None, options: Options
+) -> tuple[Strategy, dict[str, Any]]:
+    """The strategy, and what else a `Continuation` takes."""
+    settings: dict[str, Any] = dict(options)
+    others = {name: settings.pop(name) for name in _OF_A_TEXT if name in settings}
+    return Strategy(temperature, top_k=top_k, top_p=top_p, **settings), others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from char_rnn.generation.strategies import check_strategy
+from char_rnn.generation.ranges import check_strategy
 
 
 @dataclass(frozen=True)

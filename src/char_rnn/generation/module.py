@@ -1,0 +1,91 @@
+"""A PyTorch module as an engine: for other devices than the CPU, and for a model that is still being trained.
+
+Dimensions: N streams, T time, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from char_rnn.generation.predictor import Predictions
+from char_rnn.models import CharModel
+from char_rnn.models.base import Hidden
+
+_CHUNK = 1024
+
+
+class ModuleEngine:
+    """A module, ready to predict; it is left in the mode it is in.
+
+    Args:
+        model: A model whose ``forward(x, hidden)`` gives log-probabilities (B, T, V); it is moved to ``device``.
+        device: Where it computes.
+    """
+
+    def __init__(self, model: CharModel, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.vocab_size = model.vocab_size
+
+    def begin(self, count: int = 1) -> ModuleStreams:
+        """Return ``count`` streams in the zero state."""
+        return ModuleStreams(self, count)
+
+
+class ModuleStreams:
+    """Texts that a module reads; one after the other, so that none depends on those beside it."""
+
+    def __init__(self, engine: ModuleEngine, count: int) -> None:
+        self._model, self._device = engine.model, engine.device
+        self._hidden: list[Hidden] = [self._model.init_hidden(1, self._device) for _ in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._hidden)
+
+    def step(self, symbols: npt.ArrayLike, rows: npt.ArrayLike | None = None) -> Predictions:
+        """Read one symbol (N,) in each of some streams (``None``: all); return log-probabilities (N, V), in nats."""
+        read = np.asarray(symbols, np.int64)[:, None]
+        places = range(len(self)) if rows is None else np.asarray(rows, np.intp).tolist()
+        return np.stack([self._read(symbol, row) for symbol, row in zip(read, places, strict=True)])
+
+    def feed(self, symbols: npt.ArrayLike, row: int = 0) -> None:
+        """Read a text (T,) in one stream; in chunks, so that its log-probabilities need not all be in memory."""
+        read = np.asarray(symbols, np.int64)
+        for start in range(0, len(read), _CHUNK):
+            self._read(read[start : start + _CHUNK], row)
+
+    def state(self, row: int = 0) -> Hidden:
+        """Return a stream's state, which nothing changes any more."""
+        return self._hidden[row]
+
+    def set_state(self, state: Hidden, row: int = 0) -> None:
+        """Give a stream a state."""
+        self._hidden[row] = state
+
+    def _read(self, symbols: npt.NDArray[np.int64], row: int) -> Predictions:
+        with _evaluating(self._model), torch.inference_mode():
+            x = torch.from_numpy(symbols[None]).to(self._device)
+            log_probs, self._hidden[row] = self._model(x, self._hidden[row])
+            prediction: Predictions = log_probs[0, -1].cpu().double().numpy()
+            return prediction
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Puts a model into evaluation mode and each of its modules back into its own afterwards.
+
+    At each step, not once around them all: between two the caller may train the model.
+    """
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
