@@ -117,42 +117,34 @@ def _parts(file: ModelFile, corpus: Corpus, split: str) -> tuple[Any, Any]:
 
 
 def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers]:
-    """Return what the model writes, in the corpus's indices; what the corpus has not is its size."""
-    import numpy as np
+    """Return what the model writes, in the corpus's symbols."""
+    from char_rnn.generation.novelty import to_symbols
+    from char_rnn.generation.sampler import TextGenerator
 
-    from char_rnn.generation.engine import Engine
-    from char_rnn.generation.novelty import draw_texts
-    from char_rnn.generation.strategy import Strategy
-
-    settings, own = file.config.generation, corpus.vocabulary
-    given = {name: getattr(request, name) for name in ("temperature", "top_k", "top_p", "seed")}
-    chosen = {name: getattr(settings, name) if value is None else value for name, value in given.items()}
-    seed = chosen.pop("seed")
-    engine = Engine(file.config.model, file.tensors)
-    drawn = draw_texts(
-        engine,
-        file.vocabulary,
-        request.num_samples,
+    settings = file.config.generation
+    texts = TextGenerator.load(file).generate_many(
+        request.prime,
         request.length,
-        prime=request.prime,
-        strategy=Strategy(**chosen),
-        seed=seed,
+        settings.temperature if request.temperature is None else request.temperature,
+        settings.top_k if request.top_k is None else request.top_k,
+        settings.top_p if request.top_p is None else request.top_p,
+        seed=settings.seed if request.seed is None else request.seed,
+        num_samples=request.num_samples,
     )
-    table = np.array([own.char_to_idx.get(chr(symbol), own.size) for symbol in file.vocabulary.symbols], np.int64)
-    return [table[text] for text in drawn]
+    return [to_symbols(text[len(request.prime) :], corpus.vocabulary) for text in texts]
 
 
 def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
-    """Return a text of a file in the corpus's indices; what the corpus has not is its size."""
+    """Return a text of a file, in the corpus's symbols."""
     import numpy as np
 
     from char_rnn.data.reading import TextReader, check_encoding
+    from char_rnn.generation.novelty import to_symbols
 
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    own = corpus.vocabulary
-    reader = TextReader([Path(path)], own.kind, check_encoding(encoding), lambda _: None)
-    text = "".join(piece if isinstance(piece, str) else piece.decode("latin-1") for piece in reader)
-    if not text:
+    reader = TextReader([Path(path)], corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
+    pieces = [to_symbols(piece, corpus.vocabulary) for piece in reader]
+    if not pieces:
         raise click.UsageError(f"{path}: is empty; give a text to judge")
-    return np.array([own.char_to_idx.get(character, own.size) for character in text], np.int64)
+    return np.concatenate(pieces)

@@ -16,11 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.mapped import PageReleaser
-from char_rnn.generation.continuation import Continuation, choose_together, seed_of_sample
-from char_rnn.generation.drawing import Drawing
-from char_rnn.generation.engine import Engine
-from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import Symbols
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.verbatim import MAX_CELLS, Integers, VerbatimIndex, cells
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -121,52 +117,13 @@ def compare(
     return Comparison(judge(own), judge(ends[len(texts) :]) if usual else None, list(zip(longest, found, strict=True)))
 
 
-def draw_texts(
-    engine: Engine,
-    symbols: Symbols,
-    count: int,
-    length: int,
-    *,
-    prime: str = "",
-    strategy: Strategy = Strategy(),  # noqa: B008 (frozen)
-    seed: int | None = None,
-) -> list[Integers]:
-    """Have a model write some texts, side by side.
-
-    Args:
-        engine: The model.
-        symbols: Its vocabulary.
-        count: How many texts.
-        length: Symbols of each.
-        prime: What each continues; it is no part of them.
-        strategy: How symbols are drawn.
-        seed: As `char-rnn sample` takes it.
-
-    Returns:
-        Indices (T,) of each.
-
-    Raises:
-        UnknownCharacterError: ``prime`` has a character that the vocabulary has not.
-        ValueError: Another argument is out of range.
-    """
-    drawing = Drawing(strategy, symbols)
-    texts = [Continuation(symbols, prime, length, drawing, seed=seed_of_sample(seed, k)) for k in range(count)]
-    streams = engine.begin(count)
-    read = texts[0].prime
-    log_probs = None
-    for symbol in read:
-        log_probs = streams.step([symbol], [0])
-    for row in range(1, count):
-        streams.set_state(streams.state(0), row)
-    drawn = []
-    while not texts[0].done:
-        if log_probs is None:
-            chosen = [text.begin() or 0 for text in texts]
-        else:
-            chosen = choose_together(texts, np.broadcast_to(log_probs, (count, engine.vocab_size)))
-        drawn.append(chosen)
-        log_probs = streams.step(chosen)
-    return list(np.array(drawn, np.int64).reshape(-1, count).T)
+def to_symbols(text: str | bytes, vocabulary: Vocabulary) -> Integers:
+    """Symbols (T,) of any text in a corpus's vocabulary; one that it has not is the vocabulary's size."""
+    if vocabulary.kind == "bytes":
+        text = (text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text).decode("latin-1")
+    elif isinstance(text, bytes):
+        raise TypeError("text: must be characters, for a vocabulary of characters")
+    return np.array([vocabulary.char_to_idx.get(character, vocabulary.size) for character in text], np.int64)
 
 
 def held_out(ids: Ids, texts: Sequence[Integers]) -> list[Integers]:

@@ -11,12 +11,7 @@ from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation import novelty
-from char_rnn.generation.continuation import Continuation
-from char_rnn.generation.engine import Engine
-from char_rnn.generation.novelty import Found, Run, draw_texts, find, held_out, judge, longest_runs, match, runs
-from char_rnn.generation.strategy import Strategy
-from char_rnn.models.parameters import parameter_shapes
-from char_rnn.utils.config import ModelConfig
+from char_rnn.generation.novelty import Found, Run, find, held_out, judge, longest_runs, match, runs, to_symbols
 
 CORPUS = "the rose is red, the violet is blue. sugar is sweet, and so are you; the rose is redder than the violet."
 VOCABULARY = Vocabulary.from_text(CORPUS)
@@ -111,24 +106,8 @@ def test_held_out_pieces_are_spread_and_as_long_as_the_texts() -> None:
     assert sum(map(len, held_out(np.arange(0), [np.zeros(20, np.int64)]))) == 0
 
 
-def engine() -> Engine:
-    config = ModelConfig.model_validate({"hidden_size": 5, "num_layers": 2})
-    rng = np.random.default_rng(1)
-    shapes = dict(parameter_shapes(config, VOCABULARY.size))
-    return Engine(config, {name: rng.normal(size=shape) for name, shape in shapes.items()})
-
-
-@pytest.mark.parametrize("prime", ["", "the rose"])
-def test_texts_are_those_that_one_by_one_gives(prime: str) -> None:
-    texts = draw_texts(engine(), VOCABULARY, 3, 12, prime=prime, strategy=Strategy(temperature=0.7), seed=4)
-    alone = Continuation(VOCABULARY, prime, 12, Strategy(temperature=0.7), seed=4)
-    streams, log_probs = engine().begin(), None
-    for symbol in alone.prime:
-        log_probs = streams.step([symbol])[0]
-    drawn = []
-    while not alone.done:
-        drawn.append(alone.begin() if log_probs is None else alone.choose(log_probs))
-        log_probs = streams.step([drawn[-1]])[0]
-    assert texts[0].tolist() == drawn
-    assert len({tuple(text.tolist()) for text in texts}) == 3
-    assert [len(text) for text in texts] == [12] * 3
+def test_symbols_are_those_of_the_corpus() -> None:
+    assert to_symbols("the é", VOCABULARY).tolist() == [*ids("the "), VOCABULARY.size]
+    of_bytes = Vocabulary("bytes", [0xC3, 0xA9, 0x61])
+    assert to_symbols("aéb", of_bytes).tolist() == [2, 0, 1, 3]
+    assert to_symbols("aé".encode(), of_bytes).tolist() == [2, 0, 1]
