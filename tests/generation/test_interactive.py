@@ -33,8 +33,9 @@ def engine(vocabulary: Vocabulary = LETTERS, **options: Any) -> Engine:
 ENGINES = {"lstm": engine(), "attention": engine(**ATTENTIVE), "bytes": engine(BYTES)}
 
 
-def draft(kind: str = "lstm", strategy: Strategy = Strategy(), **options: Any) -> Draft:
-    return Draft(ENGINES[kind], BYTES if kind == "bytes" else LETTERS, strategy, **{"seed": 3, **options})
+def draft(kind: str = "lstm", strategy: Strategy | None = None, **options: Any) -> Draft:
+    vocabulary = BYTES if kind == "bytes" else LETTERS
+    return Draft(ENGINES[kind], vocabulary, strategy or Strategy(), **{"seed": 3, **options})
 
 
 def predictions(written: Draft) -> bytes:
@@ -59,19 +60,20 @@ def test_typing_is_read_as_it_comes() -> None:
         expected = streams.step([symbol])[0]
     assert predictions(written) == expected.tobytes()
     assert (written.text, len(written)) == ("abc d", 5)
-    assert written.stretches == [("abc d", False)]
+    assert written.stretches() == [("abc d", False)]
 
 
 @pytest.mark.parametrize(
     ("text", "read", "notes"),
     [
         ("é", "e", ["'é' (U+00E9) is unknown to the model: wrote 'e'"]),
-        ("A’", "a'", ["'A' (U+0041) is unknown to the model: wrote 'a'", "'’' (U+2019) is unknown to the model: wrote \"'\""]),
+        ("A", "a", ["'A' (U+0041) is unknown to the model: wrote 'a'"]),
+        ("’", "'", ["'’' (U+2019) is unknown to the model: wrote \"'\""]),
         ("…", "...", ["'…' (U+2026) is unknown to the model: wrote '...'"]),
         ("a漢漢b", "ab", ["'漢' (U+6F22) is unknown to the model: left out"]),
         ("a\r\nb", "a\nb", []),
     ],
-)  # fmt: skip
+)
 def test_unknown_characters_are_near_ones_or_left_out(text: str, read: str, notes: list[str]) -> None:
     written = draft()
     assert written.type(text) == notes
@@ -91,7 +93,7 @@ def test_the_model_writes_words_lines_and_lengths() -> None:
     assert line[-1] == "\n"
     assert len(write(written, 37)) == 37
     assert written.text == "ab" + word + line + written.text[-37:]
-    assert written.stretches == [("ab", False), (written.text[2:], True)]
+    assert written.stretches() == [("ab", False), (written.text[2:], True)]
 
 
 def test_a_word_that_does_not_end_ends() -> None:
@@ -167,7 +169,7 @@ def test_bytes_are_shown_and_erased_as_characters() -> None:
     while written.erase():
         texts.append(written.text)
     assert texts == ["aé€😀", "aé€", "aé", "a", ""]
-    assert [candidate.text for candidate in written.likeliest(1)][0].startswith(("0x", "a", "b", " ", "\n"))
+    assert next(iter(written.likeliest(1))).text.startswith(("0x", "a", "b", " ", "\n"))
 
 
 def test_bytes_that_are_no_character_yet_wait_and_go_with_the_one_before() -> None:

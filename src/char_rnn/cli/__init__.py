@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "sweep",
     "sample",
+    "interact",
     "eval",
     "novelty",
     "inspect",

@@ -8,7 +8,7 @@ Dimensions: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -101,14 +101,18 @@ class Draft:
         return len(self._live)
 
     @property
+    def unit(self) -> str:
+        """What a symbol is: "character" or "byte"."""
+        return self._live.vocabulary.unit
+
+    @property
     def text(self) -> str:
         """The text; bytes at its very end that are no whole character yet are left out."""
         return self._live.said()
 
-    @property
-    def stretches(self) -> list[tuple[str, bool]]:
-        """The text in pieces, each with whether the model wrote it."""
-        groups = groupby(self._live.letters, lambda letter: letter.drawn)
+    def stretches(self, start: int = 0, end: int | None = None) -> list[tuple[str, bool]]:
+        """The text of some symbols in pieces, each with whether the model wrote it."""
+        groups = groupby(self._live.letters[start:end], lambda letter: letter.drawn)
         return [("".join([letter.text for letter in letters]), drawn) for drawn, letters in groups]
 
     @property
@@ -156,10 +160,10 @@ class Draft:
             self._history.add(Edit(start, removed, (), live.point()))
         return bool(removed)
 
-    def proceed(self, until: Until) -> Iterator[str]:
+    def proceed(self, until: Until) -> Generator[str, None, None]:
         """Have the model go on: to the end of a word with the space after it, of the line, or for so many symbols.
 
-        Yields the text as it comes. Closing the iterator ends the writing; what is there stays, as one step to undo.
+        Yields the text as it comes. Closing the generator ends the writing; what is there stays, as one step to undo.
 
         Raises:
             ValueError: The model gives no usable numbers.
