@@ -55,7 +55,7 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
       char-rnn interact runs/my-book --prime "It was " --temperature 0.7 --out story.txt
       char-rnn interact runs/my-book --prime-file story.txt --out story.txt
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not _is_terminal():
         raise click.UsageError("interact needs a terminal for input and output; `char-rnn sample` works without one")
     if prime and prime_file:
         raise click.UsageError("--prime and --prime-file exclude each other")
@@ -68,6 +68,10 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
         Screen(draft, Path(model).name, paragraph=length, path=out).run()
     finally:
         _keep(draft.text, out)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
@@ -102,7 +106,9 @@ def _keep(text: str, out: Path | None) -> None:
             say(f"the text is in {out}")
     except OSError:
         folder = Path.cwd() if os.access(Path.cwd(), os.W_OK) else None
-        with tempfile.NamedTemporaryFile("wb", prefix="char-rnn-draft-", suffix=".txt", dir=folder, delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "wb", prefix="char-rnn-draft-", suffix=".txt", dir=folder, delete=False
+        ) as file:
             file.write(text.encode("utf-8", "surrogateescape"))
         say(f"the text is in {file.name}")
         raise

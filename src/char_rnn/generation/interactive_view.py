@@ -113,7 +113,7 @@ def choices_of(screen: Screen) -> StyleAndTextTuples:
 
 
 def status_of(screen: Screen) -> StyleAndTextTuples:
-    """Return the temperature, and what there is to tell or else the model and the text's length; or the name asked for."""
+    """Return the temperature, and what there is to tell, or else the text's length; or the name that is asked for."""
     if screen.name is not None:
         note = f"  ({screen.note})" if screen.note else ""
         return [("", f" save as: {screen.name}_"), ("", note)]
