@@ -17,7 +17,8 @@ from char_rnn.models import build_model
 from char_rnn.torch7 import layout
 from char_rnn.torch7.checkpoints.char_rnn import read_checkpoint
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError
-from char_rnn.torch7.convert import is_t7, read_model
+from char_rnn.torch7.convert import read_model
+from char_rnn.torch7.naming import is_t7
 
 SIZES = (5, 3, 2)
 SYMBOLS = [b"\n", b" ", b"a", b"\xc3", b"\xff"]

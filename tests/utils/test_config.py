@@ -28,6 +28,7 @@ from char_rnn.utils.config import (
     to_yaml,
 )
 from char_rnn.utils.config.schema import SECTIONS
+from char_rnn.utils.config.writing import descriptions
 
 SPECIFICATION = """
 model: {type: lstm, hidden_size: 128, num_layers: 2, dropout: 0.2}
@@ -107,7 +108,9 @@ def test_only_a_gru_of_2015_has_a_reset_gate() -> None:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_has_a_description(section: str) -> None:
-    assert all(field.description for field in SECTIONS[section].model_fields.values())
+    described = descriptions(SECTIONS[section])
+    assert list(described) == list(SECTIONS[section].model_fields)
+    assert all(described.values())
     assert Config.model_fields[section].annotation is SECTIONS[section]
 
 

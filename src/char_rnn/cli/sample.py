@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -20,37 +20,18 @@ from char_rnn.cli.options import (
     write_text,
 )
 from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_then
+from char_rnn.cli.sample_options import Request, writing_options
 
 if TYPE_CHECKING:
+    from char_rnn.generation.sampler import TextGenerator
     from char_rnn.model_file import ModelFile
-    from char_rnn.utils.device import DeviceManager
+
+_BETWEEN = "---\n"
 
 
 @click.command(name="sample", cls=OneDashCommand)
 @click.argument("model")
-@click.option(
-    "--length", "-length", type=click.IntRange(min=0), help="How many characters to write (bytes, for a byte model)."
-)
-@click.option("--prime", "-primetext", "prime", metavar="TEXT", help="The text to go on from; it is printed first.")
-@click.option(
-    "--temperature",
-    "-temperature",
-    type=click.FloatRange(min=0),
-    help="Below 1 safer, above 1 bolder; 0 always the likeliest.",
-)
-@click.option("--top-k", type=click.IntRange(min=1), help="Choose among the K likeliest characters only.")
-@click.option(
-    "--top-p", type=click.FloatRange(0, 1, min_open=True), help="Choose among the likeliest that sum to P (nucleus)."
-)
-@click.option("--seed", "-seed", type=int, help="Write the same text again.")
-@click.option("--stop", metavar="TEXT", help="End before this text would appear.")
-@click.option(
-    "--unknown",
-    type=click.Choice(["error", "skip"]),
-    default="error",
-    show_default=True,
-    help="What to do with characters of the prime that the model has never seen.",
-)
+@writing_options
 @flags_of_2015
 @device_option("cpu")
 @quiet_option
@@ -67,14 +48,15 @@ def command(model: str, **options: Any) -> None:
     Examples:
       char-rnn sample runs/my-book
       char-rnn sample runs/my-book --prime "Once upon" --length 500 --temperature 0.7 --seed 1
-      char-rnn sample names.safetensors --stop "THE END" --quiet
+      char-rnn sample names.safetensors --num-samples 20 --stop-at-newline --quiet
+      char-rnn sample runs/my-book --prime-file chapter1.txt --hide-prime --min-p 0.05 --unknown nearest
+      char-rnn sample runs/my-book --prime "It was " --length 60 --beam 8
       char-rnn sample lm_lstm_epoch50.00_1.3656.t7 --torch7 -primetext "ROMEO:" -seed 2015
     """
     request = Request(**options)
     rng = check_rng(request.rng, request.torch7, request.todays)
     refuse_opencl(request.opencl)
-    if request.stop == "":
-        raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
+    request.check()
     file = open_model(model)
     if rng == "numpy":
         _write_as_today(model, file, request)
@@ -83,7 +65,7 @@ def command(model: str, **options: Any) -> None:
     write_as_then(
         file,
         rng,
-        prime=request.prime,
+        prime=request.prime_text(),
         length=request.length,
         temperature=request.temperature,
         seed=request.seed,
@@ -93,75 +75,61 @@ def command(model: str, **options: Any) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options of the command line; ``None`` where nothing was given."""
-
-    length: int | None
-    prime: str | None
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    seed: int | None
-    stop: str | None
-    unknown: Literal["error", "skip"]
-    rng: str | None
-    torch7: bool
-    sample: str
-    verbose: str
-    gpuid: int | None
-    opencl: int
-    device: str
-    quiet: bool
-
-    @property
-    def todays(self) -> dict[str, bool]:
-        """Which of the options that the older programs had not are given, by name."""
-        return {
-            "--top-k": self.top_k is not None,
-            "--top-p": self.top_p is not None,
-            "--stop": self.stop is not None,
-            "--unknown skip": self.unknown == "skip",
-        }
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing of our own is to be said."""
-        return self.quiet or self.torch7 or self.verbose == "0"
-
-
 def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
     from char_rnn.generation.sampler import TextGenerator
 
     if request.seed is not None and request.seed < 0:
         raise click.BadParameter(f"{request.seed} is not in the range x>=0.", param_hint="'--seed' / '-seed'")
-    settings = file.config.generation
-    generator = TextGenerator.load(file, device=_device_manager(request).device)
-    temperature = settings.temperature if request.temperature is None else request.temperature
-    pieces = generator.stream(
-        settings.prime if request.prime is None else request.prime,
-        settings.length if request.length is None else request.length,
-        temperature if request.sample == "1" else 0.0,
-        settings.top_k if request.top_k is None else request.top_k,
-        settings.top_p if request.top_p is None else request.top_p,
-        seed=settings.seed if request.seed is None else request.seed,
-        stop=request.stop,
-        unknown=request.unknown,
-    )
+    generator = TextGenerator.load(file, _device(request), request.precision)
+    pieces = _pieces(generator, file, request)
     say(_introduction(model, file), quiet=request.silent)
     for piece in pieces:
         write_text(piece)
     write_text("\n")
 
 
-def _device_manager(request: Request) -> DeviceManager:
-    """Return the manager of ``--device``, or of ``-gpuid``, which falls back on the CPU with a warning as then."""
+def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> Iterator[str]:
+    """Everything that is to be written; bad values raise before the first piece is asked for."""
+    from char_rnn.data.vocabulary import UnknownCharacterError
+
+    settings = file.config.generation
+    prime = request.prime_text(settings.prime) or ""
+    length = settings.length if request.length is None else request.length
+    seed = settings.seed if request.seed is None else request.seed
+    try:
+        if request.beam is not None:
+            found = generator.beam_search(prime, length, request.beam, **request.characters, **request.ending)
+            best = found[: request.num_samples or 1]
+            say("\n".join(f"{text.log_probability:.2f} nats" for text in best), quiet=request.silent)
+            return _joined([text.text if request.hide_prime else prime + text.text for text in best])
+        options = {**request.strategy(settings), **request.ending, "seed": seed}
+        if request.num_samples is not None:
+            texts = generator.generate_many(prime, length, num_samples=request.num_samples, **options)
+            return _joined([text[len(prime) :] if request.hide_prime else text for text in texts])
+        pieces = generator.stream(prime, length, **options)
+    except UnknownCharacterError:
+        raise
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if request.hide_prime and prime:
+        next(pieces)
+    return pieces
+
+
+def _joined(texts: list[str]) -> Iterator[str]:
+    for place, text in enumerate(texts):
+        yield f"\n{_BETWEEN}{text}" if place else text
+
+
+def _device(request: Request) -> str:
+    """The device of ``--device``, or of ``-gpuid``, which falls back on the CPU with a warning as then."""
+    if (request.device if request.gpuid is None else request.gpuid) in ("cpu", -1):
+        return "cpu"
+    if request.gpuid is None:
+        return str(device_manager(request.device).device)
     from char_rnn.utils.device import DeviceManager
 
-    if request.gpuid is None:
-        return device_manager(request.device)
-    name = f"cuda:{request.gpuid}" if request.gpuid >= 0 else "cpu"
-    return DeviceManager(name, auto_detect=False)
+    return str(DeviceManager(f"cuda:{request.gpuid}", auto_detect=False).device)
 
 
 def _introduction(model: str, file: ModelFile) -> str:

@@ -6,7 +6,6 @@ Nothing here loads PyTorch.
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -87,6 +86,8 @@ def write_as_then(
         header: Begin with the lines that sample.lua begins with.
         quiet: Do not say the seed.
     """
+    import secrets
+
     from char_rnn.torch7.sampling import sample_torch7, sample_torch_rnn
 
     function = sample_torch7 if rng == "torch7" else sample_torch_rnn

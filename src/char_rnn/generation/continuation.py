@@ -70,6 +70,7 @@ class Continuation:
         self.prime: npt.NDArray[np.int64] = encode_prime(symbols, prime_text, unknown)
         self.length, self.count, self.done = length, 0, length == 0
         self._decoder = decoder_of(symbols)
+        self._undecoded: list[int] = []
         self._pieces: list[str] = []
         self._recent: deque[int] | None = None
         if self.drawing.is_penalizing:
@@ -117,12 +118,12 @@ class Continuation:
         self.count += 1
         if self._recent is not None:
             self._recent.append(symbol)
-        if piece := self._stop_text.feed(self._decoder.decode((symbol,))):
-            self._pieces.append(piece)
-        if self._stop_text.found:
+        self._undecoded.append(symbol)
+        if self._stop_text.stops:
+            self._decode()
+        if self.count >= self.length and not self.done:
             self.done = True
-        elif self.count >= self.length:
-            self.done = True
+            self._decode()
             self._pieces.append(self._stop_text.rest())
         return symbol
 
@@ -132,9 +133,16 @@ class Continuation:
         A character is held back until its bytes are whole, and what may be the beginning of a stop text until it is
         none. Bytes at the very end that are no whole character are left out.
         """
+        self._decode()
         text = "".join(self._pieces)
         self._pieces.clear()
         return text
+
+    def _decode(self) -> None:
+        if not self._stop_text.found:
+            self._pieces.append(self._stop_text.feed(self._decoder.decode(self._undecoded)))
+            self.done = self.done or self._stop_text.found
+        self._undecoded.clear()
 
 
 def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArray[np.floating]) -> list[int]:
@@ -154,7 +162,10 @@ def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArra
 
 
 def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:
-    """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are."""
+    """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are.
+
+    Without a seed it is another each time.
+    """
     check_seed(seed)
     return np.random.SeedSequence(seed) if sample == 0 else np.random.SeedSequence(seed, spawn_key=(sample,))
 

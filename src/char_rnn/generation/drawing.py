@@ -113,10 +113,10 @@ def draw(weights: Floats, generators: Iterable[np.random.Generator]) -> list[int
         places = [int(sums.searchsorted(generator.random() * sums[-1], side="right")) for generator in generators]
     else:
         numbers = np.array([generator.random() for generator in generators]) * cumulative[:, -1]
-        places = (cumulative <= numbers[:, None]).sum(axis=-1).tolist()
-    end = weights.shape[-1]
-    # A product that rounds up to the whole sum points past the last symbol that can be drawn.
-    return [place if place < end else int(np.flatnonzero(row)[-1]) for place, row in zip(places, weights, strict=True)]
+        places = np.count_nonzero(cumulative <= numbers[:, None], axis=-1).tolist()
+    if max(places) == weights.shape[-1]:  # a product that rounded up to the whole sum points past the last symbol
+        return [min(place, int(np.flatnonzero(row)[-1])) for place, row in zip(places, weights, strict=True)]
+    return places
 
 
 def _draw_plainly(log_probs: npt.NDArray[np.floating], temperature: float, rng: np.random.Generator) -> int:

@@ -7,7 +7,6 @@ Dimensions: N texts, T time, V vocabulary.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -189,7 +188,6 @@ class TextGenerator:
         check_count("num_samples", num_samples, _MOST_SAMPLES)
         strategy, others = _parted(temperature, top_k, top_p, options)
         drawing, seed = Drawing(strategy, self.symbols), others.pop("seed", None)
-        seed = secrets.randbits(128) if seed is None else seed
         texts = []
         for start in range(0, num_samples, _TOGETHER):
             seeds = [seed_of_sample(seed, k) for k in range(start, min(start + _TOGETHER, num_samples))]

@@ -12,23 +12,6 @@ from char_rnn.torch7.checkpoints.torch_rnn import is_torch_rnn, read_torch_rnn
 from char_rnn.torch7.t7.reader import load
 from char_rnn.torch7.t7.types import Table
 
-SUFFIX = ".t7"
-# A table with the index 1, as a checkpoint begins: binary in both byte orders (in a safetensors file these eight bytes
-# would be the length of a header of gigabytes), and ascii.
-_BEGINNINGS = (b"\x03\0\0\0\x01\0\0\0", b"\0\0\0\x03\0\0\0\x01", b"3\n1\n")
-
-
-def is_t7(path: str | Path) -> bool:
-    """Say whether a path is meant as a .t7 file: it ends so, or the file begins as one of Torch7."""
-    path = Path(path)
-    if path.suffix == SUFFIX:
-        return not path.is_dir()
-    try:
-        with path.open("rb") as file:
-            return file.read(8).startswith(_BEGINNINGS)
-    except OSError:
-        return False
-
 
 def read_model(path: str | Path) -> ModelFile:
     """Read a checkpoint of the 2015 char-rnn, or of torch-rnn, as a model file.

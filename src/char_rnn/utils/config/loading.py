@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from char_rnn.utils.config import yaml_nodes
 from char_rnn.utils.config.messages import ConfigError, allowed, choices, did_you_mean, kinds, one_line, shown
 from char_rnn.utils.config.schema import SECTIONS, Config
-from char_rnn.utils.config.yaml_nodes import Node
 
 if TYPE_CHECKING:
+    from char_rnn.utils.config.yaml_nodes import Node
+
     if sys.version_info >= (3, 11):
         from importlib.resources.abc import Traversable
     else:
@@ -76,6 +76,8 @@ def compose_config(
     if recipe is not None:
         layers.append(_read_text(_recipe_text(recipe), f"recipe {recipe}"))
     if file is not None:
+        from char_rnn.utils.config import yaml_nodes
+
         path = Path(file)
         layers.append(_read_text(yaml_nodes.read_text(path), one_line(str(path), 4096)))
     layers.extend(_read_override(override) for override in overrides)
@@ -138,6 +140,8 @@ def _recipe_text(name: str) -> str:
 
 
 def _read_text(text: str, name: str) -> Layer:
+    from char_rnn.utils.config import yaml_nodes
+
     root = yaml_nodes.parse(text, lambda line: f"{name}:{line}")
     if root.value is None:
         return {}
@@ -176,6 +180,8 @@ def _read_override(override: str | Setting) -> Layer:
     if str in kinds(field) and not text.strip().startswith(("'", '"')):
         null = type(None) in kinds(field) and text.strip() in _NULLS
         return {(section, key): Given(None if null else text, place)}
+    from char_rnn.utils.config import yaml_nodes
+
     return {(section, key): Given(_fitted(yaml_nodes.parse(text, lambda _: place), field), place)}
 
 

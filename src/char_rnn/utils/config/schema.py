@@ -66,10 +66,20 @@ class GenerationConfig(Section):
 
     temperature: float = Field(default=1.0, ge=0)
     """Divides the log-probabilities before sampling: below 1 safer, above 1 bolder; 0 = always the likeliest."""
+    final_temperature: float | None = Field(default=None, ge=0)
+    """The temperature at the last symbol, with a straight line to it from the first; null = the same all along."""
     top_k: int | None = Field(default=None, ge=1, le=COUNT)
     """Only the k likeliest symbols are drawn; null = all."""
     top_p: float | None = Field(default=0.9, gt=0, le=1)
     """Nucleus: only the likeliest symbols that together have this probability are drawn; null = all."""
+    min_p: float | None = Field(default=None, gt=0, le=1)
+    """Only symbols at least this share as likely as the likeliest are drawn; null = all."""
+    typical_p: float | None = Field(default=None, gt=0, le=1)
+    """Only the most typical symbols that together have this probability are drawn; null = all."""
+    repetition_penalty: float = Field(default=1.0, gt=0, le=100)
+    """Multiplies the log-probabilities of symbols seen lately: above 1 discourages them; 1 = none."""
+    repetition_window: int = Field(default=64, ge=1, le=COUNT)
+    """How many symbols back that looks."""
     length: int = Field(default=1000, ge=0, le=COUNT)
     """Symbols to write after the prime text."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)

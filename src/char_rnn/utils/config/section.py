@@ -12,7 +12,7 @@ COUNT = 1_000_000_000
 class Section(BaseModel):
     """What the sections share: unknown keys refused, no silent conversion, no infinities."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def conflict(message: str, names: tuple[str, ...], **values: object) -> PydanticCustomError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import textwrap
+from itertools import pairwise
 from typing import Any
-
-import yaml
 
 from char_rnn.utils.config.messages import allowed
 from char_rnn.utils.config.schema import SECTIONS, Config
+from char_rnn.utils.config.section import Section
 
 
 def to_yaml(config: Config, *, comments: bool = False) -> str:
@@ -21,12 +23,28 @@ def to_yaml(config: Config, *, comments: bool = False) -> str:
     return "\n".join("\n".join([f"{section}:", *_entries(section, config, comments)]) + "\n" for section in SECTIONS)
 
 
+def descriptions(section: type[Section]) -> dict[str, str]:
+    """The description of each key, read from the source: pydantic would do so each time that it makes the class."""
+    [class_node] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(class_node, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(class_node.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
 def _entries(section: str, config: Config, comments: bool) -> list[str]:
     values = getattr(config, section)
+    words_of = descriptions(SECTIONS[section]) if comments else {}
     lines = []
     for key, field in SECTIONS[section].model_fields.items():
         if comments:
-            words = f"{field.description} Takes {allowed(field)}."
+            words = f"{words_of[key]} Takes {allowed(field)}."
             lines += textwrap.wrap(words, 100, initial_indent="  # ", subsequent_indent="  # ")
         lines.append(f"  {key}: {_value(getattr(values, key))}")
     return lines
@@ -36,6 +54,8 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_value(item) for item in value)}]"
     if isinstance(value, str):
+        import yaml
+
         return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf")).rstrip("\n")
     if isinstance(value, float):
         return _float(value)

@@ -1,0 +1,198 @@
+"""The options of `char-rnn sample` that say how to write, and what they mean.
+
+Nothing here loads NumPy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from char_rnn.generation.network import Precision
+    from char_rnn.utils.config.schema import GenerationConfig
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_SHARE = click.FloatRange(0, 1, min_open=True)
+_STRATEGY = {
+    "temperature": "--temperature",
+    "final_temperature": "--final-temperature",
+    "top_k": "--top-k",
+    "top_p": "--top-p",
+    "min_p": "--min-p",
+    "typical_p": "--typical-p",
+    "repetition_penalty": "--repetition-penalty",
+    "repetition_window": "--repetition-window",
+}
+"""What a model's configuration also holds, and what a beam search has no use for."""
+
+_TEXT = (
+    click.option(
+        "--length",
+        "-length",
+        type=click.IntRange(min=0),
+        help="How many characters to write (bytes, for a byte model).",
+    ),
+    click.option("--prime", "-primetext", "prime", metavar="TEXT", help="The text to go on from; it is printed first."),
+    click.option("--prime-file", metavar="FILE", help="Go on from the text of a file; - is standard input."),
+    click.option("--hide-prime", is_flag=True, help="Print what is written, without the text it goes on from."),
+    click.option(
+        "--unknown",
+        type=click.Choice(["error", "skip", "nearest"]),
+        default="error",
+        show_default=True,
+        help='What to do with characters of the prime that the model has never seen; nearest: read É as E, “ as ".',
+    ),
+    click.option("--stop", multiple=True, metavar="TEXT", help="End before this text would appear; may be repeated."),
+    click.option("--stop-at-newline", is_flag=True, help="End before the end of a line."),
+    click.option(
+        "--num-samples", type=click.IntRange(1, 1_000_000), help="Write so many texts, with a line --- between two."
+    ),
+    click.option("--seed", "-seed", type=int, help="Write the same text again."),
+)
+_DRAWING = (
+    click.option(
+        "--temperature",
+        "-temperature",
+        type=click.FloatRange(min=0),
+        help="Below 1 safer, above 1 bolder; 0 always the likeliest.",
+    ),
+    click.option("--final-temperature", type=click.FloatRange(min=0), help="Go from --temperature to this at the end."),
+    click.option("--top-k", type=click.IntRange(min=1), help="Choose among the K likeliest characters only."),
+    click.option("--top-p", type=_SHARE, help="Choose among the likeliest that sum to P (nucleus)."),
+    click.option("--min-p", type=_SHARE, help="Choose among those at least P times as likely as the likeliest."),
+    click.option("--typical-p", type=_SHARE, help="Choose among the most typical that sum to P."),
+    click.option(
+        "--repetition-penalty",
+        type=click.FloatRange(0, 100, min_open=True),
+        help="Above 1: choose what was written lately less often.",
+    ),
+    click.option("--repetition-window", type=click.IntRange(min=1), help="How far back that looks, in characters."),
+    click.option("--ban", metavar="TEXT", help="Never write these characters."),
+    click.option("--only", metavar="TEXT", help="Write these characters only."),
+    click.option(
+        "--beam", type=click.IntRange(1, 1024), metavar="N", help="Draw nothing: search for likely texts, N at once."
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "int8", "float64"]),
+        help="What to keep and compute in; what is not given is what the model was trained in.",
+    ),
+)
+
+
+def writing_options(function: Function) -> Function:
+    """The options of the text, then those of the drawing."""
+    for option in reversed((*_TEXT, *_DRAWING)):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of the command line; ``None`` where nothing was given."""
+
+    length: int | None
+    prime: str | None
+    prime_file: str | None
+    hide_prime: bool
+    unknown: Literal["error", "skip", "nearest"]
+    stop: tuple[str, ...]
+    stop_at_newline: bool
+    num_samples: int | None
+    seed: int | None
+    temperature: float | None
+    final_temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    typical_p: float | None
+    repetition_penalty: float | None
+    repetition_window: int | None
+    ban: str | None
+    only: str | None
+    beam: int | None
+    precision: Precision | None
+    rng: str | None
+    torch7: bool
+    sample: str
+    verbose: str
+    gpuid: int | None
+    opencl: int
+    device: str
+    quiet: bool
+
+    @property
+    def todays(self) -> dict[str, bool]:
+        """Which of the options that the older programs had not are given, by name."""
+        names = {name: flag for name, flag in _STRATEGY.items() if name != "temperature"}
+        others = {"ban": "--ban", "only": "--only", "beam": "--beam", "num_samples": "--num-samples"}
+        return {
+            **{flag: getattr(self, name) is not None for name, flag in {**names, **others}.items()},
+            "--precision": self.precision is not None,
+            "--stop": bool(self.stop),
+            "--stop-at-newline": self.stop_at_newline,
+            "--hide-prime": self.hide_prime,
+            f"--unknown {self.unknown}": self.unknown != "error",
+        }
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing of our own is to be said."""
+        return self.quiet or self.torch7 or self.verbose == "0"
+
+    def check(self) -> None:
+        """Check the options with each other.
+
+        Raises:
+            UsageError: Two exclude each other, or one is no use without another.
+        """
+        if "" in self.stop:
+            raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
+        if self.only == "":
+            raise click.BadParameter("must be a text of at least one character", param_hint="--only")
+        if self.prime is not None and self.prime_file is not None:
+            raise click.UsageError("--prime and --prime-file both give the text to go on from; leave out one of them")
+        if self.beam is None:
+            return
+        drawing = [flag for name, flag in {**_STRATEGY, "seed": "--seed"}.items() if getattr(self, name) is not None]
+        if drawing:
+            raise click.UsageError(f"{drawing[0]}: --beam draws nothing; leave out one of them")
+        if (self.num_samples or 1) > self.beam:
+            raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
+
+    def prime_text(self, default: str | None = None) -> str | None:
+        """The text to go on from, as given or in the file given; its bytes are those of the command line or the file.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if self.prime_file is None:
+            return default if self.prime is None else self.prime
+        file = self.prime_file
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return data.decode("utf-8", "surrogateescape")
+
+    def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
+        """The settings of a `Strategy`, where none is given those of the model."""
+        chosen = {name: getattr(self, name) for name in _STRATEGY}
+        chosen = {name: getattr(settings, name) if value is None else value for name, value in chosen.items()}
+        if self.sample == "0":
+            chosen.update(temperature=0.0, final_temperature=None)
+        return {**chosen, **self.characters}
+
+    @property
+    def characters(self) -> dict[str, Any]:
+        """Which characters are banned, and which allowed."""
+        return {"banned": self.ban or "", "allowed": self.only}
+
+    @property
+    def ending(self) -> dict[str, Any]:
+        """What of the options says how a text is read and where it ends."""
+        return {"stop": self.stop, "stop_at_newline": self.stop_at_newline, "unknown": self.unknown}

@@ -1,0 +1,191 @@
+"""``char-rnn sample``: what is read, how it is drawn, where it ends, how many there are."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import Command
+
+from char_rnn import TextGenerator
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.model_file import ModelFile
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import Config
+
+LETTERS = Vocabulary.from_text("abcdeE\n ")
+BYTES = Vocabulary("bytes", range(256))
+
+
+def made(vocabulary: Vocabulary, path: Path, **generation: object) -> Path:
+    config = Config.model_validate({"model": {"hidden_size": 6}, "generation": {"top_p": None, **generation}})
+    rng = np.random.default_rng(2)
+    shapes = dict(parameter_shapes(config.model, vocabulary.size))
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return ModelFile(config, vocabulary, tensors, {"step": 1}).write(path)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(LETTERS, tmp_path_factory.mktemp("models") / "letters.safetensors")
+
+
+@pytest.fixture(scope="module")
+def generator(path: Path) -> TextGenerator:
+    return TextGenerator.load(path)
+
+
+def test_every_setting_of_the_drawing_is_obeyed(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
+    arguments = ["--temperature", 1.5, "--final-temperature", 0.5, "--top-k", 5, "--top-p", 0.9, "--min-p", 0.1]
+    arguments += ["--typical-p", 0.8, "--repetition-penalty", 1.3, "--repetition-window", 5, "--ban", "b", "--seed", 1]
+    expected = generator.generate(
+        "", 200, 1.5, 5, 0.9, final_temperature=0.5, min_p=0.1, typical_p=0.8, repetition_penalty=1.3,
+        repetition_window=5, banned="b", seed=1,
+    )  # fmt: skip
+    done = char_rnn("sample", path, "--length", 200, *arguments, "-q")
+    assert (done.status, done.out, done.err) == (0, expected + "\n", "")
+    plain = char_rnn("sample", path, "--length", 200, "--seed", 1, "-q").out
+    alone = [arguments[place : place + 2] for place in range(0, len(arguments) - 2, 2)]
+    alone.remove(["--repetition-window", 5])  # which says nothing without a penalty
+    for option in alone:
+        assert char_rnn("sample", path, "--length", 200, "--seed", 1, *option, "-q").out != plain, option
+
+
+def test_only_some_characters(char_rnn: Command, path: Path) -> None:
+    assert set(char_rnn("sample", path, "--length", 90, "--only", "aE", "-q").out) == set("aE\n")
+
+
+def test_what_is_not_given_is_the_models(char_rnn: Command, tmp_path: Path) -> None:
+    settings = {"temperature": 2.0, "final_temperature": 0.1, "min_p": 0.02, "typical_p": 0.95, "top_k": 7}
+    settings |= {"repetition_penalty": 1.2, "repetition_window": 9, "length": 150, "seed": 3, "prime": "ab"}
+    path = made(LETTERS, tmp_path / "m.safetensors", **settings)
+    options = {name: value for name, value in settings.items() if name != "prime"}
+    assert char_rnn("sample", path, "-q").out == TextGenerator.load(path).generate("ab", **options) + "\n"
+    greedy = TextGenerator.load(path).generate(
+        "ab", 150, 0, repetition_penalty=1.2, repetition_window=9, seed=3, top_k=7
+    )
+    assert char_rnn("sample", path, "-sample", 0, "-q").out == greedy + "\n"
+
+
+def test_several_samples_stand_with_a_line_between_them(
+    char_rnn: Command, path: Path, generator: TextGenerator
+) -> None:
+    arguments = ["--prime", "ab", "--length", 30, "--seed", 5, "--stop-at-newline", "-q"]
+    expected = generator.generate_many("ab", 30, num_samples=4, seed=5, stop_at_newline=True)
+    assert char_rnn("sample", path, *arguments, "--num-samples", 4).out == "\n---\n".join(expected) + "\n"
+    assert char_rnn("sample", path, *arguments).out == expected[0] + "\n"
+    hidden = char_rnn("sample", path, *arguments, "--num-samples", 4, "--hide-prime").out
+    assert hidden == "\n---\n".join(text.removeprefix("ab") for text in expected) + "\n"
+
+
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_the_prime_may_be_a_file(
+    char_rnn: Command, path: Path, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "prime.txt"
+    file.write_bytes(b"ab c\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab c\n")))
+    arguments = ["--length", 20, "--seed", 1, "-q"]
+    expected = char_rnn("sample", path, "--prime", "ab c\n", *arguments).out
+    given = char_rnn("sample", path, "--prime-file", file if source == "file" else "-", "--hide-prime", *arguments).out
+    assert "ab c\n" + given == expected
+
+
+def test_a_prime_file_of_any_bytes_for_a_model_of_bytes(char_rnn: Command, tmp_path: Path) -> None:
+    path, file = made(BYTES, tmp_path / "m.safetensors"), tmp_path / "prime"
+    file.write_bytes(b"\xff\xfe\r\n")
+    done = char_rnn("sample", path, "--prime-file", file, "--length", 3, "--only", "z", "-q")
+    assert (done.status, done.err) == (0, "")
+    done = char_rnn("sample", path, "--prime-file", file, "--length", 3, "--only", "z", "-q", "--hide-prime")
+    assert done.out == "zzz\n"
+
+
+def test_the_first_of_several_stop_texts_ends_it(char_rnn: Command, path: Path) -> None:
+    whole = char_rnn("sample", path, "--length", 300, "--seed", 5, "--ban", "\n", "-q").out
+    stops = [whole[40:43], whole[90:93]]
+    words = [word for stop in stops for word in ("--stop", stop)]
+    shown = char_rnn("sample", path, "--length", 300, "--seed", 5, "--ban", "\n", "-q", *words).out
+    assert shown == whole[: min(whole.index(stop) for stop in stops)] + "\n"
+
+
+def test_unknown_characters_become_the_nearest(char_rnn: Command, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arguments = ["--length", 9, "--seed", 1, "--hide-prime", "-q"]
+    done = char_rnn("sample", path, "--prime", "ÁbÉx", "--unknown", "nearest", *arguments)
+    assert done.out == char_rnn("sample", path, "--prime", "abE", *arguments).out
+    assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x'"]
+
+
+def test_beams(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
+    found = generator.beam_search("ab", 12, 5, banned="d")
+    arguments = ["--prime", "ab", "--length", 12, "--beam", 5, "--ban", "d"]
+    assert char_rnn("sample", path, *arguments, "-q").out == f"ab{found[0].text}\n"
+    done = char_rnn("sample", path, *arguments, "--num-samples", 2, "--hide-prime")
+    assert done.out == f"{found[0].text}\n---\n{found[1].text}\n"
+    assert f"{found[0].log_probability:.2f} nats" in done.err
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "int8"])
+def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
+    expected = TextGenerator.load(path, precision=precision).generate("", 50, seed=1)  # type: ignore[arg-type]
+    done = char_rnn("sample", path, "--length", 50, "--seed", 1, "--precision", precision, "-q")
+    assert done.out == expected + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--prime", "a", "--prime-file", "x"], 2, r"--prime and --prime-file both give the text to go on from"),
+        (["--prime-file", "no-such-file.txt"], 2, r"no-such-file\.txt: no such file"),
+        (["--prime-file", "."], 1, r"\.: is a directory"),
+        (["--num-samples", "0"], 2, r"'--num-samples': 0"),
+        (["--min-p", "0"], 2, r"'--min-p': 0"),
+        (["--typical-p", "1.5"], 2, r"'--typical-p': 1\.5"),
+        (["--repetition-penalty", "0"], 2, r"'--repetition-penalty': 0"),
+        (["--repetition-penalty", "nan"], 2, r"repetition_penalty: must be a number more than 0 .*; given nan"),
+        (["--temperature", "nan"], 2, r"temperature: must be a number, 0 or more .*; given nan"),
+        (["--repetition-window", "0"], 2, r"'--repetition-window': 0"),
+        (["--ban", "abcdeE\n "], 2, r"banned, allowed: leave no character of the model's vocabulary to draw"),
+        (["--only", ""], 2, r"--only: must be a text of at least one character"),
+        (["--only", "xyz"], 2, r"banned, allowed: leave no character"),
+        (["--stop", "a", "--stop", ""], 2, r"--stop: must be a text of at least one character"),
+        (["--beam", "0"], 2, r"'--beam': 0"),
+        (["--beam", "3", "--top-k", "5"], 2, r"--top-k: --beam draws nothing; leave out one of them"),
+        (["--beam", "3", "--seed", "1"], 2, r"--seed: --beam draws nothing"),
+        (["--beam", "3", "--num-samples", "4"], 2, r"--num-samples: --beam 3 finds 3 texts at most"),
+        (["--precision", "int4"], 2, r"'int4' is not one of"),
+        (["--unknown", "drop"], 2, r"'drop' is not one of"),
+        (["--prime", "aé"], 2, r"unknown character 'é' \(U\+00E9\) at position 1"),
+        (["--torch7", "--min-p", "0.5"], 2, r"--min-p: --rng torch7 does without"),
+        (["--torch7", "--hide-prime"], 2, r"--hide-prime: --rng torch7 does without"),
+        (["--rng", "torch-rnn", "--unknown", "nearest"], 2, r"--unknown nearest: --rng torch-rnn does without"),
+    ],
+)
+def test_bad_input(char_rnn: Command, path: Path, arguments: list[str], status: int, message: str) -> None:
+    done = char_rnn("sample", path, *arguments)
+    assert (done.status, done.out) == (status, "")
+    assert done.err.count("\n") == 1
+    assert re.search(message, done.err), done.err
+
+
+def test_characters_of_several_bytes_cannot_be_banned(char_rnn: Command, tmp_path: Path) -> None:
+    done = char_rnn("sample", made(BYTES, tmp_path / "m.safetensors"), "--ban", "é")
+    assert (done.status, done.out) == (2, "")
+    assert "banned: 'é' is 2 bytes, and this model writes byte by byte" in done.err
+
+
+def test_it_loads_neither_torch_nor_what_draws_pictures(path: Path) -> None:
+    script = (
+        "import atexit, sys\n"
+        "heavy = 'torch', 'matplotlib', 'rich.console', 'tensorboard', 'yaml', 'prompt_toolkit', 'starlette'\n"
+        "atexit.register(lambda: print([name for name in heavy if name in sys.modules], file=sys.stderr))\n"
+        "from char_rnn.cli import main\n"
+        "main(['sample', sys.argv[1], '--length', '5', '-q'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+    assert len(done.stdout) == 6
