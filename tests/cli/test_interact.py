@@ -84,7 +84,7 @@ def test_what_breaks_loses_nothing(
         (["--prime", "a", "--prime-file", __file__], "exclude each other"),
         (["--prime-file", "nowhere.txt"], "nowhere.txt"),
         (["--length", "0"], "--length"),
-        (["--temperature", "9"], "--temperature"),
+        (["--temperature", "-1"], "--temperature"),
     ],
 )
 def test_a_false_command_line_is_one_line(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from char_rnn.cli.drawing import drawing_options, drawing_settings
 from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, say, write_text
 
@@ -34,11 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many characters the model writes when it is asked for more.",
 )
-@click.option("--temperature", type=click.FloatRange(0, 5), help="Below 1 safer, above 1 bolder; keys change it.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Choose among the K likeliest characters only.")
-@click.option(
-    "--top-p", type=click.FloatRange(0, 1, min_open=True), help="Choose among the likeliest that sum to P (nucleus)."
-)
+@drawing_options
 @click.option("--seed", type=click.IntRange(min=0), help="The same keys write the same text again.")
 @debug_option
 def command(model: str, prime: str, prime_file: Path | None, out: Path | None, length: int, **options: Any) -> None:
@@ -80,9 +77,13 @@ def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
     from char_rnn.generation.strategy import Strategy
 
     settings = file.config.generation
-    chosen = {name: getattr(settings, name) if value is None else value for name, value in options.items()}
-    seed = chosen.pop("seed")
-    return Draft(Engine(file.config.model, file.tensors), file.vocabulary, Strategy(**chosen), seed=seed, prime=prime)
+    return Draft(
+        Engine(file.config.model, file.tensors, file.config.training.parameter_type),
+        file.vocabulary,
+        Strategy(**drawing_settings(settings, options)),
+        seed=settings.seed if options["seed"] is None else options["seed"],
+        prime=prime,
+    )
 
 
 def _read(path: Path) -> str:

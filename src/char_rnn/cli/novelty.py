@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from char_rnn.cli.drawing import GIVEN, drawing_options, drawing_settings
 from char_rnn.cli.models import open_model
 from char_rnn.cli.novelty_report import Report
 from char_rnn.cli.options import debug_option, quiet_option, say
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
     "--num-samples", type=click.IntRange(min=1), default=10, show_default=True, help="How many samples to draw."
 )
 @click.option("--prime", default="", metavar="TEXT", help="The text that each goes on from; it is not judged.")
-@click.option("--temperature", type=click.FloatRange(min=0), help="Below 1 safer, above 1 bolder.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Choose among the K likeliest characters only.")
-@click.option(
-    "--top-p", type=click.FloatRange(0, 1, min_open=True), help="Choose among the likeliest that sum to P (nucleus)."
-)
+@drawing_options
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples again.")
 @click.option("--text", metavar="FILE", help="Judge this text instead of samples.")
 @click.option(
@@ -69,7 +66,8 @@ def command(model: str, data: str, as_json: bool, **options: Any) -> None:
     from char_rnn.data.places import find_places
     from char_rnn.generation.novelty import compare
 
-    request, file = Request(**options), open_model(model)
+    drawing = {name: options.pop(name) for name in GIVEN}
+    request, file = Request(**options, drawing=drawing), open_model(model)
     encoding = request.encoding or file.config.data.encoding
     with preparation(request.quiet) as progress:
         corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, encoding=encoding, progress=progress)
@@ -96,9 +94,7 @@ class Request:
     length: int
     num_samples: int
     prime: str
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
+    drawing: dict[str, Any]
     seed: int | None
     text: str | None
     split: str
@@ -125,9 +121,7 @@ def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers
     texts = TextGenerator.load(file).generate_many(
         request.prime,
         request.length,
-        settings.temperature if request.temperature is None else request.temperature,
-        settings.top_k if request.top_k is None else request.top_k,
-        settings.top_p if request.top_p is None else request.top_p,
+        **drawing_settings(settings, request.drawing),
         seed=settings.seed if request.seed is None else request.seed,
         num_samples=request.num_samples,
     )

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.vocabulary import TextDecoder, UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.interactive_history import Letter, Point, Trail
 from char_rnn.generation.nearest import nearest_text
+from char_rnn.generation.symbols import Decoder, decoder_of
 
 FEWEST_POINTS, MOST_POINTS = 32, 1024
 
@@ -80,9 +81,9 @@ class LiveText:
         """Where the model stands."""
         return Point(self.streams.state(0), self.log_probs)
 
-    def decoder(self) -> TextDecoder:
+    def decoder(self) -> Decoder:
         """A decoder that has read the text: of UTF-8 at most three bytes wait for a fourth."""
-        decoder = self.vocabulary.decoder()
+        decoder = decoder_of(self.vocabulary)
         decoder.decode([letter.symbol for letter in self.letters[-3:]])
         return decoder
 
