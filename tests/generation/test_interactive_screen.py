@@ -239,11 +239,14 @@ def test_saving(tmp_path: Path) -> None:
         ("^U", lambda screen: screen.name == ""),
         (PASTE.format(tmp_path / "no" / "x"), lambda screen: screen.name == str(tmp_path / "no" / "x")),
         ("Enter", note("not saved: no such file or directory")),
+        ("^U", lambda screen: screen.name == ""),
+        ("~nobody-of-that-name/x", lambda screen: str(screen.name).endswith("/x")),
+        ("Enter", note("not saved: could not determine home")),
     )
     assert screen.draft.text == "abc"
     assert path.read_text(encoding="utf-8") == "abc"
     assert other.read_text(encoding="utf-8") == "mine"
-    assert plain(view.status_of(screen)).startswith(f" save as: {tmp_path}")
+    assert plain(view.status_of(screen)).startswith(" save as: ~nobody-of-that-name/x_  (not saved")
     assert plain(view.help_of(screen)).startswith("Enter save")
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from char_rnn.generation.interactive import Draft
     from char_rnn.model_file import ModelFile
 
+LONG = 10_000  # characters that a person waits for
+
 
 @click.command(name="interact")
 @click.argument("model")
@@ -60,7 +62,10 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
 
     if prime_file is not None:
         prime = _read(prime_file)
-    draft = _draft(open_model(model), prime, options)
+    file = open_model(model)
+    if len(prime) > LONG:
+        say(f"reading {len(prime):,} characters")
+    draft = _draft(file, prime, options)
     try:
         Screen(draft, Path(model).name, paragraph=length, path=out).run()
     finally:

@@ -189,15 +189,16 @@ class Screen:
         name, self.name = (self.name or "").strip(), None
         if not name:
             return
-        path = Path(name).expanduser()
         try:
+            path = Path(name).expanduser()
             if path.exists() and path != self.path and self._replacing != name:
                 self.name = self._replacing = name
                 self.note = "is there already; Enter again replaces it"
                 return
             save(self.draft.text, path)
-        except OSError as error:
-            self.name, self.note = name, f"not saved: {(error.strerror or str(error)).lower()}"
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self.name, self.note = name, f"not saved: {reason.lower()}"
             return
         self.path, self.note = path, f"saved {name}"
 
