@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from char_rnn.playground.outbox import Item, Outbox
 
 LAST = ("done", "error")
-PACE = 0.02  # seconds between messages: one for every character costs several times what the character does
+PACE = 0.04  # seconds between messages: one for every character costs several times what the character does
 
 
 class EventStream(Response):
