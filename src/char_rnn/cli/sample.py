@@ -91,6 +91,7 @@ def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
 def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tuple[Iterator[str], list[str]]:
     """Everything that is to be written, and what is to be said of it; bad values raise here."""
     from char_rnn.data.vocabulary import UnknownCharacterError
+    from char_rnn.generation.strategies import PredictionError
 
     settings = file.config.generation
     prime = request.prime_text(settings.prime) or ""
@@ -107,7 +108,7 @@ def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tupl
             texts = generator.generate_many(prime, length, num_samples=request.num_samples, **options)
             return _joined([text[len(prime) :] if request.hide_prime else text for text in texts]), []
         pieces = generator.stream(prime, length, **options)
-    except UnknownCharacterError:
+    except (UnknownCharacterError, PredictionError):
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from None
