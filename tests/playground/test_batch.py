@@ -193,7 +193,6 @@ def test_an_outbox_loses_nothing_between_thread_and_loop() -> None:
         while len(found) < 3000:
             found += [item["number"] for _, item in await asyncio.wait_for(outbox.take(), WAIT)]
         thread.join()
-        assert outbox.taken == 3000
         assert len(outbox) == 0
         return found
 

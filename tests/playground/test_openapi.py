@@ -34,6 +34,8 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {}, {"model": 1}, {"model": "one", "length": -1}, {"model": "one", "top_k": 0}, {"model": "one", "x": 1},
         {"model": "one", "unknown": "guess"}, {"model": "one", "stop": "a"}, {"model": "one", "alternatives": 21},
         {"model": "one", "unit": {"layer": 0}}, {"model": "one", "top_p": 0}, {"model": "one", "length": "1"},
+        {"model": "one", "min_p": 0}, {"model": "one", "repetition_penalty": 101}, {"model": "one", "allowed": ""},
+        {"model": "one", "repetition_window": 0},
     ],
     "activations": [{"model": "one", "text": "a"}, {"model": "one", "text": "a", "layer": -1}],
     "score": [{"model": "one"}, {"model": "one", "text": None}],

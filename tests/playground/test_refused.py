@@ -191,6 +191,11 @@ def test_a_field_that_is_wrong_is_named(served: Serving, change: dict[str, Any],
     assert "\n" not in error["message"]
 
 
+def test_a_misspelt_field_leads_to_the_right_one(served: Serving) -> None:
+    error = served.post(GENERATE, model="one", lenght=5).json()["error"]
+    assert error == {"message": "lenght: there is no such field; did you mean length?", "field": "lenght"}
+
+
 def test_half_a_surrogate_pair_is_a_character_like_no_other(served: Serving) -> None:
     body = b'{"model": "one", "prime": "a\\ud800b\\udc80", "length": 0}'
     answer = served.http.post(GENERATE, content=body, headers={"content-type": "application/json"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.continuation import Continuation
+from char_rnn.generation.network import Array
 from char_rnn.generation.strategy import Strategy
 from char_rnn.playground import bodies, schema
 from char_rnn.playground.cells import SHORTEST, Cell
@@ -58,8 +60,9 @@ class Api:
         unit = None if body.unit is None else (body.unit.layer, body.unit.index)
         if unit is not None:
             self._check_unit(model, unit, ("unit.layer", "unit.index"))
+        continuation = await asyncio.to_thread(_continuation, model, body)  # many unknown characters take seconds
         outbox = Outbox(self._limits.characters_held, model.batch.wake)
-        generation = Generation(_continuation(model, body), model.vocabulary, outbox, body.alternatives, unit)
+        generation = Generation(continuation, model.vocabulary, outbox, body.alternatives, unit)
         if not generation.ended:
             model.add(generation)
         self._metrics.streams += 1
@@ -80,14 +83,14 @@ class Api:
         if size > self._limits.numbers:
             most = self._limits.numbers // model.hidden_size
             raise ApiError(422, f"text: at most {most:,} characters without a unit; given {len(body.text):,}", "text")
-        return await _while_there(request, _answer("activations", model.activations(body.text, body.layer, body.unit)))
+        return await _while_there(request, _activations(model.activations(body.text, body.layer, body.unit)))
 
     async def score(self, request: Request) -> Response:
         """Tell how likely each character of a text was."""
         body = await bodies.read(request, schema.ScoreRequest, self._limits)
         model = self._model(body.model, "model")
         self._check_text(body.text, "text")
-        return await _while_there(request, _answer("log_probs", model.score(body.text)))
+        return await _while_there(request, _score(model.score(body.text)))
 
     async def cells(self, request: Request) -> Response:
         """List the cells that track something, in a text of the model's own."""
@@ -151,8 +154,17 @@ def _continuation(model: Served, body: schema.GenerateRequest) -> Continuation:
         raise ApiError(422, str(error), field if field in schema.GenerateRequest.model_fields else None) from None
 
 
-async def _answer(name: str, value: Coroutine[Any, Any, Any]) -> Response:
-    return JSONResponse({name: await value})
+async def _score(log_probs: Coroutine[Any, Any, list[float | None]]) -> Response:
+    return JSONResponse({"log_probs": await log_probs})
+
+
+async def _activations(values: Coroutine[Any, Any, Array]) -> Response:
+    rows = await values
+
+    def encode() -> str:  # row by row: a million numbers at once would keep the interpreter from everything else
+        return f'{{"activations":[{",".join(json.dumps(row.tolist()) for row in rows)}]}}'
+
+    return Response(await asyncio.to_thread(encode), media_type="application/json")
 
 
 async def _cells(cells: Coroutine[Any, Any, list[Cell]]) -> Response:

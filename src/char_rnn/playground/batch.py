@@ -131,7 +131,7 @@ class Batch:
     @property
     def active(self) -> int:
         """Rows in use."""
-        return sum(reading is not None and _is_wanted(reading) for reading in tuple(self._rows))
+        return sum(map(_is_wanted, filter(None, tuple(self._rows))))
 
     @property
     def waiting(self) -> int:
@@ -148,7 +148,7 @@ class Batch:
         finally:
             with self._condition:
                 self._closing = True
-                left = [*filter(None, self._rows), *self._waiting]
+                left = [each for each in (*self._rows, *self._waiting) if each is not None and _is_wanted(each)]
                 self._waiting.clear()
                 self._rows = [None] * len(self._rows)
             for reading in left:

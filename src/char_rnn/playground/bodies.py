@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -74,8 +75,15 @@ def checked(model: type[Model], body: Any) -> Model:
     except ValidationError as error:
         mistake = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in mistake["loc"])
+        if mistake["type"] == "extra_forbidden":
+            raise ApiError(422, _unknown(model, field), field) from None
         given = "" if mistake["type"] == "missing" else f"; given {_shown(mistake['input'])}"
         raise ApiError(422, f"{field}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}{given}", field) from None
+
+
+def _unknown(model: type[BaseModel], field: str) -> str:
+    near = get_close_matches(field, model.model_fields, 1)
+    return f"{field[:_LONGEST]}: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _shown(value: Any) -> str:

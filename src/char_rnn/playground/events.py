@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from char_rnn.playground.outbox import Item, Outbox
 
 LAST = ("done", "error")
-PACE = 0.02  # seconds between messages: one for every character costs several times what the character does
+PACE = 0.04  # seconds between messages: one for every character costs several times what the character does
 
 
 class EventStream(Response):
@@ -32,6 +32,7 @@ class EventStream(Response):
     def __init__(self, outbox: Outbox, left: Callable[[], None], patience: float) -> None:
         super().__init__()
         self._outbox, self._left, self._patience = outbox, left, patience
+        self._sent, self._is_sending = 0, False
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,16 +55,18 @@ class EventStream(Response):
             items = await self._outbox.take()
             ended = any(name in LAST for name, _ in items)
             if items:
+                self._is_sending = True
                 await send({"type": "http.response.body", "body": encoded(items), "more_body": not ended})
-                await asyncio.sleep(0 if ended else PACE)
+                self._sent, self._is_sending = self._sent + 1, False
+                await asyncio.sleep(PACE if not ended and any(not name for name, _ in items) else 0)
 
     async def _watch(self, receive: Receive) -> None:
         """Return when the reader has gone, or takes nothing for too long."""
         leaving = asyncio.ensure_future(gone(receive))
         try:
-            taken = -1
-            while not leaving.done() and not (self._outbox.full and self._outbox.taken == taken):
-                taken = self._outbox.taken
+            sent = -1
+            while not leaving.done() and not (self._is_sending and self._sent == sent):
+                sent = self._sent
                 await asyncio.wait({leaving}, timeout=self._patience)
         finally:
             leaving.cancel()

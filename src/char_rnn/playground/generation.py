@@ -14,6 +14,7 @@ import numpy as np
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.continuation import Continuation
 from char_rnn.generation.network import Array
+from char_rnn.generation.symbols import decoder_of
 from char_rnn.playground.batch import Reading
 from char_rnn.playground.outbox import Outbox
 from char_rnn.playground.texts import label
@@ -42,7 +43,7 @@ class Generation(Reading):
         self._continuation, self._vocabulary, self._outbox = continuation, vocabulary, outbox
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
         self._began = time.perf_counter()
-        self._decoder = vocabulary.decoder()
+        self._decoder = decoder_of(vocabulary)
         self._unread = deque(np.asarray(continuation.prime).tolist())
         self._of_prime: list[float] = []
         self._entries: deque[dict[str, Any]] = deque()

@@ -26,7 +26,7 @@ class Limits:
     streams: int = 32
     prime: int = 10_000
     numbers: int = 1_000_000
-    characters_held: int = 512
+    characters_held: int = 1024
     seconds_stalled: float = 60.0
     seconds_body: float = 30.0
 

@@ -12,7 +12,7 @@ from char_rnn._version import __version__
 from char_rnn.playground import schema
 
 PREFIX = "/api"
-REFUSED = (400, 403)
+REFUSED = (400, 403, 431)
 REFUSED_BODY = (413, 415, 422)
 REFUSED_WORK = (429, 503)
 
@@ -102,6 +102,7 @@ REASONS = {
     415: "Not JSON.",
     422: "A field is missing, unknown or out of its range.",
     429: "All streams of the model are taken.",
+    431: "Headers too large.",
     503: "The server is shutting down, or the model gives no usable numbers.",
 }
 

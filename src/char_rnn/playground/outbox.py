@@ -18,13 +18,9 @@ class Outbox:
     Args:
         capacity: Items beyond which `full` asks the thread to wait.
         wake: Called when there is room again.
-
-    Attributes:
-        taken: How many items have been.
     """
 
     def __init__(self, capacity: int, wake: Callable[[], None]) -> None:
-        self.taken = 0
         self._capacity, self._wake = capacity, wake
         self._items: deque[Item] = deque()
         self._loop = asyncio.get_running_loop()
@@ -53,6 +49,5 @@ class Outbox:
         self._changed.clear()
         self._told = False  # before the items are taken: what is put from here on is told of anew
         items = [self._items.popleft() for _ in range(len(self._items))]
-        self.taken += len(items)
         self._wake()
         return items

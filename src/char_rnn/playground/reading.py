@@ -6,6 +6,7 @@ Dimensions: T symbols, V vocabulary, L layers, H hidden.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -16,8 +17,6 @@ import numpy as np
 from char_rnn.generation.continuation import Continuation
 from char_rnn.generation.network import Array
 from char_rnn.playground.batch import Reading
-
-Keep = Callable[[Array], Any]
 
 
 class UnfinishedError(Exception):
@@ -51,9 +50,9 @@ class Recording(Reading):
         self.ended = True
         self._resolve(self.result.set_result, self._kept)
 
+    @abstractmethod
     def note(self, log_probs: Array, state: Array | None) -> None:
         """Keep something of the symbol that was read."""
-        raise NotImplementedError
 
     def fail(self, message: str) -> None:
         """Raise `UnfinishedError` where the result is waited for."""
@@ -89,7 +88,7 @@ class States(Recording):
     def note(self, log_probs: Array, state: Array | None) -> None:
         """Keep this part of the state."""
         assert state is not None
-        self._kept.append(state[self._place])
+        self._kept.append(state[self._place].copy())
 
 
 class Sample(States):

@@ -98,18 +98,17 @@ class Served:
 
     async def cells_of(self, text: str) -> list[Cell]:
         """Find the cells that track something in a text."""
-        states = await self._states(Spelling.of(self.vocabulary, text))
+        states = await self._states(text)
         return await asyncio.to_thread(best_cells, text, states)
 
-    async def activations(self, text: str, layer: int, unit: int | None) -> list[Any]:
-        """Return h of a unit after each character, or of a layer, (H,)."""
-        values = await self._states(Spelling.of(self.vocabulary, text), layer, unit)
-        rounded: list[Any] = values.astype(np.float64).round(5).tolist()
-        return rounded
+    async def activations(self, text: str, layer: int, unit: int | None) -> Array:
+        """Return h after each character: of a unit (T,), or of a layer (T, H)."""
+        values = await self._states(text, layer, unit)
+        return values.astype(np.float64).round(5)
 
     async def score(self, text: str) -> list[float | None]:
         """Return the log-probability of each character, in nats; ``None`` where the model reads nothing for it."""
-        spelling = Spelling.of(self.vocabulary, text)
+        spelling = await asyncio.to_thread(Spelling.of, self.vocabulary, text)
         if not spelling.symbols:
             return [None] * len(text)
         sums = np.cumsum([0.0, *await self.recorded(Scoring(spelling.symbols, self.vocabulary.size))])
@@ -133,8 +132,9 @@ class Served:
             self.cancel(reading)
             raise
 
-    async def _states(self, spelling: Spelling, layer: int | None = None, unit: int | None = None) -> Array:
+    async def _states(self, text: str, layer: int | None = None, unit: int | None = None) -> Array:
         """Return what `States` keeps after each character, (T, ...); before anything is read it is 0."""
+        spelling = await asyncio.to_thread(Spelling.of, self.vocabulary, text)
         start = np.zeros((self.num_layers, self.hidden_size))
         start = start if layer is None else start[layer] if unit is None else start[layer, unit]
         kept = await self.recorded(States(spelling.symbols, layer, unit)) if spelling.symbols else []
