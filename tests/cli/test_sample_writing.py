@@ -179,6 +179,17 @@ def test_characters_of_several_bytes_cannot_be_banned(char_rnn: Command, tmp_pat
     assert "banned: 'é' is 2 bytes, and this model writes byte by byte" in done.err
 
 
+@pytest.mark.parametrize("arguments", [[], ["--num-samples", 2], ["--beam", 2]])
+def test_a_model_that_has_diverged(char_rnn: Command, path: Path, tmp_path: Path, arguments: list[str]) -> None:
+    file = ModelFile.read(path)
+    file.tensors = {**file.tensors, "output_proj.bias": np.full(LETTERS.size, np.nan, np.float32)}
+    done = char_rnn("sample", file.write(tmp_path / "m.safetensors"), "--prime", "ab", *arguments, "-q")
+    assert done.status == 1
+    assert (
+        done.err == "error: logits: hold NaN, which no symbol can be drawn from; has the model's training diverged?\n"
+    )
+
+
 def test_it_loads_neither_torch_nor_what_draws_pictures(path: Path) -> None:
     script = (
         "import atexit, sys\n"
