@@ -75,7 +75,6 @@ def test_any_body(model: type[BaseModel], data: st.DataObject) -> None:
         },
     )
 )
-@pytest.mark.filterwarnings("ignore")
 def test_what_is_taken_can_be_written(body: dict[str, Any]) -> None:
     """A request that is not refused makes a text; the ranges of the two agree."""
     try:
