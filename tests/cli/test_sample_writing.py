@@ -149,6 +149,7 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
         (["--repetition-penalty", "nan"], 2, r"repetition_penalty: must be a number more than 0 .*; given nan"),
         (["--temperature", "nan"], 2, r"temperature: must be a number, 0 or more .*; given nan"),
         (["--repetition-window", "0"], 2, r"'--repetition-window': 0"),
+        (["--repetition-window", "9" * 30], 2, r"'--repetition-window': 9+ is not in the range"),
         (["--ban", "abcdeE\n "], 2, r"banned, allowed: leave no character of the model's vocabulary to draw"),
         (["--only", ""], 2, r"--only: must be a text of at least one character"),
         (["--only", "xyz"], 2, r"banned, allowed: leave no character"),

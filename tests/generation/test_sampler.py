@@ -320,6 +320,15 @@ def test_sample_k_is_the_same_however_many_there_are(
     assert all(text.startswith(prime) for text in texts)
 
 
+def test_many_samples_warn_once_of_what_they_skip(caplog: pytest.LogCaptureFixture) -> None:
+    generator = TextGenerator.load(saved(GRU))
+    texts = generator.generate_many("axb", 5, num_samples=3, seed=1, unknown="skip")
+    assert texts[0] == generator.generate("axb", 5, seed=1, unknown="skip")
+    assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x'"] * 2
+    with pytest.raises(UnknownCharacterError):
+        generator.generate_many("axb", 5, num_samples=3)
+
+
 def test_many_samples_of_a_module() -> None:
     generator = TextGenerator(lstm(), VOCABULARY)
     texts = generator.generate_many("ab", 20, num_samples=3, seed=4)

@@ -24,16 +24,19 @@ Seed = int | np.random.SeedSequence | None
 class Continuation:
     """A text being written: what the model reads first, what is drawn, what may be shown of it, and when it ends.
 
-    What it draws depends on seed, strategy and the log-probabilities alone. It goes on so::
+    What it draws depends on seed, strategy and the log-probabilities alone. A model that reads symbol by symbol writes
+    with it so::
 
-        symbol = continuation.begin() if not len(continuation.prime) else ...
+        read = continuation.prime.tolist() or [continuation.begin()]
         while not continuation.done:
-            symbol = continuation.choose(log_probs_after(symbol))
-            print(continuation.text(), end="")
+            for symbol in read:
+                log_probs = model.step(symbol)
+            read = [continuation.choose(log_probs)]
+        print(continuation.text())
 
     Args:
         symbols: The model's vocabulary.
-        prime_text: Text to continue.
+        prime_text: Text to continue, or the indices (T,) that the model reads of it.
         length: Symbols to add: characters, or bytes for a byte vocabulary.
         strategy: How they are drawn; several texts may share a `Drawing` made of it.
         seed: Seed of the drawing; ``None`` = another text each time.
@@ -54,7 +57,7 @@ class Continuation:
     def __init__(
         self,
         symbols: Symbols,
-        prime_text: str = "",
+        prime_text: str | npt.NDArray[np.int64] = "",
         length: int = 1000,
         strategy: Strategy | Drawing = Strategy(),  # noqa: B008 (frozen)
         *,
@@ -67,7 +70,9 @@ class Continuation:
         self._rng = _generator(seed)
         self._stop_text = StopText(stop, stop_at_newline)
         self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
-        self.prime: npt.NDArray[np.int64] = encode_prime(symbols, prime_text, unknown)
+        self.prime: npt.NDArray[np.int64] = (
+            encode_prime(symbols, prime_text, unknown) if isinstance(prime_text, str) else prime_text
+        )
         self.length, self.count, self.done = length, 0, length == 0
         self._decoder = decoder_of(symbols)
         self._undecoded: list[int] = []
@@ -88,9 +93,11 @@ class Continuation:
         return self._recent or ()
 
     def begin(self) -> int | None:
-        """Draws the first symbol of a text without a prime from all alike (temperature 0: takes the first), without
-        the model. ``None`` if there is a prime, or nothing to draw.
-        """  # noqa: D205
+        """Draws the first symbol of a text without a prime, from all alike (temperature 0: takes the first).
+
+        Returns:
+            The symbol; ``None``, and nothing is drawn, if there is a prime or the text has begun.
+        """
         if len(self.prime) or self.count or self.done:
             return None
         kept = self.drawing.kept

@@ -22,7 +22,7 @@ from char_rnn.generation.network import Precision
 from char_rnn.generation.predictor import Predictor, read
 from char_rnn.generation.ranges import check_count
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import Unknown, as_symbols
+from char_rnn.generation.symbols import Unknown, as_symbols, encode_prime
 from char_rnn.model_file import ModelFile
 
 if TYPE_CHECKING:
@@ -188,12 +188,11 @@ class TextGenerator:
         check_count("num_samples", num_samples, _MOST_SAMPLES)
         strategy, others = _parted(temperature, top_k, top_p, options)
         drawing, seed = Drawing(strategy, self.symbols), others.pop("seed", None)
+        prime = encode_prime(self.symbols, prime_text, others.pop("unknown", "error"))
         texts = []
         for start in range(0, num_samples, _TOGETHER):
             seeds = [seed_of_sample(seed, k) for k in range(start, min(start + _TOGETHER, num_samples))]
-            continuations = [
-                Continuation(self.symbols, prime_text, length, drawing, seed=own, **others) for own in seeds
-            ]
+            continuations = [Continuation(self.symbols, prime, length, drawing, seed=own, **others) for own in seeds]
             self._write_together(continuations)
             texts += [prime_text + continuation.text() for continuation in continuations]
         return texts
@@ -248,8 +247,9 @@ class TextGenerator:
         streams = self._predictor.begin(len(continuations))
         if len(first.prime):
             prediction = read(streams, first.prime)
+            state = streams.state()
             for row in range(1, len(continuations)):
-                streams.set_state(streams.state(), row)
+                streams.set_state(state, row)
             symbols = choose_together(continuations, np.tile(prediction, (len(continuations), 1)))
         else:
             symbols = [symbol for continuation in continuations if (symbol := continuation.begin()) is not None]

@@ -117,7 +117,8 @@ def event(data: Any, name: str | None = None) -> str:
 
 
 def activation(unit: int, index: int) -> float:
-    return round(0.9 * math.sin((index + unit) / 6), 4)
+    """A wave, and from the thousandth character on a higher one."""
+    return round((0.9 if index < 1000 else 1.8) * math.sin((index + unit) / 6), 4)
 
 
 def piece(begin: int, end: int, body: dict[str, Any], before: int) -> dict[str, Any]:

@@ -112,12 +112,12 @@ def test_all_cells_of_a_layer_by_keyboard(page: Any, server: FakeServer) -> None
 
 
 def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
-    generate(page, "AB", length=60)
+    generate(page, "ABCD", length=60)
     done(page)
     page.get_by_label("surprise").check()
-    page.locator(".body .s9").first.wait_for()
-    assert server.last("score") == {"model": "hamlet", "text": "AB" + LINES[:60]}
-    assert colours(page).startswith("prime prime s1 s3 s4 s5")  # 0, 1, 2, ... bits of 8
+    page.locator(".body .prime.s4").first.wait_for()
+    assert server.last("score") == {"model": "hamlet", "text": "ABCD"}  # of the rest it is known
+    assert colours(page) == "prime prime s1 prime s3 prime s4 s1"  # 0, 1, 2, 3 bits of 8, and 1 of what was drawn
 
 
 def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeServer) -> None:
@@ -126,6 +126,10 @@ def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeS
     page.locator(".body .p9").first.wait_for()
     assert text_of(page) == "To be, or not to be"
     assert server.last("activations")["text"] == "To be, or not to be"
+    page.get_by_label("Begin with").fill("That is the question")
+    page.get_by_label("surprise").check()
+    page.locator(".body .s9").first.wait_for()
+    assert text_of(page) == "That is the question"
 
 
 def test_each_of_two_models_has_a_cell_of_its_own(page: Any, server: FakeServer) -> None:

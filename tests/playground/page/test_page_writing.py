@@ -181,6 +181,19 @@ def test_ten_thousand_characters(page: Any, server: FakeServer) -> None:
     assert page.locator(f"{PANE} span:not(.mark)").count() == 0  # nothing is coloured
 
 
+def test_the_end_stays_in_view_while_colours_change(page: Any, server: FakeServer) -> None:
+    server.pause, server.per_message = 0.05, 500  # more than a line a frame
+    page.get_by_label("a cell").check()
+    generate(page, length=3000)
+    done(page)
+    gap = page.locator(PANE).evaluate("pane => pane.scrollHeight - pane.scrollTop - pane.clientHeight")
+    assert gap < 40
+    page.locator(PANE).evaluate("pane => { pane.scrollTop = 100 }")
+    page.get_by_label("surprise").check()
+    page.locator(".body .s1").first.wait_for()
+    assert page.locator(PANE).evaluate("pane => pane.scrollTop") == 100
+
+
 def test_copy(page: Any, server: FakeServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     generate(page, "A", length=60)

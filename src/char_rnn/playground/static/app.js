@@ -10,7 +10,8 @@ import { Probabilities } from "./probabilities.js";
 import { Cells } from "./cells.js";
 
 const MOST_COLUMNS = 4;
-const SEEDS = 1_000_000;
+const SEEDS = 1_000_000; // of those that the page thinks of itself: few enough digits to note down
+const MOST_SEED = 2 ** 32;
 
 class Playground {
   constructor(backend) {
@@ -69,7 +70,7 @@ class Playground {
   async #continue() {
     this.continued += 1;
     this.pinned = null;
-    const request = { ...this.settings.request(), seed: this.#seed() + this.continued };
+    const request = { ...this.settings.request(), seed: this.#seed() };
     await this.#run((column) => column.goOn(request));
   }
 
@@ -78,12 +79,13 @@ class Playground {
     const { alternatives } = column.items[index];
     this.continued += 1;
     this.pinned = null;
-    const request = { ...this.settings.request(), seed: this.#seed() + this.continued };
+    const request = { ...this.settings.request(), seed: this.#seed() };
     await this.#run((each) => each.goOn(request, index, { text, probability, alternatives }), [column]);
   }
 
   #seed() {
-    return Math.max(0, Math.floor(Number(byId("seed").value)) || 0);
+    const seed = Math.max(0, Math.floor(Number(byId("seed").value)) || 0);
+    return (seed + this.continued) % MOST_SEED;
   }
 
   async #run(begin, columns = this.columns) {
@@ -138,7 +140,7 @@ class Playground {
     column.element.remove();
     this.columns.splice(this.columns.indexOf(column), 1);
     this.#showColumns();
-    this.#activate(this.columns[0]);
+    this.#activate(this.columns[0], true);
     this.columns[0].select.focus();
   }
 
@@ -168,7 +170,8 @@ class Playground {
     const column = this.active;
     const prime = byId("prime").value;
     for (const each of this.columns) {
-      if (mode !== "none" && !each.items.length && prime) each.showPrime(prime);
+      const unwritten = each.items.every((item) => item.prime);
+      if (mode !== "none" && unwritten && prime && each.view.text() !== prime) each.showPrime(prime);
       each.colour(mode, each === column ? unit : each.unit ?? unitWithin(unit, each.model));
     }
     this.#inspect();
@@ -203,7 +206,7 @@ class Playground {
     const text = column.view.text();
     try {
       await navigator.clipboard.writeText(text);
-      this.#say(`Copied ${grouped(text.length)} characters.`);
+      this.#say(`Copied ${grouped([...text].length)} characters.`);
     } catch {
       getSelection().selectAllChildren(column.view.body);
       this.#say("The text is selected; copy it with the keyboard.");
@@ -215,7 +218,7 @@ class Playground {
   }
 
   #enable(on) {
-    for (const id of ["generate", "add", "find-cells", "layer", "unit"]) byId(id).disabled = !on;
+    for (const id of ["generate", "add", "colour", "find-cells", "layer", "unit"]) byId(id).disabled = !on;
   }
 
   #showRunning() {
@@ -235,7 +238,7 @@ class Playground {
     byId("add").addEventListener("click", () => this.#addColumn().select.focus());
     document.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId(event.shiftKey ? "continue" : "generate").click();
-      else if (event.key === "Escape") this.#stop();
+      else if (event.key === "Escape" && this.running) this.#stop();
       else return;
       event.preventDefault();
     });

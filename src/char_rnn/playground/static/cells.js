@@ -141,6 +141,7 @@ export class Cells {
       if (target.id.startsWith("unit-")) this.choose({ layer: this.unit.layer, index: Number(target.id.slice(5)) });
     });
     units.addEventListener("keydown", (event) => {
+      if (!this.model) return;
       const across = getComputedStyle(units).gridTemplateColumns.split(" ").length;
       const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across }[event.key];
       const to = { Home: 0, End: this.model.hidden_size - 1 }[event.key] ?? this.unit.index + by;

@@ -74,6 +74,7 @@ export class Column {
     this.view.clear();
     this.view.append([...text].map((each) => ({ text: each, prime: true })));
     this.view.flush();
+    this.pane.scrollTop = 0;
     this.empty.hidden = text !== "";
   }
 
@@ -171,16 +172,16 @@ export class Column {
   async #fill() {
     const { mode, unit, items } = this;
     const key = mode === "cell" ? "activation" : "surprise";
-    if (mode === "none" || this.running || !items.length) return;
-    if (items.every((item) => this.#value(item) !== undefined)) return;
-    const count = items.length;
-    const text = lastOf(this.view.text(), this.limits.prime);
+    const lacking = items.findLastIndex((item) => this.#value(item) === undefined);
+    if (mode === "none" || this.running || lacking < 0) return;
+    const asked = items.slice(0, lacking + 1);
+    const text = lastOf(asked.map((item) => item.text).join(""), this.limits.prime);
     this.#reads(1);
     try {
       const values = await this.#ask(mode, unit, text);
-      if (mode !== this.mode || items !== this.items || count !== items.length) return;
+      if (mode !== this.mode || items !== this.items || items[lacking] !== asked[lacking]) return;
       if (mode === "cell" && !sameUnit(unit, this.unit)) return;
-      setLast(items, values, key);
+      setLast(asked, values, key);
       this.#recolour();
     } catch (error) {
       this.trouble.textContent = error.message;
@@ -216,6 +217,7 @@ export class Column {
       cell: ({ activation }) => (activation === undefined ? "" : activationLook(activation, extent)),
       surprise: (item) => surpriseLook(this.#value(item) ?? 0),
     }[this.mode];
+    this.pane.classList.toggle("coloured", this.mode !== "none");
     this.view.redraw();
   }
 

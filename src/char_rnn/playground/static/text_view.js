@@ -51,27 +51,33 @@ export class TextView {
     return this.items.map((item) => item.text).join("");
   }
 
-  /** Draw what is new, and stay at the end if the reader is there. */
+  /** Draw what is new. */
   flush() {
     cancelAnimationFrame(this.frame);
     this.frame = undefined;
-    const { pane } = this;
-    const following = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
-    this.#draw();
-    if (following) pane.scrollTop = pane.scrollHeight;
+    this.#keepingPlace(() => this.#draw());
   }
 
   /** Draw everything again, where looks have changed. */
   redraw() {
-    const scroll = this.pane.scrollTop;
-    this.drawn = 0;
-    this.nodes = [];
-    this.block = this.look = null;
-    const old = [...this.body.childNodes];
-    this.#draw();
-    for (const node of old) node.remove();
-    this.pane.scrollTop = scroll;
+    this.#keepingPlace(() => {
+      this.drawn = 0;
+      this.nodes = [];
+      this.block = this.look = null;
+      const old = [...this.body.childNodes];
+      this.#draw();
+      for (const node of old) node.remove();
+    });
     this.#placeMark();
+  }
+
+  /* A reader who is at the end stays there. */
+  #keepingPlace(draw) {
+    const { pane } = this;
+    const { scrollTop } = pane;
+    const following = pane.scrollHeight - scrollTop - pane.clientHeight < 40;
+    draw();
+    pane.scrollTop = following ? pane.scrollHeight : scrollTop;
   }
 
   /** Mark an item, or none with null. */

@@ -1,0 +1,120 @@
+"""``char-rnn interact``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from char_rnn.cli.drawing import drawing_options, drawing_settings
+from char_rnn.cli.models import open_model
+from char_rnn.cli.options import debug_option, say, write_text
+
+if TYPE_CHECKING:
+    from char_rnn.generation.interactive import Draft
+    from char_rnn.model_file import ModelFile
+
+LONG = 10_000  # characters that a person waits for
+
+
+@click.command(name="interact")
+@click.argument("model")
+@click.option("--prime", default="", metavar="TEXT", help="What the text begins with.")
+@click.option(
+    "--prime-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file (UTF-8) with what the text begins with.",
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the text to this file at the end.")
+@click.option(
+    "--length",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="How many characters the model writes when it is asked for more.",
+)
+@drawing_options
+@click.option("--seed", type=click.IntRange(min=0), help="The same keys write the same text again.")
+@debug_option
+def command(model: str, prime: str, prime_file: Path | None, out: Path | None, length: int, **options: Any) -> None:
+    """Write a text together with a model, in the terminal.
+
+    What you type the model reads as you type, and beside the text stands what it expects next. It goes on when asked
+    to: Tab for a word, Ctrl-E for the rest of the line, Ctrl-P for more, Ctrl-N for several ways to choose from. Ctrl-Z
+    takes anything back. The keys are shown below the text. At the end (Ctrl-Q) the text is printed, or written to the
+    file of --out.
+
+    \b
+    Examples:
+      char-rnn interact runs/my-book
+      char-rnn interact runs/my-book --prime "It was " --temperature 0.7 --out story.txt
+      char-rnn interact runs/my-book --prime-file story.txt --out story.txt
+    """
+    if not _is_terminal():
+        raise click.UsageError("interact needs a terminal for input and output; `char-rnn sample` works without one")
+    if prime and prime_file:
+        raise click.UsageError("--prime and --prime-file exclude each other")
+    from char_rnn.generation.interactive_screen import Screen
+
+    if prime_file is not None:
+        prime = _read(prime_file)
+    file = open_model(model)
+    if len(prime) > LONG:
+        say(f"reading {len(prime):,} characters")
+    draft = _draft(file, prime, options)
+    try:
+        Screen(draft, Path(model).name, paragraph=length, path=out).run()
+    finally:
+        _keep(draft.text, out)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
+    from char_rnn.generation.engine import Engine
+    from char_rnn.generation.interactive import Draft
+    from char_rnn.generation.strategy import Strategy
+
+    settings = file.config.generation
+    return Draft(
+        Engine(file.config.model, file.tensors, file.config.training.parameter_type),
+        file.vocabulary,
+        Strategy(**drawing_settings(settings, options)),
+        seed=settings.seed if options["seed"] is None else options["seed"],
+        prime=prime,
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file first") from None
+
+
+def _keep(text: str, out: Path | None) -> None:
+    """Write the text where it belongs; if that fails, to a new file: nothing is lost."""
+    from char_rnn.generation.interactive import save
+
+    if not text:
+        return
+    try:
+        if out is None:
+            write_text(text + "\n")
+        else:
+            save(text, out)
+            say(f"the text is in {out}")
+    except OSError:
+        folder = Path.cwd() if os.access(Path.cwd(), os.W_OK) else None
+        with tempfile.NamedTemporaryFile(
+            "wb", prefix="char-rnn-draft-", suffix=".txt", dir=folder, delete=False
+        ) as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+        say(f"the text is in {file.name}")
+        raise

@@ -1,0 +1,144 @@
+"""``char-rnn novelty``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from char_rnn.cli.drawing import GIVEN, drawing_options, drawing_settings
+from char_rnn.cli.models import open_model
+from char_rnn.cli.novelty_report import Report
+from char_rnn.cli.options import debug_option, quiet_option, say
+
+if TYPE_CHECKING:
+    from char_rnn.data.corpus import Corpus
+    from char_rnn.generation.verbatim import Integers
+    from char_rnn.model_file import ModelFile
+
+
+@click.command(name="novelty")
+@click.argument("model")
+@click.argument("data")
+@click.option(
+    "--length", type=click.IntRange(min=1), default=2000, show_default=True, help="How many characters a sample has."
+)
+@click.option(
+    "--num-samples", type=click.IntRange(min=1), default=10, show_default=True, help="How many samples to draw."
+)
+@click.option("--prime", default="", metavar="TEXT", help="The text that each goes on from; it is not judged.")
+@drawing_options
+@click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples again.")
+@click.option("--text", metavar="FILE", help="Judge this text instead of samples.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "all"]),
+    default="train",
+    show_default=True,
+    help="Where to look: in the training split, or in all of the text and without anything to compare with.",
+)
+@click.option(
+    "--runs", type=click.IntRange(min=0), default=10, show_default=True, help="How many of the longest runs to show."
+)
+@click.option("--encoding", help="The texts' encoding; the one the model was trained with when not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@quiet_option
+@debug_option
+def command(model: str, data: str, as_json: bool, **options: Any) -> None:
+    """Find out how much of what a model writes is copied.
+
+    Samples are drawn from MODEL, and every stretch of them that stands word for word in the training split of DATA is
+    found. The same is done with equally long pieces of the rest of DATA, which the model was not trained on: so much is
+    usual for that text. The split is cut by the fractions the model was trained with. What is not given is
+    taken from the model's configuration, as `char-rnn sample` does.
+
+    \b
+    Examples:
+      char-rnn novelty runs/my-book my-book.txt
+      char-rnn novelty runs/my-book my-book.txt --temperature 0.5 --length 5000 --seed 1
+      char-rnn novelty runs/my-book my-book.txt --text chapter.txt --json
+    """
+    from char_rnn.cli.progress import counted, preparation
+    from char_rnn.data.corpus import prepare_corpus
+    from char_rnn.data.places import find_places
+    from char_rnn.generation.novelty import compare
+
+    drawing = {name: options.pop(name) for name in GIVEN}
+    request, file = Request(**options, drawing=drawing), open_model(model)
+    encoding = request.encoding or file.config.data.encoding
+    with preparation(request.quiet) as progress:
+        corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, encoding=encoding, progress=progress)
+    if corpus.sha256 != file.training.get("data_sha256"):
+        say(f"{corpus.name} is not the text that the model was trained on", quiet=request.quiet)
+    searched, others = _parts(file, corpus, request.split)
+    texts = _samples(file, corpus, request) if request.text is None else [_text(request.text, corpus, encoding)]
+    with counted(request.quiet) as show:
+        report = None if show is None else lambda done, total: show("characters searched", done, total)
+        result = compare(texts, searched, others, corpus.vocabulary.size, request.runs, report)
+    places = find_places(data, corpus, encoding, [found.first for _, found in result.copied])
+    words = Report(model, corpus, request.split, len(searched), texts, request.text, result, places)
+    if as_json:
+        click.echo(json.dumps(words.facts()))
+    else:
+        say(words.heading(), quiet=request.quiet)
+        click.echo("\n".join(words.lines()))
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of the command line; ``None`` where nothing was given."""
+
+    length: int
+    num_samples: int
+    prime: str
+    drawing: dict[str, Any]
+    seed: int | None
+    text: str | None
+    split: str
+    runs: int
+    encoding: str | None
+    quiet: bool
+
+
+def _parts(file: ModelFile, corpus: Corpus, split: str) -> tuple[Any, Any]:
+    """Return the indices to search, and those to compare with."""
+    fractions = file.config.data
+    searched = corpus.split(split, fractions.train_frac, fractions.val_frac).ids
+    if not len(searched):
+        raise click.UsageError("the training split of this text is empty; use --split all")
+    return searched, corpus.split("all").ids[len(searched) :]
+
+
+def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers]:
+    """Return what the model writes, in the corpus's symbols."""
+    from char_rnn.generation.novelty import to_symbols
+    from char_rnn.generation.sampler import TextGenerator
+
+    settings = file.config.generation
+    texts = TextGenerator.load(file).generate_many(
+        request.prime,
+        request.length,
+        **drawing_settings(settings, request.drawing),
+        seed=settings.seed if request.seed is None else request.seed,
+        num_samples=request.num_samples,
+    )
+    return [to_symbols(text[len(request.prime) :], corpus.vocabulary) for text in texts]
+
+
+def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
+    """Return a text of a file, in the corpus's symbols."""
+    import numpy as np
+
+    from char_rnn.data.reading import TextReader, check_encoding
+    from char_rnn.generation.novelty import to_symbols
+
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    reader = TextReader([Path(path)], corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
+    pieces = [to_symbols(piece, corpus.vocabulary) for piece in reader]
+    if not pieces:
+        raise click.UsageError(f"{path}: is empty; give a text to judge")
+    return np.concatenate(pieces)

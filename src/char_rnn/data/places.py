@@ -1,0 +1,90 @@
+"""Which file and line a place of a prepared text is in."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from char_rnn.data.corpus import Corpus
+from char_rnn.data.mapped import PageReleaser
+from char_rnn.data.reading import TextReader, check_encoding
+from char_rnn.data.sources import find_source, is_stream
+
+PIECE = 4 << 20  # symbols looked at at once
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a text.
+
+    Attributes:
+        offset: Symbols of the whole text before it.
+        path: The file it is in; ``None`` for a text from standard input.
+        line: Its line in that file, from 1.
+    """
+
+    offset: int
+    path: Path | None
+    line: int
+
+    def __str__(self) -> str:
+        return f"line {self.line:,}" if self.path is None else f"{self.path}:{self.line}"
+
+
+def find_places(source: str | Path, corpus: Corpus, encoding: str, offsets: Sequence[int]) -> list[Place]:
+    """Say which file and line some places of a text are in.
+
+    Args:
+        source: As `prepare_corpus` was given it.
+        corpus: What that made of it.
+        encoding: Of the text.
+        offsets: The places, in symbols.
+
+    Raises:
+        DataError: If a file of the text is gone or has changed since.
+    """
+    starts, paths = _files(source, corpus, encoding)
+    owners = [bisect_right(starts, offset) - 1 for offset in offsets]
+    newlines = _newlines(corpus, sorted({*starts, *offsets}))
+    return [
+        Place(offset, paths[owner], newlines[offset] - newlines[starts[owner]] + 1)
+        for offset, owner in zip(offsets, owners, strict=True)
+    ]
+
+
+def _files(source: str | Path, corpus: Corpus, encoding: str) -> tuple[list[int], list[Path | None]]:
+    """Where the files of a text begin in it, and which they are; those of more than one are read again."""
+    if is_stream(source):
+        return [0], [None]
+    files = find_source(source, check_encoding(encoding)).files()
+    if len(files) == 1:
+        return [0], [files[0]]
+    starts: list[int] = []
+    paths: list[Path | None] = []
+    length = 0
+    reader = TextReader(files, corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
+    for piece in reader:
+        if reader.position == 0:
+            starts.append(length)
+            paths.append(reader.path)
+        length += len(piece)
+    return starts, paths
+
+
+def _newlines(corpus: Corpus, offsets: Sequence[int]) -> dict[int, int]:
+    """How many line ends stand before each of some places, in order."""
+    newline = corpus.vocabulary.char_to_idx.get("\n")
+    if newline is None:
+        return dict.fromkeys(offsets, 0)
+    releaser = PageReleaser(corpus.ids)
+    counts: dict[int, int] = {}
+    count = done = 0
+    for offset in offsets:
+        for start in range(done, offset, PIECE):
+            piece = corpus.ids[start : min(start + PIECE, offset)]
+            count += int(np.count_nonzero(piece == newline))
+            releaser.touched_in_order(piece.nbytes)
+        counts[offset], done = count, offset
+    return counts

@@ -1,0 +1,285 @@
+"""A text that a person and a model write in turn; `interactive_screen` is the terminal around it.
+
+The text changes at its end alone. The model reads each symbol as it comes, and its state is kept at many places of the
+text, so that going back gives the very numbers that were there.
+
+Dimensions: V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.interactive_history import Edit, History, Letter, Point
+from char_rnn.generation.interactive_text import LiveText
+from char_rnn.generation.strategy import Strategy
+from char_rnn.model_file import replacing
+
+MEMORY = 64 << 20  # bytes of states that are kept
+ALTERNATIVES = 5
+MOST = {"word": 80, "line": 1000}  # symbols, should no end come
+HIGHEST = 5.0
+
+Until = Literal["word", "line"] | int
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way in which the text may go on.
+
+    Attributes:
+        text: What would be added.
+        letters: The same, as the draft takes it.
+        end: Where the model would stand after it.
+    """
+
+    text: str
+    letters: tuple[Letter, ...]
+    end: Point
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A symbol that may come next.
+
+    Attributes:
+        symbol: Its index.
+        text: The character; of a byte that is none by itself its number.
+        probability: With which it is drawn.
+    """
+
+    symbol: int
+    text: str
+    probability: float
+
+
+class Draft:
+    """The text, where the model stands, and what was done.
+
+    Args:
+        engine: The model.
+        vocabulary: Its vocabulary.
+        strategy: How symbols are drawn; its temperature can be changed.
+        seed: Of all drawing; ``None`` = other texts each time.
+        prime: What the text begins with; that cannot be undone.
+        memory: Bytes of states to keep, about; with fewer more of the text is read again to go back.
+
+    Attributes:
+        notes: What became of characters of the prime that the vocabulary has not.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        vocabulary: Vocabulary,
+        strategy: Strategy = Strategy(),  # noqa: B008 (frozen)
+        *,
+        seed: int | None = None,
+        prime: str = "",
+        memory: int = MEMORY,
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._strategy = strategy
+        self._drawing = Drawing(strategy, vocabulary)
+        self._live = LiveText(engine, vocabulary, memory // 2, ALTERNATIVES)
+        self._history = History(self._live.points)
+        self.notes = self.type(prime)
+        self._history.clear()
+
+    def __len__(self) -> int:
+        """Symbols in the text."""
+        return len(self._live)
+
+    @property
+    def unit(self) -> str:
+        """What a symbol is: "character" or "byte"."""
+        return self._live.vocabulary.unit
+
+    @property
+    def text(self) -> str:
+        """The text; bytes at its very end that are no whole character yet are left out."""
+        return self._live.said()
+
+    def stretches(self, start: int = 0, end: int | None = None) -> list[tuple[str, bool]]:
+        """The text of some symbols in pieces, each with whether the model wrote it."""
+        groups = groupby(self._live.letters[start:end], lambda letter: letter.drawn)
+        return [("".join([letter.text for letter in letters]), drawn) for drawn, letters in groups]
+
+    @property
+    def temperature(self) -> float:
+        """What the log-probabilities are divided by; 0 = the likeliest symbol."""
+        return self._strategy.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self._strategy = replace(self._strategy, temperature=round(min(max(value, 0.0), HIGHEST), 4))
+        self._drawing = Drawing(self._strategy, self._live.vocabulary)
+
+    def type(self, text: str) -> list[str]:
+        """Write what a person typed.
+
+        Returns:
+            What to tell of characters that the vocabulary has not: each is replaced by the nearest, or left out.
+        """
+        if not self._live.knows("\r"):
+            text = text.replace("\r\n", "\n")
+        notes: dict[str, None] = {}
+        for character in text:
+            known = self._live.known(character)
+            if known != character:
+                what = f"wrote {known!r}" if known else "left out"
+                notes[f"{character!r} (U+{ord(character):04X}) is unknown to the model: {what}"] = None
+            start = len(self)
+            for symbol in self._live.vocabulary.encode(known).tolist():
+                self._live.read(symbol, drawn=False)
+            self._note(start, typed=True)
+        return list(notes)
+
+    def erase(self, *, word: bool = False) -> bool:
+        """Take away the last character, or the last word with the space after it; return whether there was one."""
+        live = self._live
+        start = live.character_before(len(live))
+        while word and start:
+            before = live.character_before(start)
+            if not live.said(start).isspace() and live.said(before, start).isspace():
+                break
+            start = before
+        removed = live.since(start)
+        if removed:
+            live.rewrite(start, (), None)
+            self._history.add(Edit(start, removed, (), live.point()))
+        return bool(removed)
+
+    def proceed(self, until: Until) -> Generator[str, None, None]:
+        """Have the model go on: to the end of a word with the space after it, of the line, or for so many symbols.
+
+        Yields the text as it comes. Closing the generator ends the writing; what is there stays, as one step to undo.
+
+        Raises:
+            ValueError: The model gives no usable numbers.
+        """
+        start, written = len(self), ""
+        most = MOST[until] if isinstance(until, str) else until
+        rng = np.random.default_rng(self._seed())
+        try:
+            while len(self) - start < most and not _is_end(until, written):
+                piece = self._live.read(self._draw(self._live.log_probs, (), rng), drawn=True)
+                written += piece
+                yield piece
+        finally:
+            self._note(start)
+
+    def alternatives(self, length: int = 40) -> list[Alternative]:
+        """Ways in which the text may go on for so many symbols, all different.
+
+        At temperature 0 they begin with the likeliest symbols, in order.
+
+        Raises:
+            ValueError: The model gives no usable numbers.
+        """
+        streams, rows = self._live.streams, range(1, 1 + ALTERNATIVES)
+        generators = [np.random.default_rng(self._seed()) for _ in rows]
+        for row in rows:
+            streams.set_state(streams.state(0), row)
+        predictions = np.tile(self._live.log_probs, (ALTERNATIVES, 1))
+        symbols: list[list[int]] = [[] for _ in rows]
+        if self.temperature == 0 and length:
+            best = np.argsort(-self._live.log_probs, kind="stable")
+            symbols = [[int(best[row % len(best)])] for row in range(ALTERNATIVES)]
+            predictions = streams.step([own[-1] for own in symbols], rows)
+        while len(symbols[0]) < length:
+            for own, prediction, rng in zip(symbols, predictions, generators, strict=True):
+                own.append(self._draw(prediction, own, rng))
+            predictions = streams.step([own[-1] for own in symbols], rows)
+        first = {tuple(own): row for row, own in zip(reversed(rows), reversed(symbols), strict=True)}
+        return [
+            self._alternative(own, Point(streams.state(row), predictions[row - 1]))
+            for row, own in zip(rows, symbols, strict=True)
+            if first[tuple(own)] == row
+        ]
+
+    def accept(self, alternative: Alternative) -> None:
+        """Write one of :meth:`alternatives`, which must be those of this very text."""
+        edit = Edit(len(self), (), alternative.letters, alternative.end)
+        self._live.rewrite(edit.kept, edit.added, edit.end)
+        self._history.add(edit)
+
+    def likeliest(self, count: int) -> list[Candidate]:
+        """What may come next, with the probabilities that are drawn from, the likeliest first; none of probability 0.
+
+        Raises:
+            ValueError: The model gives no usable numbers.
+        """
+        recent = [self._recent(())] if self._drawing.is_penalizing else None
+        weights = self._drawing.weights(self._live.log_probs, self.temperature, recent)[0]
+        shares = weights / weights.sum()
+        order = np.argsort(-shares, kind="stable")[:count].tolist()
+        return [Candidate(symbol, self._live.name(symbol), float(shares[symbol])) for symbol in order if shares[symbol]]
+
+    def choose(self, symbol: int) -> None:
+        """Write a symbol of :meth:`likeliest`."""
+        start = len(self)
+        self._live.read(symbol, drawn=True)
+        self._note(start)
+
+    def undo(self) -> bool:
+        """Take the last step back; return whether there was one. The model stands where it stood, bit for bit."""
+        step = self._history.undo()
+        if step is not None:
+            self._live.rewrite(*step)
+        return step is not None
+
+    def redo(self) -> bool:
+        """Do what was undone last again; return whether there was anything."""
+        step = self._history.redo()
+        if step is not None:
+            self._live.rewrite(*step)
+        return step is not None
+
+    def _note(self, start: int, *, typed: bool = False) -> None:
+        """Remember what was added from a place on as one step."""
+        if len(self) > start:
+            self._history.add(Edit(start, (), self._live.since(start), self._live.point(), typed))
+
+    def _draw(self, log_probs: npt.NDArray[Any], more: Sequence[int], rng: np.random.Generator) -> int:
+        recent = self._recent(more) if self._drawing.is_penalizing else None
+        return self._drawing.choose(log_probs, self.temperature, recent, rng)
+
+    def _recent(self, more: Sequence[int]) -> list[int]:
+        """The last symbols of the text, `more` after it, that a repetition penalty looks at."""
+        window = self._strategy.repetition_window
+        return [*(letter.symbol for letter in self._live.letters[-window:]), *more][-window:]
+
+    def _alternative(self, symbols: Sequence[int], end: Point) -> Alternative:
+        decoder = self._live.decoder()
+        letters = tuple(Letter(symbol, decoder.decode((symbol,)), True) for symbol in symbols)
+        return Alternative("".join(letter.text for letter in letters), letters, end)
+
+    def _seed(self) -> int:
+        return int(self._rng.integers(1 << 62))
+
+
+def save(text: str, path: str | Path) -> None:
+    """Write a text to a file in one step, as UTF-8: an older file is there until the new one is whole.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def _is_end(until: Until, written: str) -> bool:
+    if until == "word":
+        return bool(written.strip()) and written[-1].isspace()
+    return until == "line" and written.endswith("\n")

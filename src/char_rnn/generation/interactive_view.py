@@ -1,0 +1,174 @@
+"""What the terminal shows of a draft: the text, what may come next, the ways to go on, a line of state and the keys."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.layout import ConditionalContainer, FormattedTextControl, HSplit, Layout, VSplit, Window
+from prompt_toolkit.layout.mouse_handlers import MouseHandlers
+from prompt_toolkit.layout.screen import Char, WritePosition
+from prompt_toolkit.layout.screen import Screen as Canvas
+from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import get_cwidth
+
+if TYPE_CHECKING:
+    from char_rnn.generation.interactive_screen import Screen
+
+ROWS = 20  # of the likeliest characters
+PANEL, BAR = 26, 11  # columns
+NARROW, LOW = 60, 12  # columns, and rows, below which there is room for the text alone
+BEFORE, AFTER = 20_000, 4_000  # symbols around the end of the view that are drawn
+STYLE = Style.from_dict(
+    {"typed": "bold", "drawn": "", "selected": "reverse", "bar": "ansiblue", "dim": "ansibrightblack"}
+)
+HELP = (
+    "Tab word  Ctrl-E line  Ctrl-P more  Ctrl-N choices  Up Down Right, Alt-1: pick",
+    "Ctrl-Z undo  Ctrl-Y redo  F7 F8 temperature  Esc stop  Ctrl-S save  Ctrl-Q leave",
+)
+HELP_CHOOSING = ("Up Down choose  Enter or 1 to 5 accept  Ctrl-N others  Esc back", "")
+HELP_NAMING = ("Enter save  Esc back", "")
+_SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
+_PLAIN_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+class TextWindow(Window):
+    """A window that shows combining marks at the end of a line.
+
+    prompt_toolkit puts a mark on the character before it, and leaves it in the next cell too until another character is
+    put there. A cell of no width moves all that is drawn later in that line.
+    """
+
+    def write_to_screen(
+        self,
+        screen: Canvas,
+        mouse_handlers: MouseHandlers,
+        write_position: WritePosition,
+        parent_style: str,
+        erase_bg: bool,
+        z_index: int | None,
+    ) -> None:
+        """Draw the window."""
+        super().write_to_screen(screen, mouse_handlers, write_position, parent_style, erase_bg, z_index)
+        for y in range(write_position.ypos, write_position.ypos + write_position.height):
+            row = screen.data_buffer[y]
+            for x, cell in list(row.items()):
+                if cell.char and not cell.width:
+                    row[x] = Char(" ", cell.style)
+
+
+def layout(screen: Screen) -> Layout:
+    """Arrange the parts."""
+    text = TextWindow(FormattedTextControl(lambda: text_of(screen), focusable=True, show_cursor=True), wrap_lines=True)
+    edge = Window(width=1, char=lambda: "│" if _is_unicode(screen) else "|")
+    panel = VSplit([edge, _part(lambda: likeliest_of(screen))], width=PANEL)
+    parts = [
+        VSplit([text, ConditionalContainer(panel, Condition(lambda: size(screen)[0] >= NARROW))]),
+        ConditionalContainer(
+            HSplit([_part(lambda: choices_of(screen), dont_extend=True)]), Condition(lambda: bool(screen.choices))
+        ),
+        HSplit([_part(lambda: status_of(screen), style="reverse")], height=1),
+        ConditionalContainer(
+            HSplit([_part(lambda: help_of(screen), style="class:dim")], height=2),
+            Condition(lambda: size(screen)[1] >= LOW),
+        ),
+    ]
+    return Layout(HSplit(parts), focused_element=text)
+
+
+def text_of(screen: Screen) -> StyleAndTextTuples:
+    """Return the text around the end of the view, what was typed in bold."""
+    end = len(screen.draft) - screen.back
+    before = screen.draft.stretches(max(0, end - BEFORE), end)
+    after = screen.draft.stretches(end, end + AFTER)
+    return [*map(_stretch, before), ("[SetCursorPosition]", ""), *map(_stretch, after), ("", " ")]
+
+
+def likeliest_of(screen: Screen) -> StyleAndTextTuples:
+    """Return the likeliest next characters, the chosen one marked, with bars as long as they are likely."""
+    fragments: StyleAndTextTuples = [("class:dim", f" next, at {screen.draft.temperature:.2f}\n")]
+    for place, candidate in enumerate(screen.likeliest()):
+        number = str(place + 1) if place < 9 else " "
+        chosen = place == screen.selected and not screen.choices
+        row = f" {number} {_padded(_sign(screen, candidate.text), 4)} {candidate.probability:6.1%} "
+        fragments += [
+            ("class:selected" if chosen else "", row),
+            ("class:bar", f"{_bar(screen, candidate.probability)}\n"),
+        ]
+    return fragments
+
+
+def choices_of(screen: Screen) -> StyleAndTextTuples:
+    """Return the ways to go on, one a row."""
+    fragments: StyleAndTextTuples = []
+    for place, choice in enumerate(screen.choices):
+        text = "".join(character if character == " " else _sign(screen, character) for character in choice.text)
+        style = "class:selected" if place == screen.selected else ""
+        fragments.append((style, f" {place + 1} {text} " + "\n" * (place + 1 < len(screen.choices))))
+    return fragments
+
+
+def status_of(screen: Screen) -> StyleAndTextTuples:
+    """Return the temperature, and what there is to tell, or else the text's length; or the name that is asked for."""
+    if screen.name is not None:
+        note = f"  ({screen.note})" if screen.note else ""
+        return [("", f" save as: {screen.name}_"), ("", note)]
+    length = f"{len(screen.draft):,} {screen.draft.unit}s"
+    what = f"writing, {length}, Esc stops" if screen.is_writing else screen.note or f"{length}  {screen.title}"
+    return [("", f" temperature {screen.draft.temperature:.2f}  {what}")]
+
+
+def help_of(screen: Screen) -> StyleAndTextTuples:
+    """Return the keys that there are now."""
+    lines = HELP_NAMING if screen.name is not None else HELP_CHOOSING if screen.choices else HELP
+    return [("", "\n".join(lines))]
+
+
+def size(screen: Screen) -> tuple[int, int]:
+    """Return the terminal's columns and rows."""
+    found = screen.application.output.get_size()
+    return found.columns, found.rows
+
+
+def is_plain() -> bool:
+    """Return whether colours are not wanted; see https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def _part(text: Callable[[], StyleAndTextTuples], style: str = "", *, dont_extend: bool = False) -> Window:
+    return Window(FormattedTextControl(text), style=style, dont_extend_height=dont_extend)
+
+
+def _stretch(stretch: tuple[str, bool]) -> tuple[str, str]:
+    text, drawn = stretch
+    return "class:drawn" if drawn else "class:typed", text.replace("\t", "    ")
+
+
+def _sign(screen: Screen, character: str) -> str:
+    """Return what stands for a character that would not show, or would show on another."""
+    unicode = _is_unicode(screen)
+    signs = _SIGNS if unicode else _PLAIN_SIGNS
+    if character in signs:
+        return signs[character]
+    if unicodedata.combining(character[0]):
+        return f"◌{character}" if unicode else f"+{character}"
+    return character if character.isprintable() else f"{ord(character):02X}"
+
+
+def _bar(screen: Screen, share: float) -> str:
+    eighths = round(share * BAR * 8)
+    if not _is_unicode(screen):
+        return "#" * round(share * BAR)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - get_cwidth(text))
+
+
+def _is_unicode(screen: Screen) -> bool:
+    return "utf" in screen.application.output.encoding().lower()

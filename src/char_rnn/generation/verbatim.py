@@ -1,0 +1,187 @@
+"""Which stretches of some (short) texts stand in a corpus of any size, which is read once, in bounded memory.
+
+The texts are indexed by a suffix automaton, whose states are the sets of places where a string ends in them, and the
+corpus streams through it: after each symbol the state is that of the longest end of what was read that stands in the
+texts. Many stretches of the corpus go through side by side.
+
+Source: Blumer et al. 1985, "The smallest automaton recognizing the subwords of a text", Theoretical Computer
+Science 40.
+
+Dimensions: T text, P stretches side by side, S states, C columns (the symbols of the texts, and one for all others).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+Symbols = npt.NDArray[np.integer[Any]]
+
+LANES = 8192
+SHORTEST = 64  # symbols of a stretch: what goes on beyond its end is read twice
+MAX_CELLS = 1 << 25  # symbols times different ones; the table takes 16 bytes each at most
+_LENGTH = (1 << 32) - 1
+_SEPARATOR = -1
+
+
+class VerbatimIndex:
+    """Finds for every place of some texts the longest run that ends there and stands in the corpus, exactly.
+
+    Args:
+        texts: Symbols (T,) of each; no run goes from one into the next.
+        size: The corpus's symbols are 0 to ``size`` - 1; those of the texts may be others too.
+
+    Raises:
+        ValueError: The texts are too long to be indexed together.
+    """
+
+    def __init__(self, texts: Sequence[Symbols], size: int) -> None:
+        check_size(texts)
+        self._automaton = _Automaton()
+        self._ends = [self._automaton.add(text.tolist()) for text in texts]
+        different = np.unique(np.concatenate([*texts, np.empty(0, np.int64)]))
+        self._width = len(different) + 1
+        self._columns = np.full(size, self._width - 1, np.min_scalar_type(self._width))
+        known = different < size
+        self._columns[different[known]] = np.flatnonzero(known)
+        self._table = self._automaton.table({int(symbol): column for column, symbol in enumerate(different)})
+        self._best = np.zeros(len(self._automaton.lengths), np.int64)
+        self._now = (0, 0)
+
+    def read(self, piece: Symbols) -> None:
+        """Read the next piece (T,) of the corpus."""
+        columns = self._columns.take(piece)
+        while len(columns):
+            lanes = max(1, min(LANES, len(columns) // SHORTEST))
+            whole = len(columns) // lanes * lanes
+            self._read_side_by_side(columns[:whole], lanes)
+            columns = columns[whole:]
+
+    def lengths(self) -> list[Integers]:
+        """For each text (T,): how long a run of it ends at each place, and stands in what was read."""
+        found = self._automaton.spread(self._best)
+        return [found[ends] for ends in self._ends]
+
+    def _read_side_by_side(self, columns: npt.NDArray[Any], lanes: int) -> None:
+        steps = np.ascontiguousarray(columns.reshape(lanes, -1).T)
+        states, lengths = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+        states[0], lengths[0] = self._now
+        for step in steps:
+            states, lengths = self._step(states, lengths, step)
+        self._now = int(states[-1]), int(lengths[-1])
+        self._go_on(columns, np.arange(1, lanes) * len(steps), states[:-1], lengths[:-1])
+
+    def _go_on(self, columns: npt.NDArray[Any], places: Integers, states: Integers, lengths: Integers) -> None:
+        """Read on from the ends of stretches, as long as what is being matched began in them."""
+        beyond = 0
+        while True:
+            going = lengths > beyond
+            places, states, lengths = places[going], states[going], lengths[going]
+            if len(places) and places[-1] == len(columns):  # one at a time, and of each the match is longer
+                self._now = int(states[-1]), int(lengths[-1])
+                places, states, lengths = places[:-1], states[:-1], lengths[:-1]
+            if not len(places):
+                return
+            states, lengths = self._step(states, lengths, columns[places])
+            places = places + 1
+            beyond += 1
+
+    def _step(self, states: Integers, lengths: Integers, columns: npt.NDArray[Any]) -> tuple[Integers, Integers]:
+        cells = self._table.take(states * self._width + columns)
+        states = cells >> 32
+        lengths = np.minimum(lengths + 1, cells & _LENGTH)
+        better = np.flatnonzero(lengths > self._best.take(states))
+        if len(better):
+            better = better[np.argsort(lengths[better], kind="stable")]  # of equal states the last one stays
+            self._best[states[better]] = lengths[better]
+        return states, lengths
+
+
+def check_size(texts: Sequence[Symbols]) -> None:
+    """Raise ``ValueError`` if texts are too long to be indexed together."""
+    length = sum(map(len, texts))
+    if cells(texts) > MAX_CELLS:
+        raise ValueError(f"the text: {length:,} symbols are too many to be looked for at once; give a part of it")
+
+
+def cells(texts: Sequence[Symbols]) -> int:
+    """How large an index of texts is: symbols times different ones."""
+    return sum(map(len, texts)) * len(np.unique(np.concatenate([*texts, np.empty(0, np.int64)])))
+
+
+class _Automaton:
+    """The suffix automaton of some texts.
+
+    Attributes:
+        lengths: Of each state the length of its longest string.
+        links: Of each state the one of the longest end of its strings that is in another; of the first -1.
+    """
+
+    def __init__(self) -> None:
+        self.lengths, self.links = [0], [-1]
+        self._next: list[dict[int, int]] = [{}]
+        self._last = 0
+
+    def add(self, text: Sequence[int]) -> npt.NDArray[np.intp]:
+        """Add a text (T,); return the states (T,) of its beginnings."""
+        states = np.array([self._extend(symbol) for symbol in text], np.intp)
+        self._extend(_SEPARATOR)
+        return states
+
+    def table(self, columns: dict[int, int]) -> Integers:
+        """What a symbol makes of a state, (S * C,): the next state, 32 bits up, and the most a match is long then.
+
+        Where no string of a state goes on with a symbol, the longest end of them that does is taken.
+        """
+        table = np.zeros((len(self.links), len(columns) + 1), np.int64)
+        for state in np.argsort(self.lengths, kind="stable").tolist():
+            row = table[state]
+            if state:
+                row[:] = table[self.links[state]]
+            longest = self.lengths[state] + 1
+            for symbol, following in self._next[state].items():
+                if symbol != _SEPARATOR:
+                    row[columns[symbol]] = following << 32 | longest
+        return table.ravel()
+
+    def spread(self, best: Integers) -> Integers:
+        """How long an end of each state's longest string was found, (S,), from how long a match was in each state."""
+        found = best.tolist()
+        order = np.argsort(self.lengths, kind="stable").tolist()[1:]
+        for state in reversed(order):
+            if found[state]:
+                found[self.links[state]] = self.lengths[self.links[state]]
+        for state in order:
+            found[state] = found[state] or found[self.links[state]]
+        return np.array(found, np.int64)
+
+    def _extend(self, symbol: int) -> int:
+        lengths, links, following = self.lengths, self.links, self._next
+        new, state = len(lengths), self._last
+        lengths.append(lengths[state] + 1)
+        links.append(0)
+        following.append({})
+        while state >= 0 and symbol not in following[state]:
+            following[state][symbol] = new
+            state = links[state]
+        if state >= 0:
+            target = following[state][symbol]
+            links[new] = target if lengths[target] == lengths[state] + 1 else self._split(state, symbol, target)
+        self._last = new
+        return new
+
+    def _split(self, state: int, symbol: int, target: int) -> int:
+        """Give the strings of `target` that come from `state` or its ends a state of their own."""
+        new = len(self.lengths)
+        self.lengths.append(self.lengths[state] + 1)
+        self.links.append(self.links[target])
+        self._next.append(dict(self._next[target]))
+        while state >= 0 and self._next[state].get(symbol) == target:
+            self._next[state][symbol] = new
+            state = self.links[state]
+        self.links[target] = new
+        return new

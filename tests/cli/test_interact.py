@@ -1,0 +1,140 @@
+"""``char-rnn interact``: what it begins with and what it leaves behind; and once in a real terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cli_helpers import Command
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from char_rnn.cli import interact
+
+Type = Callable[[str], None]
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Type]:
+    """A function that presses keys, in a terminal that is none."""
+    monkeypatch.setattr(interact, "_is_terminal", lambda: True)
+    with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        yield pipe.send_text
+
+
+LEAVE = "\x11"
+
+
+def test_the_text_is_printed_at_the_end(char_rnn: Command, run_folder: Path, keys: Type) -> None:
+    keys("red\x7fs" + LEAVE)
+    done = char_rnn("interact", run_folder, "--prime", "The ")
+    assert (done.status, done.out, done.err) == (0, "The res\n", "")
+
+
+def test_the_text_goes_to_a_file(char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path) -> None:
+    path, story = tmp_path / "out.txt", tmp_path / "story.txt"
+    story.write_bytes(b"The rose\r\n")
+    keys("is" + LEAVE)
+    done = char_rnn("interact", run_folder, "--prime-file", story, "--out", path, "--seed", 1, "--temperature", 0.5)
+    assert (done.status, done.out, done.err) == (0, "", f"the text is in {path}\n")
+    assert path.read_text(encoding="utf-8") == "The rose\nis"
+
+
+def test_nothing_written_leaves_nothing(char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path) -> None:
+    keys(LEAVE)
+    done = char_rnn("interact", run_folder, "--out", tmp_path / "out.txt")
+    assert (done.status, done.out) == (0, "")
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_a_file_that_cannot_be_written_loses_nothing(
+    char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys("rose" + LEAVE)
+    done = char_rnn("interact", run_folder, "--out", tmp_path / "no" / "out.txt")
+    assert done.status == 2
+    kept = list(tmp_path.glob("char-rnn-draft-*.txt"))
+    assert [path.read_text(encoding="utf-8") for path in kept] == ["rose"]
+    assert done.err.splitlines()[0] == f"the text is in {kept[0]}"
+    assert done.err.count("\n") == 2
+
+
+def test_what_breaks_loses_nothing(
+    char_rnn: Command, run_folder: Path, keys: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from char_rnn.generation.interactive import Draft
+
+    monkeypatch.setattr(Draft, "undo", lambda _: 1 / 0)
+    keys("rose\x1a")
+    done = char_rnn("interact", run_folder)
+    assert (done.status, done.out) == (1, "rose\n")
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prime", "a", "--prime-file", __file__], "exclude each other"),
+        (["--prime-file", "nowhere.txt"], "nowhere.txt"),
+        (["--length", "0"], "--length"),
+        (["--temperature", "-1"], "--temperature"),
+    ],
+)
+def test_a_false_command_line_is_one_line(
+    char_rnn: Command, run_folder: Path, keys: Type, options: list[str], message: str
+) -> None:
+    done = char_rnn("interact", run_folder, *options)
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert message in done.err
+
+
+def test_a_prime_file_that_is_not_utf8_is_one_line(
+    char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path
+) -> None:
+    (tmp_path / "story.txt").write_bytes(b"a\xff")
+    done = char_rnn("interact", run_folder, "--prime-file", tmp_path / "story.txt")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "byte 1 is not UTF-8" in done.err
+
+
+def test_without_a_terminal_there_is_one_line(char_rnn: Command, run_folder: Path) -> None:
+    done = char_rnn("interact", run_folder)
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "needs a terminal" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_in_a_real_terminal(run_folder: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "char_rnn", "interact", str(run_folder), "--prime", "The "]
+    environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        _read_until(ours, b"next, at")
+        os.write(ours, b"rose" + LEAVE.encode())
+        left = _read_until(ours, b"\x1b[?1049l").partition(b"\x1b[?1049l")[2]
+        if b"The rose" not in left:
+            _read_until(ours, b"The rose")
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    os.close(ours)
+
+
+def _read_until(terminal: int, expected: bytes) -> bytes:
+    found, end = b"", time.monotonic() + 60
+    while expected not in found and time.monotonic() < end:
+        found += os.read(terminal, 4096)
+    assert expected in found
+    return found

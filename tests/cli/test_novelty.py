@@ -1,0 +1,89 @@
+"""``char-rnn novelty``."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from cli_helpers import TEXT, Command
+
+
+def test_what_is_copied_is_found_with_its_place(
+    char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path
+) -> None:
+    copied = TEXT[100:180]
+    text = tmp_path / "mine.txt"
+    text.write_text(f"Quite new: é{copied}é", encoding="utf-8")
+    done = char_rnn("novelty", run_folder, poem, "--text", text, "--json")
+    assert done.status == 0
+    facts = json.loads(done.out)
+    assert facts["judged"]["characters"] == 93
+    assert facts["judged"]["longest"] == 80
+    assert facts["judged"]["copied"] == {"20": pytest.approx(80 / 93), "50": pytest.approx(80 / 93), "100": 0}
+    assert facts["judged"]["novel"]["4"] > 0
+    assert facts["held_out"]["characters"] == 93
+    first = TEXT.index(copied)
+    run = facts["runs"][0]
+    assert (run["text"], run["length"], run["sample"], run["start"]) == (copied, 80, 0, 12)
+    assert (run["file"], run["offset"], run["line"]) == (str(poem), first, 1 + TEXT[:first].count("\n"))
+    assert run["count"] == sum(TEXT.startswith(copied, place) for place in range(int(len(TEXT) * 0.8) - 79))
+
+
+def test_the_table_has_samples_beside_held_out_text(char_rnn: Command, run_folder: Path, poem: Path) -> None:
+    arguments = ("novelty", run_folder, poem, "--num-samples", 3, "--length", 50, "--seed", 1, "--runs", 2)
+    done = char_rnn(*arguments)
+    assert done.status == 0
+    assert done.err == "3 samples of 50 characters against the train split of poem, 2,208 characters\n"
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["samples", "held", "out"]
+    assert lines[1].split() == ["characters", "150", "150"]
+    assert sum(", offset " in line for line in lines) == 2
+    assert f"first {poem}:" in done.out
+    assert char_rnn(*arguments).out == done.out
+
+
+def test_all_of_the_text_leaves_nothing_to_compare_with(char_rnn: Command, run_folder: Path, poem: Path) -> None:
+    done = char_rnn("novelty", run_folder, poem, "--split", "all", "--length", 20, "--json", "--quiet")
+    assert json.loads(done.out)["held_out"] is None
+    assert done.err == ""
+
+
+def test_another_text_is_said_to_be_one(
+    char_rnn: Command, run_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CHAR_RNN_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("Ünknown lines,\nso sweet.\n".encode() * 9)))
+    done = char_rnn("novelty", run_folder, "-", "--length", 30, "--num-samples", 1)
+    assert done.status == 0
+    assert done.err.splitlines() == [
+        "stdin is not the text that the model was trained on",
+        "a sample of 30 characters against the train split of stdin, 180 characters",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--text", "nowhere.txt"], 2, "error: nowhere.txt: no such file"),
+        (["--prime", "ß"], 2, "unknown character 'ß'"),
+        (["--length", "0"], 2, "--length"),
+        (["--encoding", "klingon"], 1, "encoding 'klingon': unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    char_rnn: Command, run_folder: Path, poem: Path, options: list[str], status: int, message: str
+) -> None:
+    done = char_rnn("novelty", run_folder, poem, *options)
+    assert done.status == status
+    assert done.err.count("\n") == 1
+    assert message in done.err
+    assert done.out == ""
+
+
+def test_an_empty_text_is_refused(char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    done = char_rnn("novelty", run_folder, poem, "--text", tmp_path / "empty.txt")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "is empty" in done.err

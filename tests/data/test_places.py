@@ -1,0 +1,43 @@
+"""Which file and line a place of a text is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from char_rnn.data import places
+from char_rnn.data.corpus import Corpus, prepare_corpus
+from char_rnn.data.places import Place, find_places
+
+
+def test_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "PIECE", 3)
+    path = tmp_path / "a.txt"
+    path.write_text("one\ntwo\n\nfour", encoding="utf-8")
+    corpus = prepare_corpus(path, cache_dir=tmp_path / "cache")
+    found = find_places(path, corpus, "utf-8", [9, 0, 4, 7, 3])
+    assert found == [Place(9, path, 4), Place(0, path, 1), Place(4, path, 2), Place(7, path, 2), Place(3, path, 1)]
+    assert str(found[0]) == f"{path}:4"
+
+
+def test_in_a_folder_lines_are_those_of_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name, text in (("a", "ä\nb\n"), ("b", ""), ("c", "\n\nc"), ("d", "d")):
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    corpus = prepare_corpus(folder, cache_dir=tmp_path / "cache")
+    found = find_places(folder, corpus, "utf-8", [2, 4, 6, 7])
+    assert [(place.path and place.path.name, place.line) for place in found] == [
+        ("a.txt", 2),
+        ("c.txt", 1),
+        ("c.txt", 3),
+        ("d.txt", 1),
+    ]
+
+
+@pytest.mark.parametrize(("text", "line"), [("one two", 1), ("one\ntwo", 2)])
+def test_standard_input_has_no_path(text: str, line: int) -> None:
+    place = find_places("-", Corpus.from_text(text), "utf-8", [5])[0]
+    assert place == Place(5, None, line)
+    assert str(place) == f"line {line}"

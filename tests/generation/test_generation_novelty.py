@@ -1,0 +1,113 @@
+"""What is new in a text: the figures, against counting by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation import novelty
+from char_rnn.generation.novelty import Found, Run, find, held_out, judge, longest_runs, match, runs, to_symbols
+
+CORPUS = "the rose is red, the violet is blue. sugar is sweet, and so are you; the rose is redder than the violet."
+VOCABULARY = Vocabulary.from_text(CORPUS)
+
+
+def ids(text: str) -> np.ndarray:
+    return np.array([VOCABULARY.char_to_idx.get(character, VOCABULARY.size) for character in text], np.int64)
+
+
+def matched(*texts: str) -> list[np.ndarray]:
+    return match([ids(text) for text in texts], ids(CORPUS).astype(np.uint8), VOCABULARY.size)
+
+
+def by_hand(texts: list[str], corpus: str) -> tuple[list[Run], list[int]]:
+    """The runs, and for each character the length of the longest it is part of."""
+    found, covers = [], []
+    for number, text in enumerate(texts):
+        cover = [0] * len(text)
+        for start in range(len(text)):
+            for end in range(start + 1, len(text) + 1):
+                if text[start:end] in corpus:
+                    longer_left = start and text[start - 1 : end] in corpus
+                    longer_right = end < len(text) and text[start : end + 1] in corpus
+                    if not longer_left and not longer_right:
+                        found.append(Run(number, start, end - start))
+                    cover[start:end] = [max(length, end - start) for length in cover[start:end]]
+        covers += cover
+    return found, covers
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.text("ab.", max_size=12), min_size=1, max_size=3), st.text("ab", min_size=1, max_size=12))
+def test_it_is_what_counting_by_hand_gives(texts: list[str], corpus: str) -> None:
+    numbers = {"a": 0, "b": 1, ".": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(novelty, "PIECE", 5)
+        patch.setattr(novelty, "PASS_CELLS", 20)
+        patch.setattr(novelty, "NGRAMS", (2, 4))
+        patch.setattr(novelty, "COPIED", (1, 3))
+        symbols = [np.array([numbers[character] for character in text], np.int64) for text in texts]
+        ends = match(symbols, np.array([numbers[character] for character in corpus], np.uint8), 2)
+        result = judge(ends)
+    expected, covers = by_hand(texts, corpus)
+    assert sorted(runs(ends), key=lambda run: (run.text, run.start)) == expected
+    assert result.longest == max(covers, default=0)
+    assert result.copied == pytest.approx(
+        {length: np.mean([cover >= length for cover in covers]) if covers else 0 for length in (1, 3)}
+    )
+    for length in (2, 4):
+        grams = [text[start : start + length] for text in texts for start in range(len(text) - length + 1)]
+        share = np.mean([gram not in corpus for gram in grams]) if grams else None
+        assert result.novel[length] == (share if share is None else pytest.approx(share))
+    if covers:
+        assert result.quantiles[0.5] == int(np.quantile(covers, 0.5, method="lower"))
+
+
+def test_the_longest_runs_are_listed_once() -> None:
+    texts = ["xx the rose is redder!", "a rose is red. sugar! the rose is redder"]
+    found = longest_runs([ids(text) for text in texts], matched(*texts), 2)
+    assert found == [Run(0, 2, 19), Run(1, 1, 12)]
+    cut = [texts[run.text][run.start : run.start + run.length] for run in found]
+    assert cut == [" the rose is redder", " rose is red"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, "<u2"])
+def test_runs_are_found_in_the_corpus(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "PIECE", 7)
+    corpus = (ids(CORPUS) + 256 * (dtype == "<u2")).astype(dtype)
+    stretches = [ids(text) + 256 * (dtype == "<u2") for text in ("the rose is red", "is", ".", "an")]
+    assert find(stretches, corpus) == [
+        Found(CORPUS.index("the rose"), 2),
+        Found(CORPUS.index("is"), CORPUS.count("is")),
+        Found(CORPUS.index("."), 2),
+        Found(CORPUS.index("an"), CORPUS.count("an")),
+    ]
+
+
+def test_no_more_places_are_counted_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "MANY", 3)
+    assert find([ids("e")], ids(CORPUS).astype(np.uint8)) == [Found(2, 3)]
+
+
+def test_two_bytes_of_neighbours_are_no_symbol() -> None:
+    corpus = np.array([0x0102, 0x0301, 0x0203], "<u2")
+    assert find([np.array([0x0203])], corpus) == [Found(2, 1)]
+
+
+def test_held_out_pieces_are_spread_and_as_long_as_the_texts() -> None:
+    pieces = held_out(np.arange(100), [np.zeros(10, np.int64)] * 4)
+    assert [(piece[0], len(piece)) for piece in pieces] == [(0, 10), (25, 10), (50, 10), (75, 10)]
+    assert [len(piece) for piece in held_out(np.arange(30), [np.zeros(20, np.int64)] * 2)] == [15, 15]
+    assert sum(map(len, held_out(np.arange(0), [np.zeros(20, np.int64)]))) == 0
+
+
+def test_symbols_are_those_of_the_corpus() -> None:
+    assert to_symbols("the é", VOCABULARY).tolist() == [*ids("the "), VOCABULARY.size]
+    of_bytes = Vocabulary("bytes", [0xC3, 0xA9, 0x61])
+    assert to_symbols("aéb", of_bytes).tolist() == [2, 0, 1, 3]
+    assert to_symbols("aé".encode(), of_bytes).tolist() == [2, 0, 1]
