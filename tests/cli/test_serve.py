@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import signal
 import socket
@@ -20,6 +21,16 @@ pytest.importorskip("starlette", reason="the extra playground is not installed")
 pytest.importorskip("uvicorn", reason="the extra playground is not installed")
 
 WAIT = 60
+
+
+@pytest.fixture(autouse=True)
+def _settings_stay_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The command sets the process's threads and its log's level, which a process of its own would take with it."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        monkeypatch.setenv(variable, "1")
+    level = logging.getLogger("char_rnn").level
+    yield
+    logging.getLogger("char_rnn").setLevel(level)
 
 
 @contextmanager

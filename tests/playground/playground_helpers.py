@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -54,6 +55,7 @@ class Serving:
     http: httpx.Client
     port: int
     server: Server
+    loop: asyncio.AbstractEventLoop
 
     def post(self, path: str, **body: Any) -> httpx.Response:
         return self.http.post(path, json=body)
@@ -67,6 +69,10 @@ class Serving:
 
     def text(self, **body: Any) -> str:
         return text_of(self.generate(**body))
+
+    def tasks(self) -> int:
+        """How many tasks the server's event loop has."""
+        return len(asyncio.all_tasks(self.loop))
 
     def is_idle(self) -> bool:
         """Whether no text is being computed or sent."""
@@ -84,7 +90,13 @@ def serving(files: Mapping[str, ModelFile], limits: Limits | None = None) -> Ite
 def _serving(files: Mapping[str, ModelFile], limits: Limits | None) -> Iterator[Serving]:
     app = create_app(files, limits=limits or Limits())
     started = threading.Event()
-    server = Server(app, started.set)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def note() -> None:
+        loops.append(asyncio.get_running_loop())
+        started.set()
+
+    server = Server(app, note)
     with bind("127.0.0.1", 0) as bound:
         port = bound.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
@@ -92,7 +104,7 @@ def _serving(files: Mapping[str, ModelFile], limits: Limits | None) -> Iterator[
         assert started.wait(WAIT)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT, trust_env=False) as client:
-                yield Serving(app, client, port, server)
+                yield Serving(app, client, port, server, loops[0])
         finally:
             server.should_exit = True
             thread.join(WAIT)

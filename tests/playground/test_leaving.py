@@ -203,7 +203,7 @@ def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
         assert now.http.get("/api/models/one/cells").status_code == 200
         asyncio.run(cancelled_at_random(now.port, 30, seed=0))
         eventually(lambda: now.is_idle() and not now.server.server_state.connections)
-        threads = own_threads()
+        threads, tasks = own_threads(), now.tasks()
         gc.collect()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
@@ -220,6 +220,7 @@ def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
         eventually(lambda: batch._rows == [None] * 17 or not any(row and not row.cancelled for row in batch._rows))
         assert not batch._waiting
         assert not now.server.server_state.tasks
+        eventually(lambda: now.tasks() <= tasks)
         assert own_threads() == threads
         assert grown < 300_000, grown
         assert now.text(length=50, seed=1) == alone(model_file(), "", 50, seed=1)

@@ -39,7 +39,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     help="Texts that a model writes at once.",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a model's matrix products."
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that each model computes with."
 )
 @click.option(
     "--precision",
@@ -90,7 +90,7 @@ def command(
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # what a prime is read as is told to the one who asked
     files = dict(zip(names_of(models), map(open_model, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
-    app = create_app(files, limits=limits, precision=precision, host=host)
+    app = create_app(files, limits=limits, precision=precision, threads=threads, host=host)
     with bind(host, port) as bound:
         address = address_of(bound)
 

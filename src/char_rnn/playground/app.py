@@ -28,6 +28,7 @@ def create_app(
     *,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     precision: Precision = "float32",
+    threads: int | None = None,
     host: str = "127.0.0.1",
 ) -> Starlette:
     """Make the application that serves some models.
@@ -36,6 +37,7 @@ def create_app(
         models: By the names they go by.
         limits: What is refused.
         precision: Of the engines.
+        threads: Of each engine; ``None`` for what the model's size is worth.
         host: The address that it is bound to; requests to other names are refused.
 
     Returns:
@@ -44,7 +46,7 @@ def create_app(
     Raises:
         ValueError: A model's weights are not those of its configuration.
     """
-    served = {name: Served(name, file, precision, limits) for name, file in models.items()}
+    served = {name: Served(name, file, precision, limits, threads) for name, file in models.items()}
     metrics, pages = Metrics(), Pages()
     api = Api(served, limits, metrics, document())
 

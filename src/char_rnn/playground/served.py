@@ -37,16 +37,19 @@ class Served:
         file: The model.
         precision: Of its engine.
         limits: How many texts at once.
+        threads: Of the engine; ``None`` for what the model's size is worth.
 
     Raises:
         ValueError: The file's weights are not those of its configuration.
     """
 
-    def __init__(self, name: str, file: ModelFile, precision: Precision, limits: Limits) -> None:
+    def __init__(
+        self, name: str, file: ModelFile, precision: Precision, limits: Limits, threads: int | None = None
+    ) -> None:
         self.name = name
         self.vocabulary = file.vocabulary
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
-        self.batch = Batch(Engine(file.config.model, file.tensors, precision), limits.streams, name)
+        self.batch = Batch(Engine(file.config.model, file.tensors, precision, threads=threads), limits.streams, name)
         loss = file.training.get("best_val_loss")
         data = file.training.get("data")
         self.facts: dict[str, Any] = {
