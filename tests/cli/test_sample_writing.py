@@ -149,6 +149,7 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
         (["--repetition-penalty", "nan"], 2, r"repetition_penalty: must be a number more than 0 .*; given nan"),
         (["--temperature", "nan"], 2, r"temperature: must be a number, 0 or more .*; given nan"),
         (["--repetition-window", "0"], 2, r"'--repetition-window': 0"),
+        (["--repetition-window", "9" * 30], 2, r"'--repetition-window': 9+ is not in the range"),
         (["--ban", "abcdeE\n "], 2, r"banned, allowed: leave no character of the model's vocabulary to draw"),
         (["--only", ""], 2, r"--only: must be a text of at least one character"),
         (["--only", "xyz"], 2, r"banned, allowed: leave no character"),
@@ -176,6 +177,17 @@ def test_characters_of_several_bytes_cannot_be_banned(char_rnn: Command, tmp_pat
     done = char_rnn("sample", made(BYTES, tmp_path / "m.safetensors"), "--ban", "é")
     assert (done.status, done.out) == (2, "")
     assert "banned: 'é' is 2 bytes, and this model writes byte by byte" in done.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--num-samples", 2], ["--beam", 2]])
+def test_a_model_that_has_diverged(char_rnn: Command, path: Path, tmp_path: Path, arguments: list[str]) -> None:
+    file = ModelFile.read(path)
+    file.tensors = {**file.tensors, "output_proj.bias": np.full(LETTERS.size, np.nan, np.float32)}
+    done = char_rnn("sample", file.write(tmp_path / "m.safetensors"), "--prime", "ab", *arguments, "-q")
+    assert done.status == 1
+    assert (
+        done.err == "error: logits: hold NaN, which no symbol can be drawn from; has the model's training diverged?\n"
+    )
 
 
 def test_it_loads_neither_torch_nor_what_draws_pictures(path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_busy_machine_is_told_of_with_its_speeds_alone() -> None:
 MACHINE = {
     "char_rnn": "1.0", "python": "3.12.1", "torch": "2.9.0", "numpy": "2.3.0", "system": "macOS 15.1 on arm64",
     "processor": "Apple M2", "cores": 8, "usable_cores": 8, "load": 0.1, "threads": 8, "cpu_capability": "DEFAULT",
-    "bfloat16_on_cpu": None, "cuda": None, "mps": {"macos": "15.1", "memory": 12 << 30},
+    "bfloat16_on_cpu": None, "kernels": None, "cuda": None, "mps": {"macos": "15.1", "memory": 12 << 30},
 }  # fmt: skip
 CUDA = {"version": "12.8", "cudnn": 91002, "tf32_in_cudnn": True, "gpus": ["Big GPU"]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +13,11 @@ import pytest
 import torch
 
 from char_rnn.generation.engine import Engine, Streams
+from char_rnn.generation.network import PRECISIONS, Network, Precision, quantize, rounded
+from char_rnn.generation.reference import Reference
+from char_rnn.generation.state import States
+from char_rnn.kernels import load
+from char_rnn.kernels.build import LEVELS, architecture
 from char_rnn.models import build_model
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
@@ -48,6 +54,17 @@ MODELS = [
     *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
     *({"type": "lstm", **options} for options in MOGRIFIERS),
 ]
+
+
+@pytest.fixture(params=["off", *LEVELS.get(architecture(), {})], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Everything by NumPy and by the kernels of every level that is built and runs here."""
+    monkeypatch.setenv("CHAR_RNN_KERNELS", request.param)
+    loaded = load.__wrapped__()
+    if loaded is None and request.param != "off":
+        pytest.skip(f"the kernels of level {request.param} are not built, or do not run here")
+    monkeypatch.setattr("char_rnn.generation.engine.load", lambda: loaded)
+    return str(request.param)
 
 
 def config(**options: Any) -> ModelConfig:
@@ -131,6 +148,106 @@ def test_a_state_taken_and_given_back(options: dict[str, Any]) -> None:
     for step in range(7, len(IDS)):
         assert (streams.step([IDS[step]], [0])[0] == alone[step]).all()
     np.testing.assert_array_equal(streams.state(0)[0], streams.hidden(0))
+
+
+WIDE: list[dict[str, Any]] = [
+    {"type": "lstm", "layer_norm": "cell"},
+    {"type": "gru", "attention": "top", "attention_window": 5},
+    {"type": "gru", "reset": "before", "feed_forward_size": 70},
+    {"type": "rnn", "layer_norm": "between"},
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("options", WIDE, ids=str)
+def test_many_streams_and_several_threads_change_nothing(options: dict[str, Any], threads: int) -> None:
+    """37 units are no whole number of blocks; 70 streams are more than are taken at a time."""
+    settings = config(**options, hidden_size=37)
+    tensors = weights(settings, scale=0.3)
+    alone = read(Engine(settings, tensors, threads=1).begin())
+    streams = Engine(settings, tensors, threads=threads).begin(70)
+    rng = np.random.default_rng(1)
+    for step, index in enumerate(IDS):
+        symbols = rng.integers(V, size=70)
+        symbols[[0, 13, 63, 64, 69]] = index
+        together = streams.step(symbols)
+        for row in (0, 13, 63, 64, 69):
+            assert (together[row] == alone[step]).all()
+    other = Engine(settings, tensors, threads=threads).begin()
+    other.feed(IDS[:-1])
+    assert (other.step([IDS[-1]])[0] == alone[-1]).all()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("options", [*WIDE, *({"type": "lstm", **mogrifier} for mogrifier in MOGRIFIERS)], ids=str)
+def test_matrices_in_fewer_bits(options: dict[str, Any], precision: Precision) -> None:
+    settings = config(**options, hidden_size=36 if "attention" in options else 37)
+    tensors = weights(settings, scale=0.3)
+    steps = read(Engine(settings, tensors, precision).begin())
+    network = Network.of(settings, tensors, np.float32)
+    states = States(network, 1)
+    reference = Reference(network, precision).begin(states)
+    row = np.zeros(1, np.int64)
+    expected = np.array([reference.log_probs(row, np.array([index]))[0] for index in IDS])
+    np.testing.assert_allclose(steps, expected, rtol=0, atol=2e-5)
+    exact = read(Engine(settings, tensors).begin())
+    assert 1e-5 < np.abs(steps - exact).max() < 1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_level_of_the_kernels_gives_the_same_bits(
+    precision: Precision, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(type="lstm", hidden_size=37, layer_norm="between", feed_forward_size=50)
+    tensors = weights(settings, scale=0.3)
+    steps = {}
+    for level in LEVELS.get(architecture(), {}) if kernels != "off" else ():
+        monkeypatch.setenv("CHAR_RNN_KERNELS", level)
+        loaded = load.__wrapped__()
+        if loaded is not None:
+            monkeypatch.setattr("char_rnn.generation.engine.load", lambda loaded=loaded: loaded)
+            steps[level] = read(Engine(settings, tensors, precision).begin())
+    if len(steps) < 2:
+        pytest.skip("one level of the kernels at most runs here")
+    first, *others = steps.values()
+    assert all((first == other).all() for other in others)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_goes_on_without_the_threads_it_has_not() -> None:
+    script = """
+import gc, os, sys
+import numpy as np
+from char_rnn.generation.engine import Engine
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import ModelConfig
+
+config = ModelConfig(hidden_size=40)
+rng = np.random.default_rng(0)
+engine = Engine(config, {name: rng.normal(size=shape) for name, shape in parameter_shapes(config, 5)}, threads=2)
+expected = engine.begin().step([3])
+child = os.fork()
+if child == 0:
+    same = (engine.begin().step([3]) == expected).all()
+    del engine
+    gc.collect()
+    sys.exit(0 if same else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60, check=False).returncode == 0
+
+
+def test_rounding_a_matrix() -> None:
+    matrix = np.array([[1.0, -0.5, 0.3], [0.0, 0.0, 0.0], [1 + 2**-8, 1 + 3 * 2**-8, -(2.0**-130)]], np.float32)
+    halves = rounded(matrix, "bfloat16")
+    np.testing.assert_array_equal(halves[2], np.array([1, 1 + 2**-6, -(2.0**-130)], np.float32))
+    assert (halves.view(np.uint32) & 0xFFFF == 0).all()
+    eighths, scales = quantize(matrix, "int8")
+    assert scales is not None
+    np.testing.assert_allclose(scales[0], 1 / 127, rtol=1e-6)
+    assert eighths[0].tolist() == [127, -64, 38]
+    assert (rounded(matrix, "int8")[1] == 0).all()
+    assert rounded(matrix, "float32") is matrix
 
 
 def test_one_unit_by_hand() -> None:

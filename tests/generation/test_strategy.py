@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from char_rnn.generation.strategy import Strategy
+from char_rnn.utils.config import GenerationConfig
 
 
 def test_the_defaults_change_nothing() -> None:
@@ -20,6 +21,16 @@ def test_the_defaults_change_nothing() -> None:
     assert hash(strategy) == hash(Strategy())
     with pytest.raises(dataclasses.FrozenInstanceError):
         strategy.temperature = 2  # type: ignore[misc]
+
+
+def test_a_models_configuration_names_one() -> None:
+    config = GenerationConfig(temperature=0.7, top_k=9, top_p=None, min_p=0.1, repetition_penalty=1.5)
+    assert Strategy.of(config) == Strategy(0.7, top_k=9, min_p=0.1, repetition_penalty=1.5)
+    assert Strategy.of(config, top_k=None, banned="x") == Strategy(0.7, min_p=0.1, repetition_penalty=1.5, banned="x")
+    given = {"final_temperature": 0.5, "typical_p": 0.8, "repetition_window": 5, "top_p": 0.4}
+    assert Strategy.of(GenerationConfig(**given)) == Strategy(**given)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^min_p: "):
+        Strategy.of(config, min_p=2)
 
 
 @pytest.mark.parametrize("name", ["top_p", "min_p", "typical_p"])
@@ -38,7 +49,8 @@ def test_shares_out_of_range(name: str, value: Any) -> None:
         ({"repetition_penalty": 0}, r"repetition_penalty: must be a number more than 0 and at most 100 .*; given 0"),
         ({"repetition_penalty": 101}, "repetition_penalty: .*; given 101"),
         ({"repetition_penalty": math.nan}, "repetition_penalty: .*; given nan"),
-        ({"repetition_window": 0}, "repetition_window: must be a whole number, 1 or more; given 0"),
+        ({"repetition_window": 0}, "repetition_window: must be a whole number from 1 to 1,000,000,000; given 0"),
+        ({"repetition_window": 10**30}, "repetition_window: .*; given 10+"),
         ({"banned": None}, "banned: must be a text of characters; given None"),
         ({"allowed": ""}, "allowed: must be a text of at least one character, or None for all; given ''"),
         ({"allowed": 3}, "allowed: .*; given 3"),

@@ -18,10 +18,20 @@ from ops_helpers import (
 from torch import Tensor
 
 from char_rnn import ops
+from char_rnn.kernels import load
 
 NORMS = {"lstm": ops.LSTMNorm, "gru-after": ops.GRUNorm, "gru-before": ops.GRUNorm, "rnn": ops.RNNNorm}
 BLOCKS = {"lstm": (4, 4, 1, 1), "gru-after": (3, 3), "gru-before": (3, 3), "rnn": (1,)}
 FUNCTIONS = {"lstm": "lstm", "gru-after": "gru", "gru-before": "gru", "rnn": "rnn"}
+
+
+@pytest.fixture(params=["kernels", "off"], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The LSTM's float32 steps by the kernels in C, and by PyTorch's operations."""
+    if request.param == "off":
+        monkeypatch.setattr("char_rnn.ops.lstm_kernels.load", lambda: None)
+    elif load() is None:
+        pytest.skip("the kernels are not built, or do not run here")
 
 
 @dataclass(frozen=True)
@@ -87,12 +97,13 @@ CASES = [
 ALL_OPTIONS = [Case("lstm", True, "mask", 3), *[Case(cell, True, "mask") for cell in LAYERS]]
 each_cell = pytest.mark.parametrize("cell", LAYERS)
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_type = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 each_with_all = pytest.mark.parametrize("case", ALL_OPTIONS, ids=str)
 
 
 @each_case
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 2), (3, 1, 2, 4), (2, 13, 9, 17)], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@each_type
 def test_fast_path_agrees_with_the_reference(case: Case, sizes: tuple[int, int, int, int], dtype: torch.dtype) -> None:
     fast, reference = (
         outputs_and_gradients(case.layer(fast=fast), case.tensors(sizes, dtype)) for fast in (True, False)
@@ -146,32 +157,33 @@ def test_low_precision_input_under_autocast_gets_a_gradient_of_its_type(case: Ca
 
 
 @each_with_all
-def test_non_contiguous_tensors_give_the_same(case: Case) -> None:
-    tensors = case.tensors()
+@each_type
+def test_non_contiguous_tensors_give_the_same(case: Case, dtype: torch.dtype) -> None:
+    tensors = case.tensors(dtype=dtype)
     strided = [with_gaps(tensor) for tensor in tensors]
-    assert_all_close(
-        outputs_and_gradients(case.layer(), strided), outputs_and_gradients(case.layer(), tensors), torch.float64
-    )
+    assert_all_close(outputs_and_gradients(case.layer(), strided), outputs_and_gradients(case.layer(), tensors), dtype)
 
 
 @each_with_all
-def test_one_gradient_alone_is_the_same_as_among_all(case: Case) -> None:
-    tensors = case.tensors()
+@each_type
+def test_one_gradient_alone_is_the_same_as_among_all(case: Case, dtype: torch.dtype) -> None:
+    tensors = case.tensors(dtype=dtype)
     expected = outputs_and_gradients(case.layer(), tensors)[2:]
     for wanted in range(len(tensors)):
         for position, tensor in enumerate(tensors):
             tensor.requires_grad_(position == wanted)
-        assert_all_close([outputs_and_gradients(case.layer(), tensors)[2]], [expected[wanted]], torch.float64)
+        assert_all_close([outputs_and_gradients(case.layer(), tensors)[2]], [expected[wanted]], dtype)
 
 
 @each_with_all
-def test_a_gradient_of_the_output_or_of_the_state_alone(case: Case) -> None:
-    tensors = case.tensors()
+@each_type
+def test_a_gradient_of_the_output_or_of_the_state_alone(case: Case, dtype: torch.dtype) -> None:
+    tensors = case.tensors(dtype=dtype)
     for part in range(2):
         gradients = [
             torch.autograd.grad(case.layer(fast=fast)(*tensors)[part].sum(), tensors) for fast in (True, False)
         ]
-        assert_all_close(list(gradients[0]), list(gradients[1]), torch.float64)
+        assert_all_close(list(gradients[0]), list(gradients[1]), dtype)
 
 
 @each_with_all

@@ -81,16 +81,17 @@ def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
     if request.seed is not None and request.seed < 0:
         raise click.BadParameter(f"{request.seed} is not in the range x>=0.", param_hint="'--seed' / '-seed'")
     generator = TextGenerator.load(file, _device(request), request.precision)
-    pieces = _pieces(generator, file, request)
-    say(_introduction(model, file), quiet=request.silent)
+    pieces, remarks = _pieces(generator, file, request)
+    say("\n".join([_introduction(model, file), *remarks]), quiet=request.silent)
     for piece in pieces:
         write_text(piece)
     write_text("\n")
 
 
-def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> Iterator[str]:
-    """Everything that is to be written; bad values raise before the first piece is asked for."""
+def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tuple[Iterator[str], list[str]]:
+    """Everything that is to be written, and what is to be said of it; bad values raise here."""
     from char_rnn.data.vocabulary import UnknownCharacterError
+    from char_rnn.generation.strategies import PredictionError
 
     settings = file.config.generation
     prime = request.prime_text(settings.prime) or ""
@@ -100,20 +101,20 @@ def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> Iter
         if request.beam is not None:
             found = generator.beam_search(prime, length, request.beam, **request.characters, **request.ending)
             best = found[: request.num_samples or 1]
-            say("\n".join(f"{text.log_probability:.2f} nats" for text in best), quiet=request.silent)
-            return _joined([text.text if request.hide_prime else prime + text.text for text in best])
+            texts = [text.text if request.hide_prime else prime + text.text for text in best]
+            return _joined(texts), [f"{text.log_probability:.2f} nats" for text in best]
         options = {**request.strategy(settings), **request.ending, "seed": seed}
         if request.num_samples is not None:
             texts = generator.generate_many(prime, length, num_samples=request.num_samples, **options)
-            return _joined([text[len(prime) :] if request.hide_prime else text for text in texts])
+            return _joined([text[len(prime) :] if request.hide_prime else text for text in texts]), []
         pieces = generator.stream(prime, length, **options)
-    except UnknownCharacterError:
+    except (UnknownCharacterError, PredictionError):
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if request.hide_prime and prime:
         next(pieces)
-    return pieces
+    return pieces, []
 
 
 def _joined(texts: list[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -73,7 +73,9 @@ _DRAWING = (
         type=click.FloatRange(0, 100, min_open=True),
         help="Above 1: choose what was written lately less often.",
     ),
-    click.option("--repetition-window", type=click.IntRange(min=1), help="How far back that looks, in characters."),
+    click.option(
+        "--repetition-window", type=click.IntRange(1, 1_000_000_000), help="How far back that looks, in characters."
+    ),
     click.option("--ban", metavar="TEXT", help="Never write these characters."),
     click.option("--only", metavar="TEXT", help="Write these characters only."),
     click.option(
@@ -181,11 +183,12 @@ class Request:
 
     def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
         """The settings of a `Strategy`, where none is given those of the model."""
-        chosen = {name: getattr(self, name) for name in _STRATEGY}
-        chosen = {name: getattr(settings, name) if value is None else value for name, value in chosen.items()}
+        from char_rnn.generation.strategy import Strategy
+
+        given = {name: value for name in _STRATEGY if (value := getattr(self, name)) is not None}
         if self.sample == "0":
-            chosen.update(temperature=0.0, final_temperature=None)
-        return {**chosen, **self.characters}
+            given.update(temperature=0.0, final_temperature=None)
+        return asdict(Strategy.of(settings, **given, **self.characters))
 
     @property
     def characters(self) -> dict[str, Any]:

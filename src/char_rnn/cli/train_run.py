@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -123,6 +124,7 @@ def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel
     Without a prime of the user's own it begins where a paragraph does; a random first character makes a poor start.
     """
     from char_rnn.generation.sampler import TextGenerator
+    from char_rnn.generation.strategy import Strategy
 
     settings = config.generation
 
@@ -133,11 +135,9 @@ def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel
         text = TextGenerator(model, vocabulary).generate(
             settings.prime or opening,
             length if length is not None else config.logging.sample_length,
-            settings.temperature,
-            settings.top_k,
-            settings.top_p,
             seed=settings.seed if settings.seed is not None else config.training.seed,
             unknown="skip",
+            **asdict(Strategy.of(settings)),
         )
         return text.removeprefix(opening)
 

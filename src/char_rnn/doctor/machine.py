@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from char_rnn import kernels
 from char_rnn._version import __version__
 
 
@@ -29,6 +30,7 @@ def describe_machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "bfloat16_on_cpu": _bfloat16(),
+        "kernels": kernels.level(),
         "cuda": _cuda(),
         "mps": _mps(),
     }

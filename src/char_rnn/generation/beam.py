@@ -122,8 +122,8 @@ class _Search:
         if prime:
             self._streams.feed(prime[:-1])
             return [_Branch(0.0, (), prime[-1], self._streams.state())]
-        first = np.flatnonzero(self._drawable).tolist()
-        return [self._branch(-math.log(len(first)), (symbol,), self._streams.state()) for symbol in first]
+        first, state = np.flatnonzero(self._drawable).tolist(), self._streams.state()
+        return [self._branch(-math.log(len(first)), (symbol,), state) for symbol in first]
 
     def grown(self, branches: list[_Branch]) -> list[_Branch]:
         """The best B of the branches that have ended and all that the others can become, best first."""

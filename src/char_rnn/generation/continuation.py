@@ -24,7 +24,7 @@ Seed = int | np.random.SeedSequence | None
 class Continuation:
     """A text being written: what the model reads first, what is drawn, what may be shown of it, and when it ends.
 
-    What it draws depends on seed, strategy and the log-probabilities alone. A model that reads a symbol at a time writes
+    What it draws depends on seed, strategy and the log-probabilities alone. A model that reads symbol by symbol writes
     with it so::
 
         read = continuation.prime.tolist() or [continuation.begin()]

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.generation.native import Native, NativeSteps
 from char_rnn.generation.network import PRECISIONS, Array, Network, Precision
-from char_rnn.generation.reference import Reference
+from char_rnn.generation.reference import Reference, ReferenceSteps
 from char_rnn.generation.state import State, States
+from char_rnn.kernels import load
 from char_rnn.utils.config import ModelConfig
 
 Indices = npt.ArrayLike
@@ -33,20 +35,36 @@ class Engine:
         tensors: The weights by their names in the state dict, of any floating type; they are copied.
         precision: What to compute in, "float32" or "float64"; or what to keep the matrices in, "bfloat16" or "int8" (a
             scale for each row), and compute in float32.
+        threads: How many compute a step together, by the kernels; ``None`` for what the model's size is worth.
+
+    Attributes:
+        vocab_size: V.
+        network: The weights as they are computed with, before they are rounded to a precision.
 
     Raises:
-        ValueError: `tensors` are not the weights of this model, or there is no such precision.
+        ValueError: `tensors` are not the weights of this model, there is no such precision, or `threads` is below 1.
     """
 
     def __init__(
-        self, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], precision: Precision = "float32"
+        self,
+        config: ModelConfig,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        precision: Precision = "float32",
+        *,
+        threads: int | None = None,
     ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads: must be 1 or more; given {threads}")
         if precision not in PRECISIONS:
             raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}; given {precision!r}")
         self.precision: Precision = precision
         self.network = Network.of(config, tensors, np.float64 if precision == "float64" else np.float32)
         self.vocab_size = self.network.vocab_size
-        self._steps = Reference(self.network)
+        kernels = load()
+        if kernels is None:
+            self._steps: Reference | Native = Reference(self.network, precision)
+        else:
+            self._steps = Native(self.network, precision, threads, kernels)
 
     def begin(self, count: int = 1) -> Streams:
         """Return streams in the zero state, that of a text's beginning.
@@ -56,7 +74,8 @@ class Engine:
         """
         if count < 1:
             raise ValueError(f"count: must be 1 or more streams; given {count}")
-        return Streams(self.vocab_size, self._steps, States(self.network, count))
+        states = States(self.network, count)
+        return Streams(self.vocab_size, states, self._steps.begin(states))
 
 
 class Streams:
@@ -65,7 +84,7 @@ class Streams:
     Rows number the streams from 0. Not to be used by two threads at once; two of them on one engine may be.
     """
 
-    def __init__(self, vocab_size: int, steps: Reference, states: States) -> None:
+    def __init__(self, vocab_size: int, states: States, steps: ReferenceSteps | NativeSteps) -> None:
         self.vocab_size = vocab_size
         self._steps, self._states = steps, states
         self._all = np.arange(len(states))
@@ -86,18 +105,20 @@ class Streams:
         Raises:
             IndexError: There is no such symbol, or no such stream.
         """
-        return log_softmax(self.scores(symbols, rows))
+        symbols, rows = self._checked(symbols, rows)
+        return self._steps.log_probs(rows, symbols)
 
     def scores(self, symbols: Indices, rows: Indices | None = None) -> Array:
         """As :meth:`step`, but return the scores (N, V) that the log-probabilities are made of."""
         symbols, rows = self._checked(symbols, rows)
-        return self._steps.scores(self._states, rows, symbols)
+        return self._steps.scores(rows, symbols)
 
     def feed(self, symbols: Indices, row: int = 0) -> None:
         """Read a text (T,) in one stream, without predicting anything."""
-        rows = self._all[row : row + 1]
-        for symbol in np.atleast_1d(np.asarray(symbols)):
-            self._steps.feed(self._states, rows, self._checked([symbol], [row])[0])
+        read = np.atleast_1d(np.asarray(symbols, np.int64))
+        self._check_symbols(read)
+        self._check_rows([row])
+        self._steps.feed(self._all[row : row + 1], np.ascontiguousarray(read))
 
     def reset(self, row: int = 0) -> None:
         """Take a stream back to the zero state."""
@@ -120,22 +141,25 @@ class Streams:
         h: Array = self._states.h[row].copy()
         return h
 
-    def _checked(self, symbols: Indices, rows: Indices | None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        read = np.asarray(symbols, np.intp)
-        chosen = self._all if rows is None else np.asarray(rows, np.intp)
+    def _checked(self, symbols: Indices, rows: Indices | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        read = np.ascontiguousarray(symbols, np.int64)
+        chosen = self._all if rows is None else np.ascontiguousarray(rows, np.int64)
         if read.shape != chosen.shape or read.ndim != 1:
             raise ValueError(f"symbols: must be one for each of {len(chosen)} streams; given shape {read.shape}")
-        for index in read:
-            if not 0 <= index < self.vocab_size:
-                raise IndexError(f"symbol {index}: must be from 0 to {self.vocab_size - 1}")
-        for row in chosen if rows is not None else ():
-            if not 0 <= row < len(self):
-                raise IndexError(f"stream {row}: must be from 0 to {len(self) - 1}")
+        self._check_symbols(read)
+        if rows is not None:
+            self._check_rows(chosen)
         return read, chosen
 
+    def _check_symbols(self, symbols: npt.NDArray[np.int64]) -> None:
+        for index in symbols.tolist():
+            if not 0 <= index < self.vocab_size:
+                raise IndexError(f"symbol {index}: must be from 0 to {self.vocab_size - 1}")
 
-def log_softmax(scores: Array) -> Array:
-    """Log-probabilities (N, V) of scores (N, V), row by row."""
-    shifted = scores - scores.max(-1, keepdims=True)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+    def _check_rows(self, rows: Indices) -> None:
+        numbers = np.asarray(rows).tolist()
+        for row in numbers:
+            if not 0 <= row < len(self):
+                raise IndexError(f"stream {row}: must be from 0 to {len(self) - 1}")
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"rows: must name each stream at most once; given {numbers}")

@@ -11,10 +11,7 @@ _ALIKE = (
     "-‐‑‒–—―−",
     " \u00a0\u2002\u2003\u2009\u200a\u202f\u3000\t",
     "\n\r\u0085\u2028\u2029",
-    ".·•‧",
     "/⁄∕",
-    "*×",
-    ",;",
 )
 """Characters that may stand for each other, the plainest first."""
 

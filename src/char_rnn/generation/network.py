@@ -6,7 +6,7 @@ Dimensions: V vocabulary, E embedding size, L layers, H hidden, G gates, F feed-
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -141,6 +141,54 @@ class Network:
             weights["embedding.weight" if config.tie_weights else "output_proj.weight"],
             weights["output_proj.bias"],
         )
+
+    def rounded(self, precision: Precision) -> Network:
+        """Return the network with its matrices, but for the embedding, as a precision keeps them."""
+        layers = tuple(_rounded_parts(layer, precision) for layer in self.layers)
+        return replace(self, layers=layers, output_weight=rounded(self.output_weight, precision))
+
+
+def _rounded_parts(part: Any, precision: Precision) -> Any:
+    """Round the matrices of a dataclass, and of those in it."""
+    changes: dict[str, Any] = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, (Attention, FeedForward)):
+            changes[field.name] = _rounded_parts(value, precision)
+        elif field.name == "mogrifier":
+            changes[field.name] = tuple(rounded(matrix, precision) for matrix in value)
+        elif isinstance(value, np.ndarray) and value.ndim == 2:
+            changes[field.name] = rounded(value, precision)
+    if isinstance(part, Attention):  # its keys are multiplied the other way round, a head at a time
+        heads = np.split(part.key, part.heads)
+        changes["key"] = np.concatenate([rounded(head.T, precision).T for head in heads])
+    return replace(part, **changes)
+
+
+def quantize(matrix: Array, precision: Precision) -> tuple[npt.NDArray[Any], Array | None]:
+    """Round a matrix (R, C) to what a precision keeps.
+
+    Returns:
+        Its numbers: itself, the upper halves of float32 as uint16 for "bfloat16", int8 for "int8"; and for "int8" the
+        scales (R,) that these are to be multiplied by, else None.
+    """
+    if precision == "bfloat16":
+        bits = np.ascontiguousarray(matrix, np.float32).view(np.uint32)
+        to_even = (bits >> np.uint32(16)) & np.uint32(1)
+        return ((bits + np.uint32(0x7FFF) + to_even) >> np.uint32(16)).astype(np.uint16), None
+    if precision == "int8":
+        scales = np.abs(matrix).max(1) / np.float32(127)
+        scales[scales == 0] = 1
+        return np.rint(matrix / scales[:, None]).astype(np.int8), scales
+    return matrix, None
+
+
+def rounded(matrix: Array, precision: Precision) -> Array:
+    """Return a matrix with the numbers that are left of it after :func:`quantize`, in its own type."""
+    kept, scales = quantize(matrix, precision)
+    if precision == "bfloat16":
+        return (kept.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return kept if scales is None else kept.astype(scales.dtype) * scales[:, None]
 
 
 def _layer(config: ModelConfig, weights: Mapping[str, Array], number: int) -> Layer:

@@ -29,6 +29,7 @@ def _is_share(value: object) -> bool:
     return _is_number(value) and 0 < value <= 1  # type: ignore[operator]
 
 
+_LONGEST = 1_000_000_000
 _SHARE = "a number more than 0 and at most 1, or None for all"
 _RANGES: dict[str, tuple[Callable[[object], bool], str]] = {
     "temperature": (_is_temperature, "a number, 0 or more (0 = always the likeliest)"),
@@ -44,7 +45,10 @@ _RANGES: dict[str, tuple[Callable[[object], bool], str]] = {
         lambda value: _is_number(value) and 0 < value <= 100,  # type: ignore[operator]
         "a number more than 0 and at most 100 (1 = none)",
     ),
-    "repetition_window": (_is_count, "a whole number, 1 or more"),
+    "repetition_window": (
+        lambda value: _is_count(value) and value <= _LONGEST,  # type: ignore[operator]
+        f"a whole number from 1 to {_LONGEST:,}",
+    ),
     "banned": (lambda value: isinstance(value, str), "a text of characters"),
     "allowed": (
         lambda value: value is None or (isinstance(value, str) and value != ""),

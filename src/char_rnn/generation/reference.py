@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.network import EPSILON, Array, Attention, FeedForward, Layer, Network, Norm
+from char_rnn.generation.network import EPSILON, Array, Attention, FeedForward, Layer, Network, Norm, Precision
 from char_rnn.generation.state import States
 
 _LARGEST_TABLE = 1 << 22  # numbers
@@ -24,40 +24,57 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 class Reference:
-    """Steps of a network, in the type of its weights."""
+    """Steps of a network, in the type of its weights; its matrices are rounded to a precision first."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._table = input_table(network)
+    def __init__(self, network: Network, precision: Precision) -> None:
+        self.network = network.rounded(precision)
+        self.table = input_table(network)
 
-    def scores(self, states: States, rows: npt.NDArray[np.intp], symbols: npt.NDArray[np.intp]) -> Array:
+    def begin(self, states: States) -> ReferenceSteps:
+        """Return what steps these streams."""
+        return ReferenceSteps(self.network, self.table, states)
+
+
+class ReferenceSteps:
+    """The steps of some streams."""
+
+    def __init__(self, network: Network, table: Array | None, states: States) -> None:
+        self._network, self._table, self._states = network, table, states
+
+    def log_probs(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
         """Read a symbol in each of some streams.
 
         Args:
-            states: Those of all streams; the rows read here are advanced.
             rows: (N,), which streams.
             symbols: (N,), what they read.
 
         Returns:
-            (N, V), of the next symbol.
+            Log-probabilities of the next symbols, (N, V).
         """
+        scores = self.scores(rows, symbols)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return log_softmax(scores)
+
+    def scores(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
+        """As :meth:`log_probs`, but the scores that they are made of."""
         network = self._network
         with np.errstate(over="ignore", invalid="ignore"):
-            x = self._advance(states, rows, symbols)
+            x = self._advance(rows, symbols)
             return product(network.output_weight, normalize(x, network.output_norm)) + network.output_bias
 
-    def feed(self, states: States, rows: npt.NDArray[np.intp], symbols: npt.NDArray[np.intp]) -> None:
-        """As :meth:`scores`, without any."""
+    def feed(self, row: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> None:
+        """Read a text (T,) in one stream."""
         with np.errstate(over="ignore", invalid="ignore"):
-            self._advance(states, rows, symbols)
+            for index in range(len(symbols)):
+                self._advance(row, symbols[index : index + 1])
 
-    def _advance(self, states: States, rows: npt.NDArray[np.intp], symbols: npt.NDArray[np.intp]) -> Array:
-        network, attending = self._network, 0
+    def _advance(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
+        network, states, attending = self._network, self._states, 0
         needs_input = self._table is None or network.layers[0].residual
         x = vectors(network, symbols) if needs_input else np.empty((len(symbols), 0), states.h.dtype)
         for number, layer in enumerate(network.layers):
             of_input = self._table[symbols] if self._table is not None and number == 0 else None
-            output = self._recur(layer, number, x, of_input, states, rows)
+            output = self._recur(layer, number, x, of_input, rows)
             x = x + output if layer.residual else output
             if layer.attention is not None:
                 past = states.past(rows, attending, normalize(x, layer.attention.norm))
@@ -68,17 +85,9 @@ class Reference:
         states.turn(rows)
         return x
 
-    def _recur(
-        self,
-        layer: Layer,
-        number: int,
-        x: Array,
-        of_input: Array | None,
-        states: States,
-        rows: npt.NDArray[np.intp],
-    ) -> Array:
+    def _recur(self, layer: Layer, number: int, x: Array, of_input: Array | None, rows: npt.NDArray[np.int64]) -> Array:
         """Advance a recurrent layer, and return its output, (N, H); `of_input` is its table's row, where it has one."""
-        network = self._network
+        network, states = self._network, self._states
         read, read_h = (x if of_input is not None else normalize(x, layer.norm)), states.h[rows, number]
         h = read_h
         for index, matrix in enumerate(layer.mogrifier):
@@ -101,20 +110,24 @@ class Reference:
         return output
 
 
-def vectors(network: Network, symbols: npt.NDArray[np.intp]) -> Array:
+def vectors(network: Network, symbols: npt.NDArray[np.int64]) -> Array:
     """Return what the lowest layer's block reads of symbols (N,): (N, I)."""
     if network.embedding is not None:
         return network.embedding[symbols]
-    return np.eye(network.vocab_size, dtype=network.output_bias.dtype)[symbols]
+    x = np.zeros((len(symbols), network.vocab_size), network.output_bias.dtype)
+    x[np.arange(len(symbols)), symbols] = 1
+    return x
 
 
-def input_arguments(network: Network, layer: Layer, read: Array) -> Array:
+def input_arguments(network: Network, layer: Layer, read: Array | None) -> Array:
     """Return what a layer's input (N, I), normalized and mogrified, adds to the arguments of its gates: (N, GH).
+
+    Without any it is each of the one-hot vectors, (V, V), whose products are the columns of the weight.
 
     In an LSTM, and where a GRU's reset gate comes before the product, the biases of the recurrent product are in it.
     """
     hidden, gain = network.hidden_size, layer.gains.get("gain_ih")
-    rows = product(layer.weight_ih, read)
+    rows = layer.weight_ih.T if read is None else product(layer.weight_ih, read)
     if network.cell == "rnn":
         return rows if layer.gains else rows + (layer.bias_ih + layer.bias_hh)
     if network.cell == "lstm":
@@ -130,11 +143,14 @@ def input_table(network: Network) -> Array | None:
 
     There is none where the state changes the input, nor where it would be far larger than the model.
     """
-    layer = network.layers[0]
-    if layer.mogrifier or network.vocab_size * len(layer.weight_ih) > _LARGEST_TABLE:
+    layer, symbols = network.layers[0], np.arange(network.vocab_size)
+    if layer.mogrifier:
         return None
-    read = normalize(vectors(network, np.arange(network.vocab_size)), layer.norm)
-    return input_arguments(network, layer, read)
+    if network.embedding is None and layer.norm is None and not layer.gains:
+        return input_arguments(network, layer, None)
+    if network.vocab_size * len(layer.weight_ih) > _LARGEST_TABLE:
+        return None
+    return input_arguments(network, layer, normalize(vectors(network, symbols), layer.norm))
 
 
 def attend(attention: Attention, past: Array, x: Array) -> Array:
@@ -178,6 +194,12 @@ def scaled(x: Array, gain: Array | None) -> Array:
     centred = x - x.mean(-1, keepdims=True)
     result: Array = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + x.dtype.type(EPSILON)) * gain
     return result
+
+
+def log_softmax(scores: Array) -> Array:
+    """Log-probabilities (N, V) of scores (N, V), row by row."""
+    shifted = scores - scores.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
 def sigmoid(a: Array) -> Array:

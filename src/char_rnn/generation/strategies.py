@@ -18,6 +18,10 @@ from char_rnn.generation.ranges import check_strategy
 Floats = npt.NDArray[np.float64]
 
 
+class PredictionError(ValueError):
+    """Predictions that nothing can be drawn from."""
+
+
 def keep_only(logits: npt.ArrayLike, kept: npt.NDArray[np.bool_]) -> Floats:
     """Leaves some symbols in the draw, whatever the model says: what banned and allowed characters mean.
 
@@ -238,7 +242,9 @@ def _checked(logits: npt.ArrayLike) -> Floats:
     largest = values.max(axis=-1)
     if not np.isfinite(largest).all():
         what = "NaN" if np.isnan(largest).any() else "+inf" if (largest > 0).any() else "only -inf"
-        raise ValueError(f"logits: hold {what}, which no symbol can be drawn from; has the model's training diverged?")
+        raise PredictionError(
+            f"logits: hold {what}, which no symbol can be drawn from; has the model's training diverged?"
+        )
     return values
 
 

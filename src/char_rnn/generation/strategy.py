@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from char_rnn.generation.ranges import check_strategy
+
+if TYPE_CHECKING:
+    from char_rnn.utils.config import GenerationConfig
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,17 @@ class Strategy:
 
     def __post_init__(self) -> None:
         check_strategy(**{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def of(cls, settings: GenerationConfig, **others: Any) -> Strategy:
+        """The strategy that a model's configuration names.
+
+        Args:
+            settings: Its section `generation`.
+            **others: Settings that take the place of those.
+        """
+        own = {field.name: getattr(settings, field.name) for field in fields(cls) if hasattr(settings, field.name)}
+        return cls(**{**own, **others})
 
     def temperature_at(self, place: int, length: int) -> float:
         """The temperature for symbol ``place``, from 0, of ``length``."""

@@ -14,6 +14,8 @@ from char_rnn.generation.nearest import nearest_text
 
 Unknown = Literal["error", "skip", "nearest"]
 
+_NAMED = 20
+
 _logger = logging.getLogger("char_rnn")
 
 
@@ -130,7 +132,9 @@ def encode_prime(symbols: Symbols, text: str, unknown: Unknown = "error") -> npt
     if unknown != "error":
         text, missing = split_unknown(symbols, text)
         if missing:
-            _logger.warning("prime text: skipped what the vocabulary has not: %s", " ".join(map(repr, missing)))
+            more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+            named = " ".join(map(repr, missing[:_NAMED])) + more
+            _logger.warning("prime text: skipped what the vocabulary has not: %s", named)
     return symbols.encode(text).astype(np.int64)
 
 

@@ -1,8 +1,9 @@
 """The fast path of the LSTM with layer normalization inside the cell and zoneout.
 
 PyTorch has no kernel for it. Here it is made of tensor operations, with back-propagation through time written by hand;
-what does not depend on the step before (the products with the input, the gradients of the weights and of the gains) is
-one large operation over all steps, and the loops hold the rest.
+in float32 on the CPU, what a step does beside its matrix product is one call of our own, where the kernels are built
+(:mod:`char_rnn.ops.lstm_kernels`). What does not depend on the step before (the products with the input, the gradients
+of the weights and of the gains) is one large operation over all steps, and the loops hold the rest.
 
 Dimensions: B batch, T time, I input size, H hidden; buffers are time-major, so that a step is one block of memory.
 
@@ -30,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from char_rnn.ops import lstm_kernels
 from char_rnn.ops.cell_options import (
     LSTMNorm,
     Moments,
@@ -121,6 +123,13 @@ class Tape(NamedTuple):
         rows = torch.empty_like(gates) if normalizes else None
         return states, cells, cls(states[:-1], cells[:-1], gates, new_c, torch.empty_like(new_c), k_h, k_c, rows)
 
+    def with_room_for_moments(self) -> Tape:
+        """Add uninitialized moments, where there is a product to be normalized."""
+        if self.product is None:
+            return self
+        mean, rstd, mean_c, rstd_c = self.gates.new_empty(4, *self.gates.shape[:2], 1)
+        return self._replace(mean=mean, rstd=rstd, mean_c=mean_c, rstd_c=rstd_c)
+
     def with_moments(self, moments_hh: Moments, moments_c: Moments) -> Tape:
         """Add what was noted step by step; nothing where nothing was normalized."""
         mean, rstd = over_steps(moments_hh)
@@ -145,6 +154,13 @@ class _LSTM(torch.autograd.Function):
         k_c: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         states, cells, tape = Tape.of(h, c, k_h, k_c, normalizes=gain_hh is not None, time=len(arguments))
+        ctx.by_kernels = lstm_kernels.can_run(arguments, h, c, weight_hh, gain_hh, k_h, k_c)
+        if ctx.by_kernels:
+            tape = tape.with_room_for_moments()
+            arrays = tape._replace(h=states, c=cells)._asdict()
+            lstm_kernels.forth(weight_hh, gain_hh=gain_hh, gain_c=gain_c, bias_c=bias_c, arguments=arguments, **arrays)
+            ctx.save_for_backward(weight_hh, gain_hh, gain_c, *tape)
+            return states[1:].transpose(0, 1), cells[-1].clone()
         moments_hh: Moments = []
         moments_c: Moments = []
         for a, h_next, c_next, *kept in by_step(arguments, states[1:], cells[1:], *tape):
@@ -159,25 +175,24 @@ class _LSTM(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
         weight_hh, gain_hh, gain_c, *kept = ctx.saved_tensors
         tape = Tape(*kept)
-        grads, grads_shown = torch.empty_like(tape.gates), torch.empty_like(tape.squashed)
+        grads = torch.empty_like(tape.gates)
         grads_product = grads if gain_hh is None else torch.empty_like(grads)
-        grad_h, grad_c = torch.zeros_like(grad_c), grad_c.clone()
-        buffers = (grads, grads_product, grads_shown, grad_output.transpose(0, 1), *tape)
-        for grad_a, grad_product, grad_shown, from_loss, *kept in by_step_back(*buffers):
-            step = Tape(*kept)
-            run_cell_back(step, gain_c, grad_h.add_(from_loss), grad_c, grad_a, grad_shown)
-            product_back(grad_a, gain_hh, step.product, step.mean, step.rstd, out=grad_product)
-            grad_h.addmm_(grad_product, weight_hh, beta=0 if step.k_h is None else 1)
+        grad_h, grad_c, from_loss = torch.zeros_like(grad_c), grad_c.clone(), grad_output.transpose(0, 1)
+        if ctx.by_kernels:
+            gains = {"gain_hh": gain_hh, "gain_c": gain_c, "grad_arguments": grads, "grad_product": grads_product}
+            of_state = {"grad_h": grad_h, "grad_c": grad_c, "from_loss": from_loss}
+            grads_of_gains = lstm_kernels.back(weight_hh, **gains, **of_state, **tape._asdict())
+        else:
+            grads_shown = torch.empty_like(tape.squashed)
+            buffers = (grads, grads_product, grads_shown, from_loss, *tape)
+            for grad_a, grad_product, grad_shown, from_loss_t, *kept in by_step_back(*buffers):
+                step = Tape(*kept)
+                run_cell_back(step, gain_c, grad_h.add_(from_loss_t), grad_c, grad_a, grad_shown)
+                product_back(grad_a, gain_hh, step.product, step.mean, step.rstd, out=grad_product)
+                grad_h.addmm_(grad_product, weight_hh, beta=0 if step.k_h is None else 1)
+            grads_of_gains = grads_of_norm(tape, grads, grads_shown, gain_hh, gain_c)
         grad_weight_hh = grad_of_weight(grads_product, tape.h) if ctx.needs_input_grad[3] else None
-        return (
-            grads,
-            grad_h,
-            grad_c,
-            grad_weight_hh,
-            *grads_of_norm(tape, grads, grads_shown, gain_hh, gain_c),
-            None,
-            None,
-        )
+        return grads, grad_h, grad_c, grad_weight_hh, *grads_of_gains, None, None
 
 
 def run_cell(

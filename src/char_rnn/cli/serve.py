@@ -1,0 +1,104 @@
+"""``char-rnn serve``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import webbrowser
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from char_rnn.cli.models import open_model
+from char_rnn.cli.options import debug_option, quiet_option, say
+
+if TYPE_CHECKING:
+    from char_rnn.generation.network import Precision
+
+INSTALL = 'pip install "char-rnn-pytorch[playground]"'
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command(name="serve")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8015, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Characters that one request may have written.",
+)
+@click.option(
+    "--max-streams",
+    type=click.IntRange(1, 1024),
+    default=32,
+    show_default=True,
+    help="Texts that a model writes at once.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a model's matrix products."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float64", "float32", "bfloat16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="What to compute in; bfloat16 and int8 are of the weights alone.",
+)
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@quiet_option
+@debug_option
+def command(
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    max_length: int,
+    max_streams: int,
+    threads: int,
+    precision: Precision,
+    open_page: bool,
+    quiet: bool,
+) -> None:
+    """Open a playground: a page that writes with one or several models and shows what they think.
+
+    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The page needs no network.
+    It and the API under /api are for this machine alone, unless --host says otherwise: there is no password. Ctrl-C
+    ends it.
+
+    \b
+    Examples:
+      char-rnn serve runs/my-book
+      char-rnn serve runs/small runs/large --open
+      char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ[variable] = str(threads)  # read when NumPy is loaded, which is below
+    try:
+        from char_rnn.playground.app import create_app
+        from char_rnn.playground.server import Server, address_of, bind
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("starlette", "uvicorn"):
+            raise
+        raise click.ClickException(f"the playground needs {package}, which is not installed: {INSTALL}") from None
+    from char_rnn.playground.limits import Limits
+    from char_rnn.playground.served import names_of
+
+    logging.getLogger("char_rnn").setLevel(logging.ERROR)  # what a prime is read as is told to the one who asked
+    files = dict(zip(names_of(models), map(open_model, models), strict=True))
+    limits = Limits(length=max_length, streams=max_streams)
+    app = create_app(files, limits=limits, precision=precision, host=host)
+    with bind(host, port) as bound:
+        address = address_of(bound)
+
+        def started() -> None:
+            say(f"{', '.join(files)}: {address} (Ctrl-C ends it)", quiet=quiet)
+            if host not in LOCAL:
+                say(f"anyone who can reach {host} can use it; there is no password", quiet=quiet)
+            if open_page:
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+        Server(app, started).run(sockets=[bound])

@@ -1,0 +1,184 @@
+"""A model as an ONNX file: symbols and a state go in, log-probabilities and a state come out.
+
+Inputs: ``symbols`` (batch, time), int64, and the state before them in float32: ``h`` (L, batch, H), of an LSTM ``c`` of
+the same shape and, with attention, ``memory`` (A, batch, W, H), the latest last; zeros at a text's beginning. Outputs:
+``log_probs`` (batch, time, V) in nats, and ``h_out``, ``c_out``, ``memory_out``. Batch and time are free. The metadata
+are ``config``, ``vocabulary`` and ``training``, as JSON and as in a model file (:mod:`char_rnn.model_file`).
+
+Dimensions: B batch, T time, V vocabulary, L layers, H hidden, A attending layers, W window, N heads, D = H / N.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from char_rnn.export.onnx_layers import recur
+from char_rnn.export.onnx_nodes import Nodes
+from char_rnn.generation.network import Attention, FeedForward, Network
+from char_rnn.model_file import ModelFile, replacing
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, ValueInfoProto
+
+OPSET, IR_VERSION = 17, 8  # of 2022: what LayerNormalization came with
+LARGEST = 2**31 - 2**20  # bytes; a file of protocol buffers ends at 2 GB
+
+
+class OnnxMissingError(RuntimeError):
+    """The package `onnx` is not installed; the message says how to install it."""
+
+
+def write_onnx(file: ModelFile, path: str | Path) -> None:
+    """Write a model as ONNX in one step.
+
+    Raises:
+        OnnxMissingError: The package `onnx` is missing.
+        ValueError: The tensors are not the model's, or too many for the format.
+        OSError: The file cannot be written.
+    """
+    model = onnx_model(file)
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def onnx_model(file: ModelFile) -> ModelProto:
+    """Return a model as ONNX, checked.
+
+    Raises:
+        OnnxMissingError: The package `onnx` is missing.
+        ValueError: The tensors are not the model's, or too many for the format.
+    """
+    try:
+        from onnx import checker, helper
+    except ImportError:
+        raise OnnxMissingError("--format onnx needs onnx: pip install 'char-rnn-pytorch[onnx]'") from None
+    network = Network.of(file.config.model, file.tensors, np.float32)
+    size = 4 * sum(tensor.size for tensor in file.tensors.values())
+    if size > LARGEST:
+        raise ValueError(f"an ONNX file holds 2 GB of weights at most, and these are {size / 1e9:.1f} GB")
+    model = helper.make_model(
+        _graph(network), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="char-rnn"
+    )
+    described = {
+        "config": file.config.model_dump(mode="json"),
+        "vocabulary": file.vocabulary.to_dict(),
+        "training": dict(file.training),
+    }
+    helper.set_model_props(model, {name: json.dumps(value) for name, value in described.items()})
+    checker.check_model(model, full_check=True)
+    return model
+
+
+def _graph(network: Network) -> GraphProto:
+    from onnx import TensorProto, helper
+
+    nodes = Nodes()
+    layers = len(network.layers)
+    ids = nodes.add("Transpose", "symbols", perm=[1, 0])
+    names = ("h", "c") if network.cell == "lstm" else ("h",)
+    cut = [nodes.cut(name, layers, 0) for name in names]
+    after: list[list[str]] = []
+    memories: list[str] = []
+    x = _vectors(nodes, network, ids)
+    for number, layer in enumerate(network.layers):
+        read = nodes.normalized(x, layer.norm)
+        output, state = recur(nodes, network, layer, read, [parts[number] for parts in cut])
+        after.append(state)
+        x = nodes.add("Add", x, output) if layer.residual else output
+        if layer.attention is not None:
+            memory = nodes.add("Gather", "memory", nodes.constant(np.int64(len(memories))), axis=0)
+            found, memory = _attend(nodes, layer.attention, x, memory)
+            memories.append(nodes.add("Unsqueeze", memory, nodes.constant([0])))
+            x = nodes.add("Add", x, found)
+        if layer.feed_forward is not None:
+            x = nodes.add("Add", x, _feed_forward(nodes, layer.feed_forward, x))
+    scores = nodes.plus(
+        nodes.product(network.output_weight, nodes.normalized(x, network.output_norm)), network.output_bias
+    )
+    log_probs = nodes.add("LogSoftmax", scores, axis=-1)
+    nodes.rename(nodes.add("Transpose", log_probs, perm=[1, 0, 2]), "log_probs")
+    parts = {name: [state[place] for state in after] for place, name in enumerate(names)}
+    parts |= {"memory": memories} if memories else {}
+    for name, values in parts.items():
+        nodes.rename(nodes.add("Concat", *values, axis=0), f"{name}_out")
+    states = _states(network, tuple(parts))
+    given = helper.make_tensor_value_info("symbols", TensorProto.INT64, ["batch", "time"])
+    made = helper.make_tensor_value_info("log_probs", TensorProto.FLOAT, ["batch", "time", network.vocab_size])
+    return helper.make_graph(
+        nodes.nodes,
+        "char_rnn",
+        [given, *(info for info, _ in states)],
+        [made, *(info for _, info in states)],
+        nodes.constants,
+    )
+
+
+def _states(network: Network, names: tuple[str, ...]) -> list[tuple[ValueInfoProto, ValueInfoProto]]:
+    """The parts of the state, as they go in and as they come out."""
+    from onnx import TensorProto, helper
+
+    windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
+    recurrent: list[str | int] = [len(network.layers), "batch", network.hidden_size]
+    shapes = {"h": recurrent, "c": recurrent}
+    if windows:
+        shapes["memory"] = [len(windows), "batch", windows[0], network.hidden_size]
+    return [
+        (
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]),
+            helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, shapes[name]),
+        )
+        for name in names
+    ]
+
+
+def _vectors(nodes: Nodes, network: Network, ids: str) -> str:
+    """What the lowest layer's block reads of symbols (T, B): (T, B, I)."""
+    if network.embedding is not None:
+        return nodes.add("Gather", nodes.constant(network.embedding), ids, axis=0)
+    values = nodes.constant(np.array([0, 1], np.float32))
+    return nodes.add("OneHot", ids, nodes.constant(np.int64(network.vocab_size)), values, axis=-1)
+
+
+def _attend(nodes: Nodes, attention: Attention, x: str, memory: str) -> tuple[str, str]:
+    """What states (T, B, H) find in themselves and the memory (B, W, H), and the memory after them.
+
+    Keys and values are never made, as in :func:`char_rnn.ops.attention.attend`.
+    """
+    heads, size = attention.heads, len(attention.query) // attention.heads
+    key, value = (nodes.constant(part.reshape(heads, size, -1)) for part in (attention.key, attention.value))
+    present = nodes.add("Transpose", nodes.normalized(x, attention.norm), perm=[1, 0, 2])
+    states = nodes.add("Concat", memory, present, axis=1)  # (B, W + T, H)
+    asked = nodes.add("Reshape", nodes.product(attention.query, present), nodes.constant([0, 0, heads, size]))
+    asked = nodes.add("MatMul", nodes.add("Transpose", asked, perm=[0, 2, 1, 3]), key)  # (B, N, T, H)
+    shared = nodes.add("Unsqueeze", states, nodes.constant([1]))
+    scores = nodes.add("MatMul", asked, nodes.add("Transpose", shared, perm=[0, 1, 3, 2]))  # (B, N, T, W + T)
+    scores = nodes.add("Div", scores, nodes.constant(np.float32(math.sqrt(size))))
+    seen = nodes.add("Where", _band(nodes, attention.window), scores, nodes.constant(np.float32(-np.inf)))
+    mean = nodes.add("MatMul", nodes.add("Softmax", seen, axis=-1), shared)
+    found = nodes.add("MatMul", mean, nodes.add("Transpose", value, perm=[0, 2, 1]))  # (B, N, T, D)
+    found = nodes.add("Reshape", nodes.add("Transpose", found, perm=[2, 0, 1, 3]), nodes.constant([0, 0, heads * size]))
+    limits = (nodes.constant([number]) for number in (-attention.window, np.iinfo(np.int64).max, 1))
+    return nodes.product(attention.output, found), nodes.add("Slice", states, *limits)
+
+
+def _band(nodes: Nodes, window: int) -> str:
+    """Which of W + T states each of T steps sees, (T, W + T): its own and the W before it."""
+    zero, one, past = (nodes.constant(np.int64(number)) for number in (0, 1, window))
+    time = nodes.add("Squeeze", nodes.add("Shape", "symbols", start=1, end=2), nodes.constant([0]))
+    steps = nodes.add("Unsqueeze", nodes.add("Range", zero, time, one), nodes.constant([1]))
+    states = nodes.add("Range", zero, nodes.add("Add", time, past), one)
+    not_after = nodes.add("LessOrEqual", states, nodes.add("Add", steps, past))
+    return nodes.add("And", nodes.add("GreaterOrEqual", states, steps), not_after)
+
+
+def _feed_forward(nodes: Nodes, sublayer: FeedForward, x: str) -> str:
+    """What the sublayer adds to x."""
+    wide = nodes.plus(nodes.product(sublayer.widen, nodes.normalized(x, sublayer.norm)), sublayer.widen_bias)
+    erf = nodes.add("Erf", nodes.add("Mul", wide, nodes.constant(np.float32(math.sqrt(0.5)))))
+    half = nodes.add("Mul", nodes.add("Add", erf, nodes.constant(np.float32(1))), nodes.constant(np.float32(0.5)))
+    return nodes.plus(nodes.product(sublayer.narrow, nodes.add("Mul", wide, half)), sublayer.narrow_bias)

@@ -1,0 +1,97 @@
+"""A model's weights in as few bytes as a page needs: matrices as int8 with a scale for each row, the rest as float32.
+
+Dimensions: R rows, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.generation.network import Array, Network, quantize, rounded
+from char_rnn.utils.config import ModelConfig
+
+Description = dict[str, Any]
+
+
+def pack(network: Network) -> tuple[Description, bytes]:
+    """Describe a network in types that JSON has, and give its numbers as bytes.
+
+    Returns:
+        The network's fields by their names, with ``{"vector": first byte, "length"}`` and ``{"matrix": first byte,
+        "scales": first byte, "rows", "columns"}`` in the place of arrays; and all float32, little-endian, followed by
+        all int8.
+
+    Raises:
+        ValueError: A weight is no finite number.
+    """
+    packer = _Packer()
+    described: Description = packer.describe(network)
+    floats = b"".join(packer.floats)
+    for matrix in packer.matrices:
+        matrix["matrix"] += len(floats)
+    return described, floats + b"".join(packer.bytes)
+
+
+def packed_tensors(config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Array]:
+    """Return the weights that a page computes with: what is left of a model's after :func:`pack`, as float32.
+
+    Args:
+        config: The section `model` of a configuration.
+        tensors: The weights by their names in the state dict.
+    """
+    Network.of(config, tensors, np.float32)
+    whole = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
+    return {name: rounded(tensor, "int8") if tensor.ndim == 2 else tensor for name, tensor in whole.items()}
+
+
+class _Packer:
+    """Collects arrays, each of them once."""
+
+    def __init__(self) -> None:
+        self.floats: list[bytes] = []
+        self.bytes: list[bytes] = []
+        self.matrices: list[Description] = []
+        self._known: dict[int, Description] = {}
+        self._ends = [0, 0]
+
+    def describe(self, part: Any) -> Any:
+        if isinstance(part, np.ndarray):
+            if id(part) not in self._known:
+                self._known[id(part)] = self._matrix(part) if part.ndim == 2 else self._vector(part)
+            return self._known[id(part)]
+        if is_dataclass(part):
+            return {field.name: self.describe(getattr(part, field.name)) for field in fields(part)}
+        if isinstance(part, Mapping):
+            return {name: self.describe(each) for name, each in part.items()}
+        return [self.describe(each) for each in part] if isinstance(part, tuple) else part
+
+    def _vector(self, array: Array) -> Description:
+        return {"vector": self._keep(array), "length": len(array)}
+
+    def _matrix(self, array: Array) -> Description:
+        _check_finite(array)
+        values, scales = quantize(array, "int8")
+        assert scales is not None
+        matrix = {"matrix": self._ends[1], "scales": self._keep(scales), "rows": len(array), "columns": array.shape[1]}
+        self.bytes.append(values.tobytes())
+        self._ends[1] += values.size
+        self.matrices.append(matrix)
+        return matrix
+
+    def _keep(self, array: Array) -> int:
+        """Put floats at the end of those kept, and return their first byte."""
+        _check_finite(array)
+        start = self._ends[0]
+        self.floats.append(array.astype("<f4").tobytes())
+        self._ends[0] += 4 * array.size
+        return start
+
+
+def _check_finite(array: Array) -> None:
+    if not np.isfinite(array).all():
+        raise ValueError("the model's weights are not all finite numbers; its training has diverged")

@@ -1,0 +1,69 @@
+"""A model as a plain PyTorch state dict, for modules that know nothing of this program.
+
+Dimensions: V vocabulary, H hidden.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from char_rnn.model_file import ModelFile, replacing
+from char_rnn.models.parameters import check_tensors
+from char_rnn.utils.config import ModelConfig
+from char_rnn.utils.config.model import FOR_TRAINING
+
+
+def write_state_dict(file: ModelFile, path: str | Path) -> None:
+    """Write a model's tensors, by their names in the state dict and in their own precision, in one step.
+
+    ``torch.load(path, weights_only=True)`` reads it; :func:`loaded_by` says what into.
+
+    Raises:
+        ValueError: The tensors are not those of the model that the configuration describes.
+        OSError: The file cannot be written.
+    """
+    import torch
+
+    check_tensors(file.config.model, file.vocabulary.size, file.tensors)
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in file.tensors.items()}
+    with replacing(path) as temporary, temporary.open("wb") as opened:
+        torch.save(tensors, opened)
+
+
+def loaded_by(config: ModelConfig, vocab_size: int) -> str:
+    """Say which modules a model's state dict loads into, as Python that makes them.
+
+    Args:
+        config: The section `model` of a configuration.
+        vocab_size: V.
+
+    Returns:
+        PyTorch's own modules where they compute this model, to be named ``embedding``, ``lstm`` (``gru``, ``rnn``) and
+        ``output_proj``; else the one of :mod:`char_rnn`.
+    """
+    sizes = f"{config.hidden_size}, {config.num_layers}"
+    kind = config.type.upper()
+    if is_plain(config):
+        inputs = config.input_size(vocab_size)
+        embedding = "" if config.embedding == "one-hot" else f"nn.Embedding({vocab_size}, {inputs}), "
+        read = ", of one-hot vectors" if config.embedding == "one-hot" else ""
+        return f"{embedding}nn.{kind}({inputs}, {sizes}), nn.Linear({config.hidden_size}, {vocab_size}){read}"
+    options = "".join(f", {name}={value!r}" for name, value in _options(config).items())
+    return f"char_rnn.Char{kind}({vocab_size}, {sizes}{options})"
+
+
+def is_plain(config: ModelConfig) -> bool:
+    """Whether ``nn.Embedding``, ``nn.LSTM`` (``nn.GRU``, ``nn.RNN``) and ``nn.Linear`` compute a model."""
+    return not set(_options(config)) - {"embedding", "embedding_size"}
+
+
+def _options(config: ModelConfig) -> dict[str, object]:
+    """What is not as it is by default, of what a trained model's numbers depend on beyond its sizes."""
+    general = {"type", "hidden_size", "num_layers", *FOR_TRAINING}
+    if config.type != "gru":
+        general.add("reset")
+    if config.attention == "none":
+        general |= {"attention_heads", "attention_window"}
+    default = ModelConfig()
+    values = ((name, getattr(config, name)) for name in ModelConfig.model_fields if name not in general)
+    return {name: value for name, value in values if value != getattr(default, name)}

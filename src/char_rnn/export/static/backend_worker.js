@@ -1,0 +1,82 @@
+/* The backend of a page that holds its model: see the playground's backend_server.js for what a backend is. */
+
+const LIMITS = { length: 1_000_000, streams: 1, prime: 100_000 };
+
+/** `description`, `weights` and `program`: what the page's elements hold. */
+export function workerBackend(description, weights, program) {
+  const { name, facts, vocabulary } = description;
+  const waiting = new Map(); // id -> what hears of it
+  let last = 0;
+  let worker = null;
+  let opened = null;
+  const start = () => {
+    worker = new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
+    worker.onmessage = ({ data: { id, event, value } }) => waiting.get(id)?.(event, value);
+    worker.onerror = ({ message }) => {
+      for (const hear of [...waiting.values()]) hear("error", { message: `The model does not run in this browser: ${message}` });
+    };
+  };
+  const tell = (ask, question, hear) => {
+    if (!worker) start();
+    last += 1;
+    waiting.set(last, hear);
+    worker.postMessage({ ...question, id: last, ask });
+    return last;
+  };
+  const ask = (what, question) =>
+    new Promise((fulfil, reject) => {
+      const id = tell(what, question, (event, value) => {
+        waiting.delete(id);
+        if (event === "error") reject(new Error(value.message));
+        else fulfil(value);
+      });
+    });
+  const open = async () => {
+    await ask("open", { description, weights });
+    weights = null; // the worker has them
+  };
+  return {
+    async models() {
+      opened ??= open();
+      try {
+        await opened;
+      } catch (error) {
+        opened = null;
+        throw error;
+      }
+      return { models: [{ name, ...facts, symbols: labels(vocabulary) }], limits: LIMITS };
+    },
+    activations: (question) => ask("activations", question),
+    cells: () => ask("cells", {}),
+    score: (question) => ask("score", question),
+    generate: (request, handlers) =>
+      new Promise((fulfil) => {
+        const end = () => {
+          waiting.delete(id);
+          fulfil();
+        };
+        const id = tell("generate", { request }, (event, value) => {
+          if (!handlers.signal?.aborted) HEARD[event](handlers, value);
+          if (event === "answer" || event === "error") end();
+        });
+        handlers.signal?.addEventListener("abort", () => {
+          worker.postMessage({ id, ask: "stop" });
+          end();
+        });
+      }),
+  };
+}
+
+const HEARD = {
+  start: ({ onStart }, value) => onStart(value),
+  characters: ({ onCharacters }, value) => onCharacters(value),
+  done: ({ onDone }, value) => onDone(value),
+  error: ({ onError }, value) => onError(value),
+  answer() {},
+};
+
+function labels({ kind, symbols }) {
+  return symbols.map((symbol) =>
+    kind === "bytes" && symbol >= 128 ? `\\x${symbol.toString(16).toUpperCase()}` : String.fromCodePoint(symbol),
+  );
+}

@@ -1,0 +1,92 @@
+/* Which hidden cells follow what a reader sees in a text, as char_rnn.playground.cells has it. */
+
+const RAREST = 10; // characters at which a feature has to differ from what it is most often
+const PARAGRAPH = (end) => `(?:(?!\\n[ \\t]*\\n)[^${end}])*`;
+const WORD = "[\\p{L}\\p{N}_]";
+const quotedTexts = () => {
+  const marked = [`"${PARAGRAPH('"')}"`, `“${PARAGRAPH("”")}”`, `«${PARAGRAPH("»")}»`];
+  return new RegExp([...marked, `(?<!${WORD})'[^'\\n]*'(?!${WORD})`].join("|"), "gu"); // older browsers cannot look behind
+};
+
+const FEATURES = {
+  quotes(characters) {
+    const places = characters.flatMap((character, place) => new Array(character.length).fill(place));
+    const inside = characters.map(() => 0);
+    for (const { 0: quoted, index } of characters.join("").matchAll(quotedTexts())) {
+      inside.fill(1, places[index], places[index + quoted.length - 1]);
+    }
+    return inside;
+  },
+
+  "line length"(characters) {
+    let since = 0;
+    return characters.map((character) => (since = character === "\n" ? 0 : since + 1));
+  },
+
+  indentation(characters) {
+    let [depth, leading] = [0, true];
+    return characters.map((character) => {
+      if (character === "\n") [depth, leading] = [0, true];
+      else if (leading && " \t".includes(character)) depth += character === "\t" ? 4 : 1;
+      else leading = false;
+      return depth;
+    });
+  },
+
+  brackets(characters) {
+    let [depth, before] = [0, ""];
+    return characters.map((character) => {
+      if ("([{".includes(character)) depth += 1;
+      else if (")]}".includes(character)) depth = Math.max(0, depth - 1);
+      else if (character === "\n" && before === "\n") depth = 0;
+      before = character;
+      return depth;
+    });
+  },
+
+  "word starts": (characters) =>
+    characters.map((character, place) => Number(isOfWord(character) && !isOfWord(characters[place - 1] ?? " "))),
+
+  capitals: (characters) => characters.map((character) => Number(/^\p{Lu}/u.test(character))),
+};
+
+const isOfWord = (character) => /^[\p{L}\p{N}]/u.test(character);
+
+/**
+ * The cells that track each feature best: [{tracks, layer, index, correlation}, ...].
+ * `activations`: after each character, for each layer the h of its cells.
+ */
+export function bestCells(characters, activations, count = 3) {
+  const features = Object.entries(FEATURES).map(([tracks, feature]) => ({ tracks, values: feature(characters) }));
+  const shown = features.filter(({ values }) => varies(values)).map(({ tracks, values }) => ({ tracks, values: unit(values) }));
+  const cells = activations.length ? activations[0].flatMap((h, layer) => Array.from(h, (_, index) => ({ layer, index }))) : [];
+  for (const cell of cells) cell.values = unit(activations.map((each) => each[cell.layer][cell.index]));
+  return shown.flatMap(({ tracks, values }) => {
+    const found = cells.map(({ layer, index, values: ofCell }) => {
+      const correlation = dotProduct(values, ofCell);
+      return { tracks, layer, index, correlation };
+    });
+    found.sort((one, other) => Math.abs(other.correlation) - Math.abs(one.correlation));
+    return found.slice(0, count);
+  });
+}
+
+/** To mean 0 and length 1, so that the product of two is Pearson's correlation; zeros where they are constant. */
+function unit(values) {
+  const mean = values.reduce((sum, each) => sum + each, 0) / values.length;
+  const rest = Float64Array.from(values, (each) => each - mean);
+  const length = Math.sqrt(dotProduct(rest, rest));
+  return length > 1e-9 * Math.sqrt(dotProduct(values, values)) ? rest.map((each) => each / length) : rest.fill(0);
+}
+
+function dotProduct(one, other) {
+  let sum = 0;
+  for (let place = 0; place < one.length; place += 1) sum += one[place] * other[place];
+  return sum;
+}
+
+function varies(values) {
+  const counts = new Map();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return values.length - Math.max(0, ...counts.values()) >= RAREST;
+}

@@ -1,0 +1,38 @@
+/* A text with the characters that are at hand, as char_rnn.generation.nearest has it. */
+
+const ALIKE = [
+  "'‘’‚‛`´′",
+  '"“”„‟«»″',
+  "-‐‑‒–—―−",
+  " \u00a0\u2002\u2003\u2009\u200a\u202f\u3000\t",
+  "\n\r\u0085\u2028\u2029",
+  ".·•‧",
+  "/⁄∕",
+  "*×",
+  ",;",
+]; // the plainest first
+const SPELLINGS = {
+  "…": "...", ß: "ss", æ: "ae", Æ: "AE", œ: "oe", Œ: "OE", ø: "o", Ø: "O", ł: "l", Ł: "L",
+  đ: "d", Đ: "D", ð: "d", Ð: "D", þ: "th", Þ: "Th", ı: "i",
+};
+
+/** The nearest piece of text for a character of which `has` is true; the character itself where there is none. */
+export function nearestTo(character, has) {
+  return candidatesFor(character).find(has) ?? character;
+}
+
+function candidatesFor(character) {
+  const plain = character.normalize("NFKD").replace(/\p{M}/gu, "");
+  const groups = ALIKE.filter((group) => group.includes(character) || ([...plain].length === 1 && group.includes(plain)));
+  return [
+    ...casesOf(character),
+    ...(plain ? casesOf(plain) : []),
+    ...groups.flatMap((group) => [...group]),
+    ...casesOf(SPELLINGS[character] ?? ""),
+  ].filter(Boolean);
+}
+
+const casesOf = (text) => [text, swapped(text), text.toLowerCase(), text.toUpperCase()];
+
+const swapped = (text) => Array.from(text, inOtherCase).join("");
+const inOtherCase = (letter) => (letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase());

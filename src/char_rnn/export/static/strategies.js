@@ -1,0 +1,96 @@
+/*
+ * How the next symbol is drawn: the functions of char_rnn.generation.strategies, on arrays of doubles.
+ *
+ * A symbol that is out of the draw has the logit -Infinity.
+ */
+
+/** The distribution that is drawn from. `recent`: the symbols seen lately; `kept`: whether each may be drawn, or null. */
+export function probabilitiesOf(logProbs, strategy, recent, kept) {
+  let logits = Float64Array.from(logProbs);
+  if (kept) logits = logits.map((each, symbol) => (kept[symbol] ? each : -Infinity));
+  const { temperature, top_k, top_p, min_p, typical_p, repetition_penalty } = strategy;
+  if (repetition_penalty !== 1) for (const symbol of new Set(recent)) logits[symbol] *= repetition_penalty;
+  logits = withTemperature(logits, temperature);
+  if (top_k) logits = keepFirst(logits, descending(logits), (_, place) => place < top_k);
+  if (top_p && top_p < 1) logits = keepUpTo(logits, descending(logits), top_p);
+  if (min_p) logits = keepLikely(logits, min_p);
+  if (typical_p && typical_p < 1) logits = keepUpTo(logits, typical(logits), typical_p);
+  return softmax(logits);
+}
+
+/** The temperature for symbol `place` of `length`. */
+export function temperatureAt({ temperature, final_temperature }, place, length) {
+  if (final_temperature === null || final_temperature === undefined) return temperature;
+  const share = length > 1 ? Math.min(place / (length - 1), 1) : 0;
+  return (1 - share) * temperature + share * final_temperature;
+}
+
+/** An index, drawn by one uniform number; never one of probability zero. */
+export function draw(probabilities, uniform) {
+  const total = probabilities.reduce((sum, each) => sum + each, 0);
+  const target = uniform * total;
+  let [reached, last] = [0, -1];
+  for (let symbol = 0; symbol < probabilities.length; symbol += 1) {
+    if (!probabilities[symbol]) continue;
+    reached += probabilities[symbol];
+    last = symbol;
+    if (reached > target) break;
+  }
+  return last;
+}
+
+export function softmax(logits) {
+  const largest = largestOf(logits);
+  const weights = logits.map((each) => Math.exp(each - largest));
+  const total = weights.reduce((sum, each) => sum + each, 0);
+  return weights.map((each) => each / total);
+}
+
+/** Indices from the largest to the smallest, equals in their own order. */
+export function descending(values) {
+  return Array.from(values.keys()).sort((one, other) => values[other] - values[one] || one - other);
+}
+
+const largestOf = (values) => values.reduce((most, each) => Math.max(most, each), -Infinity);
+
+function withTemperature(logits, temperature) {
+  const largest = largestOf(logits);
+  if (!Number.isFinite(largest)) {
+    throw new Error("Nothing is left to draw. Allow more characters, or ban fewer.");
+  }
+  if (temperature > 0) return logits.map((each) => (each - largest) / temperature);
+  const first = logits.indexOf(largest);
+  return logits.map((_, symbol) => (symbol === first ? 0 : -Infinity));
+}
+
+function keepFirst(logits, order, isKept) {
+  const result = new Float64Array(logits.length).fill(-Infinity);
+  order.forEach((symbol, place) => {
+    if (isKept(symbol, place)) result[symbol] = logits[symbol];
+  });
+  return result;
+}
+
+/** Keep the first in the order that together reach `share`, at least one. */
+function keepUpTo(logits, order, share) {
+  const probabilities = softmax(logits);
+  let before = 0;
+  return keepFirst(logits, order, (symbol, place) => {
+    const kept = place === 0 || before < share;
+    before += probabilities[symbol];
+    return kept;
+  });
+}
+
+function keepLikely(logits, share) {
+  const least = largestOf(logits) + Math.log(share);
+  return logits.map((each) => (each >= least ? each : -Infinity));
+}
+
+/** Indices from the most typical information to the least. */
+function typical(logits) {
+  const probabilities = softmax(logits);
+  const information = probabilities.map((each) => -Math.log(each));
+  const entropy = probabilities.reduce((sum, each, symbol) => (each ? sum + each * information[symbol] : sum), 0);
+  return descending(information.map((each) => -Math.abs(each - entropy)));
+}

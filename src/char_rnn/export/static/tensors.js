@@ -1,0 +1,68 @@
+/*
+ * The weights, from their text to numbers.
+ *
+ * A matrix is one of the kernel's: whole numbers from -127 to 127, each row with its scale. A vector is a Float32Array.
+ * The file holds all floats first, little-endian, then all bytes.
+ */
+
+import { Kernel } from "./kernel.js";
+
+/** The bytes of a text in base64. */
+export function bytesOf(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let index = 0; index < text.length; index += 1) bytes[index] = text.charCodeAt(index);
+  return bytes;
+}
+
+/** A description with numbers in the place of what says where they are. */
+export function withNumbers(described, bytes) {
+  const { buffer } = bytes;
+  const matrices = new Map(); // where they begin -> what is there
+  walk(described, (place) => "matrix" in place && matrices.set(place.matrix, place));
+  const kernel = new Kernel([...matrices.values()]);
+  for (const [start, { rows, columns, scales }] of matrices) {
+    const values = new Int8Array(buffer, start, rows * columns);
+    matrices.set(start, kernel.matrix(rows, columns, new Float32Array(buffer, scales, rows), values));
+  }
+  return walk(described, ({ vector, length, matrix }) =>
+    vector === undefined ? matrices.get(matrix) : new Float32Array(buffer.slice(vector, vector + 4 * length)),
+  );
+}
+
+/** A description with `change(place)` for what says where numbers are. */
+function walk(part, change) {
+  if (Array.isArray(part)) return part.map((each) => walk(each, change));
+  if (part === null || typeof part !== "object") return part;
+  if ("vector" in part || "matrix" in part) return change(part);
+  return Object.fromEntries(Object.entries(part).map(([name, each]) => [name, walk(each, change)]));
+}
+
+/** The products of rows `first` to `last` of a matrix with a vector. */
+export function product(matrix, x, first = 0, last = matrix.rows) {
+  return matrix.kernel.product(matrix, x, first, last);
+}
+
+/** A row of a matrix. */
+export function rowOf({ columns, stride, scales, values }, row) {
+  const result = new Float32Array(columns);
+  for (let column = 0, at = row * stride; column < columns; column += 1, at += 1) result[column] = values[at] * scales[row];
+  return result;
+}
+
+/** A column of a matrix: what it makes of a one-hot vector. */
+export function columnOf({ rows, stride, scales, values }, column) {
+  const result = new Float32Array(rows);
+  for (let row = 0, at = column; row < rows; row += 1, at += stride) result[row] = values[at] * scales[row];
+  return result;
+}
+
+/** The sum of rows `first` to `last` of a matrix, each times its number in `factors`. */
+export function combination({ columns, stride, scales, values }, factors, first, last) {
+  const result = new Float32Array(columns);
+  for (let row = first; row < last; row += 1) {
+    const factor = factors[row] * scales[row];
+    for (let column = 0, at = row * stride; column < columns; column += 1, at += 1) result[column] += values[at] * factor;
+  }
+  return result;
+}

@@ -1,0 +1,152 @@
+/*
+ * The worker of a page that holds a model: it computes, and answers the page's messages.
+ *
+ * In: {id, ask, ...}, of which `open` comes first. Out: {id, event, value}; event is start, characters, done or error of
+ * a text, answer or error of a question.
+ */
+
+import { bytesOf, withNumbers } from "./tensors.js";
+import { Network } from "./network.js";
+import { Symbols } from "./symbols.js";
+import { Writing } from "./writing.js";
+import { bestCells } from "./features.js";
+
+const SLICE = 40; // milliseconds of computing between two looks at what the page asks for
+const SAMPLED = { seed: 0, temperature: 0.8 }; // the text in which cells are looked for
+const LENGTHS = [1000, 4000]; // its, the longer the fewer cells there are
+const ACTIVATIONS = 4_000_000; // kept of it, where that leaves a length among these
+
+let network;
+let symbols;
+let past = null; // of the text that ended last: what a Writing may go on from
+const stopped = new Set();
+
+const answers = {
+  open({ description, weights }) {
+    network = new Network(withNumbers(description.network, bytesOf(weights)));
+    symbols = new Symbols(description.vocabulary);
+  },
+
+  async activations({ text, layer, unit }) {
+    const state = network.begin();
+    const values = await readCharacters(text, (symbol) => network.feed(state, symbol), () => state.h[layer][unit]);
+    return { activations: values };
+  },
+
+  async score({ text }) {
+    const state = network.begin();
+    let logProbs = new Float64Array(symbols.size).fill(-Math.log(symbols.size));
+    let total = null;
+    const read = (symbol) => {
+      total = (total ?? 0) + logProbs[symbol];
+      logProbs = network.step(state, symbol);
+    };
+    const values = await readCharacters(text, read, () => {
+      const value = total;
+      total = null;
+      return value;
+    });
+    return { log_probs: values };
+  },
+
+  async cells() {
+    const characters = [];
+    const activations = [];
+    const room = ACTIVATIONS / (network.layers.length * network.hidden_size);
+    const length = Math.floor(Math.max(LENGTHS[0], Math.min(LENGTHS[1], room)));
+    const writing = new Writing(network, symbols, { ...SAMPLED, length }, {
+      start() {},
+      character({ text }) {
+        for (const each of text) {
+          characters.push(each);
+          activations.push(writing.state.h.map((h) => h.slice()));
+        }
+      },
+      done() {},
+    });
+    await inSlices(() => {
+      writing.step();
+      return !writing.ended;
+    });
+    return { cells: bestCells(characters, activations) };
+  },
+
+  generate: ({ id, request }) => generate(id, request),
+};
+
+async function generate(id, request) {
+  const began = performance.now();
+  let written = 0;
+  let characters = [];
+  const post = (event, value) => postMessage({ id, event, value });
+  const flush = () => {
+    if (characters.length) post("characters", { text: characters.map(({ text }) => text).join(""), characters });
+    characters = [];
+  };
+  const tell = {
+    start: (value) => post("start", value),
+    character(entry) {
+      written += 1;
+      characters.push(entry);
+    },
+    done({ reason }) {
+      flush();
+      post("done", { reason, characters: written, seconds: (performance.now() - began) / 1000 });
+    },
+  };
+  const writing = new Writing(network, symbols, request, tell, past);
+  past = null;
+  await inSlices(() => {
+    writing.step();
+    return !writing.ended && !stopped.has(id);
+  }, flush);
+  past = { read: writing.read, state: writing.state };
+  stopped.delete(id);
+}
+
+/** Read a text; the values that `note` gives after each of its characters. */
+async function readCharacters(text, read, note) {
+  const spelled = symbols.spelled(text);
+  const values = [];
+  await inSlices(() => {
+    if (values.length === spelled.length) return false;
+    spelled[values.length].forEach(read);
+    values.push(note());
+    return true;
+  });
+  return values;
+}
+
+/** Call `step` until it is false; messages are received on the way. */
+async function inSlices(step, afterSlice = () => {}) {
+  for (let more = true; more; ) {
+    const end = performance.now() + SLICE;
+    do more = step();
+    while (more && performance.now() < end);
+    afterSlice();
+    if (more) await new Promise(nextTurn);
+  }
+}
+
+/** As setTimeout without a time, which browsers make wait for 4 milliseconds. */
+function nextTurn(go) {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    go();
+  };
+  port2.postMessage(null);
+}
+
+onmessage = async ({ data }) => {
+  const { id, ask } = data;
+  if (ask === "stop") {
+    stopped.add(id);
+    return;
+  }
+  try {
+    postMessage({ id, event: "answer", value: await answers[ask](data) });
+  } catch (error) {
+    postMessage({ id, event: "error", value: { message: error.message } });
+  }
+};

@@ -1,0 +1,170 @@
+/* One text being written, a symbol at each step. */
+
+import { descending, draw, probabilitiesOf, temperatureAt } from "./strategies.js";
+import { Random } from "./random.js";
+
+const DEFAULTS = {
+  prime: "",
+  length: 500,
+  stop: [],
+  stop_at_newline: false,
+  unknown: "error",
+  temperature: 1,
+  repetition_penalty: 1,
+  repetition_window: 64,
+  banned: "",
+  allowed: null,
+  alternatives: 0,
+};
+const NEWLINES = ["\n", "\r\n"];
+
+export class Writing {
+  /**
+   * `asked`: the request, as the backends' `generate` takes it. Throws an Error that a person can act on.
+   * `past`: {read, state} of a text that has ended, or null: one that goes on where it stopped is not read again.
+   * `tell`: {start({prime, activations?}), character({text, probability, alternatives, activation?}), done({reason})}.
+   */
+  constructor(network, symbols, asked, tell, past = null) {
+    const request = { ...DEFAULTS, ...asked };
+    Object.assign(this, { network, symbols, request, tell });
+    this.random = new Random(request.seed ?? Math.floor(Math.random() * 2 ** 32));
+    this.kept = symbols.kept(request.allowed, request.banned);
+    this.stopText = new StopText([...request.stop, ...(request.stop_at_newline ? NEWLINES : [])]);
+    this.prime = symbols.read(request.prime, request.unknown);
+    const isGoingOn = past && !request.unit && isBeginning(past.read, this.prime);
+    this.state = isGoingOn ? past.state : network.begin();
+    this.read = isGoingOn ? past.read : []; // the symbols that the state has seen
+    this.recent = this.prime.slice(-request.repetition_window);
+    this.decoder = symbols.decoder();
+    this.activations = [];
+    this.entries = []; // drawn, and not yet certain
+    this.certain = "";
+    this.count = 0;
+    this.logProbs = null; // of the next symbol; null before the model has read anything
+    this.ended = false;
+  }
+
+  /** Read a symbol of the prime, or draw one. */
+  step() {
+    if (this.read.length < this.prime.length) {
+      this.#read(this.prime[this.read.length]);
+      if (this.request.unit) this.activations.push(this.#activation());
+      if (this.read.length < this.prime.length) return;
+    }
+    if (!this.started) this.#start();
+    else this.#write();
+    if (!this.ended && (this.stopText.found || this.count >= this.request.length)) this.#end();
+  }
+
+  #read(symbol) {
+    this.logProbs = this.network.step(this.state, symbol);
+    this.read.push(symbol);
+  }
+
+  #start() {
+    this.started = true;
+    const start = { prime: this.symbols.decode(this.prime) };
+    if (this.request.unit) start.activations = this.activations;
+    this.tell.start(start);
+  }
+
+  #write() {
+    const symbol = this.logProbs ? this.#choose() : this.#first();
+    const entry = { text: this.decoder.decode(symbol), ...this.#predicted(symbol) };
+    this.count += 1;
+    this.entries.push(entry);
+    this.certain += this.stopText.feed(entry.text);
+    if (this.count < this.request.length || this.request.unit) this.#read(symbol);
+    if (this.request.unit) entry.activation = this.#activation();
+    this.#release();
+  }
+
+  #choose() {
+    const { request } = this;
+    const strategy = { ...request, temperature: temperatureAt(request, this.count, request.length) };
+    const symbol = draw(probabilitiesOf(this.logProbs, strategy, this.recent, this.kept), this.random.uniform());
+    this.recent.push(symbol);
+    if (this.recent.length > request.repetition_window) this.recent.shift();
+    return symbol;
+  }
+
+  /** The first symbol of a text without a prime: one of all alike, without the model. */
+  #first() {
+    const possible = [...this.symbols.symbols.keys()].filter((symbol) => this.kept?.[symbol] ?? true);
+    const place = this.request.temperature === 0 ? 0 : Math.floor(this.random.uniform() * possible.length);
+    const symbol = possible[place];
+    this.recent.push(symbol);
+    return symbol;
+  }
+
+  /** What the model thought of a symbol, and which it thought likeliest. */
+  #predicted(symbol) {
+    const { logProbs, symbols } = this;
+    if (!logProbs) return { probability: 1 / symbols.size, alternatives: [] };
+    const likeliest = descending(logProbs).slice(0, this.request.alternatives);
+    const alternatives = likeliest.map((each) => [symbols.label(each), Math.exp(logProbs[each])]);
+    return { probability: Math.exp(logProbs[symbol]), alternatives };
+  }
+
+  #activation() {
+    const { layer, index } = this.request.unit;
+    return this.state.h[layer][index];
+  }
+
+  /** Tell of the characters that no stop text can take back. */
+  #release() {
+    while (this.entries.length && this.entries[0].text.length <= this.certain.length) {
+      const entry = this.entries.shift();
+      this.certain = this.certain.slice(entry.text.length);
+      this.tell.character(entry);
+    }
+  }
+
+  #end() {
+    this.ended = true;
+    if (!this.stopText.found) this.certain += this.stopText.rest();
+    else if (this.certain && this.entries.length) this.entries[0].text = this.certain;
+    else this.entries = [];
+    this.#release();
+    this.tell.done({ reason: this.stopText.found ? "stop" : "length" });
+  }
+}
+
+/** Whether a list is the beginning of a longer one. */
+const isBeginning = (list, whole) => list.length < whole.length && list.every((each, place) => each === whole[place]);
+
+/** Passes text on, piece by piece, until one of some texts appears, which never shows. */
+export class StopText {
+  constructor(stops) {
+    this.stops = stops;
+    this.held = "";
+    this.found = false;
+  }
+
+  /** What can no longer be part of a stop text. */
+  feed(piece) {
+    if (!this.stops.length) return piece;
+    const text = this.held + piece;
+    const found = this.stops.map((stop) => ({ start: text.indexOf(stop), stop })).filter(({ start }) => start >= 0);
+    const ends = ({ start, stop }) => start + stop.length;
+    found.sort((one, other) => ends(one) - ends(other) || one.start - other.start);
+    this.found = found.length > 0;
+    const decided = this.found ? found[0].start : text.length - Math.max(...this.stops.map((stop) => overlap(text, stop)));
+    this.held = this.found ? "" : text.slice(decided);
+    return text.slice(0, decided);
+  }
+
+  rest() {
+    const { held } = this;
+    this.held = "";
+    return held;
+  }
+}
+
+/** The length of the longest end of a text that `stop` begins with, short of all of it. */
+function overlap(text, stop) {
+  for (let length = Math.min(text.length, stop.length - 1); length > 0; length -= 1) {
+    if (text.endsWith(stop.slice(0, length))) return length;
+  }
+  return 0;
+}

@@ -1,0 +1,356 @@
+"""Turns a network into the list of operations that the kernels run (``char_rnn/kernels/decode.h``).
+
+It says step by step what :mod:`char_rnn.generation.reference` says, with places for what comes in between.
+
+Dimensions: N streams, V vocabulary, G gates, H hidden, W window.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Norm, Precision, quantize
+from char_rnn.generation.reference import input_table
+from char_rnn.generation.state import States
+
+ROWS = 32  # of a block of a packed matrix
+_KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}
+_OPERATORS = [
+    "look_up",
+    "product",
+    "normalize",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "add",
+    "multiply",
+    "gate",
+    "update",
+    "lstm_cell",
+    "lstm_output",
+    "gru_output",
+    "attend",
+    "turn",
+    "log_softmax",
+]
+
+
+class Buffer(ctypes.Structure):
+    """``buffer`` of decode.h."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("stride", ctypes.c_int64), ("is_state", ctypes.c_int64))
+
+
+class Operation(ctypes.Structure):
+    """``operation`` of decode.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("operator", "width", "columns", "kind", "accumulates")),
+        *((name, Buffer) for name in ("out", "in_", "other", "extra")),
+        *((name, ctypes.c_void_p) for name in ("weights", "scales", "bias", "places")),
+        ("number", ctypes.c_double),
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Rows of numbers: of a buffer of the work, by its name, or of a part of the states.
+
+    Attributes:
+        name: Which.
+        start: Where in a row it begins.
+    """
+
+    name: str
+    start: int = 0
+
+    def __add__(self, numbers: int) -> Place:
+        return Place(self.name, self.start + numbers)
+
+
+class Packed:
+    """A matrix (R, C) in blocks of ROWS rows, each block column by column, on a line of the cache."""
+
+    def __init__(self, matrix: Array, precision: Precision) -> None:
+        self.rows, self.columns = matrix.shape
+        self.kind = _KINDS[precision]
+        kept, self.scales = quantize(matrix, precision)
+        blocks = -(-self.rows // ROWS)
+        self.numbers = aligned((blocks, self.columns, ROWS), kept.dtype)
+        self.numbers[...] = 0
+        for block in range(blocks):
+            rows = kept[block * ROWS : (block + 1) * ROWS]
+            self.numbers[block, :, : len(rows)] = rows.T
+
+
+class Program:
+    """The operations of a network, and what they read; :meth:`bind` makes them of use for some streams."""
+
+    def __init__(self, network: Network, precision: Precision) -> None:
+        self.network = network
+        self._precision = precision
+        self._steps: list[dict[str, Any]] = []
+        self._widths: dict[str, int] = {}
+        self._attending = 0
+        x = self._recurrent_layers()
+        self.feeding = len(self._steps)
+        """Operations that advance the states; the others make the scores, and the last log-probabilities of them."""
+        if network.output_norm is not None:
+            x = self._normalize(x, network.output_norm, self._place("normed", network.hidden_size))
+        self._product(x, network.output_weight, self._place("scores", network.vocab_size), network.output_bias)
+        self._do("log_softmax", Place("scores"), network.vocab_size, in_=Place("scores"))
+        self.weight_bytes = sum(step["matrix"].numbers.nbytes for step in self._steps if "matrix" in step)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def bind(self, states: States, count: int) -> Bound:
+        """Give the operations room for `count` streams that step at a time, and the states they advance."""
+        return Bound(self._steps, self._widths, states, count)
+
+    def _recurrent_layers(self) -> Place:
+        network, table = self.network, input_table(self.network)
+        x = self._place("x", network.hidden_size)
+        for number, layer in enumerate(network.layers):
+            looks_up = table is not None and number == 0
+            if number == 0 and (not looks_up or layer.residual):
+                width = network.vocab_size if network.embedding is None else network.embedding.shape[1]
+                x = self._place("embedded", width)
+                self._do("look_up", x, width, table=network.embedding)
+            if looks_up and table is not None:
+                arguments = self._place("arguments", table.shape[1])
+                self._do("look_up", arguments, table.shape[1], table=table)
+                h = self._recur(layer, number, None, arguments)
+            else:
+                h = self._recur(layer, number, x, None)
+            x = self._around(layer, x, h)
+        if self._attending:
+            self._do("turn", x, 1, columns=self._ring_places)
+        return x
+
+    def _recur(self, layer: Layer, number: int, x: Place | None, arguments: Place | None) -> Place:
+        network, hidden = self.network, self.network.hidden_size
+        h = read_h = Place("h", number * hidden)
+        if x is not None:
+            width = layer.weight_ih.shape[1]
+            read = x if layer.norm is None else self._normalize(x, layer.norm, self._place(f"read_{width}", width))
+            for index, matrix in enumerate(layer.mogrifier):
+                if index % 2 == 0:
+                    read = self._gate(matrix, read_h, read, f"gated_{width}_x")
+                else:
+                    read_h = self._gate(matrix, read, read_h, "gated_h")
+            arguments = self._input_arguments(layer, read)
+        assert arguments is not None
+        new_h = h if network.update == 1 else self._place("new_h", hidden)
+        if network.cell == "lstm":
+            self._lstm(layer, arguments, read_h, Place("c", number * hidden), new_h)
+        elif network.cell == "rnn":
+            self._rnn(layer, arguments, read_h, new_h)
+        else:
+            self._gru(layer, arguments, read_h, h, new_h)
+        if network.update != 1:
+            self._do("update", h, hidden, in_=new_h, number=network.update)
+        return h
+
+    def _gate(self, matrix: Array, of: Place, gated: Place, name: str) -> Place:
+        """A round of the mogrifier."""
+        out = self._place(name, len(matrix))
+        factor = self._place(f"factor_{len(matrix)}", len(matrix))
+        self._product(of, matrix, factor)
+        self._do("gate", out, len(matrix), in_=factor, other=gated)
+        return out
+
+    def _input_arguments(self, layer: Layer, read: Place) -> Place:
+        cell, hidden, gain = self.network.cell, self.network.hidden_size, layer.gains.get("gain_ih")
+        arguments = self._place("arguments", len(layer.weight_ih))
+        bias = layer.bias_ih + layer.bias_hh
+        if cell == "gru_after":
+            bias[2 * hidden :] = layer.bias_ih[2 * hidden :]
+        if not layer.gains:
+            self._product(read, layer.weight_ih, arguments, bias)
+            return arguments
+        self._product(read, layer.weight_ih, arguments)
+        if cell == "lstm" and gain is not None:
+            self._normalize(arguments, Norm(gain, bias), arguments)
+        elif gain is not None:
+            rz, n = slice(2 * hidden), slice(2 * hidden, None)
+            self._normalize(arguments, Norm(gain[rz], bias[rz]), arguments)
+            self._normalize(arguments + 2 * hidden, Norm(gain[n], bias[n]), arguments + 2 * hidden)
+        return arguments
+
+    def _add_product(self, read: Place, matrix: Array, gain: Array | None, out: Place) -> None:
+        """Add a product, normalized where there is a gain."""
+        if gain is None:
+            self._product(read, matrix, out, accumulates=True)
+        else:
+            rows = self._place("rows", len(matrix))
+            self._product(read, matrix, rows)
+            self._do("normalize", out, len(matrix), in_=rows, scales=gain, accumulates=True)
+
+    def _lstm(self, layer: Layer, arguments: Place, read_h: Place, c: Place, new_h: Place) -> None:
+        hidden, update = self.network.hidden_size, self.network.update
+        self._add_product(read_h, layer.weight_hh, layer.gains.get("gain_hh"), arguments)
+        new_c = c if update == 1 else self._place("new_c", hidden)
+        self._do("lstm_cell", new_c, hidden, in_=arguments, other=c)
+        shown = new_c
+        if layer.gains:
+            norm = Norm(layer.gains["gain_c"], layer.gains["bias_c"])
+            shown = self._normalize(new_c, norm, self._place("shown", hidden))
+        self._do("lstm_output", new_h, hidden, in_=arguments, other=shown)
+        if update != 1:
+            self._do("update", c, hidden, in_=new_c, number=update)
+
+    def _rnn(self, layer: Layer, arguments: Place, read_h: Place, new_h: Place) -> None:
+        hidden = self.network.hidden_size
+        self._product(read_h, layer.weight_hh, arguments, accumulates=True)
+        if layer.gains:
+            self._normalize(arguments, Norm(layer.gains["gain"], layer.bias_ih + layer.bias_hh), arguments)
+        self._do("tanh", new_h, hidden, in_=arguments)
+
+    def _gru(self, layer: Layer, arguments: Place, read_h: Place, h: Place, new_h: Place) -> None:
+        hidden, gain, bias_n = self.network.hidden_size, layer.gains.get("gain_hh"), layer.bias_hh[2 * self._hidden :]
+        rz, n = layer.weight_hh[: 2 * hidden], layer.weight_hh[2 * hidden :]
+        gain_n = None if gain is None else gain[2 * hidden :]
+        self._add_product(read_h, rz, None if gain is None else gain[: 2 * hidden], arguments)
+        self._do("sigmoid", arguments, 2 * hidden, in_=arguments)
+        candidate, after = self._place("candidate", hidden), self.network.cell == "gru_after"
+        if not after:
+            read_h = self._place("reset_h", hidden)
+            self._do("multiply", read_h, hidden, in_=arguments, other=h)
+        self._product(read_h, n, candidate, bias_n if after and gain_n is None else None)
+        if gain_n is not None:
+            self._do("normalize", candidate, hidden, in_=candidate, scales=gain_n, bias=bias_n if after else None)
+        self._do("gru_output", new_h, hidden, in_=arguments, other=candidate, extra=h, accumulates=after)
+
+    def _around(self, layer: Layer, x: Place, h: Place) -> Place:
+        """The residual connection and the sublayers; return what the block puts out."""
+        hidden = self.network.hidden_size
+        if not (layer.residual or layer.attention or layer.feed_forward):
+            return h
+        out = self._place("x", hidden)
+        if layer.residual:
+            self._do("add", out, hidden, in_=x, other=h)
+            h = out
+        if layer.attention is not None:
+            h = self._attend(layer.attention, h, out)
+        if layer.feed_forward is not None:
+            h = self._feed_forward(layer.feed_forward, h, out)
+        return h
+
+    def _attend(self, attention: Attention, x: Place, out: Place) -> Place:
+        hidden, heads = self.network.hidden_size, attention.heads
+        size = hidden // heads
+        seen = self._normalize(x, attention.norm, self._place("seen", hidden))
+        query, asked = self._place("query", hidden), self._place("asked", heads * hidden)
+        self._product(seen, attention.query, query)
+        for head in range(heads):
+            key = attention.key[head * size : (head + 1) * size].T
+            self._product(query + head * size, key, asked + head * hidden)
+        self._ring_places = attention.window + 1
+        mean = self._place("mean", heads * hidden + self._ring_places)
+        ring = Place("ring", self._attending * self._ring_places * hidden)
+        self._do(
+            "attend", mean, hidden, in_=seen, other=asked, extra=ring, columns=self._ring_places, kind=heads,
+            number=1 / math.sqrt(size),
+        )  # fmt: skip
+        self._attending += 1
+        for head in range(heads):
+            value = attention.value[head * size : (head + 1) * size]
+            self._product(mean + head * hidden, value, query + head * size)
+        found = self._place("found", hidden)
+        self._product(query, attention.output, found)
+        self._do("add", out, hidden, in_=x, other=found)
+        return out
+
+    def _feed_forward(self, sublayer: FeedForward, x: Place, out: Place) -> Place:
+        hidden, size = self.network.hidden_size, len(sublayer.widen)
+        seen, wide = self._normalize(x, sublayer.norm, self._place("seen", hidden)), self._place("wide", size)
+        self._product(seen, sublayer.widen, wide, sublayer.widen_bias)
+        self._do("gelu", wide, size, in_=wide)
+        found = self._place("found", hidden)
+        self._product(wide, sublayer.narrow, found, sublayer.narrow_bias)
+        self._do("add", out, hidden, in_=x, other=found)
+        return out
+
+    @property
+    def _hidden(self) -> int:
+        return self.network.hidden_size
+
+    def _normalize(self, x: Place, norm: Norm, out: Place) -> Place:
+        self._do("normalize", out, len(norm.gain), in_=x, scales=norm.gain, bias=norm.bias)
+        return out
+
+    def _product(
+        self, x: Place, matrix: Array, out: Place, bias: Array | None = None, *, accumulates: bool = False
+    ) -> None:
+        packed = Packed(matrix, self._precision)
+        self._do("product", out, packed.rows, in_=x, matrix=packed, bias=bias, accumulates=accumulates)
+
+    def _place(self, name: str, width: int) -> Place:
+        self._widths[name] = max(width, self._widths.get(name, 0))
+        return Place(name)
+
+    def _do(self, operator: str, out: Place, width: int, **others: Any) -> None:
+        self._steps.append({"operator": operator, "out": out, "width": width, **others})
+
+
+class Bound:
+    """Operations with the memory they work on, kept alive as long as they are."""
+
+    def __init__(self, steps: list[dict[str, Any]], widths: dict[str, int], states: States, count: int) -> None:
+        dtype = states.h.dtype
+        self._buffers = {name: aligned((count, width), dtype) for name, width in widths.items()}
+        parts = {"h": states.h, "c": states.c, "ring": states.ring}
+        self._arrays = {name: (buffer, 0) for name, buffer in self._buffers.items()}
+        self._arrays |= {name: (part.reshape(len(states), -1), 1) for name, part in parts.items()}
+        self._kept: list[Any] = [states, steps]
+        self._places = states.place.ctypes.data
+        self.operations = (Operation * len(steps))(*map(self._operation, steps))
+        self.scores: Array = self._buffers["scores"]
+
+    def _operation(self, step: dict[str, Any]) -> Operation:
+        matrix: Packed | None = step.get("matrix")
+        scales = step.get("scales") if matrix is None else matrix.scales
+        table = step.get("table")
+        weights = table if matrix is None else matrix.numbers
+        result = Operation(
+            operator=_OPERATORS.index(step["operator"]),
+            width=step["width"],
+            columns=matrix.columns if matrix else step.get("columns", 0 if table is None else table.shape[1]),
+            kind=matrix.kind if matrix else step.get("kind", 0),
+            accumulates=bool(step.get("accumulates")),
+            number=step.get("number", 0),
+            places=self._places,
+        )
+        for name in ("out", "in_", "other", "extra"):
+            setattr(result, name, self._buffer(step.get(name)))
+        for name, array in (("weights", weights), ("scales", scales), ("bias", step.get("bias"))):
+            setattr(result, name, self._address(array))
+        return result
+
+    def _buffer(self, place: Place | None) -> Buffer:
+        if place is None:
+            return Buffer(None, 0, 0)
+        array, is_state = self._arrays[place.name]
+        return Buffer(array.ctypes.data + place.start * array.itemsize, array.strides[0] // array.itemsize, is_state)
+
+    def _address(self, array: npt.NDArray[Any] | None) -> int | None:
+        if array is None:
+            return None
+        array = np.ascontiguousarray(array)
+        self._kept.append(array)
+        return array.ctypes.data
+
+
+def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return an uninitialized array that begins on a line of the cache, 64 bytes."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)

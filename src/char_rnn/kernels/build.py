@@ -1,0 +1,72 @@
+"""Compiles the kernels: shared libraries beside this file, one for each level of the processor that they are made for.
+
+It needs a C compiler (`cc`, or what the environment variable CC names) and nothing of this package. The build runs it
+(``hatch_build.py``), and whoever changes the sources: ``python -m char_rnn.kernels.build``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+SOURCES = ("decode.c", "lstm.c", "team.c")
+_OPTIONS = "-O3 -std=c11 -Wall -Wextra -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast"
+LEVELS: dict[str, dict[str, str]] = {
+    "x86_64": {
+        "avx512": "-march=x86-64-v4 -mprefer-vector-width=512",
+        "avx2": "-march=x86-64-v3",
+    },
+    "arm64": {"neon": ""},
+}
+"""By the machine's architecture: the levels, best first, and the compiler's options for each."""
+
+
+def architecture() -> str:
+    """Return the machine's architecture, by one name on every system."""
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "aarch64": "arm64"}.get(name, name)
+
+
+def library(level: str) -> Path:
+    """Return where the library of a level stands."""
+    return FOLDER / f"kernels-{level}.so"
+
+
+def build() -> list[Path]:
+    """Compile every level of this architecture, side by side; return those that could be.
+
+    Without a compiler there are none, and everything is computed by NumPy and PyTorch.
+    """
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    levels = LEVELS.get(architecture(), {}) if os.name == "posix" else {}
+    sources = [str(FOLDER / source) for source in SOURCES]
+    running = {}
+    for level, options in levels.items():
+        temporary = library(level).with_suffix(f".{os.getpid()}.tmp")
+        command = [*compiler, *_OPTIONS.split(), *options.split(), *sources, "-lm", "-lpthread", "-o", str(temporary)]
+        try:
+            running[level] = temporary, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        except OSError as error:
+            print(f"kernels: no C compiler ({error}); NumPy and PyTorch compute instead", file=sys.stderr)
+            return []
+    return [library(level) for level, job in running.items() if _finished(level, *job)]
+
+
+def _finished(level: str, temporary: Path, compiling: subprocess.Popen[str]) -> bool:
+    """Wait for a compiler, and put what it made in its place; whether it made it."""
+    errors = compiling.communicate()[1]
+    if compiling.returncode == 0:
+        temporary.replace(library(level))
+        return True
+    print(f"kernels: not built for {level}\n{errors}", file=sys.stderr)
+    temporary.unlink(missing_ok=True)
+    return False
+
+
+if __name__ == "__main__":
+    print("\n".join(str(path) for path in build()) or "none built")

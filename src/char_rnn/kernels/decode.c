@@ -1,0 +1,88 @@
+#include "decode.h"
+
+#include <stddef.h>
+
+#include "numbers.h"
+
+/* The machine's vectors, how many of their registers hold sums, and vectors of numbers from smaller ones in memory. */
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define VECTOR_BYTES 64
+#define ACCUMULATORS 24
+#define FROM_BFLOAT16(w) _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(w))), 16)
+#define FROM_INT8(w) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(w))))
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define VECTOR_BYTES 32
+#define ACCUMULATORS 12
+#define FROM_BFLOAT16(w) _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(w))), 16)
+#define FROM_INT8(w) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(w))))
+#else
+#define VECTOR_BYTES 16
+#define ACCUMULATORS 24
+typedef int32_t whole_numbers __attribute__((vector_size(16)));
+typedef float single_numbers __attribute__((vector_size(16)));
+typedef uint16_t halves __attribute__((vector_size(8), aligned(2), may_alias));
+typedef int8_t quarters __attribute__((vector_size(4), aligned(1), may_alias));
+#define FROM_BFLOAT16(w) (__builtin_convertvector(*(const halves *)(w), whole_numbers) << 16)
+#define FROM_INT8(w) __builtin_convertvector(__builtin_convertvector(*(const quarters *)(w), whole_numbers), single_numbers)
+#endif
+
+#define MOST_ROWS 64 /* streams whose rows are found at a time */
+
+int kernels_version(void) { return 1; }
+
+/* Cut `total` into the parts of a team; return where one begins, in multiples of `unit`. */
+static int64_t part(int64_t total, int64_t unit, int member, int size) {
+    const int64_t units = (total + unit - 1) / unit, begin = units * member / size * unit;
+    return begin < total ? begin : total;
+}
+
+#define REAL float
+#define WEIGHT float
+#define NAME(x) x##_float_float
+#define LOAD(w) (*(const VECTOR *)(w))
+#include "product.h"
+#undef WEIGHT
+#undef NAME
+#undef LOAD
+
+#define WEIGHT uint16_t
+#define NAME(x) x##_float_bfloat16
+#define LOAD(w) ((VECTOR)FROM_BFLOAT16(w))
+#include "product.h"
+#undef WEIGHT
+#undef NAME
+#undef LOAD
+
+#define WEIGHT int8_t
+#define NAME(x) x##_float_int8
+#define LOAD(w) ((VECTOR)FROM_INT8(w))
+#include "product.h"
+#undef WEIGHT
+#undef NAME
+#undef LOAD
+#undef REAL
+
+#define REAL double
+#define WEIGHT double
+#define NAME(x) x##_double_double
+#define LOAD(w) (*(const VECTOR *)(w))
+#include "product.h"
+#undef WEIGHT
+#undef NAME
+#undef LOAD
+#undef REAL
+
+#define REAL float
+#define OF(x) x##_float
+#define HAS_SMALL_WEIGHTS 1
+#include "operations.h"
+#undef REAL
+#undef OF
+#undef HAS_SMALL_WEIGHTS
+
+#define REAL double
+#define OF(x) x##_double
+#define HAS_SMALL_WEIGHTS 0
+#include "operations.h"

@@ -1,0 +1,167 @@
+"""Which hidden cells follow what a reader sees in a text: quotes, lines, indentation, brackets.
+
+Source: Karpathy, Johnson and Fei-Fei 2015, "Visualizing and Understanding Recurrent Networks", arXiv 1506.02078, who
+found such cells by eye; here they are found by correlation.
+
+Dimensions: T characters of a text, L layers, H hidden, K features.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
+
+SHORTEST = 50  # characters, below which a correlation says nothing
+_RAREST = 10  # characters at which a feature has to differ from what it is most often
+
+_IN_A_PARAGRAPH = r"(?:(?!\n[ \t]*\n)[^{0}])*"
+_QUOTED = re.compile(
+    "|".join(
+        (
+            f'"{_IN_A_PARAGRAPH.format(chr(34))}"',
+            f"“{_IN_A_PARAGRAPH.format('”')}”",
+            f"«{_IN_A_PARAGRAPH.format('»')}»",
+            r"(?<!\w)'[^'\n]*'(?!\w)",
+        )
+    )
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A hidden cell, and what it tracks.
+
+    Attributes:
+        tracks: One of the names in :data:`FEATURES`.
+        layer: From 0, the lowest.
+        index: From 0 to H - 1.
+        correlation: Pearson's, of the cell's activation with the feature; below 0 the cell is its negative.
+    """
+
+    tracks: str
+    layer: int
+    index: int
+    correlation: float
+
+
+def quotes(text: str) -> Floats:
+    """1 from an opening quotation mark to the character before the closing one, in the same paragraph; else 0."""
+    inside = np.zeros(len(text))
+    for match in _QUOTED.finditer(text):
+        inside[match.start() : match.end() - 1] = 1
+    return inside
+
+
+def line_length(text: str) -> Floats:
+    """Characters since the last line break."""
+    breaks = np.array([character == "\n" for character in text], bool)
+    places = np.arange(1, len(text) + 1)
+    return (places - np.maximum.accumulate(np.where(breaks, places, 0))).astype(np.float64)
+
+
+def indentation(text: str) -> Floats:
+    """Spaces that the line begins with, as far as it has come; a tab counts as four."""
+    depths = []
+    depth, leading = 0, True
+    for character in text:
+        if character == "\n":
+            depth, leading = 0, True
+        elif leading and character in " \t":
+            depth += 4 if character == "\t" else 1
+        else:
+            leading = False
+        depths.append(depth)
+    return np.array(depths, np.float64)
+
+
+def brackets(text: str) -> Floats:
+    """Brackets that are open, of any kind; an empty line closes them all."""
+    depths = []
+    depth, before = 0, ""
+    for character in text:
+        if character in "([{":
+            depth += 1
+        elif (character in ")]}" and depth) or (character == before == "\n"):
+            depth = 0 if character == "\n" else depth - 1
+        depths.append(depth)
+        before = character
+    return np.array(depths, np.float64)
+
+
+def word_starts(text: str) -> Floats:
+    """1 at the first letter or digit of a word; else 0."""
+    return np.array(
+        [now.isalnum() and not before.isalnum() for before, now in zip(" " + text, text, strict=False)], np.float64
+    )
+
+
+def capitals(text: str) -> Floats:
+    """1 at a capital letter; else 0."""
+    return np.array([character.isupper() for character in text], np.float64)
+
+
+FEATURES: Mapping[str, Callable[[str], Floats]] = {
+    "quotes": quotes,
+    "line length": line_length,
+    "indentation": indentation,
+    "brackets": brackets,
+    "word starts": word_starts,
+    "capitals": capitals,
+}
+
+
+def best_cells(text: str, activations: Array, count: int = 3) -> list[Cell]:
+    """Return the cells that track each feature best.
+
+    Args:
+        text: T characters.
+        activations: (T, L, H), after each of them.
+        count: How many cells a feature.
+
+    Returns:
+        Feature by feature, best first; nothing of a feature that the text shows at fewer than ten characters.
+
+    Raises:
+        ValueError: There are not T activations.
+    """
+    if len(activations) != len(text):
+        raise ValueError(f"activations: must be one for each of {len(text)} characters; given {len(activations)}")
+    shown = {name: values for name, of in FEATURES.items() if _varies(values := of(text))}
+    if not shown:
+        return []
+    hidden_size = activations.shape[2]
+    table = correlations(np.array(list(shown.values())), activations.reshape(len(text), -1))
+    found = []
+    for name, row in zip(shown, table, strict=True):
+        for place in np.argsort(-np.abs(row), kind="stable")[:count]:
+            layer, index = divmod(int(place), hidden_size)
+            found.append(Cell(name, layer, index, float(row[place])))
+    return found
+
+
+def correlations(features: Array, activations: Array) -> Floats:
+    """Return Pearson's correlation of each feature (K, T) with each cell (T, N): (K, N), 0 where one is constant."""
+    of_features = _standardized(np.asarray(features, np.float64))
+    of_cells = _standardized(np.asarray(activations, np.float64).T)
+    return np.clip(of_features @ of_cells.T, -1, 1)
+
+
+def _standardized(rows: Floats) -> Floats:
+    """Bring rows (N, T) to mean 0 and length 1; a constant one to 0."""
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    sizes = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 1e-9 * sizes))
+
+
+def _varies(values: Floats) -> bool:
+    counts = np.unique(values, return_counts=True)[1]
+    return len(values) - int(counts.max(initial=0)) >= _RAREST

@@ -1,0 +1,147 @@
+"""A text that is written in a row of a batch, character by character with what the model thought of each.
+
+Dimensions: V vocabulary, L layers, H hidden.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.continuation import Continuation
+from char_rnn.generation.network import Array
+from char_rnn.playground.batch import Reading
+from char_rnn.playground.outbox import Outbox
+from char_rnn.playground.texts import label
+
+
+class Generation(Reading):
+    """Writes a text into an outbox.
+
+    Args:
+        continuation: Of the text asked for.
+        vocabulary: The model's.
+        outbox: Where `start`, the characters and `done`, or `error`, go.
+        alternatives: How many of the likeliest characters come with each.
+        unit: The layer and index of the cell whose activation after each character comes with it; ``None`` for none.
+    """
+
+    def __init__(
+        self,
+        continuation: Continuation,
+        vocabulary: Vocabulary,
+        outbox: Outbox,
+        alternatives: int = 0,
+        unit: tuple[int, int] | None = None,
+    ) -> None:
+        self.wants_state = unit is not None
+        self._continuation, self._vocabulary, self._outbox = continuation, vocabulary, outbox
+        self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
+        self._began = time.perf_counter()
+        self._decoder = vocabulary.decoder()
+        self._unread = deque(np.asarray(continuation.prime).tolist())
+        self._of_prime: list[float] = []
+        self._entries: deque[dict[str, Any]] = deque()
+        self._certain = ""
+        self._written = 0
+        self._started = False
+        if not (self._unread and self.wants_state):
+            self._start()
+        if self._unread and not (continuation.done and not self.wants_state):
+            self.symbol = self._unread.popleft()
+        else:
+            self._begin()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the reader lags behind."""
+        return self._outbox.full
+
+    def take(self, log_probs: Array, state: Array | None) -> None:
+        """Go on with the prime, or draw a character."""
+        if state is not None:
+            self._note(float(state[self._unit]))
+        if self._unread:
+            self.symbol = self._unread.popleft()
+            return
+        if not self._started:
+            self._start()
+        if self._continuation.done:
+            self._finish()
+        else:
+            self._draw(self._continuation.choose(log_probs), log_probs)
+
+    def fail(self, message: str) -> None:
+        """End the stream with an error."""
+        self.ended = True
+        self._outbox.put(("error", {"message": message}))
+
+    def _start(self) -> None:
+        self._started = True
+        data: dict[str, Any] = {"prime": self._vocabulary.decode(np.asarray(self._continuation.prime, np.int64))}
+        if self.wants_state:
+            data["activations"] = self._of_prime
+        self._outbox.put(("start", data))
+
+    def _begin(self) -> None:
+        """Begin without a prime: the first symbol is drawn without the model."""
+        first = None if self._continuation.done else self._continuation.begin()
+        if first is None:
+            self._finish()
+        else:
+            self._draw(first, None)
+
+    def _draw(self, symbol: int, log_probs: Array | None) -> None:
+        self.symbol = symbol
+        entry: dict[str, Any] = {"text": self._decoder.decode([symbol])}
+        entry["probability"] = 1 / self._vocabulary.size if log_probs is None else _probability(log_probs[symbol])
+        if self._alternatives:
+            entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
+        self._entries.append(entry)
+        self._certain += self._continuation.text()
+        if self.wants_state:
+            return  # until the model has read it
+        self._release()
+        if self._continuation.done:
+            self._finish()
+
+    def _note(self, activation: float) -> None:
+        """Note what the unit came to at the symbol just read."""
+        activation = round(activation, 5)
+        if not self._entries:
+            self._of_prime.append(activation)
+            return
+        self._entries[-1]["activation"] = activation
+        self._release()
+
+    def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
+        best = np.argsort(-log_probs, kind="stable")[: self._alternatives]
+        return [(label(self._vocabulary, int(index)), _probability(log_probs[index])) for index in best]
+
+    def _release(self) -> None:
+        """Put out the characters of what has become certain."""
+        released = []
+        while self._entries and len(self._entries[0]["text"]) <= len(self._certain):
+            entry = self._entries.popleft()
+            self._certain = self._certain[len(entry["text"]) :]
+            released.append(("", entry))
+        if released:
+            self._written += len(released)
+            self._outbox.put(*released)
+
+    def _finish(self) -> None:
+        self.ended = True
+        if self._certain and self._entries:  # a stop text begins within what one symbol completed
+            self._entries[0]["text"] = self._certain
+            self._release()
+        seconds = round(time.perf_counter() - self._began, 4)
+        reason = "stop" if self._continuation.count < self._continuation.length else "length"
+        self._outbox.put(("done", {"reason": reason, "characters": self._written, "seconds": seconds}))
+
+
+def _probability(log_prob: float) -> float:
+    return round(float(np.exp(log_prob)), 6)

@@ -1,0 +1,110 @@
+"""Runs the application on a socket until it is told to end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from char_rnn.playground.guard import LONGEST_HEAD
+
+CONNECTIONS = 512
+SECONDS_TO_END = 3
+TICKS_TO_CLOSE = 100  # of a tenth of a second
+BUFFER = 65_536  # bytes that the system holds for a reader who does not keep up
+
+
+class Server(uvicorn.Server):
+    """A server that ends the texts being written when it is told to end, and then itself.
+
+    Args:
+        app: What `create_app` made.
+        started: Called once it listens.
+    """
+
+    def __init__(self, app: Starlette, started: Callable[[], None] | None = None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="on",
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS,
+                h11_max_incomplete_event_size=LONGEST_HEAD,
+                timeout_graceful_shutdown=SECONDS_TO_END,
+            )
+        )
+        self._app, self._when_started = app, started
+        self._closing: set[Any] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening."""
+        await super().startup(sockets)
+        if self.started and self._when_started is not None:
+            self._when_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections, ten times a second."""
+        if counter % TICKS_TO_CLOSE == 0:
+            self._drop_stuck()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the texts, so that their connections close."""
+        for model in self._app.state.models.values():
+            model.batch.close()
+        await super().shutdown(sockets)
+        self._drop_stuck()
+        self._drop_stuck()
+
+    def _drop_stuck(self) -> None:
+        """Drop connections that were closing the last time too: nobody takes what is left in them."""
+        closing = {each for each in self.server_state.connections if each.transport.is_closing()}
+        for connection in closing & self._closing:
+            connection.transport.abort()
+        self._closing = closing
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address.
+
+    Args:
+        host: A name or a number.
+        port: 0 for any that is free.
+
+    Raises:
+        ValueError: It cannot be; the message says why.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise ValueError(f"--host {host}: no such address; 127.0.0.1 is this machine alone") from None
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        bound.bind(address)
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(f"port {port} of {host} is in use already; choose another with --port") from None
+        raise ValueError(f"--host {host} --port {port}: {(error.strerror or str(error)).lower()}") from None
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """Return where a browser finds a socket."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -1,0 +1,278 @@
+/* The page: columns of text, what is asked of them, and what is shown of the one at hand. */
+
+import { byId, grouped, make, sign } from "./dom.js";
+import { serverBackend } from "./backend_server.js";
+import { bitsOf } from "./colours.js";
+import { setTypeface, startLooks, typefaceFor } from "./looks.js";
+import { Settings } from "./settings.js";
+import { Column } from "./column.js";
+import { Probabilities } from "./probabilities.js";
+import { Cells } from "./cells.js";
+
+const MOST_COLUMNS = 4;
+const SEEDS = 1_000_000; // of those that the page thinks of itself: few enough digits to note down
+const MOST_SEED = 2 ** 32;
+
+class Playground {
+  constructor(backend) {
+    this.backend = backend;
+    this.columns = [];
+    this.pinned = this.pointed = null; // the character that is looked at, and under the mouse; null: the latest
+    this.continued = 0;
+    this.before = []; // [column, items] of the texts before the last change
+    this.settings = new Settings();
+    this.probabilities = new Probabilities({
+      onChoose: (index, choice) => this.#goOnWith(index, choice),
+      onMove: (index) => this.#pin(this.active, index),
+    });
+    this.cells = new Cells(backend, () => this.#colour());
+    this.#listen();
+  }
+
+  async open() {
+    byId("trouble").hidden = true;
+    this.#enable(false);
+    try {
+      this.offer = await this.backend.models();
+    } catch (error) {
+      this.#refuse(error.message);
+      return;
+    }
+    const { models, limits } = this.offer;
+    this.settings.limit({ length: limits.length, symbols: Math.max(...models.map(({ symbols }) => symbols.length)) });
+    setTypeface(typefaceFor(models[0]));
+    this.#addColumn();
+    this.#enable(true);
+    this.#say(`${/Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl+"}Enter generates, Escape stops.`);
+  }
+
+  #refuse(message) {
+    const again = make("button", { type: "button" }, "Try again");
+    again.addEventListener("click", () => this.open());
+    byId("trouble").replaceChildren(make("p", {}, message), again);
+    byId("trouble").hidden = false;
+  }
+
+  get running() {
+    return this.columns.some((column) => column.running);
+  }
+
+  async #generate() {
+    if (!this.columns.length) return;
+    if (!byId("keep-seed").checked || byId("seed").value === "") byId("seed").value = Math.floor(Math.random() * SEEDS);
+    this.continued = 0;
+    this.pinned = null;
+    const request = { ...this.settings.request(), prime: byId("prime").value, seed: this.#seed() };
+    await this.#run((column) => column.write(request));
+  }
+
+  /* The same random numbers again would draw the text towards what it was: every further piece has a seed of its own. */
+  async #continue() {
+    this.continued += 1;
+    this.pinned = null;
+    const request = { ...this.settings.request(), seed: this.#seed() };
+    await this.#run((column) => column.goOn(request));
+  }
+
+  async #goOnWith(index, [text, probability]) {
+    const column = this.active;
+    const { alternatives } = column.items[index];
+    this.continued += 1;
+    this.pinned = null;
+    const request = { ...this.settings.request(), seed: this.#seed() };
+    await this.#run((each) => each.goOn(request, index, { text, probability, alternatives }), [column]);
+  }
+
+  #seed() {
+    const seed = Math.max(0, Math.floor(Number(byId("seed").value)) || 0);
+    return (seed + this.continued) % MOST_SEED;
+  }
+
+  async #run(begin, columns = this.columns) {
+    this.before = columns.map((column) => [column, [...column.items]]);
+    const ends = columns.map(begin);
+    this.#say(columns.length > 1 ? `${columns.length} models are writing …` : "Writing …");
+    this.#showRunning();
+    await Promise.all(ends);
+    if (this.running) return;
+    this.#showRunning();
+    this.#say(reportOf(columns));
+  }
+
+  #stop() {
+    for (const column of this.columns) column.stop();
+  }
+
+  #takeBack() {
+    for (const [column, items] of this.before) column.restore(items);
+    this.before = [];
+    this.pinned = this.pointed = null;
+    this.#inspect();
+    this.#showRunning();
+    this.#say("The text is as it was before.");
+    byId("generate").focus();
+  }
+
+  #addColumn() {
+    const column = new Column(this.backend, this.offer, {
+      activate: (each) => this.#activate(each),
+      change: (each) => each === this.active && this.#inspect(),
+      point: (each, index) => this.#point(each, index),
+      pick: (each, index) => this.#pin(each, index),
+      step: (each, by) => this.#pin(each, (this.pinned ?? each.items.length - (by < 0 ? 1 : 0)) + by),
+      model: (each) => this.#activate(each, true),
+      copy: (each) => this.#copy(each),
+      remove: (each) => this.#removeColumn(each),
+    });
+    const used = new Set(this.columns.map(({ model }) => model.name));
+    const fresh = this.offer.models.find(({ name }) => !used.has(name));
+    if (fresh) column.choose(fresh.name);
+    this.columns.push(column);
+    byId("columns").append(column.element);
+    this.#showColumns();
+    this.#activate(column);
+    this.#colour();
+    return column;
+  }
+
+  #removeColumn(column) {
+    column.stop();
+    column.element.remove();
+    this.columns.splice(this.columns.indexOf(column), 1);
+    this.#showColumns();
+    this.#activate(this.columns[0], true);
+    this.columns[0].select.focus();
+  }
+
+  #showColumns() {
+    const several = this.columns.length > 1;
+    for (const column of this.columns) column.remove.hidden = !several;
+    byId("add").disabled = this.columns.length >= Math.min(MOST_COLUMNS, this.offer.limits.streams ?? MOST_COLUMNS);
+    byId("columns").dataset.count = this.columns.length;
+    this.#showRunning();
+  }
+
+  #activate(column, anew = false) {
+    if (column === this.active && !anew) return;
+    this.active = column;
+    this.pinned = null;
+    for (const each of this.columns) {
+      each.setActive(each === column && this.columns.length > 1);
+      each.view.point(null);
+    }
+    this.cells.showColumn(column, this.columns.length > 1);
+    if (anew) this.#colour();
+    this.#inspect();
+  }
+
+  #colour() {
+    const { mode, unit } = this.cells;
+    const column = this.active;
+    const prime = byId("prime").value;
+    for (const each of this.columns) {
+      const unwritten = each.items.every((item) => item.prime);
+      if (mode !== "none" && unwritten && prime && each.view.text() !== prime) each.showPrime(prime);
+      each.colour(mode, each === column ? unit : each.unit ?? unitWithin(unit, each.model));
+    }
+    this.#inspect();
+  }
+
+  #point(column, index) {
+    if (column !== this.active && index !== null) this.#activate(column);
+    if (column !== this.active) return;
+    this.pointed = index;
+    this.#inspect();
+  }
+
+  #pin(column, index) {
+    this.#activate(column);
+    const last = column.items.length - 1;
+    this.pinned = index === null || index > last ? null : Math.max(0, index);
+    this.pointed = null;
+    this.#inspect();
+    if (this.pinned !== null) column.view.reveal();
+  }
+
+  #inspect() {
+    const column = this.active;
+    const index = this.pointed ?? this.pinned;
+    const { items } = column;
+    column.view.point(index);
+    this.probabilities.show(items, index);
+    this.cells.showLegend(column, readingOf(column, items[index ?? items.length - 1]));
+  }
+
+  async #copy(column) {
+    const text = column.view.text();
+    try {
+      await navigator.clipboard.writeText(text);
+      this.#say(`Copied ${grouped([...text].length)} characters.`);
+    } catch {
+      getSelection().selectAllChildren(column.view.body);
+      this.#say("The text is selected; copy it with the keyboard.");
+    }
+  }
+
+  #say(text) {
+    byId("status").textContent = text;
+  }
+
+  #enable(on) {
+    for (const id of ["generate", "add", "colour", "find-cells", "layer", "unit"]) byId(id).disabled = !on;
+  }
+
+  #showRunning() {
+    byId("stop").disabled = !this.running;
+    byId("undo").hidden = !this.before.some(([column, items]) => items.length && this.columns.includes(column));
+    byId("continue").disabled = this.running || !this.columns.some(({ items }) => items.length);
+  }
+
+  #listen() {
+    byId("write").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#generate();
+    });
+    byId("stop").addEventListener("click", () => this.#stop());
+    byId("continue").addEventListener("click", () => this.#continue());
+    byId("undo").addEventListener("click", () => this.#takeBack());
+    byId("add").addEventListener("click", () => this.#addColumn().select.focus());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId(event.shiftKey ? "continue" : "generate").click();
+      else if (event.key === "Escape" && this.running) this.#stop();
+      else return;
+      event.preventDefault();
+    });
+  }
+}
+
+const unitWithin = ({ layer, index }, { num_layers, hidden_size }) => ({
+  layer: Math.min(layer, num_layers - 1),
+  index: Math.min(index, hidden_size - 1),
+});
+
+function readingOf({ mode, unit, reading }, item) {
+  if (reading) return "Reading the text …";
+  if (!item) return "";
+  if (mode === "surprise") {
+    const bits = item.surprise ?? (item.probability === undefined ? undefined : bitsOf(item.probability));
+    return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${sign(item.text)}`;
+  }
+  if (item.activation === undefined) return "";
+  const value = `${item.activation < 0 ? "−" : "+"}${Math.abs(item.activation).toFixed(2)}`;
+  return `Cell ${unit.index} of layer ${unit.layer + 1}: ${value} at ${sign(item.text)}`;
+}
+
+function reportOf(columns) {
+  const written = columns.reduce((sum, column) => sum + column.written, 0);
+  const outcomes = columns.map(({ outcome }) => outcome);
+  const read = grouped(columns[0].limits.prime);
+  const shortened = columns.some((column) => column.shortened) ? ` Of what stood before, the last ${read} were read.` : "";
+  const count = `${grouped(written)} characters.${shortened}`;
+  if (outcomes.every(({ message }) => message)) return "Nothing could be written.";
+  if (outcomes.some(({ stopped }) => stopped)) return `Stopped after ${count}`;
+  if (outcomes.some(({ done }) => done?.reason === "stop")) return `Ended at a stop text after ${count}`;
+  return `Wrote ${count}`;
+}
+
+startLooks();
+new Playground(window.charRnnBackend ?? serverBackend()).open();

@@ -1,0 +1,107 @@
+/*
+ * The backend that asks the server, and the interface that every backend has.
+ *
+ * A page with another backend sets `window.charRnnBackend` before app.js runs. All methods are asynchronous:
+ *
+ *   models() -> {models: [{name, cell, hidden_size, num_layers, parameters, symbols: [text, ...], data, loss, precision}],
+ *                limits: {length, streams, prime, body}}
+ *   generate(request, {onStart, onCharacters, onDone, onError, signal})
+ *       request: the body of POST /api/generate.
+ *       onStart({prime, activations?})             once: what the model read (`activations` only when `unit` was asked for)
+ *       onCharacters({text, characters: [...]})    any number of times: the text that has become certain, and the characters
+ *                                                  that make it, as they were drawn:
+ *                                                  {text, probability, alternatives: [[text, probability], ...], activation?}
+ *       onDone({reason, characters, seconds})      or onError({message}), one of them, at the end
+ *       signal: an AbortSignal; once aborted, nothing is called any more. The promise is fulfilled at the end in every case.
+ *   activations({model, text, layer, unit}) -> {activations: [number, ...]}
+ *   cells(model) -> {cells: [{tracks, layer, index, correlation}, ...]}
+ *   score({model, text}) -> {log_probs: [number, ...]}
+ *
+ * models, activations, cells and score reject with an Error whose message a person can act on.
+ *
+ * Single-file pages join these modules: imports are one line each, of names as they are, from "./file.js", without cycles,
+ * and no two modules share a top-level name.
+ */
+
+export function serverBackend(base = new URL("api/", document.baseURI)) {
+  const post = (path, body, signal) =>
+    request(new URL(path, base), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal,
+    });
+  const json = async (response) => (await response).json();
+  return {
+    models: () => json(request(new URL("models", base))),
+    activations: (question) => json(post("activations", question)),
+    cells: (model) => json(request(new URL(`models/${encodeURIComponent(model)}/cells`, base))),
+    score: (question) => json(post("score", question)),
+    generate: (body, handlers) => generateOverHttp(() => post("generate", body, handlers.signal), handlers),
+  };
+}
+
+async function request(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer. Is `char-rnn serve` still running?");
+  }
+  if (!response.ok) throw new Error(await refusal(response));
+  return response;
+}
+
+async function refusal(response) {
+  const text = await response.text();
+  try {
+    const answer = JSON.parse(text);
+    return String(answer.message ?? answer.error?.message ?? answer.error ?? answer.detail ?? text);
+  } catch {
+    return `The server answered ${response.status} ${response.statusText}.`;
+  }
+}
+
+async function generateOverHttp(open, { onStart, onCharacters, onDone, onError, signal }) {
+  const heard = { start: onStart, message: onCharacters, done: onDone, error: onError };
+  let ended = false;
+  try {
+    const response = await open();
+    for await (const { event, data } of serverSentEvents(response.body)) {
+      if (signal?.aborted) return;
+      ended ||= event === "done" || event === "error";
+      heard[event]?.(JSON.parse(data));
+    }
+    if (!ended && !signal?.aborted) onError({ message: "The server ended before the text did. Try again." });
+  } catch (error) {
+    if (signal?.aborted) return;
+    onError({ message: error instanceof TypeError ? "The connection to the server was lost. Try again." : error.message });
+  }
+}
+
+async function* serverSentEvents(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    rest = (rest + value).replaceAll("\r\n", "\n");
+    const blocks = rest.split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const event = parseEvent(block);
+      if (event.data) yield event;
+    }
+  }
+}
+
+function parseEvent(block) {
+  const event = { event: "message", data: "" };
+  for (const line of block.split("\n")) {
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    if (field === "event") event.event = value;
+    else if (field === "data") event.data += event.data ? `\n${value}` : value;
+  }
+  return event;
+}

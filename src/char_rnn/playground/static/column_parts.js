@@ -1,0 +1,37 @@
+/* What a column is made of, and the line about its model. */
+
+import { grouped, make } from "./dom.js";
+
+export function columnParts(models) {
+  const parts = {
+    select: make("select", { "aria-label": "Model" }, ...models.map(({ name }) => make("option", { value: name }, name))),
+    facts: make("p", { className: "facts" }),
+    copy: make("button", { type: "button", className: "quiet copy" }, "Copy"),
+    remove: make("button", { type: "button", className: "quiet remove", "aria-label": "Remove this model" }, "×"),
+    pane: make("div", { className: "pane", tabIndex: 0, role: "region" }),
+    empty: make("p", { className: "empty" }, "Press Generate and the text appears here."),
+    trouble: make("p", { className: "trouble", role: "alert", hidden: true }),
+    meter: make("span", { className: "meter" }),
+    rate: make("span", { className: "rate" }),
+  };
+  const { select, facts, copy, remove, pane, empty, trouble, meter, rate } = parts;
+  remove.title = "Remove this model";
+  parts.element = make(
+    "article",
+    { className: "column" },
+    make("header", {}, select, copy, remove, facts),
+    make("div", { className: "sheet" }, pane, empty),
+    trouble,
+    make("footer", {}, meter, rate),
+  );
+  return parts;
+}
+
+/** "LSTM 2 × 128 · 217,000 parameters · tinyshakespeare · loss 1.449". */
+export function factsOf({ cell, hidden_size, num_layers, parameters, data, loss, precision }) {
+  const facts = [`${cell.toUpperCase()} ${num_layers} × ${hidden_size}`, `${grouped(parameters)} parameters`];
+  if (data) facts.push(data);
+  if (loss !== null && loss !== undefined) facts.push(`loss ${loss.toFixed(3)}`);
+  if (precision && precision !== "float32") facts.push(precision);
+  return facts.join(" · ");
+}

@@ -1,0 +1,63 @@
+/* What every module needs: making elements, and how characters and numbers are shown and said. */
+
+export function make(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+const SIGNS = { "": "…", " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
+const SPOKEN = { "": "part of a character", " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return" };
+
+/** The character as something that can be seen. */
+export function sign(text) {
+  return SIGNS[text] ?? (isControl(text) ? codePoint(text) : text);
+}
+
+/** The character as something that can be said. */
+export function spoken(text) {
+  return SPOKEN[text] ?? (isControl(text) ? codePoint(text) : `“${text}”`);
+}
+
+const isControl = (text) => /^\p{C}$/u.test(text);
+const codePoint = (text) => `U+${text.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+/** Colour a slider up to its thumb. */
+export function fillRange(range) {
+  const { min, max, value } = range;
+  range.style.setProperty("--share", max > min ? (value - min) / (max - min) : 0);
+}
+
+export const grouped = (number) => Math.round(number).toLocaleString("en");
+
+export function percent(share) {
+  const value = share * 100;
+  return `${value >= 10 ? value.toFixed(0) : value >= 0.1 ? value.toFixed(1) : value > 0 ? "<0.1" : "0"}%`;
+}
+
+/** "\n" and "\t" as a person writes them in a field. */
+export const unescaped = (text) =>
+  text.replace(/\\([nt\\])/g, (_, letter) => ({ n: "\n", t: "\t", "\\": "\\" })[letter]);
+
+/** What a person chose before; pages opened from disk may have no storage. */
+export function remembered(name) {
+  try {
+    return localStorage.getItem(`char-rnn.${name}`);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`char-rnn.${name}`, value);
+  } catch {
+    // then it lasts as long as the page
+  }
+}

@@ -1,0 +1,37 @@
+/* Light or dark, book or code: as the system and the models suggest, until a person chooses. */
+
+import { byId, remember, remembered } from "./dom.js";
+
+export function startLooks() {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const dark = () => (remembered("theme") ?? document.documentElement.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+  const show = () => {
+    const chosen = remembered("theme") ?? document.documentElement.dataset.theme;
+    if (chosen) document.documentElement.dataset.theme = chosen;
+    byId("dark").setAttribute("aria-pressed", dark());
+  };
+  byId("dark").addEventListener("click", () => {
+    const theme = dark() ? "light" : "dark";
+    document.documentElement.dataset.theme = theme;
+    remember("theme", theme);
+    show();
+  });
+  system.addEventListener("change", show);
+  show();
+  byId("typeface").addEventListener("change", ({ target }) => {
+    remember("typeface", target.value);
+    for (const set of document.querySelectorAll("[data-typeface]")) set.dataset.typeface = target.value;
+  });
+}
+
+/** What a model's text is set in: code in a fixed width, unless a person chose otherwise. */
+export function typefaceFor({ symbols }) {
+  const writesCode = ["{", "_", "="].every((each) => symbols.includes(each));
+  return remembered("typeface") ?? (writesCode ? "mono" : "serif");
+}
+
+/** Set the page in a typeface. */
+export function setTypeface(typeface) {
+  document.documentElement.dataset.typeface = typeface;
+  document.querySelector(`#typeface input[value=${typeface}]`).checked = true;
+}

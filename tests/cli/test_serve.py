@@ -1,0 +1,151 @@
+"""``char-rnn serve``: started as a program, asked, and ended."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli_helpers import Command
+
+pytest.importorskip("starlette", reason="the extra playground is not installed")
+pytest.importorskip("uvicorn", reason="the extra playground is not installed")
+
+WAIT = 60
+
+
+@contextmanager
+def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """Start the command; yield the process, the line it printed, and its address."""
+    command = [sys.executable, "-m", "char_rnn", "serve", *map(str, arguments), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://\S+/", line)
+        assert found, line + process.stderr.read()
+        yield process, line, found.group()
+    finally:
+        process.kill()
+        process.communicate(timeout=WAIT)
+
+
+def ask(address: str, path: str, body: object = None) -> str:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address + path, data, {"content-type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=WAIT) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def test_it_serves_until_ctrl_c(run_folder: Path) -> None:
+    with serving(run_folder, run_folder / "best.safetensors", run_folder, "--max-length", 50) as (
+        process,
+        line,
+        address,
+    ):
+        assert line == f"poem, best, poem-2: {address} (Ctrl-C ends it)\n"
+        answer = json.loads(ask(address, "api/models"))
+        assert [model["name"] for model in answer["models"]] == ["poem", "best", "poem-2"]
+        assert answer["models"][0]["data"] == "poem"
+        assert answer["limits"]["length"] == 50
+        assert "<title>" in ask(address, "")
+        answers = [ask(address, "api/generate", {"model": name, "length": 20, "seed": 1}) for name in ("poem", "best")]
+        texts = ["".join(re.findall(r'(?m)^data: {"text":"(.*)","characters"', answer)) for answer in answers]
+        assert texts[0] == texts[1]
+        assert len(texts[0].replace("\\n", "\n")) == 20
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=WAIT)
+        assert (process.returncode, out, error) == (130, "", "\ninterrupted\n")
+
+
+def test_ctrl_c_ends_texts_that_are_being_written(run_folder: Path) -> None:
+    with serving(run_folder, "--max-length", 10**9) as (process, _, address):
+        port = int(address.rstrip("/").rpartition(":")[2])
+        body = json.dumps({"model": "poem", "length": 10**9}).encode()
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as connection:
+            head = "POST /api/generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            assert connection.recv(65536)
+            process.send_signal(signal.SIGINT)
+            rest = b""
+            while piece := connection.recv(65536):
+                rest += piece
+        assert b'event: error\ndata: {"message":"the server is shutting down"}' in rest
+        assert process.communicate(timeout=WAIT) == ("", "\ninterrupted\n")
+        assert process.returncode == 130
+
+
+def test_sigterm_ends_it_too(run_folder: Path) -> None:
+    with serving(run_folder) as (process, _, _):
+        process.terminate()
+        assert process.communicate(timeout=WAIT) == ("", "")
+        assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_a_port_in_use(char_rnn: Command, run_folder: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = char_rnn("serve", run_folder, "--port", port)
+    assert done.status == 1
+    assert done.err == f"error: port {port} of 127.0.0.1 is in use already; choose another with --port\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["none"], 2, "none: no such model file or run folder"),
+        (["{poem}"], 1, "not a model file"),
+        ([], 2, "MODEL"),
+        (["{run}", "--port", "70000"], 2, "--port"),
+        (["{run}", "--max-streams", "0"], 2, "--max-streams"),
+        (["{run}", "--precision", "float8"], 2, "--precision"),
+        (["{run}", "--host", "256.1.1.1"], 1, "no such address"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_served(
+    char_rnn: Command, run_folder: Path, poem: Path, arguments: list[str], status: int, words: str
+) -> None:
+    done = char_rnn("serve", *(word.format(run=run_folder, poem=poem) for word in arguments))
+    assert done.status == status
+    assert words in done.err
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_without_the_extra_the_way_to_it_is_named(run_folder: Path, tmp_path: Path, package: str) -> None:
+    script = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"from char_rnn.cli import main; main(['serve', {str(run_folder)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=WAIT)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f'error: the playground needs {package}, which is not installed: pip install "char-rnn-pytorch[playground]"\n'
+    )
+
+
+def test_serving_loads_no_torch(run_folder: Path) -> None:
+    script = (
+        "import sys\n"
+        "from char_rnn.cli.models import open_model\n"
+        "from char_rnn.playground.app import create_app\n"
+        "import char_rnn.playground.server\n"
+        f"create_app({{'m': open_model({str(run_folder)!r})}})\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=WAIT)
+    assert done.stdout == "False\n"

@@ -1,0 +1,82 @@
+"""Small models of every cell and option, with random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.model_file import ModelFile
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import Config, ModelConfig
+
+SYMBOLS = "\n ,.abcdefé"
+V = 11
+IDS = [3, 3, 0, 10, 7, 1, 3, 9, 4, 4, 8, 2, 5, 6, 0]
+CELLS = [{"type": "lstm"}, {"type": "gru"}, {"type": "gru", "reset": "before"}, {"type": "rnn"}]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"embedding": "one-hot"},
+    {"embedding_size": 4},
+    {"tie_weights": True},
+    {"zoneout": 0.1},
+    {"layer_norm": "between"},
+    {"layer_norm": "cell"},
+    {"residual": True, "embedding_size": 6},
+    {"feed_forward_size": 10},
+    {"attention": "top", "attention_window": 5},
+    {"attention": "all", "attention_heads": 2, "attention_window": 4},
+    {
+        "layer_norm": "between",
+        "residual": True,
+        "attention": "all",
+        "attention_window": 3,
+        "feed_forward_size": 7,
+        "tie_weights": True,
+    },
+    {"layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
+]
+MOGRIFIERS: list[dict[str, Any]] = [
+    {"mogrifier_rounds": 5, "embedding_size": 4},
+    {"mogrifier_rounds": 4, "layer_norm": "cell", "zoneout": 0.2},
+    {"mogrifier_rounds": 1, "layer_norm": "between", "embedding": "one-hot"},
+]
+MODELS = [
+    *({**cell, **options} for cell in CELLS for options in OPTIONS),
+    *({"type": "lstm", **options} for options in MOGRIFIERS),
+]
+
+
+def config(**options: Any) -> ModelConfig:
+    """The section `model`, of two layers of six units where it does not say otherwise."""
+    return ModelConfig.model_validate({"hidden_size": 6, "num_layers": 2, **options})
+
+
+def made(
+    *,
+    symbols: str = SYMBOLS,
+    kind: str = "characters",
+    scale: float = 0.5,
+    seed: int = 5,
+    dtype: npt.DTypeLike = np.float32,
+    training: dict[str, Any] | None = None,
+    **options: Any,
+) -> ModelFile:
+    """A model with random weights.
+
+    Args:
+        symbols: Its vocabulary; of a model of bytes the characters that the bytes are the code points of.
+        kind: "characters" or "bytes".
+        scale: The standard deviation of its weights.
+        seed: Of the weights.
+        dtype: Of the weights.
+        training: What it tells about its training.
+        options: Of the section `model`.
+    """
+    settings, rng = config(**options), np.random.default_rng(seed)
+    vocabulary = Vocabulary(kind, [ord(symbol) for symbol in symbols])  # type: ignore[arg-type]
+    shapes = parameter_shapes(settings, vocabulary.size)
+    tensors = {name: (scale * rng.normal(size=shape)).astype(dtype) for name, shape in shapes}
+    return ModelFile(Config(model=settings), vocabulary, tensors, training or {"data": "poem.txt"})

@@ -1,0 +1,251 @@
+"""The page that holds a model, opened from disk in Chromium."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from export_helpers import MODELS, made
+
+from char_rnn.export.html_page import Words, page, write_page
+from char_rnn.export.packing import packed_tensors
+from char_rnn.generation.engine import Engine
+from char_rnn.model_file import ModelFile
+
+Opened = Callable[..., Any]
+GENERATE = """([prime, length, settings]) => new Promise((fulfil) => {
+    let text = "";
+    const characters = [];
+    const request = {prime, length, temperature: 0, repetition_penalty: 1, repetition_window: 64, ...settings};
+    let start;
+    charRnnBackend.generate(request, {
+        onStart: (value) => (start = value),
+        onCharacters: (value) => { text += value.text; characters.push(...value.characters); },
+        onDone: (done) => fulfil({start, text, characters, done}),
+        onError: ({message}) => fulfil({error: message}),
+    });
+})"""
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
+    """A function that opens a model's page from disk, once it is ready.
+
+    Anything in the console or loaded from elsewhere, and any dialog, fails the test.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    context.set_default_timeout(20_000)
+    complaints: list[str] = []
+
+    def requested(request: Any) -> None:
+        if not request.url.startswith(("blob:", "data:")) and request.url != (tmp_path / "model.html").as_uri():
+            complaints.append(request.url)
+
+    def open_page(file: ModelFile, words: Words = Words("poem")) -> Any:  # noqa: B008 (frozen)
+        write_page(file, tmp_path / "model.html", words)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", requested)
+        page.goto((tmp_path / "model.html").as_uri())
+        page.get_by_role("button", name="Generate").and_(page.locator(":enabled")).wait_for()
+        return page
+
+    yield open_page
+    context.close()
+    assert complaints == []
+
+
+def greedy(file: ModelFile, prime: str, length: int) -> str:
+    """What the engine writes with the page's weights, always the likeliest."""
+    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    indices = file.vocabulary.encode(prime).tolist()
+    streams.feed(indices[:-1])
+    for _ in range(length):
+        indices.append(int(streams.step([indices[-1]])[0].argmax()))
+    decoder = file.vocabulary.decoder()
+    return decoder.decode(indices)[len(prime) :]
+
+
+def text_of(page: Any) -> str:
+    return str(page.locator(".pane .body").text_content())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_the_likeliest_text_is_the_engines(opened: Opened, options: dict[str, Any]) -> None:
+    file = made(**options, scale=0.9)
+    assert opened(file).evaluate(GENERATE, ["a bad cab", 150, {}])["text"] == greedy(file, "a bad cab", 150)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_layers": 3, "hidden_size": 33},
+        {"type": "gru", "reset": "before", "layer_norm": "between", "residual": True, "attention": "all"},
+        {"type": "lstm", "mogrifier_rounds": 3, "zoneout": 0.1, "embedding_size": 5},
+    ],
+    ids=str,
+)
+def test_the_likeliest_text_through_the_page(opened: Opened, options: dict[str, Any]) -> None:
+    file = made(**options, scale=0.9)
+    page = opened(file)
+    assert page.evaluate("() => new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)) !== null")
+    page.fill("#prime", "a bad cab")
+    page.fill("#temperature", "0")
+    page.fill("#length", "300")
+    page.click("#generate")
+    page.get_by_text("Wrote 300 characters.").wait_for()
+    assert text_of(page) == "a bad cab" + greedy(file, "a bad cab", 300)
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_text_in_every_script(opened: Opened, kind: str) -> None:
+    text = "aé漢𝔘😀\u202e\n"
+    symbols = text if kind == "characters" else "".join(map(chr, sorted(set(text.encode()))))
+    file = made(symbols=symbols, kind=kind, scale=2.0)
+    page = opened(file)
+    for seed in range(3):
+        done = page.evaluate(GENERATE, [text, 60, {"seed": seed, "temperature": 1, "alternatives": 3}])
+        assert done["start"]["prime"] == text
+        assert len(done["characters"]) == 60
+        assert all(entry["probability"] == choices[0][1] for entry in done["characters"]
+                   if (choices := [each for each in entry["alternatives"] if each[0] == entry["text"]]))  # fmt: skip
+        if kind == "characters":
+            assert set(done["text"]) <= set(text)
+        assert "".join(entry["text"] for entry in done["characters"]) == done["text"]
+    assert page.evaluate(GENERATE, [text, 40, {}])["text"] == greedy(file, text, 40)
+    scores = page.evaluate("(text) => charRnnBackend.score({text})", text)["log_probs"]
+    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    log_probs = np.full(file.vocabulary.size, -np.log(file.vocabulary.size))
+    for character, score in zip(text, scores, strict=True):
+        total = 0.0
+        for index in file.vocabulary.encode(character).tolist():
+            total += log_probs[index]
+            log_probs = streams.step([index])[0]
+        assert abs(score - total) < 1e-4
+
+
+def test_seeds_stops_and_activations(opened: Opened) -> None:
+    file = made(scale=0.5, attention="all")
+    page = opened(file)
+    settings = {"seed": 7, "temperature": 1.2, "top_p": 0.95}
+    first, again = (page.evaluate(GENERATE, ["abc", 200, settings]) for _ in range(2))
+    assert first["text"] == again["text"]
+    assert first["done"]["reason"] == "length"
+    assert page.evaluate(GENERATE, ["abc", 200, {**settings, "seed": 8}])["text"] != first["text"]
+    stop = first["text"][50:53]
+    cut = page.evaluate(GENERATE, ["abc", 200, {**settings, "stop": [stop]}])
+    assert cut["text"] == first["text"][: first["text"].index(stop)]
+    assert cut["done"] == {**cut["done"], "reason": "stop", "characters": len(cut["text"])}
+    lit = page.evaluate(GENERATE, ["abc", 200, {**settings, "unit": {"layer": 1, "index": 2}}])
+    assert lit["text"] == first["text"]
+    whole = "abc" + first["text"]
+    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    expected = []
+    for index in file.vocabulary.encode(whole):
+        streams.feed([index])
+        expected.append(streams.hidden()[1, 2])
+    shown = lit["start"]["activations"] + [entry["activation"] for entry in lit["characters"]]
+    np.testing.assert_allclose(shown, expected, rtol=0, atol=1e-5)
+    asked = page.evaluate("(text) => charRnnBackend.activations({text, layer: 1, unit: 2})", whole)
+    np.testing.assert_allclose(asked["activations"], expected, rtol=0, atol=1e-5)
+    assert page.evaluate(GENERATE, ["", 5, {"allowed": "a"}])["text"] == "aaaaa"
+    assert "never seen “X”" in page.evaluate(GENERATE, ["X", 5, {"unknown": "error"}])["error"]
+    assert page.evaluate(GENERATE, ["XÀ", 5, {"unknown": "nearest"}])["start"]["prime"] == "a"
+
+
+def test_going_on_is_as_if_all_had_been_read_again(opened: Opened) -> None:
+    file = made(scale=0.9, attention="top", attention_window=4)
+    page = opened(file)
+    begun = page.evaluate(GENERATE, ["abc", 40, {}])["text"]
+    assert page.evaluate(GENERATE, ["abc" + begun, 40, {}])["text"] == greedy(file, "abc" + begun, 40)
+    assert page.evaluate(GENERATE, ["abc" + begun[:20] + "f", 40, {}])["text"] == greedy(
+        file, "abc" + begun[:20] + "f", 40
+    )
+
+
+def test_a_person_at_the_page(opened: Opened) -> None:
+    page = opened(made(hidden_size=24, scale=0.4))
+    page.fill("#length", "5000")
+    page.click("#generate")
+    page.locator(".pane .body").get_by_text(re.compile(".{40}", re.DOTALL)).first.wait_for()
+    page.click("#stop")
+    page.get_by_text("Stopped after").wait_for()
+    assert 40 <= len(text_of(page)) < 5000
+    page.fill("#length", "120")
+    page.fill("#temperature", "0")
+    page.fill("#prime", "abc")
+    page.click("#generate")
+    page.get_by_text("Wrote 120 characters.").wait_for()
+    cold = text_of(page)
+    page.click("#generate")
+    page.get_by_text("Wrote 120 characters.").wait_for()
+    assert text_of(page) == cold
+    page.fill("#temperature", "2")
+    page.click("#generate")
+    page.get_by_text("Wrote 120 characters.").wait_for()
+    assert text_of(page) != cold
+    page.get_by_role("radio", name="a cell").check()
+    page.fill("#unit", "5")
+    page.locator("#unit").blur()
+    page.locator(".pane .body span[class*='p']").first.wait_for()
+    assert page.locator("#bars li").first.is_visible()
+    page.click("#find-cells")
+    page.locator("#found").get_by_text(re.compile("Word starts|No cell", re.IGNORECASE)).first.wait_for()
+    assert not page.locator("#add").is_visible()
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--{{${`\u2028\x00\ud800"
+
+
+def test_words_of_others_stay_words(opened: Opened) -> None:
+    symbols = "".join(dict.fromkeys("</script>\"'&`${}\\\u2028\x00a"))
+    file = made(symbols=symbols, training={"data": HOSTILE, "best_val_loss": float("nan")})
+    words = Words(HOSTILE, HOSTILE, HOSTILE)
+    page = opened(file, words)
+    shown = HOSTILE.replace("\u2028", "\ufffd").replace("\x00", "\ufffd").replace("\ud800", "\ufffd")
+    assert page.title() == shown
+    assert page.locator("h1").text_content() == page.locator(".tagline").text_content() == shown
+    assert page.locator(".card dd").first.text_content() == shown
+    assert page.locator("img").count() == 0
+    page.fill("#prime", "</script>")
+    page.click("#generate")
+    page.get_by_text("Wrote 600 characters.").wait_for()
+    assert text_of(page).startswith("</script>")
+
+
+def test_what_is_in_the_file(tmp_path: Path) -> None:
+    file = made(hidden_size=128, training={"data": "a poem", "best_val_loss": 1.25})
+    text = page(file, Words("poem", "My poem", "Sweet."))
+    assert "<h1>My poem</h1>" in text
+    assert "<dd>a poem</dd>" in text
+    assert "2 × 128 LSTM, " in text
+    assert "1.250 nats a character" in text
+    assert not re.findall(r'(?:src|href|action)="(?!data:|#)', text)
+    assert "https://" not in text
+    assert "serverBackend(base" not in text
+    weights = sum(tensor.size for tensor in file.tensors.values())
+    frame = len(page(made(hidden_size=1, num_layers=1), Words("poem")).encode())
+    assert frame < 150_000
+    assert len(text.encode()) < frame + weights * 4 / 3 * 1.1
+    write_page(file, tmp_path / "poem.html", Words("poem", "My poem", "Sweet."))
+    assert (tmp_path / "poem.html").read_bytes() == text.encode()
+
+
+def test_a_playground_that_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from char_rnn.export import html_page
+
+    def texts(package: str) -> dict[str, str]:
+        found = there(package)
+        return {**found, "index.html": "<p></p>"} if "index.html" in found else found
+
+    there = html_page._texts
+    monkeypatch.setattr(html_page, "_texts", texts)
+    with pytest.raises(ValueError, match=r"^the playground's page: has 0 times '<meta charset"):
+        page(made(), Words("poem"))

@@ -1,0 +1,282 @@
+"""The scripts of an exported page: each computes what its counterpart in Python does."""
+
+from __future__ import annotations
+
+import base64
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+from export_helpers import IDS, MODELS, made
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.export.bundle import joined
+from char_rnn.export.packing import pack, packed_tensors
+from char_rnn.generation import strategies
+from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.nearest import nearest_text
+from char_rnn.generation.network import Network
+from char_rnn.generation.stopping import StopText
+from char_rnn.generation.strategy import Strategy
+
+NAMES = """
+    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, temperatureAt, draw, Random, Symbols, nearestTo,
+    StopText, bestCells
+"""
+SYMBOLS = "abcdefghij"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any) -> Any:
+    """An empty page that knows what the modules export."""
+    folder = files("char_rnn.export") / "static"
+    script = joined({file.name: file.read_text("utf-8") for file in folder.iterdir()}, "worker.js")
+    page = browser.new_page()
+    page.evaluate(f"() => {{ {script}; Object.assign(globalThis, {{ {NAMES} }}); }}")
+    return page
+
+
+WITHOUT_VECTORS = "const there = WebAssembly; WebAssembly = undefined; try { %s } finally { WebAssembly = there; }"
+
+
+@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "plain"])
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_the_network_is_the_engines(page: Any, options: dict[str, Any], vectors: bool) -> None:
+    file = made(**options)
+    settings = file.config.model
+    network, weights = pack(Network.of(settings, file.tensors, np.float32))
+    script = """
+        const model = new Network(withNumbers(network, bytesOf(weights)));
+        const state = model.begin();
+        const logProbs = ids.map((id) => Array.from(model.step(state, id)));
+        return {logProbs, h: state.h.map((h) => Array.from(h)), vectors: model.output_weight.kernel.run !== null};
+    """
+    found = page.evaluate(
+        f"([network, weights, ids]) => {{ {script if vectors else WITHOUT_VECTORS % script} }}",
+        [network, base64.b64encode(weights).decode(), IDS],
+    )
+    streams = Engine(settings, packed_tensors(settings, file.tensors)).begin()
+    expected = [streams.step([index])[0] for index in IDS]
+    assert found["vectors"] == vectors
+    np.testing.assert_allclose(found["logProbs"], expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found["h"], streams.hidden(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "plain"])
+def test_products_of_every_shape(page: Any, vectors: bool) -> None:
+    rng = np.random.default_rng(6)
+    shapes = [(1, 1), (3, 15), (16, 16), (17, 17), (2, 100), (40, 33), (1, 64), (64, 1)]
+    matrices = [rng.integers(-127, 128, shape) for shape in shapes]
+    scales = [rng.uniform(0.001, 0.1, len(matrix)).astype(np.float32) for matrix in matrices]
+    vectors_in = [rng.normal(size=matrix.shape[1]).astype(np.float32) for matrix in matrices]
+    script = """
+        const kernel = new Kernel(given.map(([values]) => ({rows: values.length, columns: values[0].length})));
+        const taken = given.map(([values, scales]) =>
+            kernel.matrix(values.length, values[0].length, scales, Int8Array.from(values.flat())));
+        return [0, 1].map((first) => given.map(([{length}, , x], place) =>
+            Array.from(kernel.product(taken[place], Float32Array.from(x), Math.min(first, length - 1), length))));
+    """
+    given = [
+        [matrix.tolist(), scale.tolist(), x.tolist()]
+        for matrix, scale, x in zip(matrices, scales, vectors_in, strict=True)
+    ]
+    whole, rest = page.evaluate(f"(given) => {{ {script if vectors else WITHOUT_VECTORS % script} }}", given)
+    for matrix, scale, x, all_rows, rows in zip(matrices, scales, vectors_in, whole, rest, strict=True):
+        expected = (matrix * scale[:, None].astype(float)) @ x
+        np.testing.assert_allclose(all_rows, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(rows, expected[min(1, len(expected) - 1) :], rtol=1e-4, atol=1e-4)
+
+
+def test_the_error_function(page: Any) -> None:
+    from math import erf
+
+    values = [-7.0, -4.01, -4.0, -2.5, -1.0, -0.3, 0.0, 1e-9, 0.5, 1.7, 3.99, 5.0]
+    found = page.evaluate("(values) => values.map(erf)", values)
+    np.testing.assert_allclose(found, [erf(value) for value in values], rtol=0, atol=2e-8)
+
+
+STRATEGIES: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.5},
+    {"temperature": 0.0},
+    {"temperature": 1e-9},
+    {"top_k": 3},
+    {"top_k": 30},
+    {"top_p": 0.6},
+    {"top_p": 1.0},
+    {"min_p": 0.2},
+    {"typical_p": 0.4},
+    {"repetition_penalty": 1.7},
+    {"repetition_penalty": 0.5, "temperature": 1.3},
+    {"banned": "abz"},
+    {"allowed": "cdgz", "banned": "d"},
+    {"banned": "a", "repetition_penalty": 1.3, "temperature": 0.8, "top_k": 6, "top_p": 0.9, "min_p": 0.05,
+     "typical_p": 0.8},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", STRATEGIES, ids=str)
+def test_the_strategies(page: Any, settings: dict[str, Any]) -> None:
+    rng, strategy = np.random.default_rng(3), Strategy(**settings)
+    rows = rng.normal(size=(20, len(SYMBOLS))) * 2
+    rows[0] = 0  # all alike
+    rows[1, 4:] = -100
+    rows -= np.log(np.exp(rows).sum(1, keepdims=True))
+    recent = [1, 4, 4, 9]
+    vocabulary = Vocabulary.from_text(SYMBOLS)
+    drawing = Drawing(strategy, vocabulary)
+    weights = [drawing.weights(row, strategy.temperature, [recent])[0] for row in rows]
+    found = page.evaluate(
+        """([rows, strategy, recent, vocabulary]) => {
+            const kept = new Symbols(vocabulary).kept(strategy.allowed, strategy.banned);
+            return rows.map((row) => Array.from(probabilitiesOf(row, strategy, recent, kept)));
+        }""",
+        [rows.tolist(), {**Strategy().__dict__, **settings}, recent, vocabulary.to_dict()],
+    )
+    np.testing.assert_allclose(found, [each / each.sum() for each in weights], rtol=0, atol=1e-12)
+
+
+def test_the_schedule_of_temperatures(page: Any) -> None:
+    for first, last, length in ((0.5, 1.5, 9), (1.0, None, 5), (2.0, 0.0, 1), (0.7, 0.7, 3)):
+        strategy = Strategy(first, last)
+        found = page.evaluate(
+            "([strategy, length]) => Array.from({length}, (_, place) => temperatureAt(strategy, place, length))",
+            [{"temperature": first, "final_temperature": last}, length],
+        )
+        np.testing.assert_allclose(found, [strategy.temperature_at(place, length) for place in range(length)])
+
+
+def test_drawing_by_a_uniform_number(page: Any) -> None:
+    class Fixed:
+        def __init__(self, number: float) -> None:
+            self.number = number
+
+        def random(self) -> float:
+            return self.number
+
+    weights = [0.0, 0.25, 0.0, 0.5, 0.25, 0.0]
+    numbers = [0.0, 0.1, 0.2499999, 0.25, 0.5, 0.75, 0.999, 1 - 2**-53]
+    found = page.evaluate("([weights, numbers]) => numbers.map((number) => draw(weights, number))", [weights, numbers])
+    assert found == [strategies.sample(weights, Fixed(number)) for number in numbers]  # type: ignore[arg-type]
+    assert page.evaluate("() => draw([0.1, 0.2, 0.7, 0], 1)") == 2  # a product that rounds up to the whole sum
+
+
+def test_random_numbers_are_uniform_and_repeat(page: Any) -> None:
+    found = page.evaluate(
+        """() => [0, 1, 2 ** 32 + 1, 2 ** 52 - 1].map((seed) => {
+            const random = new Random(seed);
+            return Array.from({length: 20000}, () => random.uniform());
+        })"""
+    )
+    for numbers in map(np.array, found):
+        assert ((numbers >= 0) & (numbers < 1)).all()
+        counts = np.histogram(numbers, 20, (0, 1))[0]
+        assert ((counts - 1000) ** 2 / 1000).sum() < 50  # chi-square with 19 degrees of freedom, p = 1e-4
+        assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.03
+    assert len({tuple(numbers[:3]) for numbers in found}) == 4
+    again = page.evaluate("() => { const random = new Random(1); return [random.uniform(), random.uniform()]; }")
+    assert again == found[1][:2]
+
+
+STRANGE = "“Zoë’s…”\tçÇßſ𝔘é—\u00a0Ⅷ \r漢ı\ud83d\ude00"
+
+
+@pytest.mark.parametrize("known", ['abcdefghijklmnopqrstuvwxyz "\n', "ABCDEZOSU'-.", "é“”…ß", "𝔘漢VIII8"])
+def test_what_stands_for_unknown_characters(page: Any, known: str) -> None:
+    text = STRANGE.encode("utf-16", "surrogatepass").decode("utf-16") + "".join(map(chr, range(0x20, 0x250)))
+    vocabulary = Vocabulary.from_text(known)
+    expected = [nearest_text(each, lambda piece: set(piece) <= set(known)) for each in text]
+    found = page.evaluate(
+        """([text, vocabulary]) => {
+            const symbols = new Symbols(vocabulary);
+            return Array.from(text, (each) => nearestTo(each, (piece) => symbols.encode(piece) !== null));
+        }""",
+        [text, vocabulary.to_dict()],
+    )
+    assert dict(zip(text, found, strict=True)) == dict(zip(text, expected, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_symbols(page: Any, kind: Any) -> None:
+    text = "a\n<é漢𝔘\u202e\x00\ufeff"
+    vocabulary = Vocabulary.from_text(text, kind)
+    found = page.evaluate(
+        """([vocabulary, text]) => {
+            const symbols = new Symbols(vocabulary);
+            const indices = symbols.encode(text);
+            return [indices, symbols.decode(indices), symbols.encode(text + "b"), symbols.read("bab", "skip")];
+        }""",
+        [vocabulary.to_dict(), text],
+    )
+    assert found == [vocabulary.encode(text).tolist(), text, None, vocabulary.encode("a").tolist()]
+
+
+def test_bytes_that_are_no_text(page: Any) -> None:
+    vocabulary = Vocabulary("bytes", range(256))
+    rng = np.random.default_rng(1)
+    texts = [rng.choice([0x41, 0xC3, 0xA9, 0xE6, 0xBC, 0xA2, 0xF0, 0x9D, 0x94, 0xFF, 0x80], 40) for _ in range(50)]
+    for text in texts:
+        decoder = vocabulary.decoder()
+        pieces = [decoder.decode([int(each)]) for each in text]
+        found = page.evaluate(
+            """([vocabulary, text]) => {
+                const decoder = new Symbols(vocabulary).decoder();
+                return text.map((each) => decoder.decode(each));
+            }""",
+            [vocabulary.to_dict(), text.tolist()],
+        )
+        assert found == pieces
+
+
+def test_errors_a_reader_can_act_on(page: Any) -> None:
+    def refused(expression: str) -> str:
+        vocabulary = Vocabulary.from_text("aé", "bytes").to_dict()
+        script = f"(given) => {{ try {{ {expression} }} catch (error) {{ return error.message; }} }}"
+        return str(page.evaluate(script, vocabulary))
+
+    assert refused("new Symbols(given).read('ab', 'error')").startswith("The model has never seen “b”.")
+    assert refused("new Symbols(given).kept(null, 'é')").startswith(
+        "“é” is 2 bytes, and this model writes byte by byte."
+    )
+    assert refused("new Symbols(given).kept('b', '')").startswith("Nothing is left to draw.")
+    assert refused("new Symbols(given).kept('a', 'a')").startswith("Nothing is left to draw.")
+
+
+def test_stop_texts(page: Any) -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        stops = ["".join(rng.choice(list("ab\n"), rng.integers(1, 4))) for _ in range(rng.integers(0, 4))]
+        pieces = ["".join(rng.choice(list("ab\n"), rng.integers(0, 3))) for _ in range(12)]
+        stop = StopText(stops)
+        expected = []
+        for piece in pieces:
+            expected.append(stop.feed(piece))
+            if stop.found:
+                break
+        found = page.evaluate(
+            """([stops, pieces]) => {
+                const stop = new StopText(stops);
+                return [pieces.map((piece) => stop.feed(piece)), stop.found, stop.rest()];
+            }""",
+            [stops, pieces[: len(expected)]],
+        )
+        assert found == [expected, stop.found, stop.rest()]
+
+
+def test_the_cells_that_track_something(page: Any) -> None:
+    cells = pytest.importorskip("char_rnn.playground.cells")
+    text = "(the [patricians] good)\n\n  \"What\"  they 'say' is\n\t“not\nSo”, é𝔘Á A1 «x»\n" * 3
+    rng = np.random.default_rng(4)
+    activations = rng.normal(size=(len(text), 2, 5)).astype(np.float32)
+    for place, name in enumerate(("brackets", "indentation", "quotes", "line length")):
+        activations[:, place % 2, place] += cells.FEATURES[name](text)
+    expected = cells.best_cells(text, activations)
+    found = page.evaluate("([text, values]) => bestCells([...text], values)", [text, activations.tolist()])
+    assert [(cell["tracks"], cell["layer"], cell["index"]) for cell in found] == [
+        (cell.tracks, cell.layer, cell.index) for cell in expected
+    ]
+    np.testing.assert_allclose([cell["correlation"] for cell in found], [cell.correlation for cell in expected])
+    assert len(found) == 18
+    assert page.evaluate("() => bestCells([...'aaaa'], [[[1]], [[2]], [[3]], [[4]]])") == []

@@ -1,0 +1,122 @@
+"""The kernels: compiled where there is a compiler, chosen by what the processor can do, done without otherwise."""
+
+from __future__ import annotations
+
+import ctypes
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from char_rnn import kernels
+from char_rnn.kernels import build, load
+
+ROOT = Path(__file__).parents[2]
+SOURCES = list((ROOT / "src" / "char_rnn" / "kernels").glob("*.[ch]"))
+needs_compiler = pytest.mark.skipif(
+    shutil.which("cc") is None or not build.LEVELS.get(build.architecture()),
+    reason="no C compiler, or no kernels for this architecture",
+)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the sources, to be compiled there."""
+    for source in SOURCES:
+        shutil.copy(source, tmp_path)
+    monkeypatch.setattr(build, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where every level is compiled."""
+    folder = tmp_path_factory.mktemp("built")
+    for source in SOURCES:
+        shutil.copy(source, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "FOLDER", folder)
+        assert build.build() == [build.library(level) for level in build.LEVELS[build.architecture()]]
+    return folder
+
+
+@needs_compiler
+def test_every_level_is_compiled_and_says_its_version(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "FOLDER", built)
+    levels = build.LEVELS[build.architecture()]
+    assert sorted(path.name for path in built.glob("*.so")) == sorted(f"kernels-{level}.so" for level in levels)
+    assert not list(built.glob("*.tmp"))
+    loaded = load.__wrapped__()
+    assert loaded is None or Path(loaded._name).parent == built
+
+
+def test_without_a_compiler_there_are_none(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CC", str(elsewhere / "no-compiler"))
+    assert build.build() == []
+    assert load.__wrapped__() is None
+    if build.LEVELS.get(build.architecture()):
+        assert "no C compiler" in capsys.readouterr().err
+
+
+@needs_compiler
+def test_what_does_not_compile_is_said_and_left_out(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for source in build.SOURCES:
+        (elsewhere / source).write_text("not C\n")
+    assert build.build() == []
+    assert "not built for" in capsys.readouterr().err
+    assert not list(elsewhere.glob("*.tmp"))
+
+
+@needs_compiler
+def test_a_library_of_another_version_is_not_used(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "FOLDER", built)
+    monkeypatch.setattr(kernels, "_VERSION", 10_000)
+    assert load.__wrapped__() is None
+
+
+def test_a_library_that_is_none_is_not_used(elsewhere: Path) -> None:
+    for level in build.LEVELS.get(build.architecture(), {}):
+        build.library(level).write_bytes(b"\x7fELF, but no more")
+    assert load.__wrapped__() is None
+
+
+@needs_compiler
+def test_the_best_level_that_the_processor_runs(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHAR_RNN_KERNELS", raising=False)
+    monkeypatch.setattr(build, "FOLDER", built)
+    loaded: list[str] = []
+    version = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: kernels._VERSION)
+
+    class Library:
+        kernels_version = staticmethod(version)
+
+        def __init__(self, name: str) -> None:
+            loaded.append(Path(name).name)
+
+    monkeypatch.setattr(kernels.ctypes, "CDLL", Library)
+    everything = frozenset(" ".join(kernels._NEEDED.values()).split())
+    monkeypatch.setattr(kernels, "_features", lambda: everything)
+    load.__wrapped__()
+    if build.architecture() == "x86_64":
+        monkeypatch.setattr(kernels, "_features", lambda: frozenset(kernels._NEEDED["avx2"].split()))
+        load.__wrapped__()
+        monkeypatch.setattr(kernels, "_features", frozenset)
+        assert load.__wrapped__() is None
+        assert loaded == ["kernels-avx512.so", "kernels-avx2.so"]
+
+
+def test_they_can_be_turned_off() -> None:
+    script = "from char_rnn.kernels import load; print(load())"
+    environment = {"CHAR_RNN_KERNELS": "off", "PATH": "", "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
+def test_the_builder_needs_nothing_of_the_package() -> None:
+    """The build runs it where the package's own requirements are not installed."""
+    assert callable(runpy.run_path(str(ROOT / "src" / "char_rnn" / "kernels" / "build.py"))["build"])

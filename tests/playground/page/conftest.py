@@ -1,0 +1,82 @@
+"""The playground's page in Chromium: what every test of it needs, and what holds in every one of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fake_server import FakeServer
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs Debian's chromium (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeServer]:
+    from fake_server import FakeServer, serving
+
+    server = FakeServer()
+    with serving(server.app()) as server.url:
+        yield server
+
+
+@pytest.fixture
+def server(fake: FakeServer) -> FakeServer:
+    """The module's server, as new."""
+    vars(fake).update(vars(type(fake)(url=fake.url)))
+    return fake
+
+
+@pytest.fixture
+def context_options() -> dict[str, Any]:
+    """Of the browser's context; a test's module overrides or parametrizes it."""
+    return {}
+
+
+@pytest.fixture
+def new_page(browser: Any, context_options: dict[str, Any]) -> Iterator[Any]:
+    """A page that has not been opened: it fails the test on an error in the console or a request to another host."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **context_options})
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    complaints: list[str] = []
+    hosts: set[str] = set()
+    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    page.complaints = complaints
+    yield page
+    context.close()
+    assert complaints == []
+    assert len(hosts) <= 1
+
+
+@pytest.fixture
+def page(new_page: Any, server: FakeServer) -> Any:
+    new_page.goto(server.url)
+    new_page.get_by_role("button", name="Generate").and_(new_page.locator(":enabled")).wait_for()
+    return new_page

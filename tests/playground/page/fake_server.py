@@ -1,0 +1,149 @@
+"""A server that speaks the playground's interface and writes what a test tells it to, at the test's speed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+for package in ("playwright", "starlette", "uvicorn"):
+    pytest.importorskip(package, reason=f"{package} is not installed (extras playground and dev)")
+
+import uvicorn  # noqa: E402
+from starlette.applications import Starlette  # noqa: E402
+from starlette.requests import Request  # noqa: E402
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse  # noqa: E402
+from starlette.routing import Mount, Route  # noqa: E402
+from starlette.staticfiles import StaticFiles  # noqa: E402
+
+STATIC = files("char_rnn.playground") / "static"
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
+SYMBOLS = list("\n !\"'(),.:;abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+LINES = "First Citizen:\nWe are “accounted” poor,\n\n(the patricians good)\n"
+
+
+def model(name: str, **changes: Any) -> dict[str, Any]:
+    shape = {"name": name, "cell": "lstm", "hidden_size": 24, "num_layers": 2, "parameters": 12345, "symbols": SYMBOLS}
+    return {**shape, "data": "a play", "loss": 1.5, "precision": "float32", **changes}
+
+
+@dataclass
+class FakeServer:
+    """What the server offers and what it has been asked."""
+
+    models: list[dict[str, Any]] = field(default_factory=lambda: [model("hamlet"), model("macbeth", hidden_size=8)])
+    limits: dict[str, int] = field(
+        default_factory=lambda: {"length": 20_000, "streams": 8, "prime": 1000, "body": 100_000}
+    )
+    pause: float = 0.0  # seconds between two messages
+    per_message: int = 20  # characters
+    refusal: str | None = None  # every request is refused with this
+    breaks_after: int | None = None  # characters, and then an `error` event
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    cancelled: int = 0
+    url: str = ""
+
+    def last(self, path: str) -> dict[str, Any]:
+        return next(body for asked, body in reversed(self.asked) if asked == path)
+
+    def app(self) -> Starlette:
+        async def index(request: Request) -> Response:
+            return FileResponse(str(STATIC / "index.html"), headers={"Content-Security-Policy": POLICY})
+
+        async def answer(request: Request) -> Response:
+            path = request.url.path.removeprefix("/api/")
+            body = json.loads(await request.body() or b"{}")
+            self.asked.append((path, body))
+            if self.refusal:
+                return JSONResponse({"message": self.refusal}, status_code=400)
+            if path == "generate":
+                return StreamingResponse(self._stream(body), media_type="text/event-stream")
+            return JSONResponse(self._answer(path, body))
+
+        routes = [
+            Route("/", index),
+            Route("/api/{path:path}", answer, methods=["GET", "POST"]),
+            Mount("/static", StaticFiles(directory=str(STATIC))),
+        ]
+        return Starlette(routes=routes)
+
+    def _answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path == "models":
+            return {"models": self.models, "limits": self.limits}
+        if path == "activations":
+            return {"activations": [activation(body["unit"], index) for index in range(len(body["text"]))]}
+        if path == "score":
+            return {"log_probs": [-math.log(2) * (index % 9) for index in range(len(body["text"]))]}
+        return {
+            "cells": [
+                {"tracks": "quotes", "layer": 1, "index": 5, "correlation": 0.91},
+                {"tracks": "quotes", "layer": 0, "index": 2, "correlation": -0.55},
+                {"tracks": "line length", "layer": 0, "index": 7, "correlation": 0.78},
+            ]
+        }
+
+    async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        unit, prime = body["unit"], body["prime"]
+        start = {"prime": prime}
+        if unit:
+            start["activations"] = [activation(unit["index"], index) for index in range(len(prime))]
+        try:
+            yield event(start, "start")
+            for begin in range(0, body["length"], self.per_message):
+                if self.breaks_after is not None and begin >= self.breaks_after:
+                    yield event({"message": "The model has lost its way. Lower the temperature."}, "error")
+                    return
+                end = min(begin + self.per_message, body["length"])
+                yield event(piece(begin, end, body, len(prime)))
+                await asyncio.sleep(self.pause)
+            yield event({"reason": "length", "characters": body["length"], "seconds": 0.5}, "done")
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+def event(data: Any, name: str | None = None) -> str:
+    return (f"event: {name}\n" if name else "") + f"data: {json.dumps(data)}\n\n"
+
+
+def activation(unit: int, index: int) -> float:
+    """A wave, and from the thousandth character on a higher one."""
+    return round((0.9 if index < 1000 else 1.8) * math.sin((index + unit) / 6), 4)
+
+
+def piece(begin: int, end: int, body: dict[str, Any], before: int) -> dict[str, Any]:
+    text = "".join(LINES[index % len(LINES)] for index in range(begin, end))
+    characters = []
+    for index, symbol in enumerate(text, begin):
+        rest = [[other, 0.02] for other in "etaoin shr" if other != symbol][: body["alternatives"] - 1]
+        record: dict[str, Any] = {"text": symbol, "probability": 0.5, "alternatives": [[symbol, 0.5], *rest]}
+        if body["unit"]:
+            record["activation"] = activation(body["unit"]["index"], before + index)
+        characters.append(record)
+    return {"text": text, "characters": characters}
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an application on a free port of this machine, from a thread; gives its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_level="warning", ws="none", lifespan="auto", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join(10)

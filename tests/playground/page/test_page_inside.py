@@ -1,0 +1,148 @@
+"""The page looks inside: probabilities of each character, cells and surprise as colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fake_server import LINES, FakeServer
+from test_page_writing import done, generate, text_of
+
+
+def bars(page: Any) -> list[str]:
+    return [item.split(".")[0] for item in page.locator("#bars li:visible button").evaluate_all(LABELS)]
+
+
+LABELS = "buttons => buttons.map(button => button.getAttribute('aria-label'))"
+
+
+def colours(page: Any, column: int = 0) -> str:
+    """The classes of the coloured stretches, in order."""
+    spans = page.locator(".pane").nth(column).locator(".body span")
+    return spans.evaluate_all("spans => spans.map(span => span.className).join(' ')")
+
+
+def test_bars_of_the_latest_character_and_of_others(page: Any, server: FakeServer) -> None:
+    generate(page, length=60)
+    done(page)
+    assert bars(page)[0] == f"“{LINES[59]}”, 50%, the one drawn"
+    assert len(bars(page)) == 10
+    slider = page.get_by_role("slider", name="Character")
+    slider.fill("15")
+    assert bars(page)[0] == "new line, 50%, the one drawn"
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert bars(page)[0] == "“:”, 50%, the one drawn"
+    assert slider.get_attribute("aria-valuetext") == "14 of 60: “:”, 50%"
+    page.get_by_role("button", name="Latest").click()
+    assert slider.input_value() == "60"
+
+
+def test_a_character_under_the_mouse(page: Any, server: FakeServer) -> None:
+    generate(page, length=60)
+    done(page)
+    place = page.evaluate("""() => {
+      const range = document.createRange(), node = document.querySelector(".body").firstChild.firstChild;
+      range.setStart(node, 6); range.setEnd(node, 7);
+      const {left, top, width, height} = range.getBoundingClientRect();
+      return [left + width / 2, top + height / 2] }""")
+    page.mouse.move(*place)
+    page.get_by_text("Character 7 of 60").wait_for()
+    assert bars(page)[0] == "“C”, 50%, the one drawn"
+    page.mouse.click(*place)
+    page.mouse.move(5, 5)
+    page.get_by_text("Character 7 of 60").wait_for()
+    assert page.locator(".mark").is_visible()
+
+
+def test_go_on_with_another_character(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    page.get_by_role("slider", name="Character").fill("8")
+    page.get_by_role("button", name="“o”, 2.0%. Go on with it").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 68")
+    assert server.last("generate")["prime"] == "AFirst o"
+    assert text_of(page) == "AFirst o" + LINES[:60]
+
+
+def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> None:
+    generate(page, "“O”", length=60)
+    done(page)
+    assert colours(page) == "prime"
+    page.get_by_role("button", name="Find cells").click()
+    page.get_by_role("button", name="Layer 2, cell 5, correlation 0.91").click()
+    page.locator(".body .p9").first.wait_for()
+    assert server.last("activations") == {"model": "hamlet", "text": "“O”" + LINES[:60], "layer": 1, "unit": 5}
+    assert colours(page).startswith("prime p7 prime p8 p9 p8")  # 0.9 sin(5/6), sin(6/6), ...
+    assert page.get_by_label("a cell").is_checked()
+    assert page.locator("#ends").inner_text().split() == ["−1", "0", "+1"]
+    page.get_by_role("slider", name="Character").fill("1")
+    assert page.locator("#reading").inner_text() == "Cell 5 of layer 2: +0.67 at “"
+    assert page.locator(".chip[aria-pressed=true]").count() == 1
+    page.get_by_label("nothing").check()
+    assert colours(page) == "prime"
+    assert page.locator(".chip[aria-pressed=true]").count() == 0
+
+
+def test_the_next_text_is_coloured_as_it_comes(page: Any, server: FakeServer) -> None:
+    page.get_by_label("Layer", exact=True).select_option("1")
+    page.get_by_label("Cell", exact=True).fill("3")
+    page.keyboard.press("Enter")
+    generate(page, "A", length=60)
+    done(page)
+    assert server.last("generate")["unit"] == {"layer": 0, "index": 3}
+    assert [path for path, _ in server.asked].count("activations") == 0
+    assert colours(page).startswith("prime p4 p6 p7")
+    page.get_by_label("nothing").check()
+    assert colours(page) == "prime"
+
+
+def test_all_cells_of_a_layer_by_keyboard(page: Any, server: FakeServer) -> None:
+    generate(page, length=60)
+    done(page)
+    page.get_by_text("All cells of the layer").click()
+    options = page.get_by_role("listbox", name="Cells").get_by_role("option")
+    options.last.wait_for()
+    assert options.count() == 24
+    page.get_by_role("listbox", name="Cells").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_label("Cell", exact=True).input_value() == "22"
+    page.locator(".body .p1").first.wait_for()
+    assert server.last("activations")["unit"] == 22
+
+
+def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
+    generate(page, "AB", length=60)
+    done(page)
+    page.get_by_label("surprise").check()
+    page.locator(".body .s9").first.wait_for()
+    assert server.last("score") == {"model": "hamlet", "text": "AB" + LINES[:60]}
+    assert colours(page).startswith("prime prime s1 s3 s4 s5")  # 0, 1, 2, ... bits of 8
+
+
+def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeServer) -> None:
+    page.get_by_label("Begin with").fill("To be, or not to be")
+    page.get_by_label("a cell").check()
+    page.locator(".body .p9").first.wait_for()
+    assert text_of(page) == "To be, or not to be"
+    assert server.last("activations")["text"] == "To be, or not to be"
+    page.get_by_label("Begin with").fill("That is the question")
+    page.get_by_label("surprise").check()
+    page.locator(".body .s9").first.wait_for()
+    assert text_of(page) == "That is the question"
+
+
+def test_each_of_two_models_has_a_cell_of_its_own(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Add a model").click()
+    generate(page, "A", length=60)
+    done(page)
+    page.get_by_label("Cell", exact=True).fill("99")
+    page.keyboard.press("Enter")
+    assert page.get_by_label("Cell", exact=True).input_value() == "7"  # macbeth has eight
+    page.locator(".pane").first.click()
+    page.get_by_label("Cell", exact=True).fill("20")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('.body .p9').length > 1")
+    asked = {(body["model"], body["unit"]) for path, body in server.asked if path == "activations"}
+    assert {("macbeth", 7), ("hamlet", 20)} <= asked
+    assert page.locator("#whose").inner_text() == "hamlet"

@@ -1,0 +1,130 @@
+"""The page on a phone, in the dark, by keyboard alone, for a screen reader; and its files as they are."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from fake_server import LINES, FakeServer
+from test_page_writing import done, generate, text_of
+
+STATIC = files("char_rnn.playground") / "static"
+SCRIPTS = {path.name: path.read_text("utf-8") for path in STATIC.iterdir() if path.name.endswith(".js")}
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+UNNAMED = """() => [...document.querySelectorAll("button, input, select, textarea, [tabindex='0']")]
+  .filter(node => !(node.labels?.length || node.textContent.trim() && node.matches("button")
+    || node.hasAttribute("aria-label"))).map(node => node.outerHTML)"""
+BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+
+
+@pytest.mark.parametrize("context_options", [PHONE], ids=["360px"])
+def test_a_phone_has_nothing_to_scroll_sideways(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Add a model").tap()
+    generate(page, "A" * 200, length=60)
+    done(page)
+    page.get_by_role("button", name="Find cells").tap()
+    page.get_by_text("Characters and endings").tap()
+    page.get_by_text("All cells of the layer").tap()
+    page.get_by_label("surprise").check()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    for name in ("Generate", "Stop", "Continue"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 360
+        assert box["y"] + box["height"] <= 740  # within reach, however far the page has scrolled
+
+
+@pytest.mark.parametrize("context_options", [{"color_scheme": "dark"}], ids=["dark"])
+def test_dark_follows_the_system_until_a_person_chooses(page: Any, server: FakeServer) -> None:
+    dark = page.evaluate(BACKGROUND)
+    button = page.get_by_role("button", name="Dark")
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    light = page.evaluate(BACKGROUND)
+    assert button.get_attribute("aria-pressed") == "false"
+    page.reload()
+    assert page.evaluate(BACKGROUND) == light
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate(BACKGROUND) == dark
+    red, green, blue = map(int, re.findall(r"\d+", dark))
+    assert max(red, green, blue) < 60
+
+
+def test_code_is_set_in_a_fixed_width(new_page: Any, server: FakeServer) -> None:
+    server.models[1]["symbols"] = ["{", "}", "_", "="]
+    new_page.goto(server.url)
+    new_page.get_by_role("button", name="Add a model").click()
+    fonts = new_page.locator(".body").evaluate_all("bodies => bodies.map(body => getComputedStyle(body).fontFamily)")
+    assert "monospace" not in fonts[0]
+    assert "monospace" in fonts[1]
+
+
+def test_typeface_is_remembered(page: Any, server: FakeServer) -> None:
+    assert page.get_by_label("Book").is_checked()
+    page.get_by_label("Code").check()
+    page.reload()
+    assert page.get_by_label("Code").is_checked()
+
+
+def test_by_keyboard_alone(page: Any, server: FakeServer) -> None:
+    server.pause = 0.02
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the skip link
+    page.keyboard.type("Hi")
+    page.keyboard.press("Control+Enter")
+    page.locator(".pane").filter(has_text="accounted").wait_for()
+    page.keyboard.press("Escape")
+    done(page, "Stopped after")
+    server.pause = 0
+    for _ in range(2):  # Generate, and past Stop, which is off
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "continue"
+    page.keyboard.press("Enter")
+    done(page, "Wrote 600 characters.")
+    for _ in range(7):  # seed, keep, take back, add, model, copy, the text
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Text by hamlet"
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    length = len(text_of(page))
+    assert page.locator("#position-text").inner_text() == f"{length - 3} of {length}"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+def test_everything_has_a_name_and_the_status_is_polite(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Add a model").click()
+    generate(page, length=60)
+    done(page)
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".chip").first.wait_for()
+    assert page.evaluate(UNNAMED) == []
+    assert page.get_by_role("status").count() == 1
+    assert page.locator(":is([aria-live], [role=status], [role=alert]) .pane").count() == 0  # nor letter by letter
+
+
+@pytest.mark.parametrize("context_options", [{"reduced_motion": "reduce"}], ids=["reduced"])
+def test_nothing_moves_for_who_wants_that(page: Any, server: FakeServer) -> None:
+    server.pause = 0.05
+    generate(page, length=5000)
+    page.locator(".pane").filter(has_text=LINES[:10]).wait_for()
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.keyboard.press("Escape")
+    done(page, "Stopped after")
+
+
+def test_scripts_can_be_joined_into_one() -> None:
+    names: list[str] = []
+    for name, script in SCRIPTS.items():
+        imports = re.findall(r"^import .*", script, re.M)
+        joined = re.compile(r'import \{ [\w, ]+ \} from "\./(\w+\.js)";')
+        assert all(joined.fullmatch(line) and joined.fullmatch(line)[1] in SCRIPTS for line in imports), name
+        assert re.findall(r"export (?!(async )?function|class|const)", script) == [], name
+        names += re.findall(r"^(?:export )?(?:async )?(?:function\*?|class|const|let) (\w+)", script, re.M)
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    page = (STATIC / "index.html").read_text("utf-8") + (STATIC / "style.css").read_text("utf-8")
+    assert re.findall(r"https?://|//\w|url\(|@import| style=| on\w+=|<script>", page) == []

@@ -1,0 +1,75 @@
+"""The page and the server together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playground_helpers import Serving, eventually
+from playground_helpers import text_of as written
+from test_page_inside import bars, colours
+from test_page_writing import done, generate, text_of
+
+
+@pytest.fixture
+def page(new_page: Any, served: Serving) -> Any:
+    new_page.goto(f"http://127.0.0.1:{served.port}/")
+    new_page.locator("#generate:enabled").wait_for()
+    return new_page
+
+
+def test_the_text_is_the_server_s(page: Any, served: Serving) -> None:
+    page.get_by_label("Seed").fill("11")
+    page.get_by_label("keep").check()
+    generate(page, "abc", length=300)
+    done(page, "Wrote 300 characters.")
+    events = served.generate(prime="abc", length=300, seed=11, temperature=0.8)
+    assert text_of(page) == "abc" + written(events)
+    assert len(bars(page)) == 10
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 603")
+
+
+def test_stop_ends_the_text_at_the_server(page: Any, served: Serving) -> None:
+    page.get_by_role("button", name="Add a model").click()
+    generate(page, length=3000)
+    page.locator(".pane").first.filter(has_text="a").wait_for()
+    page.keyboard.press("Escape")
+    done(page, "Stopped after")
+    eventually(served.is_idle)
+
+
+def test_cells_and_surprise(page: Any) -> None:
+    generate(page, "a 'b' c\n", length=300)
+    done(page)
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".chip").first.click()
+    page.locator(".body [class*=p]:not(.prime), .body [class*=n]").first.wait_for()
+    page.get_by_label("surprise").check()
+    page.locator(".body .s3").first.wait_for()
+    assert "prime s" in colours(page)
+
+
+def test_bytes_that_are_no_characters(page: Any, served: Serving) -> None:
+    page.get_by_label("Model", exact=True).select_option("bytes")
+    page.get_by_label("a cell").check()
+    generate(page, "é🙂z", length=200)
+    done(page)
+    page.locator("#reading").filter(has_text="Cell 0 of layer 1").wait_for()
+    text = text_of(page)
+    assert text.startswith("é🙂z")
+    values = served.post("/api/activations", model="bytes", text=text, layer=0, unit=0).json()["activations"]
+    for place in (1, 2, 3):
+        page.get_by_role("slider", name="Character").fill(str(place))
+        value = f"{values[place - 1]:+.2f}".replace("-", "−")
+        page.locator("#reading").filter(has_text=f"{value} at {text[place - 1]}").wait_for()
+
+
+def test_a_refusal_says_what_to_do(page: Any) -> None:
+    page.get_by_text("Characters and endings").click()
+    page.get_by_label("Characters the model has never seen").select_option("error")
+    generate(page, "Z")
+    alert = page.get_by_role("alert").filter(has_text="Z")
+    alert.wait_for()
+    assert alert.inner_text().startswith("prime: ")
+    page.complaints.clear()  # the browser writes every answer of 4xx into the console

@@ -1,0 +1,264 @@
+"""The page writes: generate, stop, go on, settings, several models, what goes wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fake_server import LINES, FakeServer, model
+
+PANE = ".pane"
+
+
+def generate(page: Any, prime: str = "", length: int | None = None) -> None:
+    page.get_by_label("Begin with").fill(prime)
+    if length is not None:
+        page.get_by_role("spinbutton", name="Length").fill(str(length))
+    page.get_by_role("button", name="Generate").click()
+
+
+def done(page: Any, text: str = "Wrote") -> None:
+    page.get_by_role("status").filter(has_text=text).wait_for()
+
+
+def text_of(page: Any, column: int = 0) -> str:
+    return page.locator(PANE).nth(column).evaluate("pane => pane.textContent")
+
+
+def test_generate_shows_the_prime_and_the_text(page: Any, server: FakeServer) -> None:
+    generate(page, "ROMEO:\n", length=100)
+    done(page, "Wrote 100 characters.")
+    assert text_of(page) == "ROMEO:\n" + (LINES * 2)[:100]
+    assert page.locator(".prime").all_inner_texts() == ["ROMEO:\n"]
+    assert page.get_by_text("200 characters/s").is_visible()  # 100 in the server's half second
+    body = server.last("generate")
+    assert body == {
+        "model": "hamlet",
+        "prime": "ROMEO:\n",
+        "length": 100,
+        "seed": int(page.get_by_label("Seed").input_value()),
+        "stop": [],
+        "stop_at_newline": False,
+        "unknown": "nearest",
+        "temperature": 0.8,
+        "final_temperature": None,
+        "top_k": None,
+        "top_p": None,
+        "min_p": None,
+        "typical_p": None,
+        "repetition_penalty": 1,
+        "repetition_window": 64,
+        "banned": "",
+        "allowed": None,
+        "alternatives": 10,
+        "unit": None,
+    }
+
+
+def test_every_setting_reaches_the_request(page: Any, server: FakeServer) -> None:
+    page.get_by_label("Change it on the way").check()
+    numbers = {
+        "temperature": 0.35,
+        "final_temperature": 1.2,
+        "top_k": 12,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "typical_p": 0.8,
+        "repetition_penalty": 1.3,
+        "repetition_window": 32,
+    }
+    for name, value in numbers.items():
+        page.locator(f"#{name}").fill(str(value))
+    page.get_by_text("Characters and endings").click()
+    page.get_by_label("Only these characters").fill("abc \\n")
+    page.get_by_label("Never these characters").fill("xyz")
+    page.get_by_label("Stop before any of these").fill("THE END\n\\n\\n")
+    page.get_by_label("Stop at the end of the line").check()
+    page.get_by_label("Characters the model has never seen").select_option("skip")
+    generate(page, length=20)
+    done(page)
+    body = server.last("generate")
+    assert {name: body[name] for name in numbers} == numbers
+    assert body["allowed"] == "abc \n"
+    assert body["banned"] == "xyz"
+    assert body["stop"] == ["THE END", "\n\n"]
+    assert body["stop_at_newline"] is True
+    assert body["unknown"] == "skip"
+    page.get_by_role("button", name="Reset").click()
+    generate(page, length=50)
+    done(page, "Wrote 50")
+    assert server.last("generate")["top_k"] is None
+
+
+def test_temperature_by_slider_and_number(page: Any, server: FakeServer) -> None:
+    slider, number = page.get_by_role("slider", name="Temperature"), page.get_by_role("spinbutton", name="Temperature")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert number.input_value() == "0.85"
+    number.fill("7")
+    number.blur()
+    assert number.input_value() == slider.input_value() == "2"
+    generate(page, length=20)
+    done(page)
+    assert server.last("generate")["temperature"] == 2
+
+
+def test_stop_then_continue(page: Any, server: FakeServer) -> None:
+    server.pause = 0.03
+    generate(page, "A", length=5000)
+    page.locator(PANE).filter(has_text="accounted").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    done(page, "Stopped after")
+    stopped = text_of(page)
+    server.pause = 0
+    page.get_by_role("spinbutton", name="Length").fill("60")
+    page.get_by_role("button", name="Continue").click()
+    done(page, "Wrote 60 characters.")
+    body = server.last("generate")
+    assert body["prime"] == stopped
+    assert text_of(page) == stopped + LINES[:60]
+    assert body["seed"] == int(page.get_by_label("Seed").input_value()) + 1
+
+
+def test_a_kept_seed_is_used_again(page: Any, server: FakeServer) -> None:
+    page.get_by_label("Seed").fill("42")
+    page.get_by_label("keep").check()
+    generate(page, length=20)
+    done(page)
+    assert server.last("generate")["seed"] == 42
+    page.get_by_label("keep").uncheck()
+    page.get_by_label("Seed").fill("2000000")
+    generate(page, length=50)
+    done(page, "Wrote 50")
+    assert server.last("generate")["seed"] < 1_000_000
+
+
+def test_a_long_text_is_continued_from_what_the_server_takes(page: Any, server: FakeServer) -> None:
+    generate(page, length=1500)
+    done(page)
+    page.get_by_role("button", name="Continue").click()
+    done(page, "Wrote 1,500 characters. Of what stood before, the last 1,000 were read.")
+    assert server.last("generate")["prime"] == (LINES * 30)[500:1500]
+
+
+def test_take_back(page: Any, server: FakeServer) -> None:
+    back = page.get_by_role("button", name="Take back")
+    generate(page, "A", length=60)
+    done(page)
+    assert not back.is_visible()  # there was nothing before
+    page.keyboard.press("Control+Shift+Enter")
+    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    back.click()
+    assert text_of(page) == "A" + LINES[:60]
+    assert not back.is_visible()
+    page.keyboard.press("Control+Shift+Enter")
+    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    assert server.last("generate")["prime"] == "A" + LINES[:60]
+
+
+def test_two_models_side_by_side(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Add a model").click()
+    assert page.get_by_label("Model", exact=True).nth(1).input_value() == "macbeth"
+    generate(page, "O", length=40)
+    done(page, "Wrote 80 characters.")
+    assert text_of(page, 0) == text_of(page, 1) == "O" + LINES[:40]
+    bodies = [body for path, body in server.asked if path == "generate"]
+    assert sorted(body["model"] for body in bodies) == ["hamlet", "macbeth"]
+    assert bodies[0]["seed"] == bodies[1]["seed"]
+    assert page.locator(".rate").all_inner_texts() == ["80 characters/s"] * 2
+    page.get_by_role("button", name="Remove this model").first.click()
+    assert page.locator(".column").count() == 1
+    assert page.get_by_label("Model", exact=True).input_value() == "macbeth"
+
+
+def test_ten_thousand_characters(page: Any, server: FakeServer) -> None:
+    server.per_message = 50
+    server.limits["length"] = 10_000
+    generate(page, length=10_000)
+    done(page, "Wrote 10,000 characters.")
+    assert text_of(page) == (LINES * 200)[:10_000]
+    assert page.locator(f"{PANE} span:not(.mark)").count() == 0  # nothing is coloured
+
+
+def test_the_end_stays_in_view_while_colours_change(page: Any, server: FakeServer) -> None:
+    server.pause, server.per_message = 0.05, 500  # more than a line a frame
+    page.get_by_label("a cell").check()
+    generate(page, length=3000)
+    done(page)
+    gap = page.locator(PANE).evaluate("pane => pane.scrollHeight - pane.scrollTop - pane.clientHeight")
+    assert gap < 40
+    page.locator(PANE).evaluate("pane => { pane.scrollTop = 100 }")
+    page.get_by_label("surprise").check()
+    page.locator(".body .s1").first.wait_for()
+    assert page.locator(PANE).evaluate("pane => pane.scrollTop") == 100
+
+
+def test_copy(page: Any, server: FakeServer) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    generate(page, "A", length=60)
+    done(page)
+    page.get_by_role("button", name="Copy").click()
+    done(page, "Copied 61 characters.")
+    assert page.evaluate("navigator.clipboard.readText()") == "A" + LINES[:60]
+
+
+def test_an_error_on_the_way_is_shown(page: Any, server: FakeServer) -> None:
+    server.breaks_after = 40
+    generate(page)
+    assert page.get_by_role("alert").filter(has_text="lost its way").inner_text().endswith("Lower the temperature.")
+    assert text_of(page) == LINES[:40]
+    server.breaks_after = None
+    generate(page, length=60)
+    done(page, "Wrote 60")
+    assert page.get_by_role("alert").filter(has_text="lost its way").count() == 0
+
+
+def test_a_refusal_is_shown(page: Any, server: FakeServer) -> None:
+    server.refusal = "prime: this model has never seen 'é'; choose another way with such characters"
+    generate(page, "é")
+    page.get_by_role("alert").filter(has_text="never seen").wait_for()
+    assert page.get_by_role("status").inner_text() == "Nothing could be written."
+    page.complaints.clear()  # the browser writes every answer of 400 into the console
+
+
+def test_a_server_that_is_gone(new_page: Any, server: FakeServer) -> None:
+    new_page.route(re.compile("/api/models"), lambda route: route.abort())
+    new_page.goto(server.url)
+    alert = new_page.get_by_role("alert").filter(has_text="does not answer")
+    alert.wait_for()
+    new_page.unroute(re.compile("/api/models"))
+    alert.get_by_role("button", name="Try again").click()
+    generate(new_page, length=60)
+    done(new_page)
+    new_page.complaints.clear()
+
+
+@pytest.mark.parametrize("text", ["naïve 🙂 \u4e2d", "a < b & c"])
+def test_any_script_is_written_as_it_is(new_page: Any, server: FakeServer, text: str) -> None:
+    server.models = [model("one")]
+    new_page.goto(server.url)
+    generate(new_page, text, length=60)
+    done(new_page)
+    assert text_of(new_page).startswith(text + "First")
+
+
+def test_another_backend_takes_the_place_of_the_server(new_page: Any, server: FakeServer) -> None:
+    new_page.add_init_script("""window.charRnnBackend = {
+      async models() { return {models: [{name: "own", cell: "gru", hidden_size: 4, num_layers: 1, parameters: 9,
+        symbols: ["a", "b"], data: null, loss: null, precision: "int8"}],
+        limits: {length: 100, streams: 2, prime: 100, body: 1000}} },
+      async generate(request, {onStart, onCharacters, onDone}) {
+        onStart({prime: request.prime});
+        onCharacters({text: "ab", characters: [{text: "a", probability: 0.5, alternatives: [["a", 0.5]]},
+          {text: "b", probability: 0.5, alternatives: [["b", 0.5]]}]});
+        onDone({reason: "length", characters: 2, seconds: 1});
+      },
+      async activations({text}) { return {activations: [...text].map(() => 0.5)} },
+      async cells() { return {cells: []} },
+      async score({text}) { return {log_probs: [...text].map(() => -1)} }}""")
+    new_page.goto(server.url)
+    generate(new_page, "b")
+    done(new_page, "Wrote 2 characters.")
+    assert text_of(new_page) == "bab"
+    assert server.asked == []

@@ -1,0 +1,155 @@
+"""What the playground's tests share: small models, and a server of them on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+for package in ("httpx", "starlette", "uvicorn"):
+    pytest.importorskip(package, reason=f"{package} is not installed (extras playground and dev)")
+
+import httpx  # noqa: E402
+from starlette.applications import Starlette  # noqa: E402
+
+from char_rnn.data.vocabulary import Vocabulary  # noqa: E402
+from char_rnn.generation.continuation import Continuation  # noqa: E402
+from char_rnn.generation.engine import Engine  # noqa: E402
+from char_rnn.generation.strategy import Strategy  # noqa: E402
+from char_rnn.model_file import ModelFile  # noqa: E402
+from char_rnn.models.parameters import parameter_shapes  # noqa: E402
+from char_rnn.playground.app import create_app  # noqa: E402
+from char_rnn.playground.limits import Limits  # noqa: E402
+from char_rnn.playground.server import Server, bind  # noqa: E402
+from char_rnn.utils.config import Config  # noqa: E402
+
+LETTERS = Vocabulary.from_text("abcdefgh \n\".,'é")
+BYTES = Vocabulary("bytes", range(256))
+WAIT = 20  # seconds in which anything here has to come about
+
+
+def model_file(vocabulary: Vocabulary = LETTERS, seed: int = 0, **options: Any) -> ModelFile:
+    """Return a model of random weights."""
+    config = Config.model_validate({"model": {"hidden_size": 12, "num_layers": 2, **options}})
+    rng = np.random.default_rng(seed)
+    shapes = parameter_shapes(config.model, vocabulary.size)
+    tensors = {name: 0.6 * rng.normal(size=shape).astype(np.float32) for name, shape in shapes}
+    return ModelFile(config, vocabulary, tensors, {"data": "letters", "best_val_loss": 1.5})
+
+
+@dataclass
+class Serving:
+    """A server that runs."""
+
+    app: Starlette
+    http: httpx.Client
+    port: int
+    server: Server
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self.http.post(path, json=body)
+
+    def generate(self, **body: Any) -> list[tuple[str, Any]]:
+        """Return the events of a text."""
+        with self.http.stream("POST", "/api/generate", json={"model": "one", **body}) as response:
+            assert response.status_code == 200, response.read()
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            return list(events(response.iter_text()))
+
+    def text(self, **body: Any) -> str:
+        return text_of(self.generate(**body))
+
+    def is_idle(self) -> bool:
+        """Whether no text is being computed or sent."""
+        batches = [model.batch for model in self.app.state.models.values()]
+        return not any(batch.active + batch.waiting for batch in batches) and self.app.state.metrics.streams == 0
+
+
+@contextmanager
+def serving(files: Mapping[str, ModelFile], limits: Limits | None = None) -> Iterator[Serving]:
+    """Serve models on a free port of 127.0.0.1."""
+    with patch("char_rnn.playground.served.SAMPLE", 400):
+        yield from _serving(files, limits)
+
+
+def _serving(files: Mapping[str, ModelFile], limits: Limits | None) -> Iterator[Serving]:
+    app = create_app(files, limits=limits or Limits())
+    started = threading.Event()
+    server = Server(app, started.set)
+    with bind("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        assert started.wait(WAIT)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT, trust_env=False) as client:
+                yield Serving(app, client, port, server)
+        finally:
+            server.should_exit = True
+            thread.join(WAIT)
+            assert not thread.is_alive()
+
+
+def events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Return events, by name (empty for characters) and data."""
+    rest = ""
+    for piece in pieces:
+        *blocks, rest = (rest + piece).split("\n\n")
+        for block in blocks:
+            name, _, data = block.rpartition("data: ")
+            yield name.removeprefix("event: ").strip(), json.loads(data)
+    assert rest == ""
+
+
+def text_of(happened: list[tuple[str, Any]]) -> str:
+    """Return the text of events that came to a good end."""
+    assert happened[0][0] == "start"
+    assert happened[-1][0] == "done", happened[-1]
+    return "".join(data["text"] for name, data in happened if name == "")
+
+
+def characters_of(happened: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    return [character for name, data in happened if name == "" for character in data["characters"]]
+
+
+def alone(file: ModelFile, prime: str = "", length: int = 500, strategy: Strategy | None = None, **options: Any) -> str:
+    """Return what the engine writes by itself."""
+    streams = Engine(file.config.model, file.tensors).begin()
+    options = {"unknown": "nearest", **options}
+    text = Continuation(file.vocabulary, prime, length, strategy or Strategy(), **options)
+    for index in text.prime[:-1]:
+        streams.step([index])
+    symbol = int(text.prime[-1]) if len(text.prime) else text.begin()
+    pieces = [text.text()]
+    while not text.done:
+        assert symbol is not None
+        symbol = text.choose(streams.step([symbol])[0])
+        pieces.append(text.text())
+    return "".join(pieces)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+def exchange(port: int, request: bytes) -> bytes:
+    """Send a request as it is, and return all that comes back until the server ends the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as connection:
+        connection.sendall(request.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n", 1))
+        pieces = []
+        while piece := connection.recv(65536):
+            pieces.append(piece)
+    return b"".join(pieces)

@@ -1,0 +1,184 @@
+"""The endpoints beside the one that writes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from playground_helpers import BYTES, LETTERS, WAIT, Serving, eventually, model_file, serving
+
+from char_rnn import __version__
+from char_rnn.generation.engine import Engine
+from char_rnn.model_file import ModelFile
+from char_rnn.playground.cells import FEATURES, best_cells
+from char_rnn.playground.served import names_of
+
+TEXT = 'a "bad" cafe,\n  a "face".\n' * 4
+
+
+def states(file: ModelFile, text: str) -> np.ndarray:
+    """h (T, L, H) after each symbol, by the engine alone."""
+    streams = Engine(file.config.model, file.tensors).begin()
+    kept = []
+    for index in file.vocabulary.encode(text):
+        streams.feed([index])
+        kept.append(streams.hidden())
+    return np.array(kept)
+
+
+def test_models(served: Serving) -> None:
+    answer = served.http.get("/api/models").json()
+    one, of_bytes = answer["models"]
+    assert one == {
+        "name": "one",
+        "cell": "lstm",
+        "hidden_size": 12,
+        "num_layers": 2,
+        "parameters": sum(tensor.size for tensor in model_file().tensors.values()),
+        "symbols": [chr(symbol) for symbol in LETTERS.symbols],
+        "data": "letters",
+        "loss": 1.5,
+        "precision": "float32",
+    }
+    assert of_bytes["symbols"][65] == "A"
+    assert of_bytes["symbols"][0xC3] == "\\xC3"
+    assert answer["limits"] == {"length": 3000, "streams": 16, "prime": 2000, "body": 12 * 2000 + 65_536}
+
+
+def test_a_loss_that_is_no_number_is_left_out() -> None:
+    file = model_file()
+    with serving({"m": ModelFile(file.config, file.vocabulary, file.tensors, {"best_val_loss": float("nan")})}) as now:
+        model = now.http.get("/api/models").json()["models"][0]
+    assert (model["loss"], model["data"]) == (None, None)
+
+
+def test_activations_of_a_unit_and_of_a_layer(served: Serving) -> None:
+    expected = states(model_file(), TEXT)
+    unit = served.post("/api/activations", model="one", text=TEXT, layer=1, unit=3).json()["activations"]
+    layer = served.post("/api/activations", model="one", text=TEXT, layer=0, unit=None).json()["activations"]
+    np.testing.assert_allclose(unit, expected[:, 1, 3], atol=1e-5)
+    np.testing.assert_allclose(layer, expected[:, 0], atol=1e-5)
+
+
+def test_a_character_of_several_bytes_has_the_activation_of_its_last(served: Serving) -> None:
+    text = "aé東b"
+    file = model_file(BYTES, type="gru", num_layers=1)
+    unit = served.post("/api/activations", model="bytes", text=text, layer=0, unit=3).json()["activations"]
+    np.testing.assert_allclose(unit, states(file, text)[[0, 2, 5, 6], 0, 3], atol=1e-5)
+
+
+def test_the_score_is_the_log_probability_of_each_character(served: Serving) -> None:
+    streams = Engine(model_file().config.model, model_file().tensors).begin()
+    expected = [-np.log(LETTERS.size)]
+    indices = LETTERS.encode(TEXT)
+    expected += [float(streams.step([now])[0][after]) for now, after in pairwise(indices)]
+    found = served.post("/api/score", model="one", text=TEXT).json()["log_probs"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_score_of_a_character_of_several_bytes_is_the_sum(served: Serving) -> None:
+    file = model_file(BYTES, type="gru", num_layers=1)
+    streams = Engine(file.config.model, file.tensors).begin()
+    first, second = BYTES.encode("é")
+    expected = [-np.log(256) + float(streams.step([first])[0][second])]
+    expected += [float(streams.step([second])[0][ord("a")])]
+    found = served.post("/api/score", model="bytes", text="éa").json()["log_probs"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_character_like_none_of_the_models_is_passed_over(served: Serving) -> None:
+    without = served.post("/api/score", model="one", text="ab'c").json()["log_probs"]
+    found = served.post("/api/score", model="one", text="東ab’東c").json()["log_probs"]
+    assert found == [None, *without[:3], None, without[3]]
+    known = served.post("/api/activations", model="one", text="ab'c", layer=0, unit=1).json()["activations"]
+    shown = served.post("/api/activations", model="one", text="東ab’東c", layer=0, unit=1).json()["activations"]
+    assert shown == [0.0, *known[:3], known[2], known[3]]
+
+
+def test_an_empty_text(served: Serving) -> None:
+    assert served.post("/api/score", model="one", text="").json() == {"log_probs": []}
+    assert served.post("/api/activations", model="one", text="", layer=0).json() == {"activations": []}
+    assert served.post("/api/activations", model="one", text="東", layer=0, unit=0).json() == {"activations": [0.0]}
+
+
+def test_the_cells_that_track_something_in_a_text(served: Serving) -> None:
+    found = served.post("/api/models/one/cells", text=TEXT).json()["cells"]
+    expected = best_cells(TEXT, states(model_file(), TEXT))
+    assert [(cell["tracks"], cell["layer"], cell["index"]) for cell in found] == [
+        (cell.tracks, cell.layer, cell.index) for cell in expected
+    ]
+    np.testing.assert_allclose([cell["correlation"] for cell in found], [c.correlation for c in expected], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["one", "bytes"])
+def test_the_cells_in_a_text_of_the_models_own(served: Serving, name: str) -> None:
+    found = served.http.get(f"/api/models/{name}/cells").json()["cells"]
+    assert {cell["tracks"] for cell in found} <= set(FEATURES)
+    assert {cell["tracks"] for cell in found} >= {"line length", "word starts"}
+    assert all(0 < abs(cell["correlation"]) <= 1 for cell in found)
+    assert served.http.get(f"/api/models/{name}/cells").json()["cells"] == found
+
+
+def test_a_name_that_an_address_cannot_hold_as_it_is() -> None:
+    with serving({"a b?é#%2F": model_file()}) as now:
+        assert now.http.get("/api/models/a%20b%3F%C3%A9%23%252F/cells").json()["cells"]
+
+
+def test_health_and_metrics(served: Serving) -> None:
+    assert served.http.get("/api/health").json() == {"status": "ok", "version": __version__, "models": 2}
+    eventually(served.is_idle)
+    before = metrics(served)
+    served.text(length=25, prime="ab", seed=1)
+    served.post("/api/score", model="three")
+    eventually(served.is_idle)
+    after = metrics(served)
+    grown = {name: value - before.get(name, 0) for name, value in after.items()}
+    assert grown['char_rnn_requests_total{endpoint="generate",status="200"}'] == 1
+    assert grown['char_rnn_requests_total{endpoint="score",status="422"}'] == 1
+    assert grown['char_rnn_characters_total{model="one"}'] == 26
+    assert grown['char_rnn_step_seconds_total{model="one"}'] > 0
+    assert after["char_rnn_streams_active"] == 0
+    assert after['char_rnn_queue{model="one"}'] == 0
+
+
+def test_the_page_and_nothing_else_of_the_machine(served: Serving) -> None:
+    page = served.http.get("/")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert served.http.get("/static/index.html").content == page.content
+    assert served.http.get("/", headers={"if-none-match": page.headers["etag"]}).status_code == 304
+    for path in (
+        "/static/",
+        "/static/..%2F__init__.py",
+        "/static/%2Fetc%2Fpasswd",
+        "/app.js.map",
+        "/api",
+        "/api/models/",
+    ):
+        assert served.http.get(path).status_code == 404, path
+
+
+def test_a_diverged_model_ends_its_text_with_an_error() -> None:
+    file = model_file()
+    broken = {name: tensor * np.float32("nan") for name, tensor in file.tensors.items()}
+    with serving({"one": ModelFile(file.config, file.vocabulary, broken)}) as now:
+        happened = now.generate(prime="a")
+        assert happened[-1][0] == "error"
+        assert "has the model's training diverged?" in happened[-1][1]["message"]
+        refused = now.http.get("/api/models/one/cells", timeout=WAIT)
+        assert refused.status_code == 503
+        eventually(now.is_idle)
+
+
+def test_names_are_those_of_folders_and_files_and_each_is_another(tmp_path: object) -> None:
+    assert names_of(["runs/a/best.safetensors", "b.t7", "best.safetensors", "x/best.t7"]) == [
+        "best", "b", "best-2", "best-3",
+    ]  # fmt: skip
+    assert names_of([str(tmp_path), f"{tmp_path}/"])[1] == f"{names_of([str(tmp_path)])[0]}-2"
+
+
+def metrics(served: Serving) -> dict[str, float]:
+    text = served.http.get("/api/metrics").text
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}

@@ -1,0 +1,129 @@
+"""Texts written through the server are those of the engine alone."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from playground_helpers import BYTES, LETTERS, Serving, alone, characters_of, model_file, text_of
+
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.strategy import Strategy
+
+STRATEGIES: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.5},
+    {"temperature": 0},
+    {"temperature": 1.5, "final_temperature": 0.2},
+    {"top_k": 3},
+    {"top_p": 0.7},
+    {"min_p": 0.1},
+    {"typical_p": 0.8},
+    {"repetition_penalty": 1.3, "repetition_window": 5},
+    {"banned": "ab\n"},
+    {"allowed": "abc"},
+]
+
+
+@pytest.mark.parametrize("settings", STRATEGIES, ids=str)
+@pytest.mark.parametrize("prime", ["", "a badge"])
+def test_a_seeded_text_is_the_engines(served: Serving, settings: dict[str, Any], prime: str) -> None:
+    written = served.text(prime=prime, length=60, seed=3, **settings)
+    assert written == alone(model_file(), prime, 60, Strategy(**settings), seed=3)
+    assert len(written) == 60
+
+
+def test_sixteen_at_once_are_what_each_is_alone(served: Serving) -> None:
+    primes = ["", "a", "bad cafe", "face\n" * 40] * 4
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(served.text, prime=prime, length=150, seed=seed) for seed, prime in enumerate(primes)]
+        written = [each.result() for each in asked]
+    assert written == [alone(model_file(), prime, 150, seed=seed) for seed, prime in enumerate(primes)]
+    assert len(set(written)) == 16
+
+
+def test_without_a_seed_each_text_is_another(served: Serving) -> None:
+    assert served.text(length=60) != served.text(length=60)
+
+
+def test_a_model_of_bytes_writes_whole_characters(served: Serving) -> None:
+    happened = served.generate(model="bytes", prime="é", length=200, seed=1)
+    file = model_file(BYTES, type="gru", num_layers=1)
+    assert text_of(happened) == alone(file, "é", 200, seed=1)
+    assert "".join(character["text"] for character in characters_of(happened)) == text_of(happened)
+    assert happened[0] == ("start", {"prime": "é"})
+    assert happened[-1][1]["characters"] == 200
+
+
+@pytest.mark.parametrize("prime", ["", "a badge"])
+def test_each_character_comes_with_its_probability_and_the_likeliest(served: Serving, prime: str) -> None:
+    happened = served.generate(prime=prime, length=40, seed=2, temperature=1.4, alternatives=3)
+    written = characters_of(happened)
+    streams = Engine(model_file().config.model, model_file().tensors).begin()
+    log_probs = None
+    for index in LETTERS.encode(prime):
+        log_probs = streams.step([index])[0]
+    for character in written:
+        index = LETTERS.char_to_idx[character["text"]]
+        if log_probs is None:
+            assert character["probability"] == pytest.approx(1 / LETTERS.size, abs=1e-6)
+            assert character["alternatives"] == []
+        else:
+            likeliest = np.argsort(-log_probs, kind="stable")[:3]
+            assert character["probability"] == pytest.approx(np.exp(log_probs[index]), abs=1e-6)
+            assert [text for text, _ in character["alternatives"]] == [LETTERS.idx_to_char[i] for i in likeliest]
+            expected = np.exp(log_probs[likeliest])
+            np.testing.assert_allclose([p for _, p in character["alternatives"]], expected, atol=1e-6)
+        log_probs = streams.step([index])[0]
+    assert text_of(happened) == "".join(character["text"] for character in written)
+
+
+@pytest.mark.parametrize("prime", ["", "a badge"])
+@pytest.mark.parametrize("stop", [[], ["e", "ab"]], ids=["to the end", "stop text"])
+def test_the_activation_is_that_after_each_character(served: Serving, prime: str, stop: list[str]) -> None:
+    happened = served.generate(prime=prime, length=30, seed=2, stop=stop, unit={"layer": 1, "index": 4})
+    written = text_of(happened)
+    streams = Engine(model_file().config.model, model_file().tensors).begin()
+    expected = []
+    for index in LETTERS.encode(prime + written):
+        streams.feed([index])
+        expected.append(float(streams.hidden()[1, 4]))
+    shown = happened[0][1]["activations"] + [character["activation"] for character in characters_of(happened)]
+    np.testing.assert_allclose(shown, expected, atol=1e-5)
+    assert len(happened[0][1]["activations"]) == len(prime)
+    assert written == alone(model_file(), prime, 30, seed=2, stop=stop or None)
+
+
+def test_a_text_ends_before_a_stop_text(served: Serving) -> None:
+    whole = served.text(length=200, seed=4)
+    stop = whole[50:52]
+    happened = served.generate(length=200, seed=4, stop=[stop, "never to be seen"])
+    assert text_of(happened) == whole[: whole.index(stop)]
+    assert happened[-1][1]["reason"] == "stop"
+    assert happened[-1][1]["characters"] == len(text_of(happened))
+
+
+def test_a_text_ends_before_a_line_does(served: Serving) -> None:
+    whole = served.text(length=300, seed=5)
+    assert served.text(length=300, seed=5, stop_at_newline=True) == whole.split("\n")[0]
+
+
+def test_nothing_is_written_where_nothing_is_asked_for(served: Serving) -> None:
+    for prime in ("", "abc"):
+        happened = served.generate(prime=prime, length=0)
+        assert happened[0] == ("start", {"prime": prime})
+        assert happened[1][0] == "done"
+        assert happened[1][1] | {"seconds": 0} == {"reason": "length", "characters": 0, "seconds": 0}
+    happened = served.generate(prime="abc", length=0, unit={"layer": 0, "index": 0})
+    assert len(happened[0][1]["activations"]) == 3
+
+
+def test_unknown_characters_of_the_prime(served: Serving) -> None:
+    assert served.generate(prime="Ab’c", length=0)[0][1]["prime"] == "ab'c"
+    assert served.generate(prime="a東b", length=0, unknown="skip")[0][1]["prime"] == "ab"
+    refused = served.post("/api/generate", model="one", prime="a東b", unknown="error")
+    assert refused.status_code == 422
+    assert refused.json()["error"]["field"] == "prime"
+    assert "'東' (U+6771) at position 1" in refused.json()["error"]["message"]

@@ -1,0 +1,222 @@
+"""Readers who go, or do not keep up, and a server that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+import socket
+import struct
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playground_helpers import WAIT, Serving, alone, events, eventually, model_file, serving, text_of
+
+from char_rnn.playground.batch import CLOSING
+from char_rnn.playground.limits import Limits
+
+LONG = Limits(length=10**9, streams=4, characters_held=20)
+
+
+class Readers:
+    """Ask for something, and read only what they are told to."""
+
+    def __init__(self) -> None:
+        self.connections: list[socket.socket] = []
+
+    def connect(self, now: Serving, path: str = "/api/generate", **body: object) -> socket.socket:
+        connection = socket.socket()
+        connection.settimeout(WAIT)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        connection.connect(("127.0.0.1", now.port))
+        self.connections.append(connection)
+        content = json.dumps({"model": "one", **body}).encode()
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        connection.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+        return connection
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self.connections.clear()
+
+
+@pytest.fixture
+def readers() -> Iterator[Readers]:
+    made = Readers()
+    yield made
+    made.close()
+
+
+def read_until(connection: socket.socket, what: bytes) -> bytes:
+    """Read until something has come."""
+    found = b""
+    while what not in found:
+        piece = connection.recv(65536)
+        assert piece, found[-500:]
+        found += piece
+    return found
+
+
+@pytest.mark.parametrize("unit", [None, {"layer": 0, "index": 0}], ids=["text", "with a unit"])
+def test_a_reader_who_goes_frees_the_row(unit: object, readers: Readers) -> None:
+    with serving({"one": model_file()}, LONG) as now:
+        for _ in range(3):
+            for _ in range(4):
+                read_until(readers.connect(now, length=10**9, unit=unit), b"data: ")
+            eventually(lambda: now.app.state.models["one"].batch.active >= 4)
+            readers.close()
+            eventually(now.is_idle)
+        assert now.text(length=30, seed=1) == alone(model_file(), "", 30, seed=1)
+
+
+def test_one_who_goes_while_the_prime_is_read(served: Serving, readers: Readers) -> None:
+    for path, body in (
+        ("/api/generate", {"prime": "abc " * 500, "unit": {"layer": 0, "index": 1}}),
+        ("/api/score", {"text": "abc " * 500}),
+        ("/api/activations", {"text": "abc " * 500, "layer": 0}),
+    ):
+        readers.connect(served, path, **body)
+        readers.close()
+        eventually(served.is_idle)
+
+
+def test_a_connection_that_is_reset_frees_the_row(readers: Readers) -> None:
+    with serving({"one": model_file()}, LONG) as now:
+        reader = readers.connect(now, length=10**9)
+        read_until(reader, b"data: ")
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reader.close()
+        eventually(now.is_idle)
+
+
+def test_one_stream_too_many_is_told_to_come_again(readers: Readers) -> None:
+    with serving({"one": model_file()}, LONG) as now:
+        eventually(now.is_idle)  # the server's own text has been read
+        for _ in range(4):
+            read_until(readers.connect(now, length=10**9), b"data: ")
+        for path, body in (("generate", {}), ("score", {"text": "ab"}), ("activations", {"text": "ab", "layer": 0})):
+            refused = now.post(f"/api/{path}", model="one", **body)
+            assert refused.status_code == 429
+            assert refused.headers["retry-after"] == "1"
+            assert "4 texts are being written or read already; try again soon" in refused.json()["error"]["message"]
+        assert now.http.get("/api/health").status_code == 200
+        readers.connections[0].close()
+        eventually(lambda: now.app.state.models["one"].batch.active == 3)
+        assert len(now.text(length=20)) == 20
+
+
+def test_a_slow_reader_makes_the_server_wait_and_gets_all(readers: Readers) -> None:
+    """Its row pauses; others go on; nothing is lost."""
+    limits = Limits(length=10**9, streams=4, characters_held=50)
+    with serving({"one": model_file()}, limits) as now:
+        eventually(now.is_idle)
+        batch = now.app.state.models["one"].batch
+        before = batch.symbols
+        reader = readers.connect(now, length=2000, seed=7, alternatives=15)
+        counted = -1
+        while counted != batch.symbols:  # the buffers between the two are full
+            counted = batch.symbols
+            time.sleep(0.2)
+        assert 50 < counted - before < 1900
+        outboxes = [text._outbox for text in batch._rows if text is not None]
+        assert len(outboxes[0]) in (50, 51)
+        assert now.text(length=200, seed=1) == alone(model_file(), "", 200, seed=1)
+        raw = read_until(reader, b'event: done\ndata: {"reason":"length","characters":2000')
+        text = dechunked(raw)
+        assert text_of(list(events(iter([text])))) == alone(model_file(), "", 2000, seed=7)
+
+
+def test_a_reader_who_takes_nothing_is_left(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_CLOSE", 1)
+    limits = Limits(length=10**9, streams=1, characters_held=50, seconds_stalled=0.2)
+    with serving({"one": model_file()}, limits) as now:
+        readers.connect(now, length=10**9, alternatives=15)
+        batch = now.app.state.models["one"].batch
+        eventually(lambda: any(text is not None and text.paused for text in batch._rows))
+        eventually(now.is_idle)
+        eventually(lambda: not now.server.server_state.connections)
+
+
+def test_ending_the_server_ends_the_texts(readers: Readers) -> None:
+    with serving({"one": model_file()}, LONG) as now:
+        reader = readers.connect(now, length=10**9)
+        read_until(reader, b"data: ")
+        now.server.should_exit = True
+        rest = read_until(reader, b"event: error")
+        assert CLOSING.encode() in rest
+        eventually(lambda: not now.app.state.models["one"].batch._thread.is_alive())
+
+
+def dechunked(raw: bytes) -> str:
+    """Return the body of an answer sent in chunks, as far as it has come."""
+    rest = raw.partition(b"\r\n\r\n")[2]
+    pieces = []
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        pieces.append(rest[: int(size, 16)])
+        rest = rest[int(size, 16) + 2 :]
+    return b"".join(pieces).decode()
+
+
+async def cancelled_at_random(port: int, count: int, seed: int) -> dict[str, int]:
+    """Send requests, 12 at a time, and leave most before their ends; return how many ended how."""
+    rng = random.Random(seed)
+    ended = {"done": 0, "left": 0, "refused": 0}
+    room = asyncio.Semaphore(12)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=WAIT, trust_env=False) as client:
+
+        async def one() -> None:
+            async with room:
+                if rng.random() < 0.2:
+                    path, body = "score", {"text": "abc " * rng.randrange(100)}
+                else:
+                    unit = rng.choice([None, {"layer": 0, "index": 1}])
+                    path, body = (
+                        "generate",
+                        {"prime": "ab " * rng.randrange(30), "length": rng.randrange(150), "unit": unit},
+                    )
+                asked = client.post(f"/api/{path}", json={"model": "one", **body})
+                try:
+                    answer = await asyncio.wait_for(asked, rng.choice([0.001, 0.01, 0.05, WAIT]))
+                    ended["done" if answer.status_code == 200 else "refused"] += 1
+                except (asyncio.TimeoutError, httpx.TimeoutException):
+                    ended["left"] += 1
+
+        await asyncio.gather(*(one() for _ in range(count)))
+    return ended
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
+    with serving({"one": model_file()}, Limits(streams=16)) as now:
+        assert now.http.get("/api/models/one/cells").status_code == 200
+        asyncio.run(cancelled_at_random(now.port, 30, seed=0))
+        eventually(lambda: now.is_idle() and not now.server.server_state.connections)
+        threads = threading.active_count()
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        ended = asyncio.run(cancelled_at_random(now.port, count, seed=1))
+        eventually(lambda: now.is_idle() and not now.server.server_state.connections)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert sum(ended.values()) == count
+        assert ended["done"] > count // 10
+        assert ended["left"] > count // 10
+        assert ended["refused"] == 0
+        batch = now.app.state.models["one"].batch
+        eventually(lambda: batch._rows == [None] * 17 or not any(row and not row.cancelled for row in batch._rows))
+        assert not batch._waiting
+        assert not now.server.server_state.tasks
+        assert threading.active_count() <= threads
+        assert grown < 300_000, grown
+        assert now.text(length=50, seed=1) == alone(model_file(), "", 50, seed=1)
+        eventually(now.is_idle)
+        assert [row for row in batch._rows if row is not None and not row.ended and not row.cancelled] == []

@@ -1,0 +1,167 @@
+"""The description of the API agrees with the routes, and with what they take and give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playground_helpers import Serving
+from pydantic import BaseModel
+from starlette.routing import Route
+
+from char_rnn.generation.strategy import Strategy
+from char_rnn.playground import schema
+from char_rnn.playground.openapi import OPERATIONS, PREFIX, document
+
+DOCUMENT = document()
+TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+TEXT = 'a "bad" cafe,\n  a "face".\n' * 3
+SAMPLES: dict[str, list[dict[str, Any]]] = {
+    "generate": [
+        {"model": "one"},
+        {"model": "one", "prime": "a", "length": 3, "seed": 1, "stop": ["b"], "stop_at_newline": True,
+         "unknown": "skip", "temperature": 0.5, "final_temperature": None, "top_k": 3, "top_p": 0.9, "min_p": 0.01,
+         "typical_p": 0.9,
+         "repetition_penalty": 1.1, "repetition_window": 5, "banned": "a", "allowed": "bcd", "alternatives": 3,
+         "unit": {"layer": 0, "index": 1}},
+    ],
+    "activations": [{"model": "one", "text": TEXT, "layer": 1, "unit": 2}, {"model": "one", "text": TEXT, "layer": 1}],
+    "score": [{"model": "one", "text": "a東"}],
+    "cells_of": [{"text": TEXT}],
+}  # fmt: skip
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "generate": [
+        {}, {"model": 1}, {"model": "one", "length": -1}, {"model": "one", "top_k": 0}, {"model": "one", "x": 1},
+        {"model": "one", "unknown": "guess"}, {"model": "one", "stop": "a"}, {"model": "one", "alternatives": 21},
+        {"model": "one", "unit": {"layer": 0}}, {"model": "one", "top_p": 0}, {"model": "one", "length": "1"},
+    ],
+    "activations": [{"model": "one", "text": "a"}, {"model": "one", "text": "a", "layer": -1}],
+    "score": [{"model": "one"}, {"model": "one", "text": None}],
+    "cells_of": [{}],
+}  # fmt: skip
+
+
+def mistakes(schema: dict[str, Any], value: Any) -> list[str]:
+    """What is wrong with a value: as much of JSON Schema as is used here."""
+    known = {
+        "$ref", "anyOf", "type", "enum", "const", "properties", "required", "additionalProperties", "items",
+        "prefixItems", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
+        "exclusiveMinimum", "exclusiveMaximum",
+        "default", "description", "title",
+    }  # fmt: skip
+    assert set(schema) <= known, set(schema) - known
+    if "$ref" in schema:
+        return mistakes(DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]], value)
+    if "anyOf" in schema:
+        return [] if any(not mistakes(option, value) for option in schema["anyOf"]) else [f"{value!r}: none of anyOf"]
+    kind = schema.get("type")
+    if kind == "null":
+        return [] if value is None else [f"{value!r}: not null"]
+    if kind and (not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
+        return [f"{value!r}: no {kind}"]
+    found = (
+        [] if value in schema.get("enum", [value]) and value == schema.get("const", value) else [f"{value!r}: not in"]
+    )
+    found += [
+        f"{value!r}: {name} {schema[name]}"
+        for name, wrong in BOUNDS.items()
+        if name in schema and wrong(value, schema[name])
+    ]
+    if kind == "object":
+        properties = schema.get("properties", {})
+        found += [f"{name}: missing" for name in schema.get("required", []) if name not in value]
+        for name, part in value.items():
+            if name in properties:
+                found += mistakes(properties[name], part)
+            elif schema.get("additionalProperties") is False:
+                found.append(f"{name}: unknown")
+    if kind == "array":
+        parts = schema.get("prefixItems", [schema.get("items", {})] * len(value))
+        found += [mistake for part, item in zip(parts, value, strict=True) for mistake in mistakes(part, item)]
+    return found
+
+
+BOUNDS = {
+    "minimum": lambda value, bound: value < bound,
+    "maximum": lambda value, bound: value > bound,
+    "exclusiveMinimum": lambda value, bound: value <= bound,
+    "exclusiveMaximum": lambda value, bound: value >= bound,
+    "minLength": lambda value, bound: len(value) < bound,
+    "maxLength": lambda value, bound: len(value) > bound,
+    "minItems": lambda value, bound: len(value) < bound,
+    "maxItems": lambda value, bound: len(value) > bound,
+}
+
+
+def reference(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def test_the_routes_are_those_described(served: Serving) -> None:
+    routes = {
+        (method, route.path)
+        for route in served.app.routes
+        if isinstance(route, Route) and route.path.startswith(PREFIX)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    assert routes == {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert len(routes) == len(OPERATIONS)
+    assert served.http.get("/api/openapi.json").json() == DOCUMENT
+
+
+def test_the_strategys_fields_are_those_of_the_request() -> None:
+    ours, its = schema.GenerateRequest(model="m"), Strategy()
+    for name in Strategy.__dataclass_fields__:
+        assert getattr(ours, name) == getattr(its, name)
+
+
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)
+def test_bodies_that_are_right_and_wrong_are_so_in_both(served: Serving, operation: Any) -> None:
+    described = DOCUMENT["paths"][PREFIX + operation.path]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    path = (PREFIX + operation.path).format(name="one")
+    for body in SAMPLES[operation.name]:
+        assert mistakes(described, body) == []
+        assert served.http.post(path, json=body).status_code == 200
+    for body in WRONG[operation.name]:
+        assert mistakes(described, body), body
+        assert served.http.post(path, json=body).status_code == 422, body
+
+
+def test_answers_are_as_described(served: Serving) -> None:
+    for operation in OPERATIONS:
+        path = (PREFIX + operation.path).format(name="one")
+        for body in SAMPLES.get(operation.name, [None]):
+            answer = served.http.request(operation.method, path, json=body)
+            described = DOCUMENT["paths"][PREFIX + operation.path][operation.method.lower()]["responses"]
+            assert answer.headers["content-type"].startswith(operation.media_type)
+            if operation.answer:
+                content = described["200"]["content"]["application/json"]["schema"]
+                assert mistakes(content, answer.json()) == [], operation.name
+        if operation.body:
+            refused = served.http.post(path, json={})
+            assert (
+                mistakes(described[str(refused.status_code)]["content"]["application/json"]["schema"], refused.json())
+                == []
+            )
+
+
+def test_events_are_as_described(served: Serving) -> None:
+    models = {"start": schema.StartEvent, "": schema.CharactersEvent, "done": schema.DoneEvent}
+    for body in SAMPLES["generate"]:
+        for name, data in served.generate(**{key: value for key, value in body.items() if key != "model"}):
+            assert mistakes(reference(models[name]), data) == []
+    assert mistakes(reference(schema.ErrorEvent), {"message": "x"}) == []
+
+
+def test_every_reference_leads_somewhere() -> None:
+    def references(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["$ref"]] if "$ref" in value else []
+            return own + [found for part in value.values() for found in references(part)]
+        return [found for part in value for found in references(part)] if isinstance(value, list) else []
+
+    names = {reference.removeprefix("#/components/schemas/") for reference in references(DOCUMENT)}
+    assert names <= set(DOCUMENT["components"]["schemas"])

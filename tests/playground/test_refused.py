@@ -1,0 +1,278 @@
+"""What is refused: from other sites, malformed, too large, too much."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playground_helpers import Serving, exchange, model_file, serving
+from starlette.datastructures import Headers
+
+from char_rnn.playground.errors import ApiError
+from char_rnn.playground.guard import POLICY, Guard
+from char_rnn.playground.limits import Limits
+
+
+def request(served: Serving, headers: dict[str, str], path: str = "/api/health") -> tuple[int, Any]:
+    lines = "".join(f"{name}: {value.format(port=served.port)}\r\n" for name, value in headers.items())
+    answer = exchange(served.port, f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body) if body.startswith(b"{") else body
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1:{port}", "LOCALHOST:{port}", "[::1]:{port}", "localhost:9"], ids=str
+)
+def test_the_servers_own_names(served: Serving, host: str) -> None:
+    assert request(served, {"host": host})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example:{port}", "127.0.0.1.evil.example", "10.0.0.1", "a@localhost", "[::1",
+     ":80", "localhost:port", "localhost/x", ""],
+    ids=str,
+)  # fmt: skip
+def test_other_names(served: Serving, host: str) -> None:
+    status, answer = request(served, {"host": host})
+    assert status == 403
+    assert answer["error"]["message"].startswith("Host ")
+
+
+def test_one_host_exactly(served: Serving) -> None:
+    assert request(served, {})[0] == 400
+    assert request(served, {"host": "localhost", "Host": "evil.example"})[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "http://127.0.0.1:{port}"}, 200),
+        ({"origin": "http://127.0.0.1:1"}, 403),
+        ({"origin": "http://localhost:{port}"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": ""}, 403),
+        ({"origin": "ftp://127.0.0.1:{port}"}, 403),
+        ({"origin": "http://[::1"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-dest": "document"}, 403),
+    ],
+    ids=str,
+)
+def test_other_sites(served: Serving, headers: dict[str, str], status: int) -> None:
+    assert request(served, {"host": "127.0.0.1:{port}", **headers})[0] == status
+
+
+def test_a_link_to_the_page_may_stand_anywhere(served: Serving) -> None:
+    headers = {"host": "localhost", "sec-fetch-site": "cross-site"}
+    assert request(served, {**headers, "sec-fetch-dest": "document"}, "/")[0] == 200
+    assert request(served, {**headers, "sec-fetch-dest": "iframe"}, "/")[0] == 403
+    assert request(served, {**headers, "sec-fetch-dest": "script"}, "/static/app.js")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "allowed"),
+    [
+        ("192.168.1.5", "192.168.1.5:8015", True),
+        ("192.168.1.5", "192.168.1.6:8015", False),
+        ("box.lan", "BOX.lan", True),
+        ("0.0.0.0", "192.168.1.6", True),
+        ("0.0.0.0", "[fe80::1]:8015", True),
+        ("::", "10.0.0.1:80", True),
+        ("0.0.0.0", "evil.example", False),
+        ("127.0.0.1", "0.0.0.0", False),
+    ],
+)
+def test_the_names_of_another_address(bound: str, host: str, allowed: bool) -> None:
+    async def app(*_: object) -> None:
+        """Nothing is sent on."""
+
+    guard = Guard(app, bound)
+    if allowed:
+        guard.check("GET", "/", Headers({"host": host}))
+    else:
+        with pytest.raises(ApiError, match="is not this server"):
+            guard.check("GET", "/", Headers({"host": host}))
+
+
+@pytest.mark.parametrize("path", ["/", "/api/models", "/static/none", "/api/generate"])
+def test_every_answer_keeps_to_this_site(served: Serving, path: str) -> None:
+    headers = served.http.get(path).headers
+    assert headers["content-security-policy"] == POLICY
+    assert "unsafe" not in POLICY
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "server" not in headers
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
+def test_a_refusal_keeps_to_this_site_too(served: Serving) -> None:
+    answer = exchange(served.port, b"OPTIONS /api/models HTTP/1.1\r\nhost: evil\r\norigin: http://evil\r\n\r\n").lower()
+    assert answer.startswith(b"http/1.1 403")
+    assert b"content-security-policy" in answer
+    assert b"access-control" not in answer
+
+
+GENERATE = "/api/generate"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "no JSON"),
+        (b"{", 400, "no JSON"),
+        (b"\xff", 400, "no JSON"),
+        (b'{"model": "one", "temperature": NaN}', 400, "NaN is no number"),
+        (b"[" * 60_000, 400, "no JSON"),
+        (b'{"model": "one", "seed": ' + b"1" * 5000 + b"}", 400, "no JSON"),
+        (b"[]", 422, "must be a JSON object"),
+        (b"null", 422, "must be a JSON object"),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_no_request(served: Serving, body: bytes, status: int, words: str) -> None:
+    answer = served.http.post(GENERATE, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert words in answer.json()["error"]["message"]
+    assert "\n" not in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"model": 1}, "model"),
+        ({"lenght": 5}, "lenght"),
+        ({"length": -1}, "length"),
+        ({"length": 3001}, "length"),
+        ({"length": "5"}, "length"),
+        ({"length": 1.5}, "length"),
+        ({"length": True}, "length"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"prime": "a" * 2001}, "prime"),
+        ({"prime": None}, "prime"),
+        ({"stop": [""]}, "stop.0"),
+        ({"stop": ["a"] * 17}, "stop"),
+        ({"stop": "a"}, "stop"),
+        ({"unknown": "guess"}, "unknown"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": 1e400}, "temperature"),
+        ({"final_temperature": -1}, "final_temperature"),
+        ({"top_k": 0}, "top_k"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"min_p": 2}, "min_p"),
+        ({"typical_p": 0}, "typical_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"repetition_window": -1}, "repetition_window"),
+        ({"allowed": ""}, "allowed"),
+        ({"alternatives": 21}, "alternatives"),
+        ({"unit": {"layer": 2, "index": 0}}, "unit.layer"),
+        ({"unit": {"layer": 0, "index": 12}}, "unit.index"),
+        ({"unit": {"layer": 0}}, "unit.index"),
+        ({"unit": [0, 1]}, "unit"),
+    ],
+    ids=str,
+)
+def test_a_field_that_is_wrong_is_named(served: Serving, change: dict[str, Any], field: str) -> None:
+    content = json.dumps({"model": "one", "length": 5, **change}).replace("Infinity", "1e400")
+    answer = served.http.post(GENERATE, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.read()
+    error = answer.json()["error"]
+    assert error["field"] == field
+    assert error["message"].startswith(f"{field}")
+    assert len(error["message"]) < 250
+    assert "\n" not in error["message"]
+
+
+def test_half_a_surrogate_pair_is_a_character_like_no_other(served: Serving) -> None:
+    body = b'{"model": "one", "prime": "a\\ud800b\\udc80", "length": 0}'
+    answer = served.http.post(GENERATE, content=body, headers={"content-type": "application/json"})
+    assert '{"prime":"ab"}' in answer.text
+    answer = served.http.post(
+        GENERATE, content=body.replace(b"one", b"\\ud800"), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 404
+
+
+def test_models_units_and_texts_that_are_not_there(served: Serving) -> None:
+    bodies: dict[str, dict[str, Any]] = {
+        "generate": {},
+        "score": {"text": "a"},
+        "activations": {"text": "a", "layer": 0},
+    }
+    for path, body in bodies.items():
+        answer = served.post(f"/api/{path}", model="../one", **body)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["field"] == "model"
+        assert "there is one, bytes" in answer.json()["error"]["message"]
+    assert served.http.get("/api/models/..%2Fone/cells").status_code == 404
+    assert served.http.get("/api/models/none/cells").status_code == 404
+    assert served.post("/api/models/none/cells", text="a" * 60).status_code == 404
+    assert served.post("/api/models/one/cells", text="a" * 49).json()["error"]["field"] == "text"
+    assert served.post("/api/activations", model="one", text="a", layer=2).json()["error"]["field"] == "layer"
+    assert served.post("/api/activations", model="one", text="a", layer=0, unit=12).json()["error"]["field"] == "unit"
+    assert served.post("/api/score", model="one", text="a" * 2001).json()["error"]["field"] == "text"
+
+
+def test_methods_and_types(served: Serving) -> None:
+    answer = served.http.get(GENERATE)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert answer.json()["error"]["message"] == "this address does not take this method"
+    assert served.http.delete("/api/models").status_code == 405
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"):
+        answer = served.http.post(GENERATE, content=b'{"model": "one"}', headers={"content-type": kind})
+        assert answer.status_code == 415, kind
+    assert served.http.post(GENERATE, content=b'{"model": "one"}').status_code == 415
+
+
+def test_a_body_that_is_too_large(served: Serving) -> None:
+    most = served.http.get("/api/models").json()["limits"]["body"]
+    answer = served.http.post(GENERATE, content=b" " * (most + 1), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+    pieces = (b" " * 10_000 for _ in range(most // 10_000 + 2))  # chunked: no length is announced
+    answer = served.http.post(GENERATE, content=pieces, headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+    longest = {"model": "one", "prime": "\N{GRINNING FACE}" * 2000, "length": 0}
+    assert served.http.post(GENERATE, json=longest).status_code == 200
+
+
+@pytest.mark.parametrize("length", ["-1", "1e9", "99999999999999999999", "0x10", "9" * 5000])
+def test_a_length_that_is_none(served: Serving, length: str) -> None:
+    head = f"POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    answer = exchange(served.port, f"{head}content-length: {length}\r\n\r\n{{}}".encode())
+    assert answer.split()[1] in (b"400", b"413")
+
+
+def test_headers_that_are_too_large(served: Serving) -> None:
+    answer = exchange(served.port, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 100_000 + b"\r\n\r\n")
+    assert answer.split()[1] == b"431"
+    answer = exchange(served.port, b"GET /?" + b"a" * 20_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    assert answer.split()[1] == b"431"
+    assert exchange(served.port, b"\x16\x03\x01 no HTTP at all\r\n\r\n").split()[1] == b"400"
+    assert served.http.get("/api/health").status_code == 200
+
+
+def test_a_body_that_does_not_arrive() -> None:
+    with serving({"one": model_file()}, Limits(seconds_body=0.05)) as now:
+        head = f"POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        answer = exchange(now.port, f"{head}content-length: 100\r\n\r\n{{".encode())
+        assert answer.split()[1] == b"400"
+        assert b"did not arrive within 0.05 seconds" in answer
+        assert now.http.get("/api/health").status_code == 200
+
+
+def test_activations_of_a_layer_are_bounded() -> None:
+    with serving({"one": model_file()}, Limits(numbers=120)) as now:
+        assert now.post("/api/activations", model="one", text="a" * 10, layer=0).status_code == 200
+        refused = now.post("/api/activations", model="one", text="a" * 11, layer=0)
+        assert refused.status_code == 422
+        assert refused.json()["error"]["message"] == "text: at most 10 characters without a unit; given 11"
+        assert now.post("/api/activations", model="one", text="a" * 11, layer=0, unit=0).status_code == 200
