@@ -16,6 +16,7 @@ from char_rnn.generation.engine import Engine, Streams
 from char_rnn.generation.network import PRECISIONS, Network, Precision, quantize, rounded
 from char_rnn.generation.reference import Reference
 from char_rnn.generation.state import States
+from char_rnn.kernels import level as level_in_use
 from char_rnn.kernels import load
 from char_rnn.kernels.build import LEVELS, architecture
 from char_rnn.models import build_model
@@ -56,15 +57,14 @@ MODELS = [
 ]
 
 
-@pytest.fixture(params=["off", *LEVELS.get(architecture(), {})], autouse=True)
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Everything by NumPy and by the kernels of every level that is built and runs here."""
-    monkeypatch.setenv("CHAR_RNN_KERNELS", request.param)
-    loaded = load.__wrapped__()
-    if loaded is None and request.param != "off":
-        pytest.skip(f"the kernels of level {request.param} are not built, or do not run here")
-    monkeypatch.setattr("char_rnn.generation.engine.load", lambda: loaded)
-    return str(request.param)
+@pytest.fixture(params=["off", "kernels"], autouse=True)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Everything by NumPy and by the kernels; whether by these."""
+    if request.param == "off":
+        monkeypatch.setattr("char_rnn.generation.engine.load", lambda: None)
+    elif load() is None:
+        pytest.skip("the kernels are not built, or do not run here")
+    return bool(request.param == "kernels")
 
 
 def config(**options: Any) -> ModelConfig:
@@ -195,22 +195,19 @@ def test_matrices_in_fewer_bits(options: dict[str, Any], precision: Precision) -
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("options", [{"type": "lstm"}, *WIDE], ids=str)
 def test_every_level_of_the_kernels_gives_the_same_bits(
-    precision: Precision, kernels: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], precision: Precision, kernels: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = config(type="lstm", hidden_size=37, layer_norm="between", feed_forward_size=50)
+    settings = config(**options, hidden_size=37)
     tensors = weights(settings, scale=0.3)
-    steps = {}
-    for level in LEVELS.get(architecture(), {}) if kernels != "off" else ():
+    best = read(Engine(settings, tensors, precision).begin())
+    others = [level for level in LEVELS.get(architecture(), {}) if level != level_in_use()] if kernels else []
+    for level in others:
         monkeypatch.setenv("CHAR_RNN_KERNELS", level)
-        loaded = load.__wrapped__()
-        if loaded is not None:
+        if (loaded := load.__wrapped__()) is not None:
             monkeypatch.setattr("char_rnn.generation.engine.load", lambda loaded=loaded: loaded)
-            steps[level] = read(Engine(settings, tensors, precision).begin())
-    if len(steps) < 2:
-        pytest.skip("one level of the kernels at most runs here")
-    first, *others = steps.values()
-    assert all((first == other).all() for other in others)
+            assert (read(Engine(settings, tensors, precision).begin()) == best).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -322,6 +322,20 @@ def test_memory_is_bounded() -> None:
     assert written.text == ""
 
 
+def test_what_was_undone_is_not_read_again() -> None:
+    written = draft(prime="ab")
+    write(written, 300)
+    end = stands(written)
+    assert written.undo()
+    read = []
+    written._live.read = lambda *arguments, **options: read.append(arguments)  # type: ignore[assignment, method-assign]
+    assert written.redo()
+    assert written.erase()
+    assert written.undo()
+    assert stands(written) == end
+    assert read == []
+
+
 def test_a_trail_is_sparser_the_farther_back() -> None:
     trail, point = Trail(64, Point((), np.zeros(1))), Point((), np.zeros(1))
     places = [place for place in range(1, 20_000) if place % 500 > 40]

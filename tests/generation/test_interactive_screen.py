@@ -347,3 +347,11 @@ def test_wide_characters_fill_two_columns_of_the_panel() -> None:
     widths = {view.get_cwidth(row[: row.index("%")]) for row in rows}
     assert len(rows) == LETTERS.size
     assert len(widths) == 1
+
+
+@pytest.mark.parametrize(
+    ("character", "sign"),
+    [("a", "a"), ("\u0301", "◌\u0301"), ("\ufe0f", "◌\ufe0f"), ("\x07", "07"), ("\u200d", "200D")],
+)
+def test_what_would_not_show_has_a_sign(character: str, sign: str) -> None:
+    assert view._sign(play(output=Terminal(80, 24).output), character) == sign

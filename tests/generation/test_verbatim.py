@@ -63,6 +63,17 @@ def test_a_long_copy_is_found_over_stretches_and_pieces() -> None:
     assert (np.diff(found[60:20_050]) == 1).all()
 
 
+def test_a_text_that_is_all_copied_is_read_once_more_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = np.random.default_rng(0).integers(0, 9, 20_000)
+    index = VerbatimIndex([text], 9)
+    steps = []
+    step = index._step
+    monkeypatch.setattr(index, "_step", lambda states, *rest: steps.append(len(states)) or step(states, *rest))
+    index.read(text.astype(np.uint8))
+    assert index.lengths()[0].tolist() == list(range(1, 20_001))
+    assert sum(steps) <= 20_000
+
+
 def test_one_symbol_over_and_over() -> None:
     assert lengths([[0] * 300], [[0] * 5_000], 2) == [list(range(1, 301))]
     assert lengths([[0] * 300], [[0, 0, 1] * 2_000], 2) == [[1, *[2] * 299]]

@@ -25,7 +25,7 @@ BLOCKS = {"lstm": (4, 4, 1, 1), "gru-after": (3, 3), "gru-before": (3, 3), "rnn"
 FUNCTIONS = {"lstm": "lstm", "gru-after": "gru", "gru-before": "gru", "rnn": "rnn"}
 
 
-@pytest.fixture(params=["kernels", "off"], autouse=True)
+@pytest.fixture(params=["kernels", "off"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The LSTM's float32 steps by the kernels in C, and by PyTorch's operations."""
     if request.param == "off":
@@ -104,6 +104,7 @@ each_with_all = pytest.mark.parametrize("case", ALL_OPTIONS, ids=str)
 @each_case
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 2), (3, 1, 2, 4), (2, 13, 9, 17)], ids=str)
 @each_type
+@pytest.mark.usefixtures("kernels")
 def test_fast_path_agrees_with_the_reference(case: Case, sizes: tuple[int, int, int, int], dtype: torch.dtype) -> None:
     fast, reference = (
         outputs_and_gradients(case.layer(fast=fast), case.tensors(sizes, dtype)) for fast in (True, False)
@@ -158,6 +159,7 @@ def test_low_precision_input_under_autocast_gets_a_gradient_of_its_type(case: Ca
 
 @each_with_all
 @each_type
+@pytest.mark.usefixtures("kernels")
 def test_non_contiguous_tensors_give_the_same(case: Case, dtype: torch.dtype) -> None:
     tensors = case.tensors(dtype=dtype)
     strided = [with_gaps(tensor) for tensor in tensors]
@@ -166,6 +168,7 @@ def test_non_contiguous_tensors_give_the_same(case: Case, dtype: torch.dtype) ->
 
 @each_with_all
 @each_type
+@pytest.mark.usefixtures("kernels")
 def test_one_gradient_alone_is_the_same_as_among_all(case: Case, dtype: torch.dtype) -> None:
     tensors = case.tensors(dtype=dtype)
     expected = outputs_and_gradients(case.layer(), tensors)[2:]
@@ -177,6 +180,7 @@ def test_one_gradient_alone_is_the_same_as_among_all(case: Case, dtype: torch.dt
 
 @each_with_all
 @each_type
+@pytest.mark.usefixtures("kernels")
 def test_a_gradient_of_the_output_or_of_the_state_alone(case: Case, dtype: torch.dtype) -> None:
     tensors = case.tensors(dtype=dtype)
     for part in range(2):

@@ -236,15 +236,17 @@ class Draft:
         """Take the last step back; return whether there was one. The model stands where it stood, bit for bit."""
         step = self._history.undo()
         if step is not None:
-            self._live.rewrite(*step)
+            edit, end = step
+            edit.places = self._live.rewrite(edit.kept, edit.removed, end)
         return step is not None
 
     def redo(self) -> bool:
         """Do what was undone last again; return whether there was anything."""
-        step = self._history.redo()
-        if step is not None:
-            self._live.rewrite(*step)
-        return step is not None
+        edit = self._history.redo()
+        if edit is not None:
+            self._live.rewrite(edit.kept, edit.added, edit.end, edit.places)
+            edit.places = ()
+        return edit is not None
 
     def _note(self, start: int, *, typed: bool = False) -> None:
         """Remember what was added from a place on as one step."""

@@ -5,6 +5,8 @@ Dimensions: V vocabulary.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,10 @@ class Point:
         return int(self.log_probs.nbytes + sum(np.asarray(part).nbytes for part in self.state))
 
 
+Place = tuple[int, Point]
+"""A point, after the number of symbols before it."""
+
+
 @dataclass(slots=True)
 class Edit:
     """A change at the end of the text.
@@ -44,6 +50,7 @@ class Edit:
         added: Those that came.
         end: Where the model stands afterwards; ``None`` if that is forgotten.
         typed: Whether more that is typed may become part of it.
+        places: While it is undone: where the model stood in what it added.
     """
 
     kept: int
@@ -51,6 +58,7 @@ class Edit:
     added: tuple[Letter, ...]
     end: Point | None
     typed: bool = False
+    places: Sequence[Place] = ()
 
     def takes(self, later: Edit) -> bool:
         """Return whether a later one goes on with the same word."""
@@ -69,10 +77,10 @@ class Trail:
 
     def __init__(self, limit: int, first: Point) -> None:
         self._limit = limit
-        self._points = [(0, first)]
+        self._points: list[Place] = [(0, first)]
 
     @property
-    def last(self) -> tuple[int, Point]:
+    def last(self) -> Place:
         """The last place, and the point there."""
         return self._points[-1]
 
@@ -88,14 +96,16 @@ class Trail:
                 self._thin_out(place, reach)
                 reach //= 2
 
-    def cut(self, place: int) -> None:
-        """Forget what is behind a place."""
-        while self._points[-1][0] > place:
-            self._points.pop()
+    def cut(self, place: int) -> list[Place]:
+        """Forget what is behind a place; return it."""
+        kept = bisect_right(self._points, place, key=lambda point: point[0])
+        gone = self._points[kept:]
+        del self._points[kept:]
+        return gone
 
     def _thin_out(self, end: int, reach: int) -> None:
         """Keep the last `reach` places, every second of as many before, every fourth of twice as many before those."""
-        seen: dict[tuple[int, int], tuple[int, Point]] = {}
+        seen: dict[tuple[int, int], Place] = {}
         for place, point in self._points:
             size = 1 << ((end - place) // reach).bit_length()
             seen.setdefault((size, place // size), (place, point))
@@ -130,18 +140,18 @@ class History:
         if len(self._done) > self._limit:
             self._done[-1 - self._limit].end = None
 
-    def undo(self) -> tuple[int, tuple[Letter, ...], Point | None] | None:
-        """Go back by one edit: how many letters stay, which come, and where the model then stands, if known."""
+    def undo(self) -> tuple[Edit, Point | None] | None:
+        """Go back by one edit; return it, and where the model stood before, if that is known."""
         if not self._done:
             return None
         edit = self._done.pop()
         self._undone.append(edit)
-        return edit.kept, edit.removed, self._done[-1].end if self._done else None
+        return edit, self._done[-1].end if self._done else None
 
-    def redo(self) -> tuple[int, tuple[Letter, ...], Point | None] | None:
-        """Go forward again, as :meth:`undo`."""
+    def redo(self) -> Edit | None:
+        """Go forward by one edit that was undone; return it."""
         if not self._undone:
             return None
         edit = self._undone.pop()
         self._done.append(edit)
-        return edit.kept, edit.added, edit.end
+        return edit

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.interactive_history import Letter, Point, Trail
+from char_rnn.generation.interactive_history import Letter, Place, Point, Trail
 from char_rnn.generation.nearest import nearest_text
 from char_rnn.generation.symbols import Decoder, decoder_of
 
@@ -56,26 +56,36 @@ class LiveText:
         self._trail.add(len(self), self.point())
         return piece
 
-    def rewrite(self, kept: int, added: Sequence[Letter], end: Point | None) -> None:
+    def rewrite(
+        self, kept: int, added: Sequence[Letter], end: Point | None, places: Sequence[Place] = ()
+    ) -> list[Place]:
         """Let the text be its first `kept` letters and some more.
 
         Args:
             kept: How many letters stay.
             added: Those after them.
             end: Where the model then stands; ``None`` to find it out from the nearest place where that is known.
+            places: Where it stood on the way there, as far as that is known.
+
+        Returns:
+            Where it stood in what has gone.
         """
-        self._trail.cut(kept)
+        gone = self._trail.cut(kept)
         if end is not None:
             self.letters[kept:] = added
             self._stand(end)
+            for place, point in places:
+                if place < len(self):
+                    self._trail.add(place, point)
             self._trail.add(len(self), end)
-            return
-        place, point = self._trail.last
-        rest = [*self.letters[place:kept], *added]
-        del self.letters[place:]
+            return gone
+        known, point = self._trail.last
+        rest = [*self.letters[known:kept], *added]
+        del self.letters[known:]
         self._stand(point)
         for letter in rest:
             self.read(letter.symbol, drawn=letter.drawn)
+        return gone
 
     def point(self) -> Point:
         """Where the model stands."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -154,9 +153,11 @@ def _sign(screen: Screen, character: str) -> str:
     signs = _SIGNS if unicode else _PLAIN_SIGNS
     if character in signs:
         return signs[character]
-    if unicodedata.combining(character[0]):
+    if not character.isprintable():
+        return f"{ord(character):02X}"
+    if get_cwidth(character) == 0:
         return f"◌{character}" if unicode else f"+{character}"
-    return character if character.isprintable() else f"{ord(character):02X}"
+    return character
 
 
 def _bar(screen: Screen, share: float) -> str:
@@ -171,4 +172,4 @@ def _padded(text: str, width: int) -> str:
 
 
 def _is_unicode(screen: Screen) -> bool:
-    return "utf" in screen.application.output.encoding().lower()
+    return "utf" in (screen.application.output.encoding() or "").lower()

@@ -67,28 +67,44 @@ class VerbatimIndex:
         return [found[ends] for ends in self._ends]
 
     def _read_side_by_side(self, columns: npt.NDArray[Any], lanes: int) -> None:
+        """Read stretches of equal length, each but the first as if nothing stood before it; then mend that."""
         steps = np.ascontiguousarray(columns.reshape(lanes, -1).T)
         states, lengths = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
         states[0], lengths[0] = self._now
         for step in steps:
             states, lengths = self._step(states, lengths, step)
         self._now = int(states[-1]), int(lengths[-1])
-        self._go_on(columns, np.arange(1, lanes) * len(steps), states[:-1], lengths[:-1])
+        whole = np.append(False, lengths[1:] == len(steps))
+        broken = np.flatnonzero(~whole[1:])
+        self._go_on(columns, (broken + 1) * len(steps), states[broken], lengths[broken])
+        edges = np.flatnonzero(np.diff(whole, append=False))  # a run of whole ones, and what comes before and after it
+        for before, last in edges.reshape(-1, 2).tolist():
+            start, end = (before + 1) * len(steps), (last + 1) * len(steps)
+            self._walk(columns, start, end, int(states[before]), int(lengths[before]))
 
     def _go_on(self, columns: npt.NDArray[Any], places: Integers, states: Integers, lengths: Integers) -> None:
-        """Read on from the ends of stretches, as long as what is being matched began in them."""
+        """Read on from the ends of stretches, as long as what is being matched began in them.
+
+        In each stretch that comes next a match has broken off, so that both agree before its end.
+        """
         beyond = 0
-        while True:
-            going = lengths > beyond
+        while len(going := np.flatnonzero(lengths > beyond)):
             places, states, lengths = places[going], states[going], lengths[going]
-            if len(places) and places[-1] == len(columns):  # one at a time, and of each the match is longer
-                self._now = int(states[-1]), int(lengths[-1])
-                places, states, lengths = places[:-1], states[:-1], lengths[:-1]
-            if not len(places):
-                return
             states, lengths = self._step(states, lengths, columns[places])
             places = places + 1
             beyond += 1
+
+    def _walk(self, columns: npt.NDArray[Any], start: int, end: int, state: int, length: int) -> None:
+        """Read stretches that matched from end to end, one symbol after the other, and on as :meth:`_go_on` does."""
+        place = start
+        while place < end or (length > place - end and place < len(columns)):
+            cell = int(self._table[state * self._width + int(columns[place])])
+            state, length = cell >> 32, min(length + 1, cell & _LENGTH)
+            if length > self._best[state]:
+                self._best[state] = length
+            place += 1
+        if end == len(columns):
+            self._now = state, length
 
     def _step(self, states: Integers, lengths: Integers, columns: npt.NDArray[Any]) -> tuple[Integers, Integers]:
         cells = self._table.take(states * self._width + columns)
