@@ -74,7 +74,7 @@ def parse() -> argparse.Namespace:
     options.add_argument("--threads", type=int, default=1, help="of the server's matrix products")
     options.add_argument("--alone", nargs=2, type=int, help=argparse.SUPPRESS)
     options.add_argument("--streams", type=int, default=16, help="how many readers at once")
-    options.add_argument("--length", type=int, default=1000, help="characters that each is written")
+    options.add_argument("--length", type=int, default=3000, help="characters that each is written")
     options.add_argument("--rounds", type=int, default=3, help="how often each side is measured")
     return options.parse_args()
 

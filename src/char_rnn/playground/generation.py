@@ -5,6 +5,7 @@ Dimensions: V vocabulary, L layers, H hidden.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from typing import Any
@@ -145,4 +146,4 @@ class Generation(Reading):
 
 
 def _probability(log_prob: float) -> float:
-    return round(float(np.exp(log_prob)), 6)
+    return round(math.exp(log_prob), 6)
