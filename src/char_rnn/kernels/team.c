@@ -4,8 +4,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* A member that waits looks so many times, about 20 microseconds, before it sleeps: others may need the core. */
-enum { SPINS = 300 };
+/* A member that waits looks so many times, 50 to 200 microseconds, before it sleeps: longer than it takes to draw a
+ * character between two steps, and no longer, as others may need the core. */
+enum { SPINS = 4000 };
 
 struct team {
     int size;
