@@ -61,9 +61,9 @@ static void output(const float *restrict o, int64_t width, float *restrict squas
     }
 }
 
-/* new = old + k (new - old); k is one number where its stride is 0. */
-static void update(const float *restrict old, const float *k, int64_t stride, int64_t width, const float *new, float *out) {
-    if (stride == 0)
+/* new = old + k (new - old); k is one number where `unit` is 0. */
+static void update(const float *restrict old, const float *k, int64_t unit, int64_t width, const float *new, float *out) {
+    if (unit == 0)
         EACH(width) out[j] = old[j] + k[0] * (new[j] - old[j]);
     else
         EACH(width) out[j] = old[j] + k[j] * (new[j] - old[j]);
@@ -92,9 +92,10 @@ void lstm_step(const lstm_pass *pass, int64_t step) {
         }
         output(gates + 3 * width, width, squashed, h);
         if (pass->k_h) {
-            const int64_t k = step * pass->k_h_step + b * pass->k_h_row;
-            update(pass->h + row * width, pass->k_h + k, pass->k_h_row, width, h, h);
-            update(c, pass->k_c + k, pass->k_h_row, width, new_c, pass->c + next * width);
+            const float *k_h = pass->k_h + step * pass->k_h_step + b * pass->k_h_row;
+            const float *k_c = pass->k_c + step * pass->k_c_step + b * pass->k_c_row;
+            update(pass->h + row * width, k_h, pass->k_h_unit, width, h, h);
+            update(c, k_c, pass->k_c_unit, width, new_c, pass->c + next * width);
         }
     }
 }
@@ -120,9 +121,9 @@ static void cell_back(
     }
 }
 
-static void split(float *restrict grad, const float *k, int64_t stride, int64_t width, float *restrict new) {
+static void split(float *restrict grad, const float *k, int64_t unit, int64_t width, float *restrict new) {
     EACH(width) {
-        new[j] = grad[j] * (stride == 0 ? k[0] : k[j]);
+        new[j] = grad[j] * (unit == 0 ? k[0] : k[j]);
         grad[j] -= new[j];
     }
 }
@@ -143,9 +144,10 @@ void lstm_step_back(const lstm_pass *pass, int64_t step) {
         float *grad_h = pass->grad_h + b * width, *grad_c = pass->grad_c + b * width;
         add(grad_h, pass->from_loss + step * pass->from_loss_step + b * pass->from_loss_row, width);
         if (pass->k_h) {
-            const int64_t k = step * pass->k_h_step + b * pass->k_h_row;
-            split(grad_h, pass->k_h + k, pass->k_h_row, width, new_h);
-            split(grad_c, pass->k_c + k, pass->k_h_row, width, new_c);
+            const float *k_h = pass->k_h + step * pass->k_h_step + b * pass->k_h_row;
+            const float *k_c = pass->k_c + step * pass->k_c_step + b * pass->k_c_row;
+            split(grad_h, k_h, pass->k_h_unit, width, new_h);
+            split(grad_c, k_c, pass->k_c_unit, width, new_c);
         } else {
             memcpy(new_h, grad_h, (size_t)width * sizeof(float));
             memcpy(new_c, grad_c, (size_t)width * sizeof(float));

@@ -20,7 +20,8 @@ typedef struct {
     float *new_c;           /* (T, B, H), c~; c from the second step on without zoneout */
     float *squashed;        /* (T, B, H), tanh(N(c~)) */
     const float *k_h, *k_c; /* zoneout's updates, NULL without it */
-    int64_t k_h_step, k_h_row; /* numbers from step to step of them, and from sequence to sequence; row 0: one for all */
+    int64_t k_h_step, k_h_row, k_h_unit; /* numbers from step to step of them, from sequence to sequence, */
+    int64_t k_c_step, k_c_row, k_c_unit; /* and from unit to unit, 1 or 0; 0: one for all */
 
     /* On the way back alone. */
     const float *from_loss;                          /* gradients of h, (T, B, H) with these strides */

@@ -16,7 +16,7 @@
 static inline float exp_float(float x) {
     x = x < -86.0f ? -86.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
+    const float magic = 12583039.0f; /* 1.5 * 2^23 + 127: adding it rounds to a whole number, with an exponent's bias */
     const float shifted = x * 1.44269504088896341f + magic;
     const float n = shifted - magic;
     const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
@@ -27,14 +27,12 @@ static inline float exp_float(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    int32_t bits;
+    uint32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (int32_t)((uint32_t)bits << 23); /* the whole number, as an exponent */
-    int32_t result;
-    memcpy(&result, &p, sizeof result);
-    result += bits;
-    memcpy(&p, &result, sizeof p);
-    return p;
+    bits <<= 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power; /* NaN stays NaN, whatever its bits */
 }
 
 static inline float sigmoid_float(float x) { return 1.0f / (1.0f + exp_float(-x)); }

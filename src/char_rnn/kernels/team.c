@@ -1,6 +1,9 @@
+#define _POSIX_C_SOURCE 200809L
+
 #include "team.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -14,7 +17,8 @@ struct team {
     pthread_mutex_t turn; /* held by the caller of team_run */
     pthread_mutex_t lock; /* guards sleeping */
     pthread_cond_t wake;
-    atomic_int sleeping, round, arrived, phase, stop;
+    atomic_int sleeping, arrived, stop;
+    atomic_uint round, phase; /* counters, which begin again at 0 one day */
     task run;
     void *argument;
 };
@@ -33,7 +37,7 @@ static inline void pause_briefly(void) {
 }
 
 /* Wait for a number to be another than it was. */
-static void wait_for_change(team *self, atomic_int *number, int from) {
+static void wait_for_change(team *self, atomic_uint *number, unsigned from) {
     for (int spin = 0; spin < SPINS; spin++) {
         if (atomic_load_explicit(number, memory_order_acquire) != from) return;
         pause_briefly();
@@ -45,7 +49,7 @@ static void wait_for_change(team *self, atomic_int *number, int from) {
     pthread_mutex_unlock(&self->lock);
 }
 
-static void change(team *self, atomic_int *number) {
+static void change(team *self, atomic_uint *number) {
     atomic_fetch_add(number, 1);
     if (atomic_load(&self->sleeping)) {
         pthread_mutex_lock(&self->lock);
@@ -58,7 +62,7 @@ static void *work(void *argument) {
     place own = *(place *)argument;
     free(argument);
     team *self = own.team;
-    for (int round = 0;; round++) {
+    for (unsigned round = 0;; round++) {
         wait_for_change(self, &self->round, round);
         if (atomic_load(&self->stop)) return NULL;
         self->run(self->argument, self, own.member);
@@ -66,14 +70,11 @@ static void *work(void *argument) {
     }
 }
 
-team *team_start(int size) {
-    team *self = calloc(1, sizeof *self);
-    if (!self) return NULL;
-    self->size = 1;
-    self->threads = calloc((size_t)size, sizeof *self->threads);
-    pthread_mutex_init(&self->turn, NULL);
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->wake, NULL);
+/* Start the threads of members, with every signal blocked: signals are for the threads of the program. */
+static void start_threads(team *self, int size) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (self->threads && self->size < size) {
         place *own = malloc(sizeof *own);
         if (!own) break;
@@ -84,6 +85,18 @@ team *team_start(int size) {
         }
         self->size++;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+team *team_start(int size) {
+    team *self = calloc(1, sizeof *self);
+    if (!self) return NULL;
+    self->size = 1;
+    self->threads = calloc((size_t)size, sizeof *self->threads);
+    pthread_mutex_init(&self->turn, NULL);
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->wake, NULL);
+    start_threads(self, size);
     if (self->size == size) return self;
     team_end(self);
     return NULL;
@@ -119,7 +132,7 @@ void team_run(team *self, task run, void *argument) {
 
 void team_wait(team *self) {
     if (!self || self->size == 1) return;
-    const int phase = atomic_load(&self->phase);
+    const unsigned phase = atomic_load(&self->phase);
     if (atomic_fetch_add(&self->arrived, 1) == self->size - 1) {
         atomic_store(&self->arrived, 0);
         change(self, &self->phase);

@@ -16,9 +16,12 @@ from char_rnn.ops.time_major import by_step, by_step_back
 
 _FIELDS = (
     "batch! width! gain_hh gain_c bias_c arguments product mean rstd mean_c rstd_c h c gates new_c squashed k_h k_c"
-    " k_h_step! k_h_row! from_loss from_loss_step! from_loss_row! grad_h grad_c grad_arguments grad_product"
-    " grad_gain_hh grad_gain_c grad_bias_c scratch"
+    " k_h_step! k_h_row! k_h_unit! k_c_step! k_c_row! k_c_unit! from_loss from_loss_step! from_loss_row! grad_h grad_c"
+    " grad_arguments grad_product grad_gain_hh grad_gain_c grad_bias_c scratch"
 )
+
+_STRIDED = {"k_h", "k_c", "from_loss"}
+"""Arrays that are (T, B, H) by strides of their own; the others are whole."""
 
 
 class Pass(ctypes.Structure):
@@ -80,13 +83,19 @@ def _pass(arrays: dict[str, Tensor | None]) -> tuple[ctypes.CDLL, Any, dict[str,
     kernels = load()
     assert kernels is not None
     given = {name: array for name, array in arrays.items() if array is not None}
-    kept = {name: array.contiguous() if _has_gaps(array) else array for name, array in given.items()}
+    kept = {name: array if name in _STRIDED else array.contiguous() for name, array in given.items()}
+    for name in _STRIDED & kept.keys():
+        kept[name] = _usable(kept[name].expand_as(kept["new_c"]), repeats=name != "from_loss")
     fields: dict[str, int] = {name: array.data_ptr() for name, array in kept.items()}
-    fields["batch"], fields["width"] = kept["grad_h" if "grad_h" in kept else "new_c"].shape[-2:]
-    for name in {"k_h", "from_loss"} & kept.keys():
-        fields[f"{name}_step"], fields[f"{name}_row"] = kept[name].stride()[:2]
+    fields["batch"], fields["width"] = kept["new_c"].shape[-2:]
+    for name in _STRIDED & kept.keys():
+        fields[f"{name}_step"], fields[f"{name}_row"], unit = kept[name].stride()
+        if name != "from_loss":
+            fields[f"{name}_unit"] = unit
     return kernels, ctypes.byref(Pass(**fields)), kept
 
 
-def _has_gaps(array: Tensor) -> bool:
-    return array.shape[-1] > 1 and array.stride(-1) != 1
+def _usable(array: Tensor, *, repeats: bool) -> Tensor:
+    """Return an array (T, B, H) whose units are neighbours or, where that is allowed, one number; else a copy of it."""
+    unit = array.stride(-1)
+    return array if unit == 1 or (repeats and unit == 0) else array.contiguous()

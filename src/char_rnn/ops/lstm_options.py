@@ -177,7 +177,8 @@ class _LSTM(torch.autograd.Function):
         tape = Tape(*kept)
         grads = torch.empty_like(tape.gates)
         grads_product = grads if gain_hh is None else torch.empty_like(grads)
-        grad_h, grad_c, from_loss = torch.zeros_like(grad_c), grad_c.clone(), grad_output.transpose(0, 1)
+        grad_c = grad_c.clone(memory_format=torch.contiguous_format)
+        grad_h, from_loss = torch.zeros_like(grad_c), grad_output.transpose(0, 1)
         if ctx.by_kernels:
             gains = {"gain_hh": gain_hh, "gain_c": gain_c, "grad_arguments": grads, "grad_product": grads_product}
             of_state = {"grad_h": grad_h, "grad_c": grad_c, "from_loss": from_loss}
