@@ -84,7 +84,7 @@ def alone_with(cell: str, hidden: int, threads: int, rounds: int) -> Iterator[Ro
         engine = Engine(file.config.model, file.tensors, precision, threads=threads)
         sides[precision] = writer(TextGenerator(engine, file.vocabulary))
         sides[f"{precision} step"] = steps_of(engine)
-        matrices = matrices or bytes_of(engine)
+        matrices = matrices or bytes_of(file)
         size = {"float32": matrices, "bfloat16": matrices // 2, "int8": matrices // 4}[precision]
         sides[f"{precision} reading"] = reader(size, threads)
     timings = timed(sides, rounds)

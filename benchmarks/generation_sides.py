@@ -64,11 +64,11 @@ def steps_of(engine: Engine, count: int = 1) -> Side:
     return run
 
 
-def bytes_of(engine: Engine) -> int:
+def bytes_of(file: ModelFile) -> int:
     """Return the bytes of the matrices that a step reads in float32."""
-    network = engine.network
-    matrices = [layer.weight_hh for layer in network.layers] + [layer.weight_ih for layer in network.layers[1:]]
-    return sum(matrix.size for matrix in [*matrices, network.output_weight]) * 4
+    looked_up = ("embedding.weight", "weight_ih_l0")
+    matrices = [tensor for name, tensor in file.tensors.items() if tensor.ndim == 2 and not name.endswith(looked_up)]
+    return sum(matrix.size for matrix in matrices) * 4
 
 
 def reader(size: int, threads: int) -> Side:

@@ -81,6 +81,7 @@ def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
     if request.seed is not None and request.seed < 0:
         raise click.BadParameter(f"{request.seed} is not in the range x>=0.", param_hint="'--seed' / '-seed'")
     generator = TextGenerator.load(file, _device(request), request.precision)
+    file.tensors = {}  # the generator has copies
     pieces, remarks = _pieces(generator, file, request)
     say("\n".join([_introduction(model, file), *remarks]), quiet=request.silent)
     for piece in pieces:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from char_rnn.generation.native import Native, NativeSteps
 from char_rnn.generation.network import PRECISIONS, Array, Network, Precision
 from char_rnn.generation.reference import Reference, ReferenceSteps
-from char_rnn.generation.state import State, States
+from char_rnn.generation.state import Shapes, State, States
 from char_rnn.kernels import load
 from char_rnn.utils.config import ModelConfig
 
@@ -39,7 +39,6 @@ class Engine:
 
     Attributes:
         vocab_size: V.
-        network: The weights as they are computed with, before they are rounded to a precision.
 
     Raises:
         ValueError: `tensors` are not the weights of this model, there is no such precision, or `threads` is below 1.
@@ -58,13 +57,15 @@ class Engine:
         if precision not in PRECISIONS:
             raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}; given {precision!r}")
         self.precision: Precision = precision
-        self.network = Network.of(config, tensors, np.float64 if precision == "float64" else np.float32)
-        self.vocab_size = self.network.vocab_size
         kernels = load()
-        if kernels is None:
-            self._steps: Reference | Native = Reference(self.network, precision)
-        else:
-            self._steps = Native(self.network, precision, threads, kernels)
+        with np.errstate(over="ignore", invalid="ignore"):  # where training has diverged; the predictions tell
+            dtype = np.float64 if precision == "float64" else np.float32
+            network = Network.of(config, tensors, dtype, copies=kernels is None)
+            self._steps: Reference | Native = (
+                Reference(network, precision) if kernels is None else Native(network, precision, threads, kernels)
+            )
+        self.vocab_size = network.vocab_size
+        self._shapes = Shapes.of(network)
 
     def begin(self, count: int = 1) -> Streams:
         """Return streams in the zero state, that of a text's beginning.
@@ -74,7 +75,7 @@ class Engine:
         """
         if count < 1:
             raise ValueError(f"count: must be 1 or more streams; given {count}")
-        states = States(self.network, count)
+        states = States(self._shapes, count)
         return Streams(self.vocab_size, states, self._steps.begin(states))
 
 

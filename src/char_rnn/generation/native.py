@@ -20,6 +20,8 @@ from char_rnn.generation.state import States
 _WORTH_SHARING = 1 << 21
 """Bytes of weights, more than a core's own cache holds, from which on a second thread gains more than it costs."""
 _MOST_THREADS = 8
+_FED_AT_ONCE = 256
+"""Symbols of a text between which other streams may step, and the process hear of an interrupt."""
 
 
 class Work(ctypes.Structure):
@@ -51,7 +53,8 @@ class Native:
         self.threads = threads
         self._team = ctypes.c_void_p(kernels.team_start(threads) if threads > 1 else None)
         self._process = os.getpid()
-        weakref.finalize(self, _end, kernels, self._team, self._process)
+        # Not when the process ends: a thread of Python may still be decoding then, and the team's end with it.
+        weakref.finalize(self, _end, kernels, self._team, self._process).atexit = False
 
     def begin(self, states: States) -> NativeSteps:
         """Return what steps these streams."""
@@ -84,9 +87,12 @@ class NativeSteps:
 
     def feed(self, row: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> None:
         """Read a text (T,) in one stream."""
-        work = Work(self._bound.operations, self._native.program.feeding, 1, len(symbols))
-        work.symbols, work.rows = symbols.ctypes.data, row.ctypes.data
-        self._native.run(ctypes.byref(work))
+        work = Work(self._bound.operations, self._native.program.feeding, 1)
+        work.rows = row.ctypes.data
+        for start in range(0, len(symbols), _FED_AT_ONCE):
+            part = symbols[start : start + _FED_AT_ONCE]
+            work.symbols, work.time = part.ctypes.data, len(part)
+            self._native.run(ctypes.byref(work))
 
     def _step(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], length: int) -> Array:
         count = len(rows)

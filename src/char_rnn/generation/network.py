@@ -114,13 +114,21 @@ class Network:
         return len(self.output_bias)
 
     @classmethod
-    def of(cls, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike) -> Network:
+    def of(
+        cls,
+        config: ModelConfig,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        dtype: npt.DTypeLike,
+        *,
+        copies: bool = True,
+    ) -> Network:
         """Arrange a model's weights.
 
         Args:
             config: The section `model` of a configuration.
-            tensors: The weights by their names in the state dict; they are copied.
+            tensors: The weights by their names in the state dict.
             dtype: What to make them, float32 or float64.
+            copies: Whether those that are so already are copied; else the network is of the caller's arrays.
 
         Raises:
             ValueError: `tensors` are not the weights of this model.
@@ -128,7 +136,8 @@ class Network:
         output_bias = tensors.get("output_proj.bias")
         vocab_size = len(output_bias) if output_bias is not None and output_bias.ndim == 1 else 1
         check_tensors(config, vocab_size, tensors)
-        weights = {name: np.array(tensor, dtype, order="C") for name, tensor in tensors.items()}
+        own = np.array if copies else np.asarray
+        weights = {name: own(tensor, dtype, order="C") for name, tensor in tensors.items()}
         embedding = weights.get("embedding.weight")
         cell: Cell = config.type if config.type != "gru" else "gru_after" if config.reset == "after" else "gru_before"
         return cls(
@@ -175,11 +184,14 @@ def quantize(matrix: Array, precision: Precision) -> tuple[npt.NDArray[Any], Arr
     if precision == "bfloat16":
         bits = np.ascontiguousarray(matrix, np.float32).view(np.uint32)
         to_even = (bits >> np.uint32(16)) & np.uint32(1)
-        return ((bits + np.uint32(0x7FFF) + to_even) >> np.uint32(16)).astype(np.uint16), None
+        kept = ((bits + np.uint32(0x7FFF) + to_even) >> np.uint32(16)).astype(np.uint16)
+        kept[np.isnan(matrix)] = 0x7FC0  # the sum may have gone past the largest NaN
+        return kept, None
     if precision == "int8":
         scales = np.abs(matrix).max(1) / np.float32(127)
         scales[scales == 0] = 1
-        return np.rint(matrix / scales[:, None]).astype(np.int8), scales
+        with np.errstate(invalid="ignore"):  # of what is not finite nothing is left but the scale
+            return np.rint(matrix / scales[:, None]).astype(np.int8), scales
     return matrix, None
 
 

@@ -90,10 +90,13 @@ class Packed:
 
 
 class Program:
-    """The operations of a network, and what they read; :meth:`bind` makes them of use for some streams."""
+    """The operations of a network, and what they read; :meth:`bind` makes them of use for some streams.
+
+    It holds copies: the network is not kept.
+    """
 
     def __init__(self, network: Network, precision: Precision) -> None:
-        self.network = network
+        self._network = network
         self._precision = precision
         self._steps: list[dict[str, Any]] = []
         self._widths: dict[str, int] = {}
@@ -106,6 +109,7 @@ class Program:
         self._product(x, network.output_weight, self._place("scores", network.vocab_size), network.output_bias)
         self._do("log_softmax", Place("scores"), network.vocab_size, in_=Place("scores"))
         self.weight_bytes = sum(step["matrix"].numbers.nbytes for step in self._steps if "matrix" in step)
+        del self._network
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -115,7 +119,7 @@ class Program:
         return Bound(self._steps, self._widths, states, count)
 
     def _recurrent_layers(self) -> Place:
-        network, table = self.network, input_table(self.network)
+        network, table = self._network, input_table(self._network)
         x = self._place("x", network.hidden_size)
         for number, layer in enumerate(network.layers):
             looks_up = table is not None and number == 0
@@ -135,7 +139,7 @@ class Program:
         return x
 
     def _recur(self, layer: Layer, number: int, x: Place | None, arguments: Place | None) -> Place:
-        network, hidden = self.network, self.network.hidden_size
+        network, hidden = self._network, self._network.hidden_size
         h = read_h = Place("h", number * hidden)
         if x is not None:
             width = layer.weight_ih.shape[1]
@@ -167,7 +171,7 @@ class Program:
         return out
 
     def _input_arguments(self, layer: Layer, read: Place) -> Place:
-        cell, hidden, gain = self.network.cell, self.network.hidden_size, layer.gains.get("gain_ih")
+        cell, hidden, gain = self._network.cell, self._network.hidden_size, layer.gains.get("gain_ih")
         arguments = self._place("arguments", len(layer.weight_ih))
         bias = layer.bias_ih + layer.bias_hh
         if cell == "gru_after":
@@ -194,7 +198,7 @@ class Program:
             self._do("normalize", out, len(matrix), in_=rows, scales=gain, accumulates=True)
 
     def _lstm(self, layer: Layer, arguments: Place, read_h: Place, c: Place, new_h: Place) -> None:
-        hidden, update = self.network.hidden_size, self.network.update
+        hidden, update = self._network.hidden_size, self._network.update
         self._add_product(read_h, layer.weight_hh, layer.gains.get("gain_hh"), arguments)
         new_c = c if update == 1 else self._place("new_c", hidden)
         self._do("lstm_cell", new_c, hidden, in_=arguments, other=c)
@@ -207,19 +211,19 @@ class Program:
             self._do("update", c, hidden, in_=new_c, number=update)
 
     def _rnn(self, layer: Layer, arguments: Place, read_h: Place, new_h: Place) -> None:
-        hidden = self.network.hidden_size
+        hidden = self._network.hidden_size
         self._product(read_h, layer.weight_hh, arguments, accumulates=True)
         if layer.gains:
             self._normalize(arguments, Norm(layer.gains["gain"], layer.bias_ih + layer.bias_hh), arguments)
         self._do("tanh", new_h, hidden, in_=arguments)
 
     def _gru(self, layer: Layer, arguments: Place, read_h: Place, h: Place, new_h: Place) -> None:
-        hidden, gain, bias_n = self.network.hidden_size, layer.gains.get("gain_hh"), layer.bias_hh[2 * self._hidden :]
+        hidden, gain, bias_n = self._network.hidden_size, layer.gains.get("gain_hh"), layer.bias_hh[2 * self._hidden :]
         rz, n = layer.weight_hh[: 2 * hidden], layer.weight_hh[2 * hidden :]
         gain_n = None if gain is None else gain[2 * hidden :]
         self._add_product(read_h, rz, None if gain is None else gain[: 2 * hidden], arguments)
         self._do("sigmoid", arguments, 2 * hidden, in_=arguments)
-        candidate, after = self._place("candidate", hidden), self.network.cell == "gru_after"
+        candidate, after = self._place("candidate", hidden), self._network.cell == "gru_after"
         if not after:
             read_h = self._place("reset_h", hidden)
             self._do("multiply", read_h, hidden, in_=arguments, other=h)
@@ -230,7 +234,7 @@ class Program:
 
     def _around(self, layer: Layer, x: Place, h: Place) -> Place:
         """The residual connection and the sublayers; return what the block puts out."""
-        hidden = self.network.hidden_size
+        hidden = self._network.hidden_size
         if not (layer.residual or layer.attention or layer.feed_forward):
             return h
         out = self._place("x", hidden)
@@ -244,7 +248,7 @@ class Program:
         return h
 
     def _attend(self, attention: Attention, x: Place, out: Place) -> Place:
-        hidden, heads = self.network.hidden_size, attention.heads
+        hidden, heads = self._network.hidden_size, attention.heads
         size = hidden // heads
         seen = self._normalize(x, attention.norm, self._place("seen", hidden))
         query, asked = self._place("query", hidden), self._place("asked", heads * hidden)
@@ -269,7 +273,7 @@ class Program:
         return out
 
     def _feed_forward(self, sublayer: FeedForward, x: Place, out: Place) -> Place:
-        hidden, size = self.network.hidden_size, len(sublayer.widen)
+        hidden, size = self._network.hidden_size, len(sublayer.widen)
         seen, wide = self._normalize(x, sublayer.norm, self._place("seen", hidden)), self._place("wide", size)
         self._product(seen, sublayer.widen, wide, sublayer.widen_bias)
         self._do("gelu", wide, size, in_=wide)
@@ -280,7 +284,7 @@ class Program:
 
     @property
     def _hidden(self) -> int:
-        return self.network.hidden_size
+        return self._network.hidden_size
 
     def _normalize(self, x: Place, norm: Norm, out: Place) -> Place:
         self._do("normalize", out, len(norm.gain), in_=x, scales=norm.gain, bias=norm.bias)
@@ -297,7 +301,8 @@ class Program:
         return Place(name)
 
     def _do(self, operator: str, out: Place, width: int, **others: Any) -> None:
-        self._steps.append({"operator": operator, "out": out, "width": width, **others})
+        copies = {name: np.array(own, order="C") for name, own in others.items() if isinstance(own, np.ndarray)}
+        self._steps.append({"operator": operator, "out": out, "width": width, **others, **copies})
 
 
 class Bound:
@@ -309,7 +314,7 @@ class Bound:
         parts = {"h": states.h, "c": states.c, "ring": states.ring}
         self._arrays = {name: (buffer, 0) for name, buffer in self._buffers.items()}
         self._arrays |= {name: (part.reshape(len(states), -1), 1) for name, part in parts.items()}
-        self._kept: list[Any] = [states, steps]
+        self._kept = states, steps
         self._places = states.place.ctypes.data
         self.operations = (Operation * len(steps))(*map(self._operation, steps))
         self.scores: Array = self._buffers["scores"]
@@ -343,9 +348,8 @@ class Bound:
     def _address(self, array: npt.NDArray[Any] | None) -> int | None:
         if array is None:
             return None
-        array = np.ascontiguousarray(array)
-        self._kept.append(array)
-        return array.ctypes.data
+        address: int = array.ctypes.data
+        return address
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -5,6 +5,7 @@ Dimensions: N streams, L layers, H hidden, A attending layers, W window.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,32 @@ from char_rnn.generation.network import Array, Network
 
 State = tuple[npt.NDArray[Any], ...]
 """Of one stream: h (L, H), of an LSTM c (L, H) and, with attention, its ring and place in :class:`States`."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a network's states are made of.
+
+    Attributes:
+        dtype: The type of their numbers.
+        num_layers: L.
+        hidden_size: H.
+        windows: W of every attending layer.
+        has_cells: Whether there is c beside h.
+    """
+
+    dtype: np.dtype[Any]
+    num_layers: int
+    hidden_size: int
+    windows: tuple[int, ...]
+    has_cells: bool
+
+    @classmethod
+    def of(cls, network: Network) -> Shapes:
+        """Those of a network."""
+        windows = tuple(layer.attention.window for layer in network.layers if layer.attention is not None)
+        sizes = len(network.layers), network.hidden_size
+        return cls(network.output_bias.dtype, *sizes, windows, network.cell == "lstm")
 
 
 class States:
@@ -26,15 +53,14 @@ class States:
         place: (N,), where in the ring the next one goes, over the oldest.
     """
 
-    def __init__(self, network: Network, count: int) -> None:
-        dtype = network.output_bias.dtype
-        shape = (count, len(network.layers), network.hidden_size)
-        windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
+    def __init__(self, shapes: Shapes, count: int) -> None:
+        dtype, windows = shapes.dtype, shapes.windows
+        shape = (count, shapes.num_layers, shapes.hidden_size)
         self.h: Array = np.zeros(shape, dtype)
         self.c: Array = np.zeros(shape, dtype)
-        self.ring: Array = np.zeros((count, len(windows), max(windows, default=0) + 1, network.hidden_size), dtype)
+        self.ring: Array = np.zeros((count, len(windows), max(windows, default=0) + 1, shapes.hidden_size), dtype)
         self.place: npt.NDArray[np.int64] = np.zeros(count, np.int64)
-        self._parts: tuple[npt.NDArray[Any], ...] = (self.h, self.c) if network.cell == "lstm" else (self.h,)
+        self._parts: tuple[npt.NDArray[Any], ...] = (self.h, self.c) if shapes.has_cells else (self.h,)
         if windows:
             self._parts += (self.ring, self.place)
 
@@ -64,10 +90,12 @@ class States:
         """Give a stream a state.
 
         Raises:
-            ValueError: It is not of this model's shapes.
+            ValueError: It is not of this model's shapes, or its place is none in the ring.
         """
         shapes = [part.shape[1:] for part in self._parts]
         if [np.shape(part) for part in state] != shapes:
             raise ValueError(f"state: must be arrays of shapes {shapes}, given {[np.shape(part) for part in state]}")
+        if self._parts[-1] is self.place and not 0 <= int(state[-1]) < self.ring.shape[2]:
+            raise ValueError(f"state: the place must be from 0 to {self.ring.shape[2] - 1}, given {int(state[-1])}")
         for own, part in zip(self._parts, state, strict=True):
             own[row] = part
