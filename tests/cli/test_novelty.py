@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_helpers import TEXT, Command
+
+from char_rnn.generation.sampler import TextGenerator
+from char_rnn.model_file import ModelFile
+from char_rnn.utils.config.schema import GenerationConfig
 
 
 def test_what_is_copied_is_found_with_its_place(
@@ -42,6 +48,28 @@ def test_the_table_has_samples_beside_held_out_text(char_rnn: Command, run_folde
     assert sum(", offset " in line for line in lines) == 2
     assert f"first {poem}:" in done.out
     assert char_rnn(*arguments).out == done.out
+
+
+def test_what_is_not_given_is_the_models(
+    char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, asked = ModelFile.read(run_folder), []
+
+    def generate_many(self: TextGenerator, prime: str, length: int, **options: Any) -> list[str]:
+        asked.append((prime, length, options))
+        return [f"{prime}rose is red"]
+
+    monkeypatch.setattr(TextGenerator, "generate_many", generate_many)
+    settings = {"prime": "The ", "temperature": 0.7, "final_temperature": 0.2, "typical_p": 0.9, "seed": 3}
+    config = file.config.model_copy(update={"generation": GenerationConfig.model_validate(settings)})
+    replace(file, config=config).write(tmp_path / "model.safetensors")
+    for options in ([], ["--prime", "", "--temperature", 0.5, "--seed", 4]):
+        arguments = ("novelty", tmp_path / "model.safetensors", poem, "--length", 11, "--num-samples", 1, *options)
+        done = char_rnn(*arguments, "--json")
+        assert json.loads(done.out)["judged"]["characters"] == 11
+    for (prime, length, options), expected in zip(asked, (("The ", 0.7, 3), ("", 0.5, 4)), strict=True):
+        assert (prime, options["temperature"], options["seed"]) == expected
+        assert (length, options["final_temperature"], options["typical_p"]) == (11, 0.2, 0.9)
 
 
 def test_all_of_the_text_leaves_nothing_to_compare_with(char_rnn: Command, run_folder: Path, poem: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.drawing import GIVEN, drawing_options, drawing_settings
+from char_rnn.cli.drawing import GIVEN, drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.novelty_report import Report
 from char_rnn.cli.options import debug_option, quiet_option, say
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--num-samples", type=click.IntRange(min=1), default=10, show_default=True, help="How many samples to draw."
 )
-@click.option("--prime", default="", metavar="TEXT", help="The text that each goes on from; it is not judged.")
+@click.option("--prime", metavar="TEXT", help="The text that each goes on from; it is not judged.")
 @drawing_options
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples again.")
 @click.option("--text", metavar="FILE", help="Judge this text instead of samples.")
@@ -93,7 +93,7 @@ class Request:
 
     length: int
     num_samples: int
-    prime: str
+    prime: str | None
     drawing: dict[str, Any]
     seed: int | None
     text: str | None
@@ -118,14 +118,15 @@ def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers
     from char_rnn.generation.sampler import TextGenerator
 
     settings = file.config.generation
+    prime = settings.prime if request.prime is None else request.prime
     texts = TextGenerator.load(file).generate_many(
-        request.prime,
+        prime,
         request.length,
-        **drawing_settings(settings, request.drawing),
+        **asdict(strategy_of(settings, request.drawing)),
         seed=settings.seed if request.seed is None else request.seed,
         num_samples=request.num_samples,
     )
-    return [to_symbols(text[len(request.prime) :], corpus.vocabulary) for text in texts]
+    return [to_symbols(text[len(prime) :], corpus.vocabulary) for text in texts]
 
 
 def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
