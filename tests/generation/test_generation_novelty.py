@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,26 @@ def test_it_is_what_counting_by_hand_gives(texts: list[str], corpus: str) -> Non
         assert result.novel[length] == (share if share is None else pytest.approx(share))
     if covers:
         assert result.quantiles[0.5] == int(np.quantile(covers, 0.5, method="lower"))
+
+
+def test_many_texts_are_indexed_group_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "PASS_CELLS", 60)
+    rng = np.random.default_rng(4)
+    texts = [rng.integers(0, 9, length) for length in (7, 3, 40, 0, 5, 5, 2, 30, 1, 6)]
+
+    def size(group: list[np.ndarray]) -> int:
+        symbols = np.concatenate(group)
+        return len(symbols) * len(np.unique(symbols))
+
+    groups = list(novelty._groups(texts))
+    assert [len(text) for group in groups for text in group] == [len(text) for text in texts]
+    assert all(size(group) <= 60 or len(group) == 1 for group in groups)
+    for group, following in itertools.pairwise(groups):
+        assert size([*group, following[0]]) > 60
+    corpus = np.arange(200) * 5 % 9
+    together = match(texts, corpus, 9)
+    for text, ends in zip(texts, together, strict=True):
+        assert ends.tolist() == match([text], corpus, 9)[0].tolist()
 
 
 def test_the_longest_runs_are_listed_once() -> None:

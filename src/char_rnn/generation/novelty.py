@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.verbatim import MAX_CELLS, Integers, VerbatimIndex, cells
+from char_rnn.generation.verbatim import MAX_CELLS, Integers, VerbatimIndex
 
 Ids = npt.NDArray[np.integer[Any]]
 Report = Callable[[int, int], None]
@@ -208,11 +208,14 @@ def find(stretches: Sequence[Integers], corpus: Ids) -> list[Found]:
 def _groups(texts: Sequence[Integers]) -> Iterator[list[Integers]]:
     """Put texts together as long as their index stays small."""
     group: list[Integers] = []
+    length, different = 0, frozenset[int]()
     for text in texts:
-        if group and cells([*group, text]) > PASS_CELLS:
+        own = frozenset(np.unique(text).tolist())
+        if group and (length + len(text)) * len(different | own) > PASS_CELLS:
             yield group
-            group = []
+            group, length, different = [], 0, frozenset()
         group.append(text)
+        length, different = length + len(text), different | own
     if group:
         yield group
 
