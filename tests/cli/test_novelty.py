@@ -91,6 +91,16 @@ def test_another_text_is_said_to_be_one(
     ]
 
 
+def test_one_is_one_and_many_are_counted_to_a_thousand(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("ab" * 1500 + "c", encoding="utf-8")
+    for letter, counted, offset in (("a", "1,000 places or more", "0"), ("c", "1 place", "3,000")):
+        (tmp_path / letter).write_text(letter, encoding="utf-8")
+        arguments = ("novelty", run_folder, tmp_path / "text.txt", "--text", tmp_path / letter, "--split", "all")
+        done = char_rnn(*arguments)
+        assert done.err.endswith(f"{letter}, 1 character against text, 3,001 characters\n")
+        assert f"\n1 character, {counted}, first {tmp_path / 'text.txt'}:1, offset {offset}\n" in done.out
+
+
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [

@@ -58,6 +58,8 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
         raise click.UsageError("interact needs a terminal for input and output; `char-rnn sample` works without one")
     if prime and prime_file:
         raise click.UsageError("--prime and --prime-file exclude each other")
+    if out is not None and not out.parent.is_dir():
+        raise click.BadParameter(f"{out.parent}: no such folder", param_hint="--out")
     from char_rnn.generation.interactive_screen import Screen
 
     if prime_file is not None:
