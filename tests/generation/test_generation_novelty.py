@@ -10,9 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation import novelty
-from char_rnn.generation.novelty import Found, Run, find, held_out, judge, longest_runs, match, runs, to_symbols
+from char_rnn.generation.continuation import Continuation, seed_of_sample
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.novelty import (
+    Found,
+    Run,
+    find,
+    held_out,
+    judge,
+    longest_runs,
+    match,
+    runs,
+    sampled_symbols,
+    to_symbols,
+)
+from char_rnn.generation.strategy import Strategy
+from char_rnn.model_file import ModelFile
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import Config, ModelConfig
 
 CORPUS = "the rose is red, the violet is blue. sugar is sweet, and so are you; the rose is redder than the violet."
 VOCABULARY = Vocabulary.from_text(CORPUS)
@@ -118,6 +135,27 @@ def test_no_more_places_are_counted_than_said(monkeypatch: pytest.MonkeyPatch) -
 def test_two_bytes_of_neighbours_are_no_symbol() -> None:
     corpus = np.array([0x0102, 0x0301, 0x0203], "<u2")
     assert find([np.array([0x0203])], corpus) == [Found(2, 1)]
+
+
+def test_samples_of_bytes_that_are_no_text() -> None:
+    settings = ModelConfig(hidden_size=4, num_layers=1)
+    of_model, of_corpus = Vocabulary("bytes", [0x61, 0xE9, 0xC3]), Vocabulary("bytes", [0xE9, 0x20, 0x61])
+    rng = np.random.default_rng(1)
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in parameter_shapes(settings, 3)}
+    file = ModelFile(Config(model=settings), of_model, tensors)
+    found = sampled_symbols(file, of_corpus, "a", 50, 4, Strategy(top_p=0.99), 7)
+    texts = [file.vocabulary.encode("a").tolist() for _ in found]
+    assert [len(sample) for sample in found] == [50] * 4
+    assert set(np.concatenate(found).tolist()) == {0, 2, 3}
+    in_model = {0: 1, 2: 0, 3: 2}
+    engine = Engine(settings, tensors)
+    for sample, seed, text in zip(found, (seed_of_sample(7, number) for number in range(4)), texts, strict=True):
+        continuation, streams = Continuation(of_model, "a", 50, Strategy(top_p=0.99), seed=seed), engine.begin()
+        while not continuation.done:
+            text.append(continuation.choose(streams.step([text[-1]])[0]))
+        assert [in_model[symbol] for symbol in sample.tolist()] == text[1:]
+    with pytest.raises(UnknownCharacterError, match="unknown byte 0x62 at position 1"):
+        sampled_symbols(file, of_corpus, "ab", 50, 4, Strategy(), 7)
 
 
 def test_held_out_pieces_are_spread_and_as_long_as_the_texts() -> None:

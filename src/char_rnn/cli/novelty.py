@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,19 +114,18 @@ def _parts(file: ModelFile, corpus: Corpus, split: str) -> tuple[Any, Any]:
 
 def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers]:
     """Return what the model writes, in the corpus's symbols."""
-    from char_rnn.generation.novelty import to_symbols
-    from char_rnn.generation.sampler import TextGenerator
+    from char_rnn.generation.novelty import sampled_symbols
 
     settings = file.config.generation
-    prime = settings.prime if request.prime is None else request.prime
-    texts = TextGenerator.load(file).generate_many(
-        prime,
+    return sampled_symbols(
+        file,
+        corpus.vocabulary,
+        settings.prime if request.prime is None else request.prime,
         request.length,
-        **asdict(strategy_of(settings, request.drawing)),
-        seed=settings.seed if request.seed is None else request.seed,
-        num_samples=request.num_samples,
+        request.num_samples,
+        strategy_of(settings, request.drawing),
+        settings.seed if request.seed is None else request.seed,
     )
-    return [to_symbols(text[len(prime) :], corpus.vocabulary) for text in texts]
 
 
 def _text(path: str, corpus: Corpus, encoding: str) -> Integers:

@@ -54,12 +54,11 @@ class Report:
         from char_rnn.generation.novelty import MANY
 
         yield from _table(self.result, "samples" if self.file is None else "text", self.corpus.vocabulary.unit)
-        for run in self._runs():
+        for run, place in zip(self._runs(), self.places, strict=True):
             length = _counted(run["length"], self.corpus.vocabulary.unit)
             places = _counted(run["count"], "place") + " or more" * (run["count"] == MANY)
-            where = f"line {run['line']:,}" if run["file"] is None else f"{run['file']}:{run['line']}"
             yield ""
-            yield f"{length}, {places}, first {where}, offset {run['offset']:,}"
+            yield f"{length}, {places}, first {place}, offset {run['offset']:,}"
             text = run["text"]
             yield f"    {text[:LONGEST_SHOWN]!r}{' ...' if len(text) > LONGEST_SHOWN else ''}"
 
