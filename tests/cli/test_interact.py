@@ -92,6 +92,7 @@ def test_what_breaks_loses_nothing(
         (["--length", "0"], "--length"),
         (["--out", "no/story.txt"], "--out: no: no such folder"),
         (["--temperature", "-1"], "--temperature"),
+        (["--temperature", "inf"], "temperature: must be a number, 0 or more"),
     ],
 )
 def test_a_false_command_line_is_one_line(

@@ -107,6 +107,8 @@ def test_one_is_one_and_many_are_counted_to_a_thousand(char_rnn: Command, run_fo
         (["--text", "nowhere.txt"], 2, "error: nowhere.txt: no such file"),
         (["--prime", "ß"], 2, "unknown character 'ß'"),
         (["--length", "0"], 2, "--length"),
+        (["--num-samples", "1000001"], 2, "--num-samples"),
+        (["--temperature", "nan"], 2, "temperature: must be a number, 0 or more"),
         (["--encoding", "klingon"], 1, "encoding 'klingon': unknown"),
     ],
 )

@@ -183,7 +183,9 @@ def test_random_numbers_are_uniform_and_repeat(page: Any) -> None:
 STRANGE = "“Zoë’s…”\tçÇßſ𝔘é—\u00a0Ⅷ \r漢ı\ud83d\ude00"
 
 
-@pytest.mark.parametrize("known", ['abcdefghijklmnopqrstuvwxyz "\n', "ABCDEZOSU'-.", "é“”…ß", "𝔘漢VIII8", "sStThHfFiI 1234/,"])
+@pytest.mark.parametrize(
+    "known", ['abcdefghijklmnopqrstuvwxyz "\n', "ABCDEZOSU'-.", "é“”…ß", "𝔘漢VIII8", "sStThHfFiI 1234/,"]
+)
 def test_what_stands_for_unknown_characters(page: Any, known: str) -> None:
     text = STRANGE.encode("utf-16", "surrogatepass").decode("utf-16") + "".join(map(chr, range(0x20, 0x250)))
     vocabulary = Vocabulary.from_text(known)

@@ -42,7 +42,15 @@ def drawing_options(function: Function) -> Function:
 
 
 def strategy_of(settings: GenerationConfig, given: Mapping[str, Any], **others: Any) -> Strategy:
-    """Return how to draw: as was given, else as the model's configuration says."""
+    """Return how to draw: as was given, else as the model's configuration says.
+
+    Raises:
+        UsageError: What was given is no number.
+    """
     from char_rnn.generation.strategy import Strategy
 
-    return Strategy.of(settings, **{name: given[name] for name in GIVEN if given[name] is not None}, **others)
+    chosen = {name: given[name] for name in GIVEN if given[name] is not None}
+    try:
+        return Strategy.of(settings, **chosen, **others)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

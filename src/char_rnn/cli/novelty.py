@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     "--length", type=click.IntRange(min=1), default=2000, show_default=True, help="How many characters a sample has."
 )
 @click.option(
-    "--num-samples", type=click.IntRange(min=1), default=10, show_default=True, help="How many samples to draw."
+    "--num-samples",
+    type=click.IntRange(1, 1_000_000),
+    default=10,
+    show_default=True,
+    help="How many samples to draw.",
 )
 @click.option("--prime", metavar="TEXT", help="The text that each goes on from; it is not judged.")
 @drawing_options
