@@ -1,4 +1,4 @@
-"""The options of how characters are drawn that all commands which draw have."""
+"""The options of drawing characters that every command which draws has."""
 
 from __future__ import annotations
 
