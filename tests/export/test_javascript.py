@@ -22,8 +22,8 @@ from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
 
 NAMES = """
-    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, temperatureAt, draw, Random, Symbols, nearestTo,
-    StopText, bestCells
+    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, highest, temperatureAt, draw, Random, Symbols,
+    nearestTo, StopText, bestCells
 """
 SYMBOLS = "abcdefghij"
 
@@ -136,6 +136,14 @@ def test_the_strategies(page: Any, settings: dict[str, Any]) -> None:
         [rows.tolist(), {**Strategy().__dict__, **settings}, recent, vocabulary.to_dict()],
     )
     np.testing.assert_allclose(found, [each / each.sum() for each in weights], rtol=0, atol=1e-12)
+
+
+def test_the_highest_are_the_first_of_all_in_order(page: Any) -> None:
+    rng = np.random.default_rng(5)
+    for values in ([], [2.0], [1.0, 3.0, 3.0, 2.0, 3.0], rng.integers(0, 9, 60).tolist(), [-1.0, -2.0, -1.0]):
+        for count in (0, 1, 2, 5, 70):
+            expected = np.argsort(-np.array(values), kind="stable")[:count].tolist()
+            assert page.evaluate("([values, count]) => highest(values, count)", [values, count]) == expected
 
 
 def test_the_schedule_of_temperatures(page: Any) -> None:
