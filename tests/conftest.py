@@ -1,11 +1,24 @@
-"""Settings every test shares: one thread (tiny models are faster on one), no network caches of the user's."""
+"""What tests share: one thread (tiny models are faster on one), no network caches of the user's, and a browser."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 settings.register_profile("char-rnn", deadline=None)  # a busy machine is no failure
 settings.load_profile("char-rnn")
@@ -22,3 +35,16 @@ def _one_thread() -> None:
 def _own_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own data sets and caches."""
     monkeypatch.setenv("CHAR_RNN_DATA_DIR", str(tmp_path / "char-rnn-data"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for what runs in a browser."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs Debian's chromium (apt-get install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        yield browser
+        browser.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 from pathlib import Path
@@ -49,6 +50,23 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path) -> None:
         raise OSError("disk full")
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missing, replacing(tmp_path / "no" / "a.txt") as temporary:
+        temporary.write_bytes(b"text")
+    assert missing.value.filename == str(tmp_path / "no" / "a.txt")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as folder, replacing(tmp_path / "folder") as temporary:
+        temporary.write_bytes(b"text")
+    assert (folder.value.filename, folder.value.filename2) == (str(tmp_path / "folder"), None)
+    with pytest.raises(OSError, match="full") as full, replacing(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "full")
+    assert full.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(PermissionError) as other, replacing(tmp_path / "a.txt"):
+        raise PermissionError(errno.EACCES, "refused", "other.txt")
+    assert other.value.filename == "other.txt"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_run_folder_means_its_best_model(tmp_path: Path) -> None:

@@ -182,7 +182,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it is flushed to the disk and takes the place of ``path``.
 
-    On any error the temporary file is removed and ``path`` stays as it was.
+    On any error the temporary file is removed and ``path`` stays as it was; what the system says of the temporary file
+    is said of ``path``.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -191,9 +192,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.strerror and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     _sync_folder(path.parent)
 

@@ -122,8 +122,7 @@ def test_a_folder_that_cannot_be_written(char_rnn: Command, run_folder: Path, tm
     tmp_path.chmod(0o500)
     for name in ("a.html", "a.pt"):
         done = char_rnn("export", run_folder, tmp_path / name)
-        assert done.status == 1
-        assert done.err.endswith(": permission denied\n")
+        assert (done.status, done.err) == (1, f"error: {tmp_path / name}: permission denied\n")
     tmp_path.chmod(0o700)
 
 
@@ -133,7 +132,7 @@ def test_a_full_disk(char_rnn: Command, run_folder: Path, tmp_path: Path, monkey
     (tmp_path / f".poem.html.{os.getpid()}.tmp").symlink_to("/dev/full")
     out.write_bytes(b"precious")
     done = char_rnn("export", run_folder, out, "--force")
-    assert (done.status, done.err) == (1, "error: no space left on device\n")
+    assert (done.status, done.err) == (1, f"error: {out}: no space left on device\n")
     assert out.read_bytes() == b"precious"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -56,14 +57,19 @@ def test_nothing_written_leaves_nothing(char_rnn: Command, run_folder: Path, key
 def test_a_file_that_cannot_be_written_loses_nothing(
     char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from char_rnn.generation import interactive
+
+    def save(text: str, path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(interactive, "save", save)
     keys("rose" + LEAVE)
-    done = char_rnn("interact", run_folder, "--out", tmp_path / "no" / "out.txt")
-    assert done.status == 2
+    done = char_rnn("interact", run_folder, "--out", "out.txt")
+    assert done.status == 1
     kept = list(tmp_path.glob("char-rnn-draft-*.txt"))
     assert [path.read_text(encoding="utf-8") for path in kept] == ["rose"]
-    assert done.err.splitlines()[0] == f"the text is in {kept[0]}"
-    assert done.err.count("\n") == 2
+    assert done.err == f"the text is in {kept[0]}\nerror: out.txt: permission denied\n"
 
 
 def test_what_breaks_loses_nothing(
@@ -84,7 +90,9 @@ def test_what_breaks_loses_nothing(
         (["--prime", "a", "--prime-file", __file__], "exclude each other"),
         (["--prime-file", "nowhere.txt"], "nowhere.txt"),
         (["--length", "0"], "--length"),
+        (["--out", "no/story.txt"], "--out: no: no such folder"),
         (["--temperature", "-1"], "--temperature"),
+        (["--temperature", "inf"], "temperature: must be a number, 0 or more"),
     ],
 )
 def test_a_false_command_line_is_one_line(

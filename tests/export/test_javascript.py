@@ -22,8 +22,8 @@ from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
 
 NAMES = """
-    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, temperatureAt, draw, Random, Symbols, nearestTo,
-    StopText, bestCells
+    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, highest, temperatureAt, draw, Random, Symbols,
+    nearestTo, StopText, bestCells
 """
 SYMBOLS = "abcdefghij"
 
@@ -138,6 +138,14 @@ def test_the_strategies(page: Any, settings: dict[str, Any]) -> None:
     np.testing.assert_allclose(found, [each / each.sum() for each in weights], rtol=0, atol=1e-12)
 
 
+def test_the_highest_are_the_first_of_all_in_order(page: Any) -> None:
+    rng = np.random.default_rng(5)
+    for values in ([], [2.0], [1.0, 3.0, 3.0, 2.0, 3.0], rng.integers(0, 9, 60).tolist(), [-1.0, -2.0, -1.0]):
+        for count in (0, 1, 2, 5, 70):
+            expected = np.argsort(-np.array(values), kind="stable")[:count].tolist()
+            assert page.evaluate("([values, count]) => highest(values, count)", [values, count]) == expected
+
+
 def test_the_schedule_of_temperatures(page: Any) -> None:
     for first, last, length in ((0.5, 1.5, 9), (1.0, None, 5), (2.0, 0.0, 1), (0.7, 0.7, 3)):
         strategy = Strategy(first, last)
@@ -183,7 +191,9 @@ def test_random_numbers_are_uniform_and_repeat(page: Any) -> None:
 STRANGE = "“Zoë’s…”\tçÇßſ𝔘é—\u00a0Ⅷ \r漢ı\ud83d\ude00"
 
 
-@pytest.mark.parametrize("known", ['abcdefghijklmnopqrstuvwxyz "\n', "ABCDEZOSU'-.", "é“”…ß", "𝔘漢VIII8"])
+@pytest.mark.parametrize(
+    "known", ['abcdefghijklmnopqrstuvwxyz "\n', "ABCDEZOSU'-.", "é“”…ß", "𝔘漢VIII8", "sStThHfFiI 1234/,"]
+)
 def test_what_stands_for_unknown_characters(page: Any, known: str) -> None:
     text = STRANGE.encode("utf-16", "surrogatepass").decode("utf-16") + "".join(map(chr, range(0x20, 0x250)))
     vocabulary = Vocabulary.from_text(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation import novelty
-from char_rnn.generation.novelty import Found, Run, find, held_out, judge, longest_runs, match, runs, to_symbols
+from char_rnn.generation.continuation import Continuation, seed_of_sample
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.novelty import (
+    Found,
+    Run,
+    find,
+    held_out,
+    judge,
+    longest_runs,
+    match,
+    runs,
+    sampled_symbols,
+    to_symbols,
+)
+from char_rnn.generation.strategy import Strategy
+from char_rnn.model_file import ModelFile
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import Config, ModelConfig
 
 CORPUS = "the rose is red, the violet is blue. sugar is sweet, and so are you; the rose is redder than the violet."
 VOCABULARY = Vocabulary.from_text(CORPUS)
@@ -68,6 +86,26 @@ def test_it_is_what_counting_by_hand_gives(texts: list[str], corpus: str) -> Non
         assert result.quantiles[0.5] == int(np.quantile(covers, 0.5, method="lower"))
 
 
+def test_many_texts_are_indexed_group_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "PASS_CELLS", 60)
+    rng = np.random.default_rng(4)
+    texts = [rng.integers(0, 9, length) for length in (7, 3, 40, 0, 5, 5, 2, 30, 1, 6)]
+
+    def size(group: list[np.ndarray]) -> int:
+        symbols = np.concatenate(group)
+        return len(symbols) * len(np.unique(symbols))
+
+    groups = list(novelty._groups(texts))
+    assert [len(text) for group in groups for text in group] == [len(text) for text in texts]
+    assert all(size(group) <= 60 or len(group) == 1 for group in groups)
+    for group, following in itertools.pairwise(groups):
+        assert size([*group, following[0]]) > 60
+    corpus = np.arange(200) * 5 % 9
+    together = match(texts, corpus, 9)
+    for text, ends in zip(texts, together, strict=True):
+        assert ends.tolist() == match([text], corpus, 9)[0].tolist()
+
+
 def test_the_longest_runs_are_listed_once() -> None:
     texts = ["xx the rose is redder!", "a rose is red. sugar! the rose is redder"]
     found = longest_runs([ids(text) for text in texts], matched(*texts), 2)
@@ -97,6 +135,27 @@ def test_no_more_places_are_counted_than_said(monkeypatch: pytest.MonkeyPatch) -
 def test_two_bytes_of_neighbours_are_no_symbol() -> None:
     corpus = np.array([0x0102, 0x0301, 0x0203], "<u2")
     assert find([np.array([0x0203])], corpus) == [Found(2, 1)]
+
+
+def test_samples_of_bytes_that_are_no_text() -> None:
+    settings = ModelConfig(hidden_size=4, num_layers=1)
+    of_model, of_corpus = Vocabulary("bytes", [0x61, 0xE9, 0xC3]), Vocabulary("bytes", [0xE9, 0x20, 0x61])
+    rng = np.random.default_rng(1)
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in parameter_shapes(settings, 3)}
+    file = ModelFile(Config(model=settings), of_model, tensors)
+    found = sampled_symbols(file, of_corpus, "a", 50, 4, Strategy(top_p=0.99), 7)
+    texts = [file.vocabulary.encode("a").tolist() for _ in found]
+    assert [len(sample) for sample in found] == [50] * 4
+    assert set(np.concatenate(found).tolist()) == {0, 2, 3}
+    in_model = {0: 1, 2: 0, 3: 2}
+    engine = Engine(settings, tensors)
+    for sample, seed, text in zip(found, (seed_of_sample(7, number) for number in range(4)), texts, strict=True):
+        continuation, streams = Continuation(of_model, "a", 50, Strategy(top_p=0.99), seed=seed), engine.begin()
+        while not continuation.done:
+            text.append(continuation.choose(streams.step([text[-1]])[0]))
+        assert [in_model[symbol] for symbol in sample.tolist()] == text[1:]
+    with pytest.raises(UnknownCharacterError, match="unknown byte 0x62 at position 1"):
+        sampled_symbols(file, of_corpus, "ab", 50, 4, Strategy(), 7)
 
 
 def test_held_out_pieces_are_spread_and_as_long_as_the_texts() -> None:

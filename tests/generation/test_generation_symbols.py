@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.symbols import CharacterMap, as_symbols, split_unknown
+from char_rnn.generation.symbols import CharacterMap, as_symbols, encode_prime, split_unknown
 
 
 def test_any_order_of_characters() -> None:
@@ -17,6 +17,11 @@ def test_any_order_of_characters() -> None:
     assert symbols.decoder().decode([1, 2, 0]) == "a\nz"
     assert CharacterMap({"z": 0, "a": 1}, ["z", "a"]).decode([0]) == "z"
     assert CharacterMap({"z": 0, "a": 1}).decode([1]) == "a"
+
+
+def test_an_end_of_a_line_in_windows_is_one() -> None:
+    assert encode_prime(CharacterMap({"a": 0, "\n": 1}), "a\r\na\ra", "nearest").tolist() == [0, 1, 0, 1, 0]
+    assert encode_prime(CharacterMap({"a": 0, "\n": 1, "\r": 2}), "a\r\na", "nearest").tolist() == [0, 2, 1, 0]
 
 
 def test_unknown_characters_are_named() -> None:

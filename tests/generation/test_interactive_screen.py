@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import ColorDepth, DummyOutput, Output
-from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.output import DummyOutput, Output
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation import interactive_view as view
@@ -285,73 +281,3 @@ def test_a_model_without_usable_numbers_is_told() -> None:
     assert "NaN" in screen.note
     screen.attempt(lambda: screen.move(1))
     assert screen.selected == 0
-
-
-class Terminal:
-    """What a terminal of some size shows: enough of the sequences that are sent for that."""
-
-    def __init__(self, columns: int, rows: int, encoding: str = "utf-8") -> None:
-        self.file = io.StringIO()
-        size = Size(rows=rows, columns=columns)
-        self.output = Vt100_Output(
-            self.file, lambda: size, term="xterm", default_color_depth=ColorDepth.DEPTH_8_BIT, enable_cpr=False
-        )
-        self.output.encoding = lambda: encoding  # type: ignore[method-assign]
-
-
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 8), (120, 40), (20, 3)])
-def test_it_fits_any_terminal(columns: int, rows: int) -> None:
-    terminal = Terminal(columns, rows)
-    screen = play(("b", text("ab 漢\u0301 ab")), prime="ab 漢\u0301 a", output=terminal.output)
-    sent = terminal.file.getvalue()
-    assert ("next, at" in sent) == (columns >= view.NARROW)
-    assert ("Ctrl-Z" in sent) == (rows >= view.LOW)
-    assert "temperature" in sent
-    assert max(map(len, (*view.HELP, *view.HELP_CHOOSING))) <= 80
-    assert screen.note == ""
-
-
-def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value, depth in (("1", ColorDepth.DEPTH_1_BIT), ("", ColorDepth.DEPTH_8_BIT)):
-        monkeypatch.setenv("NO_COLOR", value)
-        terminal = Terminal(80, 24)
-        assert play(prime="ab", output=terminal.output).application.color_depth == depth
-        play(("a", text("aba")), prime="ab", output=terminal.output)
-        assert bool(re.search(r"\x1b\[[0-9;]*(3|9)[0-9]", terminal.file.getvalue())) == (not value)
-
-
-def test_a_terminal_without_unicode_gets_plain_signs() -> None:
-    terminal = Terminal(80, 24, "ascii")
-    screen = play(("^N", lambda screen: bool(screen.choices)), prime="ab", output=terminal.output)
-    shown = plain(view.likeliest_of(screen))
-    for sign in ("\\n", "\\t", "_", "+\u0301"):
-        assert f" {sign} " in shown
-    assert "█" not in shown
-
-
-def test_a_combining_mark_at_the_end_of_a_line_moves_nothing() -> None:
-    screens = []
-
-    def drawn(screen: Screen) -> bool:
-        screens.append(screen.application.renderer.last_rendered_screen)
-        return screens[-1] is not None
-
-    play(("b", drawn), prime="a\u0301\nab\u0301", output=Terminal(80, 24).output)
-    cells = [cell for row in screens[-1].data_buffer.values() for cell in row.values()]
-    assert any(cell.char == "a\u0301" and cell.width == 1 for cell in cells)
-    assert [cell.char for cell in cells if cell.char and not cell.width] == []
-
-
-def test_wide_characters_fill_two_columns_of_the_panel() -> None:
-    rows = plain(view.likeliest_of(play(prime="ab"))).splitlines()[1:]
-    widths = {view.get_cwidth(row[: row.index("%")]) for row in rows}
-    assert len(rows) == LETTERS.size
-    assert len(widths) == 1
-
-
-@pytest.mark.parametrize(
-    ("character", "sign"),
-    [("a", "a"), ("\u0301", "◌\u0301"), ("\ufe0f", "◌\ufe0f"), ("\x07", "07"), ("\u200d", "200D")],
-)
-def test_what_would_not_show_has_a_sign(character: str, sign: str) -> None:
-    assert view._sign(play(output=Terminal(80, 24).output), character) == sign

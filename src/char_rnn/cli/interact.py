@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.drawing import drawing_options, drawing_settings
+from char_rnn.cli.drawing import drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, say, write_text
 
@@ -58,6 +58,8 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
         raise click.UsageError("interact needs a terminal for input and output; `char-rnn sample` works without one")
     if prime and prime_file:
         raise click.UsageError("--prime and --prime-file exclude each other")
+    if out is not None and not out.parent.is_dir():
+        raise click.BadParameter(f"{out.parent}: no such folder", param_hint="--out")
     from char_rnn.generation.interactive_screen import Screen
 
     if prime_file is not None:
@@ -79,13 +81,12 @@ def _is_terminal() -> bool:
 def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
     from char_rnn.generation.engine import Engine
     from char_rnn.generation.interactive import Draft
-    from char_rnn.generation.strategy import Strategy
 
     settings = file.config.generation
     return Draft(
         Engine(file.config.model, file.tensors, file.config.training.parameter_type),
         file.vocabulary,
-        Strategy(**drawing_settings(settings, options)),
+        strategy_of(settings, options, final_temperature=None),
         seed=settings.seed if options["seed"] is None else options["seed"],
         prime=prime,
     )

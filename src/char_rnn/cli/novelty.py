@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.drawing import GIVEN, drawing_options, drawing_settings
+from char_rnn.cli.drawing import GIVEN, drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.novelty_report import Report
 from char_rnn.cli.options import debug_option, quiet_option, say
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     "--length", type=click.IntRange(min=1), default=2000, show_default=True, help="How many characters a sample has."
 )
 @click.option(
-    "--num-samples", type=click.IntRange(min=1), default=10, show_default=True, help="How many samples to draw."
+    "--num-samples",
+    type=click.IntRange(1, 1_000_000),
+    default=10,
+    show_default=True,
+    help="How many samples to draw.",
 )
-@click.option("--prime", default="", metavar="TEXT", help="The text that each goes on from; it is not judged.")
+@click.option("--prime", metavar="TEXT", help="The text that each goes on from; it is not judged.")
 @drawing_options
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples again.")
 @click.option("--text", metavar="FILE", help="Judge this text instead of samples.")
@@ -93,7 +97,7 @@ class Request:
 
     length: int
     num_samples: int
-    prime: str
+    prime: str | None
     drawing: dict[str, Any]
     seed: int | None
     text: str | None
@@ -114,18 +118,18 @@ def _parts(file: ModelFile, corpus: Corpus, split: str) -> tuple[Any, Any]:
 
 def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers]:
     """Return what the model writes, in the corpus's symbols."""
-    from char_rnn.generation.novelty import to_symbols
-    from char_rnn.generation.sampler import TextGenerator
+    from char_rnn.generation.novelty import sampled_symbols
 
     settings = file.config.generation
-    texts = TextGenerator.load(file).generate_many(
-        request.prime,
+    return sampled_symbols(
+        file,
+        corpus.vocabulary,
+        settings.prime if request.prime is None else request.prime,
         request.length,
-        **drawing_settings(settings, request.drawing),
-        seed=settings.seed if request.seed is None else request.seed,
-        num_samples=request.num_samples,
+        request.num_samples,
+        strategy_of(settings, request.drawing),
+        settings.seed if request.seed is None else request.seed,
     )
-    return [to_symbols(text[len(request.prime) :], corpus.vocabulary) for text in texts]
 
 
 def _text(path: str, corpus: Corpus, encoding: str) -> Integers:

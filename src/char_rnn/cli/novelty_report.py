@@ -42,21 +42,23 @@ class Report:
     def heading(self) -> str:
         """Return a line that says what was compared."""
         unit = self.corpus.vocabulary.unit
-        count, length = len(self.texts), len(self.texts[0])
-        what = f"{count} samples of {length:,}" if count > 1 else f"a sample of {length:,}"
+        count, length = len(self.texts), _counted(len(self.texts[0]), unit)
+        what = f"{count} samples of {length}" if count > 1 else f"a sample of {length}"
         if self.file is not None:
-            what = f"{self.file}, {length:,}"
+            what = f"{self.file}, {length}"
         part = self.corpus.name if self.split == "all" else f"the {self.split} split of {self.corpus.name}"
-        return f"{what} {unit}s against {part}, {self.searched:,} {unit}s"
+        return f"{what} against {part}, {_counted(self.searched, unit)}"
 
     def lines(self) -> Iterator[str]:
         """Yield the table and the longest runs, line by line."""
+        from char_rnn.generation.novelty import MANY
+
         yield from _table(self.result, "samples" if self.file is None else "text", self.corpus.vocabulary.unit)
-        for run in self._runs():
-            places = f"{run['count']:,} places" if run["count"] > 1 else "1 place"
-            where = f"line {run['line']:,}" if run["file"] is None else f"{run['file']}:{run['line']}"
+        for run, place in zip(self._runs(), self.places, strict=True):
+            length = _counted(run["length"], self.corpus.vocabulary.unit)
+            places = _counted(run["count"], "place") + " or more" * (run["count"] == MANY)
             yield ""
-            yield f"{run['length']:,} {self.corpus.vocabulary.unit}s, {places}, first {where}, offset {run['offset']:,}"
+            yield f"{length}, {places}, first {place}, offset {run['offset']:,}"
             text = run["text"]
             yield f"    {text[:LONGEST_SHOWN]!r}{' ...' if len(text) > LONGEST_SHOWN else ''}"
 
@@ -86,6 +88,10 @@ class Report:
                 "line": place.line,
                 "offset": place.offset,
             }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _figures(novelty: Novelty, unit: str) -> dict[str, Any]:

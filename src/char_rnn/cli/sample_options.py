@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
+from char_rnn.cli.drawing import LIKELIEST, SHARE, temperature_option
+
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision
     from char_rnn.utils.config.schema import GenerationConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_SHARE = click.FloatRange(0, 1, min_open=True)
 _STRATEGY = {
     "temperature": "--temperature",
     "final_temperature": "--final-temperature",
@@ -57,17 +58,10 @@ _TEXT = (
     click.option("--seed", "-seed", type=int, help="Write the same text again."),
 )
 _DRAWING = (
-    click.option(
-        "--temperature",
-        "-temperature",
-        type=click.FloatRange(min=0),
-        help="Below 1 safer, above 1 bolder; 0 always the likeliest.",
-    ),
+    temperature_option("-temperature"),
     click.option("--final-temperature", type=click.FloatRange(min=0), help="Go from --temperature to this at the end."),
-    click.option("--top-k", type=click.IntRange(min=1), help="Choose among the K likeliest characters only."),
-    click.option("--top-p", type=_SHARE, help="Choose among the likeliest that sum to P (nucleus)."),
-    click.option("--min-p", type=_SHARE, help="Choose among those at least P times as likely as the likeliest."),
-    click.option("--typical-p", type=_SHARE, help="Choose among the most typical that sum to P."),
+    *LIKELIEST,
+    click.option("--typical-p", type=SHARE, help="Choose among the most typical that sum to P."),
     click.option(
         "--repetition-penalty",
         type=click.FloatRange(0, 100, min_open=True),

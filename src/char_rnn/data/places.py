@@ -43,7 +43,7 @@ def find_places(source: str | Path, corpus: Corpus, encoding: str, offsets: Sequ
         offsets: The places, in symbols.
 
     Raises:
-        DataError: If a file of the text is gone or has changed since.
+        DataError: If a file of the text cannot be read any more.
     """
     starts, paths = _files(source, corpus, encoding)
     owners = [bisect_right(starts, offset) - 1 for offset in offsets]

@@ -2,8 +2,8 @@
 
 Inputs: ``symbols`` (batch, time), int64, and the state before them in float32: ``h`` (L, batch, H), of an LSTM ``c`` of
 the same shape and, with attention, ``memory`` (A, batch, W, H), the latest last; zeros at a text's beginning. Outputs:
-``log_probs`` (batch, time, V) in nats, and ``h_out``, ``c_out``, ``memory_out``. Batch and time are free. The metadata
-are ``config``, ``vocabulary`` and ``training``, as JSON and as in a model file (:mod:`char_rnn.model_file`).
+``log_probs`` (batch, time, V) in nats, and ``h_out``, ``c_out``, ``memory_out``. Batch and time are free, from 1 on.
+The metadata are ``config``, ``vocabulary`` and ``training``, in JSON, as in a model file (:mod:`char_rnn.model_file`).
 
 Dimensions: B batch, T time, V vocabulary, L layers, H hidden, A attending layers, W window, N heads, D = H / N.
 """

@@ -9,7 +9,7 @@ Dimensions: T text, N corpus.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ import numpy.typing as npt
 
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.verbatim import MAX_CELLS, Integers, VerbatimIndex, cells
+from char_rnn.generation.sampler import TextGenerator
+from char_rnn.generation.strategy import Strategy
+from char_rnn.generation.verbatim import MAX_CELLS, Integers, VerbatimIndex
+from char_rnn.model_file import ModelFile
 
 Ids = npt.NDArray[np.integer[Any]]
 Report = Callable[[int, int], None]
@@ -126,6 +129,35 @@ def to_symbols(text: str | bytes, vocabulary: Vocabulary) -> Integers:
     return np.array([vocabulary.char_to_idx.get(character, vocabulary.size) for character in text], np.int64)
 
 
+def sampled_symbols(
+    file: ModelFile, vocabulary: Vocabulary, prime: str, length: int, count: int, strategy: Strategy, seed: int | None
+) -> list[Integers]:
+    """What a model writes, in a corpus's vocabulary of the same kind; bytes are kept that are no text.
+
+    Args:
+        file: The model.
+        vocabulary: The corpus's.
+        prime: What each sample goes on from; it is no part of it.
+        length: Symbols of each.
+        count: How many samples.
+        strategy: How they are drawn.
+        seed: Of the drawing; ``None`` = others each time.
+
+    Raises:
+        UnknownCharacterError: ``prime`` has a character that the model has never seen.
+        ValueError: The model gives no usable numbers.
+    """
+    generator = TextGenerator.load(file)
+    file.vocabulary.encode(prime)
+    if file.vocabulary.kind == "bytes":  # each is written as the character of its number
+        generator = TextGenerator(generator.model, Vocabulary("characters", file.vocabulary.symbols))
+        prime = prime.encode("utf-8", "surrogateescape").decode("latin-1")
+    texts = generator.generate_many(prime, length, **asdict(strategy), num_samples=count, seed=seed)
+    written = [text[len(prime) :] for text in texts]
+    is_bytes = vocabulary.kind == "bytes"
+    return [to_symbols(text.encode("latin-1") if is_bytes else text, vocabulary) for text in written]
+
+
 def held_out(ids: Ids, texts: Sequence[Integers]) -> list[Integers]:
     """Pieces of held-out text (N,), as many and as long as the texts, spread evenly; shorter if there is too little."""
     count = max(1, len(texts))
@@ -208,11 +240,14 @@ def find(stretches: Sequence[Integers], corpus: Ids) -> list[Found]:
 def _groups(texts: Sequence[Integers]) -> Iterator[list[Integers]]:
     """Put texts together as long as their index stays small."""
     group: list[Integers] = []
+    length, different = 0, frozenset[int]()
     for text in texts:
-        if group and cells([*group, text]) > PASS_CELLS:
+        own = frozenset(np.unique(text).tolist())
+        if group and (length + len(text)) * len(different | own) > PASS_CELLS:
             yield group
-            group = []
+            group, length, different = [], 0, frozenset()
         group.append(text)
+        length, different = length + len(text), different | own
     if group:
         yield group
 

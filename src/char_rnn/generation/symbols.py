@@ -128,6 +128,8 @@ def encode_prime(symbols: Symbols, text: str, unknown: Unknown = "error") -> npt
     if unknown not in ("error", "skip", "nearest"):
         raise ValueError(f"unknown: must be error, skip or nearest; given {unknown!r}")
     if unknown == "nearest":
+        if not _has_index(symbols, "\r"):
+            text = text.replace("\r\n", "\n")  # one end of a line, not two
         text = nearest_text(text, lambda piece: _has_index(symbols, piece))
     if unknown != "error":
         text, missing = split_unknown(symbols, text)

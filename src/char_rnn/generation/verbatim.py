@@ -120,13 +120,8 @@ class VerbatimIndex:
 def check_size(texts: Sequence[Symbols]) -> None:
     """Raise ``ValueError`` if texts are too long to be indexed together."""
     length = sum(map(len, texts))
-    if cells(texts) > MAX_CELLS:
+    if length * len(np.unique(np.concatenate([*texts, np.empty(0, np.int64)]))) > MAX_CELLS:
         raise ValueError(f"the text: {length:,} symbols are too many to be looked for at once; give a part of it")
-
-
-def cells(texts: Sequence[Symbols]) -> int:
-    """How large an index of texts is: symbols times different ones."""
-    return sum(map(len, texts)) * len(np.unique(np.concatenate([*texts, np.empty(0, np.int64)])))
 
 
 class _Automaton:

@@ -23,13 +23,15 @@ function candidatesFor(character) {
   const groups = ALIKE.filter((group) => group.includes(character) || ([...plain].length === 1 && group.includes(plain)));
   return [
     ...casesOf(character),
-    ...(plain ? casesOf(plain) : []),
+    ...(plain ? [...casesOf(plain), plain.replaceAll("⁄", "/")] : []),
     ...groups.flatMap((group) => [...group]),
     ...casesOf(SPELLINGS[character] ?? ""),
   ].filter(Boolean);
 }
 
-const casesOf = (text) => [text, swapped(text), text.toLowerCase(), text.toUpperCase()];
+/** A text in either case, where that does not lengthen it. */
+const casesOf = (text) =>
+  [text, swapped(text), text.toLowerCase(), text.toUpperCase()].filter((each) => [...each].length === [...text].length);
 
 const swapped = (text) => Array.from(text, inOtherCase).join("");
 const inOtherCase = (letter) => (letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase());

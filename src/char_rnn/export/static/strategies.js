@@ -51,6 +51,19 @@ export function descending(values) {
   return Array.from(values.keys()).sort((one, other) => values[other] - values[one] || one - other);
 }
 
+/** The first `count` of `descending`, without ordering the others. */
+export function highest(values, count) {
+  const found = [];
+  values.forEach((value, index) => {
+    if (found.length === count && !(value > values[found[count - 1]])) return;
+    let place = found.length;
+    while (place > 0 && value > values[found[place - 1]]) place -= 1;
+    found.splice(place, 0, index);
+    if (found.length > count) found.pop();
+  });
+  return found;
+}
+
 const largestOf = (values) => values.reduce((most, each) => Math.max(most, each), -Infinity);
 
 function withTemperature(logits, temperature) {

@@ -1,6 +1,6 @@
 /* One text being written, a symbol at each step. */
 
-import { descending, draw, probabilitiesOf, temperatureAt } from "./strategies.js";
+import { draw, highest, probabilitiesOf, temperatureAt } from "./strategies.js";
 import { Random } from "./random.js";
 
 const DEFAULTS = {
@@ -101,7 +101,7 @@ export class Writing {
   #predicted(symbol) {
     const { logProbs, symbols } = this;
     if (!logProbs) return { probability: 1 / symbols.size, alternatives: [] };
-    const likeliest = descending(logProbs).slice(0, this.request.alternatives);
+    const likeliest = highest(logProbs, this.request.alternatives);
     const alternatives = likeliest.map((each) => [symbols.label(each), Math.exp(logProbs[each])]);
     return { probability: Math.exp(logProbs[symbol]), alternatives };
   }
