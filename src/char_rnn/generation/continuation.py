@@ -88,6 +88,11 @@ class Continuation:
         return self.drawing.strategy.temperature_at(self.count, self.length)
 
     @property
+    def stopped(self) -> bool:
+        """Whether it ended before a stop text."""
+        return self._stop_text.found
+
+    @property
     def recent(self) -> Sequence[int]:
         """The symbols that the repetition penalty is about, the latest last; none without one."""
         return self._recent or ()

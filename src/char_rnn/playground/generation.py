@@ -141,7 +141,7 @@ class Generation(Reading):
             self._entries[0]["text"] = self._certain
             self._release()
         seconds = round(time.perf_counter() - self._began, 4)
-        reason = "stop" if self._continuation.count < self._continuation.length else "length"
+        reason = "stop" if self._continuation.stopped else "length"
         self._outbox.put(("done", {"reason": reason, "characters": self._written, "seconds": seconds}))
 
 
