@@ -189,9 +189,10 @@ class Batch:
             return
         broken = np.isnan(predictions.sum(axis=1)).tolist()
         for (row, reading), log_probs, is_broken in zip(ready, predictions, broken, strict=True):
+            if is_broken:
+                self._fail(reading, ValueError(DIVERGED))
+                continue
             try:
-                if is_broken:
-                    raise ValueError(DIVERGED)
                 reading.take(log_probs, self._streams.hidden(row) if reading.wants_state else None)
             except Exception as error:
                 self._fail(reading, error)
