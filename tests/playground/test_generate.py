@@ -108,10 +108,8 @@ def test_a_text_ends_before_a_stop_text(served: Serving) -> None:
 def test_a_stop_text_that_the_last_symbol_completes_is_the_reason(served: Serving) -> None:
     whole = served.text(length=60, seed=4)
     length = whole.index(whole[50:52]) + 2
-    ended = [
-        served.generate(length=length, seed=4, stop=stop)[-1][1]["reason"] for stop in ([whole[50:52]], [], ["ab~"])
-    ]
-    assert ended == ["stop", "length", "length"]
+    for stop, reason in (([whole[50:52]], "stop"), ([], "length"), (["ab~"], "length")):
+        assert served.generate(length=length, seed=4, stop=stop)[-1][1]["reason"] == reason
 
 
 def test_a_text_ends_before_a_line_does(served: Serving) -> None:

@@ -5,8 +5,10 @@ Dimensions: T characters, N symbols.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +39,11 @@ class Spelling:
         return cls([index for character in text for index in spelt[character]], ends)
 
 
-def label(vocabulary: Vocabulary, index: int) -> str:
-    r"""Return a symbol as a text to be shown: the character, or a byte that alone is none as ``\xC3``."""
-    symbol = vocabulary.symbols[index]
-    return f"\\x{symbol:02X}" if vocabulary.kind == "bytes" and symbol >= 128 else chr(symbol)
+@lru_cache
+def labels(vocabulary: Vocabulary) -> tuple[str, ...]:
+    r"""Return each symbol as a text to be shown: the character, or a byte that alone is none as ``\xC3``."""
+    no_character = 128 if vocabulary.kind == "bytes" else sys.maxunicode + 1
+    return tuple(chr(symbol) if symbol < no_character else f"\\x{symbol:02X}" for symbol in vocabulary.symbols)
 
 
 def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, Places]:
