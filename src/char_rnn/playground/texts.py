@@ -6,15 +6,16 @@ Dimensions: T characters, N symbols.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.nearest import nearest_text
+from char_rnn.generation.symbols import knowing
 
 Places = npt.NDArray[np.int64]
 
@@ -34,7 +35,8 @@ class Spelling:
     @classmethod
     def of(cls, vocabulary: Vocabulary, text: str) -> Spelling:
         """Spell a text of T characters."""
-        spelt = {character: _spelt(vocabulary, character) for character in set(text)}
+        has = knowing(vocabulary)
+        spelt = {character: _spelt(vocabulary, character, has) for character in set(text)}
         ends = np.cumsum([len(spelt[character]) for character in text], dtype=np.int64)
         return cls([index for character in text for index in spelt[character]], ends)
 
@@ -55,13 +57,6 @@ def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, Places
     return "".join(pieces), np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
 
 
-def _spelt(vocabulary: Vocabulary, character: str) -> list[int]:
-    nearest = nearest_text(character, lambda text: bool(_encoded(vocabulary, text)))
-    return _encoded(vocabulary, nearest)
-
-
-def _encoded(vocabulary: Vocabulary, text: str) -> list[int]:
-    try:
-        return [int(index) for index in vocabulary.encode(text)]
-    except UnknownCharacterError:
-        return []
+def _spelt(vocabulary: Vocabulary, character: str, has: Callable[[str], bool]) -> list[int]:
+    nearest = nearest_text(character, has)
+    return [int(index) for index in vocabulary.encode(nearest)] if has(nearest) else []
