@@ -15,7 +15,6 @@ from char_rnn.playground.limits import Limits
 
 Model = TypeVar("Model", bound=BaseModel)
 
-CLOSE = {"connection": "close"}  # the rest of the body is not waited for
 _LONGEST = 60  # characters of a wrong value that are shown
 
 
@@ -31,13 +30,12 @@ async def read(request: Request, model: type[Model], limits: Limits) -> Model:
     try:
         raw = await asyncio.wait_for(_bytes(request, limits.body), limits.seconds_body)
     except asyncio.TimeoutError:
-        message = f"the body did not arrive within {limits.seconds_body:g} seconds"
-        raise ApiError(400, message, headers=CLOSE) from None
+        raise ApiError(400, f"the body did not arrive within {limits.seconds_body:g} seconds") from None
     return checked(model, parsed(raw))
 
 
 async def _bytes(request: Request, most: int) -> bytes:
-    too_large = ApiError(413, f"the body is larger than {most:,} bytes", headers=CLOSE)
+    too_large = ApiError(413, f"the body is larger than {most:,} bytes")
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > 18 or int(announced) > most:
         raise too_large
