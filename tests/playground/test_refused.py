@@ -166,6 +166,10 @@ def test_what_is_no_request(served: Serving, body: bytes, status: int, words: st
         ({"lenght": 5}, "lenght"),
         ({"length": -1}, "length"),
         ({"length": 3001}, "length"),
+        ({"length": 10**300}, "length"),
+        ({"a\nb": 1}, "a\\nb"),
+        ({"x" * 5000: 1}, "x" * 60 + "..."),
+        ({"unit": {"layer": 10**300, "index": 0}}, "unit.layer"),
         ({"length": "5"}, "length"),
         ({"length": 1.5}, "length"),
         ({"length": True}, "length"),
@@ -210,6 +214,14 @@ def test_a_field_that_is_wrong_is_named(served: Serving, change: dict[str, Any],
 def test_a_misspelt_field_leads_to_the_right_one(served: Serving) -> None:
     error = served.post(GENERATE, model="one", lenght=5).json()["error"]
     assert error == {"message": "lenght: there is no such field; did you mean length?", "field": "lenght"}
+
+
+def test_half_a_surrogate_pair_is_no_name_of_a_field(served: Serving) -> None:
+    content = b'{"model": "one", "\\ud800": 1}'
+    answer = served.http.post(GENERATE, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] is None
+    assert answer.json()["error"]["message"].startswith("the name of a field: ")
 
 
 def test_half_a_surrogate_pair_is_a_character_like_no_other(served: Serving) -> None:

@@ -15,7 +15,7 @@ from char_rnn.playground.limits import Limits
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_LONGEST = 60  # characters of a wrong value that are shown
+_LONGEST = 60  # characters of a wrong value, or of a field's name, that are shown
 
 
 async def read(request: Request, model: type[Model], limits: Limits) -> Model:
@@ -72,20 +72,29 @@ def checked(model: type[Model], body: Any) -> Model:
         return model.model_validate(body)
     except ValidationError as error:
         mistake = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in mistake["loc"])
-        if mistake["type"] == "extra_forbidden":
+        field = _named(".".join(str(part) for part in mistake["loc"])) or None
+        if field and mistake["type"] == "extra_forbidden":
             raise ApiError(422, _unknown(model, field), field) from None
         given = "" if mistake["type"] == "missing" else f"; given {_shown(mistake['input'])}"
-        raise ApiError(422, f"{field}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}{given}", field) from None
+        raise ApiError(
+            422, f"{field or 'the name of a field'}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}{given}", field
+        ) from None
 
 
 def _unknown(model: type[BaseModel], field: str) -> str:
     near = get_close_matches(field, model.model_fields, 1)
-    return f"{field[:_LONGEST]}: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{field}: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _named(field: str) -> str:
+    return _shortened(field if field.isprintable() else ascii(field)[1:-1])
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value)
+    return _shortened(ascii(value))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
