@@ -95,7 +95,7 @@ class Playground {
     await Promise.all(ends);
     if (this.running) return;
     this.#showRunning();
-    this.#say(reportOf(columns));
+    if (columns.every(({ outcome }) => outcome)) this.#say(reportOf(columns));
   }
 
   #stop() {

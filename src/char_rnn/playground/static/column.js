@@ -60,6 +60,8 @@ export class Column {
   /** Show a text as it was. */
   restore(items) {
     this.stop();
+    this.control = this.outcome = null; // what was being written is not told of
+    this.#rest();
     this.view.clear();
     this.view.append(items.map(({ activation, surprise, ...item }) => item)); // of whichever cell and model it was
     this.view.flush();
@@ -156,9 +158,13 @@ export class Column {
     this.outcome = outcome;
   }
 
-  #settle() {
+  #rest() {
     this.element.classList.remove("writing");
     this.pane.removeAttribute("aria-busy");
+  }
+
+  #settle() {
+    this.#rest();
     const { done, message } = this.outcome;
     if (message) {
       this.trouble.textContent = message;
