@@ -100,7 +100,8 @@ class Generation(Reading):
     def _draw(self, symbol: int, log_probs: Array | None) -> None:
         self.symbol = symbol
         entry: dict[str, Any] = {"text": self._decoder.decode([symbol])}
-        entry["probability"] = 1 / self._vocabulary.size if log_probs is None else _probability(log_probs[symbol])
+        log_prob = -math.log(self._vocabulary.size) if log_probs is None else log_probs[symbol]
+        entry["probability"] = _probability(log_prob)
         if self._alternatives:
             entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
         self._entries.append(entry)
