@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.symbols import CharacterMap, as_symbols, encode_prime, split_unknown
+from char_rnn.generation.symbols import CharacterMap, as_symbols, encode_prime, knowing, split_unknown
 
 
 def test_any_order_of_characters() -> None:
@@ -55,3 +57,16 @@ def test_unknown_characters_are_split_off() -> None:
 def test_a_character_whose_bytes_are_not_all_known_is_unknown() -> None:
     vocabulary = Vocabulary.from_text("aé", kind="bytes")
     assert split_unknown(vocabulary, "aèéa") == ("aéa", ["è"])
+
+
+@given(st.text(st.characters() | st.sampled_from("ab\u00e9\ud800\udfff"), max_size=3))
+def test_what_is_known_is_what_can_be_encoded(text: str) -> None:
+    few = Vocabulary.from_text("ab\u00e9\u6771")
+    some_bytes = Vocabulary.from_text("ab\u00e9", "bytes")
+    for symbols in (few, some_bytes, Vocabulary("bytes", range(256)), CharacterMap({"a": 0})):
+        try:
+            symbols.encode(text)
+            encodes = True
+        except UnknownCharacterError:
+            encodes = False
+        assert knowing(symbols)(text) == encodes

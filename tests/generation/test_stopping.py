@@ -58,3 +58,28 @@ def test_no_stop_text_holds_nothing_back() -> None:
 def test_an_empty_stop_text_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^stop: must be a text of at least one character, or None to go on to the"):
         StopText("")
+
+
+@settings(deadline=None)
+@given(st.lists(letters), st.lists(st.text(alphabet="ab", min_size=1, max_size=6), min_size=1, max_size=4))
+def test_of_several_the_first_complete_and_the_longest_of_these(pieces: list[str], stops: list[str]) -> None:
+    whole = "".join(pieces)
+    found = [(whole.index(stop) + len(stop), whole.index(stop)) for stop in stops if stop in whole]
+    assert feed_all(StopText(stops), pieces) == (whole[: min(found)[1]] if found else whole)
+
+
+def test_a_character_costs_no_more_where_stop_texts_are_long() -> None:
+    """The looks at the stop texts are counted."""
+
+    class Counted(str):
+        compared = 0
+
+        def __getitem__(self, place: object) -> str:
+            Counted.compared += 1
+            return super().__getitem__(place)  # type: ignore[index]
+
+    stop_text = StopText(["b" + "a" * 999, "a" * 999 + "b"])
+    stop_text.stops = tuple(map(Counted, stop_text.stops))
+    for _ in range(3000):
+        stop_text.feed("a")
+    assert Counted.compared < 5 * 3000 * len(stop_text.stops)

@@ -163,9 +163,17 @@ def test_a_diverged_model_ends_its_text_with_an_error() -> None:
     file = model_file()
     broken = {name: tensor * np.float32("nan") for name, tensor in file.tensors.items()}
     with serving({"one": ModelFile(file.config, file.vocabulary, broken)}) as now:
-        happened = now.generate(prime="a")
-        assert happened[-1][0] == "error"
-        assert "has the model's training diverged?" in happened[-1][1]["message"]
+        for unit in (None, {"layer": 0, "index": 0}):
+            happened = now.generate(prime="ab", unit=unit)
+            assert happened[-1][0] == "error"
+            assert "has the model's training diverged?" in happened[-1][1]["message"]
+        answers = [
+            now.post("/api/score", model="one", text="ab"),
+            now.post("/api/activations", model="one", text="ab", layer=0),
+            now.post("/api/models/one/cells", text=TEXT),
+        ]
+        assert [answer.status_code for answer in answers] == [503] * 3
+        assert all("training diverged?" in answer.json()["error"]["message"] for answer in answers)
         refused = now.http.get("/api/models/one/cells", timeout=WAIT)
         assert refused.status_code == 503
         eventually(now.is_idle)

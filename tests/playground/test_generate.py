@@ -105,6 +105,13 @@ def test_a_text_ends_before_a_stop_text(served: Serving) -> None:
     assert happened[-1][1]["characters"] == len(text_of(happened))
 
 
+def test_a_stop_text_that_the_last_symbol_completes_is_the_reason(served: Serving) -> None:
+    whole = served.text(length=60, seed=4)
+    length = whole.index(whole[50:52]) + 2
+    for stop, reason in (([whole[50:52]], "stop"), ([], "length"), (["ab~"], "length")):
+        assert served.generate(length=length, seed=4, stop=stop)[-1][1]["reason"] == reason
+
+
 def test_a_text_ends_before_a_line_does(served: Serving) -> None:
     whole = served.text(length=300, seed=5)
     assert served.text(length=300, seed=5, stop_at_newline=True) == whole.split("\n")[0]

@@ -12,6 +12,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -133,7 +134,7 @@ def test_a_slow_reader_makes_the_server_wait_and_gets_all(readers: Readers) -> N
 
 
 def test_a_reader_who_takes_nothing_is_left(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_CLOSE", 1)
+    monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_LOOK", 1)
     limits = Limits(length=10**9, streams=1, characters_held=50, seconds_stalled=0.2)
     with serving({"one": model_file()}, limits) as now:
         readers.connect(now, length=10**9, alternatives=15)
@@ -141,6 +142,31 @@ def test_a_reader_who_takes_nothing_is_left(readers: Readers, monkeypatch: pytes
         eventually(lambda: any(text is not None and text.paused for text in batch._rows))
         eventually(now.is_idle)
         eventually(lambda: not now.server.server_state.connections)
+
+
+@pytest.mark.parametrize("start", [b"", b"GET /api/hea", b"GET /api/health HTTP/1.1\r\nhost: localhost\r\n\r\nG"])
+def test_a_request_whose_head_does_not_arrive_is_left(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_LOOK", 1)
+    with serving({"one": model_file()}) as now, socket.create_connection(("127.0.0.1", now.port), WAIT) as connection:
+        connection.sendall(start)
+        connection.settimeout(WAIT)
+        with suppress(ConnectionResetError):
+            while connection.recv(65536):
+                pass
+        eventually(lambda: not now.server.server_state.connections)
+        assert now.http.get("/api/health").status_code == 200
+
+
+def test_answers_that_nobody_takes_are_left(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other on one connection: the second waits until there is room for it."""
+    monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_LOOK", 1)
+    with serving({"one": model_file()}, Limits(prime=10_000)) as now:
+        connection = readers.connect(now, "/api/activations", text="a" * 10_000, layer=0)
+        body = json.dumps({"model": "one", "text": "a" * 10_000, "layer": 0}).encode()
+        head = "POST /api/activations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        eventually(lambda: len(now.server.server_state.tasks) > 0)
+        eventually(lambda: not now.server.server_state.connections and not now.server.server_state.tasks)
 
 
 def test_ending_the_server_ends_the_texts(readers: Readers) -> None:

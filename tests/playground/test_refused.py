@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from playground_helpers import Serving, exchange, model_file, serving
+from playground_helpers import WAIT, Serving, exchange, model_file, serving
 from starlette.datastructures import Headers
 
 from char_rnn.playground.errors import ApiError
@@ -73,6 +75,20 @@ def test_a_link_to_the_page_may_stand_anywhere(served: Serving) -> None:
     assert request(served, {**headers, "sec-fetch-dest": "document"}, "/")[0] == 200
     assert request(served, {**headers, "sec-fetch-dest": "iframe"}, "/")[0] == 403
     assert request(served, {**headers, "sec-fetch-dest": "script"}, "/static/app.js")[0] == 403
+
+
+def test_a_server_bound_by_a_name_goes_by_its_number_too() -> None:
+    """It is what `address_of` prints."""
+
+    async def app(*_: object) -> None:
+        """Nothing is sent on."""
+
+    guard = Guard(app, "box.lan")
+    for host in ("box.lan:8015", "192.168.1.5:8015"):
+        guard.check("GET", "/", Headers({"host": host}), "192.168.1.5")
+    for host, here in (("192.168.1.6:8015", "192.168.1.5"), ("evil.example", "evil.example")):
+        with pytest.raises(ApiError, match="is not this server"):
+            guard.check("GET", "/", Headers({"host": host}), here)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +166,10 @@ def test_what_is_no_request(served: Serving, body: bytes, status: int, words: st
         ({"lenght": 5}, "lenght"),
         ({"length": -1}, "length"),
         ({"length": 3001}, "length"),
+        ({"length": 10**300}, "length"),
+        ({"a\nb": 1}, "a\\nb"),
+        ({"x" * 5000: 1}, "x" * 60 + "..."),
+        ({"unit": {"layer": 10**300, "index": 0}}, "unit.layer"),
         ({"length": "5"}, "length"),
         ({"length": 1.5}, "length"),
         ({"length": True}, "length"),
@@ -194,6 +214,14 @@ def test_a_field_that_is_wrong_is_named(served: Serving, change: dict[str, Any],
 def test_a_misspelt_field_leads_to_the_right_one(served: Serving) -> None:
     error = served.post(GENERATE, model="one", lenght=5).json()["error"]
     assert error == {"message": "lenght: there is no such field; did you mean length?", "field": "lenght"}
+
+
+def test_half_a_surrogate_pair_is_no_name_of_a_field(served: Serving) -> None:
+    content = b'{"model": "one", "\\ud800": 1}'
+    answer = served.http.post(GENERATE, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] is None
+    assert answer.json()["error"]["message"].startswith("the name of a field: ")
 
 
 def test_half_a_surrogate_pair_is_a_character_like_no_other(served: Serving) -> None:
@@ -254,6 +282,20 @@ def test_a_length_that_is_none(served: Serving, length: str) -> None:
     head = f"POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     answer = exchange(served.port, f"{head}content-length: {length}\r\n\r\n{{}}".encode())
     assert answer.split()[1] in (b"400", b"413")
+
+
+def test_nothing_is_awaited_of_a_body_that_nobody_reads(served: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    for start, status in (("POST /api/generate", b"415"), ("GET /api/health", b"200"), ("POST /api/none", b"404")):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as connection:
+            head = f"{start} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+            connection.sendall(head.encode())
+            answer = b""
+            with suppress(OSError):  # it is reset
+                while piece := connection.recv(65536):
+                    answer += piece
+                    connection.sendall(b"no chunk\r\n")
+        assert answer.split()[1] == status
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_headers_that_are_too_large(served: Serving) -> None:

@@ -74,8 +74,7 @@ def command(
       char-rnn serve runs/small runs/large --open
       char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
     """
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-        os.environ[variable] = str(threads)  # read when NumPy is loaded, which is below
+    _compute_with(threads)
     try:
         from char_rnn.playground.app import create_app
         from char_rnn.playground.server import Server, address_of, bind
@@ -102,3 +101,9 @@ def command(
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
         Server(app, started).run(sockets=[bound])
+
+
+def _compute_with(threads: int) -> None:
+    """Set the threads of what NumPy computes with; it is read when NumPy is loaded."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ[variable] = str(threads)

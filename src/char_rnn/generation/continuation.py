@@ -5,8 +5,8 @@ Dimensions: T time, N texts, V vocabulary.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -77,10 +77,9 @@ class Continuation:
         self._decoder = decoder_of(symbols)
         self._undecoded: list[int] = []
         self._pieces: list[str] = []
-        self._recent: deque[int] | None = None
-        if self.drawing.is_penalizing:
-            window = self.drawing.strategy.repetition_window
-            self._recent = deque(self.prime[-window:].tolist(), window)
+        window = self.drawing.strategy.repetition_window if self.drawing.is_penalizing else 0
+        self._window = deque(self.prime[-window:].tolist(), window)
+        self._recent = Counter(self._window)
 
     @property
     def temperature(self) -> float:
@@ -88,9 +87,14 @@ class Continuation:
         return self.drawing.strategy.temperature_at(self.count, self.length)
 
     @property
-    def recent(self) -> Sequence[int]:
-        """The symbols that the repetition penalty is about, the latest last; none without one."""
-        return self._recent or ()
+    def stopped(self) -> bool:
+        """Whether it ended before a stop text."""
+        return self._stop_text.found
+
+    @property
+    def recent(self) -> Collection[int]:
+        """The symbols that the repetition penalty is about, each once; none without one."""
+        return self._recent.keys()
 
     def begin(self) -> int | None:
         """Draws the first symbol of a text without a prime, from all alike (temperature 0: takes the first).
@@ -116,15 +120,14 @@ class Continuation:
 
     def probabilities(self, log_probs: npt.ArrayLike) -> Floats:
         """What :meth:`choose` would draw from, (V,), without drawing."""
-        recent = None if self._recent is None else (self._recent,)
-        weights = self.drawing.weights(log_probs, self.temperature, recent)[0]
+        weights = self.drawing.weights(log_probs, self.temperature, (self._recent,))[0]
         return np.asarray(weights / weights.sum())
 
     def take(self, symbol: int) -> int:
         """Takes note of a symbol as the next one, whoever chose it."""
         self.count += 1
-        if self._recent is not None:
-            self._recent.append(symbol)
+        if self._window.maxlen:
+            self._remember(symbol)
         self._undecoded.append(symbol)
         if self._stop_text.stops:
             self._decode()
@@ -144,6 +147,15 @@ class Continuation:
         text = "".join(self._pieces)
         self._pieces.clear()
         return text
+
+    def _remember(self, symbol: int) -> None:
+        if len(self._window) == self._window.maxlen:
+            oldest = self._window.popleft()
+            self._recent[oldest] -= 1
+            if not self._recent[oldest]:
+                del self._recent[oldest]
+        self._window.append(symbol)
+        self._recent[symbol] += 1
 
     def _decode(self) -> None:
         if not self._stop_text.found:

@@ -6,7 +6,7 @@ Dimensions: N texts, V vocabulary. A symbol that is out of the draw has the weig
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ class Drawing:
         self._is_filtering = any((strategy.top_k, strategy.top_p, strategy.min_p, strategy.typical_p))
 
     def weights(
-        self, log_probs: npt.ArrayLike, temperature: float, recent: Sequence[Sequence[int]] | None = None
+        self, log_probs: npt.ArrayLike, temperature: float, recent: Sequence[Collection[int]] | None = None
     ) -> Floats:
         """What is drawn from, not yet scaled to sum to 1.
 
@@ -82,7 +82,7 @@ class Drawing:
         return weights
 
     def choose(
-        self, log_probs: npt.ArrayLike, temperature: float, recent: Sequence[int] | None, rng: np.random.Generator
+        self, log_probs: npt.ArrayLike, temperature: float, recent: Collection[int] | None, rng: np.random.Generator
     ) -> int:
         """Draws the next symbol of one text, of log-probabilities (V,): as `draw` from :meth:`weights`, but faster."""
         values = np.array(log_probs, dtype=np.float64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from char_rnn.generation.nearest import nearest_text
 Unknown = Literal["error", "skip", "nearest"]
 
 _NAMED = 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _logger = logging.getLogger("char_rnn")
 
@@ -128,9 +130,10 @@ def encode_prime(symbols: Symbols, text: str, unknown: Unknown = "error") -> npt
     if unknown not in ("error", "skip", "nearest"):
         raise ValueError(f"unknown: must be error, skip or nearest; given {unknown!r}")
     if unknown == "nearest":
-        if not _has_index(symbols, "\r"):
+        knows = knowing(symbols)
+        if not knows("\r"):
             text = text.replace("\r\n", "\n")  # one end of a line, not two
-        text = nearest_text(text, lambda piece: _has_index(symbols, piece))
+        text = nearest_text(text, knows)
     if unknown != "error":
         text, missing = split_unknown(symbols, text)
         if missing:
@@ -160,17 +163,28 @@ def indices_of(symbols: Symbols, characters: str, name: str) -> list[int]:
 
 def split_unknown(symbols: Symbols, text: str) -> tuple[str, list[str]]:
     """The part of ``text`` that has indices, and the distinct characters that have none, in order of appearance."""
-    known = {character: _has_index(symbols, character) for character in dict.fromkeys(text)}
+    has = knowing(symbols)
+    known = {character: has(character) for character in dict.fromkeys(text)}
     kept = "".join(character for character in text if known[character])
     return kept, [character for character, found in known.items() if not found]
 
 
-def _has_index(symbols: Symbols, text: str) -> bool:
-    try:
-        symbols.encode(text)
-    except UnknownCharacterError:
-        return False
-    return True
+def knowing(symbols: Symbols) -> Callable[[str], bool]:
+    """A test of whether a piece of text has indices; quick, for texts of many characters that have none."""
+    if isinstance(symbols, Vocabulary):
+        known = frozenset(symbols.symbols)
+        if symbols.kind == "characters":
+            return lambda text: known.issuperset(map(ord, text))
+        return lambda text: not _SURROGATE.search(text) and known.issuperset(text.encode())
+
+    def has(text: str) -> bool:
+        try:
+            symbols.encode(text)
+        except UnknownCharacterError:
+            return False
+        return True
+
+    return has
 
 
 def _as_mapping(idx_to_char: Mapping[int, str] | Sequence[str]) -> dict[int, str]:

@@ -60,7 +60,7 @@ class Api:
         unit = None if body.unit is None else (body.unit.layer, body.unit.index)
         if unit is not None:
             self._check_unit(model, unit, ("unit.layer", "unit.index"))
-        continuation = await asyncio.to_thread(_continuation, model, body)  # many unknown characters take seconds
+        continuation = await asyncio.to_thread(_continuation, model, body)  # many unknown characters take a while
         outbox = Outbox(self._limits.characters_held, model.batch.wake)
         generation = Generation(continuation, model.vocabulary, outbox, body.alternatives, unit)
         if not generation.ended:

@@ -13,10 +13,13 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 
+import numpy as np
+
 from char_rnn.generation.engine import Engine, Streams
 from char_rnn.generation.network import Array
 
 CLOSING = "the server is shutting down"
+DIVERGED = "the model predicts NaN; has the model's training diverged?"
 
 _logger = logging.getLogger("char_rnn")
 
@@ -184,7 +187,11 @@ class Batch:
             for _, reading in ready:
                 self._fail(reading, error)
             return
-        for (row, reading), log_probs in zip(ready, predictions, strict=True):
+        broken = np.isnan(predictions.sum(axis=1)).tolist()
+        for (row, reading), log_probs, is_broken in zip(ready, predictions, broken, strict=True):
+            if is_broken:
+                self._fail(reading, ValueError(DIVERGED))
+                continue
             try:
                 reading.take(log_probs, self._streams.hidden(row) if reading.wants_state else None)
             except Exception as error:

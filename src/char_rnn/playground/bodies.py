@@ -15,8 +15,7 @@ from char_rnn.playground.limits import Limits
 
 Model = TypeVar("Model", bound=BaseModel)
 
-CLOSE = {"connection": "close"}  # the rest of the body is not waited for
-_LONGEST = 60  # characters of a wrong value that are shown
+_LONGEST = 60  # characters of a wrong value, or of a field's name, that are shown
 
 
 async def read(request: Request, model: type[Model], limits: Limits) -> Model:
@@ -31,13 +30,12 @@ async def read(request: Request, model: type[Model], limits: Limits) -> Model:
     try:
         raw = await asyncio.wait_for(_bytes(request, limits.body), limits.seconds_body)
     except asyncio.TimeoutError:
-        message = f"the body did not arrive within {limits.seconds_body:g} seconds"
-        raise ApiError(400, message, headers=CLOSE) from None
+        raise ApiError(400, f"the body did not arrive within {limits.seconds_body:g} seconds") from None
     return checked(model, parsed(raw))
 
 
 async def _bytes(request: Request, most: int) -> bytes:
-    too_large = ApiError(413, f"the body is larger than {most:,} bytes", headers=CLOSE)
+    too_large = ApiError(413, f"the body is larger than {most:,} bytes")
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > 18 or int(announced) > most:
         raise too_large
@@ -74,20 +72,29 @@ def checked(model: type[Model], body: Any) -> Model:
         return model.model_validate(body)
     except ValidationError as error:
         mistake = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in mistake["loc"])
-        if mistake["type"] == "extra_forbidden":
+        field = _named(".".join(str(part) for part in mistake["loc"])) or None
+        if field and mistake["type"] == "extra_forbidden":
             raise ApiError(422, _unknown(model, field), field) from None
         given = "" if mistake["type"] == "missing" else f"; given {_shown(mistake['input'])}"
-        raise ApiError(422, f"{field}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}{given}", field) from None
+        raise ApiError(
+            422, f"{field or 'the name of a field'}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}{given}", field
+        ) from None
 
 
 def _unknown(model: type[BaseModel], field: str) -> str:
     near = get_close_matches(field, model.model_fields, 1)
-    return f"{field[:_LONGEST]}: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{field}: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _named(field: str) -> str:
+    return _shortened(field if field.isprintable() else ascii(field)[1:-1])
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value)
+    return _shortened(ascii(value))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

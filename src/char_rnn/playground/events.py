@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from char_rnn.playground.outbox import Item, Outbox
 
 LAST = ("done", "error")
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 PACE = 0.04  # seconds between messages: one for every character costs several times what the character does
 
 
@@ -91,5 +92,5 @@ def encoded(items: Sequence[Item]) -> bytes:
 
 
 def _event(data: Any, name: str = "") -> str:
-    body = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    body = _JSON.encode(data)
     return f"event: {name}\ndata: {body}\n\n" if name else f"data: {body}\n\n"

@@ -18,7 +18,7 @@ from char_rnn.generation.network import Array
 from char_rnn.generation.symbols import decoder_of
 from char_rnn.playground.batch import Reading
 from char_rnn.playground.outbox import Outbox
-from char_rnn.playground.texts import label
+from char_rnn.playground.texts import labels
 
 
 class Generation(Reading):
@@ -44,7 +44,7 @@ class Generation(Reading):
         self._continuation, self._vocabulary, self._outbox = continuation, vocabulary, outbox
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
         self._began = time.perf_counter()
-        self._decoder = decoder_of(vocabulary)
+        self._decoder, self._labels = decoder_of(vocabulary), labels(vocabulary)
         self._unread = deque(np.asarray(continuation.prime).tolist())
         self._of_prime: list[float] = []
         self._entries: deque[dict[str, Any]] = deque()
@@ -100,7 +100,8 @@ class Generation(Reading):
     def _draw(self, symbol: int, log_probs: Array | None) -> None:
         self.symbol = symbol
         entry: dict[str, Any] = {"text": self._decoder.decode([symbol])}
-        entry["probability"] = 1 / self._vocabulary.size if log_probs is None else _probability(log_probs[symbol])
+        log_prob = -math.log(self._vocabulary.size) if log_probs is None else log_probs[symbol]
+        entry["probability"] = _probability(log_prob)
         if self._alternatives:
             entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
         self._entries.append(entry)
@@ -121,8 +122,9 @@ class Generation(Reading):
         self._release()
 
     def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
-        best = np.argsort(-log_probs, kind="stable")[: self._alternatives]
-        return [(label(self._vocabulary, int(index)), _probability(log_probs[index])) for index in best]
+        best = (-log_probs).argsort(kind="stable")[: self._alternatives]
+        found = zip(best.tolist(), log_probs[best].tolist(), strict=True)
+        return [(self._labels[index], _probability(log_prob)) for index, log_prob in found]
 
     def _release(self) -> None:
         """Put out the characters of what has become certain."""
@@ -141,7 +143,7 @@ class Generation(Reading):
             self._entries[0]["text"] = self._certain
             self._release()
         seconds = round(time.perf_counter() - self._began, 4)
-        reason = "stop" if self._continuation.count < self._continuation.length else "length"
+        reason = "stop" if self._continuation.stopped else "length"
         self._outbox.put(("done", {"reason": reason, "characters": self._written, "seconds": seconds}))
 
 

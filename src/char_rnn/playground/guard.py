@@ -53,8 +53,8 @@ class Guard:
 
     Args:
         app: What is guarded.
-        host: The address the server is bound to. Bound to every address of the machine it also goes by any of them and
-            by the machine's name: a number cannot be rebound.
+        host: The address the server is bound to. It also goes by the number that a connection came to; bound to every
+            address of the machine, by any number and by the machine's name. A number cannot be rebound.
     """
 
     def __init__(self, app: ASGIApp, host: str = "127.0.0.1") -> None:
@@ -68,6 +68,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = False
+        unread = _has_body(scope)
+
+        async def received() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and bool(message.get("more_body"))
+            return message
 
         async def guarded(message: Message) -> None:
             nonlocal started
@@ -76,12 +83,15 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers.setdefault("cache-control", "no-store")
+                if unread:
+                    headers["connection"] = "close"  # the rest of the body is not waited for
             await send(message)
 
         try:
             _check_size(scope)
-            self.check(scope["method"], scope["path"], Headers(scope=scope))
-            await self._app(scope, receive, guarded)
+            here, _ = scope.get("server") or ("", None)
+            self.check(scope["method"], scope["path"], Headers(scope=scope), here)
+            await self._app(scope, received, guarded)
         except ApiError as error:
             await error.response()(scope, receive, guarded)
         except ClientDisconnect:
@@ -92,12 +102,19 @@ class Guard:
                 message = f"{type(error).__name__} (a mistake in char-rnn; the server's standard error shows where)"
                 await ApiError(500, message).response()(scope, receive, guarded)
 
-    def check(self, method: str, path: str, headers: Headers) -> None:
-        """Raise `ApiError` for a request that another site has a hand in."""
+    def check(self, method: str, path: str, headers: Headers, here: str = "") -> None:
+        """Raise `ApiError` for a request that another site has a hand in.
+
+        Args:
+            method: Of the request.
+            path: Of its address.
+            headers: All of them.
+            here: The number that the connection came to.
+        """
         hosts = headers.getlist("host")
         if len(hosts) != 1:
             raise ApiError(400, "Host: must be given once")
-        if not self._is_own(hosts[0]):
+        if not self._is_own(hosts[0], here):
             raise ApiError(403, f"Host {hosts[0][:100]!r}: is not this server; open it by the address it printed")
         origin = headers.get("origin")
         if origin is not None and (
@@ -109,9 +126,15 @@ class Guard:
         if method != "GET" or path.startswith("/api/") or headers.get("sec-fetch-dest") != "document":
             raise ApiError(403, "Sec-Fetch-Site: only the server's own page may ask")  # a link to the page is no harm
 
-    def _is_own(self, host: str) -> bool:
+    def _is_own(self, host: str, here: str) -> bool:
         name = hostname(host)
-        return name is not None and (name in self._names or (self._everywhere and _is_address(name)))
+        return name is not None and (
+            name in self._names or (_is_address(name) and (self._everywhere or name == here.lower()))
+        )
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in scope["headers"])
 
 
 def _check_size(scope: Scope) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Body(BaseModel):
@@ -19,8 +19,8 @@ class Body(BaseModel):
 class Unit(Body):
     """A hidden cell."""
 
-    layer: int = Field(ge=0, description="From 0, the lowest.")
-    index: int = Field(ge=0)
+    layer: Count = Field(description="From 0, the lowest.")
+    index: Count
 
 
 class GenerateRequest(Body):
@@ -28,8 +28,8 @@ class GenerateRequest(Body):
 
     model: str
     prime: Text = ""
-    length: int = Field(500, ge=0, description="Symbols to write, at most `limits.length`.")
-    seed: int | None = Field(None, ge=0, lt=2**63, description="The same text again; another each time without one.")
+    length: Count = Field(500, description="Symbols to write, at most `limits.length`.")
+    seed: Count | None = Field(None, description="The same text again; another each time without one.")
     stop: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
         [], max_length=16, description="End before any of these would appear."
     )
@@ -56,8 +56,8 @@ class ActivationsRequest(Body):
 
     model: str
     text: Text
-    layer: int = Field(ge=0, description="From 0, the lowest.")
-    unit: int | None = Field(None, ge=0, description="All of the layer without one.")
+    layer: Count = Field(description="From 0, the lowest.")
+    unit: Count | None = Field(None, description="All of the layer without one.")
 
 
 class CellsRequest(Body):

@@ -23,7 +23,7 @@ from char_rnn.playground.cells import Cell, best_cells
 from char_rnn.playground.errors import ApiError
 from char_rnn.playground.limits import Limits
 from char_rnn.playground.reading import Recording, Sample, Scoring, States, UnfinishedError
-from char_rnn.playground.texts import Spelling, aligned, label
+from char_rnn.playground.texts import Spelling, aligned, labels
 
 SAMPLE = 4000  # symbols that a model writes for its cells to be found
 SAMPLE_STRATEGY = Strategy(temperature=0.8)
@@ -58,7 +58,7 @@ class Served:
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
             "parameters": sum(tensor.size for tensor in file.tensors.values()),
-            "symbols": [label(file.vocabulary, index) for index in range(file.vocabulary.size)],
+            "symbols": list(labels(file.vocabulary)),
             "data": None if data is None else str(data),
             "loss": loss if loss is not None and math.isfinite(loss) else None,
             "precision": precision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,7 +14,8 @@ from char_rnn.playground.guard import LONGEST_HEAD
 
 CONNECTIONS = 512
 SECONDS_TO_END = 3
-TICKS_TO_CLOSE = 100  # of a tenth of a second
+TICKS_TO_LOOK = 100  # of a tenth of a second
+LOOKS_TO_READ = 7  # what is being sent is left by itself after a minute (`Limits.seconds_stalled`)
 BUFFER = 65_536  # bytes that the system holds for a reader who does not keep up
 
 
@@ -44,7 +45,7 @@ class Server(uvicorn.Server):
             )
         )
         self._app, self._when_started = app, started
-        self._closing: set[Any] = set()
+        self._still: dict[Any, tuple[_Standing, int]] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening."""
@@ -54,7 +55,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the connections, ten times a second."""
-        if counter % TICKS_TO_CLOSE == 0:
+        if counter % TICKS_TO_LOOK == 0:
             self._drop_stuck()
         return await super().on_tick(counter)
 
@@ -67,11 +68,33 @@ class Server(uvicorn.Server):
         self._drop_stuck()
 
     def _drop_stuck(self) -> None:
-        """Drop connections that were closing the last time too: nobody takes what is left in them."""
-        closing = {each for each in self.server_state.connections if each.transport.is_closing()}
-        for connection in closing & self._closing:
-            connection.transport.abort()
-        self._closing = closing
+        """Drop connections that stand as at the last look: what they wait for does not come."""
+        before, self._still = self._still, {}
+        for connection in tuple(self.server_state.connections):
+            standing = _standing(connection)
+            if standing is None:
+                continue
+            last, looks = before.get(connection, (None, 0))
+            looks = looks + 1 if last == standing else 0
+            self._still[connection] = (standing, looks)
+            if looks >= standing.looks:
+                connection.transport.abort()
+
+
+class _Standing(NamedTuple):
+    """How a connection stands, that has to change within some looks."""
+
+    looks: int
+    unsent: int
+    answered: object
+
+
+def _standing(connection: Any) -> _Standing | None:
+    """Return how a connection stands if it waits for the other side, else ``None``."""
+    unsent, cycle = connection.transport.get_write_buffer_size(), connection.cycle
+    if connection.transport.is_closing() or cycle is None or cycle.response_complete:
+        return _Standing(1, unsent, cycle)  # until the rest is taken, or the head of a request has come
+    return _Standing(LOOKS_TO_READ, unsent, cycle) if connection.flow.write_paused else None
 
 
 def bind(host: str, port: int) -> socket.socket:

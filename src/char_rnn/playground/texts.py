@@ -5,14 +5,17 @@ Dimensions: T characters, N symbols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.nearest import nearest_text
+from char_rnn.generation.symbols import knowing
 
 Places = npt.NDArray[np.int64]
 
@@ -32,15 +35,17 @@ class Spelling:
     @classmethod
     def of(cls, vocabulary: Vocabulary, text: str) -> Spelling:
         """Spell a text of T characters."""
-        spelt = {character: _spelt(vocabulary, character) for character in set(text)}
+        has = knowing(vocabulary)
+        spelt = {character: _spelt(vocabulary, character, has) for character in set(text)}
         ends = np.cumsum([len(spelt[character]) for character in text], dtype=np.int64)
         return cls([index for character in text for index in spelt[character]], ends)
 
 
-def label(vocabulary: Vocabulary, index: int) -> str:
-    r"""Return a symbol as a text to be shown: the character, or a byte that alone is none as ``\xC3``."""
-    symbol = vocabulary.symbols[index]
-    return f"\\x{symbol:02X}" if vocabulary.kind == "bytes" and symbol >= 128 else chr(symbol)
+@lru_cache
+def labels(vocabulary: Vocabulary) -> tuple[str, ...]:
+    r"""Return each symbol as a text to be shown: the character, or a byte that alone is none as ``\xC3``."""
+    no_character = 128 if vocabulary.kind == "bytes" else sys.maxunicode + 1
+    return tuple(chr(symbol) if symbol < no_character else f"\\x{symbol:02X}" for symbol in vocabulary.symbols)
 
 
 def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, Places]:
@@ -52,13 +57,6 @@ def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, Places
     return "".join(pieces), np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
 
 
-def _spelt(vocabulary: Vocabulary, character: str) -> list[int]:
-    nearest = nearest_text(character, lambda text: bool(_encoded(vocabulary, text)))
-    return _encoded(vocabulary, nearest)
-
-
-def _encoded(vocabulary: Vocabulary, text: str) -> list[int]:
-    try:
-        return [int(index) for index in vocabulary.encode(text)]
-    except UnknownCharacterError:
-        return []
+def _spelt(vocabulary: Vocabulary, character: str, has: Callable[[str], bool]) -> list[int]:
+    nearest = nearest_text(character, has)
+    return [int(index) for index in vocabulary.encode(nearest)] if has(nearest) else []

@@ -48,6 +48,7 @@ class FakeServer:
     pause: float = 0.0  # seconds between two messages
     per_message: int = 20  # characters
     refusal: str | None = None  # every request is refused with this
+    skipped: str = ""  # characters of a prime that no model reads
     breaks_after: int | None = None  # characters, and then an `error` event
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: int = 0
@@ -93,7 +94,7 @@ class FakeServer:
         }
 
     async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
-        unit, prime = body["unit"], body["prime"]
+        unit, prime = body["unit"], body["prime"].translate(dict.fromkeys(map(ord, self.skipped)))
         start = {"prime": prime}
         if unit:
             start["activations"] = [activation(unit["index"], index) for index in range(len(prime))]

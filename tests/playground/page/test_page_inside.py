@@ -120,6 +120,31 @@ def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
     assert colours(page) == "prime prime s1 prime s3 prime s4 s1"  # 0, 1, 2, 3 bits of 8, and 1 of what was drawn
 
 
+def test_surprise_is_that_of_the_model_at_hand(page: Any, server: FakeServer) -> None:
+    generate(page, "ABCD", length=60)
+    done(page)
+    page.get_by_label("surprise").check()
+    page.locator(".body .prime.s4").first.wait_for()
+    page.get_by_label("Model", exact=True).select_option("macbeth")
+    page.locator(".body .s10").first.wait_for()  # 8 bits: of what was drawn, too
+    assert server.last("score") == {"model": "macbeth", "text": "ABCD" + LINES[:60]}
+    page.get_by_role("slider", name="Character").fill("9")
+    assert page.locator("#reading").inner_text() == "8.0 bits at t"
+
+
+def test_colours_keep_their_place_where_the_model_reads_another_text(page: Any, server: FakeServer) -> None:
+    page.get_by_label("a cell").check()
+    generate(page, "A", length=60)
+    done(page)
+    server.skipped = "s"
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    done(page)
+    page.locator("#reading").filter(has_text="Cell").wait_for()
+    page.get_by_role("slider", name="Character").fill("3")
+    assert page.locator("#reading").inner_text() == "Cell 0 of layer 2: +0.29 at i"  # 0.9 sin(2/6)
+
+
 def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeServer) -> None:
     page.get_by_label("Begin with").fill("To be, or not to be")
     page.get_by_label("a cell").check()

@@ -157,6 +157,33 @@ def test_take_back(page: Any, server: FakeServer) -> None:
     assert server.last("generate")["prime"] == "A" + LINES[:60]
 
 
+def test_take_back_while_the_model_writes(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    server.pause = 0.02
+    generate(page, "B", length=5000)
+    page.locator(PANE).filter(has_text="accounted").wait_for()
+    page.get_by_role("button", name="Take back").click()
+    page.wait_for_function("() => document.querySelector('#stop').disabled")
+    page.wait_for_timeout(200)  # the stream that was left has come to its end
+    assert page.get_by_role("status").inner_text() == "The text is as it was before."
+    assert text_of(page) == "A" + LINES[:60]
+    assert page.locator(".meter").inner_text() == ""
+    assert page.locator(".writing").count() == 0
+
+
+def test_generate_over_and_over(page: Any, server: FakeServer) -> None:
+    server.pause = 0.01
+    generate(page, "A", length=200)
+    for _ in range(4):
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+Enter")
+        page.keyboard.press("Control+Enter")
+    done(page, "Wrote 200 characters.")
+    assert text_of(page) == "A" + (LINES * 4)[:200]
+    assert page.locator(".writing").count() == 0
+
+
 def test_two_models_side_by_side(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
     assert page.get_by_label("Model", exact=True).nth(1).input_value() == "macbeth"

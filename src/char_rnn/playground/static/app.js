@@ -2,7 +2,6 @@
 
 import { byId, grouped, make, sign } from "./dom.js";
 import { serverBackend } from "./backend_server.js";
-import { bitsOf } from "./colours.js";
 import { setTypeface, startLooks, typefaceFor } from "./looks.js";
 import { Settings } from "./settings.js";
 import { Column } from "./column.js";
@@ -76,11 +75,11 @@ class Playground {
 
   async #goOnWith(index, [text, probability]) {
     const column = this.active;
-    const { alternatives } = column.items[index];
+    const { alternatives, model } = column.items[index];
     this.continued += 1;
     this.pinned = null;
     const request = { ...this.settings.request(), seed: this.#seed() };
-    await this.#run((each) => each.goOn(request, index, { text, probability, alternatives }), [column]);
+    await this.#run((each) => each.goOn(request, index, { text, probability, alternatives, model }), [column]);
   }
 
   #seed() {
@@ -96,7 +95,7 @@ class Playground {
     await Promise.all(ends);
     if (this.running) return;
     this.#showRunning();
-    this.#say(reportOf(columns));
+    if (columns.every(({ outcome }) => outcome)) this.#say(reportOf(columns));
   }
 
   #stop() {
@@ -250,11 +249,12 @@ const unitWithin = ({ layer, index }, { num_layers, hidden_size }) => ({
   index: Math.min(index, hidden_size - 1),
 });
 
-function readingOf({ mode, unit, reading }, item) {
+function readingOf(column, item) {
+  const { mode, unit, reading } = column;
   if (reading) return "Reading the text …";
   if (!item) return "";
   if (mode === "surprise") {
-    const bits = item.surprise ?? (item.probability === undefined ? undefined : bitsOf(item.probability));
+    const bits = column.bits(item);
     return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${sign(item.text)}`;
   }
   if (item.activation === undefined) return "";

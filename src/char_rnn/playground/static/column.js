@@ -60,8 +60,10 @@ export class Column {
   /** Show a text as it was. */
   restore(items) {
     this.stop();
+    this.control = this.outcome = null; // what was being written is not told of
+    this.#rest();
     this.view.clear();
-    this.view.append(items.map(({ activation, ...item }) => item)); // of whichever cell it was
+    this.view.append(items.map(({ activation, surprise, ...item }) => item)); // of whichever cell and model it was
     this.view.flush();
     this.trouble.hidden = true;
     this.meter.textContent = this.rate.textContent = "";
@@ -88,6 +90,11 @@ export class Column {
     await this.#fill();
   }
 
+  /** The bits that an item cost this model, as far as they are known. */
+  bits({ surprise, probability, model }) {
+    return surprise ?? (model === this.model.name ? bitsOf(probability) : undefined);
+  }
+
   setActive(active) {
     this.element.classList.toggle("active", active);
   }
@@ -106,12 +113,13 @@ export class Column {
     const unit = this.mode === "cell" ? this.unit : null;
     const prime = lastOf(request.prime, this.limits.prime);
     this.shortened = prime !== request.prime;
+    const model = this.model.name;
     await this.backend.generate(
-      { ...request, prime, model: this.model.name, unit },
+      { ...request, prime, model, unit },
       {
         signal: control.signal,
-        onStart: (start) => this.#started(start, unit, further),
-        onCharacters: ({ characters }) => this.#received(characters, unit),
+        onStart: (start) => this.#started(start, unit, further ? prime : null),
+        onCharacters: ({ characters }) => this.#received(characters.map((each) => ({ ...each, model })), unit),
         onDone: (done) => this.#ended({ done }),
         onError: ({ message }) => this.#ended({ message }),
       },
@@ -122,10 +130,12 @@ export class Column {
     this.#settle();
   }
 
-  #started({ prime, activations }, unit, further) {
+  /* `shown`: the text that stands there already and is read again; null where there is none. */
+  #started({ prime, activations }, unit, shown) {
     this.began = performance.now();
     const read = [...prime];
-    if (!further) this.view.append(read.map((text) => ({ text, prime: true })));
+    if (shown === null) this.view.append(read.map((text) => ({ text, prime: true })));
+    else if (prime !== shown) return; // with other characters for those that the model has never seen
     if (activations?.length === read.length && sameUnit(unit, this.unit)) setLast(this.items, activations);
   }
 
@@ -148,9 +158,13 @@ export class Column {
     this.outcome = outcome;
   }
 
-  #settle() {
+  #rest() {
     this.element.classList.remove("writing");
     this.pane.removeAttribute("aria-busy");
+  }
+
+  #settle() {
+    this.#rest();
     const { done, message } = this.outcome;
     if (message) {
       this.trouble.textContent = message;
@@ -205,8 +219,7 @@ export class Column {
   }
 
   #value(item) {
-    if (this.mode === "cell") return item.activation;
-    return item.surprise ?? (item.probability === undefined ? undefined : bitsOf(item.probability));
+    return this.mode === "cell" ? item.activation : this.bits(item);
   }
 
   #recolour() {
