@@ -17,8 +17,8 @@ from char_rnn.generation.network import Array, Network, Precision
 from char_rnn.generation.program import Bound, Operation, Program
 from char_rnn.generation.state import States
 
-_WORTH_SHARING = 1 << 20
-"""Bytes of weights from which on threads that wait for each other gain more than they lose."""
+_WORTH_SHARING = 1 << 21
+"""Bytes of weights, more than a core's own cache holds, from which on a second thread gains more than it costs."""
 _MOST_THREADS = 8
 _FED_AT_ONCE = 256
 """Symbols of a text between which other streams may step, and the process hear of an interrupt."""

@@ -32,10 +32,19 @@ typedef int8_t quarters __attribute__((vector_size(4), aligned(1), may_alias));
 
 int kernels_version(void) { return 2; }
 
-/* Cut `total` into the parts of a team; return where one begins, in multiples of `unit`. */
-static int64_t part(int64_t total, int64_t unit, int member, int size) {
-    const int64_t units = (total + unit - 1) / unit, begin = units * member / size * unit;
-    return begin < total ? begin : total;
+#define BLOCKS_OF_A_PART 4
+
+static int64_t blocks_of(const operation *op) { return (op->width + ROWS - 1) / ROWS; }
+
+/* How many parts an operation has: groups of blocks of a matrix, or streams. */
+static int64_t parts_of(const operation *op, const work *steps) {
+    return op->operator== PRODUCT ? (blocks_of(op) + BLOCKS_OF_A_PART - 1) / BLOCKS_OF_A_PART : steps->count;
+}
+
+/* Whether it takes longer than to hand its parts out, about a microsecond. */
+static int is_worth_sharing(const operation *op, const work *steps) {
+    const int64_t numbers = op->width * steps->count;
+    return op->operator== PRODUCT ? numbers * op->columns >= 1 << 16 : numbers >= 1 << 13;
 }
 
 #define REAL float

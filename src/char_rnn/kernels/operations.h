@@ -4,9 +4,8 @@ static inline REAL *OF(row)(const buffer *of, const work *steps, int64_t stream)
     return (REAL *)of->base + (of->is_state ? steps->rows[stream] : stream) * of->stride;
 }
 
-static void OF(multiply_matrix)(const operation *op, const work *steps, int member, int size) {
-    const int64_t blocks = (op->width + ROWS - 1) / ROWS;
-    const int64_t first = part(blocks, 1, member, size), last = part(blocks, 1, member + 1, size);
+/* Multiply the blocks first to last (not included) of a matrix with the vectors of all streams. */
+static void OF(multiply_matrix)(const operation *op, const work *steps, int64_t first, int64_t last) {
     const REAL *x[MOST_ROWS];
     REAL *y[MOST_ROWS];
     for (int64_t begin = 0; begin < steps->count; begin += MOST_ROWS) {
@@ -105,15 +104,14 @@ static void OF(on_row)(const operation *op, const work *steps, int64_t stream) {
     }
 }
 
-/* The operations on numbers one by one, from the first to the last (not included) of a stream's row. */
-static void OF(on_numbers)(
-    const operation *op, const work *steps, const int64_t *symbols, int64_t stream, int64_t first, int64_t last) {
+/* The operations on the numbers of a stream's row one by one. */
+static void OF(on_numbers)(const operation *op, const work *steps, const int64_t *symbols, int64_t stream) {
     const int64_t width = op->width;
     const REAL number = (REAL)op->number;
     const REAL *in = OF(row)(&op->in, steps, stream), *other = OF(row)(&op->other, steps, stream);
     const REAL *extra = OF(row)(&op->extra, steps, stream);
     REAL *out = OF(row)(&op->out, steps, stream);
-#define EACH for (int64_t j = first; j < last; j++)
+#define EACH for (int64_t j = 0; j < width; j++)
     switch (op->operator) {
     case LOOK_UP: {
         const REAL *row = (const REAL *)op->weights + symbols[stream] * op->columns;
@@ -167,29 +165,36 @@ static int OF(needs_whole_row)(int64_t operator) {
     return operator== NORMALIZE || operator== LOG_SOFTMAX || operator== ATTEND || operator== TURN;
 }
 
-static void OF(steps)(void *argument, team *self, int member) {
-    const work *steps = argument;
-    const int size = team_size(self);
-    const int64_t count = steps->count;
-    for (int64_t t = 0; t < steps->time; t++) {
-        const int64_t *symbols = steps->symbols + t * count;
-        for (int64_t index = 0; index < steps->length; index++) {
-            const operation *op = steps->operations + index;
-            if (op->operator== PRODUCT) {
-                OF(multiply_matrix)(op, steps, member, size);
-            } else if (OF(needs_whole_row)(op->operator)) {
-                for (int64_t s = part(count, 1, member, size); s < part(count, 1, member + 1, size); s++)
-                    OF(on_row)(op, steps, s);
-            } else if (count >= size) {
-                for (int64_t s = part(count, 1, member, size); s < part(count, 1, member + 1, size); s++)
-                    OF(on_numbers)(op, steps, symbols, s, 0, op->width);
-            } else {
-                const int64_t first = part(op->width, PARTS, member, size), last = part(op->width, PARTS, member + 1, size);
-                for (int64_t s = 0; s < count; s++) OF(on_numbers)(op, steps, symbols, s, first, last);
-            }
-            team_wait(self);
-        }
+/* An operation at a step, and a part of it: some blocks of a matrix, or a stream. */
+typedef struct {
+    const operation *op;
+    const work *steps;
+    const int64_t *symbols;
+} OF(moment);
+
+static void OF(do_part)(const void *argument, int64_t part) {
+    const OF(moment) *now = argument;
+    const operation *op = now->op;
+    if (op->operator== PRODUCT) {
+        const int64_t blocks = blocks_of(op), last = (part + 1) * BLOCKS_OF_A_PART;
+        OF(multiply_matrix)(op, now->steps, part * BLOCKS_OF_A_PART, last < blocks ? last : blocks);
+    } else if (OF(needs_whole_row)(op->operator)) {
+        OF(on_row)(op, now->steps, part);
+    } else {
+        OF(on_numbers)(op, now->steps, now->symbols, part);
     }
 }
 
-void OF(decode)(team *workers, const work *steps) { team_run(workers, OF(steps), (void *)steps); }
+void OF(decode)(team *workers, const work *steps) {
+    team *self = team_take(workers);
+    for (int64_t t = 0; t < steps->time; t++) {
+        for (int64_t index = 0; index < steps->length; index++) {
+            const OF(moment) now = {steps->operations + index, steps, steps->symbols + t * steps->count};
+            if (now.op->operator== PRODUCT && !self)
+                OF(multiply_matrix)(now.op, steps, 0, blocks_of(now.op));
+            else
+                team_share(is_worth_sharing(now.op, steps) ? self : NULL, OF(do_part), &now, parts_of(now.op, steps));
+        }
+    }
+    team_leave(self);
+}

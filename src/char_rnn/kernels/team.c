@@ -3,6 +3,7 @@
 #include "team.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,16 +12,26 @@
  * character between two steps, and no longer, as others may need the core. */
 enum { SPINS = 4000 };
 
+/* A member's share of the parts: the next one in the upper half, the one after the last in the lower, so that one
+ * addition takes a part. On a line of the cache for itself. A member begins with its own share, the same at every step,
+ * whose weights its core may still have, and then helps with those of others. */
+typedef struct {
+    atomic_ullong range;
+    char padding[64 - sizeof(atomic_ullong)];
+} share;
+
 struct team {
     int size;
     pthread_t *threads;
-    pthread_mutex_t turn; /* held by the caller of team_run */
+    share *shares;
+    pthread_mutex_t turn; /* held by the caller that has taken the team */
     pthread_mutex_t lock; /* guards sleeping */
     pthread_cond_t wake;
-    atomic_int sleeping, arrived, stop;
-    atomic_uint round, phase; /* counters, which begin again at 0 one day */
-    task run;
-    void *argument;
+    atomic_int sleeping, stop;
+    atomic_uint round; /* begins again at 0 one day */
+    atomic_llong done; /* parts of this round */
+    task run;          /* of this round, as the argument: whoever has taken a part may read them */
+    const void *argument;
 };
 
 typedef struct {
@@ -36,21 +47,21 @@ static inline void pause_briefly(void) {
 #endif
 }
 
-/* Wait for a number to be another than it was. */
-static void wait_for_change(team *self, atomic_uint *number, unsigned from) {
+/* Wait for a round after one. */
+static void wait_for_round(team *self, unsigned after) {
     for (int spin = 0; spin < SPINS; spin++) {
-        if (atomic_load_explicit(number, memory_order_acquire) != from) return;
+        if (atomic_load_explicit(&self->round, memory_order_acquire) != after) return;
         pause_briefly();
     }
     pthread_mutex_lock(&self->lock);
     atomic_fetch_add(&self->sleeping, 1);
-    while (atomic_load(number) == from) pthread_cond_wait(&self->wake, &self->lock);
+    while (atomic_load(&self->round) == after) pthread_cond_wait(&self->wake, &self->lock);
     atomic_fetch_sub(&self->sleeping, 1);
     pthread_mutex_unlock(&self->lock);
 }
 
-static void change(team *self, atomic_uint *number) {
-    atomic_fetch_add(number, 1);
+static void next_round(team *self) {
+    atomic_fetch_add(&self->round, 1);
     if (atomic_load(&self->sleeping)) {
         pthread_mutex_lock(&self->lock);
         pthread_cond_broadcast(&self->wake);
@@ -58,15 +69,30 @@ static void change(team *self, atomic_uint *number) {
     }
 }
 
+/* Do parts until none is left to begin. A part that was taken belongs to the present round, whatever round this member
+ * came for: the next one does not begin before it is done. */
+static void take_parts(team *self, int member) {
+    for (int turn = 0; turn < self->size; turn++) {
+        share *from = &self->shares[(member + turn) % self->size];
+        for (;;) {
+            const unsigned long long range = atomic_fetch_add(&from->range, 1ULL << 32);
+            const int64_t part = (int64_t)(range >> 32);
+            if (part >= (int64_t)(range & 0xffffffffU)) break;
+            self->run(self->argument, part);
+            atomic_fetch_add(&self->done, 1);
+        }
+    }
+}
+
 static void *work(void *argument) {
     place own = *(place *)argument;
     free(argument);
     team *self = own.team;
-    for (unsigned round = 0;; round++) {
-        wait_for_change(self, &self->round, round);
+    for (unsigned round = 0;;) {
+        wait_for_round(self, round);
+        round = atomic_load(&self->round);
         if (atomic_load(&self->stop)) return NULL;
-        self->run(self->argument, self, own.member);
-        team_wait(self);
+        take_parts(self, own.member);
     }
 }
 
@@ -75,7 +101,7 @@ static void start_threads(team *self, int size) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (self->threads && self->size < size) {
+    while (self->size < size) {
         place *own = malloc(sizeof *own);
         if (!own) break;
         *own = (place){self, self->size};
@@ -93,10 +119,11 @@ team *team_start(int size) {
     if (!self) return NULL;
     self->size = 1;
     self->threads = calloc((size_t)size, sizeof *self->threads);
+    self->shares = calloc((size_t)size, sizeof *self->shares);
     pthread_mutex_init(&self->turn, NULL);
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->wake, NULL);
-    start_threads(self, size);
+    if (self->threads && self->shares) start_threads(self, size);
     if (self->size == size) return self;
     team_end(self);
     return NULL;
@@ -105,38 +132,41 @@ team *team_start(int size) {
 void team_end(team *self) {
     if (!self) return;
     atomic_store(&self->stop, 1);
-    change(self, &self->round);
+    next_round(self);
     for (int member = 1; member < self->size; member++) pthread_join(self->threads[member], NULL);
     pthread_cond_destroy(&self->wake);
     pthread_mutex_destroy(&self->lock);
     pthread_mutex_destroy(&self->turn);
     free(self->threads);
+    free(self->shares);
     free(self);
 }
 
-int team_size(const team *self) { return self ? self->size : 1; }
+team *team_take(team *self) { return self && pthread_mutex_trylock(&self->turn) == 0 ? self : NULL; }
 
-void team_run(team *self, task run, void *argument) {
-    if (!self) {
-        run(argument, NULL, 0);
-        return;
-    }
-    pthread_mutex_lock(&self->turn);
-    self->run = run;
-    self->argument = argument;
-    change(self, &self->round);
-    run(argument, self, 0);
-    team_wait(self);
-    pthread_mutex_unlock(&self->turn);
+void team_leave(team *self) {
+    if (self) pthread_mutex_unlock(&self->turn);
 }
 
-void team_wait(team *self) {
-    if (!self || self->size == 1) return;
-    const unsigned phase = atomic_load(&self->phase);
-    if (atomic_fetch_add(&self->arrived, 1) == self->size - 1) {
-        atomic_store(&self->arrived, 0);
-        change(self, &self->phase);
+void team_share(team *self, task run, const void *argument, int64_t parts) {
+    if (!self || parts < 2) {
+        for (int64_t part = 0; part < parts; part++) run(argument, part);
         return;
     }
-    wait_for_change(self, &self->phase, phase);
+    self->run = run;
+    self->argument = argument;
+    atomic_store(&self->done, 0);
+    for (int member = 0; member < self->size; member++) {
+        const unsigned long long first = (unsigned long long)(parts * member / self->size);
+        const unsigned long long last = (unsigned long long)(parts * (member + 1) / self->size);
+        atomic_store(&self->shares[member].range, first << 32 | last);
+    }
+    next_round(self);
+    take_parts(self, 0);
+    for (unsigned spin = 0; atomic_load(&self->done) < parts; spin++) {
+        if (spin < SPINS)
+            pause_briefly();
+        else
+            sched_yield();
+    }
 }
