@@ -161,7 +161,7 @@ WIDE: list[dict[str, Any]] = [
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("options", WIDE, ids=str)
 def test_many_streams_and_several_threads_change_nothing(options: dict[str, Any], threads: int) -> None:
-    """165 units are no whole number of blocks, and enough to be shared; 70 streams are more than go at a time."""
+    """165 units are no whole number of blocks, and enough to share; 70 streams are more than are taken at a time."""
     settings = config(**options, hidden_size=165)
     tensors = weights(settings, scale=0.1)
     alone = read(Engine(settings, tensors, threads=1).begin())

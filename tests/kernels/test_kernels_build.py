@@ -65,11 +65,13 @@ def test_without_a_compiler_there_are_none(
 
 @needs_compiler
 def test_what_does_not_compile_is_said_and_left_out(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for level in build.LEVELS[build.architecture()]:
+        build.library(level).write_bytes(b"of an earlier build")
     for source in build.SOURCES:
         (elsewhere / source).write_text("not C\n")
     assert build.build() == []
     assert "not built for" in capsys.readouterr().err
-    assert not list(elsewhere.glob("*.tmp"))
+    assert not [*elsewhere.glob("*.tmp"), *elsewhere.glob("*.so")]
 
 
 @needs_compiler
@@ -83,6 +85,23 @@ def test_a_library_that_is_none_is_not_used(elsewhere: Path) -> None:
     for level in build.LEVELS.get(build.architecture(), {}):
         build.library(level).write_bytes(b"\x7fELF, but no more")
     assert load.__wrapped__() is None
+
+
+@needs_compiler
+def test_a_library_of_something_else_is_not_used(elsewhere: Path) -> None:
+    for source in build.SOURCES:
+        (elsewhere / source).write_text(f"int of_{Path(source).stem} = 0;\n")
+    assert build.build()
+    assert load.__wrapped__() is None
+
+
+@pytest.mark.parametrize("wanted", ["avx-512", "OFF", "0"])
+def test_a_level_there_is_not_is_said(
+    wanted: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CHAR_RNN_KERNELS", wanted)
+    assert load.__wrapped__() is None
+    assert caplog.messages[0].startswith(f"CHAR_RNN_KERNELS={wanted}: must be off or a level that is built")
 
 
 @needs_compiler

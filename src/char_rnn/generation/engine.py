@@ -116,10 +116,13 @@ class Streams:
 
     def feed(self, symbols: Indices, row: int = 0) -> None:
         """Read a text (T,) in one stream, without predicting anything."""
-        read = np.atleast_1d(np.asarray(symbols, np.int64))
-        self._check_symbols(read)
+        read = np.atleast_1d(np.ascontiguousarray(symbols, np.int64))
+        if read.ndim != 1:
+            raise ValueError(f"symbols: must be of one text, (T,); given shape {read.shape}")
+        if read.size:
+            self._check_symbols(np.array((read.min(), read.max())))
         self._check_rows([row])
-        self._steps.feed(self._all[row : row + 1], np.ascontiguousarray(read))
+        self._steps.feed(self._all[row : row + 1], read)
 
     def reset(self, row: int = 0) -> None:
         """Take a stream back to the zero state."""

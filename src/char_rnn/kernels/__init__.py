@@ -1,12 +1,13 @@
 """Kernels in C for what neither NumPy nor PyTorch does fast: steps of decoding, steps of layers with options.
 
 They are optional. A build with a C compiler at hand has them; without one, and where the environment variable
-``CHAR_RNN_KERNELS`` is ``off``, NumPy and PyTorch compute the same, more slowly.
+``CHAR_RNN_KERNELS`` is ``off``, NumPy and PyTorch compute the same, more slowly. That variable may also name a level.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,10 @@ from char_rnn.kernels.build import LEVELS, architecture, library
 
 _VERSION = 2
 """What the libraries say of themselves: another one is left over from another version of this package."""
-_NEEDED = {"avx512": "avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma bmi2 f16c", "avx2": "avx2 fma bmi2 f16c"}
+_AVX2 = "avx2 fma f16c bmi1 bmi2 abm movbe"
+_NEEDED = {"avx512": f"{_AVX2} avx512f avx512bw avx512cd avx512dq avx512vl", "avx2": _AVX2}
+
+_logger = logging.getLogger("char_rnn")
 
 
 @cache
@@ -28,10 +32,19 @@ def load() -> ctypes.CDLL | None:
         if library(level).is_file() and wanted in ("", level) and _runs(level):
             try:
                 kernels = ctypes.CDLL(str(library(level)))
-            except OSError:  # cut short, or made for another system
+                version = kernels.kernels_version()
+            except (OSError, AttributeError):  # cut short, made for another system, or something else
                 continue
-            if kernels.kernels_version() == _VERSION:
+            if version == _VERSION:
                 return kernels
+    if wanted:
+        levels = ", ".join(LEVELS.get(architecture(), {})) or "none"
+        _logger.warning(
+            "CHAR_RNN_KERNELS=%s: must be off or a level that is built and that this processor runs (of %s);"
+            " going on without kernels",
+            wanted,
+            levels,
+        )
     return None
 
 

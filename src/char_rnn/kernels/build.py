@@ -40,7 +40,8 @@ def library(level: str) -> Path:
 def build() -> list[Path]:
     """Compile every level of this architecture, side by side; return those that could be.
 
-    Without a compiler there are none, and everything is computed by NumPy and PyTorch.
+    Without a compiler there are none, and everything is computed by NumPy and PyTorch. What an earlier build left of a
+    level that does not compile any more is removed.
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     levels = LEVELS.get(architecture(), {}) if os.name == "posix" else {}
@@ -64,7 +65,8 @@ def _finished(level: str, temporary: Path, compiling: subprocess.Popen[str]) -> 
         temporary.replace(library(level))
         return True
     print(f"kernels: not built for {level}\n{errors}", file=sys.stderr)
-    temporary.unlink(missing_ok=True)
+    for path in (temporary, library(level)):
+        path.unlink(missing_ok=True)
     return False
 
 

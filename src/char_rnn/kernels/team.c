@@ -163,7 +163,7 @@ void team_share(team *self, task run, const void *argument, int64_t parts) {
     }
     next_round(self);
     take_parts(self, 0);
-    for (int spin = 0; atomic_load(&self->done) < parts; spin++) {
+    for (unsigned spin = 0; atomic_load(&self->done) < parts; spin++) {
         if (spin < SPINS)
             pause_briefly();
         else

@@ -82,6 +82,7 @@ def _pass(arrays: dict[str, Tensor | None]) -> tuple[ctypes.CDLL, Any, dict[str,
     """Return the kernels, a pass by reference, and the arrays it points to, which are to live as long."""
     kernels = load()
     assert kernels is not None
+    kernels.lstm_step.argtypes = kernels.lstm_step_back.argtypes = (ctypes.c_void_p, ctypes.c_int64)
     given = {name: array for name, array in arrays.items() if array is not None}
     kept = {name: array if name in _STRIDED else array.contiguous() for name, array in given.items()}
     for name in _STRIDED & kept.keys():
