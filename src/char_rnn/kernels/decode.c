@@ -38,13 +38,13 @@ static int64_t blocks_of(const operation *op) { return (op->width + ROWS - 1) / 
 
 /* How many parts an operation has: groups of blocks of a matrix, or streams. */
 static int64_t parts_of(const operation *op, const work *steps) {
-    return op->operator== PRODUCT ? (blocks_of(op) + BLOCKS_OF_A_PART - 1) / BLOCKS_OF_A_PART : steps->count;
+    return op->operator == PRODUCT ? (blocks_of(op) + BLOCKS_OF_A_PART - 1) / BLOCKS_OF_A_PART : steps->count;
 }
 
 /* Whether it takes longer than to hand its parts out, about a microsecond. */
 static int is_worth_sharing(const operation *op, const work *steps) {
     const int64_t numbers = op->width * steps->count;
-    return op->operator== PRODUCT ? numbers * op->columns >= 1 << 16 : numbers >= 1 << 13;
+    return op->operator == PRODUCT ? numbers * op->columns >= 1 << 16 : numbers >= 1 << 13;
 }
 
 #define REAL float

@@ -162,7 +162,7 @@ static void OF(on_numbers)(const operation *op, const work *steps, const int64_t
 }
 
 static int OF(needs_whole_row)(int64_t operator) {
-    return operator== NORMALIZE || operator== LOG_SOFTMAX || operator== ATTEND || operator== TURN;
+    return operator == NORMALIZE || operator == LOG_SOFTMAX || operator == ATTEND || operator == TURN;
 }
 
 /* An operation at a step, and a part of it: some blocks of a matrix, or a stream. */
@@ -175,7 +175,7 @@ typedef struct {
 static void OF(do_part)(const void *argument, int64_t part) {
     const OF(moment) *now = argument;
     const operation *op = now->op;
-    if (op->operator== PRODUCT) {
+    if (op->operator == PRODUCT) {
         const int64_t blocks = blocks_of(op), last = (part + 1) * BLOCKS_OF_A_PART;
         OF(multiply_matrix)(op, now->steps, part * BLOCKS_OF_A_PART, last < blocks ? last : blocks);
     } else if (OF(needs_whole_row)(op->operator)) {
@@ -190,7 +190,7 @@ void OF(decode)(team *workers, const work *steps) {
     for (int64_t t = 0; t < steps->time; t++) {
         for (int64_t index = 0; index < steps->length; index++) {
             const OF(moment) now = {steps->operations + index, steps, steps->symbols + t * steps->count};
-            if (now.op->operator== PRODUCT && !self)
+            if (now.op->operator == PRODUCT && !self)
                 OF(multiply_matrix)(now.op, steps, 0, blocks_of(now.op));
             else
                 team_share(is_worth_sharing(now.op, steps) ? self : NULL, OF(do_part), &now, parts_of(now.op, steps));
