@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.network import Array, Network, Precision
-from char_rnn.generation.program import Bound, Operation, Program
+from char_rnn.generation.operations import Bound, Operation
+from char_rnn.generation.program import Program
 from char_rnn.generation.state import States
 
 _WORTH_SHARING = 1 << 21
