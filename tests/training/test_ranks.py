@@ -106,6 +106,7 @@ def test_the_first_process_alone_writes(one_and_two: tuple[Path, Path]) -> None:
     assert steps == [*range(5, 41, 5)]
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_goes_on(poem: Path, one_and_two: tuple[Path, Path]) -> None:
     """Two processes for 20 steps, then one: the carried state of all streams is there."""
     run = poem.parent / "fewer"
