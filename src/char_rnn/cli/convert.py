@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from char_rnn.cli.models import open_model
-from char_rnn.cli.options import debug_option, quiet_option, say
+from char_rnn.cli.options import check_target, debug_option, quiet_option, say
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
@@ -33,14 +33,7 @@ def command(old: str, new: str, force: bool, quiet: bool) -> None:
       char-rnn convert runs/my-book my-book.safetensors
     """
     target = Path(new)
-    if target.suffix != ".safetensors":
-        raise click.BadParameter(f"{new}: must end in .safetensors", param_hint="NEW")
-    if target.is_dir():
-        raise click.BadParameter(f"{new}: is a folder", param_hint="NEW")
-    if target.exists() and not force:
-        raise click.UsageError(f"{new}: is there already; give another name, or --force to replace it")
-    if not target.parent.is_dir():
-        raise click.BadParameter(f"{target.parent}: no such folder", param_hint="NEW")
+    check_target(target, (".safetensors",), "NEW", force=force)
     file = open_model(old)
     file.write(target)
     say(f"{old} ({_origin(file)}) -> {new}: {_contents(file)}", quiet=quiet)

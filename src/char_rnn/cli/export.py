@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from char_rnn.cli.models import open_model
-from char_rnn.cli.options import debug_option, quiet_option, say
+from char_rnn.cli.options import check_target, debug_option, quiet_option, say
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
@@ -58,7 +58,7 @@ def command(
     if kind != "html" and (title is not None or description is not None):
         raise click.UsageError("--title and --description are words of a page; give them with --format html")
     target = Path(_name_of(model) + ENDINGS[kind][0]) if out is None else Path(out)
-    _check(target, kind, force)
+    check_target(target, ENDINGS[kind], "OUT", force=force)
     file = open_model(model)
     note = _write(file, target, kind, title, description, _name_of(model))
     say(f"wrote {target} ({target.stat().st_size:,} bytes){note}", quiet=quiet)
@@ -78,17 +78,6 @@ def _name_of(model: str) -> str:
     path = Path(model).resolve()
     path = path.parent if path.name in (BEST, LAST) else path
     return (path.name if path.is_dir() else path.stem) or "model"
-
-
-def _check(target: Path, kind: str, force: bool) -> None:
-    if target.suffix not in ENDINGS[kind]:
-        raise click.BadParameter(f"{target}: must end in {' or '.join(ENDINGS[kind])}", param_hint="OUT")
-    if target.is_dir():
-        raise click.BadParameter(f"{target}: is a folder", param_hint="OUT")
-    if target.exists() and not force:
-        raise click.UsageError(f"{target}: is there already; give another name, or --force to replace it")
-    if not target.parent.is_dir():
-        raise click.BadParameter(f"{target.parent}: no such folder", param_hint="OUT")
 
 
 def _write(file: ModelFile, target: Path, kind: str, title: str | None, description: str | None, name: str) -> str:

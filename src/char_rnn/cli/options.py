@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
@@ -84,6 +85,18 @@ def device_manager(name: str) -> DeviceManager:
     if name == "auto":
         return DeviceManager()
     return DeviceManager(name, auto_detect=False, fallback=False)
+
+
+def check_target(target: Path, endings: Sequence[str], argument: str, *, force: bool) -> None:
+    """Refuse a file to be written that has another ending, is a folder, is in none, or, without force, is there."""
+    if target.suffix not in endings:
+        raise click.BadParameter(f"{target}: must end in {' or '.join(endings)}", param_hint=argument)
+    if target.is_dir():
+        raise click.BadParameter(f"{target}: is a folder", param_hint=argument)
+    if target.exists() and not force:
+        raise click.UsageError(f"{target}: is there already; give another name, or --force to replace it")
+    if not target.parent.is_dir():
+        raise click.BadParameter(f"{target.parent}: no such folder", param_hint=argument)
 
 
 def describe_evaluation(evaluation: Evaluation, unit: str) -> str:

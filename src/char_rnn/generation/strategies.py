@@ -114,11 +114,7 @@ def keep_top_p(logits: npt.ArrayLike, p: float) -> Floats:
     values = _checked(logits)
     if p == 1:
         return values
-    order = _descending(values)
-    sorted_probabilities = np.take_along_axis(softmax(values), order, axis=-1)
-    before = np.cumsum(sorted_probabilities, axis=-1) - sorted_probabilities
-    before[..., 0] = 0.0
-    return _keep_first(values, order, before < p)
+    return _keep_until(values, _descending(values), softmax(values), p)
 
 
 def keep_min_p(logits: npt.ArrayLike, p: float) -> Floats:
@@ -162,10 +158,7 @@ def keep_typical(logits: npt.ArrayLike, p: float) -> Floats:
     information = -np.log(weights, out=np.full_like(weights, -np.inf), where=weights > 0)
     entropy = np.where(weights > 0, weights * np.where(weights > 0, information, 0.0), 0.0).sum(axis=-1, keepdims=True)
     order = np.argsort(np.abs(information - entropy), axis=-1, kind="stable")
-    ordered = np.take_along_axis(weights, order, axis=-1)
-    before = np.cumsum(ordered, axis=-1) - ordered
-    before[..., 0] = 0.0
-    return _keep_first(values, order, before < p)
+    return _keep_until(values, order, weights, p)
 
 
 def softmax(logits: npt.ArrayLike) -> Floats:
@@ -251,6 +244,14 @@ def _checked(logits: npt.ArrayLike) -> Floats:
 def _descending(values: Floats) -> npt.NDArray[np.intp]:
     """Indices from the largest to the smallest, equals in their own order."""
     return np.argsort(-values, axis=-1, kind="stable")
+
+
+def _keep_until(values: Floats, order: npt.NDArray[np.intp], probabilities: Floats, p: float) -> Floats:
+    """``values`` of the fewest in ``order`` whose probabilities reach ``p``, at least one; -inf elsewhere."""
+    ordered = np.take_along_axis(probabilities, order, axis=-1)
+    before = np.cumsum(ordered, axis=-1) - ordered
+    before[..., 0] = 0.0
+    return _keep_first(values, order, before < p)
 
 
 def _keep_first(values: Floats, order: npt.NDArray[np.intp], kept: npt.NDArray[np.bool_]) -> Floats:
