@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_cases import CELLS, INPUTS, OPTIONS
 
 from char_rnn.generation.engine import Engine, Streams
 from char_rnn.generation.network import PRECISIONS, Network, Precision, quantize, rounded
@@ -25,27 +26,6 @@ from char_rnn.utils.config import ModelConfig
 
 V = 11
 IDS = [3, 3, 0, 10, 7, 1, 3, 9, 4, 4, 8, 2, 5, 6, 0]
-CELLS = [{"type": "lstm"}, {"type": "gru"}, {"type": "gru", "reset": "before"}, {"type": "rnn"}]
-INPUTS = [{"embedding": "one-hot"}, {}, {"embedding_size": 4}]
-OPTIONS: list[dict[str, Any]] = [
-    {"tie_weights": True},
-    {"zoneout": 0.1},
-    {"layer_norm": "between"},
-    {"layer_norm": "cell"},
-    {"residual": True, "embedding_size": 6},
-    {"feed_forward_size": 10},
-    {"attention": "top", "attention_window": 5},
-    {"attention": "all", "attention_heads": 2, "attention_window": 4},
-    {
-        "layer_norm": "between",
-        "residual": True,
-        "attention": "all",
-        "attention_window": 3,
-        "feed_forward_size": 7,
-        "tie_weights": True,
-    },
-    {"layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
-]
 MOGRIFIERS: list[dict[str, Any]] = [
     {"mogrifier_rounds": 5, "embedding_size": 4},
     {"mogrifier_rounds": 4, "layer_norm": "cell", "zoneout": 0.2},
