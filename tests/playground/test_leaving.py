@@ -223,32 +223,39 @@ def own_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(1000, marks=pytest.mark.slow)])
+def grown_by(now: Serving, count: int, seed: int) -> int:
+    """Return the bytes held after requests cancelled at random beyond those held before, each way of ending seen."""
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    ended = asyncio.run(cancelled_at_random(now.port, count, seed))
+    eventually(lambda: now.is_idle() and not now.server.server_state.connections)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    assert sum(ended.values()) == count
+    assert ended["done"] > count // 10
+    assert ended["left"] > count // 10
+    assert ended["refused"] == 0
+    return grown
+
+
+@pytest.mark.parametrize("count", [25, pytest.param(350, marks=pytest.mark.slow)])
 def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
+    """What leaks grows with every round; what caches and a tracer of coverage take, not with each."""
     with serving({"one": model_file()}, Limits(streams=16)) as now:
         assert now.http.get("/api/models/one/cells").status_code == 200
         asyncio.run(cancelled_at_random(now.port, 30, seed=0))
         eventually(lambda: now.is_idle() and not now.server.server_state.connections)
         threads, tasks = own_threads(), now.tasks()
-        gc.collect()
         tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
-        ended = asyncio.run(cancelled_at_random(now.port, count, seed=1))
-        eventually(lambda: now.is_idle() and not now.server.server_state.connections)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - before
+        grown = [grown_by(now, count, seed) for seed in range(1, 4)]
         tracemalloc.stop()
-        assert sum(ended.values()) == count
-        assert ended["done"] > count // 10
-        assert ended["left"] > count // 10
-        assert ended["refused"] == 0
         batch = now.app.state.models["one"].batch
         eventually(lambda: batch._rows == [None] * 17 or not any(row and not row.cancelled for row in batch._rows))
         assert not batch._waiting
         assert not now.server.server_state.tasks
         eventually(lambda: now.tasks() <= tasks)
         assert own_threads() == threads
-        assert grown < 300_000, grown
+        assert min(grown) < 100_000, grown
         assert now.text(length=50, seed=1) == alone(model_file(), "", 50, seed=1)
         eventually(now.is_idle)
         assert [row for row in batch._rows if row is not None and not row.ended and not row.cancelled] == []
