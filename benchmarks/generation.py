@@ -18,12 +18,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +27,27 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each reader of memory is a
 
 import numpy as np
 import torch
-from generation_sides import MODULES, Side, bytes_of, model_file, plain_loop, products, reader, steps_of, writer
-from harness import Timing, in_turn, parser, report
+from harness import parser, report
 
 from char_rnn import TextGenerator
+from char_rnn.bench.timing import ratio, timed_each
+from char_rnn.bench.training_sides import MODULES
+from char_rnn.bench.writing_sides import (
+    Side,
+    bytes_of,
+    first_character,
+    model_file,
+    plain_loop,
+    products,
+    reader,
+    steps_of,
+    writer,
+)
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile, find_model
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
-SECONDS = 0.3
 Row = dict[str, Any]
 
 
@@ -87,22 +94,20 @@ def alone_with(cell: str, hidden: int, threads: int, rounds: int) -> Iterator[Ro
         matrices = matrices or bytes_of(file)
         size = {"float32": matrices, "bfloat16": matrices // 2, "int8": matrices // 4}[precision]
         sides[f"{precision} reading"] = reader(size, threads)
-    timings = timed(sides, rounds)
+    timings = timed_each(sides, rounds)
     for precision in PRECISIONS:
-        loop, writing, step, reading = (
-            timings[name] for name in ("PyTorch", precision, f"{precision} step", f"{precision} reading")
-        )
+        writing, step = timings[precision], timings[f"{precision} step"]
         yield {
             "cell": cell,
             "hidden": hidden,
             "threads": threads,
             "precision": precision,
-            "loop/s": 1 / loop.median,
+            "loop/s": 1 / timings["PyTorch"].median,
             "written/s": 1 / writing.median,
             "spread": writing.spread,
-            "written/loop": ratio(loop, writing),
+            "written/loop": ratio(timings, "PyTorch", precision),
             "steps/s": 1 / step.median,
-            "step/reading": ratio(reading, step),
+            "step/reading": ratio(timings, f"{precision} reading", f"{precision} step"),
         }
 
 
@@ -116,7 +121,7 @@ def batch(arguments: argparse.Namespace) -> Iterator[Row]:
                 engine = Engine(file.config.model, file.tensors, threads=threads)
                 for streams in arguments.streams:
                     sides = {"engine": steps_of(engine, streams), "products": products(cell, hidden, streams)}
-                    timings = timed(sides, arguments.rounds)
+                    timings = timed_each(sides, arguments.rounds)
                     yield {
                         "cell": cell,
                         "hidden": hidden,
@@ -124,7 +129,7 @@ def batch(arguments: argparse.Namespace) -> Iterator[Row]:
                         "streams": streams,
                         "characters/s": streams / timings["engine"].median,
                         "us a character": timings["engine"].median / streams * 1e6,
-                        "engine/products": ratio(timings["products"], timings["engine"]),
+                        "engine/products": ratio(timings, "products", "engine"),
                     }
 
 
@@ -177,39 +182,6 @@ TITLES = {
     "start": "char-rnn sample, from the shell",
     "loss": "What a precision costs",
 }
-
-
-def timed(sides: dict[str, Side], rounds: int) -> dict[str, Timing]:
-    """Return the seconds of one character, read, or product of each side, run in turn for about as long."""
-    counts = {}
-    for name, side in sides.items():
-        side(10)
-        began = time.perf_counter()
-        side(10)
-        counts[name] = max(10, int(10 * SECONDS / (time.perf_counter() - began)))
-    measured = in_turn({name: partial(side, counts[name]) for name, side in sides.items()}, rounds)
-    return {name: Timing([seconds / counts[name] for seconds in timing.seconds]) for name, timing in measured.items()}
-
-
-def ratio(side: Timing, other: Timing) -> float:
-    """Return the median over the rounds of (seconds of one) / (seconds of the other)."""
-    return statistics.median(a / b for a, b in zip(side.seconds, other.seconds, strict=True))
-
-
-def first_character(path: Path) -> tuple[float, float]:
-    """Return the seconds to the first character that ``char-rnn sample`` writes, and its largest memory in MB."""
-    import psutil
-
-    command = [sys.executable, "-m", "char_rnn", "sample", str(path), "--length", "2000", "--seed", "1", "--quiet"]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.read(1)
-    seconds = time.perf_counter() - began
-    resident = psutil.Process(process.pid).memory_info().rss / 1e6
-    process.stdout.read()
-    process.wait()
-    return seconds, resident
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from harness import in_turn, parser, ratio, report
+from harness import parser, report
 from parts import PARTS
 from parts import measure as measure_part
 from torch import Tensor, nn
 
 from char_rnn import ops
+from char_rnn.bench.timing import in_turn, ratio
 
 # name: PyTorch's module, our layer, its reference
 LAYERS: dict[str, tuple[Any, Callable[..., Any], Callable[..., Any]]] = {

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from harness import in_turn, ratio
 from torch.nn import functional as F
 
 from char_rnn import CharLSTM
+from char_rnn.bench.timing import in_turn, ratio
 
 VOCABULARY, LAYERS = 65, 2
 RESIDUAL: dict[str, Any] = {"layer_norm": "between", "residual": True}

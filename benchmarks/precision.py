@@ -7,9 +7,9 @@ from itertools import cycle
 from typing import Any
 
 import torch
-from harness import in_turn, ratio
 
 from char_rnn import CharDataset, Config, build_model, create_dataloaders
+from char_rnn.bench.timing import in_turn, ratio
 from char_rnn.training.metrics import evaluate
 from char_rnn.training.stepping import Stepper
 

@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import in_turn, parser, report
+from harness import parser, report
 
 from char_rnn import CharRNNTrainer, Config, Corpus, ModelFile, build_model, create_dataloaders
+from char_rnn.bench.timing import in_turn
 from char_rnn.data.dataloader import CharDataset
 from char_rnn.torch7.program import program
 from char_rnn.torch7.recipe import Torch7Trainer

@@ -19,98 +19,37 @@ is the median over the steps; the ratios of the losses are those of low precisio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
-from harness import in_turn, parser, ratio, report
+from harness import parser, report
 from precision import CASES as PRECISION_CASES
 from precision import measure as measure_change
-from rich.console import Console
-from torch import nn
 
-from char_rnn import CharDataset, CharRNNTrainer, Config, Corpus, build_model, create_dataloaders
-from char_rnn.training.progress import LineProgress
+from char_rnn.bench.timing import in_turn, ratio
+from char_rnn.bench.training_sides import SHAPES, BareLoop, batches_of, text_of, trainer_loop
 
 CASES = {
-    "lstm 2x128, batch 50x50 (default)": ("lstm", 128, 2, 50, 50),
-    "lstm 1x384, batch 16x64 (quickstart)": ("lstm", 384, 1, 16, 64),
-    "gru 2x128, batch 50x50": ("gru", 128, 2, 50, 50),
-    "rnn 2x128, batch 50x50": ("rnn", 128, 2, 50, 50),
-    "lstm 1x32, batch 16x32 (tiny)": ("lstm", 32, 1, 16, 32),
+    "lstm 2x128, batch 50x50 (default)": SHAPES["default"],
+    "lstm 1x384, batch 16x64 (quickstart)": SHAPES["quickstart"],
+    "gru 2x128, batch 50x50": SHAPES["gru"],
+    "rnn 2x128, batch 50x50": SHAPES["rnn"],
+    "lstm 1x32, batch 16x32 (tiny)": SHAPES["tiny"],
 }
-VOCABULARY = 65
-
-
-def corpus(characters: int) -> Corpus:
-    """Return a random text over 65 characters."""
-    ids = np.random.default_rng(0).integers(0, VOCABULARY, characters)
-    return Corpus.from_text("".join(map(chr, ids + 40)))
-
-
-def bare_loop(
-    kind: str, hidden: int, layers: int, batches: list[tuple[torch.Tensor, torch.Tensor]]
-) -> Callable[[], None]:
-    """Return a function that trains once over the batches."""
-    embedding, output = nn.Embedding(VOCABULARY, VOCABULARY), nn.Linear(hidden, VOCABULARY)
-    cell = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](VOCABULARY, hidden, layers, batch_first=True)
-    parameters = [*embedding.parameters(), *cell.parameters(), *output.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-5, fused=True)
-
-    def epoch() -> None:
-        state = None
-        for x, y in batches:
-            out, state = cell(embedding(x), state)
-            loss = nn.functional.cross_entropy(output(out).flatten(0, 1), y.flatten())
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 5.0)
-            optimizer.step()
-            state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
-
-    return epoch
-
-
-def trainer_loop(
-    kind: str, hidden: int, layers: int, text: Corpus, batch: int, length: int, folder: Path
-) -> Callable[[], float]:
-    """Return a function that trains once over the text, with the trainer and all its listeners."""
-    config = Config.model_validate(
-        {
-            "model": {"type": kind, "hidden_size": hidden, "num_layers": layers, "dropout": 0.0},
-            "training": {"batch_size": batch, "seq_length": length, "learning_rate": 1e-3, "eval_interval": 10**9,
-                         "max_epochs": 10**6},
-            "logging": {"save_interval": 10**9, "log_interval": 10},
-        }
-    )  # fmt: skip
-    loaders = create_dataloaders(CharDataset(text, length, 1.0, 0.0), batch)
-    trainer = CharRNNTrainer(
-        build_model(config.model, VOCABULARY),
-        loaders,
-        config,
-        vocabulary=text.vocabulary,
-        run_dir=folder,
-        callbacks=[LineProgress(Console(file=(folder / "log").open("w")))],
-    )
-    trainer.recorder.tell("on_start", trainer)
-    return trainer.train_epoch
 
 
 def measure(name: str, steps: int, rounds: int) -> dict[str, str | float]:
     """Measure one case."""
-    kind, hidden, layers, batch, length = CASES[name]
-    text = corpus(batch * length * steps + batch)
-    batches = list(create_dataloaders(CharDataset(text, length, 1.0, 0.0), batch)["train"].epoch(0))
+    shape = CASES[name]
+    text = text_of(shape, steps)
+    batches = batches_of(text, shape)
     torch.manual_seed(0)
     with TemporaryDirectory() as folder:
-        sides = {
-            "bare": bare_loop(kind, hidden, layers, batches),
-            "trainer": trainer_loop(kind, hidden, layers, text, batch, length, Path(folder)),
-        }
+        bare = BareLoop(shape)
+        sides = {"bare": lambda: bare.epoch(batches), "trainer": trainer_loop(shape, text, Path(folder))}
         timings = in_turn(sides, rounds)
-    characters = batch * length * len(batches)
+    characters = shape.characters * len(batches)
     assert math.isclose(len(batches), steps, abs_tol=1)
     return {
         "case": name,

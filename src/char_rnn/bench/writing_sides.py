@@ -1,28 +1,33 @@
-"""The sides of ``generation.py``: each does a number of characters, reads or products when it is called with it."""
+"""Ways to write: each does a number of characters, reads or products when it is called with that number."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from char_rnn import TextGenerator
+from char_rnn.bench.training_sides import MODULES
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.sampler import TextGenerator
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import Config
 
 SYMBOLS = [chr(number) for number in range(32, 32 + 65)]
-MODULES: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 Side = Callable[[int], object]
 
 
 def model_file(cell: str, hidden: int) -> ModelFile:
+    """Return a model of two layers with random weights."""
     config = Config.model_validate({"model": {"type": cell, "hidden_size": hidden, "embedding_size": 64}})
     rng = np.random.default_rng(0)
     shapes = parameter_shapes(config.model, len(SYMBOLS))
@@ -47,6 +52,8 @@ def plain_loop(cell: str, hidden: int) -> Side:
 
 
 def writer(generator: TextGenerator) -> Side:
+    """Return what writes with this package."""
+
     def write(count: int) -> None:
         for _ in generator.stream(" ", count, seed=1):
             pass
@@ -55,6 +62,7 @@ def writer(generator: TextGenerator) -> Side:
 
 
 def steps_of(engine: Engine, count: int = 1) -> Side:
+    """Return the engine's steps alone, of so many texts side by side."""
     streams, symbols = engine.begin(count), np.arange(count) % len(SYMBOLS)
 
     def run(steps: int) -> None:
@@ -109,3 +117,19 @@ def products(cell: str, hidden: int, streams: int) -> Side:
                 torch.mm(first, output, out=scores)
 
     return multiply
+
+
+def first_character(path: Path) -> tuple[float, float]:
+    """Return the seconds to the first character that ``char-rnn sample`` writes, and its largest memory in MB."""
+    import psutil
+
+    command = [sys.executable, "-m", "char_rnn", "sample", str(path), "--length", "2000", "--seed", "1", "--quiet"]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read(1)
+    seconds = time.perf_counter() - began
+    resident = psutil.Process(process.pid).memory_info().rss / 1e6
+    process.stdout.read()
+    process.wait()
+    return seconds, resident

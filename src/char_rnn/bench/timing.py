@@ -1,0 +1,59 @@
+"""Sides measured in turn: medians with their spread, and ratios round by round."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of several runs."""
+
+    seconds: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        """The middle run."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a part of the median."""
+        if len(self.seconds) < 4:
+            return (max(self.seconds) - min(self.seconds)) / 2 / self.median
+        low, _, high = statistics.quantiles(self.seconds, n=4)
+        return (high - low) / 2 / self.median
+
+
+def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, Timing]:
+    """Run the sides A B A B ..., so that a machine that changes its speed changes it for both."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(warmup + rounds):
+        for name, side in sides.items():
+            began = time.perf_counter()
+            side()
+            if number >= warmup:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: Timing(values) for name, values in seconds.items()}
+
+
+def timed_each(sides: Mapping[str, Callable[[int], object]], rounds: int, seconds: float = 0.3) -> dict[str, Timing]:
+    """Run sides that do a given number of things in turn, each for about ``seconds``; return the seconds of one."""
+    counts = {}
+    for name, side in sides.items():
+        side(10)
+        began = time.perf_counter()
+        side(10)
+        counts[name] = max(10, int(10 * seconds / (time.perf_counter() - began)))
+    measured = in_turn({name: partial(side, counts[name]) for name, side in sides.items()}, rounds)
+    return {name: Timing([total / counts[name] for total in timing.seconds]) for name, timing in measured.items()}
+
+
+def ratio(timings: Mapping[str, Timing], side: str, other: str) -> float:
+    """Return the median over the rounds of (seconds of ``side``) / (seconds of ``other``)."""
+    pairs = zip(timings[side].seconds, timings[other].seconds, strict=True)
+    return statistics.median(a / b for a, b in pairs)

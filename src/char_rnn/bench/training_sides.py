@@ -1,0 +1,140 @@
+"""Ways to train: the bare PyTorch loop and this package's trainer, on the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from char_rnn.data.corpus import Corpus
+from char_rnn.data.dataloader import CharDataset, create_dataloaders
+from char_rnn.models import build_model
+from char_rnn.training.progress import LineProgress
+from char_rnn.training.trainer import CharRNNTrainer
+from char_rnn.utils.config import Config
+
+MODULES: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+VOCABULARY = 65
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained: the cell, its units and layers, sequences in a batch and steps in a sequence."""
+
+    cell: str = "lstm"
+    hidden: int = 128
+    layers: int = 2
+    batch: int = 50
+    length: int = 50
+
+    @property
+    def characters(self) -> int:
+        """How many a step predicts."""
+        return self.batch * self.length
+
+    def __str__(self) -> str:
+        return f"{self.cell} {self.layers}x{self.hidden}, batch {self.batch}x{self.length}"
+
+
+SHAPES = {
+    "default": Shape(),
+    "quickstart": Shape("lstm", 384, 1, 16, 64),
+    "gru": Shape("gru"),
+    "rnn": Shape("rnn"),
+    "tiny": Shape("lstm", 32, 1, 16, 32),
+}
+
+
+def random_text(characters: int) -> Corpus:
+    """Return a random text over 65 characters."""
+    ids = np.random.default_rng(0).integers(0, VOCABULARY, characters)
+    return Corpus.from_text("".join(map(chr, ids + 40)))
+
+
+def text_of(shape: Shape, steps: int) -> Corpus:
+    """Return a random text of so many batches."""
+    return random_text(shape.characters * steps + shape.batch)
+
+
+def batches_of(text: Corpus, shape: Shape) -> list[Batch]:
+    """Return a text's batches, ready in memory."""
+    return list(create_dataloaders(CharDataset(text, shape.length, 1.0, 0.0), shape.batch)["train"].epoch(0))
+
+
+class BareLoop:
+    """What anyone would write: embedding, recurrent module, output, cross-entropy, AdamW, clipping, carried state.
+
+    Args:
+        shape: what is trained.
+        symbols: size of the vocabulary, V; also of the embedding.
+        learning_rate: constant.
+    """
+
+    def __init__(self, shape: Shape, symbols: int = VOCABULARY, learning_rate: float = 1e-3) -> None:
+        self.embedding, self.output = nn.Embedding(symbols, symbols), nn.Linear(shape.hidden, symbols)
+        self.cell = MODULES[shape.cell](symbols, shape.hidden, shape.layers, batch_first=True)
+        self.parameters = [*self.embedding.parameters(), *self.cell.parameters(), *self.output.parameters()]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=learning_rate, weight_decay=1e-5, fused=True)
+        self.state: Any = None
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """Train on one batch, (B, T) each; return the loss, nats per character."""
+        out, state = self.cell(self.embedding(x), self.state)
+        loss = nn.functional.cross_entropy(self.output(out).flatten(0, 1), y.flatten())
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        self.optimizer.step()
+        self.state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+        return loss
+
+    def epoch(self, batches: Sequence[Batch]) -> None:
+        """Train once over the batches, from a state of zeros."""
+        self.state = None
+        for x, y in batches:
+            self.step(x, y)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the parameters by the names of this package's models."""
+        parts = {"embedding": self.embedding, type(self.cell).__name__.lower(): self.cell, "output_proj": self.output}
+        return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+
+
+def config_of(shape: Shape, **training: Any) -> Config:
+    """Return a configuration of the shape that neither evaluates nor saves on the way."""
+    sections = {
+        "model": {"type": shape.cell, "hidden_size": shape.hidden, "num_layers": shape.layers, "dropout": 0.0},
+        "training": {"batch_size": shape.batch, "seq_length": shape.length, "learning_rate": 1e-3,
+                     "eval_interval": 10**9, "max_epochs": 10**6, **training},
+        "logging": {"save_interval": 10**9, "log_interval": 10},
+    }  # fmt: skip
+    return Config.model_validate(sections)
+
+
+def trainer_loop(shape: Shape, text: Corpus, folder: Path) -> Callable[[], float]:
+    """Return a function that trains once over the text, with the trainer and all its listeners."""
+    from rich.console import Console
+
+    config = config_of(shape)
+    trainer = CharRNNTrainer(
+        build_model(config.model, VOCABULARY),
+        create_dataloaders(CharDataset(text, shape.length, 1.0, 0.0), shape.batch),
+        config,
+        vocabulary=text.vocabulary,
+        run_dir=folder,
+        callbacks=[LineProgress(Console(file=(folder / "log").open("w")))],
+    )
+    trainer.recorder.tell("on_start", trainer)
+    return trainer.train_epoch
+
+
+def around(batches: Sequence[Batch], count: int) -> list[Batch]:
+    """Return so many batches, from the beginning again where there are not enough."""
+    return list(islice(cycle(batches), count))
