@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,11 @@ def random_text(characters: int) -> Corpus:
     """Return a random text over 65 characters."""
     ids = np.random.default_rng(0).integers(0, VOCABULARY, characters)
     return Corpus.from_text("".join(map(chr, ids + 40)))
+
+
+def as_string(text: Corpus) -> str:
+    """Return a small text whole."""
+    return text.vocabulary.decode(np.asarray(text.ids))
 
 
 def text_of(shape: Shape, steps: int) -> Corpus:
@@ -133,8 +137,3 @@ def trainer_loop(shape: Shape, text: Corpus, folder: Path) -> Callable[[], float
     )
     trainer.recorder.tell("on_start", trainer)
     return trainer.train_epoch
-
-
-def around(batches: Sequence[Batch], count: int) -> list[Batch]:
-    """Return so many batches, from the beginning again where there are not enough."""
-    return list(islice(cycle(batches), count))

@@ -1,0 +1,147 @@
+"""How fast is writing: the engine, a loop of PyTorch's modules, and the specification's sketch, on the same shapes."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from char_rnn.bench.peers import itself, rates_of
+from char_rnn.bench.questions import QUESTIONS, Settings
+from char_rnn.bench.report import Report, Table
+from char_rnn.bench.sketch import SketchDataset, SketchModel, generate
+from char_rnn.bench.timing import ratio, timed_each
+from char_rnn.bench.training_sides import MODULES, Shape
+from char_rnn.bench.writing_sides import (
+    SYMBOLS,
+    Side,
+    bytes_of,
+    first_character,
+    model_file,
+    plain_loop,
+    products,
+    reader,
+    steps_of,
+    writer,
+)
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.network import Precision
+from char_rnn.generation.sampler import TextGenerator
+
+SIZES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
+HIDDEN, QUICK_HIDDEN = (128, 512), (128,)
+STREAMS = (1, 4, 16, 64, 256)
+PEER_CHARACTERS = (500, 2500)
+
+ALONE_NOTE = (
+    "Models of two layers over 65 symbols with random weights; characters/s, medians of rounds in turn. loop: "
+    "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial; sketch: the specification's. step / reading "
+    "is the engine's step over reading as many bytes as its matrices have, with as many threads: 1 is the memory's speed."
+)
+BATCH_NOTE = "The engine in float32; products are PyTorch's matrix products of a step's shapes: 1 is their speed."
+START_NOTE = "Processes of their own: from the start of `char-rnn sample` to its first character, and the memory then."
+PROCESS_NOTE = (
+    f"Whole programs, each run in turn for {PEER_CHARACTERS[0]:,} and {PEER_CHARACTERS[1]:,} characters: the rate is "
+    "of those between."
+)
+
+
+def measure(settings: Settings) -> Report:
+    """Answer the question."""
+    cells = ("lstm",) if settings.quick else tuple(MODULES)
+    hidden = QUICK_HIDDEN if settings.quick else HIDDEN
+    shapes = [(cell, size) for cell in cells for size in hidden]
+    tables = [Table("one text", [row for shape in shapes for row in _alone(*shape, settings)], ALONE_NOTE)]
+    if not settings.quick:
+        tables.append(Table("texts side by side", list(_together("lstm", 512, settings)), BATCH_NOTE))
+    tables.append(Table("start", [_start(*shape, settings) for shape in shapes if shape[0] == "lstm"], START_NOTE))
+    if settings.peers_of("generation"):
+        tables.append(Table("whole processes", _processes(settings), PROCESS_NOTE))
+    return Report("generation", QUESTIONS["generation"], tables)
+
+
+def sketch_writer(cell: str, hidden: int) -> Side:
+    """Return the sketch's way of writing; its text grows by one string a character."""
+    dataset = SketchDataset("".join(SYMBOLS) * 2, 1)
+    model = SketchModel(len(SYMBOLS), Shape(cell, hidden))
+    return lambda count: generate(model, dataset, " ", count)
+
+
+def _alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
+    settings.tell(f"writing one text, {cell} 2x{hidden}")
+    file = model_file(cell, hidden)
+    sides: dict[str, Side] = {"loop": plain_loop(cell, hidden), "sketch": sketch_writer(cell, hidden)}
+    for precision, size in SIZES.items():
+        engine = Engine(file.config.model, file.tensors, precision, threads=settings.threads)
+        sides[precision] = writer(TextGenerator(engine, file.vocabulary))
+        sides[f"{precision} step"] = steps_of(engine)
+        sides[f"{precision} reading"] = reader(bytes_of(file) // 4 * size, settings.threads)
+    timings = timed_each(sides, settings.rounds, 0.1 if settings.quick else 0.3)
+    for precision in SIZES:
+        yield {
+            "cell": cell,
+            "hidden": hidden,
+            "precision": precision,
+            "loop": 1 / timings["loop"].median,
+            "sketch": 1 / timings["sketch"].median,
+            "char-rnn": 1 / timings[precision].median,
+            "spread": timings[precision].spread,
+            "char-rnn / loop": ratio(timings, "loop", precision),
+            "step / reading": ratio(timings, f"{precision} reading", f"{precision} step"),
+        }
+
+
+def _together(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
+    file = model_file(cell, hidden)
+    engine = Engine(file.config.model, file.tensors, threads=settings.threads)
+    for streams in STREAMS:
+        settings.tell(f"writing {streams} texts side by side, {cell} 2x{hidden}")
+        sides = {"engine": steps_of(engine, streams), "products": products(cell, hidden, streams)}
+        timings = timed_each(sides, settings.rounds)
+        yield {
+            "cell": cell,
+            "hidden": hidden,
+            "texts": streams,
+            "characters/s": streams / timings["engine"].median,
+            "µs a character": timings["engine"].median / streams * 1e6,
+            "spread": timings["engine"].spread,
+            "engine / products": ratio(timings, "products", "engine"),
+        }
+
+
+def _start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
+    settings.tell(f"the first character, {cell} 2x{hidden}")
+    with TemporaryDirectory(dir=settings.folder) as folder:
+        path = Path(folder, "model.safetensors")
+        model_file(cell, hidden).write(path)
+        measured = [first_character(path) for _ in range(settings.rounds + 1)][1:]
+    return {
+        "cell": cell,
+        "hidden": hidden,
+        "first character, s": statistics.median(seconds for seconds, _ in measured),
+        "slowest, s": max(seconds for seconds, _ in measured),
+        "resident MB": statistics.median(resident for _, resident in measured),
+    }
+
+
+def _processes(settings: Settings) -> list[dict[str, Any]]:
+    peers = [itself("generation", settings.threads), *settings.peers_of("generation")]
+    settings.tell("writing, whole processes: " + ", ".join(peer.name for peer in peers))
+    with TemporaryDirectory(dir=settings.folder) as folder:
+        model = Path(folder, "model.safetensors")
+        model_file("lstm", 128).write(model)
+        asked = [{"characters": characters, "model": model} for characters in PEER_CHARACTERS]
+        rates = rates_of(peers, asked, "characters", max(1, math.ceil(settings.rounds / 2)))
+    own = rates["char-rnn"].per_second
+    return [
+        {
+            "program": name,
+            "characters/s": rate.per_second,
+            "start, s": rate.start,
+            "char-rnn / it": own / rate.per_second,
+        }
+        for name, rate in rates.items()
+    ]

@@ -1,0 +1,74 @@
+"""What is asked of every benchmark, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from char_rnn.bench.peers import Peer
+    from char_rnn.bench.report import Report
+
+QUESTIONS = {
+    "training": "How fast is training, beside plain PyTorch?",
+    "generation": "How fast is writing, beside plain PyTorch and what the machine can read?",
+    "ops": "How fast are the recurrent layers, beside PyTorch's?",
+    "data": "How fast is a text made ready, and in how much memory?",
+    "quality": "What is learnt in equal time?",
+    "growth": "How does the cost grow with the work, and how near is it to what the machine can do?",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        threads: PyTorch's and the engine's threads.
+        rounds: how often each side has its turn.
+        quick: few and small cases: seconds, and rough figures.
+        text: a file, folder or name of a text, where one is learnt.
+        peers: other programs to measure beside this one.
+        folder: where what is made on the way goes, for the while.
+        progress: told in words what is measured next.
+    """
+
+    threads: int = 1
+    rounds: int = 5
+    quick: bool = False
+    text: str = "python-stdlib"
+    peers: Sequence[Peer] = ()
+    folder: Path | None = None
+    progress: Callable[[str], None] | None = None
+
+    def tell(self, what: str) -> None:
+        """Say what is measured next."""
+        if self.progress is not None:
+            self.progress(what)
+
+    def peers_of(self, question: str) -> list[Peer]:
+        """Return the peers that answer a question."""
+        return [peer for peer in self.peers if peer.question == question]
+
+
+def measure(question: str, settings: Settings) -> Report:
+    """Answer a question.
+
+    Raises:
+        KeyError: there is none of that name.
+        PeerError: a peer's command failed.
+    """
+    import torch
+
+    if question not in QUESTIONS:
+        raise KeyError(question)
+    before = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        found: Report = import_module(f"char_rnn.bench.{question}").measure(settings)
+        return found
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,133 @@
+"""How fast is training: this package, the bare PyTorch loop and the specification's sketch, on the same shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from char_rnn.bench.peers import itself, rates_of
+from char_rnn.bench.questions import QUESTIONS, Settings
+from char_rnn.bench.report import Report, Table
+from char_rnn.bench.sketch import Sketch
+from char_rnn.bench.timing import in_turn, ratio
+from char_rnn.bench.training_sides import (
+    SHAPES,
+    BareLoop,
+    Shape,
+    as_string,
+    batches_of,
+    random_text,
+    text_of,
+    trainer_loop,
+)
+
+STEPS, QUICK_STEPS = 30, 8
+PEER_STEPS = (100, 400)
+EPOCH_OF = 1_000_000  # characters
+NOTE = (
+    "Characters/s, medians of rounds in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-entropy, "
+    "AdamW, clipping, carried state, over batches that stand ready. sketch: the specification's, mended so that it "
+    "runs. char-rnn: the trainer with loss guard, schedule, and records in metrics.jsonl and TensorBoard every 10 steps."
+)
+
+
+def measure(settings: Settings) -> Report:
+    """Answer the question."""
+    names = ("default", "quickstart") if settings.quick else tuple(SHAPES)
+    rows = list(_steps(settings, {name: SHAPES[name] for name in names}))
+    tables = [
+        Table("a step", rows, NOTE),
+        Table("an epoch", [_epoch(row, SHAPES[name]) for name, row in zip(names, rows, strict=True)], _EPOCH_NOTE),
+    ]
+    if peers := settings.peers_of("training"):
+        tables.append(Table("whole processes", _processes(settings, peers, SHAPES["default"]), _PROCESS_NOTE))
+    return Report("training", QUESTIONS["training"], tables)
+
+
+def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str, Any]]:
+    steps = QUICK_STEPS if settings.quick else STEPS
+    for name, shape in shapes.items():
+        settings.tell(f"training, {shape}")
+        torch.manual_seed(0)
+        text = text_of(shape, steps)
+        batches = batches_of(text, shape)
+        with TemporaryDirectory(dir=settings.folder) as folder:
+            bare = BareLoop(shape)
+            sketch = Sketch(as_string(text), shape, SummaryWriter(log_dir=folder))
+            sides: dict[str, Callable[[], object]] = {
+                "bare": partial(bare.epoch, batches),
+                "sketch": partial(sketch.train, steps),
+                "char-rnn": trainer_loop(shape, text, Path(folder)),
+            }
+            timings = in_turn(sides, settings.rounds)
+            sketch.close()
+        yield {
+            "case": f"{name}: {shape}",
+            **{side: shape.characters * steps / timing.median for side, timing in timings.items()},
+            "spread": timings["char-rnn"].spread,
+            "char-rnn / bare": ratio(timings, "bare", "char-rnn"),
+            "char-rnn / sketch": ratio(timings, "sketch", "char-rnn"),
+        }
+
+
+_EPOCH_NOTE = (
+    f"What a pass over {EPOCH_OF:,} characters comes to at these rates. The sketch takes every overlapping window for "
+    "a sample and so predicts each character once a place in the window."
+)
+
+
+def _epoch(row: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+    windows = (EPOCH_OF - shape.length) // shape.batch * shape.batch
+    return {
+        "case": row["case"],
+        "char-rnn, predictions": EPOCH_OF - 1,
+        "char-rnn, minutes": EPOCH_OF / row["char-rnn"] / 60,
+        "sketch, predictions": windows * shape.length,
+        "sketch, minutes": windows * shape.length / row["sketch"] / 60,
+    }
+
+
+_PROCESS_NOTE = (
+    f"Whole programs, each run in turn for {PEER_STEPS[0]} and {PEER_STEPS[1]} steps of the default shape on a text of "
+    "about a megabyte: the rate is of the steps between, the start is what the shorter took beyond its steps."
+)
+
+
+def _processes(settings: Settings, peers: list[Any], shape: Shape) -> list[dict[str, Any]]:
+    everyone = [itself("training", settings.threads), *peers]
+    settings.tell("training, whole processes: " + ", ".join(peer.name for peer in everyone))
+    with TemporaryDirectory(dir=settings.folder) as folder:
+        text = Path(folder, "text.txt")
+        text.write_text(as_string(random_text(EPOCH_OF)), encoding="utf-8")
+        places = {**asdict(shape), "text": text, "out": _Fresh(Path(folder))}
+        asked = [{**places, "steps": steps} for steps in PEER_STEPS]
+        rates = rates_of(everyone, asked, "steps", max(1, math.ceil(settings.rounds / 2)))
+    own = rates["char-rnn"].per_second
+    return [
+        {
+            "program": name,
+            "characters/s": rate.per_second * shape.characters,
+            "start, s": rate.start,
+            "char-rnn / it": own / rate.per_second,
+        }
+        for name, rate in rates.items()
+    ]
+
+
+class _Fresh:
+    """A folder that is another one each time it is written into a command."""
+
+    def __init__(self, parent: Path) -> None:
+        self.parent, self.count = parent, 0
+
+    def __format__(self, _: str) -> str:
+        self.count += 1
+        return str(self.parent / f"out{self.count}")
