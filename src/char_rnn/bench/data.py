@@ -49,7 +49,7 @@ def _prepared(folder: Path, size: int, kind: str, settings: Settings) -> dict[st
         os.sync()  # else the text's own way to the disk is measured with it
     figures: dict[str, float] = {}
     for part in ("prepare", "warm", "epoch", "batch"):
-        figures |= measure_part(part, text, cache)
+        figures |= measure_part(part, text, cache, settings.threads)
     text.unlink()
     return {
         "text": f"{kind}, {size} MB",

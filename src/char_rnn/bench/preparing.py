@@ -10,6 +10,7 @@ list       the specification's sketch: the text as a Python list of numbers
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -49,10 +50,12 @@ def weights(alphabets: int) -> list[float]:
     return [1 - rest * (alphabets - 1), *[rest] * (alphabets - 1)]
 
 
-def measure(name: str, file: Path, cache: Path) -> dict[str, float]:
-    """Run one measurement in a process of its own."""
+def measure(name: str, file: Path, cache: Path, threads: int | None = None) -> dict[str, float]:
+    """Run one measurement in a process of its own, with so many threads of PyTorch's."""
     command = [sys.executable, "-m", __name__, name, str(file), str(cache)]
-    result: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    environment = os.environ if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    result: dict[str, float] = json.loads(done.stdout)
     return result
 
 
