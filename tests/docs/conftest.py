@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,15 @@ from running import (
     write_texts,
 )
 
-TRAINED = ("runs/my-book", "my-book.txt"), ("runs/plays", "tinyshakespeare")
+TRAINED = (
+    "train my-book.txt --quiet --out runs/my-book",
+    "train my-book.txt --quiet --out runs/small",
+    "train my-book.txt --quiet --out runs/large",
+    "train tinyshakespeare --quiet --out runs/plays",
+    "train tinyshakespeare --quiet --out runs/lstm",
+    "train tinyshakespeare --quiet --set model.type=gru --out runs/gru",
+    "train --torch7 -data_dir data/mine -checkpoint_dir cv",
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +42,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, preparation: str) -> Path
     write_texts(folder)
     with pytest.MonkeyPatch.context() as monkeypatch, at(folder):
         fresh_process_state(monkeypatch, preparation)
-        for run, text in TRAINED:
-            words = shortened(["char-rnn", "train", text, "--quiet", "--out", run], folder)
+        for command in TRAINED:
+            words = shortened(["char-rnn", *command.split()], folder)
             status, said = in_this_process(words[1:])
             assert status == 0, said
+    shutil.copy(folder / "runs/my-book/best.safetensors", folder / "my-book.safetensors")
+    shutil.copy(folder / "runs/my-book/config.yaml", folder / "my.yaml")
     return folder
 
 

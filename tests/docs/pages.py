@@ -1,18 +1,33 @@
 """What stands on a page: its blocks of commands and of Python, what is marked as not run, and code in sentences.
 
 Commands stand in a fenced block without a language, a line each, or where lines begin with ``$ ``, indented or fenced,
-in those lines alone, and what they print is the rest. A line that ends in a backslash goes on in the next. Output alone
+in those lines alone, and what they print is the rest. A line that ends in a backslash, or within quotation marks, goes
+on in the next. Output alone
 is a block of ``text``. ``<!-- not run: reason -->`` before a block says that nothing of it is run.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("char-rnn", "python", "torchrun", "pip", "pytest", "bash", "tensorboard", "ruff", "mypy", "mkdocs", "th")
+PROGRAMS = (
+    "char-rnn",
+    "python",
+    "torchrun",
+    "pip",
+    "pytest",
+    "bash",
+    "tensorboard",
+    "ruff",
+    "mypy",
+    "mkdocs",
+    "curl",
+    "th",
+)
 COMMANDS, PYTHON = "commands", "python"
 MARK = re.compile(r"<!-- not run: (.+?) -->")
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})\s*([^`]*)$")
@@ -32,12 +47,14 @@ class Block:
         lines: the commands, each in one line, or the program.
         line: where it begins on the page, from 1.
         not_run: why it is not run; None if it is.
+        failing: the commands whose output is an error.
     """
 
     kind: str
     lines: tuple[str, ...]
     line: int
     not_run: str | None = None
+    failing: tuple[str, ...] = ()
 
 
 def pages() -> list[Path]:
@@ -54,36 +71,50 @@ def blocks(text: str) -> list[Block]:
     found = []
     for number, language, lines, mark in _code(text):
         if language in ("", "sh", "console"):
-            commands = tuple(commands_of(lines, number))
-            found.append(Block(COMMANDS, commands, number, mark))
+            commands = commands_of(lines, number)
+            failing = tuple(command for command, said in commands if said.startswith("error: "))
+            found.append(Block(COMMANDS, tuple(command for command, _ in commands), number, mark, failing))
         elif language == "python":
             found.append(Block(PYTHON, tuple(lines), number, mark))
     return found
 
 
-def commands_of(lines: list[str], number: int = 0) -> list[str]:
-    """Return the commands of a block, each in one line.
+def commands_of(lines: list[str], number: int = 0) -> list[tuple[str, str]]:
+    """Return the commands of a block, each in one line, and the first line that each prints on the page.
 
     Raises:
         PageError: a line is no command, in a block that does not say which are.
     """
     said = any(line.startswith("$ ") for line in lines)
-    commands: list[str] = []
-    going_on = False
+    commands: list[tuple[str, str]] = []
+    joint = None
     for offset, line in enumerate(lines, 1):
-        if going_on:
-            commands[-1] += " " + line.strip()
+        if joint is not None:
+            command = commands.pop()[0] + joint + (line.strip() if joint == " " else line)
         elif line.startswith("$ "):
-            commands.append(line[2:].strip())
-        elif said or not line.strip() or line.lstrip().startswith("#"):
+            command = line[2:].strip()
+        elif said:
+            if line.strip() and commands and not commands[-1][1]:
+                commands[-1] = (commands[-1][0], line)
+            continue
+        elif not line.strip() or line.lstrip().startswith("#"):
             continue
         elif line.split()[0] in PROGRAMS or re.match(r"\w+=\S* ", line):
-            commands.append(line.strip())
+            command = line.strip()
         else:
             raise PageError(f"line {number + offset}: {line.strip()!r} is no command; is the block one of ```text?")
-        going_on = commands[-1].endswith("\\")
-        commands[-1] = commands[-1].removesuffix("\\").rstrip()
+        joint = " " if command.endswith("\\") else None if _is_whole(command) else "\n"
+        commands.append((command.removesuffix("\\").rstrip(" "), ""))
     return commands
+
+
+def _is_whole(command: str) -> bool:
+    """Whether all quotation marks are closed."""
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:
+        return False
+    return True
 
 
 def spans(text: str) -> list[str]:

@@ -11,6 +11,8 @@ PAGE = """# A page
 char-rnn train a.txt \\
     --minutes 1   # one
 torchrun x
+python -c "
+import x" 1
 ```
 
 <!-- not run: needs a Mac -->
@@ -47,11 +49,11 @@ Say `char-rnn runs
 
 def test_the_blocks_of_a_page() -> None:
     assert blocks(PAGE) == [
-        Block(COMMANDS, ("char-rnn train a.txt --minutes 1   # one", "torchrun x"), 3),
-        Block(COMMANDS, ("char-rnn doctor --device mps",), 10, "needs a Mac"),
-        Block(COMMANDS, ("python -m x",), 22),
-        Block(COMMANDS, ("char-rnn sample m --seed 1", "char-rnn sample m"), 26),
-        Block(PYTHON, ("import char_rnn",), 32),
+        Block(COMMANDS, ("char-rnn train a.txt --minutes 1   # one", "torchrun x", 'python -c "\nimport x" 1'), 3),
+        Block(COMMANDS, ("char-rnn doctor --device mps",), 12, "needs a Mac"),
+        Block(COMMANDS, ("python -m x",), 24),
+        Block(COMMANDS, ("char-rnn sample m --seed 1", "char-rnn sample m"), 28),
+        Block(PYTHON, ("import char_rnn",), 34),
     ]
     assert spans(PAGE) == ["char-rnn runs --sort best"]
 
@@ -67,6 +69,12 @@ def test_the_blocks_of_a_page() -> None:
 def test_what_is_refused(page: str, message: str) -> None:
     with pytest.raises(PageError, match=message):
         blocks(page)
+
+
+def test_a_command_that_fails_says_so() -> None:
+    [block] = blocks("```\n$ char-rnn x\nerror: no such command\n$ char-rnn runs\nruns\n```\n")
+    assert block.lines == ("char-rnn x", "char-rnn runs")
+    assert block.failing == ("char-rnn x",)
 
 
 def test_a_mark_is_for_the_next_block_alone() -> None:

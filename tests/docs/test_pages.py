@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import rich_click as click
 from pages import COMMANDS, ROOT, SPAN, blocks, pages, spans
-from running import Make
+from running import Make, write_checkpoints
 
 from char_rnn.cli import cli
 from char_rnn.utils.config import Config
@@ -40,13 +40,14 @@ def spans_that(begin: str) -> list[object]:
     [pytest.param(page, id=name(page), marks=() if page.name in QUICK else pytest.mark.slow) for page in pages()],
 )
 def test_a_page_from_top_to_end(page: Path, make_desk: Make) -> None:
-    desk = make_desk()
-    for block in blocks(page.read_text(encoding="utf-8")):
+    desk, text = make_desk(), page.read_text(encoding="utf-8")
+    write_checkpoints(desk.folder, text)
+    for block in blocks(text):
         if block.not_run:
             continue
         if block.kind == COMMANDS:
             for command in block.lines:
-                desk.run(command)
+                desk.run(command, fails=command in block.failing)
         else:
             desk.python(block.lines)
 
