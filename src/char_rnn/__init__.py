@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from char_rnn.generation.sampler import TextGenerator
     from char_rnn.model_file import ModelFile
     from char_rnn.models import CharGRU, CharLSTM, CharRNN, build_model
-    from char_rnn.training import CharRNNTrainer, evaluate
+    from char_rnn.training import CharRNNTrainer, evaluate, train
     from char_rnn.utils.config import Config, load_config
     from char_rnn.utils.device import DeviceManager
 
@@ -37,6 +37,7 @@ _HOMES = {
     "evaluate": "training",
     "load_config": "utils.config",
     "prepare_corpus": "data.corpus",
+    "train": "training",
 }
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "prepare_corpus",
+    "train",
 ]
 
 

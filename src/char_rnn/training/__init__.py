@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from char_rnn.training.guard import TrainingDiverged
     from char_rnn.training.metrics import Evaluation, evaluate
     from char_rnn.training.result import TrainingResult
+    from char_rnn.training.shorthand import Trained, train
     from char_rnn.training.trainer import CharRNNTrainer
 
 _HOMES = {
@@ -19,9 +20,11 @@ _HOMES = {
     "CharRNNTrainer": "trainer",
     "CheckpointError": "checkpoints",
     "Evaluation": "metrics",
+    "Trained": "shorthand",
     "TrainingDiverged": "guard",
     "TrainingResult": "result",
     "evaluate": "metrics",
+    "train": "shorthand",
 }
 
 __all__ = [
@@ -29,9 +32,11 @@ __all__ = [
     "CharRNNTrainer",
     "CheckpointError",
     "Evaluation",
+    "Trained",
     "TrainingDiverged",
     "TrainingResult",
     "evaluate",
+    "train",
 ]
 
 

@@ -1,0 +1,121 @@
+"""Writes between two voices: a dial says how much of each.
+
+    python examples/poet.py
+    python examples/poet.py letters.txt recipes.txt --dial 0.3 --prime "My dear "
+
+Two models, one for each text, read what is written and predict what comes next; the character is drawn from a mixture
+of what they say. At 0 the first writes alone, at 1 the second, between them both have to live with what the other
+began. Without texts, one has read the source of Python's standard library and the other the language's manual.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+import char_rnn
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.engine import Engine
+
+Floats = NDArray[np.float64]
+CODE = "python-stdlib"
+CHARACTERS = 400_000  # of each text
+
+
+class Voice:
+    """A model that reads along, and says in the characters of a common alphabet what it expects."""
+
+    def __init__(self, model: Path, alphabet: str) -> None:
+        file = char_rnn.ModelFile.read(model / "best.safetensors")
+        self.places = {character: place for place, character in enumerate(letters(file.vocabulary))}
+        self.shared = [(alphabet.index(character), place) for character, place in self.places.items()]
+        self.size = len(alphabet)
+        self.streams = Engine(file.config.model, file.tensors).begin()
+        self.expected: Floats = np.full(self.size, 1 / self.size)
+
+    def read(self, character: str) -> None:
+        """Read a character; one that the voice has never seen it does not hear."""
+        if character in self.places:
+            log_probs = self.streams.step(np.array([self.places[character]]))[0]
+            to, of = np.array(self.shared).T
+            self.expected = np.zeros(self.size)
+            self.expected[to] = np.exp(log_probs[of].astype(np.float64))
+
+
+def letters(vocabulary: Vocabulary) -> str:
+    """Return the characters of a vocabulary in their order."""
+    return vocabulary.decode(np.arange(vocabulary.size))
+
+
+def write(voices: list[Voice], alphabet: str, dial: float, prime: str, length: int, seed: int) -> Iterator[str]:
+    """Yield characters, each drawn from the mixture of two voices and read by both."""
+    rng = np.random.default_rng(seed)
+    for character in prime:
+        for voice in voices:
+            voice.read(character)
+    for _ in range(length):
+        mixed = ((1 - dial) * voices[0].expected + dial * voices[1].expected) ** (1 / 0.7)  # temperature 0.7
+        character = alphabet[int(rng.choice(len(alphabet), p=mixed / mixed.sum()))]
+        for voice in voices:
+            voice.read(character)
+        yield character
+
+
+def manual() -> str:
+    """Return the language's manual, as Python's `help` has it."""
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics.values())
+
+
+def learnt(name: str, text: str, folder: Path, minutes: float) -> Path:
+    """Train a voice; return its run folder."""
+    print(f"learning {name}", file=sys.stderr)
+    path = folder / f"{name}.txt"
+    path.write_text(text[:CHARACTERS], encoding="utf-8")
+    settings = {"device.threads": 1, "logging.sample_length": 0}
+    return char_rnn.train(path, folder / name, recipe="quickstart", minutes=minutes, settings=settings).folder
+
+
+def main() -> None:
+    """Train two voices, then write with the dial at each of its places."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("texts", nargs="*", type=Path, help="two texts; the first is the dial's 0")
+    options.add_argument("--dial", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
+    options.add_argument("--minutes", type=float, default=0.75, help="how long to learn each")
+    options.add_argument("--prime", default="The ")
+    options.add_argument("--length", type=int, default=300)
+    options.add_argument("--seed", type=int, default=1)
+    arguments = options.parse_args()
+    if len(arguments.texts) not in (0, 2):
+        options.error("give two texts, or none")
+    for text in arguments.texts:
+        if not text.is_file():
+            options.error(f"{text}: no such file")
+    if not all(0 <= dial <= 1 for dial in arguments.dial):
+        options.error("--dial: must be from 0 to 1")
+    corpus = char_rnn.prepare_corpus(CODE) if not arguments.texts else None
+    if corpus is not None:
+        texts = {"code": corpus.vocabulary.decode(np.asarray(corpus.ids[:CHARACTERS])), "manual": manual()}
+    else:
+        texts = {f"voice{place}": text.read_text(encoding="utf-8") for place, text in enumerate(arguments.texts)}
+    alphabet = "".join(sorted(set("".join(text[:CHARACTERS] for text in texts.values()))))
+    with TemporaryDirectory() as folder:
+        models = [learnt(name, text, Path(folder), arguments.minutes) for name, text in texts.items()]
+        for dial in arguments.dial:
+            voices = [Voice(model, alphabet) for model in models]
+            written = write(voices, alphabet, dial, arguments.prime, arguments.length, arguments.seed)
+            print(f"--- {dial:g} ---\n{arguments.prime}{''.join(written)}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:  # a text that is too short, a model of another kind, ...
+        sys.exit(str(error))

@@ -1,0 +1,117 @@
+"""Reads a cell's mind: finds hidden cells that follow something in a text, and colours the text by what they do.
+
+    python examples/reading_a_mind.py
+    python examples/reading_a_mind.py --model runs/my-book --text my-book.txt --picture cells.png
+
+Nobody tells a model of quotation marks or of indentation. It predicts better when it knows about them, so some of its
+cells learn to keep track; they are found here by correlation. Without a model, one is trained on the source of Python's
+standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import char_rnn
+from char_rnn.generation.engine import Engine
+from char_rnn.model_file import find_model
+from char_rnn.playground.cells import Cell, best_cells
+
+READ = 6000  # characters in which cells are looked for
+COLUMNS, ROWS = 88, 16  # of the picture
+Activations = NDArray[np.floating]
+
+
+def activations(file: char_rnn.ModelFile, text: str) -> Activations:
+    """Return every hidden cell after every character, (T, L, H)."""
+    streams = Engine(file.config.model, file.tensors).begin()
+    seen = []
+    for symbol in file.vocabulary.encode(text):
+        streams.step(np.array([symbol]))
+        seen.append(streams.hidden(0).copy())
+    return np.array(seen)
+
+
+def coloured(text: str, values: NDArray[np.floating]) -> str:
+    """Return a text for a terminal, blue where a cell is on and red where it is its opposite."""
+    pieces = []
+    for character, value in zip(text, values, strict=True):
+        strength = int(200 * min(1, abs(float(value))))
+        red, green, blue = (55 + strength, 55, 55) if value < 0 else (55, 55, 55 + strength)
+        pieces.append(f"\x1b[48;2;{red};{green};{blue}m\x1b[97m{character}")
+    return "".join(pieces) + "\x1b[0m"
+
+
+def lines_of(text: str) -> list[tuple[int, int, int]]:
+    """Return (row, column, place in the text) of the characters that the picture has room for."""
+    places, row, column = [], 0, 0
+    for place, character in enumerate(text):
+        if character == "\n" or column == COLUMNS:
+            row, column = row + 1, 0
+        if row == ROWS:
+            break
+        if character != "\n":
+            places.append((row, column, place))
+            column += 1
+    return places
+
+
+def draw(text: str, cells: list[Cell], values: Activations) -> Figure:
+    """Draw the beginning of a text once a cell, each character on its cell's colour."""
+    figure = Figure(figsize=(9, 2.9 * len(cells)), layout="constrained")
+    for axes, cell in zip(np.atleast_1d(figure.subplots(len(cells))), cells, strict=True):
+        grid = np.zeros((ROWS, COLUMNS))
+        for row, column, place in lines_of(text):
+            grid[row, column] = np.sign(cell.correlation) * values[place, cell.layer, cell.index]
+            axes.text(column, row, text[place], family="monospace", size=6.5, ha="center", va="center")
+        axes.imshow(grid, cmap="RdBu", vmin=-1.4, vmax=1.4, aspect="auto")
+        axes.set_title(f"{cell.tracks}: layer {cell.layer}, cell {cell.index}, r = {cell.correlation:.2f}", size=9)
+        axes.set_axis_off()
+    return figure
+
+
+def main() -> None:
+    """Train if need be, look inside, print and draw."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", type=Path, help="a model of characters; one is trained when not given")
+    options.add_argument("--text", default="python-stdlib", help="what to read: a file, or a data set's name")
+    options.add_argument("--minutes", type=float, default=1.0, help="how long to train")
+    options.add_argument("--picture", type=Path, default=Path("cells.png"), help="where to draw: .png, .svg or .pdf")
+    options.add_argument("--cells", type=int, default=3, help="how many to draw")
+    arguments = options.parse_args()
+    for path in (arguments.model, None if arguments.text == "python-stdlib" else Path(arguments.text)):
+        if path is not None and not path.exists():
+            options.error(f"{path}: no such file or folder")
+    with TemporaryDirectory() as folder:
+        model = arguments.model
+        if model is None:
+            settings = {"device.threads": 1, "logging.sample_length": 0}
+            model = char_rnn.train(
+                arguments.text, Path(folder, "run"), recipe="quickstart", minutes=arguments.minutes, settings=settings
+            ).folder
+        file = char_rnn.ModelFile.read(find_model(model))
+    corpus = char_rnn.prepare_corpus(arguments.text, vocabulary=file.vocabulary)
+    text = corpus.vocabulary.decode(np.asarray(corpus.ids[-READ:]))
+    values = activations(file, text)
+    found = sorted(best_cells(text, values, 1), key=lambda cell: -abs(cell.correlation))[: arguments.cells]
+    if not found:
+        sys.exit("this text shows nothing that cells could follow; give a longer one with --text")
+    for cell in found:
+        print(f"\n{cell.tracks}: layer {cell.layer}, cell {cell.index}, correlation {cell.correlation:.2f}")
+        print(coloured(text[:400], np.sign(cell.correlation) * values[:400, cell.layer, cell.index]))
+    draw(text, found, values).savefig(arguments.picture, dpi=130)
+    print(f"\n{arguments.picture}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:  # a text that is too short, a model of another kind, ...
+        sys.exit(str(error))

@@ -1,0 +1,68 @@
+"""Trains one model in one process and in two, and compares what they come to.
+
+    python examples/two_processes.py
+    python examples/two_processes.py my-book.txt --steps 500
+
+Two processes each take half of every batch and add up their gradients, so they make the same steps as one, up to
+rounding. On one machine's cores that is no faster than threads; with a GPU or a machine for each it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def train(processes: int, text: str, steps: int, folder: Path) -> list[Record]:
+    """Train on the CPU in so many processes; return the records of training and validation."""
+    settings = {
+        "training.max_steps": steps, "training.eval_interval": steps, "logging.log_interval": max(1, steps // 10),
+        "logging.sample_length": 0, "device.preferred": "cpu", "device.threads": 1, "model.dropout": 0,
+        "data.train_frac": 0.98, "data.val_frac": 0.02,
+    }  # fmt: skip
+    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    run = folder / f"{processes}"
+    subprocess.run(
+        [sys.executable, *start, "-m", "char_rnn", "train", text, "--out", str(run), "--quiet", *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def main() -> None:
+    """Train twice, print both side by side."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("text", nargs="?", default="python-stdlib", help="a file, a folder, or a data set's name")
+    options.add_argument("--steps", type=int, default=200)
+    arguments = options.parse_args()
+    if arguments.text != "python-stdlib" and not Path(arguments.text).exists():
+        options.error(f"{arguments.text}: no such file")
+    with TemporaryDirectory() as folder:
+        try:
+            one, two = (train(processes, arguments.text, arguments.steps, Path(folder)) for processes in (1, 2))
+        except subprocess.CalledProcessError as error:
+            sys.exit(error.returncode)
+    print(f"{'step':>6}  {'split':<5}  {'one process':>12}  {'two':>12}  difference")
+    for mine, theirs in zip(one, two, strict=True):
+        difference = abs(mine["loss"] - theirs["loss"])
+        print(
+            f"{mine['step']:>6}  {mine['split']:<5}  {mine['loss']:>12.7f}  {theirs['loss']:>12.7f}  {difference:.1e}"
+        )
+    speeds = [
+        max(record["characters_per_second"] for record in records if record["split"] == "train")
+        for records in (one, two)
+    ]
+    print(f"{speeds[0]:,.0f} characters/s in one process, {speeds[1]:,.0f} in two: {speeds[1] / speeds[0]:.2f} times")
+
+
+if __name__ == "__main__":
+    main()
