@@ -54,7 +54,13 @@ def main() -> None:
         text = Path(folder, "names.txt")
         text.write_text("".join(f"{name}\n" for name in sorted(known)), encoding="utf-8")
         print(f"learning {len(known):,} names", file=sys.stderr)
-        settings = {"device.threads": 1, "training.seed": arguments.seed, "logging.sample_length": 0}
+        batch = max(1, min(32, text.stat().st_size // 320))  # a short list has to fill ten batches, too
+        settings = {
+            "device.threads": 1,
+            "training.seed": arguments.seed,
+            "training.batch_size": batch,
+            "logging.sample_length": 0,
+        }
         run = char_rnn.train(text, Path(folder, "run"), recipe="names", minutes=arguments.minutes, settings=settings)
         found = new_names(run.folder, known, arguments.begin, arguments.count, arguments.temperature, arguments.seed)
     print("\n".join(found))
