@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from string import Formatter
@@ -18,8 +18,9 @@ from typing import Any
 
 FIELDS = {
     "training": ("text", "steps", "batch", "length", "hidden", "layers", "out"),
-    "generation": ("characters",),
+    "generation": ("characters", "hidden", "layers", "model"),
 }
+ITSELF = "char-rnn"
 
 
 class PeerError(ValueError):
@@ -52,9 +53,10 @@ class Peer:
         question = question if colon else "training"
         try:
             command = tuple(shlex.split(words))
-            places = {place for word in command for _, place, _, _ in Formatter().parse(word) if place is not None}
+            found = [part for word in command for part in Formatter().parse(word) if part[1] is not None]
         except ValueError as error:
             raise PeerError(f"{text}: {error}") from None
+        places = {str(place) + (":" + spec if spec else "") for _, place, spec, _ in found}
         if not (equals and name.strip() and command):
             raise PeerError(f'{text}: must read NAME=COMMAND, for example "mine=python mine.py {{text}} {{steps}}"')
         if question not in FIELDS:
@@ -74,13 +76,30 @@ class Peer:
         words = [word.format(**values) for word in self.command]
         began = time.perf_counter()
         try:
-            done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+            done = subprocess.run(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+            )
         except OSError as error:
             raise PeerError(f"{self.name}: {words[0]}: {error.strerror or error}") from None
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing on standard error"]
             raise PeerError(f"{self.name}: {shlex.join(words)} ended with status {done.returncode}: {said[-1]}")
         return time.perf_counter() - began
+
+
+def parse_peers(texts: Iterable[str]) -> list[Peer]:
+    """Read several, whose names must differ.
+
+    Raises:
+        PeerError: one cannot be read, or has a name that is taken.
+    """
+    peers: list[Peer] = []
+    for text in texts:
+        peer = Peer.parse(text)
+        if peer.name in (ITSELF, *(other.name for other in peers if other.question == peer.question)):
+            raise PeerError(f"{peer.name}: the name is taken; give another")
+        peers.append(peer)
+    return peers
 
 
 @dataclass(frozen=True)
@@ -136,7 +155,5 @@ def itself(question: str, threads: int) -> Peer:
             "device.preferred": "cpu", "device.threads": threads,
         }  # fmt: skip
         sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        return Peer("char-rnn", (*start, "train", "{text}", "--quiet", "--out", "{out}", *sets))
-    return Peer(
-        "char-rnn", (*start, "sample", "{model}", "--quiet", "--seed", "1", "--length", "{characters}"), question
-    )
+        return Peer(ITSELF, (*start, "train", "{text}", "--quiet", "--out", "{out}", *sets))
+    return Peer(ITSELF, (*start, "sample", "{model}", "--quiet", "--seed", "1", "--length", "{characters}"), question)

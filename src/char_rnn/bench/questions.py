@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,15 @@ class Settings:
         if self.progress is not None:
             self.progress(what)
 
+    def command(self, question: str) -> str:
+        """Return the command line that measures like this."""
+        words = ["char-rnn", "bench", question, "--threads", str(self.threads), "--rounds", str(self.rounds)]
+        words += ["--quick"] if self.quick else []
+        words += ["--text", self.text] if question == "quality" else []
+        for peer in self.peers_of(question):
+            words += ["--peer", f"{question}:{peer.name}={shlex.join(peer.command)}"]
+        return shlex.join(words)
+
     def peers_of(self, question: str) -> list[Peer]:
         """Return the peers that answer a question."""
         return [peer for peer in self.peers if peer.question == question]
@@ -63,12 +73,15 @@ def measure(question: str, settings: Settings) -> Report:
     """
     import torch
 
+    from char_rnn.doctor.machine import describe_machine
+
     if question not in QUESTIONS:
         raise KeyError(question)
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
+    machine = describe_machine()  # what else the machine does is told by its load before
     try:
         found: Report = import_module(f"char_rnn.bench.{question}").measure(settings)
-        return found
     finally:
         torch.set_num_threads(before)
+    return replace(found, machine=machine, command=settings.command(question))
