@@ -138,7 +138,7 @@ def _processes(settings: Settings, peers: list[Peer]) -> list[dict[str, Any]]:
         model_file("lstm", PEER_HIDDEN).write(model)
         places = {"hidden": PEER_HIDDEN, "layers": 2, "model": model}
         asked = [{**places, "characters": characters} for characters in PEER_CHARACTERS]
-        rates = rates_of(everyone, asked, "characters", max(1, math.ceil(settings.rounds / 2)))
+        rates = rates_of(everyone, asked, "characters", math.ceil(settings.rounds / 2), settings.threads)
     own = rates["char-rnn"].per_second
     return [
         {

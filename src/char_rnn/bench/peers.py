@@ -6,6 +6,7 @@ took beyond that its start. So neither the start of an interpreter nor the readi
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -67,17 +68,18 @@ class Peer:
             raise PeerError(f"{name}: {wrong}: the places for {question} are {', '.join(f'{{{k}}}' for k in known)}")
         return cls(name.strip(), command, question)
 
-    def run(self, values: Mapping[str, Any]) -> float:
-        """Run it once; return its seconds.
+    def run(self, values: Mapping[str, Any], threads: int = 1) -> float:
+        """Run it once, ``OMP_NUM_THREADS`` set to the threads; return its seconds.
 
         Raises:
             PeerError: it cannot be started, or ends with another status than 0.
         """
         words = [word.format(**values) for word in self.command]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         began = time.perf_counter()
         try:
             done = subprocess.run(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
             )
         except OSError as error:
             raise PeerError(f"{self.name}: {words[0]}: {error.strerror or error}") from None
@@ -115,7 +117,9 @@ class Rate:
     start: float
 
 
-def rates_of(peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: str, rounds: int) -> dict[str, Rate]:
+def rates_of(
+    peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: str, rounds: int, threads: int = 1
+) -> dict[str, Rate]:
     """Run programs in turn at two lengths.
 
     Args:
@@ -123,6 +127,7 @@ def rates_of(peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: s
         asked: the values of their places, for the shorter and the longer run.
         count: which of the values is the length.
         rounds: how often each has its turn.
+        threads: that each is told to use.
 
     Raises:
         PeerError: one failed, or its longer run took no longer than its shorter.
@@ -131,7 +136,7 @@ def rates_of(peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: s
     for _ in range(rounds):
         for which, values in enumerate(asked):
             for peer in peers:
-                seconds[peer.name][which].append(peer.run(values))
+                seconds[peer.name][which].append(peer.run(values, threads))
     shorter, longer = (values[count] for values in asked)
     rates = {}
     for name, (short, long) in seconds.items():

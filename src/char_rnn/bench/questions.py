@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -62,6 +63,17 @@ class Settings:
     def peers_of(self, question: str) -> list[Peer]:
         """Return the peers that answer a question."""
         return [peer for peer in self.peers if peer.question == question]
+
+
+def load_numpy() -> None:
+    """Load NumPy with one thread of BLAS, if it is not there yet: what reads memory here has threads of its own."""
+    before = os.environ.get("OPENBLAS_NUM_THREADS")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import_module("numpy")
+    if before is None:
+        del os.environ["OPENBLAS_NUM_THREADS"]
+    else:
+        os.environ["OPENBLAS_NUM_THREADS"] = before
 
 
 def measure(question: str, settings: Settings) -> Report:

@@ -98,8 +98,8 @@ def _epoch(row: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
 
 
 _PROCESS_NOTE = (
-    "Whole programs, run in turn for {} and {} steps of the default shape on a text of about a megabyte: the rate is of "
-    "the steps between, the start is what the shorter run took beyond its steps."
+    "Whole programs, run in turn for {} and {} steps of the default shape on a text of about a megabyte: the rate is "
+    "of the steps between, the start is what the shorter run took beyond its steps."
 )
 
 
@@ -115,7 +115,7 @@ def _processes(settings: Settings, peers: list[Peer], shape: Shape) -> list[dict
         text.write_text(as_string(random_text(EPOCH_OF)), encoding="utf-8")
         places = {**asdict(shape), "text": text, "out": _Fresh(Path(folder))}
         asked = [{**places, "steps": steps} for steps in _peer_steps(settings)]
-        rates = rates_of(everyone, asked, "steps", max(1, math.ceil(settings.rounds / 2)))
+        rates = rates_of(everyone, asked, "steps", math.ceil(settings.rounds / 2), settings.threads)
     own = rates["char-rnn"].per_second
     return [
         {

@@ -68,7 +68,7 @@ def command(
       char-rnn bench all --threads 2 --out bench
       char-rnn bench training --quick --peer "mine=python mine.py {text} {steps}"
     """
-    from char_rnn.bench.questions import Settings, measure
+    from char_rnn.bench.questions import Settings, load_numpy, measure
 
     asked = tuple(dict.fromkeys(QUESTIONS if "all" in questions else questions or UNASKED))
     quick = quick or not questions
@@ -81,6 +81,7 @@ def command(
         peers=_peers(peers, asked),
         progress=_progress(quiet),
     )
+    load_numpy()
     _prepare(text, asked, quiet)
     reports = {}
     for question in asked:
