@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from char_rnn.bench.cost import parameter_count, training_flop
-from char_rnn.bench.processes import Failed, in_own_process, peak_mb
+from char_rnn.bench.processes import ProcessError, in_own_process, peak_mb
 from char_rnn.bench.questions import Settings
 from char_rnn.bench.timing import ratio, timed_each
 from char_rnn.bench.training_sides import VOCABULARY, BareLoop, Shape, config_of
@@ -25,7 +25,9 @@ from char_rnn.training.stepping import Stepper
 ADAM = 4  # copies of the parameters: themselves, their gradients, two moments
 KEPT = 12  # numbers that a character keeps for the backward pass, and that exist at its peak, in units of L H; about
 SHARE_OF_MEMORY = 0.6  # of what is free
-LEAST_OF_PEAK = 0.3  # what a step is taken to reach of the peak when it is foretold; small ones, which do not, are short
+LEAST_OF_PEAK = (
+    0.3  # what a step is taken to reach of the peak when it is foretold; small ones, which do not, are short
+)
 LEAST_ROUNDS = 3
 WARMING = 4  # steps before the rounds
 Row = dict[str, Any]
@@ -88,7 +90,7 @@ def training_rows(
             how = {"rounds": rounds, "seconds": seconds, "threads": settings.threads}
             try:
                 measured = in_own_process("char_rnn.bench.growth_training:train_shape", shape=asdict(shape), **how)
-            except Failed as error:
+            except ProcessError as error:
                 reason = f"{shape}: {error}"
             else:
                 rows.append(_row(shape, measured, peak))

@@ -10,8 +10,8 @@ import psutil
 import torch
 
 from char_rnn.bench.cost import parameter_count, writing_flop
-from char_rnn.bench.peaks import level_of
-from char_rnn.bench.processes import Failed, in_own_process, peak_mb
+from char_rnn.bench.peaks import LEAST_SHARED, level_of
+from char_rnn.bench.processes import ProcessError, in_own_process, peak_mb
 from char_rnn.bench.questions import Settings
 from char_rnn.bench.timing import ratio, timed_each
 from char_rnn.bench.writing_sides import SYMBOLS, Side, bytes_of, model_file, products, reader, steps_of, writer
@@ -78,19 +78,23 @@ def _measured(
     how = {"hidden": hidden, "threads": settings.threads, "rounds": settings.rounds, "seconds": seconds}
     try:
         return [in_own_process(f"char_rnn.bench.growth_writing:{function}", **how, **arguments)], []
-    except Failed as error:
+    except ProcessError as error:
         return [], [f"{name}: {error}"]
 
 
 def write_one(hidden: int, precision: Precision, threads: int, rounds: int, seconds: float) -> Row:
-    """Write one text, make the engine's steps alone, and read as many bytes as these read, in turn."""
+    """Write one text, make the engine's steps alone, and read as many bytes as these read, in turn.
+
+    A small model has one thread, as by itself: a second one costs more than it gains.
+    """
     before = peak_mb()
     file = model_file("lstm", hidden)
+    size = bytes_of(file) // 4 * SIZES[precision]
+    threads = threads if size >= LEAST_SHARED else 1
     engine = Engine(file.config.model, file.tensors, precision, threads=threads)
     step = steps_of(engine)
     step(10)
     peak = peak_mb()
-    size = bytes_of(file) // 4 * SIZES[precision]
     sides: dict[str, Side] = {
         "text": writer(TextGenerator(engine, file.vocabulary)),
         "step": step,
@@ -103,6 +107,7 @@ def write_one(hidden: int, precision: Precision, threads: int, rounds: int, seco
         "parameters": parameter_count(file.config.model, len(SYMBOLS)),
         "read, MB": size / 1e6,
         "fits in": level_of(size, threads),
+        "threads": threads,
         "characters/s": 1 / timings["text"].median,
         "spread": timings["text"].spread,
         "steps/s": 1 / timings["step"].median,

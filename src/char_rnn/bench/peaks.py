@@ -23,7 +23,7 @@ Row = dict[str, Any]
 SQUARE = (512, 1024, 2048)
 HIDDEN = (128, 512, 2048)
 BATCH, TIME = 50, 50
-LEAST_READ, LEAST_SHARED, MOST_READ = 1 << 18, 1 << 22, 1 << 30
+LEAST_READ, LEAST_SHARED, MOST_READ = 1 << 18, 1 << 21, 1 << 30
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -66,9 +66,9 @@ def _multiply(rows: int, inner: int, columns: int, threads: int) -> Side:
 def read_rates(threads: Sequence[int], rounds: int, seconds: float, quick: bool = False) -> list[Row]:
     """Read arrays of growing size over and over, for each number of threads, to where no cache holds them.
 
-    Below 4 MB several threads of Python wait for each other more than they read, so that these are left out.
+    Below 2 MB several threads of Python wait for each other more than they read, so that these are left out.
     """
-    sizes = [size for size in read_sizes() if not quick or size in (1 << 20, 1 << 22, 1 << 25, max(read_sizes()))]
+    sizes = [size for size in read_sizes() if not quick or size in (1 << 20, 1 << 23, max(read_sizes()))]
     rows = []
     for size in sizes:
         counts = [count for count in threads if count == 1 or size >= LEAST_SHARED]

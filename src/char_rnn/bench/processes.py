@@ -1,6 +1,6 @@
 """Functions called in a process of their own: only so is the largest memory of a measurement its own.
 
-    python -m char_rnn.bench.processes MODULE:FUNCTION < arguments.json > result.json
+python -m char_rnn.bench.processes MODULE:FUNCTION < arguments.json > result.json
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import char_rnn
 MB = 1e6
 
 
-class Failed(RuntimeError):
+class ProcessError(RuntimeError):
     """A measurement's process ended without a result; says how."""
 
 
@@ -32,17 +32,18 @@ def in_own_process(function: str, **arguments: Any) -> Any:
         arguments: what JSON can hold.
 
     Raises:
-        Failed: the process was ended or raised.
+        ProcessError: the process was ended or raised.
     """
     package = str(Path(char_rnn.__file__).parents[1])
     path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
     command = [sys.executable, "-m", "char_rnn.bench.processes", function]
-    done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, env=environment)
+    given = json.dumps(arguments)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
-        raise Failed(f"{function} ended with {ended}{': ' if last else ''}{last}")
+        raise ProcessError(f"{function} ended with {ended}{': ' if last else ''}{last}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
