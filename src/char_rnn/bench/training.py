@@ -35,7 +35,7 @@ EPOCH_OF = 1_000_000  # characters
 NOTE = (
     "Characters/s, medians of rounds in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-entropy, "
     "AdamW, clipping, carried state, over batches that stand ready. sketch: the specification's, mended so that it "
-    "runs. char-rnn: the trainer with loss guard, schedule, and records in metrics.jsonl and TensorBoard every 10 steps."
+    "runs. char-rnn: the trainer with loss guard, schedule, and its records every 10 steps."
 )
 
 

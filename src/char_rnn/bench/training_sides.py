@@ -57,9 +57,9 @@ def random_text(characters: int) -> Corpus:
     return Corpus.from_text("".join(map(chr, ids + 40)))
 
 
-def as_string(text: Corpus) -> str:
-    """Return a small text whole."""
-    return text.vocabulary.decode(np.asarray(text.ids))
+def as_string(text: Corpus, characters: int | None = None) -> str:
+    """Return the beginning of a text; a small one whole."""
+    return text.vocabulary.decode(np.asarray(text.ids[:characters]))
 
 
 def text_of(shape: Shape, steps: int) -> Corpus:
