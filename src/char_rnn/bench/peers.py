@@ -79,7 +79,12 @@ class Peer:
         began = time.perf_counter()
         try:
             done = subprocess.run(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=environment,
+                check=False,
             )
         except OSError as error:
             raise PeerError(f"{self.name}: {words[0]}: {error.strerror or error}") from None
