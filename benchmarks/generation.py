@@ -16,14 +16,15 @@ character, and the resident memory then. "loss", with a model and a text, is the
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each reader of memory is a thread of its own
+from char_rnn.bench.questions import load_numpy
+
+load_numpy()  # before anything else does
 
 import numpy as np
 import torch
