@@ -28,13 +28,14 @@ SETTLED = 3  # seconds after which a file just written is no longer read again a
 Row = dict[str, Any]
 
 
-def corpus_rows(sizes: Sequence[int], settings: Settings, steps: int) -> tuple[list[Row], list[str]]:
+def corpus_rows(sizes: Sequence[int], settings: Settings, steps: int, runs: int) -> tuple[list[Row], list[str]]:
     """Make texts of these sizes, prepare each, then train on each in turn, always in a process of its own.
 
     Args:
         sizes: of the texts in 10^6 bytes.
         settings: what is asked for.
         steps: of a training.
+        runs: trainings on each.
 
     Returns:
         A row a text, and why others are left out.
@@ -55,12 +56,12 @@ def corpus_rows(sizes: Sequence[int], settings: Settings, steps: int) -> tuple[l
             settings.tell(f"preparing a text of {size:,} MB")
             prepared[size] = _called("preparing:measure_prepare", notes, file=str(file), cache=cache)
         trained: dict[int, list[Row]] = {size: [] for size in files if prepared[size]}
-        for number in range(settings.rounds):
-            for size, runs in trained.items():
-                settings.tell(f"training on a text of {size:,} MB, {number + 1} of {settings.rounds}")
+        for number in range(runs):
+            for size, measured in trained.items():
+                settings.tell(f"training on a text of {size:,} MB, {number + 1} of {runs}")
                 asked = {"file": str(files[size]), "cache": cache, "steps": steps, "threads": settings.threads}
-                runs.append(_called("growth_corpus:train", notes, began=time.time(), **asked))
-        return [_row(size, prepared[size], runs) for size, runs in trained.items() if all(runs)], notes
+                measured.append(_called("growth_corpus:train", notes, began=time.time(), **asked))
+        return [_row(size, prepared[size], each) for size, each in trained.items() if all(each)], notes
 
 
 def those_that_fit(sizes: Sequence[int], free: int) -> tuple[list[int], list[str]]:
