@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from char_rnn.bench.report import Report
 from char_rnn.runs.pictures import GREY, save_figure, style
@@ -23,7 +23,7 @@ from char_rnn.runs.plots import COLOURS
 Rows = Sequence[Mapping[str, Any]]
 BLUE, ORANGE, GREEN, PINK = COLOURS[:4]
 SIZE = (9.0, 3.8)
-PLAIN = FuncFormatter(lambda value, _: f"{value:,.4g}")
+PLAIN = FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1000 else f"{value:,.0f}")
 
 
 def main() -> None:
@@ -52,8 +52,8 @@ def machine(report: Report, path: Path) -> Path:
         for colour, count in zip(COLOURS, threads, strict=False):
             rows = [row for row in report.rows("reading memory") if row["threads"] == count]
             _line(left, rows, "read, MB", "GB/s", colour, _threads(count))
-        _logarithmic(left, "read over and over, MB", "GB/s")
-        left.set_title("Where numbers leave a core's own cache")
+        _logarithmic(left, "size, MB", "GB/s")
+        left.set_title("Reading memory over and over")
         left.legend()
         kinds = {"square": "o", "a step": "s", "a batch": "^"}
         for colour, count in zip(COLOURS, threads, strict=False):
@@ -91,8 +91,8 @@ def training_hidden(report: Report, path: Path) -> Path:
             )
         _logarithmic(left, "hidden units", "characters/s")
         _logarithmic(right, "hidden units", "memory, MB")
-        left.set_title("Training: wide layers come near the peak")
-        right.set_title("Memory: Python, then the weights")
+        left.set_title("Training by hidden units")
+        right.set_title("Memory of the process")
         for axes in (left, right):
             axes.legend(fontsize=7)
     return path
@@ -106,7 +106,7 @@ def training_batch(report: Report, path: Path) -> Path:
         _line(left, rows, "batch", "bare", ORANGE, "bare loop", linestyle=":", marker="x")
         left.axhline(_at_peak(rows[0]), color=GREY, linestyle="--", label="all products at peak")
         _logarithmic(left, "sequences in a batch", "characters/s")
-        left.set_title("Training: side by side, weights are read once")
+        left.set_title("Training by sequences in a batch")
         left.legend()
         _line(right, rows, "batch", "of it grown, MB", GREEN, "beyond Python and PyTorch")
         right.set_xlabel("sequences in a batch")
@@ -114,7 +114,7 @@ def training_batch(report: Report, path: Path) -> Path:
         right.set_xlim(0)
         right.set_ylim(0)
         right.yaxis.set_major_formatter(PLAIN)
-        right.set_title("Memory: a straight line (linear axes)")
+        right.set_title("Memory (linear axes)")
         right.legend()
     return path
 
@@ -133,7 +133,7 @@ def writing_hidden(report: Report, path: Path) -> Path:
         _logarithmic(left, "hidden units", "characters/s")
         _logarithmic(right, "matrices of the model, MB", "GB/s")
         left.set_title("Writing one text")
-        right.set_title("Small ones stay in a core's cache")
+        right.set_title("How fast its matrices are read")
         for axes in (left, right):
             axes.legend(fontsize=7)
     return path
@@ -147,13 +147,13 @@ def writing_texts(report: Report, path: Path) -> Path:
         each = [{**row, "each": row["characters/s"] / row["texts"]} for row in rows]
         _line(left, each, "texts", "each", ORANGE, "each of them")
         _logarithmic(left, "texts side by side", "characters/s")
-        left.set_title("Writing many: the weights are read once for all")
+        left.set_title("Writing texts side by side")
         left.legend()
         _line(right, rows, "texts", "GFLOP/s", BLUE, "a step of the engine")
         _line(right, rows, "texts", "products, GFLOP/s", GREEN, "PyTorch's products alone", linestyle="--", marker="x")
         right.axhline(rows[0]["GFLOP/s"] / rows[0]["share of peak"], color=GREY, linestyle="--", label="peak")
         _logarithmic(right, "texts side by side", "GFLOP/s")
-        right.set_title("From the memory's speed to the cores'")
+        right.set_title("What of the peak is reached")
         right.legend()
     return path
 
@@ -166,13 +166,13 @@ def corpus(report: Report, path: Path) -> Path:
         _line(left, rows, "text, MB", "its memory, MB", GREEN, "preparing")
         _bound(left, rows, "text, MB", "text, MB", GREY, "the text itself")
         _logarithmic(left, "text, MB", "memory, MB")
-        left.set_title("Memory stays where it is")
+        left.set_title("Memory by size of the text")
         _line(right, rows, "text, MB", "first step after, s", BLUE, "from the start to the first step, s")
         _line(right, rows, "text, MB", "of it the text, s", ORANGE, "of it the text, s")
         prepared = [{**row, "preparing": row["text, MB"] / row["preparing, MB/s"]} for row in rows]
         _line(right, prepared, "text, MB", "preparing", GREEN, "preparing, once, s")
         _logarithmic(right, "text, MB", "seconds")
-        right.set_title("Only the preparing grows")
+        right.set_title("Time by size of the text")
         for axes in (left, right):
             axes.legend(fontsize=8)
     return path
@@ -225,6 +225,9 @@ def _logarithmic(axes: Axes, x: str, y: str, y_scale: str = "log") -> None:
     axes.xaxis.set_major_locator(FixedLocator(places[:: 1 + len(places) // 8]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(PLAIN)
+    if y_scale == "log":
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 500 * low else (1,)))
     axes.yaxis.set_major_formatter(PLAIN)
     axes.yaxis.set_minor_formatter(NullFormatter())
 
