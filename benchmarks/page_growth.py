@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def machine(report: Report, path: Path) -> Path:
             rows = [row for row in report.rows("reading memory") if row["threads"] == count]
             _line(left, rows, "read, MB", "GB/s", colour, _threads(count))
         _logarithmic(left, "size, MB", "GB/s")
+        _caches(left, report)
         left.set_title("Reading memory over and over")
         left.legend()
         kinds = {"square": "o", "a step": "s", "a batch": "^"}
@@ -132,6 +134,7 @@ def writing_hidden(report: Report, path: Path) -> Path:
             _bound(right, own, "read, MB", "reading, GB/s", colour, f"{precision}, reading alone")
         _logarithmic(left, "hidden units", "characters/s")
         _logarithmic(right, "matrices of the model, MB", "GB/s")
+        _caches(right, report)
         left.set_title("Writing one text")
         right.set_title("How fast its matrices are read")
         for axes in (left, right):
@@ -230,6 +233,18 @@ def _logarithmic(axes: Axes, x: str, y: str, y_scale: str = "log") -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 500 * low else (1,)))
     axes.yaxis.set_major_formatter(PLAIN)
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _caches(axes: Axes, report: Report) -> None:
+    """Mark where one core's reading outgrows each cache that the system tells of."""
+    rows = [row for row in report.rows("reading memory") if row["threads"] == 1]
+    low, high = axes.get_xlim()
+    for before, after in pairwise(rows):
+        place = (before["read, MB"] * after["read, MB"]) ** 0.5
+        if before["fits in"] != after["fits in"] and low < place < high:
+            axes.axvline(place, color=GREY, linewidth=0.8, linestyle=":")
+            axes.annotate(f"{before['fits in']} ", (place, 0.02), xycoords=("data", "axes fraction"), ha="right",
+                          color=GREY, fontsize=8)  # fmt: skip
 
 
 def _inner(row: Mapping[str, Any]) -> int:
