@@ -31,6 +31,7 @@ class Work:
         texts: written side by side, by the same.
         corpora: sizes of texts in 10^6 bytes.
         steps: of a training on each text.
+        runs: trainings on each.
         seconds: of a round, or one step if that is longer.
         limit: seconds that a point of training may take.
     """
@@ -41,12 +42,16 @@ class Work:
     texts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
     corpora: Sequence[int] = (1, 10, 100, 500, 2000)
     steps: int = 60
+    runs: int = 3
     seconds: float = 0.2
     limit: float = 120.0
 
 
 WHOLE = Work()
-QUICK = Work((64, 256, 1024), (2,), (1, 16, 64), (1, 16, 128), (1, 16), 10, 0.05, 6.0)
+QUICK = Work(
+    hidden=(64, 256, 512), layers=(2,), batches=(1, 8, 32), texts=(1, 16, 128), corpora=(1, 16),
+    steps=10, runs=1, seconds=0.05, limit=10.0,
+)  # fmt: skip
 
 PRODUCTS_NOTE = "Products of matrices in float32 by torch.mm, by shape and threads; medians of rounds in turn."
 READING_NOTE = (
@@ -100,7 +105,7 @@ def measure_work(settings: Settings, work: Work) -> Report:
         _table("writing by texts side by side", TEXTS_NOTE.format(**words),
                texts_rows(work.texts, peak, settings, work.seconds)),
         _table("training by size of the text", CORPUS_NOTE.format(**words),
-               corpus_rows(work.corpora, settings, work.steps)),
+               corpus_rows(work.corpora, settings, work.steps, work.runs)),
     ]  # fmt: skip
     return Report("growth", QUESTIONS["growth"], tables)
 

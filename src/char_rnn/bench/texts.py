@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["ascii", "mixed"]
+KINDS: tuple[Kind, ...] = ("ascii", "mixed")
 ALPHABETS = ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789.,;:!?")
 OTHERS = ("абвгдежзийклмнопрстуфхцчшщ", "日本語文字列山川")
 REST = 0.05  # of the words in each alphabet but the first
