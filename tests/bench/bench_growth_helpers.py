@@ -15,7 +15,8 @@ def growth_report() -> Report:
         for kind in ("square", "a step", "a batch") for k in (128, 512) for threads in (1, 2)
     ]  # fmt: skip
     reading = [
-        {"read, MB": float(size), "threads": threads, "GB/s": 60.0 * threads / (1 + size / 2), "fits in": "L2" if size < 4 else "L3"}
+        {"read, MB": float(size), "threads": threads, "GB/s": 60.0 * threads / (1 + size / 2),
+         "fits in": "L2" if size < 4 else "L3"}
         for size in (1, 4, 16, 64) for threads in (1, 2)
     ]  # fmt: skip
     tables = [

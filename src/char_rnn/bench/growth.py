@@ -49,7 +49,7 @@ class Work:
 
 WHOLE = Work()
 QUICK = Work(
-    hidden=(64, 256, 512), layers=(2,), batches=(1, 8, 32), texts=(1, 16, 128), corpora=(1, 16),
+    hidden=(64, 256, 512), layers=(2,), batches=(1, 16), texts=(1, 64), corpora=(1, 8),
     steps=10, runs=1, seconds=0.05, limit=10.0,
 )  # fmt: skip
 
@@ -72,8 +72,8 @@ WRITING_NOTE = (
 )
 TEXTS_NOTE = (
     "Steps of the engine in float32, two layers of {hidden}, {threads} threads. share of products: its speed over that "
-    "of PyTorch's products of the same shapes, in turn; share of peak: over {peak:.0f} GFLOP/s. of it the texts': what "
-    "the memory grew by with their states."
+    "of PyTorch's products of the same shapes, in turn; share of peak: over {peak:.0f} GFLOP/s. texts' own: what the "
+    "resident memory grew by with their states, 0 where these found room in what was freed before."
 )
 CORPUS_NOTE = (
     "The default model, {steps} steps after the first. first step after: from the start of the process, the text in "

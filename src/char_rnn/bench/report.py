@@ -107,7 +107,7 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     from rich.table import Table as Printed
 
     table = Printed(title=title)
-    for name in rows[0]:
+    for name in rows[0] if rows else ():
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
         table.add_row(*map(shown, row.values()))
