@@ -19,7 +19,8 @@ from typing import Any
 
 from harness import parser, report
 
-from char_rnn.bench.preparing import measure, write_text
+from char_rnn.bench.preparing import measure
+from char_rnn.bench.texts import KINDS, write_text
 
 PARTS = ("prepare", "warm", "epoch", "batch")
 TARGETS = {
@@ -48,9 +49,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     options = parser(__doc__, threads=False)
     options.add_argument("--size-mb", type=int, default=1000, help="size of the text in 10^6 bytes (default 1000)")
-    options.add_argument(
-        "--text", choices=["ascii", "mixed"], default="mixed", help="mixed: a tenth of the words is not ASCII"
-    )
+    options.add_argument("--text", choices=KINDS, default="mixed", help="mixed: a tenth of the words is not ASCII")
     options.add_argument("--folder", type=Path, help="where to put the text and its cache, for the while")
     return options.parse_args()
 

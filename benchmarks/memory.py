@@ -22,7 +22,7 @@ from pathlib import Path
 
 from harness import parser, report
 
-from char_rnn.bench.preparing import write_text
+from char_rnn.bench.texts import write_text
 
 EVALUATED = 100_000  # characters of every text that are validated on
 MODELS = (

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from harness import parser, report
 
-from char_rnn.bench.preparing import peak_mb
+from char_rnn.bench.processes import peak_mb
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.mapped import open_ids
 from char_rnn.generation.novelty import match

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness import parser, report
 
-from char_rnn.bench.preparing import write_text
+from char_rnn.bench.texts import write_text
 
 
 def main() -> None:

@@ -1,92 +1,104 @@
-"""Other programs, timed as whole processes."""
-
-from __future__ import annotations
-
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from char_rnn.bench import generation, training
-from char_rnn.bench.peers import Peer, PeerError, itself, rates_of
-from char_rnn.bench.questions import Settings, measure
-from char_rnn.bench.training_sides import SHAPES, Shape
+from char_rnn.bench import peers
+from char_rnn.bench.peers import Peer, PeerError, itself, parse_peers, rates_of
 
 
-def test_a_peer_is_read() -> None:
-    assert Peer.parse("mine=python 'my train.py' --text {text}") == Peer(
-        "mine", ("python", "my train.py", "--text", "{text}")
-    )
-    assert Peer.parse("generation: mine =./write {characters}") == Peer(
-        "mine", ("./write", "{characters}"), "generation"
-    )
-    assert Peer.parse("a=b x={steps}").command == ("b", "x={steps}")
+def python(script: str, *words: str) -> Peer:
+    return Peer("mine", (sys.executable, "-c", script, *words))
+
+
+def test_a_peer_is_read_as_a_shell_would_split_it() -> None:
+    peer = Peer.parse("""mine=python "my file.py" --of='{text}' {steps}""")
+    assert peer == Peer("mine", ("python", "my file.py", "--of={text}", "{steps}"), "training")
+    assert Peer.parse("generation: it =write {characters}") == Peer("it", ("write", "{characters}"), "generation")
+    assert Peer.parse("a=run {{x}} {steps}").command == ("run", "{{x}}", "{steps}")
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "says"),
     [
-        ("mine", 'must read NAME=COMMAND, for example "mine=python mine.py {text} {steps}"'),
+        ("python mine.py", "must read NAME=COMMAND"),
         ("=python", "must read NAME=COMMAND"),
         ("mine=", "must read NAME=COMMAND"),
         ("mine='python", "No closing quotation"),
-        ("mine=python {", "'{'"),
-        ("nothing:mine=python", "nothing must be one of training, generation"),
-        ("mine=python {characters} {x}", "{characters}, {x}: the places for training are {text}, {steps}"),
+        ("mine=python {steps", "expected '}'"),
+        ("writing:mine=python", "writing must be one of training, generation"),
+        ("mine=python {characters}", r"\{characters\}: the places for training are \{text\}"),
+        ("generation:mine=python {text}", r"\{text\}: the places for generation are \{characters\}"),
+        ("mine=python {}", r"mine: \{\}: the places"),
+        ("mine=python {steps:{x}}", r"mine: \{steps:\{x\}\}: the places"),
+        ("mine=python {steps.real}", r"mine: \{steps.real\}: the places"),
+        ("char-rnn=python", "the name is taken"),
     ],
 )
-def test_what_is_no_peer(text: str, message: str) -> None:
-    with pytest.raises(PeerError) as error:
-        Peer.parse(text)
-    assert message in str(error.value)
+def test_what_is_no_peer_is_refused_in_a_line(text: str, says: str) -> None:
+    with pytest.raises(PeerError, match=says):
+        parse_peers([text])
 
 
-def test_a_peer_that_fails() -> None:
-    with pytest.raises(PeerError, match=r"^a: nowhere/nothing: No such file"):
-        Peer.parse("a=nowhere/nothing").run({})
-    failing = Peer("a", (sys.executable, "-c", "import sys; print('1', file=sys.stderr); sys.exit('sorry')"))
-    with pytest.raises(PeerError, match=r"^a: .* ended with status 1: sorry$"):
-        failing.run({})
+def test_names_differ_where_they_answer_the_same() -> None:
+    assert len(parse_peers(["a=x", "b=x", "generation:a=x"])) == 3
+    with pytest.raises(PeerError, match="a: the name is taken"):
+        parse_peers(["a=x", "a=y"])
 
 
-def test_rate_and_start_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Peer, "run", lambda self, values: 3.0 + values["steps"] * float(self.command[0]))
-    peers = [Peer("slow", ("0.5",)), Peer("fast", ("0.25",))]
-    rates = rates_of(peers, [{"steps": 10}, {"steps": 30}], "steps", 2)
-    assert {name: (rate.per_second, rate.start) for name, rate in rates.items()} == {
-        "slow": (2.0, 3.0),
-        "fast": (4.0, 3.0),
-    }
-    with pytest.raises(PeerError, match="30 steps took no longer than 10"):
-        rates_of([Peer("same", ("0",))], [{"steps": 10}, {"steps": 30}], "steps", 1)
+def test_places_are_filled_in_and_threads_are_told(tmp_path: Path) -> None:
+    out = tmp_path / "a b.json"
+    script = "import json, os, sys; json.dump([sys.argv[2:], os.environ['OMP_NUM_THREADS']], open(sys.argv[1], 'w'))"
+    assert python(script, "{out}", "{steps}", "$HOME; {text}").run({"out": out, "steps": 7, "text": "x y"}, 3) > 0
+    assert json.loads(out.read_text()) == [["7", "$HOME; x y"], "3"]
 
 
-@pytest.mark.slow
-def test_a_peer_beside_this_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The peer does a number of things in a time of its own."""
-    for name in SHAPES:
-        monkeypatch.setitem(SHAPES, name, Shape("lstm", 8, 1, 4, 8))
-    monkeypatch.setattr(training, "QUICK_STEPS", 2)
-    monkeypatch.setattr(training, "EPOCH_OF", 20_000)
-    monkeypatch.setattr(training, "PEER_STEPS", (50, 800))
-    monkeypatch.setattr(generation, "QUICK_HIDDEN", (8,))
-    monkeypatch.setattr(generation, "PEER_CHARACTERS", (1000, 60_000))
-    program = "import time, sys; assert open(sys.argv[1]).read(); time.sleep({steps} / 800)"
-    sleep = f"{sys.executable} -c '{program}' {{text}}"
-    writes = f"{sys.executable} -c 'import time; time.sleep({{characters}} / 60000)'"
-    peers = (Peer.parse(f"sleep={sleep}"), Peer.parse(f"generation:writes={writes}"))
-    settings = Settings(rounds=1, quick=True, peers=peers, folder=tmp_path)
-    own, other = measure("training", settings).rows("whole processes")
-    assert (own["program"], other["program"]) == ("char-rnn", "sleep")
-    assert 800 * 32 * 0.3 < other["characters/s"] < 800 * 32 * 1.5
-    assert other["char-rnn / it"] == pytest.approx(own["characters/s"] / other["characters/s"])
-    own, other = measure("generation", settings).rows("whole processes")
-    assert (own["program"], other["program"]) == ("char-rnn", "writes")
-    assert 60_000 * 0.3 < other["characters/s"] < 60_000 * 1.5
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("import sys; print('first', file=sys.stderr); sys.exit('the reason')", "ended with status 1: the reason"),
+        ("raise SystemExit(3)", "ended with status 3: it says nothing on standard error"),
+        ("import os; os.kill(os.getpid(), 9)", "ended with status -9"),
+        ("input()", "EOFError"),
+    ],
+)
+def test_one_that_fails_is_named_with_its_last_line(script: str, says: str) -> None:
+    with pytest.raises(PeerError, match=says) as error:
+        python(script).run({})
+    assert str(error.value).startswith("mine: ")
+    assert "\n" not in str(error.value)
 
 
-def test_this_program_is_run_by_its_own_command_line() -> None:
-    values = dict.fromkeys(("text", "steps", "batch", "length", "hidden", "layers", "out", "model", "characters"), 7)
-    words = [word.format(**values) for question in ("training", "generation") for word in itself(question, 1).command]
-    assert "training.max_steps=7" in words
-    assert "{" not in " ".join(words)
+def test_one_that_is_not_there_is_named() -> None:
+    with pytest.raises(PeerError, match="mine: /no/such/program: No such file or directory"):
+        Peer("mine", ("/no/such/program",)).run({})
+
+
+def test_the_start_is_told_from_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+
+    def run(self: Peer, values: dict[str, int], threads: int) -> float:
+        order.append((self.name, values["steps"]))
+        start, each = {"fast": (1.0, 0.01), "slow": (5.0, 0.1)}[self.name]
+        return start + each * values["steps"]
+
+    monkeypatch.setattr(Peer, "run", run)
+    both = [Peer("fast", ("x",)), Peer("slow", ("x",))]
+    rates = rates_of(both, [{"steps": 10}, {"steps": 50}], "steps", 2)
+    assert order == [("fast", 10), ("slow", 10), ("fast", 50), ("slow", 50)] * 2
+    assert rates["fast"].per_second == pytest.approx(100)
+    assert rates["slow"].per_second == pytest.approx(10)
+    assert (rates["fast"].start, rates["slow"].start) == (pytest.approx(1), pytest.approx(5))
+
+
+def test_one_that_takes_no_longer_for_more_has_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Peer, "run", lambda *_: 1.0)
+    with pytest.raises(PeerError, match=r"mine: 50 steps took no longer than 10; does its command use \{steps\}"):
+        rates_of([Peer("mine", ("x",))], [{"steps": 10}, {"steps": 50}], "steps", 1)
+
+
+@pytest.mark.parametrize("question", peers.FIELDS)
+def test_this_package_uses_only_places_that_are_filled(question: str) -> None:
+    values = dict.fromkeys(peers.FIELDS[question], "1")
+    assert all(word.format(**values) for word in itself(question, 1).command)

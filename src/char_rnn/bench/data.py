@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from char_rnn.bench.preparing import measure as measure_part
-from char_rnn.bench.preparing import write_text
 from char_rnn.bench.questions import QUESTIONS, Settings
 from char_rnn.bench.report import Report, Table
+from char_rnn.bench.texts import KINDS, Kind, write_text
 
 MEGABYTES, QUICK_MEGABYTES, SKETCH_MEGABYTES = 200, 5, 20
 NOTE = (
@@ -25,7 +25,7 @@ def measure(settings: Settings) -> Report:
     """Answer the question."""
     size = QUICK_MEGABYTES if settings.quick else MEGABYTES
     with TemporaryDirectory(dir=settings.folder) as folder:
-        rows = [_prepared(Path(folder, kind), size, kind, settings) for kind in ("ascii", "mixed")]
+        rows = [_prepared(Path(folder, kind), size, kind, settings) for kind in KINDS]
         settings.tell("a text as the sketch reads it")
         text = Path(folder, "small.txt")
         small = min(size, SKETCH_MEGABYTES)
@@ -40,7 +40,7 @@ def measure(settings: Settings) -> Report:
     return Report("data", QUESTIONS["data"], [Table("texts", rows, NOTE), Table("the sketch", [row], SKETCH_NOTE)])
 
 
-def _prepared(folder: Path, size: int, kind: str, settings: Settings) -> dict[str, Any]:
+def _prepared(folder: Path, size: int, kind: Kind, settings: Settings) -> dict[str, Any]:
     folder.mkdir()
     text, cache = folder / "text.txt", folder / "cache"
     settings.tell(f"a text of {size} MB, {kind}")

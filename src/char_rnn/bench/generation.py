@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from char_rnn.bench.peers import itself, rates_of
+from char_rnn.bench.peers import Peer, itself, rates_of
 from char_rnn.bench.questions import QUESTIONS, Settings
 from char_rnn.bench.report import Report, Table
 from char_rnn.bench.sketch import SketchDataset, SketchModel, generate
@@ -34,7 +34,8 @@ from char_rnn.generation.sampler import TextGenerator
 SIZES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
 HIDDEN, QUICK_HIDDEN = (128, 512), (128,)
 STREAMS = (1, 4, 16, 64, 256)
-PEER_CHARACTERS = (500, 2500)
+PEER_CHARACTERS = (1000, 20_000)
+PEER_HIDDEN = 128
 
 ALONE_NOTE = (
     "Models of two layers over 65 symbols with random weights; characters/s, medians of rounds in turn. loop: "
@@ -44,7 +45,7 @@ ALONE_NOTE = (
 BATCH_NOTE = "The engine in float32; products are PyTorch's matrix products of a step's shapes: 1 is their speed."
 START_NOTE = "Processes of their own: from the start of `char-rnn sample` to its first character, and the memory then."
 PROCESS_NOTE = (
-    f"Whole programs, each run in turn for {PEER_CHARACTERS[0]:,} and {PEER_CHARACTERS[1]:,} characters: the rate is "
+    f"Whole programs, run in turn for {PEER_CHARACTERS[0]:,} and {PEER_CHARACTERS[1]:,} characters: the rate is "
     "of those between."
 )
 
@@ -54,12 +55,14 @@ def measure(settings: Settings) -> Report:
     cells = ("lstm",) if settings.quick else tuple(MODULES)
     hidden = QUICK_HIDDEN if settings.quick else HIDDEN
     shapes = [(cell, size) for cell in cells for size in hidden]
+    peers = settings.peers_of("generation")
+    processes = _processes(settings, peers) if peers else []  # first: a wrong command ends it soon
     tables = [Table("one text", [row for shape in shapes for row in _alone(*shape, settings)], ALONE_NOTE)]
     if not settings.quick:
         tables.append(Table("texts side by side", list(_together("lstm", 512, settings)), BATCH_NOTE))
     tables.append(Table("start", [_start(*shape, settings) for shape in shapes if shape[0] == "lstm"], START_NOTE))
-    if settings.peers_of("generation"):
-        tables.append(Table("whole processes", _processes(settings), PROCESS_NOTE))
+    if processes:
+        tables.append(Table("whole processes", processes, PROCESS_NOTE))
     return Report("generation", QUESTIONS["generation"], tables)
 
 
@@ -127,14 +130,15 @@ def _start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _processes(settings: Settings) -> list[dict[str, Any]]:
-    peers = [itself("generation", settings.threads), *settings.peers_of("generation")]
-    settings.tell("writing, whole processes: " + ", ".join(peer.name for peer in peers))
+def _processes(settings: Settings, peers: list[Peer]) -> list[dict[str, Any]]:
+    everyone = [itself("generation", settings.threads), *peers]
+    settings.tell("writing, whole processes: " + ", ".join(peer.name for peer in everyone))
     with TemporaryDirectory(dir=settings.folder) as folder:
         model = Path(folder, "model.safetensors")
-        model_file("lstm", 128).write(model)
-        asked = [{"characters": characters, "model": model} for characters in PEER_CHARACTERS]
-        rates = rates_of(peers, asked, "characters", max(1, math.ceil(settings.rounds / 2)))
+        model_file("lstm", PEER_HIDDEN).write(model)
+        places = {"hidden": PEER_HIDDEN, "layers": 2, "model": model}
+        asked = [{**places, "characters": characters} for characters in PEER_CHARACTERS]
+        rates = rates_of(everyone, asked, "characters", math.ceil(settings.rounds / 2), settings.threads)
     own = rates["char-rnn"].per_second
     return [
         {

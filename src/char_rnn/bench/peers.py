@@ -6,11 +6,12 @@ took beyond that its start. So neither the start of an interpreter nor the readi
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from string import Formatter
@@ -18,8 +19,9 @@ from typing import Any
 
 FIELDS = {
     "training": ("text", "steps", "batch", "length", "hidden", "layers", "out"),
-    "generation": ("characters",),
+    "generation": ("characters", "hidden", "layers", "model"),
 }
+ITSELF = "char-rnn"
 
 
 class PeerError(ValueError):
@@ -52,9 +54,10 @@ class Peer:
         question = question if colon else "training"
         try:
             command = tuple(shlex.split(words))
-            places = {place for word in command for _, place, _, _ in Formatter().parse(word) if place is not None}
+            found = [part for word in command for part in Formatter().parse(word) if part[1] is not None]
         except ValueError as error:
             raise PeerError(f"{text}: {error}") from None
+        places = {str(place) + (":" + spec if spec else "") for _, place, spec, _ in found}
         if not (equals and name.strip() and command):
             raise PeerError(f'{text}: must read NAME=COMMAND, for example "mine=python mine.py {{text}} {{steps}}"')
         if question not in FIELDS:
@@ -65,22 +68,45 @@ class Peer:
             raise PeerError(f"{name}: {wrong}: the places for {question} are {', '.join(f'{{{k}}}' for k in known)}")
         return cls(name.strip(), command, question)
 
-    def run(self, values: Mapping[str, Any]) -> float:
-        """Run it once; return its seconds.
+    def run(self, values: Mapping[str, Any], threads: int = 1) -> float:
+        """Run it once, ``OMP_NUM_THREADS`` set to the threads; return its seconds.
 
         Raises:
             PeerError: it cannot be started, or ends with another status than 0.
         """
         words = [word.format(**values) for word in self.command]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         began = time.perf_counter()
         try:
-            done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+            done = subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=environment,
+                check=False,
+            )
         except OSError as error:
             raise PeerError(f"{self.name}: {words[0]}: {error.strerror or error}") from None
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing on standard error"]
             raise PeerError(f"{self.name}: {shlex.join(words)} ended with status {done.returncode}: {said[-1]}")
         return time.perf_counter() - began
+
+
+def parse_peers(texts: Iterable[str]) -> list[Peer]:
+    """Read several, whose names must differ.
+
+    Raises:
+        PeerError: one cannot be read, or has a name that is taken.
+    """
+    peers: list[Peer] = []
+    for text in texts:
+        peer = Peer.parse(text)
+        if peer.name in (ITSELF, *(other.name for other in peers if other.question == peer.question)):
+            raise PeerError(f"{peer.name}: the name is taken; give another")
+        peers.append(peer)
+    return peers
 
 
 @dataclass(frozen=True)
@@ -96,7 +122,9 @@ class Rate:
     start: float
 
 
-def rates_of(peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: str, rounds: int) -> dict[str, Rate]:
+def rates_of(
+    peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: str, rounds: int, threads: int = 1
+) -> dict[str, Rate]:
     """Run programs in turn at two lengths.
 
     Args:
@@ -104,6 +132,7 @@ def rates_of(peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: s
         asked: the values of their places, for the shorter and the longer run.
         count: which of the values is the length.
         rounds: how often each has its turn.
+        threads: that each is told to use.
 
     Raises:
         PeerError: one failed, or its longer run took no longer than its shorter.
@@ -112,7 +141,7 @@ def rates_of(peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: s
     for _ in range(rounds):
         for which, values in enumerate(asked):
             for peer in peers:
-                seconds[peer.name][which].append(peer.run(values))
+                seconds[peer.name][which].append(peer.run(values, threads))
     shorter, longer = (values[count] for values in asked)
     rates = {}
     for name, (short, long) in seconds.items():
@@ -136,7 +165,5 @@ def itself(question: str, threads: int) -> Peer:
             "device.preferred": "cpu", "device.threads": threads,
         }  # fmt: skip
         sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        return Peer("char-rnn", (*start, "train", "{text}", "--quiet", "--out", "{out}", *sets))
-    return Peer(
-        "char-rnn", (*start, "sample", "{model}", "--quiet", "--seed", "1", "--length", "{characters}"), question
-    )
+        return Peer(ITSELF, (*start, "train", "{text}", "--quiet", "--out", "{out}", *sets))
+    return Peer(ITSELF, (*start, "sample", "{model}", "--quiet", "--seed", "1", "--length", "{characters}"), question)

@@ -1,4 +1,4 @@
-"""Texts made on the spot, and what it costs to prepare and to read one, each measured in a process of its own.
+"""What it costs to prepare and to read a text, each measured in a process of its own.
 
 prepare    a new text into the cache: MB/s, and the process's largest resident memory
 warm       from after the imports to the first batch of a text in the cache
@@ -9,57 +9,29 @@ list       the specification's sketch: the text as a Python list of numbers
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from char_rnn.bench.processes import in_own_process, peak_mb
 
 BATCH_SIZE, SEQ_LENGTH = 50, 50
 STEPS = 60  # timed training steps, half of them on either kind of batches
 
 
-def write_text(file: Path, size: int, kind: str) -> int:
-    """Write random words to a file of about `size` bytes; return the exact number."""
-    rng = np.random.default_rng(0)
-    alphabets = ["abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789.,;:!?"]
-    if kind == "mixed":
-        alphabets += ["абвгдежзийклмнопрстуфхцчшщ", "日本語文字列山川"]
-    words = []
-    for _ in range(20_000):
-        letters = list(alphabets[rng.choice(len(alphabets), p=weights(len(alphabets)))])
-        words.append("".join(rng.choice(letters, size=rng.integers(2, 10))))
-    written = 0
-    with file.open("wb") as out:
-        while written < size:
-            block = " ".join(words[index] for index in rng.integers(0, len(words), size=100_000))
-            written += out.write(block.encode() + b"\n")
-    return written
+def measure(name: str, file: Path, cache: Path) -> dict[str, float]:
+    """Run one measurement in a process of its own.
+
+    Raises:
+        ProcessError: it failed.
+    """
+    return dict(in_own_process(f"char_rnn.bench.preparing:measure_{name}", file=str(file), cache=str(cache)))
 
 
-def weights(alphabets: int) -> list[float]:
-    """Give the share of words in each alphabet: the first has most."""
-    rest = 0.05
-    return [1 - rest * (alphabets - 1), *[rest] * (alphabets - 1)]
-
-
-def measure(name: str, file: Path, cache: Path, threads: int | None = None) -> dict[str, float]:
-    """Run one measurement in a process of its own, with so many threads of PyTorch's."""
-    command = [sys.executable, "-m", __name__, name, str(file), str(cache)]
-    environment = os.environ if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
-
-
-def measure_prepare(file: Path, cache: Path) -> dict[str, float]:
+def measure_prepare(file: str, cache: str) -> dict[str, float]:
     """Prepare a new text."""
     from char_rnn.data.corpus import prepare_corpus
 
@@ -68,10 +40,10 @@ def measure_prepare(file: Path, cache: Path) -> dict[str, float]:
     seconds = time.perf_counter() - start
     peak = peak_mb()
     prepare_corpus(file, cache_dir=cache)  # notes the text's state, now that it is some seconds old
-    return {"prepare_mb_per_s": file.stat().st_size / 1e6 / seconds, "prepare_peak_mb": peak}
+    return {"prepare_mb_per_s": Path(file).stat().st_size / 1e6 / seconds, "prepare_peak_mb": peak}
 
 
-def measure_warm(file: Path, cache: Path) -> dict[str, float]:
+def measure_warm(file: str, cache: str) -> dict[str, float]:
     """Prepare it again, from the cache."""
     from char_rnn.data.dataloader import CharDataset, create_dataloaders
 
@@ -81,7 +53,7 @@ def measure_warm(file: Path, cache: Path) -> dict[str, float]:
     return {"warm_first_batch_ms": (time.perf_counter() - start) * 1e3}
 
 
-def measure_epoch(file: Path, cache: Path) -> dict[str, float]:
+def measure_epoch(file: str, cache: str) -> dict[str, float]:
     """Read it once in batches."""
     from char_rnn.data.dataloader import CharDataset, create_dataloaders
 
@@ -95,7 +67,7 @@ def measure_epoch(file: Path, cache: Path) -> dict[str, float]:
     return {**figures, "epoch_peak_mb": peak_mb(), "epoch_peak_before_mb": before}
 
 
-def measure_batch(file: Path, cache: Path) -> dict[str, float]:
+def measure_batch(file: str, cache: str) -> dict[str, float]:
     """Time batches and training steps in turn, so that both see the same machine."""
     from char_rnn.data.dataloader import CharDataset, create_dataloaders
 
@@ -117,15 +89,15 @@ def measure_batch(file: Path, cache: Path) -> dict[str, float]:
     return figures | {f"{name}_percent_of_step": 100 * median[name] / median["step"] for name in orders}
 
 
-def measure_list(file: Path, _: Path) -> dict[str, float]:
+def measure_list(file: str, cache: str) -> dict[str, float]:  # noqa: ARG001 (called as the others are)
     """Read it as the sketch does."""
     from char_rnn.bench.sketch import SketchDataset
 
     before = peak_mb()
     start = time.perf_counter()
-    SketchDataset(file.read_text(encoding="utf-8"), SEQ_LENGTH)
+    SketchDataset(Path(file).read_text(encoding="utf-8"), SEQ_LENGTH)
     seconds = time.perf_counter() - start
-    size = file.stat().st_size / 1e6
+    size = Path(file).stat().st_size / 1e6
     return {
         "list_mb_per_s": size / seconds,
         "list_peak_mb": peak_mb(),
@@ -161,27 +133,3 @@ def training_step(vocab_size: int) -> Callable[[Any, Any], None]:
         optimizer.step()
 
     return step
-
-
-def peak_mb() -> float:
-    """Give this process's largest resident memory so far, in 10^6 bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts the parent's memory before exec, too
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    import resource  # not on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-MEASUREMENTS: dict[str, Callable[[Path, Path], dict[str, float]]] = {
-    "prepare": measure_prepare,
-    "warm": measure_warm,
-    "epoch": measure_epoch,
-    "batch": measure_batch,
-    "list": measure_list,
-}
-
-if __name__ == "__main__":
-    print(json.dumps(MEASUREMENTS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))))

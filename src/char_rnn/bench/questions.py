@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,9 +51,29 @@ class Settings:
         if self.progress is not None:
             self.progress(what)
 
+    def command(self, question: str) -> str:
+        """Return the command line that measures like this."""
+        words = ["char-rnn", "bench", question, "--threads", str(self.threads), "--rounds", str(self.rounds)]
+        words += ["--quick"] if self.quick else []
+        words += ["--text", self.text] if question == "quality" else []
+        for peer in self.peers_of(question):
+            words += ["--peer", f"{question}:{peer.name}={shlex.join(peer.command)}"]
+        return shlex.join(words)
+
     def peers_of(self, question: str) -> list[Peer]:
         """Return the peers that answer a question."""
         return [peer for peer in self.peers if peer.question == question]
+
+
+def load_numpy() -> None:
+    """Load NumPy with one thread of BLAS, if it is not there yet: what reads memory here has threads of its own."""
+    before = os.environ.get("OPENBLAS_NUM_THREADS")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import_module("numpy")
+    if before is None:
+        del os.environ["OPENBLAS_NUM_THREADS"]
+    else:
+        os.environ["OPENBLAS_NUM_THREADS"] = before
 
 
 def measure(question: str, settings: Settings) -> Report:
@@ -63,12 +85,15 @@ def measure(question: str, settings: Settings) -> Report:
     """
     import torch
 
+    from char_rnn.doctor.machine import describe_machine
+
     if question not in QUESTIONS:
         raise KeyError(question)
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
+    machine = describe_machine()  # what else the machine does is told by its load before
     try:
         found: Report = import_module(f"char_rnn.bench.{question}").measure(settings)
-        return found
     finally:
         torch.set_num_threads(before)
+    return replace(found, machine=machine, command=settings.command(question))

@@ -57,9 +57,13 @@ class Report:
         """
         return {each.name: each.rows for each in self.tables}[table]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        return asdict(self)
+
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Report:
@@ -75,13 +79,35 @@ def shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def describe(machine: Mapping[str, Any]) -> str:
+    """Name a machine in a line."""
+    processor = machine["processor"] or "a processor without a name"
+    parts = [
+        f"{processor}, {machine['usable_cores'] or '?'} cores, {counted(machine['threads'], 'thread')}",
+        str(machine["cpu_capability"]),
+        f"kernels {machine['kernels'] or 'none'}",
+        f"Python {machine['python']}",
+        f"PyTorch {machine['torch']}",
+        f"char-rnn {machine['char_rnn']}",
+        str(machine["system"]),
+    ]
+    if machine["load"] is not None:
+        parts.append(f"load {machine['load']:.1f} before")
+    return "; ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def print_rows(title: str, rows: Sequence[Row]) -> None:
     """Print a table."""
     from rich.console import Console
     from rich.table import Table as Printed
 
     table = Printed(title=title)
-    for name in rows[0]:
+    for name in rows[0] if rows else ():
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
         table.add_row(*map(shown, row.values()))

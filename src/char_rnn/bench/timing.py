@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class Timing:
         return (high - low) / 2 / self.median
 
 
-def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, Timing]:
+def in_turn(sides: Mapping[Name, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[Name, Timing]:
     """Run the sides A B A B ..., so that a machine that changes its speed changes it for both."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[Name, list[float]] = {name: [] for name in sides}
     for number in range(warmup + rounds):
         for name, side in sides.items():
             began = time.perf_counter()
@@ -41,16 +44,24 @@ def in_turn(sides: Mapping[str, Callable[[], object]], rounds: int, warmup: int 
     return {name: Timing(values) for name, values in seconds.items()}
 
 
-def timed_each(sides: Mapping[str, Callable[[int], object]], rounds: int, seconds: float = 0.3) -> dict[str, Timing]:
+def timed_each(sides: Mapping[Name, Callable[[int], object]], rounds: int, seconds: float = 0.3) -> dict[Name, Timing]:
     """Run sides that do a given number of things in turn, each for about ``seconds``; return the seconds of one."""
-    counts = {}
-    for name, side in sides.items():
-        side(10)
-        began = time.perf_counter()
-        side(10)
-        counts[name] = max(10, int(10 * seconds / (time.perf_counter() - began)))
-    measured = in_turn({name: partial(side, counts[name]) for name, side in sides.items()}, rounds)
+    counts = {name: _count_in(side, seconds) for name, side in sides.items()}
+    measured = in_turn({name: partial(side, counts[name]) for name, side in sides.items()}, rounds, warmup=0)
     return {name: Timing([total / counts[name] for total in timing.seconds]) for name, timing in measured.items()}
+
+
+def _count_in(side: Callable[[int], object], seconds: float) -> int:
+    """Return how many things a side does in so many seconds, at least one; it is warm then."""
+    side(1)
+    made = 1
+    while True:
+        began = time.perf_counter()
+        side(made)
+        taken = time.perf_counter() - began
+        if taken > seconds / 10:
+            return max(1, round(made * seconds / taken))
+        made *= 2
 
 
 def ratio(timings: Mapping[str, Timing], side: str, other: str) -> float:

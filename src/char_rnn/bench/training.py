@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from char_rnn.bench.peers import itself, rates_of
+from char_rnn.bench.peers import Peer, itself, rates_of
 from char_rnn.bench.questions import QUESTIONS, Settings
 from char_rnn.bench.report import Report, Table
 from char_rnn.bench.sketch import Sketch
@@ -30,7 +30,7 @@ from char_rnn.bench.training_sides import (
 )
 
 STEPS, QUICK_STEPS = 30, 8
-PEER_STEPS = (100, 400)
+PEER_STEPS, QUICK_PEER_STEPS = (50, 200), (20, 60)
 EPOCH_OF = 1_000_000  # characters
 NOTE = (
     "Characters/s, medians of rounds in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-entropy, "
@@ -42,13 +42,15 @@ NOTE = (
 def measure(settings: Settings) -> Report:
     """Answer the question."""
     names = ("default", "quickstart") if settings.quick else tuple(SHAPES)
+    peers = settings.peers_of("training")
+    processes = _processes(settings, peers, SHAPES["default"]) if peers else []  # first: a wrong command ends it soon
     rows = list(_steps(settings, {name: SHAPES[name] for name in names}))
     tables = [
         Table("a step", rows, NOTE),
         Table("an epoch", [_epoch(row, SHAPES[name]) for name, row in zip(names, rows, strict=True)], _EPOCH_NOTE),
     ]
-    if peers := settings.peers_of("training"):
-        tables.append(Table("whole processes", _processes(settings, peers, SHAPES["default"]), _PROCESS_NOTE))
+    if processes:
+        tables.append(Table("whole processes", processes, _PROCESS_NOTE.format(*_peer_steps(settings))))
     return Report("training", QUESTIONS["training"], tables)
 
 
@@ -98,20 +100,24 @@ def _epoch(row: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
 
 
 _PROCESS_NOTE = (
-    f"Whole programs, each run in turn for {PEER_STEPS[0]} and {PEER_STEPS[1]} steps of the default shape on a text of "
-    "about a megabyte: the rate is of the steps between, the start is what the shorter took beyond its steps."
+    "Whole programs, run in turn for {} and {} steps of the default shape on a text of about a megabyte: the rate is "
+    "of the steps between, the start is what the shorter run took beyond its steps."
 )
 
 
-def _processes(settings: Settings, peers: list[Any], shape: Shape) -> list[dict[str, Any]]:
+def _peer_steps(settings: Settings) -> tuple[int, int]:
+    return QUICK_PEER_STEPS if settings.quick else PEER_STEPS
+
+
+def _processes(settings: Settings, peers: list[Peer], shape: Shape) -> list[dict[str, Any]]:
     everyone = [itself("training", settings.threads), *peers]
     settings.tell("training, whole processes: " + ", ".join(peer.name for peer in everyone))
     with TemporaryDirectory(dir=settings.folder) as folder:
         text = Path(folder, "text.txt")
         text.write_text(as_string(random_text(EPOCH_OF)), encoding="utf-8")
         places = {**asdict(shape), "text": text, "out": _Fresh(Path(folder))}
-        asked = [{**places, "steps": steps} for steps in PEER_STEPS]
-        rates = rates_of(everyone, asked, "steps", max(1, math.ceil(settings.rounds / 2)))
+        asked = [{**places, "steps": steps} for steps in _peer_steps(settings)]
+        rates = rates_of(everyone, asked, "steps", math.ceil(settings.rounds / 2), settings.threads)
     own = rates["char-rnn"].per_second
     return [
         {

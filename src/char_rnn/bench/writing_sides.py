@@ -80,13 +80,16 @@ def bytes_of(file: ModelFile) -> int:
 
 
 def reader(size: int, threads: int) -> Side:
-    """Return what reads so many bytes, each thread its share: the sum of squares of an array, by BLAS."""
-    shares = [np.ones(max(1, size // 4 // threads), np.float32) for _ in range(threads)]
+    """Return what reads so many bytes, each thread its share: the product of two vectors, by BLAS.
+
+    The sum of the squares of one loads every number twice, which shows where a core's own cache holds it.
+    """
+    shares = [np.ones((2, max(1, size // 8 // threads)), np.float32) for _ in range(threads)]
 
     def read(count: int) -> None:
         def own(share: Any) -> None:
             for _ in range(count):
-                np.dot(share, share)
+                np.dot(*share)
 
         workers = [threading.Thread(target=own, args=(share,)) for share in shares[1:]]
         for worker in workers:

@@ -3,116 +3,145 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from char_rnn.bench.questions import QUESTIONS
-from char_rnn.cli.options import debug_option, quiet_option, say
+from char_rnn.cli.options import debug_option, quiet_option, say, shown
 
 if TYPE_CHECKING:
+    from char_rnn.bench.peers import Peer
     from char_rnn.bench.report import Report
 
-FIRST = ("training", "generation")
+UNASKED = ("training", "generation")
 
 
 @click.command(name="bench")
-@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads to compute with; one a core when not given.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often a side has a turn.")
-@click.option("--quick", is_flag=True, help="Few and small cases: a rough answer in seconds.")
+@click.argument("questions", nargs=-1, type=click.Choice([*QUESTIONS, "all"]), metavar="[QUESTION]...")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of every side.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Turns of each side; 5, or 3 with --quick, when not given.")
+@click.option("--quick", is_flag=True, help="Few and small cases: a minute or two for everything, and rough figures.")
 @click.option(
-    "--text", default="python-stdlib", show_default=True, metavar="DATA", help="What is learnt from, for quality."
+    "--text", default="python-stdlib", show_default=True, metavar="DATA", help="What is learnt to answer `quality`."
 )
 @click.option(
     "--peer",
     "peers",
     multiple=True,
     metavar="[QUESTION:]NAME=COMMAND",
-    help="Another program to time, as a whole, in turn with this one; may be repeated.",
+    help="Another program to time beside this one; may be repeated.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="A folder that gets QUESTION.json for each.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@click.option("--out", metavar="FOLDER", help="Write QUESTION.json into this folder, for each when it is answered.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, a report for each question.")
 @quiet_option
 @debug_option
 def command(
-    questions: Sequence[str],
-    threads: int | None,
-    rounds: int,
+    questions: tuple[str, ...],
+    threads: int,
+    rounds: int | None,
     quick: bool,
     text: str,
-    peers: Sequence[str],
-    out: Path | None,
+    peers: tuple[str, ...],
+    out: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Measure this program on this machine, beside plain PyTorch and what the machine can do at most.
+    """Measure this machine: how fast are training and writing, beside plain PyTorch and what else there is?
 
-    Each QUESTION is training, generation, ops, data, quality or growth; all are answered with `all`, training and
-    generation when none is given. Sides take turns, and figures are medians with their spread (half the distance of the
-    quartiles over the median). A --peer is a command with places to fill in: {text} {steps} {batch} {length} {hidden}
-    {layers} {out} for training, {characters} for generation.
+    QUESTION is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (what is learnt in
+    equal time), `growth` (the cost as the work grows, beside what the machine can do) or `all`. Without one, `training`
+    and `generation` are answered in the form of `--quick`; all in full take about 25 minutes on two cores. Sides take
+    turns; figures are medians; of two that are compared, a ratio above 1 says that this package is faster.
+
+    A peer is run without a shell, at two lengths, so that its start does not count. Its command says where values go:
+    {text} {steps} {batch} {length} {hidden} {layers} {out} for `training`, which is meant when no question stands
+    before its name, and {characters} {hidden} {layers} {model} for `generation`.
 
     \b
     Examples:
-      char-rnn bench --quick
-      char-rnn bench all --out figures
-      char-rnn bench training --peer "mine=python train.py --text {text} --steps {steps}"
-      char-rnn bench generation --peer "generation:mine=./write --length {characters}"
+      char-rnn bench
+      char-rnn bench all --threads 2 --out bench
+      char-rnn bench training --quick --peer "mine=python mine.py {text} {steps}"
     """
-    from char_rnn.bench.peers import Peer, PeerError
-    from char_rnn.bench.questions import Settings, measure
+    from char_rnn.bench.questions import Settings, load_numpy, measure
 
-    asked = _asked(questions)
+    asked = tuple(dict.fromkeys(QUESTIONS if "all" in questions else questions or UNASKED))
+    quick = quick or not questions
+    folder = _folder(out)
+    settings = Settings(
+        threads=threads,
+        rounds=rounds or (3 if quick else 5),
+        quick=quick,
+        text=text,
+        peers=_peers(peers, asked),
+        progress=_progress(quiet),
+    )
+    load_numpy()
+    _prepare(text, asked, quiet)
+    reports = {}
+    for question in asked:
+        reports[question] = report = measure(question, settings)
+        if folder is not None:
+            report.write(folder / f"{question}.json")
+            say(f"wrote {shown(str(folder / question))}.json", quiet=quiet)
+        if not as_json:
+            _print(report)
+    if as_json:
+        click.echo(json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=1, allow_nan=False))
+
+
+def _peers(texts: Sequence[str], asked: Sequence[str]) -> list[Peer]:
+    """Read the peers; each must answer something that is asked."""
+    from char_rnn.bench.peers import PeerError, parse_peers
+
     try:
-        given = tuple(map(Peer.parse, peers))
+        peers = parse_peers(texts)
     except PeerError as error:
         raise click.BadParameter(str(error), param_hint="--peer") from None
-    for peer in given:
+    for peer in peers:
         if peer.question not in asked:
-            raise click.BadParameter(
-                f"{peer.name}: answers {peer.question}, which is not asked; name it", param_hint="--peer"
-            )
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    settings = Settings(threads or os.cpu_count() or 1, rounds, quick, text, given, None if quiet else say)
-    reports = []
-    for question in asked:
-        reports.append(measure(question, settings))
-        if out is not None:
-            reports[-1].write(out / f"{question}.json")
-        if not as_json:
-            _print(reports[-1])
-    if as_json:
-        click.echo(json.dumps({report.question: asdict(report) for report in reports}, allow_nan=False))
-    else:
-        click.echo(_machine(reports[0], settings.threads))
+            raise click.BadParameter(f"{peer.name}: answers {peer.question}, which is not asked", param_hint="--peer")
+    return peers
 
 
-def _asked(questions: Sequence[str]) -> list[str]:
-    """Return the questions by name, each once, in their order."""
-    for question in questions:
-        if question not in (*QUESTIONS, "all"):
-            raise click.BadParameter(f"{question} must be one of {', '.join(QUESTIONS)}, all", param_hint="QUESTION")
-    wanted = questions or FIRST
-    return [question for question in QUESTIONS if question in wanted or "all" in wanted]
+def _folder(out: str | None) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise click.BadParameter(f"{out}: is no folder", param_hint="--out")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _prepare(text: str, asked: Sequence[str], quiet: bool) -> None:
+    """Have the text ready, so that one that cannot be read is found before anything is measured."""
+    if "quality" not in asked:
+        return
+    from char_rnn.cli.progress import preparation
+    from char_rnn.data.corpus import prepare_corpus
+
+    with preparation(quiet) as progress:
+        prepare_corpus(text, progress=progress)
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    """Return a function that says on standard error what is measured, and since when."""
+    began = time.monotonic()
+    return lambda what: say(f"{timedelta(seconds=int(time.monotonic() - began))}  {what}", quiet=quiet)
 
 
 def _print(report: Report) -> None:
-    from char_rnn.bench.report import print_rows
+    from char_rnn.bench.report import describe, print_rows
 
+    click.echo(f"\n{report.title}\n{describe(report.machine)}\n{report.command}")
     for table in report.tables:
-        print_rows(f"{report.title} ({table.name})", table.rows)
-        click.echo(table.note + "\n")
-
-
-def _machine(report: Report, threads: int) -> str:
-    """Say in a line what was measured on."""
-    about = report.machine
-    names = ("processor", "system", "cores", "cpu_capability", "kernels")
-    versions = f"Python {about['python']}, torch {about['torch']}, char-rnn {about['char_rnn']}"
-    return ", ".join(f"{name} {about[name]}" for name in names) + f", {threads} threads; {versions}; {report.date}"
+        click.echo()
+        print_rows(table.name, table.rows)
+        if table.note:
+            click.echo(table.note)
