@@ -70,7 +70,7 @@ def write(docs: Path) -> list[Path]:
 
 def pictures(report: Report, folder: Path) -> list[Path]:
     """Draw the pictures of a report; return their paths."""
-    return (page_growth if report.question == "growth" else page_plots).draw(report, folder)
+    return page_growth.draw(report, folder) if report.question == "growth" else page_plots.draw(report, folder)
 
 
 def text_of(reports: Mapping[str, Report], drawn: Sequence[str]) -> str:
@@ -92,10 +92,13 @@ def machine(report: Report) -> str:
     lines = [f"{describe(report.machine)}; {report.date}.", "", "<!-- not run: measures this machine -->", "```"]
     lines += [report.command, "```"]
     if "--quick" in report.command:
-        lines += ["", "Few and small cases (`--quick`): rough figures."]
+        lines += ["", "Few and small cases (`--quick`), so these figures are rough."]
     load = report.machine["load"]
     if load is not None and load > BUSY:
-        lines += ["", f"The machine was at other work too ({load:.1f} processes before), which the figures suffer from."]
+        lines += [
+            "",
+            f"The machine was at other work too ({load:.1f} processes before), which the figures suffer from.",
+        ]
     return "\n".join(lines)
 
 

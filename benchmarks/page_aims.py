@@ -85,7 +85,7 @@ def judged(report: Report, aims: Sequence[Aim] = AIMS) -> list[dict[str, Any]]:
             )
         if not rows:
             judgements.append({"aim": aim.what, "of": "", "figure": "not measured", "bound": aim.bound, "": ""})
-    return judgements + [row for row in _relative(report)]
+    return judgements + _relative(report)
 
 
 def _relative(report: Report) -> list[dict[str, Any]]:

@@ -104,13 +104,13 @@ class Sketch:
         self._batches = self._endless(shape.batch, workers)
 
     def _endless(self, batch: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pinned memory without a device, and of more workers than cores
-            loader = DataLoader(self.dataset, batch, shuffle=True, num_workers=workers, pin_memory=True, drop_last=True)
-            batches = iter(loader)
         while True:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pinned memory without a device, and of more workers than cores
+                batches = iter(
+                    DataLoader(self.dataset, batch, shuffle=True, num_workers=workers, pin_memory=True, drop_last=True)
+                )
             yield from batches
-            batches = iter(loader)
 
     def train(self, steps: int) -> None:
         """Take so many steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def trainer_loop(shape: Shape, text: Corpus, folder: Path) -> Callable[[], float
         config,
         vocabulary=text.vocabulary,
         run_dir=folder,
-        callbacks=[LineProgress(Console(file=(folder / "log").open("w")))],
+        callbacks=[LineProgress(Console(file=StringIO()))],
     )
     trainer.recorder.tell("on_start", trainer)
     return trainer.train_epoch

@@ -1,0 +1,184 @@
+"""Each question on the smallest cases: figures that can be, and every side among them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from char_rnn.bench import data, generation, ops, quality, training
+from char_rnn.bench.layers import check
+from char_rnn.bench.peers import Peer, PeerError
+from char_rnn.bench.questions import QUESTIONS, Settings, load_numpy, measure
+from char_rnn.bench.report import Report
+from char_rnn.bench.training_sides import BareLoop, Shape, batches_of, text_of
+from char_rnn.models import build_model
+
+TINY = Shape("lstm", 8, 1, 4, 8)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    text = tmp_path / "text.txt"
+    text.write_text("The rose is red, the violet blue.\n" * 400, encoding="utf-8")
+    return Settings(rounds=1, quick=True, text=str(text), folder=tmp_path)
+
+
+def numbers(report: Report) -> list[float]:
+    return [cell for table in report.tables for row in table.rows for cell in row.values() if isinstance(cell, float)]
+
+
+def plausible(report: Report, question: str, settings: Settings) -> None:
+    """Hold a report to what every one has."""
+    assert report.question == question
+    assert report.title == QUESTIONS[question]
+    assert report.command == settings.command(question)
+    assert report.machine["threads"] == settings.threads
+    assert all(0 <= number < 1e12 for number in numbers(report))
+    assert all(len({tuple(row) for row in table.rows}) == 1 for table in report.tables)
+
+
+def test_training(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(training, "SHAPES", {"default": TINY, "quickstart": TINY})
+    monkeypatch.setattr(training, "QUICK_STEPS", 3)
+    told: list[str] = []
+    settings = replace(settings, progress=told.append)
+    report = measure("training", settings)
+    plausible(report, "training", settings)
+    assert told == [f"training, {TINY}"] * 2
+    step, epoch = report.rows("a step")[0], report.rows("an epoch")[0]
+    assert step["char-rnn / bare"] == pytest.approx(step["char-rnn"] / step["bare"])
+    assert epoch["sketch, predictions"] == pytest.approx(8 * epoch["char-rnn, predictions"], rel=1e-3)
+
+
+def test_generation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(generation, "QUICK_HIDDEN", (8,))
+    report = measure("generation", settings)
+    plausible(report, "generation", settings)
+    assert [row["precision"] for row in report.rows("one text")] == ["float32", "bfloat16", "int8"]
+    assert all(row[side] > 10 for row in report.rows("one text") for side in ("loop", "sketch", "char-rnn"))
+    assert report.rows("start")[0]["slowest, s"] >= report.rows("start")[0]["first character, s"]
+
+
+def test_texts_side_by_side(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(generation, "STREAMS", (1, 3))
+    rows = list(generation._together("lstm", 8, settings))
+    assert [row["texts"] for row in rows] == [1, 3]
+    assert rows[1]["characters/s"] == pytest.approx(1e6 / rows[1]["µs a character"])
+
+
+def test_ops(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(ops, "QUICK_HIDDEN", (4,))
+    monkeypatch.setattr(ops, "LAYERS", ("gru before",))
+    report = measure("ops", settings)
+    plausible(report, "ops", settings)
+    assert [row["task"] for row in report.rows("layers")] == ["train", "step"]
+
+
+def test_a_wrong_layer_has_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from char_rnn.bench import layers
+
+    module, fast, _ = layers.LAYERS["rnn"]
+    monkeypatch.setitem(layers.LAYERS, "rnn", (module, fast, lambda *a: (fast(*a)[0] * 1.001, None)))
+    with pytest.raises(AssertionError, match="not close"):
+        check("rnn")
+
+
+def test_data(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(data, "QUICK_MEGABYTES", 1)
+    asked: list[str] = []
+
+    def measured(part: str, text: Path, cache: Path) -> dict[str, float]:
+        asked.append(part)
+        assert text.stat().st_size > 900_000
+        names = {
+            "prepare": ("prepare_mb_per_s", "prepare_peak_mb"),
+            "warm": ("warm_first_batch_ms",),
+            "epoch": ("epoch_characters_per_s", "epoch_peak_mb"),
+            "batch": ("streams_percent_of_step", "windows_percent_of_step"),
+            "list": ("list_mb_per_s", "list_peak_mb", "list_bytes_per_byte"),
+        }
+        return dict.fromkeys(names[part], 1.5)
+
+    monkeypatch.setattr(data, "measure_part", measured)
+    plausible(measure("data", settings), "data", settings)
+    assert asked == ["prepare", "warm", "epoch", "batch"] * 2 + ["list"]
+
+
+def test_quality(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(quality, "QUICK_SECONDS", 1.0)
+    report = measure("quality", settings)
+    plausible(report, "quality", settings)
+    own, bare, sketch = report.rows("equal time")
+    assert [row["side"] for row in (own, bare, sketch)] == ["char-rnn", "bare", "sketch"]
+    assert all(row["steps"] > 0 and 0 < row["loss"] < 5 for row in (own, bare, sketch))
+
+
+def test_the_bare_loop_is_the_model_that_it_is_compared_with() -> None:
+    """Else its speed would be another work's."""
+    shape = Shape("gru", 8, 2, 4, 8)
+    loop, batches = BareLoop(shape), batches_of(text_of(shape, 2), shape)
+    from char_rnn.bench.training_sides import config_of
+
+    model = build_model(config_of(shape).model, 65)
+    model.load_state_dict(loop.state_dict())
+    x, y = batches[0]
+    with torch.no_grad():
+        expected = -model(x)[0].gather(-1, y[..., None]).mean()
+    assert loop.step(x, y).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_peers_are_measured_beside_this_package(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(training, "QUICK_PEER_STEPS", (2, 4))
+    monkeypatch.setattr(training, "QUICK_STEPS", 1)
+    monkeypatch.setattr(training, "SHAPES", {"default": TINY, "quickstart": TINY})
+    script = "import os, sys, time; assert not os.path.exists(sys.argv[2]); time.sleep(0.3 * int(sys.argv[1]))"
+    peer = Peer("mine", (sys.executable, "-c", script, "{steps}", "{out}", "{text}"))
+    own = Peer("char-rnn", (sys.executable, "-c", "import time; time.sleep(0.1 * {steps})"))
+    monkeypatch.setattr(training, "itself", lambda *_: own)
+    settings = replace(settings, peers=[peer])
+    report = measure("training", settings)
+    plausible(report, "training", settings)
+    first, second = report.rows("whole processes")
+    assert [first["program"], second["program"]] == ["char-rnn", "mine"]
+    assert second["char-rnn / it"] == pytest.approx(first["characters/s"] / second["characters/s"])
+    assert shlex.split(report.command)[-1] == f"training:mine={shlex.join(peer.command)}"
+
+
+def test_a_peer_that_fails_ends_it_before_anything_else(settings: Settings) -> None:
+    peer = Peer("mine", (sys.executable, "-c", "raise SystemExit('no such thing')"), "generation")
+    told: list[str] = []
+    with pytest.raises(PeerError, match=r"mine: .* ended with status 1: no such thing"):
+        measure("generation", replace(settings, peers=[peer], progress=told.append))
+    assert told == ["writing, whole processes: char-rnn, mine"]
+
+
+def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+
+    def asked(settings: Settings) -> Report:
+        seen.append(torch.get_num_threads())
+        raise ValueError("stop")
+
+    monkeypatch.setattr(ops, "measure", asked)
+    with pytest.raises(ValueError, match="stop"):
+        measure("ops", replace(settings, threads=before + 1))
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)
+    with pytest.raises(KeyError, match="speed"):
+        measure("speed", settings)
+
+
+def test_loading_numpy_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in (None, "3"):
+        if value is None:
+            monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OPENBLAS_NUM_THREADS", value)
+        load_numpy()
+        assert os.environ.get("OPENBLAS_NUM_THREADS") == value

@@ -1,0 +1,114 @@
+"""``char-rnn bench``: tables, JSON, peers, and what cannot be asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from cli_helpers import Command
+
+from char_rnn.bench import ops, questions
+from char_rnn.bench.questions import QUESTIONS, Settings
+from char_rnn.bench.report import Report, Table
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
+    """What is asked; the answers are made up."""
+    seen: list[tuple[str, Settings]] = []
+
+    def measure(question: str, settings: Settings) -> Report:
+        seen.append((question, settings))
+        settings.tell(f"the {question}")
+        rows = [{"case": "small", "characters/s": 12345.6}, {"case": "large", "characters/s": 0.5}]
+        return Report(question, QUESTIONS[question], [Table("speeds", rows, "A note.")], settings.command(question))
+
+    monkeypatch.setattr(questions, "measure", measure)
+    return seen
+
+
+def test_tables_machine_and_command_are_printed(char_rnn: Command, asked: list[tuple[str, Settings]]) -> None:
+    done = char_rnn("bench", "ops", "--threads", 2, "--rounds", 7)
+    assert done.status == 0
+    assert done.out.startswith(f"\n{QUESTIONS['ops']}\n")
+    assert "12,346" in done.out
+    assert "A note." in done.out
+    assert "PyTorch " in done.out
+    assert "char-rnn bench ops --threads 2 --rounds 7\n" in done.out
+    assert done.err == "0:00:00  the ops\n"
+    [(question, settings)] = asked
+    assert (question, settings.threads, settings.rounds, settings.quick) == ("ops", 2, 7, False)
+
+
+def test_unasked_it_measures_training_and_generation_quickly(
+    char_rnn: Command, asked: list[tuple[str, Settings]]
+) -> None:
+    assert char_rnn("bench", "--quiet").err == ""
+    assert [(question, settings.quick, settings.rounds) for question, settings in asked] == [
+        ("training", True, 3),
+        ("generation", True, 3),
+    ]
+
+
+def test_all_are_written_as_json(
+    char_rnn: Command, asked: list[tuple[str, Settings]], tmp_path: Path, poem: Path
+) -> None:
+    folder = tmp_path / "a" / "b"
+    done = char_rnn("bench", "all", "ops", "--out", folder, "--json", "--text", poem)
+    assert done.status == 0
+    assert [question for question, _ in asked] == list(QUESTIONS)
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(QUESTIONS)
+    printed = json.loads(done.out)
+    assert list(printed) == list(QUESTIONS)
+    assert printed["ops"] == json.loads((folder / "ops.json").read_text())
+    assert Report.read(folder / "ops.json").rows("speeds")[0]["characters/s"] == 12345.6
+    assert f"wrote {folder / 'ops'}.json" in done.err
+
+
+def test_a_question_is_answered(char_rnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "QUICK_HIDDEN", (4,))
+    monkeypatch.setattr(ops, "LAYERS", ("rnn",))
+    done = char_rnn("bench", "ops", "--quick", "--rounds", 1, "--json")
+    assert done.status == 0
+    rows = json.loads(done.out)["ops"]["tables"][0]["rows"]
+    assert [row["task"] for row in rows] == ["train", "step"]
+    assert all(row["ours ms"] > 0 and row["PyTorch ms"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["speed"], "'speed' is not one of"),
+        (["ops", "--threads", "0"], "--threads"),
+        (["ops", "--rounds", "0"], "--rounds"),
+        (["training", "--peer", "python mine.py"], "must read NAME=COMMAND"),
+        (["training", "--peer", "mine=python {characters}"], "{characters}: the places for training are {text}"),
+        (["training", "--peer", "generation:mine=python"], "mine: answers generation, which is not asked"),
+        (["quality", "--text", "no-such-text.txt"], "no-such-text.txt"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_a_line(
+    char_rnn: Command, asked: list[tuple[str, Settings]], arguments: list[str], says: str
+) -> None:
+    done = char_rnn("bench", *arguments)
+    assert (done.status, done.out, asked) == (2, "", [])
+    assert len(done.err.splitlines()) == 1
+    assert says in done.err
+
+
+def test_a_file_is_no_folder(char_rnn: Command, asked: list[tuple[str, Settings]], poem: Path) -> None:
+    done = char_rnn("bench", "ops", "--out", poem)
+    assert (done.status, asked) == (2, [])
+    assert done.err.splitlines() == [done.err.strip()]
+    assert "is no folder" in done.err
+
+
+def test_a_peer_that_fails_is_named(char_rnn: Command) -> None:
+    peer = f"generation:mine={sys.executable} -c \"raise SystemExit('no Torch7 here')\""
+    done = char_rnn("bench", "generation", "--quick", "--quiet", "--rounds", 1, "--peer", peer)
+    assert (done.status, done.out) == (1, "")
+    assert len(done.err.splitlines()) == 1
+    assert "mine: " in done.err
+    assert done.err.endswith("ended with status 1: no Torch7 here\n")
