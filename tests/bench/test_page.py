@@ -1,0 +1,122 @@
+"""The page of benchmarks is what its figures make of it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+
+from char_rnn.bench.questions import QUESTIONS
+from char_rnn.bench.report import Report, Table
+
+ROOT = Path(__file__).parents[2]
+DOCS, PICTURES = ROOT / "docs", Path("images", "benchmarks")
+DRAWN_WITH = "3.11.2"  # what the pictures of docs/ were written by: others set their lines in other words
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("page")
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    shutil.copytree(DOCS / "benchmarks", tmp_path / "benchmarks")
+    return tmp_path
+
+
+def report(question: str, table: str, *rows: dict[str, Any]) -> Report:
+    return Report(question, "How?", [Table(table, rows)], f"char-rnn bench {question}", machine={"load": None})
+
+
+def test_the_page_and_its_pictures_are_those_of_the_figures(page: ModuleType, docs: Path) -> None:
+    (docs / PICTURES).mkdir(parents=True)
+    (docs / PICTURES / "of-another-time.svg").touch()
+    written = page.write(docs)
+    assert (docs / "benchmarks.md").read_text(encoding="utf-8") == (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    names = sorted(path.name for path in (docs / PICTURES).iterdir())
+    assert names == sorted(path.name for path in (DOCS / PICTURES).iterdir())
+    assert len(written) == 1 + len(names)
+    assert all((docs / PICTURES / name).stat().st_size < 100_000 for name in names)
+    shown = re.findall(r"\]\(images/benchmarks/(.+?)\)", (docs / "benchmarks.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == names
+
+
+@pytest.mark.skipif(mpl.__version__ != DRAWN_WITH, reason=f"the pictures were drawn with matplotlib {DRAWN_WITH}")
+def test_the_pictures_are_those_of_the_figures(page: ModuleType, docs: Path) -> None:
+    for path in page.write(docs)[1:]:
+        assert path.read_bytes() == (DOCS / PICTURES / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_other_figures_make_another_page(page: ModuleType, docs: Path, question: str) -> None:
+    file = docs / "benchmarks" / f"{question}.json"
+    found = Report.read(file)
+    table = found.tables[0]
+    first = {name: cell * 1.5 if isinstance(cell, float) else cell for name, cell in table.rows[0].items()}
+    replace(found, tables=[replace(table, rows=[first, *table.rows[1:]]), *found.tables[1:]]).write(file)
+    page.write(docs)
+    assert (docs / "benchmarks.md").read_text(encoding="utf-8") != (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+
+
+def test_every_picture_follows_its_figures(page: ModuleType, tmp_path: Path) -> None:
+    reports = [Report.read(DOCS / "benchmarks" / f"{question}.json") for question in QUESTIONS]
+    before = {path.name: path.read_bytes() for each in reports for path in page.pictures(each, tmp_path)}
+    for each in reports:
+        tables = [
+            replace(table, rows=[{k: v * (1 + n) if isinstance(v, float) else v for k, v in row.items()}
+                                 for n, row in enumerate(table.rows)])
+            for table in each.tables
+        ]  # fmt: skip
+        for path in page.pictures(replace(each, tables=tables), tmp_path):
+            assert path.read_bytes() != before.pop(path.name), path.name
+    assert not before
+
+
+def test_texts_side_by_side_are_drawn(page: ModuleType, tmp_path: Path) -> None:
+    rows = [
+        {"cell": "lstm", "hidden": 8, "texts": n, "µs a character": 9.0 / n, "engine / products": 0.9} for n in (1, 4)
+    ]
+    [path] = page.pictures(report("generation", "texts side by side", *rows), tmp_path)
+    assert path.name == "writing-together.svg"
+    assert "the engine" in path.read_text(encoding="utf-8")
+
+
+def test_what_is_missed_is_said(page: ModuleType) -> None:
+    slow, fast = ({"case": case, "char-rnn / bare": speed} for case, speed in (("small", 0.9), ("large", 0.96)))
+    words = page.aims(report("training", "a step", slow, fast))
+    assert words.startswith("Aims, 1 missed:\n")
+    assert "| the trainer's speed over the bare loop's | small | 0.9 | at least 0.95 | **missed** |" in words
+    assert "| the trainer's speed over the bare loop's | large | 0.96 | at least 0.95 | met |" in words
+    assert page.aims(report("training", "a step", fast)).startswith("Aims, none missed:\n")
+    assert "| not measured |" in page.aims(report("training", "a step"))
+
+
+def test_figures_are_held_to_each_other(page: ModuleType) -> None:
+    sides = [{"side": side, "loss": loss} for side, loss in (("char-rnn", 1.5), ("bare", 1.6), ("sketch", 1.4))]
+    words = page.aims(report("quality", "equal time", *sides))
+    assert "below that of the bare |  | 1.5 | at most 1.6 | met |" in words
+    assert "below that of the sketch |  | 1.5 | at most 1.4 | **missed** |" in words
+    texts = [{"text, MB": size, "memory, MB": memory} for size, memory in ((1, 300.0), (2000, 401.0))]
+    words = page.aims(report("growth", "training by size of the text", *texts))
+    assert "| training's memory on 2,000 MB of text, MB |  | 401 | at most 400 | **missed** |" in words
+
+
+def test_one_figure_is_found_by_its_row(page: ModuleType) -> None:
+    found = report("ops", "layers", {"layer": "a", "hidden": 8, "x": 1.23456}, {"layer": "b", "hidden": 8, "x": 2.0})
+    assert page.value(found, "layers", "x") == "1.235"
+    assert page.value(found, "layers", "x", "layer=b", "hidden=8") == "2"
+    assert page.value(found, "layers", "x", "layer=c") == page.value(found, "none", "x") == "(not measured)"
+
+
+def test_cells_cannot_break_the_table(page: ModuleType) -> None:
+    assert page.markdown([{"a": "x|y", "b": 1}]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
+    assert page.table(report("ops", "layers"), "layers") == "*layers: not measured here.*"
