@@ -70,7 +70,7 @@ def test_names_are_new(tmp_path: Path) -> None:
     parts = ("an", "be", "cor", "di", "el", "fa", "gun"), ("na", "ra", "lia"), ("", "do", "min", "tha", "s", "rik")
     known = ["".join(name) for name in product(*parts)]
     names.write_text("\n".join(known))
-    done = run(tmp_path, "name_generator", names, "--minutes", 0.1, "--count", 5, "--begin", "a")
+    done = run(tmp_path, "name_generator", names, "--minutes", 0.1, "--count", 5, "--begin", "a", "--temperature", 1.5)
     assert done.returncode == 0, done.stderr
     invented = done.stdout.splitlines()
     assert len(invented) == len(set(invented)) == 5

@@ -49,7 +49,7 @@ def _prepared(folder: Path, size: int, kind: Kind, settings: Settings) -> dict[s
         os.sync()  # else the text's own way to the disk is measured with it
     figures: dict[str, float] = {}
     for part in ("prepare", "warm", "epoch", "batch"):
-        figures |= measure_part(part, text, cache, settings.threads)
+        figures |= measure_part(part, text, cache)
     text.unlink()
     return {
         "text": f"{kind}, {size} MB",

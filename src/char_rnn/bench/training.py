@@ -63,8 +63,7 @@ def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str
         batches = batches_of(text, shape)
         with TemporaryDirectory(dir=settings.folder) as folder:
             bare = BareLoop(shape)
-            writer = SummaryWriter(log_dir=folder)
-            sketch = Sketch(as_string(text), shape, writer)
+            sketch = Sketch(as_string(text), shape, SummaryWriter(log_dir=folder))
             sides: dict[str, Callable[[], object]] = {
                 "bare": partial(bare.epoch, batches),
                 "sketch": partial(sketch.train, steps),
@@ -72,7 +71,6 @@ def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str
             }
             timings = in_turn(sides, settings.rounds)
             sketch.close()
-            writer.close()
         yield {
             "case": f"{name}: {shape}",
             **{side: shape.characters * steps / timing.median for side, timing in timings.items()},
