@@ -106,9 +106,7 @@ class Sketch:
     def _endless(self, batch: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pinned memory without a device, and of more workers than cores
-            loader = DataLoader(
-                self.dataset, batch, shuffle=True, num_workers=workers, pin_memory=True, drop_last=True
-            )
+            loader = DataLoader(self.dataset, batch, shuffle=True, num_workers=workers, pin_memory=True, drop_last=True)
             batches = iter(loader)
         while True:
             yield from batches
