@@ -20,8 +20,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data import write_text
 from harness import parser, report
+
+from char_rnn.bench.preparing import write_text
 
 EVALUATED = 100_000  # characters of every text that are validated on
 MODELS = (

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data import peak_mb
 from harness import parser, report
 
+from char_rnn.bench.preparing import peak_mb
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.mapped import open_ids
 from char_rnn.generation.novelty import match

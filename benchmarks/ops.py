@@ -23,7 +23,6 @@ compares training a whole two-layer LSTM with each part, or each dropout, with t
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -32,36 +31,28 @@ import torch
 from harness import parser, report
 from parts import PARTS
 from parts import measure as measure_part
-from torch import Tensor, nn
+from torch import Tensor
 
 from char_rnn import ops
-from char_rnn.bench.timing import in_turn, ratio
-
-# name: PyTorch's module, our layer, its reference
-LAYERS: dict[str, tuple[Any, Callable[..., Any], Callable[..., Any]]] = {
-    "lstm": (nn.LSTM, ops.lstm, ops.lstm_reference),
-    "gru after": (nn.GRU, ops.gru, ops.gru_reference),
-    "gru before": (nn.GRU, partial(ops.gru, reset="before"), partial(ops.gru_reference, reset="before")),
-    "rnn": (nn.RNN, ops.rnn, ops.rnn_reference),
-}
-
-
-Side = Callable[[], object]
+from char_rnn.bench.layers import LAYERS, Side, Turns, check, compare, timed, train_pass, zero_state
 
 
 def main() -> None:
     arguments = parse_arguments()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    turns = Turns(arguments.batch, arguments.time, arguments.rounds, arguments.seconds, arguments.device)
     if arguments.precision:
         rows = [
-            compare_precision(layer, hidden, arguments) for layer in arguments.layers for hidden in arguments.hidden
+            compare_precision(layer, hidden, arguments.precision, turns)
+            for layer in arguments.layers
+            for hidden in arguments.hidden
         ]
         title = f"Recurrent layers in {arguments.precision} against themselves in float32 (medians)"
         return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
     if arguments.options is not None:
         names = arguments.options or list(OPTIONS)
-        rows = [compare_option(name, hidden, arguments) for name in names for hidden in arguments.hidden]
+        rows = [compare_option(name, hidden, turns) for name in names for hidden in arguments.hidden]
         title = "Options against the plain layer (medians)"
         return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
     if arguments.parts is not None:
@@ -73,8 +64,8 @@ def main() -> None:
     for layer in arguments.layers:
         check(layer)
         for hidden in arguments.hidden:
-            rows.append(compare(layer, "train", arguments.batch, arguments.time, hidden, arguments))
-            rows.append(compare(layer, "step", 1, 1, hidden, arguments))
+            rows.append(compare(layer, "train", turns.batch, turns.time, hidden, turns))
+            rows.append(compare(layer, "step", 1, 1, hidden, turns))
     title = "Recurrent layers against PyTorch's modules (medians)"
     return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
 
@@ -94,58 +85,19 @@ def parse_arguments() -> argparse.Namespace:
     return options.parse_args()
 
 
-def check(layer: str) -> None:
-    """Stop if the layer is not its reference: a wrong result has no speed."""
-    make_module, fast, reference = LAYERS[layer]
-    module = make_module(5, 7, batch_first=True).double()
-    x, state, weights = torch.randn(3, 9, 5).double(), zero_state(layer, 3, module), list(module.parameters())
-    outputs = [function(x, state, *weights)[0] for function in (fast, reference)]
-    gradients = [torch.autograd.grad(output.sum(), weights) for output in outputs]
-    torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-10)
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
-
-
-def compare(
-    layer: str, task: str, batch: int, steps: int, hidden: int, arguments: argparse.Namespace
-) -> dict[str, str | int | float]:
-    """Time PyTorch's module and our layer in turn; return a row of the table."""
-    make_module, fast, _ = LAYERS[layer]
-    module = make_module(hidden, hidden, batch_first=True).to(arguments.device)
-    weights = list(module.parameters())
-    x = torch.randn(batch, steps, hidden, device=arguments.device, requires_grad=task == "train")
-    state = zero_state(layer, batch, module)
-    as_pass = train_pass if task == "train" else step_pass
-    sides = {
-        "PyTorch": as_pass(lambda: module(x, stacked(state))[0], [x, *weights]),
-        "ours": as_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
-    }
-    sizes = {"batch": batch, "time": steps, "hidden": hidden}
-    return {"layer": layer, "task": task, **sizes, **timed(sides, "speed-up", arguments)}
-
-
-def timed(sides: dict[str, Side], ratio_name: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """Run two sides in turn; return the milliseconds of each and how many times as fast the second is."""
-    first, second = sides
-    repeats = max(1, int(arguments.seconds / seconds_of(sides[first], arguments.device)))
-    turns = {name: repeated(side, repeats, arguments.device) for name, side in sides.items()}
-    timings = in_turn(turns, arguments.rounds)
-    milliseconds = {f"{name} ms": timing.median / repeats * 1000 for name, timing in timings.items()}
-    return {**milliseconds, ratio_name: ratio(timings, first, second)}
-
-
-def compare_option(name: str, hidden: int, arguments: argparse.Namespace) -> dict[str, str | int | float]:
+def compare_option(name: str, hidden: int, turns: Turns) -> dict[str, str | int | float]:
     """Time a layer without an option and with it in turn; return a row of the table."""
-    sides = OPTIONS[name](hidden, arguments)
-    sizes = {"batch": arguments.batch, "time": arguments.time, "hidden": hidden}
-    return {"option": name, **sizes, **timed(sides, "relative speed", arguments)}
+    sides = OPTIONS[name](hidden, turns)
+    sizes = {"batch": turns.batch, "time": turns.time, "hidden": hidden}
+    return {"option": name, **sizes, **timed(sides, "relative speed", turns)}
 
 
-def cell_option(layer: str, option: str, hidden: int, arguments: argparse.Namespace) -> dict[str, Side]:
+def cell_option(layer: str, option: str, hidden: int, turns: Turns) -> dict[str, Side]:
     """Return the training passes of a layer of ours without and with an option of its cell, checked."""
     make_module, fast, reference = LAYERS[layer]
-    module = make_module(hidden, hidden, batch_first=True).to(arguments.device)
-    weights, state = list(module.parameters()), zero_state(layer, arguments.batch, module)
-    x = torch.randn(arguments.batch, arguments.time, hidden, device=arguments.device, requires_grad=True)
+    module = make_module(hidden, hidden, batch_first=True).to(turns.device)
+    weights, state = list(module.parameters()), zero_state(layer, turns.batch, module)
+    x = torch.randn(turns.batch, turns.time, hidden, device=turns.device, requires_grad=True)
     keywords, parameters = KEYWORDS[option](layer, x, hidden)
     inputs = [x, *weights, *parameters]
     outputs = [function(x, state, *weights, **keywords)[0] for function in (fast, reference)]
@@ -184,7 +136,7 @@ KEYWORDS: dict[str, Callable[[str, Tensor, int], tuple[dict[str, Any], list[Tens
     "mogrifier": mogrifier,
 }
 # name: what makes the training passes without and with the option, from the units and the arguments
-OPTIONS: dict[str, Callable[[int, argparse.Namespace], dict[str, Side]]] = {
+OPTIONS: dict[str, Callable[[int, Turns], dict[str, Side]]] = {
     f"{layer} {option}": partial(cell_option, layer, option)
     for layer in LAYERS
     for option in KEYWORDS
@@ -192,16 +144,16 @@ OPTIONS: dict[str, Callable[[int, argparse.Namespace], dict[str, Side]]] = {
 }
 
 
-def compare_precision(layer: str, hidden: int, arguments: argparse.Namespace) -> dict[str, str | int | float]:
+def compare_precision(layer: str, hidden: int, precision: str, turns: Turns) -> dict[str, str | int | float]:
     """Check our layer under autocast against its reference, then time it and float32 in turn."""
     make_module, fast, reference = LAYERS[layer]
-    module = make_module(hidden, hidden, batch_first=True).to(arguments.device)
+    module = make_module(hidden, hidden, batch_first=True).to(turns.device)
     weights = list(module.parameters())
-    x = torch.randn(arguments.batch, arguments.time, hidden, device=arguments.device, requires_grad=True)
-    state = zero_state(layer, arguments.batch, module)
+    x = torch.randn(turns.batch, turns.time, hidden, device=turns.device, requires_grad=True)
+    state = zero_state(layer, turns.batch, module)
 
     def low_precision() -> Tensor:
-        with torch.autocast(arguments.device, dtype=getattr(torch, arguments.precision)):
+        with torch.autocast(turns.device, dtype=getattr(torch, precision)):
             output: Tensor = fast(x, state, *weights)[0]
             return output
 
@@ -212,62 +164,10 @@ def compare_precision(layer: str, hidden: int, arguments: argparse.Namespace) ->
         torch.testing.assert_close(actual, exact, rtol=0, atol=0.03 * exact.abs().max().item())
     sides = {
         "float32": train_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
-        arguments.precision: train_pass(low_precision, [x, *weights]),
+        precision: train_pass(low_precision, [x, *weights]),
     }
-    sizes = {"batch": arguments.batch, "time": arguments.time, "hidden": hidden}
-    return {"layer": layer, "task": "train", **sizes, **timed(sides, "speed-up", arguments)}
-
-
-def zero_state(layer: str, batch: int, module: nn.RNNBase) -> Any:
-    """Return the state our layers take: (B, H), or a pair of them for the LSTM."""
-    zeros = next(module.parameters()).new_zeros(batch, module.hidden_size)
-    return (zeros, zeros) if layer == "lstm" else zeros
-
-
-def stacked(state: Any) -> Any:
-    """Return the state PyTorch's modules take: with a dimension for the layers in front."""
-    return state[None] if isinstance(state, Tensor) else tuple(part[None] for part in state)
-
-
-def train_pass(forward: Callable[[], Tensor], inputs: list[Tensor]) -> Callable[[], object]:
-    grad_output = torch.randn_like(forward())
-    return lambda: torch.autograd.grad(forward(), inputs, grad_output)
-
-
-def step_pass(forward: Callable[[], Tensor], _: list[Tensor]) -> Callable[[], object]:
-    def step() -> Tensor:
-        with torch.inference_mode():
-            return forward()
-
-    return step
-
-
-def seconds_of(side: Callable[[], object], device: str) -> float:
-    """Return the seconds of one call, after one to warm up."""
-    side()
-    synchronize(device)
-    began = time.perf_counter()
-    side()
-    synchronize(device)
-    return time.perf_counter() - began
-
-
-def repeated(side: Callable[[], object], repeats: int, device: str) -> Callable[[], None]:
-    """Return a turn: the call so many times, and the wait for the device at the end."""
-
-    def turn() -> None:
-        for _ in range(repeats):
-            side()
-        synchronize(device)
-
-    return turn
-
-
-def synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    elif device.startswith("mps"):
-        torch.mps.synchronize()
+    sizes = {"batch": turns.batch, "time": turns.time, "hidden": hidden}
+    return {"layer": layer, "task": "train", **sizes, **timed(sides, "speed-up", turns)}
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data import write_text
 from harness import parser, report
+
+from char_rnn.bench.preparing import write_text
 
 
 def main() -> None:

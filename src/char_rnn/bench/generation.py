@@ -39,7 +39,7 @@ PEER_CHARACTERS = (500, 2500)
 ALONE_NOTE = (
     "Models of two layers over 65 symbols with random weights; characters/s, medians of rounds in turn. loop: "
     "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial; sketch: the specification's. step / reading "
-    "is the engine's step over reading as many bytes as its matrices have, with as many threads: 1 is the memory's speed."
+    "is the engine's step over reading as many bytes as its matrices have, with as many threads: 1 is the limit."
 )
 BATCH_NOTE = "The engine in float32; products are PyTorch's matrix products of a step's shapes: 1 is their speed."
 START_NOTE = "Processes of their own: from the start of `char-rnn sample` to its first character, and the memory then."

@@ -32,8 +32,8 @@ class Settings:
         quick: few and small cases: seconds, and rough figures.
         text: a file, folder or name of a text, where one is learnt.
         peers: other programs to measure beside this one.
-        folder: where what is made on the way goes, for the while.
         progress: told in words what is measured next.
+        folder: where what is made on the way goes, for the while.
     """
 
     threads: int = 1
@@ -41,8 +41,8 @@ class Settings:
     quick: bool = False
     text: str = "python-stdlib"
     peers: Sequence[Peer] = ()
-    folder: Path | None = None
     progress: Callable[[str], None] | None = None
+    folder: Path | None = None
 
     def tell(self, what: str) -> None:
         """Say what is measured next."""

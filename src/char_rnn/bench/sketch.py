@@ -84,7 +84,7 @@ class Sketch:
         shape: the model and its batches.
         writer: TensorBoard's, for the loss of every tenth step; none is written without it.
         learning_rate: AdamW's.
-        workers: processes that make batches.
+        workers: processes that make batches; four when not given.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Sketch:
         shape: Shape,
         writer: Any = None,
         learning_rate: float = 2e-3,
-        workers: int = WORKERS,
+        workers: int | None = None,
     ) -> None:
         self.dataset, self.writer = SketchDataset(text, shape.length), writer
         self.model = SketchModel(len(self.dataset.char_to_idx), shape)
@@ -101,7 +101,7 @@ class Sketch:
         self.criterion = nn.NLLLoss()
         self.steps = 0
         self.dataset.set_split("train")
-        self._batches = self._endless(shape.batch, workers)
+        self._batches = self._endless(shape.batch, WORKERS if workers is None else workers)
 
     def _endless(self, batch: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
         with warnings.catch_warnings():

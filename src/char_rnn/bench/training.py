@@ -35,7 +35,7 @@ EPOCH_OF = 1_000_000  # characters
 NOTE = (
     "Characters/s, medians of rounds in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-entropy, "
     "AdamW, clipping, carried state, over batches that stand ready. sketch: the specification's, mended so that it "
-    "runs. char-rnn: the trainer with loss guard, schedule, and records in metrics.jsonl and TensorBoard every 10 steps."
+    "runs. char-rnn: the trainer with loss guard, schedule, and its records every 10 steps."
 )
 
 
@@ -61,7 +61,8 @@ def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str
         batches = batches_of(text, shape)
         with TemporaryDirectory(dir=settings.folder) as folder:
             bare = BareLoop(shape)
-            sketch = Sketch(as_string(text), shape, SummaryWriter(log_dir=folder))
+            writer = SummaryWriter(log_dir=folder)
+            sketch = Sketch(as_string(text), shape, writer)
             sides: dict[str, Callable[[], object]] = {
                 "bare": partial(bare.epoch, batches),
                 "sketch": partial(sketch.train, steps),
@@ -69,6 +70,7 @@ def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str
             }
             timings = in_turn(sides, settings.rounds)
             sketch.close()
+            writer.close()
         yield {
             "case": f"{name}: {shape}",
             **{side: shape.characters * steps / timing.median for side, timing in timings.items()},

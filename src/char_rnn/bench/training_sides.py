@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ def random_text(characters: int) -> Corpus:
     return Corpus.from_text("".join(map(chr, ids + 40)))
 
 
-def as_string(text: Corpus) -> str:
-    """Return a small text whole."""
-    return text.vocabulary.decode(np.asarray(text.ids))
+def as_string(text: Corpus, characters: int | None = None) -> str:
+    """Return the beginning of a text; a small one whole."""
+    return text.vocabulary.decode(np.asarray(text.ids[:characters]))
 
 
 def text_of(shape: Shape, steps: int) -> Corpus:
@@ -133,7 +134,7 @@ def trainer_loop(shape: Shape, text: Corpus, folder: Path) -> Callable[[], float
         config,
         vocabulary=text.vocabulary,
         run_dir=folder,
-        callbacks=[LineProgress(Console(file=(folder / "log").open("w")))],
+        callbacks=[LineProgress(Console(file=StringIO()))],
     )
     trainer.recorder.tell("on_start", trainer)
     return trainer.train_epoch

@@ -125,11 +125,10 @@ def first_character(path: Path) -> tuple[float, float]:
 
     command = [sys.executable, "-m", "char_rnn", "sample", str(path), "--length", "2000", "--seed", "1", "--quiet"]
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.read(1)
-    seconds = time.perf_counter() - began
-    resident = psutil.Process(process.pid).memory_info().rss / 1e6
-    process.stdout.read()
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        seconds = time.perf_counter() - began
+        resident = psutil.Process(process.pid).memory_info().rss / 1e6
+        process.stdout.read()
     return seconds, resident

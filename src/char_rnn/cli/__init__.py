@@ -32,6 +32,7 @@ COMMANDS = (
     "runs",
     "plot",
     "doctor",
+    "bench",
 )
 
 

@@ -1,0 +1,137 @@
+"""Passes through single recurrent layers: PyTorch's modules and this package's, checked and timed in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from char_rnn import ops
+from char_rnn.bench.timing import in_turn, ratio
+
+Side = Callable[[], object]
+
+# name: PyTorch's module, our layer, its reference
+LAYERS: dict[str, tuple[Any, Callable[..., Any], Callable[..., Any]]] = {
+    "lstm": (nn.LSTM, ops.lstm, ops.lstm_reference),
+    "gru after": (nn.GRU, ops.gru, ops.gru_reference),
+    "gru before": (nn.GRU, partial(ops.gru, reset="before"), partial(ops.gru_reference, reset="before")),
+    "rnn": (nn.RNN, ops.rnn, ops.rnn_reference),
+}
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How layers are timed.
+
+    Attributes:
+        batch: sequences in a training pass, B.
+        time: its steps, T.
+        rounds: turns of each side.
+        seconds: length of a turn, roughly.
+        device: where.
+    """
+
+    batch: int = 50
+    time: int = 50
+    rounds: int = 9
+    seconds: float = 0.3
+    device: str = "cpu"
+
+
+def check(layer: str) -> None:
+    """Stop if the layer is not its reference: a wrong result has no speed."""
+    make_module, fast, reference = LAYERS[layer]
+    module = make_module(5, 7, batch_first=True).double()
+    x, state, weights = torch.randn(3, 9, 5).double(), zero_state(layer, 3, module), list(module.parameters())
+    outputs = [function(x, state, *weights)[0] for function in (fast, reference)]
+    gradients = [torch.autograd.grad(output.sum(), weights) for output in outputs]
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-10)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
+
+
+def compare(layer: str, task: str, batch: int, steps: int, hidden: int, turns: Turns) -> dict[str, str | int | float]:
+    """Time PyTorch's module and our layer in turn; return a row of the table."""
+    make_module, fast, _ = LAYERS[layer]
+    module = make_module(hidden, hidden, batch_first=True).to(turns.device)
+    weights = list(module.parameters())
+    x = torch.randn(batch, steps, hidden, device=turns.device, requires_grad=task == "train")
+    state = zero_state(layer, batch, module)
+    as_pass = train_pass if task == "train" else step_pass
+    sides = {
+        "PyTorch": as_pass(lambda: module(x, stacked(state))[0], [x, *weights]),
+        "ours": as_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
+    }
+    sizes = {"batch": batch, "time": steps, "hidden": hidden}
+    return {"layer": layer, "task": task, **sizes, **timed(sides, "speed-up", turns)}
+
+
+def timed(sides: dict[str, Side], ratio_name: str, turns: Turns) -> dict[str, float]:
+    """Run two sides in turn; return the milliseconds of each and how many times as fast the second is."""
+    first, second = sides
+    repeats = max(1, int(turns.seconds / seconds_of(sides[first], turns.device)))
+    each = {name: repeated(side, repeats, turns.device) for name, side in sides.items()}
+    timings = in_turn(each, turns.rounds)
+    milliseconds = {f"{name} ms": timing.median / repeats * 1000 for name, timing in timings.items()}
+    return {**milliseconds, ratio_name: ratio(timings, first, second)}
+
+
+def zero_state(layer: str, batch: int, module: nn.RNNBase) -> Any:
+    """Return the state our layers take: (B, H), or a pair of them for the LSTM."""
+    zeros = next(module.parameters()).new_zeros(batch, module.hidden_size)
+    return (zeros, zeros) if layer == "lstm" else zeros
+
+
+def stacked(state: Any) -> Any:
+    """Return the state PyTorch's modules take: with a dimension for the layers in front."""
+    return state[None] if isinstance(state, Tensor) else tuple(part[None] for part in state)
+
+
+def train_pass(forward: Callable[[], Tensor], inputs: list[Tensor]) -> Callable[[], object]:
+    """Return a forward and a backward pass."""
+    grad_output = torch.randn_like(forward())
+    return lambda: torch.autograd.grad(forward(), inputs, grad_output)
+
+
+def step_pass(forward: Callable[[], Tensor], _: list[Tensor]) -> Callable[[], object]:
+    """Return a pass without gradients."""
+
+    def step() -> Tensor:
+        with torch.inference_mode():
+            return forward()
+
+    return step
+
+
+def seconds_of(side: Callable[[], object], device: str) -> float:
+    """Return the seconds of one call, after one to warm up."""
+    side()
+    synchronize(device)
+    began = time.perf_counter()
+    side()
+    synchronize(device)
+    return time.perf_counter() - began
+
+
+def repeated(side: Callable[[], object], repeats: int, device: str) -> Callable[[], None]:
+    """Return a turn: the call so many times, and the wait for the device at the end."""
+
+    def turn() -> None:
+        for _ in range(repeats):
+            side()
+        synchronize(device)
+
+    return turn
+
+
+def synchronize(device: str) -> None:
+    """Wait until a device has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    elif device.startswith("mps"):
+        torch.mps.synchronize()
