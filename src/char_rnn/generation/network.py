@@ -198,7 +198,8 @@ def rounded(matrix: Array, precision: Precision) -> Array:
     """Return a matrix with the numbers that are left of it after :func:`quantize`, in its own type."""
     kept, scales = quantize(matrix, precision)
     if precision == "bfloat16":
-        return (kept.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        widened: Array = (kept.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return widened
     return kept if scales is None else kept.astype(scales.dtype) * scales[:, None]
 
 
