@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -19,7 +19,9 @@ from char_rnn.cli.train import command
 from char_rnn.cli.train_request import Request
 from char_rnn.model_file import ModelFile
 from char_rnn.utils.config import Config, ConfigError, compose_config, load_config
+from char_rnn.utils.config.model import CellType
 
+CELLS = ", ".join(get_args(CellType))
 TINY = ["-rnn_size", "6", "-num_layers", "1", "-batch_size", "4", "-seq_length", "10", "-max_epochs", "1"]
 
 
@@ -159,7 +161,7 @@ def test_fractions_beyond_the_whole_leave_validation_the_rest(given: list[str], 
     [
         (["-rnn_size", "0"], "-rnn_size 0: must be a whole number from 1 to 65,536; given 0"),
         (["-rnn_size", "big"], "-rnn_size big: must be a whole number from 1 to 65,536; given 'big'"),
-        (["-model", "lsmt"], "-model lsmt: must be one of lstm, gru, rnn; given 'lsmt'; did you mean lstm?"),
+        (["-model", "lsmt"], f"-model lsmt: must be one of {CELLS}; given 'lsmt'; did you mean lstm?"),
         (["-dropout", "1"], "-dropout 1: must be a number from 0 to below 1; given 1"),
         (["-train_frac", "1.5"], "-train_frac 1.5: must be a number more than 0 and at most 1; given 1.5"),
         (["-train_frac", "most"], "-train_frac most: must be a number more than 0 and at most 1; given 'most'"),

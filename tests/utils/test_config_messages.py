@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from char_rnn.utils.config import ConfigError, compose_config, load_config
+from char_rnn.utils.config.model import CellType
 
+CELLS = ", ".join(get_args(CellType))
 COUNT = "must be a whole number from 1 to 1,000,000,000, or auto"
 HORIZONS = "must be null or pairs [step, end], steps rising from 0, each end after its step"
 
@@ -43,12 +46,12 @@ FILES = {
     "text alone": ("hello\n", ":1: must be sections with keys, such as 'training:'; given 'hello'"),
     "nearly a choice": (
         "model:\n  type: lsmt\n",
-        ":2: model.type: must be one of lstm, gru, rnn; given 'lsmt'; did you mean lstm?",
+        f":2: model.type: must be one of {CELLS}; given 'lsmt'; did you mean lstm?",
     ),
-    "no choice": ("model:\n  type: 5\n", ":2: model.type: must be one of lstm, gru, rnn; given 5"),
+    "no choice": ("model:\n  type: 5\n", f":2: model.type: must be one of {CELLS}; given 5"),
     "choice of another case": (
         "model:\n  type: LSTM\n",
-        ":2: model.type: must be one of lstm, gru, rnn; given 'LSTM'; did you mean lstm?",
+        f":2: model.type: must be one of {CELLS}; given 'LSTM'; did you mean lstm?",
     ),
     "zero": ("training:\n  batch_size: 0\n", f":2: training.batch_size: {COUNT}; given 0"),
     "negative": ("training:\n  batch_size: -5\n", f":2: training.batch_size: {COUNT}; given -5"),
@@ -276,7 +279,7 @@ OVERRIDES = {
     "": "has no value; write it as section.key=value",
     "batch_size=3": "must be section.key=value; did you mean training.batch_size?",
     "=3": "must be section.key=value; known: model, training, data, generation, logging, device",
-    "model.type=lsmt": "must be one of lstm, gru, rnn; given 'lsmt'; did you mean lstm?",
+    "model.type=lsmt": f"must be one of {CELLS}; given 'lsmt'; did you mean lstm?",
     "training.batch_size=0": f"{COUNT}; given 0",
     "training.batch_size=": f"{COUNT}; given null",
     "training.learning_rate=1e999": "must be a number more than 0; given inf",

@@ -46,10 +46,12 @@ class Permutation:
         left, right = numbers >> self._half_bits, numbers & self._mask
         for key in self._keys:
             left, right = right, left ^ (_mixed(right + key) & self._mask)
-        return left << self._half_bits | right
+        result: UInt64s = left << self._half_bits | right
+        return result
 
 
 def _mixed(numbers: UInt64s) -> UInt64s:
     numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ numbers >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ numbers >> np.uint64(31)
+    result: UInt64s = numbers ^ numbers >> np.uint64(31)
+    return result

@@ -139,9 +139,8 @@ class Network:
         own = np.array if copies else np.asarray
         weights = {name: own(tensor, dtype, order="C") for name, tensor in tensors.items()}
         embedding = weights.get("embedding.weight")
-        cell: Cell = config.type if config.type != "gru" else "gru_after" if config.reset == "after" else "gru_before"
         return cls(
-            cell,
+            _cell(config),
             config.hidden_size,
             1 - config.zoneout,
             embedding,
@@ -199,8 +198,15 @@ def rounded(matrix: Array, precision: Precision) -> Array:
     """Return a matrix with the numbers that are left of it after :func:`quantize`, in its own type."""
     kept, scales = quantize(matrix, precision)
     if precision == "bfloat16":
-        return (kept.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        widened: Array = (kept.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return widened
     return kept if scales is None else kept.astype(scales.dtype) * scales[:, None]
+
+
+def _cell(config: ModelConfig) -> Cell:
+    if config.type == "gru":
+        return "gru_after" if config.reset == "after" else "gru_before"
+    return config.type
 
 
 def _layer(config: ModelConfig, weights: Mapping[str, Array], number: int) -> Layer:

@@ -54,7 +54,7 @@ def penalize_repetition(log_probs: npt.ArrayLike, recent: npt.ArrayLike, penalty
         Logits (V,).
     """
     check_strategy(repetition_penalty=penalty)
-    values = _checked(log_probs).copy()
+    values: Floats = _checked(log_probs).copy()
     seen = np.unique(np.asarray(recent, dtype=np.intp))
     values[seen] *= penalty
     return values

@@ -73,7 +73,7 @@ class CharModel(nn.Module, ABC):
     name: ClassVar[str]
     """What the recurrent layers are called in the state dict."""
     mode: ClassVar[str]
-    """What cuDNN calls the cell."""
+    """What cuDNN calls the cell; another name where it has none of the kind."""
     num_gates: ClassVar[int]
     """Row blocks in the recurrent weights."""
     state_names: ClassVar[tuple[str, ...]] = ("h",)

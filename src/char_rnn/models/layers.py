@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from char_rnn.models.checks import check_sizes
 from char_rnn.models.parameters import NORM_PARAMETERS, PARAMETERS, recurrent_shapes
 
+CUDNN_CELLS = ("LSTM", "GRU", "RNN_TANH")
+
 
 class RecurrentLayers(nn.Module):
     """The parameters of L stacked recurrent layers, named and laid out as ``nn.LSTM(num_layers=L)`` has them.
@@ -25,8 +27,8 @@ class RecurrentLayers(nn.Module):
     gradients and repeated dropout masks (pytorch issues 190056, 190057, 185351).
 
     Args:
-        mode: What cuDNN calls the cell: "LSTM", "GRU" or "RNN_TANH".
-        num_gates: Row blocks of each weight: 4, 3 or 1.
+        mode: What cuDNN calls the cell, one of `CUDNN_CELLS`; another name where it has none of the kind.
+        num_gates: Row blocks of each weight: 4, 3 or 1 of cuDNN's.
         input_size: I of the lowest layer; that of the others is H.
         hidden_size: H.
         num_layers: L.
@@ -108,6 +110,8 @@ class RecurrentLayers(nn.Module):
         A chunk a layer, as ``nn.RNNBase.flatten_parameters`` would make it for a module of that layer alone.
         """
         cudnn: Any = torch.backends.cudnn
+        if self.mode not in CUDNN_CELLS:
+            return
         for weights in self:
             if all(weight.is_cuda and cudnn.is_acceptable(weight) for weight in weights):
                 self._pack_layer(weights)

@@ -151,7 +151,8 @@ def correlations(features: Array, activations: Array) -> Floats:
     """Return Pearson's correlation of each feature (K, T) with each cell (T, N): (K, N), 0 where one is constant."""
     of_features = _standardized(np.asarray(features, np.float64))
     of_cells = _standardized(np.asarray(activations, np.float64).T)
-    return np.clip(of_features @ of_cells.T, -1, 1)
+    result: Floats = np.clip(of_features @ of_cells.T, -1, 1)
+    return result
 
 
 def _standardized(rows: Floats) -> Floats:

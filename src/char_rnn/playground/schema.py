@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from char_rnn.utils.config.model import CellType
+
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -77,7 +79,7 @@ class Model(BaseModel):
     """A model that is served."""
 
     name: str
-    cell: Literal["lstm", "gru", "rnn"]
+    cell: CellType
     hidden_size: int
     num_layers: int
     parameters: int

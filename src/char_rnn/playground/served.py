@@ -107,7 +107,8 @@ class Served:
     async def activations(self, text: str, layer: int, unit: int | None) -> Array:
         """Return h after each character: of a unit (T,), or of a layer (T, H)."""
         values = await self._states(text, layer, unit)
-        return values.astype(np.float64).round(5)
+        result: Array = values.astype(np.float64).round(5)
+        return result
 
     async def score(self, text: str) -> list[float | None]:
         """Return the log-probability of each character, in nats; ``None`` where the model reads nothing for it."""

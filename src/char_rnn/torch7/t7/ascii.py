@@ -56,7 +56,7 @@ class AsciiInput(Input):
         if count == 0:
             return np.empty(0, native)
         if native.itemsize == 1:
-            return np.frombuffer(self.raw(count, name), native).copy()
+            return np.array(np.frombuffer(self.raw(count, name), native))
         self.need(2 * count, name)  # a digit each, and a space or the newline
         if native.kind == "f":
             with np.errstate(over="ignore"):  # what is too large for the type is infinite, as C has it

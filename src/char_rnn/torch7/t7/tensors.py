@@ -126,7 +126,8 @@ def view(found: TensorClass, geometry: Geometry, storage: Storage | None, offset
             f"a tensor over elements {geometry.offset + 1} to {last + 1} of a storage that has {available}", offset
         )
     size = dtype.itemsize
-    array = np.ndarray(geometry.sizes, dtype, storage.array, geometry.offset * size, [step * size for step in steps])
+    strides = [step * size for step in steps]
+    array: Array = np.ndarray(geometry.sizes, dtype, storage.array, geometry.offset * size, strides)
     if any(step == 0 and length > 1 for step, length in zip(steps, geometry.sizes, strict=True)):
         array.flags.writeable = False
     return array

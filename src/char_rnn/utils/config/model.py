@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from char_rnn.utils.config.section import Section, conflict
 
+CellType = Literal["lstm", "gru", "rnn"]
 _WIDTH = 65_536
 FOR_TRAINING = frozenset({"dropout", "locked_dropout", "embedding_dropout", "weight_dropout", "initialization"})
 """The keys that matter in training alone: what a trained model computes does not depend on them."""
@@ -16,7 +17,7 @@ FOR_TRAINING = frozenset({"dropout", "locked_dropout", "embedding_dropout", "wei
 class ModelConfig(Section):
     """The network."""
 
-    type: Literal["lstm", "gru", "rnn"] = "lstm"
+    type: CellType = "lstm"
     """Recurrent cell: lstm, gru or rnn (tanh)."""
     hidden_size: int = Field(default=128, ge=1, le=_WIDTH)
     """Units in each recurrent layer."""
