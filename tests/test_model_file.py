@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -50,6 +51,24 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path) -> None:
         raise OSError("disk full")
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs the permissions of POSIX")
+def test_a_file_keeps_its_permissions_and_a_new_one_has_the_usual(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    before = os.umask(0o027)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"first")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o7777 == 0o640
+    for mode in (0o600, 0o444, 0o664):
+        path.chmod(mode)
+        with replacing(path) as temporary:
+            assert temporary.stat().st_mode & 0o077 == 0
+            temporary.write_bytes(oct(mode).encode())
+        assert (path.stat().st_mode & 0o7777, path.read_bytes()) == (mode, oct(mode).encode())
 
 
 def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -182,15 +183,20 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it is flushed to the disk and takes the place of ``path``.
 
-    On any error the temporary file is removed and ``path`` stays as it was; what the system says of the temporary file
-    is said of ``path``.
+    It has the permissions of the file that it replaces. On any error the temporary file is removed and ``path`` stays
+    as it was; what the system says of the temporary file is said of ``path``.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mode = _permissions(path)
     try:
+        if mode is not None:
+            temporary.touch(0o600)  # nobody may read it meanwhile who could not read the other
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if mode is not None:
+            temporary.chmod(mode)
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
@@ -199,6 +205,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     _sync_folder(path.parent)
+
+
+def _permissions(path: Path) -> int | None:
+    """Return a file's permissions, or None where there is no file."""
+    return stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -117,6 +117,26 @@ def test_no_model(char_rnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert done.err.startswith("error: text.safetensors: not a model file, or cut short")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e300])
+@pytest.mark.parametrize("ending", ["html", "onnx", "pt"])
+def test_a_model_that_has_diverged(
+    char_rnn: Command, run_folder: Path, tmp_path: Path, value: float, ending: str
+) -> None:
+    if ending == "onnx":
+        pytest.importorskip("onnx", reason="needs onnx")
+    file = ModelFile.read(run_folder)
+    file.tensors["output_proj.bias"] = file.tensors["output_proj.bias"].astype("float64")
+    file.tensors["output_proj.bias"][1] = value
+    path = file.write(tmp_path / "model.safetensors")
+    done = char_rnn("export", path, tmp_path / f"model.{ending}")
+    if ending == "pt" and value == -1e300:  # which keeps float64
+        assert done.status == 0
+        return
+    message = "error: weights: not all of output_proj.bias are finite numbers; the model's training has diverged\n"
+    assert (done.status, done.err) == (1, message)
+    assert not (tmp_path / f"model.{ending}").exists()
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder that this user cannot write to")
 def test_a_folder_that_cannot_be_written(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

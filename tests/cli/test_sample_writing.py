@@ -141,7 +141,7 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
     [
         (["--prime", "a", "--prime-file", "x"], 2, r"--prime and --prime-file both give the text to go on from"),
         (["--prime-file", "no-such-file.txt"], 2, r"no-such-file\.txt: no such file"),
-        (["--prime-file", "."], 1, r"\.: is a directory"),
+        (["--prime-file", "."], 2, r"\.: is a directory"),
         (["--num-samples", "0"], 2, r"'--num-samples': 0"),
         (["--min-p", "0"], 2, r"'--min-p': 0"),
         (["--typical-p", "1.5"], 2, r"'--typical-p': 1\.5"),

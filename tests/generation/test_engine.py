@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_helpers import V, config, weights
 from model_cases import CELLS, INPUTS, OPTIONS
 
 from char_rnn.generation.engine import Engine, Streams
@@ -24,7 +25,8 @@ from char_rnn.models import build_model
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 
-V = 11
+pytestmark = pytest.mark.usefixtures("kernels")  # by NumPy too
+
 IDS = [3, 3, 0, 10, 7, 1, 3, 9, 4, 4, 8, 2, 5, 6, 0]
 MOGRIFIERS: list[dict[str, Any]] = [
     {"mogrifier_rounds": 5, "embedding_size": 4},
@@ -35,27 +37,6 @@ MODELS = [
     *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
     *({"type": "lstm", **options} for options in MOGRIFIERS),
 ]
-
-
-@pytest.fixture(params=["off", "kernels"], autouse=True)
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Everything by NumPy and by the kernels; whether by these."""
-    if request.param == "off":
-        monkeypatch.setattr("char_rnn.generation.engine.load", lambda: None)
-    elif load() is None:
-        pytest.skip("the kernels are not built, or do not run here")
-    return bool(request.param == "kernels")
-
-
-def config(**options: Any) -> ModelConfig:
-    return ModelConfig.model_validate({"hidden_size": 6, "num_layers": 2, **options})
-
-
-def weights(settings: ModelConfig, scale: float = 1.0) -> dict[str, np.ndarray]:
-    """Weights beyond float32, so that a float32 anywhere on the way shows."""
-    rng = np.random.default_rng(5)
-    shapes = {name: value.shape for name, value in build_model(settings, V).state_dict().items()}
-    return {name: scale * rng.normal(size=tuple(shape)) for name, shape in shapes.items()}
 
 
 def expected(settings: ModelConfig, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -276,62 +257,6 @@ def test_a_large_vocabulary_takes_no_table_of_products() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * size
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize("index", [-1, V])
-def test_a_symbol_that_is_none(index: int) -> None:
-    settings = config()
-    with pytest.raises(IndexError, match=rf"^symbol {index}: must be from 0 to 10$"):
-        Engine(settings, weights(settings)).begin().step([index])
-
-
-@pytest.mark.parametrize("row", [-1, 2])
-def test_a_stream_that_is_none(row: int) -> None:
-    settings = config()
-    with pytest.raises(IndexError, match=rf"^stream {row}: must be from 0 to 1$"):
-        Engine(settings, weights(settings)).begin(2).step([0], [row])
-
-
-def test_symbols_for_too_few_streams() -> None:
-    settings = config()
-    with pytest.raises(ValueError, match=r"^symbols: must be one for each of 2 streams; given shape \(1,\)$"):
-        Engine(settings, weights(settings)).begin(2).step([0])
-
-
-def test_no_streams() -> None:
-    with pytest.raises(ValueError, match=r"^count: must be 1 or more streams; given 0$"):
-        Engine(config(), weights(config())).begin(0)
-
-
-def test_a_precision_there_is_not() -> None:
-    with pytest.raises(ValueError, match=r"^precision: must be one of float64, float32, bfloat16, int8; given 'int4'$"):
-        Engine(config(), weights(config()), "int4")  # type: ignore[arg-type]
-
-
-def test_a_state_of_another_shape() -> None:
-    settings = config()
-    streams = Engine(settings, weights(settings)).begin()
-    with pytest.raises(
-        ValueError, match=r"^state: must be arrays of shapes \[\(2, 6\), \(2, 6\)\], given \[\(2, 6\)\]"
-    ):
-        streams.set_state(streams.state()[:1])
-
-
-@pytest.mark.parametrize("name", ["output_proj.bias", "lstm.weight_hh_l1"])
-@pytest.mark.parametrize("change", ["missing", "shape", "integers"])
-def test_weights_of_another_model_are_refused_as_elsewhere(name: str, change: str) -> None:
-    settings = config()
-    tensors = weights(settings)
-    if change == "missing":
-        del tensors[name]
-    else:
-        tensors[name] = tensors[name][None] if change == "shape" else tensors[name].astype(np.int64)
-    with pytest.raises(ValueError, match=r"^weights: ") as refused:
-        Engine(settings, tensors)
-    if name != "output_proj.bias" or change == "integers":
-        with pytest.raises(ValueError, match=r"^weights: ") as elsewhere:
-            build_model(settings, V, tensors)
-        assert str(refused.value) == str(elsewhere.value)
 
 
 def test_it_loads_no_torch() -> None:

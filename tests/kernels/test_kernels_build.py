@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -75,10 +75,21 @@ def test_what_does_not_compile_is_said_and_left_out(elsewhere: Path, capsys: pyt
 
 
 @needs_compiler
-def test_a_library_of_another_version_is_not_used(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "FOLDER", built)
-    monkeypatch.setattr(kernels, "_VERSION", 10_000)
+def test_a_library_of_other_sources_is_not_used(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(built, tmp_path / "copy")
+    monkeypatch.setattr(build, "FOLDER", folder)
+    if load.__wrapped__() is None:
+        pytest.skip("this processor runs no level")
+    assert not caplog.messages
+    header = folder / "decode.h"
+    header.write_text(header.read_text() + "/* another layout */\n")
     assert load.__wrapped__() is None
+    assert "not used, it was made of other sources; run python -m char_rnn.kernels.build" in caplog.messages[0]
+    for source in (*folder.glob("*.c"), *folder.glob("*.h")):
+        source.unlink()
+    assert load.__wrapped__() is not None  # where there is nothing to compare with
 
 
 def test_a_library_that_is_none_is_not_used(elsewhere: Path) -> None:
@@ -109,10 +120,10 @@ def test_the_best_level_that_the_processor_runs(built: Path, monkeypatch: pytest
     monkeypatch.delenv("CHAR_RNN_KERNELS", raising=False)
     monkeypatch.setattr(build, "FOLDER", built)
     loaded: list[str] = []
-    version = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: kernels._VERSION)
+    digest = str(build.digest())
 
     class Library:
-        kernels_version = staticmethod(version)
+        kernels_sources = Mock(return_value=digest.encode())
 
         def __init__(self, name: str) -> None:
             loaded.append(Path(name).name)

@@ -12,11 +12,11 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
-from playground_helpers import WAIT, Serving, alone, events, eventually, model_file, serving, text_of
+from playground_helpers import WAIT, Serving, alone, events, eventually, exchange, model_file, serving, text_of
 
 from char_rnn.playground.batch import CLOSING
 from char_rnn.playground.limits import Limits
@@ -153,6 +153,26 @@ def test_a_request_whose_head_does_not_arrive_is_left(start: bytes, monkeypatch:
         with suppress(ConnectionResetError):
             while connection.recv(65536):
                 pass
+        eventually(lambda: not now.server.server_state.connections)
+        assert now.http.get("/api/health").status_code == 200
+
+
+def test_more_connections_than_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request on one too many is refused; more yet are closed as they come; when they have gone, all is as before."""
+    monkeypatch.setattr("char_rnn.playground.server.CONNECTIONS", 4)
+    monkeypatch.setattr("char_rnn.playground.server.REFUSED", 2)
+    with serving({"one": model_file()}) as now, ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", now.port), WAIT)) for _ in range(5)]
+        eventually(lambda: len(now.server.server_state.connections) == 5)
+        assert exchange(now.port, b"GET /api/health HTTP/1.1\r\nhost: localhost\r\n\r\n").startswith(b"HTTP/1.1 503 ")
+        eventually(lambda: len(now.server.server_state.connections) == 5)
+        held.append(stack.enter_context(socket.create_connection(("127.0.0.1", now.port), WAIT)))
+        eventually(lambda: len(now.server.server_state.connections) == 6)
+        with socket.create_connection(("127.0.0.1", now.port), WAIT) as closed, suppress(ConnectionResetError):
+            assert closed.recv(1) == b""
+        assert len(now.server.server_state.connections) == 6
+        for connection in held:
+            connection.close()
         eventually(lambda: not now.server.server_state.connections)
         assert now.http.get("/api/health").status_code == 200
 

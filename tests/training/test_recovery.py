@@ -1,53 +1,22 @@
-"""A run that goes wrong goes back: a loss that explodes, a device that fails, a disk that is full."""
+"""A run whose loss explodes goes back, and is told apart from one that never did by its rate alone."""
 
 from __future__ import annotations
 
-import errno
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_helpers import small_config, timeless
+from training_helpers import Breaks, Events, parameters, small_config, timeless
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import CharRNNTrainer, TrainingDiverged
-from char_rnn.training import checkpoints as checkpoints_module
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import read_state
 from char_rnn.training.metrics import MetricsFile
-from char_rnn.utils.device import DeviceManager
 
 MakeTrainer = Callable[..., CharRNNTrainer]
-
-
-class Events(Callback):
-    """Remembers the events."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-
-    def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
-        self.events.append(dict(event))
-
-
-class Breaks(Callback):
-    """Breaks the model right after a step, so many times."""
-
-    def __init__(self, step: int, times: int = 1) -> None:
-        self.step, self.times = step, times
-
-    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        if trainer.step == self.step and self.times:
-            self.times -= 1
-            with torch.no_grad():
-                trainer.model.output_proj.weight.mul_(math.inf)
-
-
-def parameters(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
 
 
 def test_an_explosion_goes_back_with_half_the_rate(make_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -154,180 +123,3 @@ def test_a_run_that_went_back_is_resumed_with_its_rate(make_trainer: MakeTrainer
     assert [r["step"] for r in timeless(tmp_path) if "event" in r] == [20]
     whole = make_trainer(config, callbacks=[Breaks(27)], run_dir=None)
     assert whole.recovery.is_empty
-
-
-class FakeDevice(DeviceManager):
-    """A device that is the CPU under another name, and may be left."""
-
-    def __init__(self, allowed: bool) -> None:
-        self.device, self.fallback = torch.device("cuda"), allowed
-
-
-def fails_at(trainer: CharRNNTrainer, step: int, error: Exception) -> None:
-    """Let the device fail in the middle of a step: after the model is spoiled, before it is updated."""
-    update = trainer.stepper.update
-
-    def failing(rate: float) -> None:
-        if trainer.step + 1 == step:
-            with torch.no_grad():
-                for parameter in trainer.model.parameters():
-                    parameter.fill_(math.nan)
-            raise error
-        update(rate)
-
-    trainer.stepper.update = failing  # type: ignore[method-assign]
-
-
-ASSERT = RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported")
-
-
-def test_a_device_that_fails_is_left_for_the_cpu(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """From the last checkpoint on, to the very parameters of a run on the CPU; a checkpoint is written first."""
-    config = small_config(training={"max_steps": 45, "max_epochs": 10, "eval_interval": 1000})
-    log, saved = Events(), []
-
-    class Saved(Callback):
-        def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
-            saved.append(ModelFile.read(tmp_path / "last.safetensors").training["step"])
-
-    trainer = make_trainer(config, run_dir=tmp_path, callbacks=[log, Saved()], manager=FakeDevice(allowed=True))
-    fails_at(trainer, 31, ASSERT)
-    assert trainer.train().step == 45
-    assert log.events == [
-        {"step": 20, "event": "device", "failed_step": 31, "reason": str(ASSERT).splitlines()[0], "left": "cpu"}
-    ]
-    assert saved == [20]
-    expected = make_trainer(config)
-    expected.train()
-    assert all(torch.equal(tensor, parameters(expected)[name]) for name, tensor in parameters(trainer).items())
-    steps = [r["step"] for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r.get("split") == "train"]
-    assert steps == [7, 14, 21, 28, 35, 42, 45]
-
-
-@pytest.mark.parametrize(
-    ("manager", "error"),
-    [(FakeDevice(allowed=False), ASSERT), (None, ASSERT), (FakeDevice(allowed=True), RuntimeError("shapes differ"))],
-)
-def test_a_device_is_left_only_if_it_failed_and_may_be(
-    make_trainer: MakeTrainer, tmp_path: Path, manager: DeviceManager | None, error: Exception
-) -> None:
-    config = small_config(training={"max_steps": 45, "max_epochs": 10})
-    trainer = make_trainer(config, run_dir=tmp_path, manager=manager)
-    fails_at(trainer, 31, error)
-    with pytest.raises(RuntimeError) as caught:
-        trainer.train()
-    assert caught.value is error
-    assert ModelFile.read(tmp_path / "last.safetensors").training["step"] == 20
-
-
-@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EACCES])
-def test_a_full_disk_costs_no_earlier_checkpoint(
-    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
-) -> None:
-    config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000})
-    write_tensors = checkpoints_module.write_tensors
-
-    def full(path: Path, arrays: Any, metadata: Any) -> None:
-        if '"step": 40' in metadata["counters"]:
-            raise OSError(reason, "No space left on device", str(path))
-        write_tensors(path, arrays, metadata)
-
-    monkeypatch.setattr(checkpoints_module, "write_tensors", full)
-    with pytest.raises(
-        OSError, match=r"checkpoint of step 40 could not be written to .*; the model of step 20 is kept"
-    ):
-        make_trainer(config, run_dir=tmp_path).train()
-    monkeypatch.undo()
-    assert not list(tmp_path.glob(".*"))
-    again = make_trainer(config, run_dir=tmp_path)
-    again.load_state(*read_state(tmp_path))
-    assert again.step == 20
-    again.train()
-    whole = make_trainer(config)
-    whole.train()
-    assert all(torch.equal(tensor, parameters(whole)[name]) for name, tensor in parameters(again).items())
-
-
-def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """Files hold the mean; a resumed run goes on from the parameters themselves; what is tested is the best."""
-    training = {"averaging": "polyak", "averaging_start": 10, "max_steps": 40, "max_epochs": 10, "eval_interval": 15}
-    config = small_config(training={**training, "learning_rate": 0.05})
-    whole = make_trainer(config, run_dir=tmp_path)
-    result = whole.train()
-    best = ModelFile.read(tmp_path / "best.safetensors")
-    assert best.training["best_val_loss"] == result.best_val_loss
-    assert all((whole.model.state_dict()[name].numpy() == array).all() for name, array in best.tensors.items())
-    assert whole.evaluate("test") == result.test
-    raw, mean = (read_state(tmp_path)[0][f"{part}.output_proj.weight"] for part in ("model", "average.module"))
-    assert not torch.equal(raw, mean)
-
-    half = make_trainer(small_config(training={**training, "learning_rate": 0.05, "horizons": [[5, 40]]}))
-    half.recorder.callbacks.append(StopAt(22))
-    half.train()
-    state = half.state()
-    (tmp_path / "again").mkdir()
-    again = make_trainer(config, run_dir=tmp_path / "again")
-    again.load_state(*state)
-    again.train()
-    end = read_state(tmp_path / "again")[0]
-    assert torch.equal(end["model.output_proj.weight"], raw)
-    assert torch.equal(end["average.module.output_proj.weight"], mean)
-    assert torch.equal(again.model.output_proj.weight, whole.model.output_proj.weight)
-
-
-class StopAt(Callback):
-    """Asks to stop after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        if trainer.step == self.at:
-            trainer.request_stop()
-
-
-def test_the_newest_models_on_the_way_are_kept(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    config = small_config(
-        training={"max_steps": 55, "max_epochs": 10, "eval_interval": 20}, logging={"save_interval": 10, "keep": 2}
-    )
-    make_trainer(config, run_dir=tmp_path).train()
-    kept = sorted(path.name for path in tmp_path.glob("step-*"))
-    assert kept == ["step-00000040.safetensors", "step-00000050.safetensors"]
-    assert ModelFile.read(tmp_path / kept[0]).training["step"] == 40
-
-
-def test_patience_ends_a_run_early_and_exactly_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """A rate too high to learn: no new best. Resuming the ended run changes nothing; more patience goes on."""
-    rate = {"learning_rate": 0.5, "explosion_factor": 0.0, "schedule": "constant"}
-    config = small_config(training={**rate, "eval_interval": 5, "max_steps": 300, "max_epochs": 100, "patience": 3})
-    result = make_trainer(config, run_dir=tmp_path).train()
-    assert (result.early, result.stopped) == (True, False)
-    assert result.step == result.best_step + 15 < 300
-    before = in_order(tmp_path)
-    assert [r["step"] for r in before if r["split"] == "val"] == [*range(5, result.step + 1, 5)]
-    again = make_trainer(config, run_dir=tmp_path)
-    again.load_state(*read_state(tmp_path))
-    assert again.train().step == result.step
-    assert in_order(tmp_path) == before
-    more = make_trainer(small_config(training={**config.training.model_dump(), "patience": 4}), run_dir=tmp_path)
-    more.load_state(*read_state(tmp_path))
-    assert more.train().step > result.step
-
-
-def in_order(run: Path) -> list[dict[str, Any]]:
-    return sorted(timeless(run), key=lambda record: (record["step"], record["split"]))
-
-
-@pytest.mark.parametrize(
-    ("training", "key"),
-    [
-        ({"patience": 2}, "patience 2"),
-        ({"schedule": "plateau"}, "schedule plateau"),
-        ({"averaging": "nt-asgd"}, "averaging nt-asgd"),
-    ],
-)
-def test_what_goes_by_the_validation_loss_needs_one(
-    make_trainer: MakeTrainer, training: dict[str, Any], key: str
-) -> None:
-    with pytest.raises(ValueError, match=rf"^training\.{key} goes by the validation loss, and"):
-        make_trainer(small_config(training=training, data={"train_frac": 1.0, "val_frac": 0.0}))

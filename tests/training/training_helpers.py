@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from char_rnn.training import Callback, CharRNNTrainer
 from char_rnn.training.metrics import MetricsFile
 from char_rnn.utils.config import Config
 
@@ -13,6 +17,18 @@ SMALL = {
     "training": {"batch_size": 4, "seq_length": 10, "learning_rate": 0.01, "warmup_steps": 5, "max_epochs": 2},
     "data": {"train_frac": 0.8, "val_frac": 0.1},
     "logging": {"log_dir": None, "log_interval": 7, "save_interval": 20, "tensorboard": False, "sample_length": 0},
+}
+
+AS_IN_2015 = {
+    "optimizer": "rmsprop",
+    "schedule": "exponential",
+    "clip": "value",
+    "grad_clip": 0.05,
+    "precision": "float64",
+    "learning_rate_decay": 0.5,
+    "learning_rate_decay_after": 1,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
 }
 
 REGULARIZED = {
@@ -70,3 +86,66 @@ def rose_config(folder: Path) -> Config:
         training={"max_steps": 12, "eval_interval": 6},
         logging={"checkpoint_dir": str(folder / "runs")},
     )
+
+
+class Log(Callback):
+    """Remembers all it is told."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+        self.samples: list[tuple[int, str]] = []
+        self.events: list[str] = []
+
+    def on_start(self, trainer: CharRNNTrainer) -> None:
+        self.events.append("start")
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        self.losses.append(loss)
+
+    def on_record(self, record: Any) -> None:
+        self.records.append(dict(record))
+
+    def on_sample(self, step: int, text: str) -> None:
+        self.samples.append((step, text))
+
+    def on_end(self, trainer: CharRNNTrainer) -> None:
+        self.events.append("end")
+
+
+class Events(Callback):
+    """Remembers the events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
+        self.events.append(dict(event))
+
+
+class Breaks(Callback):
+    """Breaks the model right after a step, so many times."""
+
+    def __init__(self, step: int, times: int = 1) -> None:
+        self.step, self.times = step, times
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        if trainer.step == self.step and self.times:
+            self.times -= 1
+            with torch.no_grad():
+                trainer.model.output_proj.weight.mul_(math.inf)
+
+
+def parameters(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+class StopAt(Callback):
+    """Asks to stop after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        if trainer.step == self.at:
+            trainer.request_stop()

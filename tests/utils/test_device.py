@@ -166,13 +166,15 @@ def test_descriptions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None
     assert DeviceManager("cpu").describe() == "CPU, 2 threads"
 
 
-def test_threads() -> None:
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     manager, before = DeviceManager("cpu"), torch.get_num_threads()
     try:
-        manager.set_threads(2)
-        assert torch.get_num_threads() == 2
-        manager.set_threads(None)
-        assert torch.get_num_threads() == 2
+        manager.set_threads(3)
+        assert torch.get_num_threads() == 3
+        for cores, expected in ((4, 3), (2, 2)):
+            monkeypatch.setattr(device_module, "available_cores", lambda cores=cores: cores)
+            manager.set_threads(None)
+            assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)
     with pytest.raises(ValueError, match=r"^threads: must be 1 or more; given 0$"):

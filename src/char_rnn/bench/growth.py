@@ -17,7 +17,7 @@ from char_rnn.bench.processes import in_own_process
 from char_rnn.bench.questions import QUESTIONS, Settings
 from char_rnn.bench.report import Report, Table
 from char_rnn.bench.training_sides import Shape
-from char_rnn.generation.native import available_cores
+from char_rnn.utils.cores import available_cores
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def exit_status(error: BaseException) -> int:
     from char_rnn.data.vocabulary import UnknownCharacterError
     from char_rnn.utils.config import ConfigError
 
-    usage = (click.UsageError, ConfigError, UnknownCharacterError, FileNotFoundError)
+    usage = (click.UsageError, ConfigError, UnknownCharacterError, FileNotFoundError, IsADirectoryError)
     return USAGE if isinstance(error, usage) else FAILURE
 
 

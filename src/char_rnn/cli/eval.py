@@ -56,20 +56,12 @@ def command(
       char-rnn eval runs/my-book/last.safetensors another-book.txt --split all --json
       char-rnn eval runs/my-book my-book.txt --dynamic
     """
-    from char_rnn.cli.progress import preparation
-    from char_rnn.data.corpus import prepare_corpus
     from char_rnn.models import build_model
     from char_rnn.training import evaluate
 
     settings = dynamic_settings(**dynamic)
     file = open_model(model)
-    with preparation(quiet) as progress:
-        corpus = prepare_corpus(
-            data,
-            vocabulary=file.vocabulary,
-            encoding=encoding or file.config.data.encoding,
-            progress=progress,
-        )
+    corpus = _corpus(data, file, encoding, quiet)
     part = _split(file, corpus, split)
     network = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
     network = network.to(device_manager(device).device)
@@ -87,6 +79,16 @@ def command(
             click.echo(f"dynamic: {describe_evaluation(adapted, unit)}")
     if as_json:
         click.echo(json.dumps(facts))
+
+
+def _corpus(data: str, file: ModelFile, encoding: str | None, quiet: bool) -> Corpus:
+    """Return a text in the symbols of a model."""
+    from char_rnn.cli.progress import preparation
+    from char_rnn.data.corpus import prepare_corpus
+
+    encoding = encoding or file.config.data.encoding
+    with preparation(quiet) as progress:
+        return prepare_corpus(data, vocabulary=file.vocabulary, encoding=encoding, progress=progress)
 
 
 def _split(file: ModelFile, corpus: Corpus, name: str | None) -> Split:

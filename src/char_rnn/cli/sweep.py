@@ -77,11 +77,10 @@ def command(
 
     if Ranks.announced():
         raise click.UsageError("a sweep trains in one process: leave out torchrun")
-    given = (recipe, data, *axes, seeds, *overrides, minutes, out)
     request = Request(data=data, overrides=overrides, minutes=minutes, device=device, quiet=quiet)
     if resume is None:
         config, grid = asked(with_recipe(request, recipe), axes, seeds)
-    elif any(value is not None for value in given):
+    elif any(value is not None for value in (recipe, data, *axes, seeds, *overrides, minutes, out)):
         raise click.UsageError("--resume takes the sweep's own settings: leave out all but --device, --json, --quiet")
     else:
         config, grid = read_sweep(resume)
@@ -95,12 +94,7 @@ def command(
         say(f"stopped; go on with: char-rnn sweep --resume {result.folder}", quiet=quiet)
         raise Exit(128 + received[0])
     _print(result, as_json)
-    failed = sum(run.failure is not None for run in result.runs)
-    count = len(result.runs)
-    runs = f"{count} run{'' if count == 1 else 's'}" + (f", {failed} failed" if failed else "")
-    say(f"{result.folder}: {runs}", quiet=quiet)
-    if failed:
-        raise Exit(FAILURE)
+    _conclude(result, quiet)
 
 
 class _Training:
@@ -144,6 +138,16 @@ class _Training:
         if self._stopped:
             self._trainer.request_stop()
         return run.train()
+
+
+def _conclude(result: SweepResult, quiet: bool) -> None:
+    """Say how many runs there are; those that failed make the command's status."""
+    failed = sum(run.failure is not None for run in result.runs)
+    count = len(result.runs)
+    runs = f"{count} run{'' if count == 1 else 's'}" + (f", {failed} failed" if failed else "")
+    say(f"{result.folder}: {runs}", quiet=quiet)
+    if failed:
+        raise Exit(FAILURE)
 
 
 def _print(result: SweepResult, as_json: bool) -> None:

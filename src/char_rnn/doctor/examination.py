@@ -94,7 +94,7 @@ def examine_backends(
         threads = examination.compare_threads()
         speeds = [measured for backend in backends for measured in examination.time(backend, threads)]
     names = [backend.name for backend in backends]
-    load = (machine["load"] or 0.0) / (machine["usable_cores"] or 1)
+    load = (machine["load"] or 0.0) / machine["usable_cores"]
     return Report(
         machine=machine,
         devices={backend.name: backend.describe() for backend in backends},

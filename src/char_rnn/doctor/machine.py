@@ -13,6 +13,7 @@ import torch
 
 from char_rnn import kernels
 from char_rnn._version import __version__
+from char_rnn.utils.cores import available_cores
 
 
 def describe_machine() -> dict[str, Any]:
@@ -25,7 +26,7 @@ def describe_machine() -> dict[str, Any]:
         "system": _system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "usable_cores": _usable_cores(),
+        "usable_cores": available_cores(),
         "load": _load(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -54,11 +55,6 @@ def _processor() -> str | None:
         return platform.processor() or None
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or None
-
-
-def _usable_cores() -> int | None:
-    """Return how many cores this process may use, which a container can limit."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _load() -> float | None:

@@ -25,6 +25,7 @@ from char_rnn.export.bundle import joined
 from char_rnn.export.packing import pack
 from char_rnn.generation.network import Network
 from char_rnn.model_file import ModelFile, replacing
+from char_rnn.models.parameters import check_finite
 
 TAGLINE = "writes one character at a time"
 
@@ -62,6 +63,7 @@ def page(file: ModelFile, words: Words) -> str:
     Raises:
         ValueError: The tensors are not the model's, or not all finite.
     """
+    check_finite(file.tensors, np.float32)
     network, weights = pack(Network.of(file.config.model, file.tensors, np.float32))
     facts = facts_of(file)
     described = {"name": words.name, "facts": facts, "vocabulary": file.vocabulary.to_dict(), "network": network}

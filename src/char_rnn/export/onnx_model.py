@@ -21,6 +21,7 @@ from char_rnn.export.onnx_layers import recur
 from char_rnn.export.onnx_nodes import Nodes
 from char_rnn.generation.network import Attention, FeedForward, Network
 from char_rnn.model_file import ModelFile, replacing
+from char_rnn.models.parameters import check_finite
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, ValueInfoProto
@@ -38,7 +39,7 @@ def write_onnx(file: ModelFile, path: str | Path) -> None:
 
     Raises:
         OnnxMissingError: The package `onnx` is missing.
-        ValueError: The tensors are not the model's, or too many for the format.
+        ValueError: The tensors are not the model's, not all finite, or too many for the format.
         OSError: The file cannot be written.
     """
     model = onnx_model(file)
@@ -51,12 +52,13 @@ def onnx_model(file: ModelFile) -> ModelProto:
 
     Raises:
         OnnxMissingError: The package `onnx` is missing.
-        ValueError: The tensors are not the model's, or too many for the format.
+        ValueError: The tensors are not the model's, not all finite, or too many for the format.
     """
     try:
         from onnx import checker, helper
     except ImportError:
         raise OnnxMissingError("--format onnx needs onnx: pip install 'char-rnn-pytorch[onnx]'") from None
+    check_finite(file.tensors, np.float32)
     network = Network.of(file.config.model, file.tensors, np.float32)
     size = 4 * sum(tensor.size for tensor in file.tensors.values())
     if size > LARGEST:

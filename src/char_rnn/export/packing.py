@@ -19,15 +19,12 @@ Description = dict[str, Any]
 
 
 def pack(network: Network) -> tuple[Description, bytes]:
-    """Describe a network in types that JSON has, and give its numbers as bytes.
+    """Describe a network, whose weights are finite, in types that JSON has, and give its numbers as bytes.
 
     Returns:
         The network's fields by their names, with ``{"vector": first byte, "length"}`` and ``{"matrix": first byte,
         "scales": first byte, "rows", "columns"}`` in the place of arrays; and all float32, little-endian, followed by
         all int8.
-
-    Raises:
-        ValueError: A weight is no finite number.
     """
     packer = _Packer()
     described: Description = packer.describe(network)
@@ -74,7 +71,6 @@ class _Packer:
         return {"vector": self._keep(array), "length": len(array)}
 
     def _matrix(self, array: Array) -> Description:
-        _check_finite(array)
         values, scales = quantize(array, "int8")
         assert scales is not None
         matrix = {"matrix": self._ends[1], "scales": self._keep(scales), "rows": len(array), "columns": array.shape[1]}
@@ -85,13 +81,7 @@ class _Packer:
 
     def _keep(self, array: Array) -> int:
         """Put floats at the end of those kept, and return their first byte."""
-        _check_finite(array)
         start = self._ends[0]
         self.floats.append(array.astype("<f4").tobytes())
         self._ends[0] += 4 * array.size
         return start
-
-
-def _check_finite(array: Array) -> None:
-    if not np.isfinite(array).all():
-        raise ValueError("the model's weights are not all finite numbers; its training has diverged")

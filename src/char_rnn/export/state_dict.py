@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from char_rnn.model_file import ModelFile, replacing
-from char_rnn.models.parameters import check_tensors
+from char_rnn.models.parameters import check_finite, check_tensors
 from char_rnn.utils.config import ModelConfig
 from char_rnn.utils.config.model import FOR_TRAINING
 
@@ -19,12 +19,13 @@ def write_state_dict(file: ModelFile, path: str | Path) -> None:
     ``torch.load(path, weights_only=True)`` reads it; :func:`loaded_by` says what into.
 
     Raises:
-        ValueError: The tensors are not those of the model that the configuration describes.
+        ValueError: The tensors are not those of the model that the configuration describes, or not all finite.
         OSError: The file cannot be written.
     """
     import torch
 
     check_tensors(file.config.model, file.vocabulary.size, file.tensors)
+    check_finite(file.tensors)
     tensors = {name: torch.from_numpy(array.copy()) for name, array in file.tensors.items()}
     with replacing(path) as temporary, temporary.open("wb") as opened:
         torch.save(tensors, opened)

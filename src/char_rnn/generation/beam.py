@@ -94,12 +94,7 @@ def beam_search(
     stops = StopText(stop, stop_at_newline).stops
     drawable = drawable_symbols(Strategy(banned=banned, allowed=allowed), symbols)
     search = _Search(model.begin(beams), drawable, tuple(_endings(symbols, stops)))
-    prime = encode_prime(symbols, prime_text, unknown).tolist()
-    branches = search.roots(prime)
-    for _ in range(length if prime else length - 1):
-        if all(branch.ended for branch in branches):
-            break
-        branches = search.grown(branches)
+    branches = search.run(encode_prime(symbols, prime_text, unknown).tolist(), length)
     if length == 0:
         return [BeamText("", 0.0)]
     return [BeamText(_text(symbols, branch, stops), branch.total) for branch in branches[:beams]]
@@ -116,6 +111,15 @@ class _Search:
 
     def __init__(self, streams: Streams, drawable: npt.NDArray[np.bool_], endings: tuple[tuple[int, ...], ...]) -> None:
         self._streams, self._drawable, self._endings = streams, drawable, endings
+
+    def run(self, prime: list[int], length: int) -> list[_Branch]:
+        """The branches at ``length`` symbols, or when all have ended, best first."""
+        branches = self.roots(prime)
+        for _ in range(length if prime else length - 1):
+            if all(branch.ended for branch in branches):
+                break
+            branches = self.grown(branches)
+        return branches
 
     def roots(self, prime: list[int]) -> list[_Branch]:
         """The branch that has read the prime text but for its last symbol; without one, a branch a first symbol."""

@@ -17,6 +17,7 @@ from char_rnn.generation.network import Array, Network, Precision
 from char_rnn.generation.operations import Bound, Operation
 from char_rnn.generation.program import Program
 from char_rnn.generation.state import States
+from char_rnn.utils.cores import available_cores
 
 _WORTH_SHARING = 1 << 21
 """Bytes of weights, more than a core's own cache holds, from which on a second thread gains more than it costs."""
@@ -108,9 +109,3 @@ class NativeSteps:
 def _end(kernels: ctypes.CDLL, team: ctypes.c_void_p, process: int) -> None:
     if team and process == os.getpid():
         kernels.team_end(team)
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    affinity: Any = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

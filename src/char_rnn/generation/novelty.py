@@ -163,7 +163,8 @@ def held_out(ids: Ids, texts: Sequence[Integers]) -> list[Integers]:
     count = max(1, len(texts))
     room = len(ids) // count
     starts = range(0, room * count, max(1, room))
-    return [ids[start : start + min(len(text), room)].astype(np.int64) for start, text in zip(starts, texts)]  # noqa: B905
+    pairs = zip(starts, texts, strict=False)  # a single start where there are no texts
+    return [ids[start : start + min(len(text), room)].astype(np.int64) for start, text in pairs]
 
 
 def match(texts: Sequence[Integers], corpus: Ids, size: int, report: Report | None = None) -> list[Integers]:

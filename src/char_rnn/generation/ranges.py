@@ -5,28 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Real
+from typing import TypeGuard
 
 import numpy as np
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _is_count(value: object) -> bool:
-    return _is_whole(value) and value >= 1  # type: ignore[operator]
+def _is_count(value: object) -> TypeGuard[int]:
+    return _is_whole(value) and value >= 1
 
 
 def _is_temperature(value: object) -> bool:
-    return _is_number(value) and 0 <= value < math.inf  # type: ignore[operator]
+    return _is_number(value) and 0 <= value < math.inf
 
 
 def _is_share(value: object) -> bool:
-    return _is_number(value) and 0 < value <= 1  # type: ignore[operator]
+    return _is_number(value) and 0 < value <= 1
 
 
 _LONGEST = 1_000_000_000
@@ -42,11 +43,11 @@ _RANGES: dict[str, tuple[Callable[[object], bool], str]] = {
     "min_p": (lambda value: value is None or _is_share(value), _SHARE),
     "typical_p": (lambda value: value is None or _is_share(value), _SHARE),
     "repetition_penalty": (
-        lambda value: _is_number(value) and 0 < value <= 100,  # type: ignore[operator]
+        lambda value: _is_number(value) and 0 < value <= 100,
         "a number more than 0 and at most 100 (1 = none)",
     ),
     "repetition_window": (
-        lambda value: _is_count(value) and value <= _LONGEST,  # type: ignore[operator]
+        lambda value: _is_count(value) and value <= _LONGEST,
         f"a whole number from 1 to {_LONGEST:,}",
     ),
     "banned": (lambda value: isinstance(value, str), "a text of characters"),

@@ -12,10 +12,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from char_rnn.kernels.build import LEVELS, architecture, library
+from char_rnn.kernels.build import LEVELS, architecture, digest, library
 
-_VERSION = 2
-"""What the libraries say of themselves: another one is left over from another version of this package."""
 _AVX2 = "avx2 fma f16c bmi1 bmi2 abm movbe"
 _NEEDED = {"avx512": f"{_AVX2} avx512f avx512bw avx512cd avx512dq avx512vl", "avx2": _AVX2}
 
@@ -30,12 +28,8 @@ def load() -> ctypes.CDLL | None:
         return None
     for level in LEVELS.get(architecture(), {}):
         if library(level).is_file() and wanted in ("", level) and _runs(level):
-            try:
-                kernels = ctypes.CDLL(str(library(level)))
-                version = kernels.kernels_version()
-            except (OSError, AttributeError):  # cut short, made for another system, or something else
-                continue
-            if version == _VERSION:
+            kernels = _opened(library(level))
+            if kernels is not None:
                 return kernels
     if wanted:
         levels = ", ".join(LEVELS.get(architecture(), {})) or "none"
@@ -52,6 +46,29 @@ def level() -> str | None:
     """Return the level of the library that is in use, or None where there is none."""
     kernels = load()
     return None if kernels is None else Path(kernels._name).stem.removeprefix("kernels-")
+
+
+def _opened(path: Path) -> ctypes.CDLL | None:
+    """Return a library; None for one that does not open, and, with a warning, for one of other sources than these."""
+    try:
+        kernels = ctypes.CDLL(str(path))
+    except OSError:  # cut short, or made for another system
+        return None
+    expected = digest()
+    if expected is None or _sources(kernels) == expected:
+        return kernels
+    _logger.warning("%s: not used, it was made of other sources; run python -m char_rnn.kernels.build", path)
+    return None
+
+
+def _sources(kernels: ctypes.CDLL) -> str | None:
+    """Return the digest of the sources that a library was made of; None for one that does not tell."""
+    try:
+        told = kernels.kernels_sources
+    except AttributeError:
+        return None
+    told.restype = ctypes.c_char_p
+    return str(told().decode())
 
 
 def _runs(level: str) -> bool:

@@ -6,6 +6,7 @@ It needs a C compiler (`cc`, or what the environment variable CC names) and noth
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -37,6 +38,15 @@ def library(level: str) -> Path:
     return FOLDER / f"kernels-{level}.so"
 
 
+def digest() -> str | None:
+    """Return what tells these sources, and how they are compiled, from others; None where there are none.
+
+    A library says the digest of those that it was made of.
+    """
+    sources = [path.read_bytes() for path in sorted((*FOLDER.glob("*.c"), *FOLDER.glob("*.h")))]
+    return hashlib.sha256(b"\0".join((f"{_OPTIONS} {LEVELS}".encode(), *sources))).hexdigest() if sources else None
+
+
 def build() -> list[Path]:
     """Compile every level of this architecture, side by side; return those that could be.
 
@@ -45,7 +55,7 @@ def build() -> list[Path]:
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     levels = LEVELS.get(architecture(), {}) if os.name == "posix" else {}
-    sources = [str(FOLDER / source) for source in SOURCES]
+    sources = [f'-DKERNELS_SOURCES="{digest()}"', *(str(FOLDER / source) for source in SOURCES)]
     running = {}
     for level, options in levels.items():
         temporary = library(level).with_suffix(f".{os.getpid()}.tmp")

@@ -30,7 +30,7 @@ typedef int8_t quarters __attribute__((vector_size(4), aligned(1), may_alias));
 
 #define MOST_ROWS 64 /* streams whose rows are found at a time */
 
-int kernels_version(void) { return 2; }
+const char *kernels_sources(void) { return KERNELS_SOURCES; }
 
 #define BLOCKS_OF_A_PART 4
 

@@ -56,8 +56,8 @@ typedef struct {
     const int64_t *symbols, *rows;
 } work;
 
-/* The version of this interface, which the callers in Python know too. */
-int kernels_version(void);
+/* What build.py says of the sources that the library is made of. */
+const char *kernels_sources(void);
 
 void decode_float(team *workers, const work *steps);
 void decode_double(team *workers, const work *steps);

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
@@ -116,34 +117,34 @@ class CharModel(nn.Module, ABC):
         self.dropout, self.locked_dropout = float(dropout), locked_dropout
         self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
+        self.add_module(self.name, self._recurrent_layers(layer_norm == "cell", mogrifier_rounds))
+        attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[attention]
+        self.attending = tuple(attending)
+        self.attention_window = attention_window if attending else 0
+        make_block = partial(
+            Block, normed=layer_norm == "between", residual=residual, feed_forward_size=feed_forward_size
+        )
+        heads = [(attention_heads, attention_window) if number in attending else None for number in range(num_layers)]
+        self.blocks = nn.ModuleList(
+            make_block(self.layers.input_size(number), hidden_size, attention=heads[number])
+            for number in range(num_layers)
+        )
+        self.output_norm = nn.LayerNorm(hidden_size) if layer_norm == "between" else nn.Identity()
+        self.output_proj = self._projection(tie_weights)
+        initialize(self, initialization)
+
+    def _projection(self, tied: bool) -> nn.Linear | TiedProjection:
+        if tied and isinstance(self.embedding, nn.Embedding):
+            return TiedProjection(self.embedding)
+        return nn.Linear(self.hidden_size, self.vocab_size)
+
+    def _recurrent_layers(self, normed: bool, mogrifier_rounds: int) -> RecurrentLayers:
         if mogrifier_rounds:
             check_sizes(mogrifier_rounds=mogrifier_rounds)
             if self.name != "lstm":
                 raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
-        sizes = (self.embedding.embedding_dim, hidden_size, num_layers)
-        normed = layer_norm == "cell"
-        layers = RecurrentLayers(self.mode, self.num_gates, *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
-        self.add_module(self.name, layers)
-        attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[attention]
-        self.attending = tuple(attending)
-        self.attention_window = attention_window if attending else 0
-        self.blocks = nn.ModuleList(
-            Block(
-                self.layers.input_size(number),
-                hidden_size,
-                normed=layer_norm == "between",
-                residual=residual,
-                attention=(attention_heads, attention_window) if number in attending else None,
-                feed_forward_size=feed_forward_size,
-            )
-            for number in range(num_layers)
-        )
-        self.output_norm = nn.LayerNorm(hidden_size) if layer_norm == "between" else nn.Identity()
-        if isinstance(self.embedding, nn.Embedding) and tie_weights:
-            self.output_proj: nn.Linear | TiedProjection = TiedProjection(self.embedding)
-        else:
-            self.output_proj = nn.Linear(hidden_size, vocab_size)
-        initialize(self, initialization)
+        sizes = (self.embedding.embedding_dim, self.hidden_size, self.num_layers)
+        return RecurrentLayers(self.mode, self.num_gates, *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
 
     @property
     def layers(self) -> RecurrentLayers:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from char_rnn.utils.config import ModelConfig
 
@@ -42,6 +43,23 @@ def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np
     for name in tensors:
         if name not in expected:
             raise ValueError(f"weights: {name} has no place in the model that the configuration describes")
+
+
+def check_finite(tensors: Mapping[str, np.ndarray], dtype: npt.DTypeLike | None = None) -> None:
+    """Check that all weights are finite numbers.
+
+    Args:
+        tensors: By their names in the state dict.
+        dtype: What they are to be made; ``None`` to leave them as they are.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name, tensor in tensors.items():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(tensor if dtype is None else tensor.astype(dtype)).all()
+        if not finite:
+            raise ValueError(f"weights: not all of {name} are finite numbers; the model's training has diverged")
 
 
 def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from char_rnn.playground.guard import LONGEST_HEAD
 
-CONNECTIONS = 512
+CONNECTIONS = 512  # a request on one more is answered by 503
+REFUSED = 64  # so many more may wait for that answer; others are closed at once, as each takes a descriptor
 SECONDS_TO_END = 3
 TICKS_TO_LOOK = 100  # of a tenth of a second
 LOOKS_TO_READ = 7  # what is being sent is left by itself after a minute (`Limits.seconds_stalled`)
@@ -32,7 +35,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=_Connection,
                 ws="none",
                 lifespan="on",
                 log_level="critical",
@@ -79,6 +82,16 @@ class Server(uvicorn.Server):
             self._still[connection] = (standing, looks)
             if looks >= standing.looks:
                 connection.transport.abort()
+
+
+class _Connection(H11Protocol):
+    """A connection that is closed as it comes when there are too many to be answered."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or close it."""
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS + REFUSED:
+            transport.abort()
 
 
 class _Standing(NamedTuple):

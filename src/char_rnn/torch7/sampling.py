@@ -139,11 +139,13 @@ class _Writer:
 
     def log_probs(self, index: int) -> Array:
         """Reads a symbol; returns the log-probabilities (V,) of the next."""
-        return self._streams.step([index])[0]  # type: ignore[no-any-return]
+        log_probs: Array = self._streams.step([index])[0]
+        return log_probs
 
     def scores(self, index: int) -> Array:
         """As `log_probs`, but the scores that they are made of."""
-        return self._streams.scores([index])[0]  # type: ignore[no-any-return]
+        scores: Array = self._streams.scores([index])[0]
+        return scores
 
     def write(self, length: int, predict: Predict, first: Array, choose: Choose) -> Iterator[bytes]:
         """Yields the prime and ``length`` symbols more; ``first`` is the prediction where there is no prime."""

@@ -11,7 +11,7 @@ from char_rnn.training.guard import TrainingDiverged, advice
 from char_rnn.utils.device import DeviceManager
 
 if TYPE_CHECKING:
-    from char_rnn.training.trainer import CharRNNTrainer
+    from char_rnn.training.trainer_state import TrainerState
 
 
 State = tuple[dict[str, torch.Tensor], dict[str, Any]]
@@ -28,7 +28,7 @@ class Recovery:
         manager: says whether a device that failed may be left for the CPU; without one it is not left.
     """
 
-    def __init__(self, trainer: CharRNNTrainer, manager: DeviceManager | None) -> None:
+    def __init__(self, trainer: TrainerState, manager: DeviceManager | None) -> None:
         self._trainer, self._manager = trainer, manager
         self._states: list[State] = []
 
@@ -38,7 +38,7 @@ class Recovery:
         return not self._states
 
     def remember(self, tensors: dict[str, torch.Tensor], counters: dict[str, Any]) -> None:
-        """Copy a state, as ``CharRNNTrainer.state`` returns it."""
+        """Copy a state, as ``TrainerState.state`` returns it."""
         copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
         older = [state for state in self._states if state[1]["step"] < counters["step"]]
         self._states = [*older[-1:], (copied, counters)]

@@ -24,7 +24,7 @@ from char_rnn.training.checkpoints import (
 from char_rnn.utils.config.model import FOR_TRAINING
 
 if TYPE_CHECKING:
-    from char_rnn.training.trainer import CharRNNTrainer
+    from char_rnn.training.trainer_state import TrainerState
 
 COMPUTING = {
     "training.trainer": "modern",
@@ -47,7 +47,7 @@ SECONDS = {"seconds_in_steps": "in_steps", "seconds_of_evaluation": "in_evaluati
 """What the file calls the parts of the stopwatch."""
 
 
-def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def capture(trainer: TrainerState) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return all that the trainer needs to go on: tensors by prefixed name, and counters that JSON can hold."""
     stepper = trainer.stepper
     tensors = {
@@ -76,7 +76,7 @@ def capture(trainer: CharRNNTrainer) -> tuple[dict[str, torch.Tensor], dict[str,
     return tensors, counters
 
 
-def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
+def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
     """Put into the trainer what ``capture`` returned.
 
     Raises:
@@ -108,7 +108,7 @@ def restore(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counte
         raise CheckpointError(f"the training state does not fit this run ({str(error).splitlines()[0]})") from None
 
 
-def _all_rows(trainer: CharRNNTrainer) -> Hidden:
+def _all_rows(trainer: TrainerState) -> Hidden:
     """Return the carried state of the whole batch, from the parts of all ranks."""
     hidden, total = trainer.hidden, trainer.train_batches.batch_size
     if hidden is None or trainer.ranks.alone:
@@ -118,7 +118,7 @@ def _all_rows(trainer: CharRNNTrainer) -> Hidden:
     return whole if isinstance(hidden, tuple) else whole[0]
 
 
-def _all_generators(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+def _all_generators(trainer: TrainerState) -> dict[str, torch.Tensor]:
     """Return the generators of all ranks, those of all but the first by ``DEVICE.RANK``."""
     states = {}
     for name, state in rng_tensors(trainer.device).items():
@@ -127,7 +127,7 @@ def _all_generators(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
     return states
 
 
-def _restore_stepper(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
+def _restore_stepper(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
     stepper = trainer.stepper
     restore_optimizer(trainer.model, stepper.optimizer, unpack("optimizer", tensors))
     stepper.precision.load_state(counters.get("scaler", {}))
@@ -138,7 +138,7 @@ def _restore_stepper(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor
         stepper.ran_out_of_memory = True
 
 
-def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Tensor]) -> None:
+def _load_parameters(trainer: TrainerState, parameters: Mapping[str, torch.Tensor]) -> None:
     own = trainer.model.state_dict()
     if {name: tensor.shape for name, tensor in own.items()} != {name: t.shape for name, t in parameters.items()}:
         raise CheckpointError(
@@ -148,7 +148,7 @@ def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Ten
     trainer.model.load_state_dict(parameters)
 
 
-def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
+def reading(trainer: TrainerState) -> dict[str, Any]:
     """Return how the trainer reads its text; the position in the data means nothing in another way."""
     batches, data, training = trainer.train_batches, trainer.config.data, trainer.config.training
     return {
@@ -163,7 +163,7 @@ def reading(trainer: CharRNNTrainer) -> dict[str, Any]:
     }
 
 
-def computing(trainer: CharRNNTrainer) -> dict[str, Any]:
+def computing(trainer: TrainerState) -> dict[str, Any]:
     """Return what the tensors of a training state depend on, and what the model makes of them."""
     model = trainer.config.model.model_dump(exclude=set(FOR_TRAINING))
     return {
@@ -172,7 +172,7 @@ def computing(trainer: CharRNNTrainer) -> dict[str, Any]:
     }
 
 
-def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
+def _check_run(trainer: TrainerState, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
     if counters.get("data") != trainer.keeper.facts.get("data_sha256"):
         raise CheckpointError(f"the text is not the one this run was trained on; to go on with another, {start_anew}")

@@ -6,36 +6,19 @@ Shapes: B streams (batch), T characters (time).
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 
-from char_rnn.models import CharModel
-from char_rnn.training.callbacks import Callback, Recorder, writers
-from char_rnn.training.checkpoints import Hidden
 from char_rnn.training.guard import TrainingDiverged
-from char_rnn.training.keeping import Keeper
 from char_rnn.training.metrics import Evaluation, evaluate
-from char_rnn.training.plan import Plan
-from char_rnn.training.ranks import RankLostError, Ranks
-from char_rnn.training.recovery import Recovery
+from char_rnn.training.ranks import RankLostError
 from char_rnn.training.result import TrainingResult
-from char_rnn.training.resume import capture, restore
-from char_rnn.training.stepping import Stepper
-from char_rnn.training.stopwatch import Stopwatch
-
-if TYPE_CHECKING:
-    from char_rnn.data.dataloader import Batches
-    from char_rnn.data.vocabulary import Vocabulary
-    from char_rnn.utils.config import Config
-
-from char_rnn.utils.device import DeviceManager, memory_in_use
+from char_rnn.training.trainer_state import TrainerState
+from char_rnn.utils.device import memory_in_use
 
 
-class CharRNNTrainer:
+class CharRNNTrainer(TrainerState):
     """Trains a model on the batches of a text.
 
     Args:
@@ -62,40 +45,6 @@ class CharRNNTrainer:
         stopwatch: counts the time.
         keeper: keeps the models.
     """
-
-    def __init__(
-        self,
-        model: CharModel,
-        dataloaders: Mapping[str, Batches],
-        config: Config,
-        device: torch.device | str = "cpu",
-        *,
-        vocabulary: Vocabulary | None = None,
-        run_dir: str | Path | None = None,
-        log_dir: str | Path | None = None,
-        facts: Mapping[str, Any] | None = None,
-        callbacks: Sequence[Callback] = (),
-        sample: Callable[[CharModel], str] | None = None,
-        clock: Callable[[], float] = time.perf_counter,
-        ranks: Ranks | None = None,
-        manager: DeviceManager | None = None,
-    ) -> None:
-        self.dataloaders, self.config = dict(dataloaders), config
-        self.train_batches = self.dataloaders["train"]
-        self.run_dir = Path(run_dir) if run_dir is not None else None
-        self.keeper = Keeper(self.run_dir, vocabulary, facts or {}, config.logging.keep)
-        self.recorder = Recorder([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
-        self._sample, self.stopwatch = sample, Stopwatch(clock)
-        self.ranks, self.recovery = ranks or Ranks(), Recovery(self, manager)
-        self.model = model
-        self.settle(torch.device(device))
-        self.ranks.seed_apart(config.training.seed)
-        self.plan = Plan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
-        self.step = self.epoch = self.batch = 0
-        self.hidden: Hidden = None
-        self._stop_wanted = self._stop_agreed = False
-        self._val: Evaluation | None = None
-        self._evaluated_at: int | None = None
 
     def train(self) -> TrainingResult:
         """Train to the end (or until asked to stop), evaluate, and save; the model is left with its best parameters.
@@ -172,21 +121,6 @@ class CharRNNTrainer:
         """Whether no further step is to be made."""
         return self._stopping or self.plan.out_of_patience or self.step >= self.total_steps
 
-    @property
-    def total_steps(self) -> int:
-        """Where the run ends; in a run of so many minutes, as far as its speed is known."""
-        return self.plan.total_steps
-
-    @property
-    def seconds(self) -> float:
-        """Seconds spent on this run, earlier parts of a resumed run included."""
-        return self.stopwatch.seconds
-
-    @property
-    def failing_step(self) -> int:
-        """The step whose loss or gradient has gone astray: the one that was not made."""
-        return self.step + 1
-
     def request_stop(self) -> None:
         """Ask to stop after the present step and save; safe to call from a signal handler."""
         self._stop_wanted = True
@@ -239,56 +173,9 @@ class CharRNNTrainer:
         self.recorder.restart_clock()
         return val
 
-    def save(self) -> None:
-        """Write ``last.safetensors`` and the training state, each in one step; nothing without a run folder.
-
-        All processes of a run have to call it together.
-        """
-        state, config, position = self.state(), self.repeatable_config(), self.position()
-        self.keeper.save(self.stepper.trained, config, position, state)
-        if self.step % self.config.logging.save_interval == 0 and self.step:
-            self.keeper.keep_on_the_way(self.stepper.trained, config, position)
-        self.recovery.remember(*state)
-
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write the model as it is now to a self-contained model file."""
         return self.keeper.write_model(path, self.stepper.trained, self.repeatable_config(), self.position())
-
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return all that is needed to go on: tensors by prefixed name, and counters that JSON can hold."""
-        return capture(self)
-
-    def load_state(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
-        """Take up what ``state`` returned.
-
-        Raises:
-            CheckpointError: it belongs to another model, another text or another way of reading it.
-        """
-        restore(self, tensors, counters)
-        self.keeper.last_saved = self.step
-
-    def settle(self, device: torch.device) -> None:
-        """Go to a device, with nothing but the model; ``load_state`` brings the rest."""
-        self.device = device
-        self.model = self.model.to(device)
-        self.stepper = Stepper(self.model, self.config.training, device, self.train_batches.batch_size, self.ranks)
-
-    def went_back(self, event: dict[str, Any]) -> None:
-        """Save the state that the run has gone back to, and tell about it."""
-        self.save()
-        self._tell_event(event)
-        self.recorder.restart_clock()
-
-    def repeatable_config(self) -> Config:
-        """Return the configuration that repeats this run exactly: minutes turned into the steps they came to."""
-        if self.plan.budget is None or not (self.step >= self.total_steps or self.plan.out_of_patience):
-            return self.config
-        fitted = {"minutes": None, "max_steps": self.total_steps, "horizons": list(self.plan.schedule.horizons)}
-        return self.config.model_copy(update={"training": self.config.training.model_copy(update=fitted)})
-
-    def position(self) -> dict[str, float]:
-        """Return where the run stands: steps, epochs with their fraction, seconds."""
-        return {"step": self.step, "epoch": self.epoch + self.batch / len(self.train_batches), "seconds": self.seconds}
 
     def _advance(self) -> None:
         """Count the step and its place in the epoch; at the end of one the streams go back to their beginnings."""
@@ -327,9 +214,6 @@ class CharRNNTrainer:
         rate = self.plan.learning_rate(self.step - 1)
         memory = memory_in_use(self.device)
         self.recorder.record_training(self.position(), rate, self.stepper.gradient_norm, memory)
-
-    def _tell_event(self, event: dict[str, Any]) -> None:
-        self.recorder.tell("on_event", self, {"step": self.step, **event})
 
     def _finish(self) -> TrainingResult:
         """Measure and save the end of the run; then test the best model."""

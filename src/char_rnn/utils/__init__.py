@@ -1,1 +1,1 @@
-"""What every part stands on: the configuration and the device."""
+"""What every part stands on: the configuration, the device and the cores."""

@@ -10,6 +10,8 @@ from typing import TypeVar
 import psutil
 import torch
 
+from char_rnn.utils.cores import available_cores
+
 R = TypeVar("R")
 
 ORDER = ("mps", "cuda", "cpu")
@@ -62,9 +64,11 @@ class DeviceManager:
         return memory_in_use(self.device)
 
     def set_threads(self, threads: int | None) -> None:
-        """Sets the number of CPU threads PyTorch computes with; ``None`` leaves its own choice."""
+        """Sets the number of CPU threads PyTorch computes with; ``None``: its own choice, `available_cores` at most."""
         if threads is None:
-            return
+            threads = available_cores()
+            if torch.get_num_threads() <= threads:
+                return
         if threads < 1:
             raise ValueError(f"threads: must be 1 or more; given {threads}")
         torch.set_num_threads(threads)

@@ -1,0 +1,91 @@
+"""When a run ends, and which models it has kept by then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_helpers import StopAt, small_config, timeless
+
+from char_rnn.model_file import ModelFile
+from char_rnn.training import CharRNNTrainer
+from char_rnn.training.checkpoints import read_state
+
+MakeTrainer = Callable[..., CharRNNTrainer]
+
+
+def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Files hold the mean; a resumed run goes on from the parameters themselves; what is tested is the best."""
+    training = {"averaging": "polyak", "averaging_start": 10, "max_steps": 40, "max_epochs": 10, "eval_interval": 15}
+    config = small_config(training={**training, "learning_rate": 0.05})
+    whole = make_trainer(config, run_dir=tmp_path)
+    result = whole.train()
+    best = ModelFile.read(tmp_path / "best.safetensors")
+    assert best.training["best_val_loss"] == result.best_val_loss
+    assert all((whole.model.state_dict()[name].numpy() == array).all() for name, array in best.tensors.items())
+    assert whole.evaluate("test") == result.test
+    raw, mean = (read_state(tmp_path)[0][f"{part}.output_proj.weight"] for part in ("model", "average.module"))
+    assert not torch.equal(raw, mean)
+
+    half = make_trainer(small_config(training={**training, "learning_rate": 0.05, "horizons": [[5, 40]]}))
+    half.recorder.callbacks.append(StopAt(22))
+    half.train()
+    state = half.state()
+    (tmp_path / "again").mkdir()
+    again = make_trainer(config, run_dir=tmp_path / "again")
+    again.load_state(*state)
+    again.train()
+    end = read_state(tmp_path / "again")[0]
+    assert torch.equal(end["model.output_proj.weight"], raw)
+    assert torch.equal(end["average.module.output_proj.weight"], mean)
+    assert torch.equal(again.model.output_proj.weight, whole.model.output_proj.weight)
+
+
+def test_the_newest_models_on_the_way_are_kept(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(
+        training={"max_steps": 55, "max_epochs": 10, "eval_interval": 20}, logging={"save_interval": 10, "keep": 2}
+    )
+    make_trainer(config, run_dir=tmp_path).train()
+    kept = sorted(path.name for path in tmp_path.glob("step-*"))
+    assert kept == ["step-00000040.safetensors", "step-00000050.safetensors"]
+    assert ModelFile.read(tmp_path / kept[0]).training["step"] == 40
+
+
+def test_patience_ends_a_run_early_and_exactly_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """A rate too high to learn: no new best. Resuming the ended run changes nothing; more patience goes on."""
+    rate = {"learning_rate": 0.5, "explosion_factor": 0.0, "schedule": "constant"}
+    config = small_config(training={**rate, "eval_interval": 5, "max_steps": 300, "max_epochs": 100, "patience": 3})
+    result = make_trainer(config, run_dir=tmp_path).train()
+    assert (result.early, result.stopped) == (True, False)
+    assert result.step == result.best_step + 15 < 300
+    before = in_order(tmp_path)
+    assert [r["step"] for r in before if r["split"] == "val"] == [*range(5, result.step + 1, 5)]
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert again.train().step == result.step
+    assert in_order(tmp_path) == before
+    more = make_trainer(small_config(training={**config.training.model_dump(), "patience": 4}), run_dir=tmp_path)
+    more.load_state(*read_state(tmp_path))
+    assert more.train().step > result.step
+
+
+def in_order(run: Path) -> list[dict[str, Any]]:
+    return sorted(timeless(run), key=lambda record: (record["step"], record["split"]))
+
+
+@pytest.mark.parametrize(
+    ("training", "key"),
+    [
+        ({"patience": 2}, "patience 2"),
+        ({"schedule": "plateau"}, "schedule plateau"),
+        ({"averaging": "nt-asgd"}, "averaging nt-asgd"),
+    ],
+)
+def test_what_goes_by_the_validation_loss_needs_one(
+    make_trainer: MakeTrainer, training: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"^training\.{key} goes by the validation loss, and"):
+        make_trainer(small_config(training=training, data={"train_frac": 1.0, "val_frac": 0.0}))

@@ -1,0 +1,207 @@
+"""Resuming: stopped and taken up again, a run is as if it had never been stopped, and what does not fit is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_helpers import (
+    AS_IN_2015,
+    EVERY_PART,
+    REGULARIZED,
+    STALLING,
+    small_config,
+    timeless,
+)
+
+from char_rnn.model_file import ModelFile
+from char_rnn.training import Callback, CharRNNTrainer, CheckpointError
+from char_rnn.training.checkpoints import read_state
+from char_rnn.training.metrics import MetricsFile
+
+MakeTrainer = Callable[..., CharRNNTrainer]
+
+
+STOPS = (1, 13, 19, 20, 25, 38, 40, 50)
+
+
+RESUMED: dict[str, dict[str, dict[str, Any]]] = {
+    "streams": {},
+    "windows": {"data": {"batching": "windows"}},
+    "2015": {"training": AS_IN_2015},
+    "regularized": {"training": {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}},
+    "segments": {"training": {"random_segments": True}},
+    "nt-asgd": {"training": STALLING},
+}
+
+
+RESUMED_PARTS: dict[str, dict[str, dict[str, Any]]] = {
+    "lstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "mogrifier_rounds": 3}},
+    "gru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "gru"}},
+    "rnn parts": {"model": {**EVERY_PART, "layer_norm": "cell", "type": "rnn"}, "data": {"batching": "windows"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("sections", "stop_at"),
+    [
+        *(
+            pytest.param(RESUMED[name], at, id=f"{name}-{at}")
+            for name in RESUMED
+            for at in (1, 13, 19, 20, 25, 38, 40, 50)
+        ),
+        *(pytest.param(RESUMED_PARTS[name], 25, id=name) for name in RESUMED_PARTS),
+    ],
+)
+def test_stopped_and_resumed_is_as_if_never_stopped(
+    make_trainer: MakeTrainer, tmp_path: Path, sections: dict[str, dict[str, Any]], stop_at: int
+) -> None:
+    """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
+    training = {"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **sections.get("training", {})}
+    config = small_config(**{**sections, "training": training})
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    straight = make_trainer(config, run_dir=whole)
+    straight.train()
+
+    class StopAt(Callback):
+        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+            if trainer.step == stop_at:
+                trainer.request_stop()
+
+    first = make_trainer(config, run_dir=parts, callbacks=[StopAt()])
+    assert first.train().stopped
+    second = make_trainer(config, run_dir=parts)
+    torch.manual_seed(999)
+    second.load_state(*read_state(parts))
+    assert second.step == stop_at
+    second.train()
+
+    for name, tensor in ModelFile.read(whole / "last.safetensors").tensors.items():
+        assert (ModelFile.read(parts / "last.safetensors").tensors[name] == tensor).all(), name
+    assert timeless(whole) == timeless(parts)
+    assert (training.get("averaging") == "nt-asgd") == any(r.get("event") == "averaging" for r in timeless(whole))
+
+
+def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(training={"max_steps": 45, "max_epochs": 10})
+
+    class Crash(Callback):
+        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+            if trainer.step == 37:
+                raise OSError("the power went")
+
+    with pytest.raises(OSError, match="the power went"):
+        make_trainer(config, run_dir=tmp_path, callbacks=[Crash()]).train()
+    assert MetricsFile(tmp_path / "metrics.jsonl").read()[-1]["step"] == 35
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert again.step == 20
+    again.train()
+    steps = [r["step"] for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r["split"] == "train"]
+    assert steps == [7, 14, 21, 28, 35, 42, 45]
+
+
+def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}), run_dir=tmp_path)
+    trainer.train()
+    tensors, counters = trainer.state()
+    with pytest.raises(CheckpointError, match="not the one this run was trained on"):
+        make_trainer().load_state(tensors, {**counters, "data": "another"})
+    other = make_trainer(small_config(model={"hidden_size": 13}))
+    with pytest.raises(CheckpointError, match=r"was trained with model\.hidden_size 12, not 13"):
+        other.load_state(tensors, counters)
+    with pytest.raises(CheckpointError, match=r"another architecture than model\.type"):
+        other.load_state(tensors, {**counters, "computing": {}})
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        make_trainer().load_state(tensors, {key: counters[key] for key in counters if key != "step"})
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"training": {"seq_length": 5}}, "training.seq_length 10, not 5"),
+        ({"training": {"batch_size": 2}}, "training.batch_size 4, not 2"),
+        ({"data": {"batching": "windows"}}, "data.batching streams, not windows"),
+        ({"training": {"random_segments": True}}, "training.random_segments False, not True"),
+        ({"model": {"residual": True}}, "model.residual False, not True"),
+        ({"model": {"zoneout": 0.1}}, r"model.zoneout 0\.0, not 0\.1"),
+        ({"model": {"attention_heads": 3}}, "model.attention_heads 1, not 3"),
+        ({"training": {"averaging": "ema"}}, "training.averaging none, not ema"),
+        ({"training": {"optimizer": "rmsprop"}}, "training.optimizer adamw, not rmsprop"),
+        ({"training": {"precision": "float64"}}, "training.precision float32, not float64"),
+        ({"data": {"train_frac": 0.5}}, r"data.train_frac 0\.8, not 0\.5"),
+        ({"data": {"val_frac": 0.05}}, r"data.val_frac 0\.1, not 0\.05"),
+    ],
+)
+def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: dict[str, Any], name: str) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}))
+    trainer.train()
+    with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
+        make_trainer(small_config(**change)).load_state(*trainer.state())
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"random_segments": False}, "training.random_segments True, not False"),
+        ({"random_segments": True, "seed": 5}, "training.seed 123, not 5"),
+    ],
+)
+def test_a_run_on_random_segments_goes_on_with_them(
+    make_trainer: MakeTrainer, change: dict[str, Any], name: str
+) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3, "random_segments": True}))
+    trainer.train()
+    with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
+        make_trainer(small_config(training=change)).load_state(*trainer.state())
+
+
+def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}))
+    trainer.train()
+    tensors, counters = trainer.state()
+    del counters["computing"], counters["averaging"], counters["reading"]["training.random_segments"]
+    again = make_trainer()
+    again.load_state(tensors, counters)
+    assert again.step == 3
+    with pytest.raises(CheckpointError, match=r"with training\.precision float32, not float64"):
+        make_trainer(small_config(training={"precision": "float64"})).load_state(tensors, counters)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensors, counters: counters.update(step="many"),
+        lambda tensors, counters: counters.update(interval=[]),
+        lambda tensors, counters: counters.update(reading=None),
+        lambda tensors, counters: counters.update(computing=3),
+        lambda tensors, counters: counters.update(averaging={"evaluations": [3]}),
+        lambda tensors, counters: tensors.update({"rng.cpu": torch.zeros(3, dtype=torch.uint8)}),
+        lambda tensors, counters: tensors.update({"hidden.0": torch.zeros(1, 2, 3)}),
+        lambda tensors, counters: tensors.update({"hidden.x": torch.zeros(1)}),
+        lambda tensors, counters: tensors.update({"optimizer.exp_avg.nothing": torch.zeros(1)}),
+        lambda tensors, counters: tensors.pop("model.output_proj.bias"),
+    ],
+)
+def test_a_damaged_state_is_refused_in_one_line(make_trainer: MakeTrainer, damage: Any) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}))
+    trainer.train()
+    tensors, counters = trainer.state()
+    damage(tensors, counters)
+    with pytest.raises(CheckpointError) as caught:
+        make_trainer().load_state(tensors, counters)
+    assert "\n" not in str(caught.value)
+
+
+def test_resuming_a_finished_run_records_its_end_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(training={"max_steps": 14})
+    make_trainer(config, run_dir=tmp_path).train()
+    before = [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()]
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state(*read_state(tmp_path))
+    assert again.train().step == 14
+    assert [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()] == before
