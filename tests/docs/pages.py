@@ -16,6 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = (
     "char-rnn",
+    "mkdir",
+    "cp",
+    "git",
     "python",
     "torchrun",
     "pip",
