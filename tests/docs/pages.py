@@ -19,6 +19,7 @@ PROGRAMS = (
     "mkdir",
     "cp",
     "git",
+    "gzip",
     "python",
     "torchrun",
     "pip",
