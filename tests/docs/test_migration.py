@@ -14,7 +14,7 @@ from char_rnn.cli.sample import command as sample
 from char_rnn.cli.train import command as train
 from char_rnn.utils.config import Config, compose_config
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "migration.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "migration.md"
 KEY = re.compile(r"`(?:--set )?((?:model|training|data|generation|logging|device)\.(?!t7\b)\w+)(?:=([^`]*))?`")
 
 
