@@ -36,11 +36,10 @@ def main() -> None:
     for path in (arguments.checkpoint, arguments.text):
         if not path.is_file():
             options.error(f"{path}: no such file")
-    try:
-        old = read_model(arguments.checkpoint)
-        corpus = char_rnn.prepare_corpus(arguments.text, vocabulary=old.vocabulary)
-    except ValueError as error:
-        sys.exit(str(error))
+    if not arguments.out.parent.is_dir() or arguments.out.is_dir():
+        options.error(f"--out {arguments.out}: must be a file in a folder that is there")
+    old = read_model(arguments.checkpoint)
+    corpus = char_rnn.prepare_corpus(arguments.text, vocabulary=old.vocabulary)
     print("--- as in 2015 ---", flush=True)
     try:
         char_rnn_command(["sample", str(arguments.checkpoint), "--torch7", "-length", "300", "-seed", "2015"])
@@ -56,10 +55,13 @@ def main() -> None:
     print(
         f"--- loss on the end of {arguments.text.name}: {loss(old, corpus):.4f} before, {loss(new, corpus):.4f} now ---"
     )
-    print(char_rnn.TextGenerator.load(new).generate("\n", length=300, temperature=0.8, seed=1))
+    print(char_rnn.TextGenerator.load(new).generate("\n", length=300, temperature=0.8, seed=1, unknown="skip"))
     new.write(arguments.out)
     print(f"--- {arguments.out} ---")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:  # no checkpoint, a text that is too short or has other characters, ...
+        sys.exit(str(error))

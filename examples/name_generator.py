@@ -10,10 +10,13 @@ list it learns what Unicode calls its pictures.
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 import char_rnn
 
@@ -26,11 +29,17 @@ def emoji_names() -> list[str]:
     return [name.lower() for name in names if name]
 
 
+def listed(path: Path) -> list[str]:
+    """Return the lines of a text."""
+    corpus = char_rnn.prepare_corpus(path)
+    return corpus.vocabulary.decode(np.asarray(corpus.ids)).split("\n")
+
+
 def new_names(model: Path, known: set[str], begin: str, count: int, temperature: float, seed: int) -> list[str]:
     """Return names that are not in the list, each once."""
     generator = char_rnn.TextGenerator.load(model)
     drawn = generator.generate_many(
-        "\n" + begin, length=60, num_samples=20 * count, temperature=temperature, stop="\n", seed=seed
+        "\n" + begin, length=100, num_samples=200 * count, temperature=temperature, stop="\n", seed=seed
     )
     names = (text.strip() for text in drawn)
     return [name for name in dict.fromkeys(names) if name and name not in known][:count]
@@ -48,11 +57,16 @@ def main() -> None:
     arguments = options.parse_args()
     if arguments.list is not None and not arguments.list.is_file():
         options.error(f"{arguments.list}: no such file")
-    names = arguments.list.read_text(encoding="utf-8").split("\n") if arguments.list else emoji_names()
+    if arguments.count < 1 or arguments.temperature < 0:
+        options.error("--count: must be 1 or more, and --temperature 0 or more")
+    names = listed(arguments.list) if arguments.list else emoji_names()
     known = {name.strip() for name in names} - {""}
+    if strange := set(arguments.begin) - set("".join(known)):
+        options.error(f"--begin: no name in the list has {' or '.join(sorted(strange))}")
     with TemporaryDirectory() as folder:
         text = Path(folder, "names.txt")
-        text.write_text("".join(f"{name}\n" for name in sorted(known)), encoding="utf-8")
+        shuffled = random.Random(arguments.seed).sample(sorted(known), len(known))  # the last ones are validated on
+        text.write_text("".join(f"{name}\n" for name in shuffled), encoding="utf-8")
         print(f"learning {len(known):,} names", file=sys.stderr)
         batch = max(1, min(32, text.stat().st_size // 320))  # a short list has to fill ten batches, too
         settings = {
@@ -63,11 +77,13 @@ def main() -> None:
         }
         run = char_rnn.train(text, Path(folder, "run"), recipe="names", minutes=arguments.minutes, settings=settings)
         found = new_names(run.folder, known, arguments.begin, arguments.count, arguments.temperature, arguments.seed)
+    if not found:
+        sys.exit("it wrote nothing that is not in the list; raise --temperature")
     print("\n".join(found))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:  # a text that is too short, a model of another kind, ...
+    except (OSError, ValueError) as error:  # a text that is too short, a model of another kind, ...
         sys.exit(str(error))

@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from pydoc_data.topics import topics  # what Python's `help` tells of the language
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -24,7 +25,6 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 
 Floats = NDArray[np.float64]
-CODE = "python-stdlib"
 CHARACTERS = 400_000  # of each text
 
 
@@ -35,16 +35,15 @@ class Voice:
         file = char_rnn.ModelFile.read(model / "best.safetensors")
         self.places = {character: place for place, character in enumerate(letters(file.vocabulary))}
         self.shared = [(alphabet.index(character), place) for character, place in self.places.items()]
-        self.size = len(alphabet)
         self.streams = Engine(file.config.model, file.tensors).begin()
-        self.expected: Floats = np.full(self.size, 1 / self.size)
+        self.expected: Floats = np.full(len(alphabet), 1 / len(alphabet))
 
     def read(self, character: str) -> None:
         """Read a character; one that the voice has never seen it does not hear."""
         if character in self.places:
             log_probs = self.streams.step(np.array([self.places[character]]))[0]
             to, of = np.array(self.shared).T
-            self.expected = np.zeros(self.size)
+            self.expected = np.zeros_like(self.expected)
             self.expected[to] = np.exp(log_probs[of].astype(np.float64))
 
 
@@ -67,18 +66,17 @@ def write(voices: list[Voice], alphabet: str, dial: float, prime: str, length: i
         yield character
 
 
-def manual() -> str:
-    """Return the language's manual, as Python's `help` has it."""
-    from pydoc_data.topics import topics
-
-    return "\n".join(topics.values())
+def opening(source: str | Path) -> str:
+    """Return the beginning of a text."""
+    corpus = char_rnn.prepare_corpus(source)
+    return corpus.vocabulary.decode(np.asarray(corpus.ids[:CHARACTERS]))
 
 
 def learnt(name: str, text: str, folder: Path, minutes: float) -> Path:
     """Train a voice; return its run folder."""
     print(f"learning {name}", file=sys.stderr)
     path = folder / f"{name}.txt"
-    path.write_text(text[:CHARACTERS], encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     settings = {"device.threads": 1, "logging.sample_length": 0}
     return char_rnn.train(path, folder / name, recipe="quickstart", minutes=minutes, settings=settings).folder
 
@@ -100,12 +98,11 @@ def main() -> None:
             options.error(f"{text}: no such file")
     if not all(0 <= dial <= 1 for dial in arguments.dial):
         options.error("--dial: must be from 0 to 1")
-    corpus = char_rnn.prepare_corpus(CODE) if not arguments.texts else None
-    if corpus is not None:
-        texts = {"code": corpus.vocabulary.decode(np.asarray(corpus.ids[:CHARACTERS])), "manual": manual()}
+    if arguments.texts:
+        texts = {f"voice{place}": opening(text) for place, text in enumerate(arguments.texts)}
     else:
-        texts = {f"voice{place}": text.read_text(encoding="utf-8") for place, text in enumerate(arguments.texts)}
-    alphabet = "".join(sorted(set("".join(text[:CHARACTERS] for text in texts.values()))))
+        texts = {"code": opening("python-stdlib"), "manual": "\n".join(topics.values())[:CHARACTERS]}
+    alphabet = "".join(sorted(set("".join(texts.values()))))
     with TemporaryDirectory() as folder:
         models = [learnt(name, text, Path(folder), arguments.minutes) for name, text in texts.items()]
         for dial in arguments.dial:
@@ -117,5 +114,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:  # a text that is too short, a model of another kind, ...
+    except (OSError, ValueError) as error:  # a text that is too short, a model of another kind, ...
         sys.exit(str(error))

@@ -4,8 +4,7 @@
     python examples/reading_a_mind.py --model runs/my-book --text my-book.txt --picture cells.png
 
 Nobody tells a model of quotation marks or of indentation. It predicts better when it knows about them, so some of its
-cells learn to keep track; they are found here by correlation. Without a model, one is trained on the source of Python's
-standard library.
+cells learn to keep track; they are found here by correlation. Without a model, one learns Python's standard library.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import char_rnn
+from char_rnn.data.datasets import NAMES
 from char_rnn.generation.engine import Engine
-from char_rnn.model_file import find_model
 from char_rnn.playground.cells import Cell, best_cells
+from char_rnn.runs.pictures import check_picture, save_figure
 
 READ = 6000  # characters in which cells are looked for
 COLUMNS, ROWS = 88, 16  # of the picture
-Activations = NDArray[np.floating]
 
 
-def activations(file: char_rnn.ModelFile, text: str) -> Activations:
+def activations(file: char_rnn.ModelFile, text: str) -> NDArray[np.floating]:
     """Return every hidden cell after every character, (T, L, H)."""
     streams = Engine(file.config.model, file.tensors).begin()
     seen = []
     for symbol in file.vocabulary.encode(text):
         streams.step(np.array([symbol]))
-        seen.append(streams.hidden(0).copy())
+        seen.append(streams.hidden(0))
     return np.array(seen)
 
 
@@ -63,7 +62,7 @@ def lines_of(text: str) -> list[tuple[int, int, int]]:
     return places
 
 
-def draw(text: str, cells: list[Cell], values: Activations) -> Figure:
+def draw(text: str, cells: list[Cell], values: NDArray[np.floating]) -> Figure:
     """Draw the beginning of a text once a cell, each character on its cell's colour."""
     figure = Figure(figsize=(9, 2.9 * len(cells)), layout="constrained")
     for axes, cell in zip(np.atleast_1d(figure.subplots(len(cells))), cells, strict=True):
@@ -84,11 +83,15 @@ def main() -> None:
     options.add_argument("--text", default="python-stdlib", help="what to read: a file, or a data set's name")
     options.add_argument("--minutes", type=float, default=1.0, help="how long to train")
     options.add_argument("--picture", type=Path, default=Path("cells.png"), help="where to draw: .png, .svg or .pdf")
-    options.add_argument("--cells", type=int, default=3, help="how many to draw")
+    options.add_argument("--cells", type=int, default=3, choices=range(1, 7), help="how many to draw")
     arguments = options.parse_args()
-    for path in (arguments.model, None if arguments.text == "python-stdlib" else Path(arguments.text)):
+    for path in (arguments.model, None if arguments.text in NAMES else Path(arguments.text)):
         if path is not None and not path.exists():
             options.error(f"{path}: no such file or folder")
+    try:
+        check_picture(arguments.picture)
+    except (OSError, ValueError) as error:
+        options.error(str(error))
     with TemporaryDirectory() as folder:
         model = arguments.model
         if model is None:
@@ -96,7 +99,7 @@ def main() -> None:
             model = char_rnn.train(
                 arguments.text, Path(folder, "run"), recipe="quickstart", minutes=arguments.minutes, settings=settings
             ).folder
-        file = char_rnn.ModelFile.read(find_model(model))
+        file = char_rnn.ModelFile.read(model)
     corpus = char_rnn.prepare_corpus(arguments.text, vocabulary=file.vocabulary)
     text = corpus.vocabulary.decode(np.asarray(corpus.ids[-READ:]))
     values = activations(file, text)
@@ -106,12 +109,12 @@ def main() -> None:
     for cell in found:
         print(f"\n{cell.tracks}: layer {cell.layer}, cell {cell.index}, correlation {cell.correlation:.2f}")
         print(coloured(text[:400], np.sign(cell.correlation) * values[:400, cell.layer, cell.index]))
-    draw(text, found, values).savefig(arguments.picture, dpi=130)
+    save_figure(draw(text, found, values), arguments.picture)
     print(f"\n{arguments.picture}")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:  # a text that is too short, a model of another kind, ...
+    except (OSError, ValueError) as error:  # a text that is too short, a model of another kind, ...
         sys.exit(str(error))

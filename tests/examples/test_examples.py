@@ -55,6 +55,16 @@ def test_help_is_quick_and_shows_a_command() -> None:
         ("poet", ["--dial", "2"], "--dial: must be from 0 to 1"),
         ("reading_a_mind", ["--text", "none.txt"], "none.txt: no such file or folder"),
         ("continue_2015", ["none.t7", "none.txt"], "none.t7: no such file"),
+        ("name_generator", ["--begin", "Ж"], "--begin: no name in the list has Ж"),
+        ("name_generator", ["--count", "0"], "--count: must be 1 or more, and --temperature 0 or more"),
+        ("reading_a_mind", ["--picture", "none/cells.png"], "none: no such folder"),
+        ("reading_a_mind", ["--picture", "cells.xyz"], "a picture's name must end in one of .png, .svg, .pdf"),
+        ("reading_a_mind", ["--cells", "0"], "invalid choice: 0 (choose from 1, 2, 3, 4, 5, 6)"),
+        (
+            "continue_2015",
+            [__file__, __file__, "--out", "none/a.safetensors"],
+            "must be a file in a folder that is there",
+        ),
         ("two_processes", ["none.txt"], "none.txt: no such file"),
     ],
 )
@@ -70,7 +80,7 @@ def test_names_are_new(tmp_path: Path) -> None:
     parts = ("an", "be", "cor", "di", "el", "fa", "gun"), ("na", "ra", "lia"), ("", "do", "min", "tha", "s", "rik")
     known = ["".join(name) for name in product(*parts)]
     names.write_text("\n".join(known))
-    done = run(tmp_path, "name_generator", names, "--minutes", 0.1, "--count", 5, "--begin", "a", "--temperature", 1.5)
+    done = run(tmp_path, "name_generator", names, "--minutes", 0.1, "--count", 5, "--begin", "a", "--temperature", 2)
     assert done.returncode == 0, done.stderr
     invented = done.stdout.splitlines()
     assert len(invented) == len(set(invented)) == 5
@@ -120,7 +130,10 @@ def test_a_checkpoint_of_2015_goes_on(tmp_path: Path, book: Path) -> None:
     new = ModelFile.read(tmp_path / "continued.safetensors")
     assert new.config.model.num_layers == 2
     (tmp_path / "bad.t7").write_bytes(b"no checkpoint")
-    assert run(tmp_path, "continue_2015", "bad.t7", book).returncode == 1
+    (tmp_path / "short.txt").write_text("a rose")
+    for words in (("bad.t7", book), (checkpoint, "short.txt")):
+        refused = run(tmp_path, "continue_2015", *words)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
 
 
 @pytest.mark.slow
@@ -131,4 +144,5 @@ def test_two_processes_make_the_steps_of_one(tmp_path: Path, book: Path) -> None
     assert [int(line[0]) for line in lines] == [*range(2, 21, 2), 20]
     one, two = np.array([line[2:4] for line in lines], float).T
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)
+    assert re.search(r"the same losses: they differ by \S+ at most, less than 0.0001$", done.stdout)
     assert re.search(r"characters/s in one process, [\d,]+ in two: [\d.]+ times", done.stdout)
