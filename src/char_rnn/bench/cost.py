@@ -14,6 +14,8 @@ that of the matrix. The engine looks up what the lowest layer makes of a symbol,
 
 from __future__ import annotations
 
+import math
+
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 
@@ -46,10 +48,4 @@ def writing_flop(config: ModelConfig, vocab_size: int) -> int:
 
 def parameter_count(config: ModelConfig, vocab_size: int) -> int:
     """Return how many parameters a model has."""
-    total = 0
-    for _, shape in parameter_shapes(config, vocab_size):
-        size = 1
-        for length in shape:
-            size *= length
-        total += size
-    return total
+    return sum(math.prod(shape) for _, shape in parameter_shapes(config, vocab_size))

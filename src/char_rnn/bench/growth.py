@@ -61,8 +61,9 @@ READING_NOTE = (
 TRAINING_NOTE = (
     "LSTMs over 65 symbols in float32, sequences of 50 characters, {threads} threads. FLOP are those of the matrix "
     "products alone (6 for each element of the matrices: 2 forward, 4 backward); the peak is {peak:.0f} GFLOP/s, the "
-    "best of the table above on as many threads. bare: the loop of nn.LSTM, in turn. memory: the largest of a process "
-    "that does nothing else, and what of it came with the training (the rest is Python and PyTorch)."
+    "best of the first table on as many threads. bare: the loop of nn.LSTM, in turn; what is slow has 3 rounds. "
+    "memory: the largest of a process that does nothing else, and what of it came with the training (the rest is "
+    "Python and PyTorch)."
 )
 WRITING_NOTE = (
     "One text, two layers, 65 symbols, by the engine. read: the bytes of the matrices that a step reads; share of "

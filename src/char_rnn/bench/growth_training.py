@@ -25,9 +25,7 @@ from char_rnn.training.stepping import Stepper
 ADAM = 4  # copies of the parameters: themselves, their gradients, two moments
 KEPT = 12  # numbers that a character keeps for the backward pass, and that exist at its peak, in units of L H; about
 SHARE_OF_MEMORY = 0.6  # of what is free
-LEAST_OF_PEAK = (
-    0.3  # what a step is taken to reach of the peak when it is foretold; small ones, which do not, are short
-)
+LEAST_OF_PEAK = 0.4  # what a step is taken to reach of the peak; small ones, which do not, are short anyway
 LEAST_ROUNDS = 3
 WARMING = 4  # steps before the rounds
 Row = dict[str, Any]
@@ -76,7 +74,7 @@ def training_rows(
         peak: FLOP/s of the machine on so many threads as are asked for.
         settings: what is asked for.
         seconds: that a side trains in a round, or one step.
-        limit: seconds that a shape may take; one that would take longer gets fewer rounds.
+        limit: seconds that a shape may take; one that takes over a quarter of them gets fewer rounds.
 
     Returns:
         A row a shape, and why others are left out.
@@ -86,7 +84,8 @@ def training_rows(
         reason = left_out(shape, peak, limit)
         if reason is None:
             settings.tell(f"training, {shape}")
-            rounds = settings.rounds if seconds_of(shape, peak, settings.rounds) <= limit else LEAST_ROUNDS
+            short = seconds_of(shape, peak, settings.rounds) <= limit / 4
+            rounds = settings.rounds if short else min(LEAST_ROUNDS, settings.rounds)
             how = {"rounds": rounds, "seconds": seconds, "threads": settings.threads}
             try:
                 measured = in_own_process("char_rnn.bench.growth_training:train_shape", shape=asdict(shape), **how)

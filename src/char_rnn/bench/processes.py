@@ -18,7 +18,7 @@ import char_rnn
 MB = 1e6
 
 
-class ProcessError(RuntimeError):
+class ProcessError(ValueError):
     """A measurement's process ended without a result; says how."""
 
 
