@@ -21,6 +21,7 @@ import numpy as np
 import char_rnn
 
 PICTURES = (*range(0x1F300, 0x1F650), *range(0x1F680, 0x1F700), *range(0x1F900, 0x1FB00))
+ATTEMPTS = 20
 
 
 def emoji_names() -> list[str]:
@@ -36,13 +37,17 @@ def listed(path: Path) -> list[str]:
 
 
 def new_names(model: Path, known: set[str], begin: str, count: int, temperature: float, seed: int) -> list[str]:
-    """Return names that are not in the list, each once."""
+    """Return names that are not in the list, each once; fewer if the model knows little but the list."""
     generator = char_rnn.TextGenerator.load(model)
-    drawn = generator.generate_many(
-        "\n" + begin, length=100, num_samples=200 * count, temperature=temperature, stop="\n", seed=seed
-    )
-    names = (text.strip() for text in drawn)
-    return [name for name in dict.fromkeys(names) if name and name not in known][:count]
+    found: dict[str, None] = {}
+    for attempt in range(ATTEMPTS):
+        drawn = generator.generate_many(
+            "\n" + begin, 100, num_samples=10 * count, temperature=temperature, stop="\n", seed=seed + attempt
+        )
+        found |= dict.fromkeys(name for text in drawn if (name := text.strip()) and name not in known)
+        if len(found) >= count:
+            break
+    return list(found)[:count]
 
 
 def main() -> None:
