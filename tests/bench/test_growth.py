@@ -19,6 +19,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth_corpus, "SETTLED", 0)
 
 
+@pytest.mark.slow
 def test_training_reaches_what_its_rate_comes_to_and_a_larger_batch_takes_more_memory() -> None:
     shapes = [Shape(hidden=64, batch=batch, length=20) for batch in (4, 600)]
     (small, large), notes = training_rows(shapes, PEAK, SETTINGS, seconds=0.02, limit=60)

@@ -56,7 +56,9 @@ def test_the_pictures_are_those_of_the_figures(page: ModuleType, docs: Path) -> 
         assert path.read_bytes() == (DOCS / PICTURES / path.name).read_bytes(), path.name
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize(
+    "question", ["training", *(pytest.param(q, marks=pytest.mark.slow) for q in list(QUESTIONS)[1:])]
+)
 def test_other_figures_make_another_page(page: ModuleType, docs: Path, question: str) -> None:
     file = docs / "benchmarks" / f"{question}.json"
     found = Report.read(file)
@@ -67,6 +69,7 @@ def test_other_figures_make_another_page(page: ModuleType, docs: Path, question:
     assert (docs / "benchmarks.md").read_text(encoding="utf-8") != (DOCS / "benchmarks.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_picture_follows_its_figures(page: ModuleType, tmp_path: Path) -> None:
     reports = [Report.read(DOCS / "benchmarks" / f"{question}.json") for question in QUESTIONS]
     before = {path.name: path.read_bytes() for each in reports for path in page.pictures(each, tmp_path)}
