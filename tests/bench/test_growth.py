@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from char_rnn.bench import growth_corpus, growth_training
+from char_rnn.bench import growth_corpus, growth_training, texts
 from char_rnn.bench.growth import Work, _table, measure_work
 from char_rnn.bench.growth_corpus import those_that_fit
 from char_rnn.bench.growth_training import flop_of, left_out, training_rows
@@ -16,7 +16,7 @@ PEAK = 1e11
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth_corpus, "SETTLED", 0)
+    monkeypatch.setattr(texts, "SETTLED", 0)
 
 
 @pytest.mark.slow

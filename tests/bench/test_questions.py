@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from char_rnn.bench import data, generation, ops, quality, training
+from char_rnn.bench import data, generation, ops, quality, texts, training
 from char_rnn.bench.layers import check
 from char_rnn.bench.peers import Peer, PeerError
 from char_rnn.bench.questions import QUESTIONS, Settings, load_numpy, measure
@@ -91,9 +91,10 @@ def test_a_wrong_layer_has_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_data(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(data, "QUICK_MEGABYTES", 1)
+    monkeypatch.setattr(texts, "SETTLED", 0)
     asked: list[str] = []
 
-    def measured(part: str, text: Path, cache: Path) -> dict[str, float]:
+    def measured(part: str, text: Path, cache: Path, threads: int = 1) -> dict[str, float]:
         asked.append(part)
         assert text.stat().st_size > 900_000
         names = {

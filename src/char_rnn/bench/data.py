@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from char_rnn.bench.preparing import measure as measure_part
 from char_rnn.bench.questions import QUESTIONS, Settings
 from char_rnn.bench.report import Report, Table
-from char_rnn.bench.texts import KINDS, Kind, write_text
+from char_rnn.bench.texts import KINDS, Kind, settle, write_text
 
 MEGABYTES, QUICK_MEGABYTES, SKETCH_MEGABYTES = 200, 5, 20
 NOTE = (
@@ -45,11 +44,10 @@ def _prepared(folder: Path, size: int, kind: Kind, settings: Settings) -> dict[s
     text, cache = folder / "text.txt", folder / "cache"
     settings.tell(f"a text of {size} MB, {kind}")
     write_text(text, size * 10**6, kind)
-    if hasattr(os, "sync"):
-        os.sync()  # else the text's own way to the disk is measured with it
+    settle()
     figures: dict[str, float] = {}
     for part in ("prepare", "warm", "epoch", "batch"):
-        figures |= measure_part(part, text, cache)
+        figures |= measure_part(part, text, cache, settings.threads)
     text.unlink()
     return {
         "text": f"{kind}, {size} MB",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import time
@@ -16,7 +15,7 @@ import torch
 
 from char_rnn.bench.processes import ProcessError, in_own_process, peak_mb
 from char_rnn.bench.questions import Settings
-from char_rnn.bench.texts import write_text
+from char_rnn.bench.texts import settle, write_text
 from char_rnn.bench.training_sides import Shape, config_of
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
@@ -24,7 +23,6 @@ from char_rnn.training.stepping import Stepper
 
 ON_DISK = 2.1  # bytes for each of a text: itself and its indices
 SPARE = 10**9  # bytes that are left on the disk
-SETTLED = 3  # seconds after which a file just written is no longer read again at every start
 Row = dict[str, Any]
 
 
@@ -47,9 +45,7 @@ def corpus_rows(sizes: Sequence[int], settings: Settings, steps: int, runs: int)
             settings.tell(f"making a text of {size:,} MB")
             files[size] = Path(folder, f"{size}.txt")
             write_text(files[size], size * 10**6)
-        if hasattr(os, "sync"):
-            os.sync()  # else the text's own way to the disk is measured with it
-        time.sleep(SETTLED)
+        settle()
         cache = str(Path(folder, "cache"))
         prepared: dict[int, Row] = {}
         for size, file in files.items():

@@ -22,13 +22,15 @@ BATCH_SIZE, SEQ_LENGTH = 50, 50
 STEPS = 60  # timed training steps, half of them on either kind of batches
 
 
-def measure(name: str, file: Path, cache: Path) -> dict[str, float]:
-    """Run one measurement in a process of its own.
+def measure(name: str, file: Path, cache: Path, threads: int | None = None) -> dict[str, float]:
+    """Run one measurement in a process of its own, with so many threads where it trains.
 
     Raises:
         ProcessError: it failed.
     """
-    return dict(in_own_process(f"char_rnn.bench.preparing:measure_{name}", file=str(file), cache=str(cache)))
+    given: dict[str, Any] = {"file": str(file), "cache": str(cache)}
+    given |= {"threads": threads} if name == "batch" else {}
+    return dict(in_own_process(f"char_rnn.bench.preparing:measure_{name}", **given))
 
 
 def measure_prepare(file: str, cache: str) -> dict[str, float]:
@@ -67,14 +69,17 @@ def measure_epoch(file: str, cache: str) -> dict[str, float]:
     return {**figures, "epoch_peak_mb": peak_mb(), "epoch_peak_before_mb": before}
 
 
-def measure_batch(file: str, cache: str) -> dict[str, float]:
+def measure_batch(file: str, cache: str, threads: int | None = None) -> dict[str, float]:
     """Time batches and training steps in turn, so that both see the same machine."""
+    import torch
+
     from char_rnn.data.dataloader import CharDataset, create_dataloaders
 
     dataset = CharDataset(file, SEQ_LENGTH, cache_dir=cache)
     orders = ("streams", "windows")
     sources = {name: create_dataloaders(dataset, BATCH_SIZE, batching=name)["train"] for name in orders}
     batches = {name: cycle_epochs(source.epoch) for name, source in sources.items()}
+    torch.set_num_threads(threads or torch.get_num_threads())
     step = training_step(dataset.vocab_size)
     times: dict[str, list[float]] = {name: [] for name in (*orders, "step")}
     for name in islice(cycle(orders), STEPS):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +14,15 @@ KINDS: tuple[Kind, ...] = ("ascii", "mixed")
 ALPHABETS = ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789.,;:!?")
 OTHERS = ("абвгдежзийклмнопрстуфхцчшщ", "日本語文字列山川")
 REST = 0.05  # of the words in each alphabet but the first
+SETTLED = 3  # seconds after which a file just written is no longer read again at every start
 WORDS, WORDS_IN_BLOCK, BLOCKS = 20_000, 100_000, 64
+
+
+def settle() -> None:
+    """Wait until texts just written are on the disk, and are no longer taken for files that may still change."""
+    if hasattr(os, "sync"):
+        os.sync()
+    time.sleep(SETTLED)
 
 
 def write_text(file: Path, size: int, kind: Kind = "ascii") -> int:
