@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import tempfile
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,9 @@ import numpy as np
 import torch
 from harness import parser, report
 
-from char_rnn import TextGenerator
-from char_rnn.bench.timing import ratio, timed_each
+from char_rnn.bench import generation
+from char_rnn.bench.questions import Settings
 from char_rnn.bench.training_sides import MODULES
-from char_rnn.bench.writing_sides import (
-    Side,
-    bytes_of,
-    first_character,
-    model_file,
-    plain_loop,
-    products,
-    reader,
-    steps_of,
-    writer,
-)
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile, find_model
@@ -76,78 +64,24 @@ def parse() -> argparse.Namespace:
 
 def alone(arguments: argparse.Namespace) -> Iterator[Row]:
     """One text at a time."""
-    for cell in arguments.cells:
-        for hidden in arguments.hidden:
-            for threads in arguments.threads:
-                yield from alone_with(cell, hidden, threads, arguments.rounds)
-
-
-def alone_with(cell: str, hidden: int, threads: int, rounds: int) -> Iterator[Row]:
-    torch.set_num_threads(threads)
-    file = model_file(cell, hidden)
-    sides: dict[str, Side] = {"PyTorch": plain_loop(cell, hidden)}
-    matrices = 0
-    for precision in PRECISIONS:
-        engine = Engine(file.config.model, file.tensors, precision, threads=threads)
-        sides[precision] = writer(TextGenerator(engine, file.vocabulary))
-        sides[f"{precision} step"] = steps_of(engine)
-        matrices = matrices or bytes_of(file)
-        size = {"float32": matrices, "bfloat16": matrices // 2, "int8": matrices // 4}[precision]
-        sides[f"{precision} reading"] = reader(size, threads)
-    timings = timed_each(sides, rounds)
-    for precision in PRECISIONS:
-        writing, step = timings[precision], timings[f"{precision} step"]
-        yield {
-            "cell": cell,
-            "hidden": hidden,
-            "threads": threads,
-            "precision": precision,
-            "loop/s": 1 / timings["PyTorch"].median,
-            "written/s": 1 / writing.median,
-            "spread": writing.spread,
-            "written/loop": ratio(timings, "PyTorch", precision),
-            "steps/s": 1 / step.median,
-            "step/reading": ratio(timings, f"{precision} reading", f"{precision} step"),
-        }
+    for cell, hidden, threads in product(arguments.cells, arguments.hidden, arguments.threads):
+        torch.set_num_threads(threads)
+        for row in generation.alone(cell, hidden, Settings(threads, arguments.rounds)):
+            yield {"threads": threads, **row}
 
 
 def batch(arguments: argparse.Namespace) -> Iterator[Row]:
     """Many texts side by side, in float32."""
-    for cell in arguments.cells:
-        for hidden in arguments.hidden:
-            for threads in arguments.threads:
-                torch.set_num_threads(threads)
-                file = model_file(cell, hidden)
-                engine = Engine(file.config.model, file.tensors, threads=threads)
-                for streams in arguments.streams:
-                    sides = {"engine": steps_of(engine, streams), "products": products(cell, hidden, streams)}
-                    timings = timed_each(sides, arguments.rounds)
-                    yield {
-                        "cell": cell,
-                        "hidden": hidden,
-                        "threads": threads,
-                        "streams": streams,
-                        "characters/s": streams / timings["engine"].median,
-                        "us a character": timings["engine"].median / streams * 1e6,
-                        "engine/products": ratio(timings, "products", "engine"),
-                    }
+    for cell, hidden, threads in product(arguments.cells, arguments.hidden, arguments.threads):
+        torch.set_num_threads(threads)
+        for row in generation.together(cell, hidden, Settings(threads, arguments.rounds), arguments.streams):
+            yield {"threads": threads, **row}
 
 
 def start(arguments: argparse.Namespace) -> Iterator[Row]:
     """From the shell to the first character, in processes of their own."""
-    for cell in arguments.cells:
-        for hidden in arguments.hidden:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "model.safetensors"
-                model_file(cell, hidden).write(path)
-                measured = [first_character(path) for _ in range(arguments.rounds + 1)][1:]
-            yield {
-                "cell": cell,
-                "hidden": hidden,
-                "first character, s": statistics.median(seconds for seconds, _ in measured),
-                "most": max(seconds for seconds, _ in measured),
-                "resident MB": statistics.median(resident for _, resident in measured),
-            }
+    for cell, hidden in product(arguments.cells, arguments.hidden):
+        yield generation.start(cell, hidden, Settings(rounds=arguments.rounds))
 
 
 def loss(arguments: argparse.Namespace) -> Iterator[Row]:

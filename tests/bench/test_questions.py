@@ -65,9 +65,8 @@ def test_generation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None
     assert report.rows("start")[0]["slowest, s"] >= report.rows("start")[0]["first character, s"]
 
 
-def test_texts_side_by_side(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr(generation, "STREAMS", (1, 3))
-    rows = list(generation._together("lstm", 8, settings))
+def test_texts_side_by_side(settings: Settings) -> None:
+    rows = list(generation.together("lstm", 8, settings, (1, 3)))
     assert [row["texts"] for row in rows] == [1, 3]
     assert rows[1]["characters/s"] == pytest.approx(1e6 / rows[1]["µs a character"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,10 +57,10 @@ def measure(settings: Settings) -> Report:
     shapes = [(cell, size) for cell in cells for size in hidden]
     peers = settings.peers_of("generation")
     processes = _processes(settings, peers) if peers else []  # first: a wrong command ends it soon
-    tables = [Table("one text", [row for shape in shapes for row in _alone(*shape, settings)], ALONE_NOTE)]
+    tables = [Table("one text", [row for shape in shapes for row in alone(*shape, settings)], ALONE_NOTE)]
     if not settings.quick:
-        tables.append(Table("texts side by side", list(_together("lstm", 512, settings)), BATCH_NOTE))
-    tables.append(Table("start", [_start(*shape, settings) for shape in shapes if shape[0] == "lstm"], START_NOTE))
+        tables.append(Table("texts side by side", list(together("lstm", 512, settings, STREAMS)), BATCH_NOTE))
+    tables.append(Table("start", [start(*shape, settings) for shape in shapes if shape[0] == "lstm"], START_NOTE))
     if processes:
         tables.append(Table("whole processes", processes, PROCESS_NOTE))
     return Report("generation", QUESTIONS["generation"], tables)
@@ -73,7 +73,8 @@ def sketch_writer(cell: str, hidden: int) -> Side:
     return lambda count: generate(model, dataset, " ", count)
 
 
-def _alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
+def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Measure one text at a time; return a row a precision."""
     settings.tell(f"writing one text, {cell} 2x{hidden}")
     file = model_file(cell, hidden)
     sides: dict[str, Side] = {"loop": plain_loop(cell, hidden), "sketch": sketch_writer(cell, hidden)}
@@ -93,29 +94,32 @@ def _alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any
             "char-rnn": 1 / timings[precision].median,
             "spread": timings[precision].spread,
             "char-rnn / loop": ratio(timings, "loop", precision),
+            "steps/s": 1 / timings[f"{precision} step"].median,
             "step / reading": ratio(timings, f"{precision} reading", f"{precision} step"),
         }
 
 
-def _together(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
+def together(cell: str, hidden: int, settings: Settings, streams: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Measure so many texts side by side, in float32; return a row a number."""
     file = model_file(cell, hidden)
     engine = Engine(file.config.model, file.tensors, threads=settings.threads)
-    for streams in STREAMS:
-        settings.tell(f"writing {streams} texts side by side, {cell} 2x{hidden}")
-        sides = {"engine": steps_of(engine, streams), "products": products(cell, hidden, streams)}
+    for count in streams:
+        settings.tell(f"writing {count} texts side by side, {cell} 2x{hidden}")
+        sides = {"engine": steps_of(engine, count), "products": products(cell, hidden, count)}
         timings = timed_each(sides, settings.rounds)
         yield {
             "cell": cell,
             "hidden": hidden,
-            "texts": streams,
-            "characters/s": streams / timings["engine"].median,
-            "µs a character": timings["engine"].median / streams * 1e6,
+            "texts": count,
+            "characters/s": count / timings["engine"].median,
+            "µs a character": timings["engine"].median / count * 1e6,
             "spread": timings["engine"].spread,
             "engine / products": ratio(timings, "products", "engine"),
         }
 
 
-def _start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
+def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
+    """Measure from the shell to the first character."""
     settings.tell(f"the first character, {cell} 2x{hidden}")
     with TemporaryDirectory(dir=settings.folder) as folder:
         path = Path(folder, "model.safetensors")
