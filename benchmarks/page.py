@@ -1,7 +1,7 @@
 """Makes docs/benchmarks.md and its pictures of the figures in docs/benchmarks/*.json.
 
     python benchmarks/page.py                            # write the page and the pictures anew
-    python benchmarks/page.py --measure [--threads N]    # measure everything first: about 25 minutes on two idle cores
+    python benchmarks/page.py --measure [--threads N]    # measure everything first: 18 minutes on two idle cores
 
 ``page.md`` is the page with places for what is measured:
 

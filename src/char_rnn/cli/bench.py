@@ -25,7 +25,7 @@ UNASKED = ("training", "generation")
 @click.argument("questions", nargs=-1, type=click.Choice([*QUESTIONS, "all"]), metavar="[QUESTION]...")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of every side.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Turns of each side; 5, or 3 with --quick, when not given.")
-@click.option("--quick", is_flag=True, help="Few and small cases: a minute or two for everything, and rough figures.")
+@click.option("--quick", is_flag=True, help="Few and small cases: rough figures, much sooner.")
 @click.option(
     "--text", default="python-stdlib", show_default=True, metavar="DATA", help="What is learnt to answer `quality`."
 )
@@ -55,7 +55,7 @@ def command(
 
     QUESTION is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (what is learnt in
     equal time), `growth` (the cost as the work grows, beside what the machine can do) or `all`. Without one, `training`
-    and `generation` are answered in the form of `--quick`; all in full take about 25 minutes on two cores. Sides take
+    and `generation` are answered in the form of `--quick`; all in full took 18 minutes on two cores. Sides take
     turns; figures are medians; of two that are compared, a ratio above 1 says that this package is faster.
 
     A peer is run without a shell, at two lengths, so that its start does not count. Its command says where values go:
