@@ -50,6 +50,21 @@ def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> Non
     assert len(plan.schedule.horizons) < 25
 
 
+def test_the_step_total_of_a_timed_run_settles_when_two_fits_agree() -> None:
+    assert Plan(TrainingConfig(max_epochs=3), 40).settled
+    config = TrainingConfig(minutes=1.0, warmup_steps=0)
+    plan = Plan(config, steps_per_epoch=1000)
+    settled = []
+    for step, elapsed in ((100, 10.0), (200, 15.0), (300, 20.5), (400, 25.8)):  # the first steps are the slowest
+        plan.refit(step, elapsed, elapsed, 0.0)
+        settled.append(plan.settled)
+    assert settled == [False, False, False, True]
+    again = Plan(config, 1000)
+    assert not again.settled
+    again.load_state(plan.state(), 400, 25.8)
+    assert again.settled
+
+
 @pytest.mark.parametrize("limit", [{"max_steps": 70}, {"max_epochs": 7}])
 def test_minutes_do_not_lift_the_other_limits(limit: dict[str, int]) -> None:
     plan = Plan(TrainingConfig.model_validate({"minutes": 10.0, **limit}), steps_per_epoch=10)

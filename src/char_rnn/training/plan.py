@@ -19,6 +19,9 @@ REFIT_AT = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.96)
 # Fewer steps than these say little about a machine's speed, until so much of the time has gone.
 FEWEST_STEPS, FEW_STEPS_SHARE = 20, 0.5
 
+# The step total of a timed run has settled when the last fit changed it by at most this share.
+SETTLED_SHARE = 0.05
+
 COUNTERS = ("stale", "stale_since_drop", "evaluated_at", "halvings")
 
 
@@ -117,6 +120,14 @@ class Plan:
     def total_steps(self) -> int:
         """Where the run ends, as far as is known."""
         return min(self.schedule.end, self.limit)
+
+    @property
+    def settled(self) -> bool:
+        """Whether ``total_steps`` is more than an estimate: no time budget, or two fits in a row agree within 5%."""
+        if self.budget is None:
+            return True
+        ends = [end for _, end in self.schedule.horizons[-2:]]
+        return len(ends) == 2 and abs(ends[1] - ends[0]) <= SETTLED_SHARE * ends[1]
 
     @property
     def out_of_patience(self) -> bool:
