@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import FORMAT_VERSION, ModelFile, ModelFileError, ModelHeader, find_model, replacing
+from char_rnn.model_file import FORMAT_VERSION, ModelFile, ModelFileError, ModelHeader, find_model
 from char_rnn.utils.config import Config
+from char_rnn.utils.files import replacing
 
 
 def model_file(text: str = "naïve 🌹\n", kind: str = "characters") -> ModelFile:

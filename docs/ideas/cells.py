@@ -16,8 +16,8 @@ from reading import Ids, Subject
 
 from char_rnn import build_model
 from char_rnn.generation.engine import Engine
-from char_rnn.model_file import replacing
 from char_rnn.playground.cells import FEATURES, Cell, best_cells, correlations
+from char_rnn.utils.files import replacing
 
 Activations = npt.NDArray[np.float32]
 SHOWN = ("quotes", "line length", "indentation", "brackets")

@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +28,12 @@ from safetensors.numpy import save
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.utils.config import Config, config_from_dict
+from char_rnn.utils.files import check_regular, replacing
 
 FORMAT = "char-rnn"
 FORMAT_VERSION = 1
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step")
+MAX_BYTES = 64 << 30  # of a model file or a training state
 BEST, LAST = "best.safetensors", "last.safetensors"
 Shape = tuple[int, ...]
 
@@ -125,15 +125,18 @@ def find_model(path: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: nothing is there.
+        OSError: what is there is not a regular file, or larger than `MAX_BYTES`.
     """
     path = Path(path)
     if path.is_dir():
         for name in (BEST, LAST):
-            if (path / name).is_file():
+            if (path / name).exists():
+                check_regular(path / name, MAX_BYTES)
                 return path / name
         raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST} and {LAST})")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model file or run folder")
+    check_regular(path, MAX_BYTES)
     return path
 
 
@@ -163,6 +166,7 @@ def read_shapes(path: Path) -> tuple[dict[str, Shape], dict[str, str]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    check_regular(path, MAX_BYTES)
     try:
         with safe_open(path, framework="np") as file:
             yield file
@@ -177,49 +181,6 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(contiguous, dict(metadata)))
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success it is flushed to the disk and takes the place of ``path``.
-
-    It has the permissions of the file that it replaces. On any error the temporary file is removed and ``path`` stays
-    as it was; what the system says of the temporary file is said of ``path``.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    mode = _permissions(path)
-    try:
-        if mode is not None:
-            temporary.touch(0o600)  # nobody may read it meanwhile who could not read the other
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if mode is not None:
-            temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError) and error.strerror and error.filename in (None, str(temporary)):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
-    _sync_folder(path.parent)
-
-
-def _permissions(path: Path) -> int | None:
-    """Return a file's permissions, or None where there is no file."""
-    return stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable where the system can (POSIX); a folder cannot be opened on Windows."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _description(path: Path, metadata: Mapping[str, str]) -> tuple[Config, Vocabulary, dict[str, Any]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import shutil
 import socket
@@ -72,6 +73,24 @@ def nonempty_bomb() -> bytes:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
     return "\n".join(lines).encode()
+
+
+def pipe(path: Path) -> Path:
+    """A pipe that nobody writes to, in the place of what is there."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("needs the pipes of POSIX")
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+def device(path: Path) -> Path:
+    """A link to a device without an end, in the place of what is there."""
+    if not Path("/dev/zero").exists():
+        pytest.skip("needs the devices of POSIX")
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/zero")
+    return path
 
 
 STATE = "training_state.safetensors"
@@ -228,6 +247,43 @@ CASES: dict[str, tuple[Make, int, str]] = {
         ],
         1,
         r"not the one this run was trained on.*--init-from",
+    ),
+    # what is no regular file
+    "a pipe as a model": (lambda tmp, *_: ["sample", pipe(tmp / "m")], 1, r"m: a pipe, not a regular file"),
+    "a device as a model": (lambda tmp, *_: ["inspect", device(tmp / "m")], 1, r"m: a device, not a regular file"),
+    "a device as a .t7 model": (lambda tmp, *_: ["sample", device(tmp / "m.t7")], 1, r"m\.t7: a device, not a"),
+    "a pipe in a run, as its model": (
+        lambda tmp, *_: ["sample", pipe(tmp / "best.safetensors").parent],
+        1,
+        r"best\.safetensors: a pipe",
+    ),
+    "a device as a prime": (sample("--prime-file", "/dev/zero"), 1, r"/dev/zero: a device, not a regular file"),
+    "a pipe as a text to judge": (
+        lambda tmp, poem, run: ["novelty", run, poem, "--text", pipe(tmp / "t.txt"), "--quiet"],
+        1,
+        r"t\.txt: cannot be read \(a pipe, not a regular file\)",
+    ),
+    "a pipe as a configuration": (lambda tmp, *_: ["config", "check", pipe(tmp / "c.yaml")], 2, r"c\.yaml: .*a pipe"),
+    "a device for a run's configuration": (
+        resumed(lambda run: device(run / "config.yaml")),
+        2,
+        r"config\.yaml: cannot be read: a device, not a regular file",
+    ),
+    "a pipe for a run's records": (
+        resumed(lambda run: pipe(run / "metrics.jsonl"), "--quiet"),
+        1,
+        r"metrics\.jsonl: a pipe",
+    ),
+    "a device for a run's records": (
+        resumed(lambda run: device(run / "metrics.jsonl"), "--quiet"),
+        1,
+        r"metrics\.jsonl: a device, not a regular file",
+    ),
+    "a pipe for a run's state": (resumed(lambda run: pipe(run / STATE)), 1, r"training_state\.safetensors: a pipe"),
+    "a pipe for a sweep": (
+        lambda tmp, *_: ["sweep", "--resume", pipe(tmp / "sweep.json").parent],
+        1,
+        r"sweep\.json: a pipe, not a regular file",
     ),
     "a run whose configuration is damaged": (
         resumed(lambda run: file(run / "config.yaml", "model: {typ: lstm}")),

@@ -13,6 +13,9 @@ import rich_click as click
 from char_rnn.cli.drawing import drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, say, write_text
+from char_rnn.utils.files import read_regular
+
+MAX_BYTES = 64 << 20
 
 if TYPE_CHECKING:
     from char_rnn.generation.interactive import Draft
@@ -94,7 +97,7 @@ def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return read_regular(path, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file first") from None
 

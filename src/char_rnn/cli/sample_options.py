@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
 from char_rnn.cli.drawing import LIKELIEST, SHARE, temperature_option
+from char_rnn.utils.files import read_bounded, read_regular
+
+MAX_PRIME = 64 << 20
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision
@@ -167,12 +169,14 @@ class Request:
         """The text to go on from, as given or in the file given; its bytes are those of the command line or the file.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: The file cannot be read, is not a regular file, or is too large.
         """
         if self.prime_file is None:
             return default if self.prime is None else self.prime
-        file = self.prime_file
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        if self.prime_file == "-":
+            data = read_bounded(sys.stdin.buffer, MAX_PRIME, "standard input")
+        else:
+            data = read_regular(self.prime_file, MAX_PRIME)
         return data.decode("utf-8", "surrogateescape")
 
     def strategy(self, settings: GenerationConfig) -> dict[str, Any]:

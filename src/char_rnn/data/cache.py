@@ -33,6 +33,7 @@ import numpy as np
 from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import PageReleaser, open_ids
 from char_rnn.data.vocabulary import Indices, Vocabulary
+from char_rnn.utils.files import read_regular
 
 FORMAT = 1
 MAX_JSON = 64 << 20  # bytes; the largest vocabulary there can be takes a tenth of it
@@ -241,10 +242,8 @@ def _removed_on_error(path: Path) -> Iterator[None]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_JSON:
-        raise ValueError(f"{path}: too large")
     try:
-        facts = json.loads(path.read_bytes())
+        facts = json.loads(read_regular(path, MAX_JSON))
     except RecursionError:
         raise ValueError(f"{path}: nested too deep") from None
     if not isinstance(facts, dict):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.utils.files import check_regular
+
 RESIDENT_LIMIT = 32 << 20  # bytes of a mapped file that may stay resident
 FAULT_AROUND = 64 << 10  # bytes Linux maps at a touch, whatever was asked for
 
@@ -19,8 +21,9 @@ def open_ids(path: Path, dtype: npt.DTypeLike, length: int) -> "np.memmap[Any, A
 
     Raises:
         ValueError: If the file is shorter.
-        OSError: If it cannot be opened.
+        OSError: If it cannot be opened, or is not a regular file.
     """
+    check_regular(path)
     return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
 
 

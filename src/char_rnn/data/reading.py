@@ -12,8 +12,10 @@ from typing import BinaryIO, cast
 
 from char_rnn.data.errors import DataError
 from char_rnn.data.symbols import VocabularyKind
+from char_rnn.utils.files import open_regular, read_regular
 
 PIECE = 1 << 18  # bytes read at once: what becomes of them stays in the processor's cache
+MAX_PROBED = 64 << 20
 BINARY_PROBE = 8 << 10  # bytes at a file's beginning that are searched for NUL
 COMPRESSED = ".gz"
 
@@ -120,7 +122,7 @@ def is_text(path: Path, encoding: str) -> bool:
 def is_valid(path: Path, encoding: str) -> bool:
     """Say whether a (small) file can be read in an encoding."""
     try:
-        path.read_bytes().decode(encoding)
+        read_regular(path, MAX_PROBED).decode(encoding)
     except (OSError, UnicodeError):
         return False
     return True
@@ -130,7 +132,7 @@ def is_valid(path: Path, encoding: str) -> bool:
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """Open a file: as it is, for its place in bytes, and as text to read, decompressed."""
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     with file:

@@ -24,8 +24,9 @@ import numpy as np
 from char_rnn.export.bundle import joined
 from char_rnn.export.packing import pack
 from char_rnn.generation.network import Network
-from char_rnn.model_file import ModelFile, replacing
+from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite
+from char_rnn.utils.files import replacing
 
 TAGLINE = "writes one character at a time"
 

@@ -20,8 +20,9 @@ import numpy as np
 from char_rnn.export.onnx_layers import recur
 from char_rnn.export.onnx_nodes import Nodes
 from char_rnn.generation.network import Attention, FeedForward, Network
-from char_rnn.model_file import ModelFile, replacing
+from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite
+from char_rnn.utils.files import replacing
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, ValueInfoProto

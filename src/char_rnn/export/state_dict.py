@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from char_rnn.model_file import ModelFile, replacing
+from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite, check_tensors
 from char_rnn.utils.config import ModelConfig
 from char_rnn.utils.config.model import FOR_TRAINING
+from char_rnn.utils.files import replacing
 
 
 def write_state_dict(file: ModelFile, path: str | Path) -> None:

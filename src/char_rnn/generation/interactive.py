@@ -23,7 +23,7 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.interactive_history import Edit, History, Letter, Point
 from char_rnn.generation.interactive_text import LiveText
 from char_rnn.generation.strategy import Strategy
-from char_rnn.model_file import replacing
+from char_rnn.utils.files import replacing
 
 MEMORY = 64 << 20  # bytes of states that are kept
 ALTERNATIVES = 5

@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from char_rnn.data.splits import SPLITS
 from char_rnn.runs.names import CONFIG, METRICS
 from char_rnn.utils.config import ConfigError, load_config
+from char_rnn.utils.files import open_regular
+
+MAX_METRICS = 2 << 30  # bytes of metrics.jsonl; ten million records
 
 
 class Point(NamedTuple):
@@ -68,7 +71,7 @@ def read_history(folder: str | Path) -> History:
     """
     folder = Path(folder)
     path = folder / METRICS
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{folder}: no run to be seen here (no {METRICS}); give the folder that `--out` named")
     points: dict[str, list[Point]] = {}
     rollbacks: list[int] = []
@@ -87,9 +90,9 @@ def read_history(folder: str | Path) -> History:
 def last_record(folder: Path, reach: int = 1 << 16) -> Mapping[str, Any] | None:
     """Return the last record in the last ``reach`` bytes of a run's measurements; None without one."""
     path = folder / METRICS
-    if not path.is_file():
+    if not path.exists():
         return None
-    with path.open("rb") as file:
+    with open_regular(path, MAX_METRICS) as file:
         file.seek(-min(reach, path.stat().st_size), 2)
         lines = file.read(reach).splitlines()
     return next((record for line in reversed(lines) if (record := _record(line)) is not None), None)
@@ -115,7 +118,7 @@ def _unit(folder: Path) -> str:
 
 def _records(path: Path) -> Iterator[dict[str, Any] | None]:
     """Yield the records of a file; None for a line that is none."""
-    with path.open("rb") as file:
+    with open_regular(path, MAX_METRICS) as file:
         for line in file:
             if line.strip():
                 yield _record(line)

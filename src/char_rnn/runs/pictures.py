@@ -13,7 +13,7 @@ from warnings import catch_warnings, filterwarnings
 
 import matplotlib as mpl
 
-from char_rnn.model_file import replacing
+from char_rnn.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

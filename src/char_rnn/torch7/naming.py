@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from char_rnn.utils.files import open_regular
+
 SUFFIX = ".t7"
 # A table with the index 1, as a checkpoint begins: binary in both byte orders (in a safetensors file these eight bytes
 # would be the length of a header of gigabytes), and ascii.
@@ -16,7 +18,7 @@ def is_t7(path: str | Path) -> bool:
     if path.suffix == SUFFIX:
         return not path.is_dir()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(8).startswith(_BEGINNINGS)
     except OSError:
         return False

@@ -46,7 +46,7 @@ def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         CheckpointError: none is there, or it is damaged, something else, or of a later version.
     """
     path = run / STATE
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(
             f"{run}: stopped before its first checkpoint (no {STATE}); begin it again: --config {run}/config.yaml"
             f" --out {run}"

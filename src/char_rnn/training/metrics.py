@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from char_rnn.data.mapped import PageReleaser
-from char_rnn.model_file import replacing
+from char_rnn.runs.history import MAX_METRICS
 from char_rnn.training.ranks import Ranks
 from char_rnn.utils.device import is_out_of_memory
+from char_rnn.utils.files import read_regular, replacing
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -204,7 +205,7 @@ class MetricsFile:
         if not self.path.exists():
             return []
         records = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in read_regular(self.path, MAX_METRICS).decode().splitlines():
             try:
                 records.append(json.loads(line))
             except ValueError:

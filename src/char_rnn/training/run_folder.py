@@ -9,10 +9,11 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
-from char_rnn.model_file import BEST, LAST, replacing
+from char_rnn.model_file import BEST, LAST
 from char_rnn.runs.names import CONFIG, STATE
 from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
+from char_rnn.utils.files import replacing
 
 
 def check_run(folder: str | Path) -> Path:
@@ -22,7 +23,7 @@ def check_run(folder: str | Path) -> Path:
         CheckpointError: it is not a run folder.
     """
     path = Path(folder) / CONFIG
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{folder}: nothing to resume here (no {CONFIG}); give the folder that `--out` named")
     return path
 

@@ -12,12 +12,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from char_rnn.model_file import replacing
 from char_rnn.training.grid import Grid, text_of
 from char_rnn.utils.config import Config, ConfigError, Setting, config_from_dict, read_setting
+from char_rnn.utils.files import read_regular, replacing
 
 FILE = "sweep.json"
 FORMAT, VERSION = "char-rnn sweep", 1
+MAX_BYTES = 16 << 20
 
 
 class SweepError(ValueError):
@@ -32,10 +33,10 @@ def read_sweep(folder: str | Path) -> tuple[Config, dict[str, list[Any]]]:
         ConfigError: its configuration, or a key of its grid, cannot be used.
     """
     path = Path(folder) / FILE
-    if not path.is_file():
+    if not path.exists():
         raise SweepError(f"{folder}: no sweep to go on with here (no {FILE}); give the folder that `--out` named")
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, MAX_BYTES))
         found, version, grid = (content[name] for name in ("format", "version", "grid"))
         whole = all(isinstance(values, list) for values in grid.values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

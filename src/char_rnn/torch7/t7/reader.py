@@ -18,6 +18,9 @@ from char_rnn.torch7.t7.binary import BinaryInput
 from char_rnn.torch7.t7.input import ByteOrder, Input, LongSize, MalformedError
 from char_rnn.torch7.t7.objects import FUNCTION, ObjectReader
 from char_rnn.torch7.t7.types import T7Error
+from char_rnn.utils.files import read_regular
+
+MAX_BYTES = 8 << 30  # of a file, which is read whole; the largest models of 2015 had less than 1 GB
 
 _ORDERS: tuple[ByteOrder, ...] = ("little", "big")
 _LONG_SIZES: tuple[LongSize, ...] = (8, 4)
@@ -46,7 +49,7 @@ def load(
         T7Error: the file is not in this format, or damaged.
         OSError: it cannot be read.
     """
-    data = Path(path).read_bytes()
+    data = read_regular(path, MAX_BYTES)
     return _read(data, str(path), byte_order, long_size, ascii)
 
 

@@ -6,6 +6,7 @@ PyYAML's composer builds the tree; the scalars are read here, because configurat
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from char_rnn.utils.config.messages import ConfigError, one_line
+from char_rnn.utils.files import read_regular
 
 MAX_BYTES = 1 << 20
 _MAX_DEPTH = 16
@@ -62,12 +64,9 @@ def read_text(path: Path) -> str:
     """
     name = one_line(str(path), 4096)
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_regular(path, MAX_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name}: {_why_unreadable(path, error)}") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{name}: longer than {MAX_BYTES:,} bytes, which no configuration is; is it another file?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -79,6 +78,8 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> str:
         return "no such file; char-rnn config list shows the recipes that come along"
     if isinstance(error, ValueError):
         return "is no file name"
+    if error.errno == errno.EFBIG:
+        return f"longer than {MAX_BYTES:,} bytes, which no configuration is; is it another file?"
     # Windows calls the opening of a folder a lack of permission.
     if isinstance(error, IsADirectoryError) or (isinstance(error, PermissionError) and path.is_dir()):
         return "is a folder; give a YAML file, such as the config.yaml of a run"

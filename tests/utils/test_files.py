@@ -1,0 +1,60 @@
+"""Only a regular file of a bounded size is opened, whatever stands under its name, and nothing waits for a pipe."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from char_rnn.utils.files import check_regular, open_regular, read_bounded, read_regular
+
+
+def test_a_regular_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345\r\n")
+    (tmp_path / "link").symlink_to("a")
+    assert read_regular(tmp_path / "link", 7) == b"12345\r\n"
+    with open_regular(tmp_path / "a") as file:
+        assert file.readline() == b"12345\r\n"
+    with pytest.raises(OSError, match=re.escape("longer than 6 bytes")) as error:
+        read_regular(tmp_path / "a", 6)
+    assert error.value.filename == str(tmp_path / "a")
+    with pytest.raises(OSError, match="longer than 2 bytes"):
+        read_bounded(io.BytesIO(b"123"), 2, "standard input")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs the pipes and devices of POSIX")
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
+def test_what_has_no_end_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("odd")
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            server.bind(str(path))
+        for use in (check_regular, open_regular, lambda path: read_regular(path, 10)):
+            with pytest.raises(OSError, match=f"a {kind}, not a regular file") as error:
+                use(path)
+            assert error.value.filename == "odd"
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("needs the pipes of POSIX")
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("char_rnn.utils.files.check_regular", lambda path, most: None)
+    with pytest.raises(OSError, match="a pipe, not a regular file"):
+        open_regular(tmp_path / "pipe")
+
+
+def test_folders_and_missing_files_are_errors_of_their_kind(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        open_regular(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "no")
