@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from data_helpers import TEXT, age, text_of, write
 
 from char_rnn.data import cache as cache_module
+from char_rnn.data.cache import Cache
 from char_rnn.data.corpus import prepare_corpus
 from char_rnn.data.datasets import data_root
 from char_rnn.data.errors import DataError
@@ -74,8 +78,32 @@ def damage_lengthen(ids: Path, facts: Path) -> None:
     ids.write_bytes(ids.read_bytes() + b"x")
 
 
+def flip(ids: Path, bit: int) -> None:
+    """Flip a bit of the last byte; the file's time stays."""
+    times, data = ids.stat(), ids.read_bytes()
+    ids.write_bytes(data[:-1] + bytes([data[-1] ^ bit]))
+    os.utime(ids, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def damage_flip(ids: Path, facts: Path) -> None:
-    ids.write_bytes(b"\xff" + ids.read_bytes()[1:])
+    flip(ids, 1)
+
+
+def damage_flip_out_of_range(ids: Path, facts: Path) -> None:
+    flip(ids, 128)
+
+
+def damage_facts_other_symbol(ids: Path, facts: Path) -> None:
+    found = json.loads(facts.read_text(encoding="utf-8"))
+    found["vocabulary"]["symbols"][0] += 1  # a valid description of another text
+    facts.write_text(json.dumps(found), encoding="utf-8")
+
+
+def damage_by_another_key(ids: Path, facts: Path) -> None:
+    other = Cache(ids.parent).store("other", Vocabulary.from_text("ab"), iter([np.array([0, 1], dtype=np.uint8)]))
+    assert len(other.ids) == 2
+    for file in (ids, facts):
+        file.with_name(f"other{file.suffix}").replace(file)
 
 
 def damage_empty(ids: Path, facts: Path) -> None:
@@ -125,14 +153,25 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: object) -> None:
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_copied_cache_is_checked_once_and_used(tmp_path: Path, reads: list[Path]) -> None:
+def test_a_copied_cache_is_used(tmp_path: Path, reads: list[Path]) -> None:
     path = write(tmp_path / "text", TEXT)
     prepare_corpus(path)
     (ids,) = (data_root() / "cache").glob("*.ids")
     age(ids)
     assert text_of(prepare_corpus(path)) == TEXT
-    assert json.loads(ids.with_suffix(".json").read_text(encoding="utf-8"))["written_ns"] == 10**18
     assert len(reads) == 2
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_cache_of_version_1_0_is_prepared_again(tmp_path: Path, reads: list[Path]) -> None:
+    path = write(tmp_path / "text", TEXT)
+    prepare_corpus(path)
+    (ids,) = (data_root() / "cache").glob("*.ids")
+    facts = json.loads(ids.with_suffix(".json").read_text(encoding="utf-8"))
+    facts |= {"crc32": zlib.crc32(ids.read_bytes()), "written_ns": ids.stat().st_mtime_ns}
+    ids.with_suffix(".json").write_text(json.dumps(facts), encoding="utf-8")
+    assert text_of(prepare_corpus(path)) == text_of(prepare_corpus(path)) == TEXT
+    assert len(reads) == 4
 
 
 @pytest.mark.usefixtures("settled")

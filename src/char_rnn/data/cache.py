@@ -4,11 +4,12 @@ A folder with three kinds of files, each written to a temporary name and renamed
 prepare the same corpus at once (they write the same content), and none ever sees a part:
 
     <key>.ids             the indices, the vocabulary's smallest unsigned integer type, little-endian
-    <key>.json            the vocabulary, how many indices, their CRC-32, and the time the file of them was written
+    <key>.json            the vocabulary, the number of indices, and a CRC-32 over key, vocabulary and indices
     source-<hash>.json    the content hash of a source, as long as its files have not changed
 
-The key is a hash of the text's content, encoding and vocabulary: a changed text has another one. A file of indices
-whose size is wrong, or whose time is not the recorded one and its CRC-32 is wrong, is made again.
+The key is a hash of the text's content, encoding and vocabulary: a changed text has another one. The size and the
+CRC-32 are checked at each opening; where one is wrong, the text is prepared again. Version 1.0 left the vocabulary out
+of the CRC-32: what it prepared is prepared again, once.
 """
 
 import atexit
@@ -38,7 +39,7 @@ from char_rnn.utils.files import read_regular
 FORMAT = 1
 MAX_JSON = 64 << 20  # bytes; the largest vocabulary there can be takes a tenth of it
 SETTLED_NS = 2 * 10**9  # a file changed later than this before reading might change again within its clock's tick
-BLOCK = 4 << 20  # bytes written at once
+BLOCK = 4 << 20  # bytes written or checked at once
 ABANDONED_S = 24 * 3600  # age in seconds at which a temporary file is taken for a killed process's
 TEMPORARY = ".tmp-"
 FULL_DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -71,13 +72,10 @@ class Cache:
             facts = _read_json(self._facts(key))
             vocabulary = Vocabulary.from_dict(facts["vocabulary"])
             ids = open_ids(self._ids(key), vocabulary.dtype.newbyteorder("<"), _count(facts["length"]))
-            if self._ids(key).stat().st_size != ids.nbytes:
-                return None
-            if self._ids(key).stat().st_mtime_ns != facts["written_ns"]:
-                return self._check(key, Entry(ids, vocabulary), facts)
+            sound = self._ids(key).stat().st_size == ids.nbytes and _checksum(key, vocabulary, ids) == facts["crc32"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return Entry(ids, vocabulary)
+        return Entry(ids, vocabulary) if sound else None
 
     def store(self, key: str, vocabulary: Vocabulary, pieces: Iterator[Indices]) -> Entry:
         """Write indices, in pieces, each of the vocabulary's type, and map them.
@@ -86,14 +84,9 @@ class Cache:
             DataError: If the disk is full.
         """
         _sweep(self.folder)
-        temporary, length, checksum = self._write(vocabulary, pieces)
+        temporary, length, checksum = self._write(key, vocabulary, pieces)
         with _removed_on_error(temporary):
-            facts = {
-                "vocabulary": vocabulary.to_dict(),
-                "length": length,
-                "crc32": checksum,
-                "written_ns": temporary.stat().st_mtime_ns,
-            }
+            facts = {"vocabulary": vocabulary.to_dict(), "length": length, "crc32": checksum}
             try:
                 temporary.replace(self._ids(key))
             except PermissionError:  # Windows, where another process has the same content mapped already
@@ -150,23 +143,9 @@ class Cache:
     def _memo(self, source: str) -> Path:
         return self.folder / f"source-{hashlib.sha256(source.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
 
-    def _check(self, key: str, entry: Entry, facts: dict[str, Any]) -> Entry | None:
-        """Compare the content with its checksum, and note the file's time if it is sound."""
-        releaser = PageReleaser(entry.ids)
-        checksum = 0
-        step = 1 << 20
-        for start in range(0, len(entry.ids), step):
-            checksum = zlib.crc32(entry.ids[start : start + step].data, checksum)
-            releaser.touched_in_order(step * entry.ids.itemsize)
-        if checksum != facts["crc32"]:
-            return None
-        with contextlib.suppress(OSError, DataError):
-            self._write_json(self._facts(key), {**facts, "written_ns": self._ids(key).stat().st_mtime_ns})
-        return entry
-
-    def _write(self, vocabulary: Vocabulary, pieces: Iterator[Indices]) -> tuple[Path, int, int]:
+    def _write(self, key: str, vocabulary: Vocabulary, pieces: Iterator[Indices]) -> tuple[Path, int, int]:
         """Write behind the encoding, block by block: a disk slower than the processor then costs no time twice."""
-        length = checksum = 0
+        length, checksum = 0, _description_checksum(key, vocabulary)
         with _temporary_file(self.writable_folder()) as (path, file), ThreadPoolExecutor(1) as writer:
             written: Future[None] | None = None
             for block in _blocks(pieces, vocabulary.dtype.newbyteorder("<")):
@@ -217,6 +196,20 @@ def _blocks(pieces: Iterator[Indices], dtype: np.dtype[Any]) -> Iterator[bytes]:
             held, size = [], 0
     if held:
         yield b"".join(held)
+
+
+def _description_checksum(key: str, vocabulary: Vocabulary) -> int:
+    return zlib.crc32(repr((key, vocabulary.kind, vocabulary.symbols)).encode())
+
+
+def _checksum(key: str, vocabulary: Vocabulary, ids: "np.memmap[Any, Any]") -> int:
+    releaser = PageReleaser(ids)
+    checksum = _description_checksum(key, vocabulary)
+    for start in range(0, len(ids), BLOCK // ids.itemsize):
+        block = ids[start : start + BLOCK // ids.itemsize]
+        checksum = zlib.crc32(block.data, checksum)
+        releaser.touched_in_order(block.nbytes)
+    return checksum
 
 
 def is_settled(newest_ns: int, started_ns: int) -> bool:
