@@ -46,10 +46,18 @@ def test_models(served: Serving) -> None:
     assert answer["limits"] == {"length": 3000, "streams": 16, "prime": 2000, "body": 12 * 2000 + 65_536}
 
 
-def test_a_loss_that_is_no_number_is_left_out() -> None:
+def test_one_model_needs_no_name_and_a_loss_that_is_no_number_is_left_out() -> None:
     file = model_file()
     with serving({"m": ModelFile(file.config, file.vocabulary, file.tensors, {"best_val_loss": float("nan")})}) as now:
         model = now.http.get("/api/models").json()["models"][0]
+        for path, body in {
+            "generate": {"prime": "a", "length": 9, "seed": 1, "temperature": 0},
+            "score": {"text": "a"},
+            "activations": {"text": "a", "layer": 0},
+        }.items():
+            unnamed, named = now.post(f"/api/{path}", **body), now.post(f"/api/{path}", model="m", **body)
+            assert unnamed.status_code == 200
+            assert unnamed.text.partition("event: done")[0] == named.text.partition("event: done")[0]
     assert (model["loss"], model["data"]) == (None, None)
 
 

@@ -57,6 +57,25 @@ def test_a_model_of_bytes_writes_whole_characters(served: Serving) -> None:
     assert happened[-1][1]["characters"] == 200
 
 
+def test_a_byte_that_is_no_character_alone_is_named(served: Serving) -> None:
+    happened = served.generate(model="bytes", prime="é", length=200, seed=1, alternatives=20, temperature=0.5)
+    drawn = characters_of(happened)
+    names = [character.get("symbol", character["text"]) for character in drawn]
+    assert any(name.startswith("\\x") and not character["text"] for name, character in zip(names, drawn, strict=True))
+    for name, character in zip(names, drawn, strict=True):
+        listed = dict(character["alternatives"])
+        assert listed.get(name, character["probability"]) == character["probability"]
+        assert name in listed or character["probability"] <= min(listed.values())
+    assert not any("symbol" in character for character in characters_of(served.generate(prime="é", length=50)))
+
+
+def test_the_time_to_write_is_without_the_reading(served: Serving) -> None:
+    done = served.generate(prime="a badge\n" * 200, length=2)[-1][1]
+    assert 0 < done["writing_seconds"] < done["seconds"]
+    done = served.generate(prime="", length=2)[-1][1]
+    assert done["writing_seconds"] == done["seconds"]
+
+
 @pytest.mark.parametrize("prime", ["", "a badge"])
 def test_each_character_comes_with_its_probability_and_the_likeliest(served: Serving, prime: str) -> None:
     happened = served.generate(prime=prime, length=40, seed=2, temperature=1.4, alternatives=3)
@@ -122,7 +141,12 @@ def test_nothing_is_written_where_nothing_is_asked_for(served: Serving) -> None:
         happened = served.generate(prime=prime, length=0)
         assert happened[0] == ("start", {"prime": prime})
         assert happened[1][0] == "done"
-        assert happened[1][1] | {"seconds": 0} == {"reason": "length", "characters": 0, "seconds": 0}
+        assert happened[1][1] | {"seconds": 0, "writing_seconds": 0} == {
+            "reason": "length",
+            "characters": 0,
+            "seconds": 0,
+            "writing_seconds": 0,
+        }
     happened = served.generate(prime="abc", length=0, unit={"layer": 0, "index": 0})
     assert len(happened[0][1]["activations"]) == 3
 

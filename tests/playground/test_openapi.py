@@ -31,7 +31,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 WRONG: dict[str, list[dict[str, Any]]] = {
     "generate": [
-        {}, {"model": 1}, {"model": "one", "length": -1}, {"model": "one", "top_k": 0}, {"model": "one", "x": 1},
+        {"model": 1}, {"model": "one", "length": -1}, {"model": "one", "top_k": 0}, {"model": "one", "x": 1},
         {"model": "one", "unknown": "guess"}, {"model": "one", "stop": "a"}, {"model": "one", "alternatives": 21},
         {"model": "one", "unit": {"layer": 0}}, {"model": "one", "top_p": 0}, {"model": "one", "length": "1"},
         {"model": "one", "min_p": 0}, {"model": "one", "repetition_penalty": 101}, {"model": "one", "allowed": ""},

@@ -45,6 +45,28 @@ def test_one_host_exactly(served: Serving) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("Origin", "http://127.0.0.1:{port}", "http://evil.example"),
+        ("Origin", "http://127.0.0.1:{port}", "http://127.0.0.1:{port}"),
+        ("Sec-Fetch-Site", "same-origin", "cross-site"),
+        ("Sec-Fetch-Dest", "document", "script"),
+        ("Content-Type", "application/json", "text/plain"),
+    ],
+)
+def test_a_header_that_is_given_twice(served: Serving, name: str, first: str, second: str) -> None:
+    headers = {"host": "127.0.0.1:{port}", name: first, name.lower(): second}
+    status, answer = request(served, headers)
+    assert (status, answer["error"]["message"]) == (400, f"{name}: must be given once")
+
+
+def test_two_lengths_of_a_body(served: Serving) -> None:
+    head = "POST /api/generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    answer = exchange(served.port, f"{head}content-length: 2\r\nContent-Length: 99\r\n\r\n{{}}".encode())
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
     ("headers", "status"),
     [
         ({"origin": "http://127.0.0.1:{port}"}, 200),

@@ -122,6 +122,9 @@ def test_models_units_and_texts_that_are_not_there(served: Serving) -> None:
         assert answer.status_code == 404
         assert answer.json()["error"]["field"] == "model"
         assert "there is one, bytes" in answer.json()["error"]["message"]
+        answer = served.post(f"/api/{path}", **body)
+        assert answer.status_code == 422
+        assert answer.json()["error"] == {"message": "model: must be one of one, bytes", "field": "model"}
     assert served.http.get("/api/models/..%2Fone/cells").status_code == 404
     assert served.http.get("/api/models/none/cells").status_code == 404
     assert served.post("/api/models/none/cells", text="a" * 60).status_code == 404

@@ -119,7 +119,11 @@ class Api:
         """Describe all this in OpenAPI."""
         return JSONResponse(self._document)
 
-    def _model(self, name: str, field: str | None = None) -> Served:
+    def _model(self, name: str | None, field: str | None = None) -> Served:
+        if name is None and len(self._models) == 1:
+            return next(iter(self._models.values()))
+        if name is None:
+            raise ApiError(422, f"model: must be one of {', '.join(self._models)}", field)
         if name not in self._models:
             known = ", ".join(self._models)
             raise ApiError(404, f"model {name[:100]!r}: is not served here; there is {known}", field)

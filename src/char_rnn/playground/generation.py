@@ -43,7 +43,7 @@ class Generation(Reading):
         self.wants_state = unit is not None
         self._continuation, self._vocabulary, self._outbox = continuation, vocabulary, outbox
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
-        self._began = time.perf_counter()
+        self._began = self._read_at = time.perf_counter()
         self._decoder, self._labels = decoder_of(vocabulary), labels(vocabulary)
         self._unread = deque(np.asarray(continuation.prime).tolist())
         self._of_prime: list[float] = []
@@ -72,6 +72,8 @@ class Generation(Reading):
             return
         if not self._started:
             self._start()
+        if not self._continuation.count:
+            self._read_at = time.perf_counter()
         if self._continuation.done:
             self._finish()
         else:
@@ -102,6 +104,8 @@ class Generation(Reading):
         entry: dict[str, Any] = {"text": self._decoder.decode([symbol])}
         log_prob = -math.log(self._vocabulary.size) if log_probs is None else log_probs[symbol]
         entry["probability"] = _probability(log_prob)
+        if self._labels[symbol] != entry["text"]:
+            entry["symbol"] = self._labels[symbol]
         if self._alternatives:
             entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
         self._entries.append(entry)
@@ -142,9 +146,14 @@ class Generation(Reading):
         if self._certain and self._entries:  # a stop text begins within what one symbol completed
             self._entries[0]["text"] = self._certain
             self._release()
-        seconds = round(time.perf_counter() - self._began, 4)
-        reason = "stop" if self._continuation.stopped else "length"
-        self._outbox.put(("done", {"reason": reason, "characters": self._written, "seconds": seconds}))
+        now = time.perf_counter()
+        done = {
+            "reason": "stop" if self._continuation.stopped else "length",
+            "characters": self._written,
+            "seconds": round(now - self._began, 4),
+            "writing_seconds": round(now - self._read_at, 4),
+        }
+        self._outbox.put(("done", done))
 
 
 def _probability(log_prob: float) -> float:

@@ -43,6 +43,15 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 LONGEST_HEAD = 16_384  # bytes of a request's address and headers
+ONCE = (  # a second one of these could be read by one part of the program and ignored by another
+    "content-length",
+    "content-type",
+    "host",
+    "origin",
+    "sec-fetch-dest",
+    "sec-fetch-site",
+    "transfer-encoding",
+)
 LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
 _logger = logging.getLogger("char_rnn")
@@ -111,15 +120,16 @@ class Guard:
             headers: All of them.
             here: The number that the connection came to.
         """
-        hosts = headers.getlist("host")
-        if len(hosts) != 1:
+        for name in ONCE:
+            if len(headers.getlist(name)) > 1:
+                raise ApiError(400, f"{name.title()}: must be given once")
+        host = headers.get("host")
+        if host is None:
             raise ApiError(400, "Host: must be given once")
-        if not self._is_own(hosts[0], here):
-            raise ApiError(403, f"Host {hosts[0][:100]!r}: is not this server; open it by the address it printed")
+        if not self._is_own(host, here):
+            raise ApiError(403, f"Host {host[:100]!r}: is not this server; open it by the address it printed")
         origin = headers.get("origin")
-        if origin is not None and (
-            _netloc(origin) != hosts[0].lower() or urlsplit(origin).scheme not in ("http", "https")
-        ):
+        if origin is not None and (_netloc(origin) != host.lower() or urlsplit(origin).scheme not in ("http", "https")):
             raise ApiError(403, f"Origin {origin[:100]!r}: only the server's own page may ask")
         if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
             return

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from char_rnn.utils.config.model import CellType
 
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
+ModelName = Annotated[str | None, Field(description="Not needed where the server has one model.")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -28,7 +29,7 @@ class Unit(Body):
 class GenerateRequest(Body):
     """What to write."""
 
-    model: str
+    model: ModelName = None
     prime: Text = ""
     length: Count = Field(500, description="Symbols to write, at most `limits.length`.")
     seed: Count | None = Field(None, description="The same text again; another each time without one.")
@@ -56,7 +57,7 @@ class GenerateRequest(Body):
 class ActivationsRequest(Body):
     """What to look at."""
 
-    model: str
+    model: ModelName = None
     text: Text
     layer: Count = Field(description="From 0, the lowest.")
     unit: Count | None = Field(None, description="All of the layer without one.")
@@ -71,7 +72,7 @@ class CellsRequest(Body):
 class ScoreRequest(Body):
     """The text to be surprised by."""
 
-    model: str
+    model: ModelName = None
     text: Text
 
 
@@ -119,6 +120,9 @@ class Character(BaseModel):
     probability: float = Field(description="As the model predicted it, before the strategy.")
     alternatives: list[tuple[str, float]] | None = Field(None, description="The likeliest, and their probabilities.")
     activation: float | None = Field(None, description="Of `unit`, after this character.")
+    symbol: str | None = Field(
+        None, description="The symbol that was drawn, as in `alternatives`, where it is not `text`: a byte as \\xE2."
+    )
 
 
 class CharactersEvent(BaseModel):
@@ -134,6 +138,7 @@ class DoneEvent(BaseModel):
     reason: Literal["length", "stop"]
     characters: int
     seconds: float
+    writing_seconds: float = Field(description="Of these, after the prime had been read.")
 
 
 class ErrorEvent(BaseModel):
