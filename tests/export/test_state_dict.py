@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ import numpy as np
 import pytest
 import torch
 from export_helpers import IDS, MODELS, V, config, made
+from model_cases import INPUTS
 from torch import nn
 
 import char_rnn
 from char_rnn.export.state_dict import is_plain, loaded_by, write_state_dict
+from char_rnn.generation.engine import Engine
 from char_rnn.models import build_model
+from char_rnn.utils.config import compose_config
 
+DOCS = Path(__file__).parents[2] / "docs" / "exporting.md"
+OF_THE_GUIDE: list[dict[str, Any]] = [
+    *({"type": cell, **options} for cell in ("lstm", "gru", "rnn") for options in (*INPUTS, {"tie_weights": True})),
+    {"layer_norm": "between", "num_layers": 3},
+    compose_config("quickstart").model.model_dump(),
+]
 PLAIN = [options for options in MODELS if is_plain(config(**options))]
 
 
@@ -49,6 +59,25 @@ def test_plain_models_load_into_pytorchs_modules(options: dict[str, Any], tmp_pa
     with torch.inference_mode():
         log_probs = modules(torch.tensor([IDS])).numpy()
     np.testing.assert_allclose(log_probs, predicted(settings, file.tensors), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", OF_THE_GUIDE, ids=lambda each: "quickstart" if len(each) > 5 else str(each))
+def test_the_module_in_the_guide_computes_what_the_engine_does(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = made(**options, scale=0.3)
+    monkeypatch.chdir(tmp_path)
+    write_state_dict(file, "weights.pt")
+    program = re.search(r"```python\n(import re\n.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    assert program is not None
+    names: dict[str, Any] = {}
+    exec(program[1], names)
+    streams = Engine(file.config.model, file.tensors, "float64").begin()
+    expected = np.concatenate([streams.step([index]) for index in IDS])
+    with torch.inference_mode():
+        first, hidden = names["model"](torch.tensor([IDS[:5]]))
+        rest, _ = names["model"](torch.tensor([IDS[5:]]), hidden)
+    np.testing.assert_allclose(torch.cat([first, rest], 1)[0].numpy(), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", MODELS, ids=str)
