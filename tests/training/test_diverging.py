@@ -14,6 +14,7 @@ from training_helpers import (
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import CharRNNTrainer, TrainingDiverged
+from char_rnn.training.guard import LossGuard
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -31,7 +32,9 @@ def test_an_exploding_loss_stops_before_the_update(make_trainer: MakeTrainer, tm
     config = small_config(training={"learning_rate": 1e6, "grad_clip": 0.0, "eval_interval": 500, "warmup_steps": 0})
     trainer = make_trainer(config, run_dir=tmp_path)
     with pytest.raises(
-        TrainingDiverged, match=r"stopped at step \d+: the loss is .*; .*Try a lower training.learning_rate"
+        TrainingDiverged,
+        match=r"stopped at step \d+: the running mean of the loss is .*training.explosion_factor 3 times the first.*"
+        r"; .*Try a lower training.learning_rate",
     ) as caught:
         trainer.train()
     assert "training.grad_clip 5, say (now off)" in str(caught.value)
@@ -61,3 +64,26 @@ def test_the_guard_can_be_turned_off(make_trainer: MakeTrainer) -> None:
         training={"learning_rate": 1e3, "grad_clip": 0.0, "explosion_factor": 0.0, "max_steps": 20, "warmup_steps": 0}
     )
     assert make_trainer(config).train().step == 20
+
+
+def test_harder_text_after_an_easy_beginning_is_no_explosion() -> None:
+    """A model that knows the beginning by heart is wrong about the rest with confidence, and learns."""
+    guard = LossGuard(3.0, uniform=math.log(19))
+    for loss in (0.01,) * 50 + (8.5,) * 8 + (7.5,) * 10 + (5.0,) * 10 + (3.0,) * 100:
+        guard.check(loss)
+    assert (guard.first, guard.above) == (0.01, 0)
+
+
+def test_a_loss_that_stays_above_the_limit_is_an_explosion() -> None:
+    """The mean after n losses of 20 after one of 3 is 20 - 17 * 0.98^n, above 3 * 4 for the first time at n = 38."""
+    guard = LossGuard(3.0, uniform=4.0)
+    guard.check(3.0)
+    for _ in range(37):
+        guard.check(20.0)
+    again = LossGuard(3.0, uniform=4.0)
+    again.load_state(guard.first, guard.state())
+    message = r"the running mean of the loss is 12.11, more than 12 \(training.explosion_factor 3 times ln V"
+    for counting in (guard, again):
+        with pytest.raises(TrainingDiverged, match=message):
+            counting.check(20.0)
+        assert counting.above == 38

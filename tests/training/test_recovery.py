@@ -66,6 +66,18 @@ def test_a_ruined_state_that_was_saved_is_not_the_one_to_go_back_to(make_trainer
     assert [(event["step"], event["failed_step"]) for event in log.events] == [(20, 41)]
 
 
+def test_no_state_of_the_steps_with_too_large_losses_is_gone_back_to(make_trainer: MakeTrainer) -> None:
+    """Broken after step 38, noticed by the running mean after 40, where the ruined state was saved."""
+    config = small_config(training={"max_steps": 50, "max_epochs": 10, "eval_interval": 1000})
+    log = Events()
+    trainer = make_trainer(config, callbacks=[Breaks(38, factor=100.0), log])
+    trainer.train()
+    [event] = log.events
+    assert event["step"] == 20
+    assert 42 < event["failed_step"] < 50
+    assert event["reason"].startswith("the running mean of the loss is 8.")
+
+
 def test_the_best_model_of_the_time_that_is_gone_stays_the_best(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     """Evaluated at 30 as a new best, broken after 31, back to 20: what is said of the best is what its file holds."""
     config = small_config(training={"max_steps": 40, "max_epochs": 10, "eval_interval": 10})

@@ -126,14 +126,14 @@ class Events(Callback):
 class Breaks(Callback):
     """Breaks the model right after a step, so many times."""
 
-    def __init__(self, step: int, times: int = 1) -> None:
-        self.step, self.times = step, times
+    def __init__(self, step: int, times: int = 1, factor: float = math.inf) -> None:
+        self.step, self.times, self.factor = step, times, factor
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         if trainer.step == self.step and self.times:
             self.times -= 1
             with torch.no_grad():
-                trainer.model.output_proj.weight.mul_(math.inf)
+                trainer.model.output_proj.weight.mul_(self.factor)
 
 
 def parameters(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:

@@ -26,6 +26,7 @@ from char_rnn.torch7.network import Network
 from char_rnn.torch7.random import Generator
 from char_rnn.training.checkpoints import Hidden
 from char_rnn.training.clipping import gradient_norm
+from char_rnn.training.guard import LossGuard, TrainingDiverged
 from char_rnn.training.metrics import Evaluation
 from char_rnn.training.result import TrainingResult
 from char_rnn.training.trainer import CharRNNTrainer
@@ -34,6 +35,26 @@ from char_rnn.utils.config import Config
 RANGE = 0.08
 FORGET_BIAS = 1.0
 RNG = "torch7.rng"
+
+
+class FirstLossGuard(LossGuard):
+    """Compares each loss with the first one, as ``train.lua``."""
+
+    def check(self, loss: float) -> None:
+        """Refuse a loss that is not finite, or more than ``factor`` times the first.
+
+        Raises:
+            TrainingDiverged: the loss has exploded.
+        """
+        if not math.isfinite(loss):
+            raise TrainingDiverged(f"the loss is {loss}{self._beginning()}")
+        if self.first is None:
+            self.first = loss
+        if self.factor > 0 and loss > self.factor * self.first:
+            raise TrainingDiverged(
+                f"the loss is {loss:.4g}, more than {self.factor:g} times the first, {self.first:.4g}"
+                " (training.explosion_factor)"
+            )
 
 
 class Torch7Trainer(CharRNNTrainer):
@@ -85,6 +106,7 @@ class Torch7Trainer(CharRNNTrainer):
     def settle(self, device: torch.device) -> None:
         """See :meth:`CharRNNTrainer.settle`."""
         super().settle(device)
+        self.stepper.guard = FirstLossGuard(self.config.training.explosion_factor)
         self._network = Network(self.model, self.config.training.seq_length, self.train_batches.batch_size)
 
     def train(self) -> TrainingResult:

@@ -21,7 +21,7 @@ class Recovery:
     """Keeps the last two states of a run in the CPU's memory, and takes the run back to one that is good.
 
     That a state is good shows in the loss of the step after it: an update that ruins the model may be saved before
-    anyone can tell.
+    anyone can tell. None is kept while the loss is above the guard's limit, and none of such steps is gone back to.
 
     Args:
         trainer: the run.
@@ -38,7 +38,9 @@ class Recovery:
         return not self._states
 
     def remember(self, tensors: dict[str, torch.Tensor], counters: dict[str, Any]) -> None:
-        """Copy a state, as ``TrainerState.state`` returns it."""
+        """Copy a state, as ``TrainerState.state`` returns it, unless the latest loss was above the guard's limit."""
+        if self._states and self._trainer.stepper.guard.above:
+            return
         copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
         older = [state for state in self._states if state[1]["step"] < counters["step"]]
         self._states = [*older[-1:], (copied, counters)]
@@ -51,7 +53,8 @@ class Recovery:
         """
         trainer = self._trainer
         training, plan, failed = trainer.config.training, trainer.plan, trainer.failing_step
-        good = [state for state in self._states if state[1]["step"] < trainer.step]
+        before = trainer.step + 1 - max(1, trainer.stepper.guard.above)
+        good = [state for state in self._states if state[1]["step"] < before]
         halvings = plan.halvings + 1
         if not good or halvings > training.rollbacks:
             after = f", after going back {plan.halvings} times" if plan.halvings else ""

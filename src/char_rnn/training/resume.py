@@ -64,6 +64,7 @@ def capture(trainer: TrainerState) -> tuple[dict[str, torch.Tensor], dict[str, A
         "seconds": trainer.seconds,
         "best_step": trainer.keeper.best_step,
         "first_loss": stepper.guard.first,
+        "guard": stepper.guard.state(),
         "micro_batch": stepper.micro_batch if stepper.ran_out_of_memory else None,
         "scaler": stepper.precision.state(),
         "averaging": stepper.averaging.state(),
@@ -87,11 +88,11 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
         _load_parameters(trainer, unpack("model", tensors))
         for name, kind in COUNTERS.items():
             setattr(trainer, name, kind(counters[name]))
-        best, first = counters["best_val_loss"], counters["first_loss"]
+        best = counters["best_val_loss"]
         trainer.keeper.best_loss = math.inf if best is None else float(best)
         trainer.keeper.best_step = int(counters["best_step"])
         _restore_stepper(trainer, tensors, counters)
-        trainer.stepper.guard.first = None if first is None else float(first)
+        trainer.stepper.guard.load_state(counters["first_loss"], counters.get("guard", {}))
         seconds = float(counters["seconds"])
         trainer.stopwatch.go_on(seconds)
         for name, part in SECONDS.items():

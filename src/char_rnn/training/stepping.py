@@ -60,7 +60,7 @@ class Stepper:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(model, training)
         self.precision = Precision(training.precision, device)
-        self.guard = LossGuard(training.explosion_factor)
+        self.guard = LossGuard(training.explosion_factor, math.log(model.vocab_size))
         self.objective = Objective(training)
         self.averaging = Averaging(model, training, device)
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None

@@ -98,7 +98,7 @@ class TrainingConfig(Section):
     eval_interval: int = Field(default=1000, ge=1, le=COUNT)
     """Steps between two evaluations on the validation split."""
     explosion_factor: float = Field(default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"})
-    """The loss has exploded when it is more than this many times the first; 0 = never."""
+    """A run stops when its mean loss is above this many times the larger of the first and ln V; 0 = never."""
     rollbacks: int = Field(default=3, ge=0, le=1000)
     """Times a run whose loss explodes goes back to its last good state with half the learning rate, before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
