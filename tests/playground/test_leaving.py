@@ -231,7 +231,7 @@ async def cancelled_at_random(port: int, count: int, seed: int) -> dict[str, int
                 try:
                     answer = await asyncio.wait_for(asked, rng.choice([0.001, 0.01, 0.05, WAIT]))
                     ended["done" if answer.status_code == 200 else "refused"] += 1
-                except (asyncio.TimeoutError, httpx.TimeoutException):
+                except (TimeoutError, httpx.TimeoutException):
                     ended["left"] += 1
 
         await asyncio.gather(*(one() for _ in range(count)))

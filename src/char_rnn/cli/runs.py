@@ -6,7 +6,7 @@ import json
 import math
 import os
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -101,4 +101,4 @@ def rounded(value: float | None, digits: int) -> str:
 
 
 def _written(run: RunSummary) -> str:
-    return datetime.fromtimestamp(run.changed, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(run.changed, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from char_rnn.model_file import ModelFile
 
 if TYPE_CHECKING:
     import torch
-    from typing_extensions import Unpack
 
     from char_rnn.models import CharModel
 

@@ -29,7 +29,7 @@ async def read(request: Request, model: type[Model], limits: Limits) -> Model:
         raise ApiError(415, f"Content-Type: must be application/json; given {kind[:_LONGEST] or 'none'!r}")
     try:
         raw = await asyncio.wait_for(_bytes(request, limits.body), limits.seconds_body)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise ApiError(400, f"the body did not arrive within {limits.seconds_body:g} seconds") from None
     return checked(model, parsed(raw))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,12 +15,9 @@ from char_rnn.utils.config.messages import ConfigError, allowed, choices, did_yo
 from char_rnn.utils.config.schema import SECTIONS, Config
 
 if TYPE_CHECKING:
-    from char_rnn.utils.config.yaml_nodes import Node
+    from importlib.resources.abc import Traversable
 
-    if sys.version_info >= (3, 11):
-        from importlib.resources.abc import Traversable
-    else:
-        from importlib.abc import Traversable
+    from char_rnn.utils.config.yaml_nodes import Node
 
 _LONGEST_PLACE = 86
 _NULLS = ("null", "Null", "NULL", "~")
