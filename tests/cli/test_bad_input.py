@@ -344,6 +344,21 @@ def test_an_unforeseen_error_is_one_line_too(
     )
 
 
+def test_a_model_too_large_for_memory_names_the_keys_that_make_it_smaller(
+    char_rnn: Command, poem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An embedding of 65,536 units and as many symbols, say: the allocator's own message stands for it."""
+
+    def too_large(*arguments: object, **options: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("torch.nn.Embedding.__init__", too_large)
+    done = char_rnn("train", poem)
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    for key in ("training.batch_size", "training.seq_length", "model.hidden_size", "model.embedding_size", "bytes"):
+        assert key in done.err
+
+
 def test_offline_names_the_ways_round(char_rnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise OSError("network is unreachable")

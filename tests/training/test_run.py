@@ -16,7 +16,7 @@ from char_rnn.models import CharModel, build_model
 from char_rnn.training import CharRNNTrainer
 from char_rnn.training.program import Program
 from char_rnn.training.run import Surroundings, resume_run, start_run
-from char_rnn.utils.config import Config, ConfigError, compose_config
+from char_rnn.utils.config import Config, ConfigError, compose_config, load_config
 from char_rnn.utils.device import DeviceManager
 
 TEXT = "a rose is a rose is a rose.\n" * 30
@@ -44,6 +44,29 @@ def model_file(dtype: str = "float32", **model: Any) -> ModelFile:
     vocabulary = Vocabulary.from_text(TEXT)
     tensors = build_model(config.model, vocabulary.size, dtype=dtype).state_dict()
     return ModelFile(config, vocabulary, {name: tensor.numpy() for name, tensor in tensors.items()})
+
+
+@pytest.mark.parametrize(
+    ("symbols", "model", "length"),
+    [
+        (512, {}, 512),
+        (513, {}, 512),
+        (600, {"embedding_size": 600}, 600),
+        (600, {"embedding": "one-hot"}, 600),
+        (600, {"tie_weights": True, "hidden_size": 520}, 520),
+    ],
+)
+def test_the_default_embedding_of_a_new_run_is_at_most_512_long(
+    tmp_path: Path, symbols: int, model: dict[str, Any], length: int
+) -> None:
+    text = tmp_path / "large.txt"
+    text.write_text("".join(map(chr, range(0x4E00, 0x4E00 + symbols))) * 3, encoding="utf-8")
+    config = config_for(text, model={"hidden_size": 7, "num_layers": 1, **model}, training={"max_steps": 1})
+    trainer = start_run(config, tmp_path / "run").trainer
+    assert (trainer.model.vocab_size, trainer.model.embedding.embedding_dim) == (symbols, length)
+    again = resume_run(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run").trainer
+    assert again.config.model == trainer.config.model
+    assert ModelFile.read(tmp_path / "run").config.model.input_size(symbols) == length
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

@@ -8,6 +8,10 @@ import sys
 import rich_click as click
 from click.exceptions import Exit
 
+OUT_OF_MEMORY = (
+    "out of memory; try a smaller training.batch_size, training.seq_length or model.hidden_size; for a large alphabet a"
+    " smaller model.embedding_size, or --vocabulary bytes"
+)
 USAGE, FAILURE, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
 
 
@@ -57,7 +61,7 @@ def one_line(error: BaseException) -> str:
         reason = error.strerror[:1].lower() + error.strerror[1:]
         return f"{error.filename}: {reason}" if error.filename else reason
     if _is_out_of_memory(error):
-        return "out of memory; try a smaller training.batch_size or model.hidden_size"
+        return OUT_OF_MEMORY
     if isinstance(error, (ValueError, OSError, RuntimeError)) and str(error):
         return _joined(str(error))
     return f"{type(error).__name__}: {_joined(str(error))} (a mistake in char-rnn; --debug shows where)"

@@ -109,6 +109,8 @@ def start_run(
         origin, name = _origin(init_from, surroundings)
         config, vocabulary, tensors = _started_from(config, origin, name), origin.vocabulary, origin.tensors
     corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
+    if tensors is None:
+        config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
     model = program.model(config, corpus.vocabulary.size, tensors)
     device = _working(surroundings.device, model, ranks)
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))

@@ -10,6 +10,7 @@ from char_rnn.utils.config.section import Section, conflict
 
 CellType = Literal["lstm", "gru", "rnn"]
 _WIDTH = 65_536
+LARGEST_DEFAULT_EMBEDDING = 512
 FOR_TRAINING = frozenset({"dropout", "locked_dropout", "embedding_dropout", "weight_dropout", "initialization"})
 """The keys that matter in training alone: what a trained model computes does not depend on them."""
 
@@ -36,7 +37,7 @@ class ModelConfig(Section):
     embedding: Literal["learned", "one-hot"] = "learned"
     """How a symbol enters the first layer: a learned vector, or the fixed one-hot vector of 2015."""
     embedding_size: int | None = Field(default=None, ge=1, le=_WIDTH)
-    """Length of a learned vector; null = the vocabulary's size, or hidden_size when tied. Not with one-hot."""
+    """Length of a learned vector; null = the vocabulary's size (a new run: 512 at most), hidden_size when tied."""
     tie_weights: bool = False
     """Whether the embedding is the output projection's matrix too; it is as long as hidden_size then."""
     reset: Literal["after", "before"] = "after"
@@ -61,6 +62,16 @@ class ModelConfig(Section):
     def input_size(self, vocab_size: int) -> int:
         """Return the length of the vectors that enter the first layer."""
         return self.embedding_size or (self.hidden_size if self.tie_weights else vocab_size)
+
+    def for_new_run(self, vocab_size: int) -> ModelConfig:
+        """Return the section with the embedding's default length written out where the vocabulary is larger.
+
+        Files of 1.0 hold null with vectors as long as a large vocabulary, so null keeps that meaning in what is read.
+        """
+        chosen = self.embedding_size is not None or self.embedding == "one-hot" or self.tie_weights
+        if chosen or vocab_size <= LARGEST_DEFAULT_EMBEDDING:
+            return self
+        return self.model_copy(update={"embedding_size": LARGEST_DEFAULT_EMBEDDING})
 
     @model_validator(mode="after")
     def _one_hot_has_no_size(self) -> ModelConfig:
