@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import Command
+from processes import disposition
 
 pytest.importorskip("starlette", reason="the extra playground is not installed")
 pytest.importorskip("uvicorn", reason="the extra playground is not installed")
@@ -34,10 +35,11 @@ def _settings_stay_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @contextmanager
-def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """Start the command; yield the process, the line it printed, and its address."""
+def serving(*arguments: object, ignoring: bool = False) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """Start the command, perhaps ignoring Ctrl-C; yield the process, the line it printed, and its address."""
     command = [sys.executable, "-m", "char_rnn", "serve", *map(str, arguments), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with disposition(ignoring, signal.SIGINT):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
@@ -100,7 +102,16 @@ def test_sigterm_ends_it_too(run_folder: Path) -> None:
     with serving(run_folder) as (process, _, _):
         process.terminate()
         assert process.communicate(timeout=WAIT) == ("", "")
-        assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+        assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_an_ignored_ctrl_c_stays_ignored(run_folder: Path) -> None:
+    with serving(run_folder, ignoring=True) as (process, _, address):
+        process.send_signal(signal.SIGINT)
+        assert json.loads(ask(address, "api/models"))["models"]
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(WAIT) == 128 + signal.SIGTERM
 
 
 def test_a_port_in_use(char_rnn: Command, run_folder: Path) -> None:

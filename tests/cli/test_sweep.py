@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cli_helpers import SMALL, Command
+from processes import disposition
 from rich.console import Console
 
 from char_rnn.cli import main
@@ -179,7 +180,8 @@ def test_a_signal_saves_first_and_the_same_command_goes_on_to_the_same_end(
     sweep = ["sweep", file, poem, *RATES, "--seeds", "1,2", *SHORT, "--set", "logging.sample_length=0"]
     sweep = [*sweep, "--out", tmp_path / "sweep"]
     monkeypatch.setattr(progress, "training_progress", lambda: Signal(number, second, step))
-    done = char_rnn(*sweep)
+    with disposition(False, number):
+        done = char_rnn(*sweep)
     assert (done.status, done.out) == (status, "")
     assert done.err.endswith(f"stopped; go on with: char-rnn sweep --resume {tmp_path / 'sweep'}\n")
     assert left in char_rnn("runs", tmp_path / "sweep" / second).out

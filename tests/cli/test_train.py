@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import SMALL, TEXT, Command
+from processes import disposition
 
 from char_rnn.model_file import ModelFile
 from char_rnn.utils.config import load_config
@@ -224,22 +225,53 @@ def test_minutes_record_the_steps_they_came_to(char_rnn: Command, poem: Path, tm
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_first(poem: Path, tmp_path: Path, number: int, status: int) -> None:
-    run = tmp_path / "run"
+    run = tmp_path / "my run (1)"
     command = [sys.executable, "-m", "char_rnn", "train", str(poem), "--out", str(run), *SMALL]
     endless = ["--set", "training.max_epochs=1000000", "--set", "device.threads=1"]
-    with subprocess.Popen([*command, *endless], stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 120
-        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size:
-            assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with disposition(False, signal.SIGINT):
+        process = subprocess.Popen([*command, *endless], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        wait_for_metrics(run, process)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == status
-    assert b"go on with: char-rnn train --resume" in err
+    assert f"go on with: char-rnn train --resume '{run}'\n".encode() in err
     assert b"Traceback" not in err
     assert (run / "training_state.safetensors").exists()
     assert not list(run.glob("*.tmp"))
+
+
+def wait_for_metrics(run: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_closed_terminal_saves_first(poem: Path, tmp_path: Path) -> None:
+    """The system then sends SIGHUP, and nothing can be printed any more."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    run, states = tmp_path / "run", tmp_path / "run" / "training_state.safetensors"
+    own = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", own, "-m", "char_rnn", "train", str(poem), "--out", str(run), *SMALL]
+    endless = ["--set", "training.max_epochs=1000000", "--set", "logging.save_interval=1000000"]
+    with disposition(False, signal.SIGHUP), subprocess.Popen(
+        [*command, *endless, "--set", "training.eval_interval=1000000", "--set", "device.threads=1"],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        wait_for_metrics(run, process)
+        before = states.stat().st_mtime_ns
+        os.close(ours)
+        assert process.wait(60) == 128 + signal.SIGHUP
+    assert states.stat().st_mtime_ns > before
 
 
 def test_a_run_folder_can_be_moved(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import pytest
 import torch
 from made_checkpoints import simple_checkpoint
 from pages import ROOT
+from processes import disposition
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
@@ -169,9 +170,11 @@ class Desk:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
         command = [word for word in words if word != "--open"] + ["--port", str(port)]
-        with subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process:
+        with disposition(False, signal.SIGINT):
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        with process:
             assert process.stdout is not None
             said = process.stdout.readline()
             with contextlib.suppress(urllib.error.URLError):

@@ -27,13 +27,13 @@ def shown(console: Console) -> str:
 def test_lines_say_step_loss_speed_and_best(make_trainer: MakeTrainer) -> None:
     screen = console(terminal=False)
     config = small_config(training={"max_steps": 14, "eval_interval": 7}, logging={"sample_length": 5})
-    make_trainer(config, callbacks=[LineProgress(screen)], sample=lambda model: "a rose\nis a rose").train()
+    make_trainer(config, callbacks=[LineProgress(screen)], sample=lambda model: "a rose\nis \x1b[2J").train()
     lines = shown(screen).splitlines()
     number = r"[\d,.]+"
     train = rf"step 7/14  epoch {number}  train {number} nats \({number} bits\) per character  {number} characters/s"
     assert re.fullmatch(rf"{train}  {number} [MG]B", lines[0])
     assert re.fullmatch(rf"step 7/14  epoch {number}  val .* perplexity {number}  best", lines[1])
-    assert lines[2:4] == ["    a rose", "    is a rose"]
+    assert lines[2:4] == ["    a rose", r"    is \x1b[2J"]
     assert "test" in lines[-1]
 
 
@@ -64,14 +64,14 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
     trainer = make_trainer()
     for event in (
         {"step": 20, "event": "rollback", "failed_step": 27, "reason": "the loss is nan", "rate_factor": 0.25},
-        {"step": 20, "event": "device", "failed_step": 27, "reason": "CUDA error: [x]", "left": "cuda"},
+        {"step": 20, "event": "device", "failed_step": 27, "reason": "CUDA error: [x]\x07", "left": "cuda"},
         {"step": 26, "event": "memory", "micro_batch": 8},
         {"step": 1500, "event": "averaging"},
     ):
         display.on_event(trainer, event)
     assert screen.getvalue().splitlines() == [
         "step 27: the loss is nan; back to step 20, with the learning rate times 0.25",
-        "step 27: CUDA error: [x]; back to step 20, and on with the CPU",
+        "step 27: CUDA error: [x]\\x07; back to step 20, and on with the CPU",
         "memory ran out: 8 sequences at once from here on, the batch stays the same",
         "step 1,500: the validation loss has stalled; the parameters are averaged from here on",
     ]

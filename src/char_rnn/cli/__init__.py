@@ -1,7 +1,8 @@
 """The command ``char-rnn``: one file a subcommand, loaded when it is called.
 
 Text goes to standard output, everything else to standard error. Exit status: 0, 2 for a command line or a
-configuration that cannot be used, 1 for any other failure, 130 after Ctrl-C.
+configuration that cannot be used, 1 for any other failure, 141 when the reader of the output has gone, 128 and the
+signal's number after a signal (130 after Ctrl-C).
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn._version import __version__
-from char_rnn.cli.errors import report
+from char_rnn.cli.errors import reader_gone, report
+from char_rnn.cli.streams import prepare_streams
 
 COMMANDS = (
     "train",
@@ -50,6 +53,16 @@ class LazyGroup(click.RichGroup):
         command: click.Command = import_module(f"char_rnn.cli.{name}").command
         return command
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Parse the arguments; this prints the page of ``--help``."""
+        with reader_gone():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand."""
+        with reader_gone():
+            return super().invoke(ctx)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="char-rnn")
@@ -67,8 +80,10 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
     try:
         status = cli.main(args=arguments, prog_name="char-rnn", standalone_mode=False)
+        sys.stdout.flush()
     except BaseException as error:
         if "--debug" in arguments and isinstance(error, Exception) and not isinstance(error, Exit):
             raise

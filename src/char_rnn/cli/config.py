@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from char_rnn.cli.options import config_options, debug_option
+from char_rnn.cli.options import config_options, debug_option, print_result
 
 
 @click.group(name="config")
@@ -33,7 +33,7 @@ def list_() -> None:
     described = recipes()
     width = max(map(len, described))
     for name, description in described.items():
-        click.echo(f"{name:<{width}}  {description}")
+        print_result(f"{name:<{width}}  {description}")
 
 
 @command.command()
@@ -65,4 +65,4 @@ def check(files: tuple[str, ...]) -> None:
 
     for file in files:
         load_config(file)
-        click.echo(f"{file}: good")
+        print_result(f"{file}: good")

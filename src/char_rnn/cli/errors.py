@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import rich_click as click
 from click.exceptions import Exit
+
+from char_rnn.cli.options import say
+from char_rnn.cli.streams import discard_unwritten
 
 OUT_OF_MEMORY = (
     "out of memory; try a smaller training.batch_size, training.seq_length or model.hidden_size; for a large alphabet a"
@@ -15,21 +20,36 @@ OUT_OF_MEMORY = (
 USAGE, FAILURE, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
 
 
+class ReaderGone(Exception):  # noqa: N818 (an event, as KeyboardInterrupt)
+    """The reader of a standard stream has gone."""
+
+
+@contextmanager
+def reader_gone() -> Iterator[None]:
+    """Turn a broken pipe into :class:`ReaderGone`, since click would end the program by itself, with status 1."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        discard_unwritten()
+        raise ReaderGone from error
+
+
 def report(error: BaseException) -> int:
     """Print one line about ``error`` and return the exit status; re-raise what is not an error."""
     if isinstance(error, Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
         raise error
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; flush into nothing
+    if isinstance(error, OSError):
+        discard_unwritten()
+    if isinstance(error, (BrokenPipeError, ReaderGone)):
         return BROKEN_PIPE
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        click.echo("interrupted", err=True)
+        say("interrupted")
         return INTERRUPTED
     shared = os.environ.get("WORLD_SIZE", "1") != "1"  # torchrun started several processes
     where = f" in process {os.environ.get('RANK', '0')}" if shared else ""
-    click.echo(f"error{where}: {one_line(error)}", err=True)
+    say(f"error{where}: {one_line(error)}")
     if _is_loss_of_a_rank(error):
         sys.stdout.flush()
         os._exit(FAILURE)  # gloo's threads, which wait for the process that is gone, abort an orderly end

@@ -9,7 +9,15 @@ import rich_click as click
 
 from char_rnn.cli.dynamic import describe_dynamics, dynamic_facts, dynamic_options, dynamic_settings, evaluate_shown
 from char_rnn.cli.models import open_model
-from char_rnn.cli.options import debug_option, describe_evaluation, device_manager, device_option, quiet_option, say
+from char_rnn.cli.options import (
+    debug_option,
+    describe_evaluation,
+    device_manager,
+    device_option,
+    print_result,
+    quiet_option,
+    say,
+)
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus, Split
@@ -70,13 +78,13 @@ def command(
     facts = {"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit)}
     if not as_json:
         say(f"{model} on the {part.name} split of {corpus.name}", quiet=quiet)
-        click.echo(describe_evaluation(result, unit))
+        print_result(describe_evaluation(result, unit))
     if settings is not None:
         adapted = evaluate_shown(network, part, _train_split(file, corpus), settings, quiet)
         facts["dynamic"] = {**_figures(adapted, unit), **dynamic_facts(adapted)}
         if not as_json:
             say(describe_dynamics(adapted), quiet=quiet)
-            click.echo(f"dynamic: {describe_evaluation(adapted, unit)}")
+            print_result(f"dynamic: {describe_evaluation(adapted, unit)}")
     if as_json:
         click.echo(json.dumps(facts))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.models import open_model
-from char_rnn.cli.options import debug_option, shown
+from char_rnn.cli.options import debug_option, print_result, shown
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
@@ -35,7 +35,7 @@ def command(model: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_everything(str(path), file), indent=2))
     else:
-        click.echo("\n".join([*_lines(str(path), file), *_lines_of_2015(file)]))
+        print_result("\n".join([*_lines(str(path), file), *_lines_of_2015(file)]))
 
 
 def _everything(path: str, file: ModelFile) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click.exceptions import Exit
 
 from char_rnn.cli.drawing import drawing_options, strategy_of
 from char_rnn.cli.models import open_model
@@ -71,10 +72,13 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
     if len(prime) > LONG:
         say(f"reading {len(prime):,} characters")
     draft = _draft(file, prime, options)
+    screen = Screen(draft, Path(model).name, paragraph=length, path=out)
     try:
-        Screen(draft, Path(model).name, paragraph=length, path=out).run()
+        screen.run()
     finally:
         _keep(draft.text, out)
+    if screen.ended_by is not None:
+        raise Exit(128 + screen.ended_by)
 
 
 def _is_terminal() -> bool:

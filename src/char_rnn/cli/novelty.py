@@ -12,7 +12,7 @@ import rich_click as click
 from char_rnn.cli.drawing import GIVEN, drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.novelty_report import Report
-from char_rnn.cli.options import debug_option, quiet_option, say
+from char_rnn.cli.options import debug_option, print_result, quiet_option, say
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
@@ -88,7 +88,7 @@ def command(model: str, data: str, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps(words.facts()))
     else:
         say(words.heading(), quiet=request.quiet)
-        click.echo("\n".join(words.lines()))
+        print_result("\n".join(words.lines()))
 
 
 @dataclass(frozen=True)

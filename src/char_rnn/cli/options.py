@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 from click.exceptions import NoSuchOption
+
+from char_rnn.utils.terminal import visible, visible_name, visible_pieces
 
 if TYPE_CHECKING:
     from char_rnn.training import Evaluation
@@ -108,18 +110,29 @@ def describe_evaluation(evaluation: Evaluation, unit: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text of a file for the terminal: with control characters it is escaped."""
-    return text if text.isprintable() else repr(text)[1:-1]
+    """Return a name or another text of a file for one line: what is not printable is escaped."""
+    return visible_name(text)
 
 
 def say(message: str, *, quiet: bool = False) -> None:
-    """Print a diagnostic to standard error."""
+    """Print a diagnostic to standard error; control characters are escaped."""
     if not quiet:
-        click.echo(message, err=True)
+        click.echo(visible(message), err=True)
+
+
+def print_result(text: str) -> None:
+    """Print a result and a line end to standard output; on a terminal control characters are escaped."""
+    click.echo(visible(text) if sys.stdout.isatty() else text, color=True)  # click would take sequences out
 
 
 def write_text(text: str) -> None:
-    """Write text to standard output as UTF-8, untranslated, at once."""
+    """Write text to standard output as :func:`write_pieces` does."""
+    write_pieces((text,))
+
+
+def write_pieces(pieces: Iterable[str]) -> None:
+    """Write a text as it comes to standard output, as UTF-8; on a terminal control characters are escaped."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-    sys.stdout.buffer.flush()
+    for piece in visible_pieces(pieces) if sys.stdout.isatty() else pieces:
+        sys.stdout.buffer.write(piece.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()

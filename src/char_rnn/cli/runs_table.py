@@ -12,6 +12,7 @@ from rich.text import Text
 
 from char_rnn.cli.options import shown
 from char_rnn.cli.runs import rounded, state_of
+from char_rnn.utils.terminal import visible
 
 if TYPE_CHECKING:
     from char_rnn.runs.listing import RunSummary
@@ -83,8 +84,8 @@ def _empty() -> Table:
 
 
 def _literal(cell: Text | str) -> Text:
-    """A name may hold what rich takes for markup."""
-    return cell if isinstance(cell, Text) else Text(cell)
+    """A name may hold what rich takes for markup, or a terminal for a command."""
+    return cell if isinstance(cell, Text) else Text(visible(cell))
 
 
 def _megabytes(size: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -17,7 +18,7 @@ from char_rnn.cli.options import (
     quiet_option,
     say,
     shown,
-    write_text,
+    write_pieces,
 )
 from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_then
 from char_rnn.cli.sample_options import Request, writing_options
@@ -84,9 +85,7 @@ def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
     file.tensors = {}  # the generator has copies
     pieces, remarks = _pieces(generator, file, request)
     say("\n".join([_introduction(model, file), *remarks]), quiet=request.silent)
-    for piece in pieces:
-        write_text(piece)
-    write_text("\n")
+    write_pieces(chain(pieces, "\n"))
 
 
 def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tuple[Iterator[str], list[str]]:

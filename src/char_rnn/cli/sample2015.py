@@ -5,14 +5,16 @@ Nothing here loads PyTorch.
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from char_rnn.cli.options import say
+from char_rnn.cli.options import say, write_pieces
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
@@ -118,12 +120,13 @@ def _header(cell: str, prime: bytes) -> bytes:
 
 
 def _write(pieces: Iterable[bytes]) -> None:
-    """Write to standard output, to a terminal piece by piece."""
-    sys.stdout.flush()
+    """Write to standard output: to a terminal piece by piece, with control characters escaped."""
     output = sys.stdout.buffer
-    at_once = output.isatty()
+    if output.isatty():
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        write_pieces(chain(map(decoder.decode, pieces), [decoder.decode(b"", final=True)]))
+        return
+    sys.stdout.flush()
     for piece in pieces:
         output.write(piece)
-        if at_once:
-            output.flush()
     output.flush()

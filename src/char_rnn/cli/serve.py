@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import webbrowser
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from click.exceptions import Exit
 
 from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, quiet_option, say
+from char_rnn.cli.signals import stopping_at_signals
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision
@@ -100,7 +103,12 @@ def command(
             if open_page:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-        Server(app, started).run(sockets=[bound])
+        server = Server(app, started)
+        with stopping_at_signals(server.end, quiet=True) as received:
+            server.run(sockets=[bound])
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
+    raise Exit(128 + received[0] if received else 0)
 
 
 def _compute_with(threads: int) -> None:

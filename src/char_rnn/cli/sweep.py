@@ -15,6 +15,7 @@ from char_rnn.cli.signals import stopping_at_signals
 from char_rnn.cli.sweep_request import asked, with_recipe
 from char_rnn.cli.train_request import Request
 from char_rnn.cli.train_run import ending, open_run, run_device
+from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
     from char_rnn.training import CharRNNTrainer, TrainingResult
@@ -91,7 +92,7 @@ def command(
     with stopping_at_signals(training.stop, quiet) as received:
         result = sweep(config, grid, resume or out, train=training, stop=lambda: bool(received))
     if result.stopped:
-        say(f"stopped; go on with: char-rnn sweep --resume {result.folder}", quiet=quiet)
+        say(f"stopped; go on with: char-rnn sweep --resume {quoted(result.folder)}", quiet=quiet)
         raise Exit(128 + received[0])
     _print(result, as_json)
     _conclude(result, quiet)

@@ -34,7 +34,7 @@ def print_tables(result: SweepResult, console: Console | None = None) -> None:
     _print(console, [*names.values()], [*FIGURES, "state"], rows)
     for run in result.runs:
         if run.failure is not None:
-            console.print(Text(f"{run.name}: {shown(run.problem or '')}", STYLES["damaged"]), soft_wrap=True)
+            console.print(Text(f"{shown(run.name)}: {shown(run.problem or '')}", STYLES["damaged"]), soft_wrap=True)
     if settings := result.settings():
         rows = [[*_values(setting.values), *_spread(setting)] for setting in settings]
         _print(console, [names[key] for key in settings[0].values], ["seeds", "mean val nats", "deviation"], rows)

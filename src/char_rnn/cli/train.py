@@ -22,6 +22,7 @@ from char_rnn.cli.options import (
 from char_rnn.cli.signals import stopping_at_signals
 from char_rnn.cli.train_request import Request
 from char_rnn.cli.train_run import ending, open_run, run_device, sampler_of
+from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
     from char_rnn.training.run import Run
@@ -84,7 +85,7 @@ def _train(run: Run, request: Request) -> str:
         result = run.train()
     if result.stopped:
         source = "- " if run.trainer.config.data.data_dir == "-" else ""
-        again = f"char-rnn train {'--torch7 ' if request.torch7 else ''}{source}--resume {run.folder}"
+        again = f"char-rnn train {'--torch7 ' if request.torch7 else ''}{source}--resume {quoted(run.folder or '')}"
         say(f"stopped at step {result.step:,}; go on with: {again}", quiet=request.quiet)
         raise Exit(128 + received[0] if received else 0)
     if request.torch7:
@@ -94,6 +95,6 @@ def _train(run: Run, request: Request) -> str:
         if evaluation is not None:
             say(f"{name}: {describe_evaluation(evaluation, unit)}", quiet=quiet)
     say(ending(result, run.trainer.config), quiet=quiet)
-    say(f"write more with: char-rnn sample {run.folder}", quiet=quiet)
+    say(f"write more with: char-rnn sample {quoted(run.folder or '')}", quiet=quiet)
     say("", quiet=quiet)
     return sampler_of(run.trainer.config, 600)(run.trainer.model, run.corpus.vocabulary)

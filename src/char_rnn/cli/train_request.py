@@ -17,6 +17,7 @@ from char_rnn.cli.flags2015 import (
     placeholder_fractions,
     refuse_opencl,
 )
+from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
     from char_rnn.utils.config import Config, Setting
@@ -154,7 +155,7 @@ class Request:
         if self.data is not None:
             config.data.data_dir = self.data
         elif self.resume is not None and config.data.data_dir == "-":
-            again = f"char-rnn train - --resume {self.resume} < TEXT"
+            again = f"char-rnn train - --resume {quoted(self.resume)} < TEXT"
             raise click.UsageError(f"the run read standard input; give it again: {again}")
         if self.out is not None:  # --out RUN keeps everything of the run in RUN
             config.logging.log_dir = None

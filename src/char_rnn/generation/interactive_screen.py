@@ -39,6 +39,7 @@ class Screen:
         choices: The ways to go on that are on show; mostly none.
         name: The file name being typed; ``None`` while none is.
         back: How many symbols before the end of the text the view ends.
+        ended_by: The signal that ended the program; ``None`` while none has.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Screen:
         self.selected = self.back = 0
         self.choices: list[Alternative] = []
         self.name: str | None = None
+        self.ended_by: int | None = None
         self._writing: Generator[str, None, None] | None = None
         self._replacing: str | None = None
         self.application: Application[None] = Application(
@@ -230,7 +232,13 @@ class Screen:
             await asyncio.sleep(0)
 
     def _watch(self) -> None:
-        """Leave in order when the terminal is closed."""
-        for name in ("SIGTERM", "SIGHUP"):
-            with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):  # not everywhere
-                asyncio.get_running_loop().add_signal_handler(getattr(signal, name), self.leave)
+        """Leave in order when the terminal is closed, or at SIGTERM; what the parent process ignores stays ignored."""
+
+        def end(number: int) -> None:
+            self.ended_by = number
+            self.leave()
+
+        for number in [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                with suppress(NotImplementedError, RuntimeError, ValueError):  # not everywhere
+                    asyncio.get_running_loop().add_signal_handler(number, end, number)

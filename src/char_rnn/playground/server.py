@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -49,6 +50,15 @@ class Server(uvicorn.Server):
         )
         self._app, self._when_started = app, started
         self._still: dict[Any, tuple[_Standing, int]] = {}
+
+    def end(self) -> None:
+        """End the server; safe to call from a signal handler."""
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the program that runs the server."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening."""

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from char_rnn.model_file import ModelFileError, read_shapes, read_tensors, write_tensors
-from char_rnn.runs.names import STATE
+from char_rnn.runs.names import CONFIG, STATE
+from char_rnn.utils.terminal import quoted
 
 FORMAT, VERSION = "char-rnn training state", 1
 
@@ -48,8 +49,8 @@ def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     path = run / STATE
     if not path.exists():
         raise CheckpointError(
-            f"{run}: stopped before its first checkpoint (no {STATE}); begin it again: --config {run}/config.yaml"
-            f" --out {run}"
+            f"{run}: stopped before its first checkpoint (no {STATE}); begin it again: --config {quoted(run / CONFIG)}"
+            f" --out {quoted(run)}"
         )
     try:
         arrays, metadata = read_tensors(path)

@@ -14,6 +14,7 @@ from char_rnn.model_file import BEST, LAST, ModelFile
 from char_rnn.models import CharModel
 from char_rnn.runs.names import STATE
 from char_rnn.training.checkpoints import write_state
+from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary
@@ -109,9 +110,10 @@ class Keeper:
         try:
             yield
         except OSError as error:
+            again = f"--resume {quoted(self.run_dir or '')}"
             raise OSError(
                 f"the checkpoint of step {int(position['step']):,} could not be written to {self.run_dir}"
-                f" ({error.strerror or error}); {self.kept()}. When that is mended, go on with --resume {self.run_dir}"
+                f" ({error.strerror or error}); {self.kept()}. When that is mended, go on with {again}"
             ) from error
 
     def kept(self) -> str:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from char_rnn.training.callbacks import Callback, Record
+from char_rnn.utils.terminal import visible
 
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
@@ -51,11 +52,11 @@ class LineProgress(Callback):
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Print what happened and how it goes on."""
-        self.console.print(Text(_in_words(event), style="yellow"), soft_wrap=True)
+        self.console.print(Text(visible(_in_words(event)), style="yellow"), soft_wrap=True)
 
     def on_sample(self, step: int, text: str) -> None:
         """Print the sample, set apart."""
-        self.console.print(Text(_indented(text), style="dim"), soft_wrap=True)
+        self.console.print(Text(_indented(visible(text)), style="dim"), soft_wrap=True)
 
     def _line(self, record: Record) -> str:
         where = f"step {record['step']:,}" + (f"/{self._total:,}" if self._total else "")

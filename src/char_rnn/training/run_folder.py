@@ -14,6 +14,7 @@ from char_rnn.runs.names import CONFIG, STATE
 from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
 from char_rnn.utils.files import replacing
+from char_rnn.utils.terminal import quoted
 
 
 def check_run(folder: str | Path) -> Path:
@@ -37,7 +38,9 @@ def check_folder_is_free(folder: str | Path | None) -> None:
     if folder is None or _only_begun(Path(folder)):
         return
     if any((Path(folder) / name).exists() for name in (STATE, BEST, LAST)):
-        raise CheckpointError(f"{folder}: holds a run already; go on with it (--resume {folder}) or name another --out")
+        raise CheckpointError(
+            f"{folder}: holds a run already; go on with it (--resume {quoted(folder)}) or name another --out"
+        )
 
 
 def _only_begun(folder: Path) -> bool:

@@ -1,0 +1,47 @@
+"""Text that is safe to show on a terminal, or to paste into one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+
+# C0 and C1 controls but tab and line feed, delete, and bytes that are not UTF-8 (surrogates); \r\n is a line end.
+_CONTROL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Return the text with control characters as escapes such as ``\x1b``; tabs and line ends stay.
+
+    A terminal obeys control sequences: they set its title, fill the clipboard, or hide what was printed.
+    """
+    return _CONTROL.sub(lambda found: found[0] if found[0] == "\r\n" else _escape(found[0]), text)
+
+
+def visible_pieces(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Yield a text that comes in pieces as :func:`visible` returns it, also where a piece ends within ``\r\n``."""
+    held = ""
+    for piece in pieces:
+        text = held + piece
+        held = "\r" if text.endswith("\r") else ""
+        yield visible(text.removesuffix(held))
+    yield visible(held)
+
+
+def visible_name(text: str) -> str:
+    r"""Return a name or another short text for one line: whatever is not printable as an escape."""
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """Return a path as it can be pasted into a command: quoted for the shell, and not to be read as an option."""
+    text = os.fspath(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that surrogateescape has kept
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

@@ -1,0 +1,35 @@
+"""Signals that ask a program to end, in this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+from processes import disposition
+
+from char_rnn.cli.signals import stopping_at_signals
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_stops_and_the_second_interrupts(name: str) -> None:
+    number, stopped = getattr(signal, name), []
+    with disposition(False, number), stopping_at_signals(lambda: stopped.append(name), quiet=True) as received:
+        os.kill(os.getpid(), number)
+        assert (received, stopped) == ([number], [name])
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_ignored_one_stays_ignored(name: str) -> None:
+    number = getattr(signal, name)
+    with disposition(True, number):
+        with stopping_at_signals(pytest.fail, quiet=True) as received:
+            os.kill(os.getpid(), number)
+            assert received == []
+        assert signal.getsignal(number) is signal.SIG_IGN

@@ -1,0 +1,65 @@
+"""Standard streams that are closed, that close, or that cannot print every character; and terminals."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell and pseudo-terminals")
+CLOSED = "closed by the program that started this one"
+
+
+def shell(command: str, **environment: str) -> tuple[int, str]:
+    """The status of a command, in which `char-rnn` is the one under test, and what it printed to standard error."""
+    command = f'char-rnn() {{ "{sys.executable}" -m char_rnn "$@"; }}; {command}'
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("char-rnn sample {run} --length 20 -q >&-", f"standard output: {CLOSED}"),
+        ("char-rnn --help >&-", f"standard output: {CLOSED}"),
+        ("char-rnn sample {run} --prime-file - <&-", f"standard input: {CLOSED}"),
+        ("char-rnn eval {run} - <&-", f"standard input: cannot be read ({CLOSED})"),
+        ("char-rnn config show >/dev/full", "no space left on device"),
+    ],
+)
+def test_a_closed_stream_is_one_line(run_folder: Path, command: str, error: str) -> None:
+    assert shell(command.format(run=run_folder)) == (1, f"error: {error}\n")
+
+
+def test_closed_diagnostics_are_no_failure(run_folder: Path) -> None:
+    assert shell(f"char-rnn sample {run_folder} --length 5 2>&-") == (0, "")
+
+
+@pytest.mark.parametrize("command", ["sample {run} --length 3000000 -q", "config show", "--help"])
+def test_a_reader_that_has_gone_gives_141(run_folder: Path, command: str) -> None:
+    command = command.format(run=run_folder)
+    assert shell(f"char-rnn {command} | true; exit ${{PIPESTATUS[0]}}") == (141, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_help_in_any_encoding(encoding: str) -> None:
+    assert shell("char-rnn sample --help >/dev/null", PYTHONIOENCODING=encoding) == (0, "")
+
+
+def test_text_on_a_terminal_is_escaped() -> None:
+    """Raw into a pipe."""
+    import pty
+
+    script = r"from char_rnn.cli.options import *; write_pieces(['é\x1b]', '0;x\x07\n']); print_result('\x1b[2J')"
+    piped = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout
+    assert piped == "é\x1b]0;x\x07\n\x1b[2J\n".encode()
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", script], stdout=theirs, check=True)
+    os.close(theirs)
+    assert os.read(ours, 4096).decode().split("\r\n")[:2] == [r"é\x1b]0;x\x07", r"\x1b[2J"]
+    os.close(ours)
