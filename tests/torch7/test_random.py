@@ -22,6 +22,22 @@ def test_seeds_count_by_their_remainder(seed: int, same: int) -> None:
     assert (Generator(seed).words(700) == Generator(same).words(700)).all()
 
 
+@pytest.mark.parametrize(
+    ("seed", "same"),
+    [
+        (2**53 + 1, 2**53),  # the double between two is the even one
+        (2**53 + 3, 2**53 + 4),
+        (-(2**53) - 3, -4),
+        (2**62 + 2**31, 2**31),
+        (2**63 - 1, 0),
+        (2**64, 0),
+        (-(10**400), 0),
+    ],
+)
+def test_seeds_beyond_53_bits_are_lua_doubles(seed: int, same: int) -> None:
+    assert (Generator(seed).words(9) == Generator(same).words(9)).all()
+
+
 def test_numpy_seeds_alike() -> None:
     for seed in (0, 1, 2015, 2**32 - 1):
         words = np.random.RandomState(seed).randint(0, 2**32, 1300, dtype=np.uint32)

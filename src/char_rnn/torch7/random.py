@@ -19,7 +19,7 @@ class Generator:
     """The generator that ``torch.manualSeed(seed)`` left in 2015.
 
     Args:
-        seed: Any whole number; only its remainder by 2**32 counts.
+        seed: Any whole number; Lua rounds it to a double (exact up to 2**53), whose remainder by 2**32 counts.
     """
 
     def __init__(self, seed: int) -> None:
@@ -87,10 +87,16 @@ class Generator:
 
 def _initial_state(seed: int) -> npt.NDArray[np.uint32]:
     """The twister's words (624,) for a seed; source: Knuth, The Art of Computer Programming, volume 2, page 106."""
-    words = [seed % 2**32]
+    words = [_as_in_lua(seed) % 2**32]
     for i in range(1, _WORDS):
         words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + i) % 2**32)
     return np.array(words, dtype=np.uint32)
+
+
+def _as_in_lua(seed: int) -> int:
+    """Return the C ``long`` that Lua's double becomes on x86-64: out of range, one whose low 32 bits are 0."""
+    number = float(min(max(seed, -(2**64)), 2**64))
+    return int(number) if -(2.0**63) <= number < 2.0**63 else 0
 
 
 def _in_range(words: npt.NDArray[np.integer]) -> bool:
