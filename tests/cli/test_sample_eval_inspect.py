@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from cli_helpers import SMALL, Command
 
 from char_rnn import TextGenerator
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.model_file import ModelFile
 from char_rnn.utils.config import Config, load_config
@@ -92,6 +95,17 @@ def test_eval_takes_the_whole_of_another_text(char_rnn: Command, run_folder: Pat
     figures = json.loads(char_rnn("eval", run_folder, other, "--json").out)
     assert (figures["split"], figures["characters"]) == ("all", 13)
     assert "13 characters" in char_rnn("eval", run_folder, other).out
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("characters", "character"), ("bytes", "byte")])
+def test_inspect_counts_in_the_models_symbols(char_rnn: Command, tmp_path: Path, kind: Any, unit: str) -> None:
+    config = Config.model_validate({"model": {"hidden_size": 2}, "training": {"seq_length": 7}})
+    training = {"best_val_loss": 0.5, "best_step": 3}
+    tensors = {"output_proj.bias": np.zeros(1, np.float32)}
+    path = ModelFile(config, Vocabulary.from_text("é", kind), tensors, training).write(tmp_path / "m.safetensors")
+    shown = char_rnn("inspect", path).out
+    assert f" x 7 {unit}s, learning rate" in shown
+    assert f"0.5000 nats, 0.7213 bits per {unit}, at step 3" in shown
 
 
 def test_inspect(char_rnn: Command, run_folder: Path) -> None:

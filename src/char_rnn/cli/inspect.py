@@ -50,13 +50,13 @@ def _everything(path: str, file: ModelFile) -> dict[str, Any]:
 
 
 def _lines(path: str, file: ModelFile) -> list[str]:
-    model, training, facts = file.config.model, file.config.training, file.training
+    model, training, facts, unit = file.config.model, file.config.training, file.training, file.vocabulary.unit
     lines = [
         path,
         f"  architecture  {model.num_layers}-layer {model.type} of {model.hidden_size}, {_details(file)}",
         f"  parameters    {_parameters(file):,} ({', '.join(sorted({str(a.dtype) for a in file.tensors.values()}))})",
         f"  vocabulary    {file.vocabulary.size} {file.vocabulary.kind}: {_preview(file)}",
-        f"  recipe        batch {training.batch_size} x {training.seq_length} characters, learning rate "
+        f"  recipe        batch {training.batch_size} x {training.seq_length} {unit}s, learning rate "
         f"{training.learning_rate:g}, seed {training.seed}",
     ]
     if "step" in facts:
@@ -65,7 +65,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     if "best_val_loss" in facts:
         loss = facts["best_val_loss"]
         bits = loss / math.log(2)
-        lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits a character, at step {facts['best_step']:,}")
+        lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits per {unit}, at step {facts['best_step']:,}")
     width = max(24, *(len(name) + 2 for name in file.tensors))
     lines += [f"  {name:<{width}}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
     return lines
