@@ -21,6 +21,12 @@ def test_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(found[0]) == f"{path}:4"
 
 
+@pytest.mark.parametrize("line_end", ["\r", "\x85", "\u2028", "\r\n"])
+def test_lines_end_as_they_do_in_the_text(line_end: str) -> None:
+    text = line_end.join(["one", "two", "three"])
+    assert find_places("-", Corpus.from_text(text), "utf-8", [text.index("three")])[0].line == 3
+
+
 def test_in_a_folder_lines_are_those_of_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.symbols import CharacterMap, as_symbols, encode_prime, knowing, split_unknown
+from char_rnn.generation.symbols import CharacterMap, as_symbols, knowing
 
 
 def test_any_order_of_characters() -> None:
@@ -19,11 +19,6 @@ def test_any_order_of_characters() -> None:
     assert symbols.decoder().decode([1, 2, 0]) == "a\nz"
     assert CharacterMap({"z": 0, "a": 1}, ["z", "a"]).decode([0]) == "z"
     assert CharacterMap({"z": 0, "a": 1}).decode([1]) == "a"
-
-
-def test_an_end_of_a_line_in_windows_is_one() -> None:
-    assert encode_prime(CharacterMap({"a": 0, "\n": 1}), "a\r\na\ra", "nearest").tolist() == [0, 1, 0, 1, 0]
-    assert encode_prime(CharacterMap({"a": 0, "\n": 1, "\r": 2}), "a\r\na", "nearest").tolist() == [0, 2, 1, 0]
 
 
 def test_unknown_characters_are_named() -> None:
@@ -47,16 +42,6 @@ def test_inverses_that_are_none(inverse: Any) -> None:
 def test_a_vocabulary_stays_itself() -> None:
     vocabulary = Vocabulary.from_text("ab")
     assert as_symbols(vocabulary, None) is vocabulary
-
-
-def test_unknown_characters_are_split_off() -> None:
-    assert split_unknown(Vocabulary.from_text("ab"), "xaybxa") == ("aba", ["x", "y"])
-    assert split_unknown(CharacterMap({"a": 0}), "") == ("", [])
-
-
-def test_a_character_whose_bytes_are_not_all_known_is_unknown() -> None:
-    vocabulary = Vocabulary.from_text("aé", kind="bytes")
-    assert split_unknown(vocabulary, "aèéa") == ("aéa", ["è"])
 
 
 @given(st.text(st.characters() | st.sampled_from("ab\u00e9\ud800\udfff"), max_size=3))

@@ -68,7 +68,8 @@ def test_typing_is_read_as_it_comes() -> None:
         ("’", "'", ["'’' (U+2019) is unknown to the model: wrote \"'\""]),
         ("…", "...", ["'…' (U+2026) is unknown to the model: wrote '...'"]),
         ("a漢漢b", "ab", ["'漢' (U+6F22) is unknown to the model: left out"]),
-        ("a\r\nb", "a\nb", []),
+        ("a\r\nb", "a\nb", ["'\\r\\n' (U+000D U+000A) is unknown to the model: wrote '\\n'"]),
+        ("e\u0301", "e", ["'\u0301' (U+0301) is unknown to the model: left out"]),
     ],
 )
 def test_unknown_characters_are_near_ones_or_left_out(text: str, read: str, notes: list[str]) -> None:

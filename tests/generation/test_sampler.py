@@ -140,7 +140,7 @@ def test_unknown_characters_of_the_prime_can_be_skipped(caplog: pytest.LogCaptur
     model = cycle()
     assert TextGenerator(model, VOCABULARY).generate("axbé", 2, unknown="skip") == "axbécd"
     assert model.seen[:2] == [[1], [2]]
-    assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x' 'é'"]
+    assert caplog.messages == ["prime text: skipped what the vocabulary does not have: 'x' 'é'"]
 
 
 def test_a_prime_of_unknown_characters_alone_is_an_empty_one() -> None:

@@ -88,7 +88,7 @@ def test_many_samples_warn_once_of_what_they_skip(caplog: pytest.LogCaptureFixtu
     generator = TextGenerator.load(saved(GRU))
     texts = generator.generate_many("axb", 5, num_samples=3, seed=1, unknown="skip")
     assert texts[0] == generator.generate("axb", 5, seed=1, unknown="skip")
-    assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x'"] * 2
+    assert caplog.messages == ["prime text: skipped what the vocabulary does not have: 'x'"] * 2
     with pytest.raises(UnknownCharacterError):
         generator.generate_many("axb", 5, num_samples=3)
 

@@ -104,10 +104,34 @@ def test_a_character_like_none_of_the_models_is_passed_over(served: Serving) -> 
     assert shown == [0.0, *known[:3], known[2], known[3]]
 
 
+def test_a_text_is_read_alike_everywhere_and_what_was_read_otherwise_is_said(served: Serving) -> None:
+    given, read = "ba.\r\nE\u0301漢", "ba.\né"
+    assert served.generate(prime=given, length=0)[0][1]["prime"] == read
+    without = served.post("/api/score", model="one", text=read).json()["log_probs"]
+    score = served.post("/api/score", model="one", text=given).json()
+    assert score.pop("log_probs") == [*without[:3], None, without[3], None, without[4], None]
+    known = served.post("/api/activations", model="one", text=read, layer=0, unit=1).json()["activations"]
+    states = served.post("/api/activations", model="one", text=given, layer=0, unit=1).json()
+    assert states.pop("activations") == [*known[:3], known[2], known[3], known[3], known[4], known[4]]
+    start = served.generate(prime=given, length=0)[0][1]
+    cells = served.post("/api/models/one/cells", text=given * 8).json()
+    said = {"normal_form": "NFC", "substitutions": [["\r\n", "\n"], ["E\u0301", "é"], ["漢", ""]]}
+    assert score == states == said
+    assert {name: start[name] for name in said} == {name: cells[name] for name in said} == said
+    strict = served.generate(prime="ae\u0301", length=0, unknown="error")[0][1]
+    assert strict == {"prime": "aé", "normal_form": "NFC"}
+    half = b'{"model": "one", "text": "a\\ud800"}'
+    answer = served.http.post("/api/score", content=half, headers={"content-type": "application/json"}).json()
+    assert answer["substitutions"] == [["\\ud800", ""]]
+
+
 def test_an_empty_text(served: Serving) -> None:
     assert served.post("/api/score", model="one", text="").json() == {"log_probs": []}
     assert served.post("/api/activations", model="one", text="", layer=0).json() == {"activations": []}
-    assert served.post("/api/activations", model="one", text="東", layer=0, unit=0).json() == {"activations": [0.0]}
+    assert served.post("/api/activations", model="one", text="東", layer=0, unit=0).json() == {
+        "activations": [0.0],
+        "substitutions": [["東", ""]],
+    }
 
 
 def test_the_cells_that_track_something_in_a_text(served: Serving) -> None:

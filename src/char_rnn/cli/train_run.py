@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from char_rnn.utils.config import Config
     from char_rnn.utils.device import DeviceManager
 
-NEW_PARAGRAPH = "\n\n"
-
 
 def run_device(config: Config, request: Request) -> DeviceManager:
     """Return the manager of the device; one that was asked for by name is not silently replaced.
@@ -124,6 +122,7 @@ def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel
     Without a prime of the user's own it begins where a paragraph does; a random first character makes a poor start.
     """
     from char_rnn.generation.sampler import TextGenerator
+    from char_rnn.generation.spelling import default_prime
     from char_rnn.generation.strategy import Strategy
 
     settings = config.generation
@@ -131,12 +130,11 @@ def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel
     def sample(model: CharModel, vocabulary: Vocabulary) -> str:
         if next(model.parameters()).device.type != "cpu":  # where one character at a time is slow
             model = deepcopy(model).cpu()
-        opening = NEW_PARAGRAPH if not settings.prime and "\n" in vocabulary.char_to_idx else ""
+        opening = "" if settings.prime else 2 * (vocabulary.line_end or "")
         text = TextGenerator(model, vocabulary).generate(
-            settings.prime or opening,
+            opening or default_prime(vocabulary, settings.prime)[0],
             length if length is not None else config.logging.sample_length,
             seed=settings.seed if settings.seed is not None else config.training.seed,
-            unknown="skip",
             **asdict(Strategy.of(settings)),
         )
         return text.removeprefix(opening)

@@ -47,9 +47,9 @@ def find_places(source: str | Path, corpus: Corpus, encoding: str, offsets: Sequ
     """
     starts, paths = _files(source, corpus, encoding)
     owners = [bisect_right(starts, offset) - 1 for offset in offsets]
-    newlines = _newlines(corpus, sorted({*starts, *offsets}))
+    line_ends = _line_ends(corpus, sorted({*starts, *offsets}))
     return [
-        Place(offset, paths[owner], newlines[offset] - newlines[starts[owner]] + 1)
+        Place(offset, paths[owner], line_ends[offset] - line_ends[starts[owner]] + 1)
         for offset, owner in zip(offsets, owners, strict=True)
     ]
 
@@ -73,18 +73,18 @@ def _files(source: str | Path, corpus: Corpus, encoding: str) -> tuple[list[int]
     return starts, paths
 
 
-def _newlines(corpus: Corpus, offsets: Sequence[int]) -> dict[int, int]:
+def _line_ends(corpus: Corpus, offsets: Sequence[int]) -> dict[int, int]:
     """How many line ends stand before each of some places, in order."""
-    newline = corpus.vocabulary.char_to_idx.get("\n")
-    if newline is None:
+    if corpus.vocabulary.line_end is None:
         return dict.fromkeys(offsets, 0)
+    line_end = corpus.vocabulary.char_to_idx[corpus.vocabulary.line_end]
     releaser = PageReleaser(corpus.ids)
     counts: dict[int, int] = {}
     count = done = 0
     for offset in offsets:
         for start in range(done, offset, PIECE):
             piece = corpus.ids[start : min(start + PIECE, offset)]
-            count += int(np.count_nonzero(piece == newline))
+            count += int(np.count_nonzero(piece == line_end))
             releaser.touched_in_order(piece.nbytes)
         counts[offset], done = count, offset
     return counts

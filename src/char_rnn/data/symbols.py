@@ -11,6 +11,8 @@ VocabularyKind = Literal["characters", "bytes"]
 SYMBOL_RANGE: dict[VocabularyKind, int] = {"characters": 0x110000, "bytes": 256}
 SURROGATES = range(0xD800, 0xE000)
 PROBE = 4096
+LINE_ENDS = ("\n", "\r", "\x85", "\u2028", "\u2029")
+"""Characters that end a line; the first of them that a vocabulary has ends its lines."""
 
 
 class SymbolSet:

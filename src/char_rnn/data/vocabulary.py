@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.symbols import SYMBOL_RANGE, SymbolSet, VocabularyKind, check_kind, check_symbols, narrow
+from char_rnn.data.symbols import LINE_ENDS, SYMBOL_RANGE, SymbolSet, VocabularyKind, check_kind, check_symbols, narrow
 
 Indices = npt.NDArray[np.unsignedinteger[Any]]
 IndicesLike = npt.NDArray[np.integer[Any]] | Iterable[int]
@@ -78,6 +78,12 @@ class Vocabulary:
     def unit(self) -> str:
         """What one symbol is, for words like "nats per character": `"character"` or `"byte"`."""
         return "byte" if self.kind == "bytes" else "character"
+
+    @cached_property
+    def line_end(self) -> str | None:
+        """Character that ends a line, the first of `LINE_ENDS` that is a symbol; ``None`` = none is."""
+        ends = LINE_ENDS if self.kind == "characters" else filter(str.isascii, LINE_ENDS)  # others take more
+        return next((end for end in ends if ord(end) in self.symbols), None)
 
     @property
     def size(self) -> int:

@@ -19,10 +19,11 @@ from char_rnn.generation import strategies
 from char_rnn.generation.drawing import drawable_symbols
 from char_rnn.generation.predictor import Predictor, Streams
 from char_rnn.generation.ranges import check_count, check_length
+from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import Symbols, Unknown, encode_prime
+from char_rnn.generation.symbols import Symbols
 
 MOST_BEAMS = 1024
 
@@ -80,7 +81,7 @@ def beam_search(
         allowed: Only these are written; ``None`` = all.
         stop: A text ends before this, or before the first of these.
         stop_at_newline: It ends before the end of a line, too.
-        unknown: What to do with characters of ``prime_text`` that the vocabulary has not: see `encode_prime`.
+        unknown: What to do with characters of ``prime_text`` that the vocabulary has not: see `spelled`.
 
     Returns:
         At most B texts, the likeliest first; of equally likely ones that of the earlier symbols.
@@ -91,7 +92,7 @@ def beam_search(
     """
     check_length(length)
     check_count("beams", beams, MOST_BEAMS)
-    stops = StopText(stop, stop_at_newline).stops
+    stops = StopText(stop, stop_at_newline, symbols).stops
     drawable = drawable_symbols(Strategy(banned=banned, allowed=allowed), symbols)
     search = _Search(model.begin(beams), drawable, tuple(_endings(symbols, stops)))
     branches = search.run(encode_prime(symbols, prime_text, unknown).tolist(), length)

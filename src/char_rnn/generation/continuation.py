@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from char_rnn.generation.drawing import Drawing, draw
 from char_rnn.generation.ranges import check_length, check_seed
+from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import Symbols, Unknown, decoder_of, encode_prime
+from char_rnn.generation.symbols import Symbols, decoder_of
 
 Seed = int | np.random.SeedSequence | None
 
@@ -42,7 +43,7 @@ class Continuation:
         seed: Seed of the drawing; ``None`` = another text each time.
         stop: End before this text, or the first of these; ``None`` = go on to ``length``.
         stop_at_newline: End before the end of a line, too.
-        unknown: What to do with characters of ``prime_text`` that the vocabulary has not: see `encode_prime`.
+        unknown: What to do with characters of ``prime_text`` that the vocabulary has not: see `spelled`.
 
     Attributes:
         prime: What the model reads first, indices (T,). If it is empty the first symbol is drawn by :meth:`begin`.
@@ -68,7 +69,7 @@ class Continuation:
     ) -> None:
         check_length(length)
         self._rng = _generator(seed)
-        self._stop_text = StopText(stop, stop_at_newline)
+        self._stop_text = StopText(stop, stop_at_newline, symbols)
         self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
         self.prime: npt.NDArray[np.int64] = (
             encode_prime(symbols, prime_text, unknown) if isinstance(prime_text, str) else prime_text

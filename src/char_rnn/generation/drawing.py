@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation import strategies
+from char_rnn.generation.spelling import canonical
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import Symbols, indices_of
@@ -146,8 +147,8 @@ def drawable_symbols(strategy: Strategy, symbols: Symbols) -> npt.NDArray[np.boo
     """
     mask = np.full(symbols.size, strategy.allowed is None)
     if strategy.allowed is not None:
-        mask[indices_of(symbols, strategy.allowed, "allowed")] = True
-    mask[indices_of(symbols, strategy.banned, "banned")] = False
+        mask[indices_of(symbols, canonical(symbols, strategy.allowed, ("NFC",)), "allowed")] = True
+    mask[indices_of(symbols, canonical(symbols, strategy.banned, ("NFC",)), "banned")] = False
     if not mask.any():
         raise ValueError("banned, allowed: leave no character of the model's vocabulary to draw")
     return mask

@@ -22,6 +22,7 @@ from char_rnn.generation.drawing import Drawing
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.interactive_history import Edit, History, Letter, Point
 from char_rnn.generation.interactive_text import LiveText
+from char_rnn.generation.spelling import spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.utils.files import replacing
 
@@ -131,19 +132,17 @@ class Draft:
         Returns:
             What to tell of characters that the vocabulary has not: each is replaced by the nearest, or left out.
         """
-        if not self._live.knows("\r"):
-            text = text.replace("\r\n", "\n")
-        notes: dict[str, None] = {}
-        for character in text:
-            known = self._live.known(character)
-            if known != character:
-                what = f"wrote {known!r}" if known else "left out"
-                notes[f"{character!r} (U+{ord(character):04X}) is unknown to the model: {what}"] = None
+        spelling = spelled(self._live.vocabulary, text, "nearest")
+        for character in spelling.text:
             start = len(self)
-            for symbol in self._live.vocabulary.encode(known).tolist():
+            for symbol in self._live.vocabulary.encode(character).tolist():
                 self._live.read(symbol, drawn=False)
             self._note(start, typed=True)
-        return list(notes)
+        return [
+            f"{given!r} ({' '.join(f'U+{ord(each):04X}' for each in given)}) is unknown to the model: "
+            + (f"wrote {read!r}" if read else "left out")
+            for given, read in spelling.substitutions.items()
+        ]
 
     def erase(self, *, word: bool = False) -> bool:
         """Take away the last character, or the last word with the space after it; return whether there was one."""
@@ -172,7 +171,7 @@ class Draft:
         most = MOST[until] if isinstance(until, str) else until
         rng = np.random.default_rng(self._seed())
         try:
-            while len(self) - start < most and not _is_end(until, written):
+            while len(self) - start < most and not self._is_end(until, written):
                 piece = self._live.read(self._draw(self._live.log_probs, (), rng), drawn=True)
                 written += piece
                 yield piece
@@ -267,6 +266,11 @@ class Draft:
         letters = tuple(Letter(symbol, decoder.decode((symbol,)), True) for symbol in symbols)
         return Alternative("".join(letter.text for letter in letters), letters, end)
 
+    def _is_end(self, until: Until, written: str) -> bool:
+        if until == "word":
+            return bool(written.strip()) and written[-1].isspace()
+        return until == "line" and written.endswith(self._live.vocabulary.line_end or "\n")
+
     def _seed(self) -> int:
         return int(self._rng.integers(1 << 62))
 
@@ -279,9 +283,3 @@ def save(text: str, path: str | Path) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
-
-
-def _is_end(until: Until, written: str) -> bool:
-    if until == "word":
-        return bool(written.strip()) and written[-1].isspace()
-    return until == "line" and written.endswith("\n")

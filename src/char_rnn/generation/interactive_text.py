@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.interactive_history import Letter, Place, Point, Trail
-from char_rnn.generation.nearest import nearest_text
 from char_rnn.generation.symbols import Decoder, decoder_of
 
 FEWEST_POINTS, MOST_POINTS = 32, 1024
@@ -113,20 +112,6 @@ class LiveText:
         while start > 0 and not self.letters[start - 1].text:
             start -= 1
         return start
-
-    def known(self, character: str) -> str:
-        """A character itself, or the nearest that the vocabulary has, or nothing."""
-        if self.knows(character):
-            return character
-        return "".join(filter(self.knows, nearest_text(character, self.knows)))
-
-    def knows(self, text: str) -> bool:
-        """Whether the vocabulary has all of a text."""
-        try:
-            self.vocabulary.encode(text)
-        except UnknownCharacterError:
-            return False
-        return True
 
     def name(self, symbol: int) -> str:
         """The character of a symbol; of a byte that is none by itself its number."""

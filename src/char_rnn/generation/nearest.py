@@ -5,12 +5,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator
 
+from char_rnn.data.symbols import LINE_ENDS
+
 _ALIKE = (
     "'‘’‚‛`´′",
     '"“”„‟«»″',
     "-‐‑‒–—―−",
     " \u00a0\u2002\u2003\u2009\u200a\u202f\u3000\t",
-    "\n\r\u0085\u2028\u2029",
+    "".join(LINE_ENDS),
     "/⁄∕",
 )
 """Characters that may stand for each other, the plainest first."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.sampler import TextGenerator
+from char_rnn.generation.spelling import spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.verbatim import MAX_CELLS, Integers, VerbatimIndex
 from char_rnn.model_file import ModelFile
@@ -148,7 +149,7 @@ def sampled_symbols(
         ValueError: The model gives no usable numbers.
     """
     generator = TextGenerator.load(file)
-    file.vocabulary.encode(prime)
+    prime = spelled(file.vocabulary, prime).text
     if file.vocabulary.kind == "bytes":  # each is written as the character of its number
         generator = TextGenerator(generator.model, Vocabulary("characters", file.vocabulary.symbols))
         prime = prime.encode("utf-8", "surrogateescape").decode("latin-1")

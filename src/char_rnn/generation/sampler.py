@@ -21,8 +21,9 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
 from char_rnn.generation.predictor import Predictor, read
 from char_rnn.generation.ranges import check_count
+from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import Unknown, as_symbols, encode_prime
+from char_rnn.generation.symbols import as_symbols
 from char_rnn.model_file import ModelFile
 
 if TYPE_CHECKING:

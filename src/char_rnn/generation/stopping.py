@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_NEWLINES = ("\n", "\r\n")
+from char_rnn.generation.spelling import canonical
+from char_rnn.generation.symbols import Symbols, line_end
 
 
 class StopText:
@@ -18,6 +19,8 @@ class StopText:
         stop: Text to end before, or several; ``None`` = pass everything on. Of several the one that is complete first
             counts, of these the longest.
         at_newline: End before the end of a line, too.
+        symbols: Vocabulary; stop texts are brought to its Unicode normal form, and its line end is the one meant.
+            ``None`` = as given, and ``\\n``.
 
     Attributes:
         stops: All these texts.
@@ -27,11 +30,15 @@ class StopText:
         ValueError: A stop text is empty.
     """
 
-    def __init__(self, stop: str | Sequence[str] | None, at_newline: bool = False) -> None:
+    def __init__(
+        self, stop: str | Sequence[str] | None, at_newline: bool = False, symbols: Symbols | None = None
+    ) -> None:
         stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
         if not all(isinstance(text, str) and text for text in stops):
             raise ValueError("stop: must be a text of at least one character, or None to go on to the full length")
-        self.stops = (*stops, *_NEWLINES) if at_newline else stops
+        if symbols is not None:
+            stops = tuple(canonical(symbols, text) for text in stops)
+        self.stops = (*stops, *_line_ends(symbols)) if at_newline else stops
         self._borders = [_borders(text) for text in self.stops]
         self._matched = [0] * len(self.stops)  # how much of each the text so far ends with
         self._held = ""
@@ -70,6 +77,11 @@ class StopText:
             if matched == len(stop):
                 ended = max(ended, matched)
         return ended
+
+
+def _line_ends(symbols: Symbols | None) -> tuple[str, ...]:
+    end = "\n" if symbols is None else line_end(symbols)
+    return ("\n", "\r\n") if end == "\n" else (end,) if end else ()
 
 
 def _borders(stop: str) -> list[int]:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.data.symbols import LINE_ENDS
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.nearest import nearest_text
 
-Unknown = Literal["error", "skip", "nearest"]
-
-_NAMED = 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-_logger = logging.getLogger("char_rnn")
 
 
 class Decoder(Protocol):
@@ -114,33 +108,11 @@ def decoder_of(symbols: Symbols) -> Decoder:
     return symbols.decoder()
 
 
-def encode_prime(symbols: Symbols, text: str, unknown: Unknown = "error") -> npt.NDArray[np.int64]:
-    """What a model reads of a prime text, indices (T,).
-
-    Args:
-        symbols: The model's vocabulary.
-        text: The prime text.
-        unknown: What to do with characters that the vocabulary has not: ``"error"``; ``"skip"`` them with a logged
-            warning; ``"nearest"``: read the nearest that it has (see `nearest_text`), and skip what has none.
-
-    Raises:
-        UnknownCharacterError: ``text`` has a character that the vocabulary has not.
-        ValueError: ``unknown`` is none of these.
-    """
-    if unknown not in ("error", "skip", "nearest"):
-        raise ValueError(f"unknown: must be error, skip or nearest; given {unknown!r}")
-    if unknown == "nearest":
-        knows = knowing(symbols)
-        if not knows("\r"):
-            text = text.replace("\r\n", "\n")  # one end of a line, not two
-        text = nearest_text(text, knows)
-    if unknown != "error":
-        text, missing = split_unknown(symbols, text)
-        if missing:
-            more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-            named = " ".join(map(repr, missing[:_NAMED])) + more
-            _logger.warning("prime text: skipped what the vocabulary has not: %s", named)
-    return symbols.encode(text).astype(np.int64)
+def line_end(symbols: Symbols) -> str | None:
+    """Character that ends a line, as `Vocabulary.line_end`."""
+    if isinstance(symbols, Vocabulary):
+        return symbols.line_end
+    return next(filter(knowing(symbols), LINE_ENDS), None)
 
 
 def indices_of(symbols: Symbols, characters: str, name: str) -> list[int]:
@@ -150,7 +122,7 @@ def indices_of(symbols: Symbols, characters: str, name: str) -> list[int]:
         ValueError: One is several symbols: of a vocabulary of bytes, one outside ASCII.
     """
     indices = []
-    for character in split_unknown(symbols, characters)[0]:
+    for character in filter(knowing(symbols), characters):
         encoded = symbols.encode(character)
         if len(encoded) != 1:
             raise ValueError(
@@ -159,14 +131,6 @@ def indices_of(symbols: Symbols, characters: str, name: str) -> list[int]:
             )
         indices.append(int(encoded[0]))
     return indices
-
-
-def split_unknown(symbols: Symbols, text: str) -> tuple[str, list[str]]:
-    """The part of ``text`` that has indices, and the distinct characters that have none, in order of appearance."""
-    has = knowing(symbols)
-    known = {character: has(character) for character in dict.fromkeys(text)}
-    kept = "".join(character for character in text if known[character])
-    return kept, [character for character, found in known.items() if not found]
 
 
 def knowing(symbols: Symbols) -> Callable[[str], bool]:

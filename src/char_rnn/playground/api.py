@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.continuation import Continuation
-from char_rnn.generation.network import Array
+from char_rnn.generation.spelling import spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.playground import bodies, schema
-from char_rnn.playground.cells import SHORTEST, Cell
+from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.errors import ApiError
 from char_rnn.playground.events import EventStream, gone
 from char_rnn.playground.generation import Generation
@@ -25,6 +25,7 @@ from char_rnn.playground.limits import Limits
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.outbox import Outbox
 from char_rnn.playground.served import Served
+from char_rnn.playground.texts import how_read
 
 STRATEGY = tuple(field.name for field in fields(Strategy))
 CLIENT_GONE = 499
@@ -60,9 +61,9 @@ class Api:
         unit = None if body.unit is None else (body.unit.layer, body.unit.index)
         if unit is not None:
             self._check_unit(model, unit, ("unit.layer", "unit.index"))
-        continuation = await asyncio.to_thread(_continuation, model, body)  # many unknown characters take a while
+        continuation, read = await asyncio.to_thread(_continuation, model, body)  # many unknown characters take a while
         outbox = Outbox(self._limits.characters_held, model.batch.wake)
-        generation = Generation(continuation, model.vocabulary, outbox, body.alternatives, unit)
+        generation = Generation(continuation, model.vocabulary, outbox, body.alternatives, unit, read)
         if not generation.ended:
             model.add(generation)
         self._metrics.streams += 1
@@ -83,18 +84,18 @@ class Api:
         if size > self._limits.numbers:
             most = self._limits.numbers // model.hidden_size
             raise ApiError(422, f"text: at most {most:,} characters without a unit; given {len(body.text):,}", "text")
-        return await _while_there(request, _activations(model.activations(body.text, body.layer, body.unit)))
+        return await _while_there(request, _activations(model, body))
 
     async def score(self, request: Request) -> Response:
         """Tell how likely each character of a text was."""
         body = await bodies.read(request, schema.ScoreRequest, self._limits)
         model = self._model(body.model, "model")
         self._check_text(body.text, "text")
-        return await _while_there(request, _score(model.score(body.text)))
+        return await _while_there(request, _score(model, body.text))
 
     async def cells(self, request: Request) -> Response:
         """List the cells that track something, in a text of the model's own."""
-        return await _while_there(request, _cells(self._model(request.path_params["name"]).cells()))
+        return await _while_there(request, _cells(self._model(request.path_params["name"])))
 
     async def cells_of(self, request: Request) -> Response:
         """List the cells that track something in a text."""
@@ -104,7 +105,7 @@ class Api:
         if len(body.text) < SHORTEST:
             raise ApiError(422, f"text: at least {SHORTEST} characters; given {len(body.text)}", "text")
         most = self._limits.numbers * 10 // (model.num_layers * model.hidden_size)
-        return await _while_there(request, _cells(model.cells_of(body.text[:most])))
+        return await _while_there(request, _cells(model, body.text[:most]))
 
     async def health(self, _request: Request) -> Response:
         """Tell that the server runs."""
@@ -139,40 +140,49 @@ class Api:
                 raise ApiError(422, f"{name}: from 0 to {size - 1} in model {model.name}; given {value}", name)
 
 
-def _continuation(model: Served, body: schema.GenerateRequest) -> Continuation:
+def _continuation(model: Served, body: schema.GenerateRequest) -> tuple[Continuation, dict[str, Any]]:
+    """Return the text that is asked for, and what to say of the reading of its prime."""
     try:
-        return Continuation(
+        prime = spelled(model.vocabulary, body.prime, body.unknown)
+        continuation = Continuation(
             model.vocabulary,
-            body.prime,
+            prime.indices,
             body.length,
             Strategy(**{name: getattr(body, name) for name in STRATEGY}),
             seed=body.seed,
             stop=body.stop,
             stop_at_newline=body.stop_at_newline,
-            unknown=body.unknown,
         )
     except UnknownCharacterError as error:
         raise ApiError(422, f"prime: {error}", "prime") from None
     except ValueError as error:
         field = str(error).partition(":")[0]
         raise ApiError(422, str(error), field if field in schema.GenerateRequest.model_fields else None) from None
+    return continuation, how_read(prime)
 
 
-async def _score(log_probs: Coroutine[Any, Any, list[float | None]]) -> Response:
-    return JSONResponse({"log_probs": await log_probs})
+async def _score(model: Served, text: str) -> Response:
+    spelling = await model.spelled(text)
+    return JSONResponse({"log_probs": await model.score(spelling), **how_read(spelling)})
 
 
-async def _activations(values: Coroutine[Any, Any, Array]) -> Response:
-    rows = await values
+async def _activations(model: Served, body: schema.ActivationsRequest) -> Response:
+    spelling = await model.spelled(body.text)
+    rows = await model.activations(spelling, body.layer, body.unit)
+    read = json.dumps(how_read(spelling))[1:-1]
 
     def encode() -> str:  # row by row: a million numbers at once would keep the interpreter from everything else
-        return f'{{"activations":[{",".join(json.dumps(row.tolist()) for row in rows)}]}}'
+        return f'{{"activations":[{",".join(json.dumps(row.tolist()) for row in rows)}]{read and ","}{read}}}'
 
     return Response(await asyncio.to_thread(encode), media_type="application/json")
 
 
-async def _cells(cells: Coroutine[Any, Any, list[Cell]]) -> Response:
-    return JSONResponse({"cells": [asdict(cell) | {"correlation": round(cell.correlation, 4)} for cell in await cells]})
+async def _cells(model: Served, text: str | None = None) -> Response:
+    """List the cells that track something in a text, or without one in a text of the model's own."""
+    spelling = None if text is None else await model.spelled(text)
+    cells = await (model.cells() if text is None or spelling is None else model.cells_of(text, spelling))
+    facts = {"cells": [asdict(cell) | {"correlation": round(cell.correlation, 4)} for cell in cells]}
+    return JSONResponse(facts | (how_read(spelling) if spelling else {}))
 
 
 async def _while_there(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ class Generation(Reading):
         outbox: Where `start`, the characters and `done`, or `error`, go.
         alternatives: How many of the likeliest characters come with each.
         unit: The layer and index of the cell whose activation after each character comes with it; ``None`` for none.
+        read: Fields of `start` that say what was not read as given.
     """
 
     def __init__(
@@ -39,9 +42,11 @@ class Generation(Reading):
         outbox: Outbox,
         alternatives: int = 0,
         unit: tuple[int, int] | None = None,
+        read: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.wants_state = unit is not None
         self._continuation, self._vocabulary, self._outbox = continuation, vocabulary, outbox
+        self._facts_of_prime = dict(read)
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
         self._began = self._read_at = time.perf_counter()
         self._decoder, self._labels = decoder_of(vocabulary), labels(vocabulary)
@@ -86,7 +91,8 @@ class Generation(Reading):
 
     def _start(self) -> None:
         self._started = True
-        data: dict[str, Any] = {"prime": self._vocabulary.decode(np.asarray(self._continuation.prime, np.int64))}
+        prime = self._vocabulary.decode(np.asarray(self._continuation.prime, np.int64))
+        data: dict[str, Any] = {"prime": prime, **self._facts_of_prime}
         if self.wants_state:
             data["activations"] = self._of_prime
         self._outbox.put(("start", data))

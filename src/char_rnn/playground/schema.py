@@ -106,7 +106,18 @@ class ModelsAnswer(BaseModel):
     limits: LimitsAnswer
 
 
-class StartEvent(BaseModel):
+class Read(BaseModel):
+    """What the model read that is not the text as given; both fields are left out where all was read as given."""
+
+    normal_form: Literal["NFC", "NFD"] | None = Field(
+        None, description="Unicode normal form in which the whole text was read, as the model knows more of it then."
+    )
+    substitutions: list[tuple[str, str]] | None = Field(
+        None, description="Different pieces of the text, and what was read for each; empty for nothing."
+    )
+
+
+class StartEvent(Read):
     """The event `start`."""
 
     prime: str = Field(description="What the model read, after `unknown`.")
@@ -147,7 +158,7 @@ class ErrorEvent(BaseModel):
     message: str
 
 
-class ActivationsAnswer(BaseModel):
+class ActivationsAnswer(Read):
     """After each character of the text."""
 
     activations: list[float] | list[list[float]]
@@ -162,13 +173,13 @@ class CellAnswer(BaseModel):
     correlation: float
 
 
-class CellsAnswer(BaseModel):
+class CellsAnswer(Read):
     """The cells that track something best."""
 
     cells: list[CellAnswer]
 
 
-class ScoreAnswer(BaseModel):
+class ScoreAnswer(Read):
     """How likely each character was."""
 
     log_probs: list[float | None] = Field(

@@ -16,6 +16,7 @@ import numpy as np
 from char_rnn.generation.continuation import Continuation
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Array, Precision
+from char_rnn.generation.spelling import Spelling, spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.batch import Batch, ClosedError, FullError, Reading
@@ -23,7 +24,7 @@ from char_rnn.playground.cells import Cell, best_cells
 from char_rnn.playground.errors import ApiError
 from char_rnn.playground.limits import Limits
 from char_rnn.playground.reading import Recording, Sample, Scoring, States, UnfinishedError
-from char_rnn.playground.texts import Spelling, aligned, labels
+from char_rnn.playground.texts import aligned, labels
 
 SAMPLE = 4000  # symbols that a model writes for its cells to be found
 SAMPLE_STRATEGY = Strategy(temperature=0.8)
@@ -99,26 +100,30 @@ class Served:
         assert self._cells is not None
         return await asyncio.shield(self._cells)
 
-    async def cells_of(self, text: str) -> list[Cell]:
-        """Find the cells that track something in a text."""
-        states = await self._states(text)
+    async def spelled(self, text: str) -> Spelling:
+        """Decide what the model reads for a text."""
+        return await asyncio.to_thread(spelled, self.vocabulary, text, "nearest")
+
+    async def cells_of(self, text: str, spelling: Spelling) -> list[Cell]:
+        """Find the cells that track something in a text, which is read so."""
+        states = await self._states(spelling)
         return await asyncio.to_thread(best_cells, text, states)
 
-    async def activations(self, text: str, layer: int, unit: int | None) -> Array:
+    async def activations(self, spelling: Spelling, layer: int, unit: int | None) -> Array:
         """Return h after each character: of a unit (T,), or of a layer (T, H)."""
-        values = await self._states(text, layer, unit)
+        values = await self._states(spelling, layer, unit)
         result: Array = values.astype(np.float64).round(5)
         return result
 
-    async def score(self, text: str) -> list[float | None]:
+    async def score(self, spelling: Spelling) -> list[float | None]:
         """Return the log-probability of each character, in nats; ``None`` where the model reads nothing for it."""
-        spelling = await asyncio.to_thread(Spelling.of, self.vocabulary, text)
-        if not spelling.symbols:
-            return [None] * len(text)
-        sums = np.cumsum([0.0, *await self.recorded(Scoring(spelling.symbols, self.vocabulary.size))])
-        begins = np.concatenate([[0], spelling.ends[:-1]])
-        of_characters = sums[spelling.ends] - sums[begins]
-        known = spelling.ends > begins
+        symbols, ends = spelling.indices.tolist(), spelling.ends
+        if not symbols:
+            return [None] * len(ends)
+        sums = np.cumsum([0.0, *await self.recorded(Scoring(symbols, self.vocabulary.size))])
+        begins = np.concatenate([[0], ends[:-1]])
+        of_characters = sums[ends] - sums[begins]
+        known = ends > begins
         return [round(float(value), 5) if seen else None for value, seen in zip(of_characters, known, strict=True)]
 
     async def recorded(self, reading: Recording, *, own: bool = False) -> list[Any]:
@@ -136,13 +141,13 @@ class Served:
             self.cancel(reading)
             raise
 
-    async def _states(self, text: str, layer: int | None = None, unit: int | None = None) -> Array:
+    async def _states(self, spelling: Spelling, layer: int | None = None, unit: int | None = None) -> Array:
         """Return what `States` keeps after each character, (T, ...); before anything is read it is 0."""
-        spelling = await asyncio.to_thread(Spelling.of, self.vocabulary, text)
+        symbols, ends = spelling.indices.tolist(), spelling.ends
         start = np.zeros((self.num_layers, self.hidden_size))
         start = start if layer is None else start[layer] if unit is None else start[layer, unit]
-        kept = await self.recorded(States(spelling.symbols, layer, unit)) if spelling.symbols else []
-        return np.stack([start, *kept])[spelling.ends]
+        kept = await self.recorded(States(symbols, layer, unit)) if symbols else []
+        return np.stack([start, *kept])[ends]
 
     async def _own_cells(self) -> list[Cell]:
         sample = Sample(Continuation(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))

@@ -1,4 +1,4 @@
-"""Characters of a text and the symbols a model reads for them: one each, several bytes, or none.
+"""Symbols of a model as text: one by one, and many with the character that each belongs to.
 
 Dimensions: T characters, N symbols.
 """
@@ -6,39 +6,28 @@ Dimensions: T characters, N symbols.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.nearest import nearest_text
-from char_rnn.generation.symbols import knowing
+from char_rnn.generation.spelling import Spelling
 
 Places = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Spelling:
-    """A text as a model reads it.
+def how_read(spelling: Spelling) -> dict[str, Any]:
+    r"""Return the fields of `schema.Read` for a text: nothing where all was read as given.
 
-    Attributes:
-        symbols: N indices. For a character that the model has never seen it reads the nearest that it has, or nothing.
-        ends: (T,), how many of them have been read after each character.
+    Half a surrogate pair, which JSON in UTF-8 cannot hold, is written as ``\ud800``.
     """
-
-    symbols: list[int]
-    ends: Places
-
-    @classmethod
-    def of(cls, vocabulary: Vocabulary, text: str) -> Spelling:
-        """Spell a text of T characters."""
-        has = knowing(vocabulary)
-        spelt = {character: _spelt(vocabulary, character, has) for character in set(text)}
-        ends = np.cumsum([len(spelt[character]) for character in text], dtype=np.int64)
-        return cls([index for character in text for index in spelt[character]], ends)
+    substitutions = spelling.substitutions.items()
+    pairs = [(given.encode("utf-8", "backslashreplace").decode(), read) for given, read in substitutions]
+    facts: dict[str, Any] = {"normal_form": spelling.form, "substitutions": pairs}
+    return {name: value for name, value in facts.items() if value}
 
 
 @lru_cache
@@ -55,8 +44,3 @@ def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, Places
     decoder = vocabulary.decoder()
     pieces = [decoder.decode([index]) for index in symbols]
     return "".join(pieces), np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-
-
-def _spelt(vocabulary: Vocabulary, character: str, has: Callable[[str], bool]) -> list[int]:
-    nearest = nearest_text(character, has)
-    return [int(index) for index in vocabulary.encode(nearest)] if has(nearest) else []
