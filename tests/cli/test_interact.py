@@ -109,7 +109,7 @@ def test_a_prime_file_that_is_not_utf8_is_one_line(
     (tmp_path / "story.txt").write_bytes(b"a\xff")
     done = char_rnn("interact", run_folder, "--prime-file", tmp_path / "story.txt")
     assert (done.status, done.err.count("\n")) == (1, 1)
-    assert "byte 1 is not UTF-8" in done.err
+    assert "story.txt: not utf-8 (byte 0xFF at offset 1); give its encoding" in done.err
 
 
 def test_without_a_terminal_there_is_one_line(char_rnn: Command, run_folder: Path) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import Command
+from cli_helpers import Command, Outcome
 
 from char_rnn import TextGenerator
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import Config
+from char_rnn.utils.config.schema import DataConfig
 
 LETTERS = Vocabulary.from_text("abcdeE\n ")
 BYTES = Vocabulary("bytes", range(256))
@@ -105,6 +106,69 @@ def test_a_prime_file_of_any_bytes_for_a_model_of_bytes(char_rnn: Command, tmp_p
     assert done.out == "zzz\n"
 
 
+def test_a_prime_file_is_read_as_the_training_text_was(char_rnn: Command, tmp_path: Path) -> None:
+    path, file = tmp_path / "m.safetensors", tmp_path / "prime.txt"
+    letters = Vocabulary.from_text("ab‘é\n ")
+    config = ModelFile.read(made(letters, path)).config.model_copy(update={"data": DataConfig(encoding="cp1252")})
+    ModelFile(config, letters, ModelFile.read(path).tensors, {}).write(path)
+
+    def sample(content: bytes, *more: str) -> Outcome:
+        file.write_bytes(content)
+        return char_rnn("sample", path, "--prime-file", file, "--length", 4, "--seed", 1, "-q", *more)
+
+    expected = char_rnn("sample", path, "--prime", "‘é", "--length", 4, "--seed", 1, "-q").out
+    assert sample(b"\x91\xe9").out == expected
+    assert sample("‘é".encode(), "--encoding", "utf-8").out == expected
+    assert sample("‘é".encode("utf-8-sig"), "--encoding", "utf-8").out == expected
+    assert sample("‘é".encode("utf-16"), "--encoding", "utf-16").out == expected
+    refused = sample(b"a\x81", "--encoding", "cp1252")
+    assert (refused.status, refused.err) == (
+        1,
+        f"error: {file}: not cp1252 (byte 0x81 at offset 1); give its encoding, such as --encoding cp1252 or utf-16\n",
+    )
+    assert "encoding 'utf-99': unknown" in sample(b"", "--encoding", "utf-99").err
+    lenient = sample(b"\x91\x81\xe9", "--unknown", "skip", "--hide-prime")
+    assert lenient.out == sample(b"\x91\xe9", "--hide-prime").out
+
+
+@pytest.mark.parametrize(
+    ("characters", "prime"), [("abc\r", "\r"), ("abc\u2028", "\u2028"), ("ab, ", ""), ("abc\n", "\n")]
+)
+def test_a_models_own_prime_never_fails(char_rnn: Command, tmp_path: Path, characters: str, prime: str) -> None:
+    path = made(Vocabulary.from_text(characters), tmp_path / "m.safetensors", prime="\n", length=9, seed=2)
+    done = char_rnn("sample", path)
+    assert done.out == TextGenerator.load(path).generate(prime, 9, seed=2) + "\n"
+    said = f"generation.prime '\\n' is not in the vocabulary: beginning with {prime!r} instead"
+    assert (said in done.err) == (prime != "\n")
+    (tmp_path / "text.txt").write_bytes((characters * 200).encode())
+    assert char_rnn("novelty", path, tmp_path / "text.txt", "--num-samples", 1, "--length", 40).status == 0
+    given = char_rnn("sample", path, "--prime", "\n")
+    assert given.status == (0 if prime == "\n" else 2)
+    line = char_rnn("sample", path, "--prime", "a", "--length", 200, "--stop-at-newline")
+    assert len(line.out.splitlines()) == 1
+    assert ("--stop-at-newline has no effect: the model does not write ends of lines" in line.err) == (not prime)
+
+
+def test_escapes(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
+    arguments = ["--length", 60, "--seed", 5, "-q"]
+    expected = generator.generate("a\nb", 60, seed=5, stop="e\n", banned="c\n")
+    escaped = ["--prime", r"a\nb", "--stop", r"\u0065\n", "--ban", r"c\n"]
+    assert char_rnn("sample", path, "--escapes", *escaped, *arguments).out == expected + "\n"
+    for text, word in ((r"a\q", r"'\\q'"), ("a\\", r"'\\'"), (r"\u12", r"'\\u'"), (r"\ud800", r"'\\ud800'")):
+        done = char_rnn("sample", path, "--escapes", "--stop", text)
+        assert (done.status, done.err.count("\n")) == (2, 1)
+        assert f"{word} is not an escape" in done.err
+
+
+def test_a_stop_text_that_cannot_appear_is_named(char_rnn: Command, path: Path) -> None:
+    done = char_rnn("sample", path, "--length", 3, "--stop", r"\n", "--stop", "xa", "--stop", "a")
+    lines = done.err.splitlines()[1:]
+    assert lines == [
+        r"--stop '\\n' never appears: the model does not write '\\'; --escapes reads \n as the end of a line",
+        "--stop 'xa' never appears: the model does not write 'x'",
+    ]
+
+
 def test_the_first_of_several_stop_texts_ends_it(char_rnn: Command, path: Path) -> None:
     whole = char_rnn("sample", path, "--length", 300, "--seed", 5, "--ban", "\n", "-q").out
     stops = [whole[40:43], whole[90:93]]
@@ -117,7 +181,9 @@ def test_unknown_characters_become_the_nearest(char_rnn: Command, path: Path, ca
     arguments = ["--length", 9, "--seed", 1, "--hide-prime", "-q"]
     done = char_rnn("sample", path, "--prime", "ÁbÉx", "--unknown", "nearest", *arguments)
     assert done.out == char_rnn("sample", path, "--prime", "abE", *arguments).out
-    assert caplog.messages == ["prime text: skipped what the vocabulary has not: 'x'"]
+    assert caplog.messages == [
+        "prime text: read 'Á' as 'a', 'É' as 'E'; skipped what the vocabulary does not have: 'x'"
+    ]
 
 
 def test_beams(char_rnn: Command, path: Path, generator: TextGenerator) -> None:

@@ -14,9 +14,7 @@ from click.exceptions import Exit
 from char_rnn.cli.drawing import drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, say, write_text
-from char_rnn.utils.files import read_regular
-
-MAX_BYTES = 64 << 20
+from char_rnn.cli.primes import escapes_option, read_prime, unescaped
 
 if TYPE_CHECKING:
     from char_rnn.generation.interactive import Draft
@@ -31,8 +29,10 @@ LONG = 10_000  # characters that a person waits for
 @click.option(
     "--prime-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file (UTF-8) with what the text begins with.",
+    help="A file with what the text begins with.",
 )
+@click.option("--encoding", help="Encoding of the --prime-file; the one the model was trained with when not given.")
+@escapes_option("--prime")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the text to this file at the end.")
 @click.option(
     "--length",
@@ -66,9 +66,12 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
         raise click.BadParameter(f"{out.parent}: no such folder", param_hint="--out")
     from char_rnn.generation.interactive_screen import Screen
 
-    if prime_file is not None:
-        prime = _read(prime_file)
+    encoding, escapes = options.pop("encoding"), options.pop("escapes")
     file = open_model(model)
+    if prime_file is not None:
+        prime = read_prime(prime_file, file, encoding)
+    elif escapes:
+        prime = unescaped(prime, "--prime")
     if len(prime) > LONG:
         say(f"reading {len(prime):,} characters")
     draft = _draft(file, prime, options)
@@ -97,13 +100,6 @@ def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
         seed=settings.seed if options["seed"] is None else options["seed"],
         prime=prime,
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return read_regular(path, MAX_BYTES).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file first") from None
 
 
 def _keep(text: str, out: Path | None) -> None:

@@ -13,6 +13,7 @@ from char_rnn.cli.drawing import GIVEN, drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.novelty_report import Report
 from char_rnn.cli.options import debug_option, print_result, quiet_option, say
+from char_rnn.cli.primes import escapes_option, unescaped
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     help="How many samples to draw.",
 )
 @click.option("--prime", metavar="TEXT", help="The text that each goes on from; it is not judged.")
+@escapes_option("--prime")
 @drawing_options
 @click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples again.")
 @click.option("--text", metavar="FILE", help="Judge this text instead of samples.")
@@ -80,7 +82,7 @@ def command(model: str, data: str, as_json: bool, **options: Any) -> None:
     searched, others = _parts(file, corpus, request.split)
     texts = _samples(file, corpus, request) if request.text is None else [_text(request.text, corpus, encoding)]
     with counted(request.quiet) as show:
-        report = None if show is None else lambda done, total: show("characters searched", done, total)
+        report = None if show is None else lambda done, total: show(f"{file.vocabulary.unit}s searched", done, total)
         result = compare(texts, searched, others, corpus.vocabulary.size, request.runs, report)
     places = find_places(data, corpus, encoding, [found.first for _, found in result.copied])
     words = Report(model, corpus, request.split, len(searched), texts, request.text, result, places)
@@ -98,6 +100,7 @@ class Request:
     length: int
     num_samples: int
     prime: str | None
+    escapes: bool
     drawing: dict[str, Any]
     seed: int | None
     text: str | None
@@ -119,12 +122,18 @@ def _parts(file: ModelFile, corpus: Corpus, split: str) -> tuple[Any, Any]:
 def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers]:
     """Return what the model writes, in the corpus's symbols."""
     from char_rnn.generation.novelty import sampled_symbols
+    from char_rnn.generation.spelling import default_prime
 
     settings = file.config.generation
+    if request.prime is None:
+        prime, remark = default_prime(file.vocabulary, settings.prime)
+        say(remark, quiet=request.quiet or not remark)
+    else:
+        prime = unescaped(request.prime, "--prime") if request.escapes else request.prime
     return sampled_symbols(
         file,
         corpus.vocabulary,
-        settings.prime if request.prime is None else request.prime,
+        prime,
         request.length,
         request.num_samples,
         strategy_of(settings, request.drawing),

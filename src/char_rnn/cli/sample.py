@@ -20,6 +20,7 @@ from char_rnn.cli.options import (
     shown,
     write_pieces,
 )
+from char_rnn.cli.primes import impossible_stops
 from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_then
 from char_rnn.cli.sample_options import Request, writing_options
 
@@ -52,9 +53,10 @@ def command(model: str, **options: Any) -> None:
       char-rnn sample names.safetensors --num-samples 20 --stop-at-newline --quiet
       char-rnn sample runs/my-book --prime-file chapter1.txt --hide-prime --min-p 0.05 --unknown nearest
       char-rnn sample runs/my-book --prime "It was " --length 60 --beam 8
+      char-rnn sample runs/my-book --escapes --prime "Chapter 2\\n\\n" --stop "\\n\\n"
       char-rnn sample lm_lstm_epoch50.00_1.3656.t7 --torch7 -primetext "ROMEO:" -seed 2015
     """
-    request = Request(**options)
+    request = Request.of(**options)
     rng = check_rng(request.rng, request.torch7, request.todays)
     refuse_opencl(request.opencl)
     request.check()
@@ -66,7 +68,7 @@ def command(model: str, **options: Any) -> None:
     write_as_then(
         file,
         rng,
-        prime=request.prime_text(),
+        prime=request.prime_text(file),
         length=request.length,
         temperature=request.temperature,
         seed=request.seed,
@@ -91,10 +93,13 @@ def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
 def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tuple[Iterator[str], list[str]]:
     """Everything that is to be written, and what is to be said of it; bad values raise here."""
     from char_rnn.data.vocabulary import UnknownCharacterError
+    from char_rnn.generation.spelling import default_prime
     from char_rnn.generation.strategies import PredictionError
 
     settings = file.config.generation
-    prime = request.prime_text(settings.prime) or ""
+    given = request.prime_text(file)
+    prime, remark = default_prime(file.vocabulary, settings.prime) if given is None else (given, "")
+    remarks = [*([remark] if remark else []), *impossible_stops(request.stop, request.stop_at_newline, file.vocabulary)]
     length = settings.length if request.length is None else request.length
     seed = settings.seed if request.seed is None else request.seed
     try:
@@ -102,11 +107,11 @@ def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tupl
             found = generator.beam_search(prime, length, request.beam, **request.characters, **request.ending)
             best = found[: request.num_samples or 1]
             texts = [text.text if request.hide_prime else prime + text.text for text in best]
-            return _joined(texts), [f"{text.log_probability:.2f} nats" for text in best]
+            return _joined(texts), [*remarks, *(f"{text.log_probability:.2f} nats" for text in best)]
         options = {**request.strategy(settings), **request.ending, "seed": seed}
         if request.num_samples is not None:
             texts = generator.generate_many(prime, length, num_samples=request.num_samples, **options)
-            return _joined([text[len(prime) :] if request.hide_prime else text for text in texts]), []
+            return _joined([text[len(prime) :] if request.hide_prime else text for text in texts]), remarks
         pieces = generator.stream(prime, length, **options)
     except (UnknownCharacterError, PredictionError):
         raise
@@ -114,7 +119,7 @@ def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tupl
         raise click.UsageError(str(error)) from None
     if request.hide_prime and prime:
         next(pieces)
-    return pieces, []
+    return pieces, remarks
 
 
 def _joined(texts: list[str]) -> Iterator[str]:

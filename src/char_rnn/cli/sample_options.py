@@ -5,7 +5,6 @@ Nothing here loads NumPy.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import rich_click as click
 
 from char_rnn.cli.drawing import LIKELIEST, SHARE, temperature_option
-from char_rnn.utils.files import read_bounded, read_regular
-
-MAX_PRIME = 64 << 20
+from char_rnn.cli.primes import escapes_option, read_prime, unescaped
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision
+    from char_rnn.model_file import ModelFile
     from char_rnn.utils.config.schema import GenerationConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -44,13 +42,16 @@ _TEXT = (
     ),
     click.option("--prime", "-primetext", "prime", metavar="TEXT", help="The text to go on from; it is printed first."),
     click.option("--prime-file", metavar="FILE", help="Go on from the text of a file; - is standard input."),
+    click.option("--encoding", help="Encoding of the --prime-file; the one the model was trained with when not given."),
+    escapes_option("--prime, --stop, --ban and --only"),
     click.option("--hide-prime", is_flag=True, help="Print what is written, without the text it goes on from."),
     click.option(
         "--unknown",
         type=click.Choice(["error", "skip", "nearest"]),
         default="error",
         show_default=True,
-        help='What to do with characters of the prime that the model has never seen; nearest: read É as E, “ as ".',
+        help='What to do with characters of the prime that the model has never seen; nearest: read É as E, “ as ",'
+        " and say so.",
     ),
     click.option("--stop", multiple=True, metavar="TEXT", help="End before this text would appear; may be repeated."),
     click.option("--stop-at-newline", is_flag=True, help="End before the end of a line."),
@@ -99,6 +100,7 @@ class Request:
     length: int | None
     prime: str | None
     prime_file: str | None
+    encoding: str | None
     hide_prime: bool
     unknown: Literal["error", "skip", "nearest"]
     stop: tuple[str, ...]
@@ -125,6 +127,19 @@ class Request:
     opencl: int
     device: str
     quiet: bool
+
+    @classmethod
+    def of(cls, *, escapes: bool, **options: Any) -> Request:
+        """Take the options of the command line, with the escapes in their texts read if that was asked for.
+
+        Raises:
+            BadParameter: An escape is unknown.
+        """
+        if escapes:
+            options["stop"] = tuple(unescaped(text, "--stop") for text in options["stop"])
+            given = [name for name in ("prime", "ban", "only") if options[name] is not None]
+            options.update({name: unescaped(options[name], f"--{name}") for name in given})
+        return cls(**options)
 
     @property
     def todays(self) -> dict[str, bool]:
@@ -165,19 +180,16 @@ class Request:
         if (self.num_samples or 1) > self.beam:
             raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
 
-    def prime_text(self, default: str | None = None) -> str | None:
-        """The text to go on from, as given or in the file given; its bytes are those of the command line or the file.
+    def prime_text(self, file: ModelFile) -> str | None:
+        """The text to go on from, as given or in the file given, which is read as the model's training text was.
 
         Raises:
             OSError: The file cannot be read, is not a regular file, or is too large.
+            DataError: It does not fit its encoding, and unknown characters are an error.
         """
         if self.prime_file is None:
-            return default if self.prime is None else self.prime
-        if self.prime_file == "-":
-            data = read_bounded(sys.stdin.buffer, MAX_PRIME, "standard input")
-        else:
-            data = read_regular(self.prime_file, MAX_PRIME)
-        return data.decode("utf-8", "surrogateescape")
+            return self.prime
+        return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")
 
     def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
         """The settings of a `Strategy`, where none is given those of the model."""
