@@ -17,6 +17,7 @@ from char_rnn.torch7.lines import Listener
 from char_rnn.torch7.program import program
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.recipe import Torch7Trainer
+from char_rnn.training.checkpoints import write_state
 from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.run import Run, Surroundings, resume_run, start_run
 from char_rnn.utils.config import compose_config, load_config
@@ -102,6 +103,22 @@ def test_a_resumed_run_ends_with_the_same_bits(config: Config, tmp_path: Path, c
     assert names == {path.name for path in (tmp_path / "whole").glob("lm_*")}
     assert len(names) == 5
     assert first.written + rest.written == whole.written
+
+
+def test_killed_after_a_state_a_run_has_lost_no_checkpoint(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, tensors: Any, counters: Any) -> None:
+        write_state(path, tensors, counters)
+        if counters["step"] == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        patched.setattr("char_rnn.training.keeping.write_state", killed)
+        begin(config, tmp_path / "run").train()
+    assert len(list((tmp_path / "run").glob("lm_*"))) == 1
+    resume_run(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run", program=program()).train()
+    assert len(list((tmp_path / "run").glob("lm_*"))) == 5
 
 
 def test_the_first_loss_is_known_to_a_run_that_goes_on_from_the_first_step(config: Config, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from training_helpers import StopAt, small_config, timeless
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import CharRNNTrainer
-from char_rnn.training.checkpoints import read_state
+from char_rnn.training.checkpoints import read_state, write_state
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -52,6 +53,37 @@ def test_the_newest_models_on_the_way_are_kept(make_trainer: MakeTrainer, tmp_pa
     kept = sorted(path.name for path in tmp_path.glob("step-*"))
     assert kept == ["step-00000040.safetensors", "step-00000050.safetensors"]
     assert ModelFile.read(tmp_path / kept[0]).training["step"] == 40
+
+
+def test_what_belongs_to_a_state_is_on_the_disk_before_it(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed right after a state was written, a run has lost neither the model of that step nor a record."""
+    config = small_config(
+        training={"max_steps": 24, "max_epochs": 10, "eval_interval": 10}, logging={"save_interval": 8, "keep": 9}
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    make_trainer(config, run_dir=whole).train()
+    flushed: list[int] = []
+
+    def killed(path: Path, tensors: Any, counters: Any) -> None:
+        assert (parts / "metrics.jsonl").stat().st_size in flushed
+        write_state(path, tensors, counters)
+        if counters["step"] == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        patched.setattr("char_rnn.training.keeping.write_state", killed)
+        patched.setattr("os.fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
+        make_trainer(config, run_dir=parts).train()
+    again = make_trainer(config, run_dir=parts)
+    again.load_state(*read_state(parts))
+    assert again.step == 8
+    again.train()
+    names = [sorted(path.name for path in run.glob("step-*")) for run in (whole, parts)]
+    assert names[0] == names[1] == [f"step-{step:08d}.safetensors" for step in (8, 16, 24)]
+    assert timeless(parts) == timeless(whole)
 
 
 def test_patience_ends_a_run_early_and_exactly_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -111,6 +111,22 @@ def test_metrics_file_is_cut_back_and_survives_a_torn_line(tmp_path: Path) -> No
     assert file.read()[0]["loss"] == 1 / 3
 
 
+def test_damaged_lines_are_left_out_and_the_records_after_them_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    records = [b'{"step": %d, "split": "train", "loss": 0.10}' % step for step in (1, 2, 3)]
+    damage = [b"garbage", b"[]", b'{"step": "x", "split": "train"}', b'{"step": NaN}', b'{"split": "val"}', b"\xff\n7"]
+    file.path.write_bytes(b"\n".join([records[0], *damage, *records[1:], b'{"step": 3, "other": [NaN]}']))
+    assert [r["step"] for r in file.read()] == [1, 2, 3, 3]
+    with caplog.at_level("WARNING", "char_rnn"):
+        file.cut_back(3, ("train",))
+    assert file.path.read_bytes() == b"".join(record + b"\n" for record in records)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file.path}: damaged; left out 7 lines that are not records, kept the rest"
+    ]
+
+
 def test_metrics_are_json_even_at_infinity(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.append({"step": 1, "split": "val", "perplexity": math.inf, "gradient_norm": math.nan})

@@ -12,7 +12,7 @@ from training_helpers import Breaks, Events, parameters, small_config, timeless
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import CharRNNTrainer, TrainingDiverged
-from char_rnn.training.callbacks import Callback
+from char_rnn.training.callbacks import Callback, MetricsWriter
 from char_rnn.training.checkpoints import read_state
 from char_rnn.training.metrics import MetricsFile
 
@@ -118,16 +118,22 @@ def test_a_validation_loss_that_explodes_goes_back_too(make_trainer: MakeTrainer
     assert [record["step"] for record in val] == [30, 60]
 
 
-def test_a_run_that_went_back_is_resumed_with_its_rate(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """Stopped between going back and the next checkpoint: the halved rate and the event are still there."""
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_run_that_went_back_is_resumed_with_its_rate(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    """Stopped between going back and the next checkpoint: the halved rate and the event are still there, once."""
     config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000})
 
     class StopAfterwards(Callback):
         def on_event(self, trainer: CharRNNTrainer, event: Any) -> None:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        if not recorded:
+            patched.setattr(MetricsWriter, "on_event", StopAfterwards.on_event)
         make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(27), StopAfterwards()]).train()
+    assert sum("event" in record for record in timeless(tmp_path)) == recorded
     again = make_trainer(config, run_dir=tmp_path)
     again.load_state(*read_state(tmp_path))
     assert (again.step, again.plan.halvings) == (20, 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +119,7 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         other.load_state(tensors, counters)
     with pytest.raises(CheckpointError, match=r"another architecture than model\.type"):
         other.load_state(tensors, {**counters, "computing": {}})
-    with pytest.raises(CheckpointError, match="does not fit this run"):
+    with pytest.raises(CheckpointError, match=r"damaged \(step: field required\)"):
         make_trainer().load_state(tensors, {key: counters[key] for key in counters if key != "step"})
 
 
@@ -185,6 +188,18 @@ def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: Make
         lambda tensors, counters: tensors.update({"hidden.x": torch.zeros(1)}),
         lambda tensors, counters: tensors.update({"optimizer.exp_avg.nothing": torch.zeros(1)}),
         lambda tensors, counters: tensors.pop("model.output_proj.bias"),
+        lambda tensors, counters: tensors.pop("optimizer.exp_avg.output_proj.bias"),
+        lambda tensors, counters: [tensors.pop(name) for name in list(tensors) if name.startswith("optimizer.")],
+        lambda tensors, counters: tensors.update({"optimizer.step.output_proj.bias": torch.tensor(3)}),
+        lambda tensors, counters: [tensors.pop(name) for name in list(tensors) if name.startswith("hidden.")],
+        lambda tensors, counters: tensors.update({"model.output_proj.bias": tensors["model.output_proj.bias"].int()}),
+        lambda tensors, counters: tensors.pop("rng.cpu"),
+        lambda tensors, counters: counters.update(batch=10**6),
+        lambda tensors, counters: counters.update(step=math.inf),
+        lambda tensors, counters: counters.update(seconds=math.nan),
+        lambda tensors, counters: counters.update(epoch=True),
+        lambda tensors, counters: counters.update(plan=[]),
+        lambda tensors, counters: counters.update(plan={"halvings": 10**400}),
     ],
 )
 def test_a_damaged_state_is_refused_in_one_line(make_trainer: MakeTrainer, damage: Any) -> None:
@@ -195,6 +210,39 @@ def test_a_damaged_state_is_refused_in_one_line(make_trainer: MakeTrainer, damag
     with pytest.raises(CheckpointError) as caught:
         make_trainer().load_state(tensors, counters)
     assert "\n" not in str(caught.value)
+
+
+def test_counters_damaged_at_random_are_refused_or_used(make_trainer: MakeTrainer) -> None:
+    """A hundred values of other types and ranges at random places: nothing but a ``CheckpointError``."""
+    config = small_config(training={"max_steps": 3, "schedule": "plateau", "minutes": 5.0, "averaging": "nt-asgd"})
+    trainer = make_trainer(config)
+    trainer.train_epoch()
+    tensors, counters = trainer.state()
+    text, draw, refused = json.dumps(counters), random.Random(14), 0
+    again = make_trainer(config)
+    for _ in range(100):
+        damaged = json.loads(text)
+        *path, last = draw.choice([place for place in places(damaged) if place])
+        holder = damaged
+        for key in path:
+            holder = holder[key]
+        holder[last] = draw.choice(
+            [None, True, -1, 10**6, 2**63, 10**400, math.inf, math.nan, 1e-320, "x", [], {}, [1], [[1, 2]], {"step": 1}]
+        )
+        try:
+            again.load_state(tensors, damaged)
+        except CheckpointError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 50
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the paths of all values inside a JSON value."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inside:
+        yield from places(part, (*path, key))
 
 
 def test_resuming_a_finished_run_records_its_end_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What a run measured on its way, read from its folder; without torch, so that looking at runs starts at once.
 
-``metrics.jsonl`` is one JSON object a line. One with a ``split`` is a measurement, one with an ``event`` tells what
-happened at a step; of any other kind of line there may be none but the last, which a crash can cut short.
+``metrics.jsonl`` is one JSON object a line, a record. One with a ``split`` is a measurement, one with an ``event`` says
+what happened at a step. Any other line is left out and counted as damage, but for the last: a crash can cut it short.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_history(folder: str | Path) -> History:
     points: dict[str, list[Point]] = {}
     rollbacks: list[int] = []
     unreadable, torn = 0, False
-    for record in _records(path):
+    for _, record in read_lines(path):
         unreadable, torn = unreadable + torn, record is None
         if record is None:
             continue
@@ -116,12 +116,16 @@ def _unit(folder: Path) -> str:
         return "character"
 
 
-def _records(path: Path) -> Iterator[dict[str, Any] | None]:
-    """Yield the records of a file; None for a line that is none."""
+def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """Yield the lines of a run's measurements, each with its record; None for a line that is not a record.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or is larger than `MAX_METRICS`.
+    """
     with open_regular(path, MAX_METRICS) as file:
         for line in file:
             if line.strip():
-                yield _record(line)
+                yield line, _record(line)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

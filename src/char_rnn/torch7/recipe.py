@@ -24,7 +24,7 @@ from char_rnn.torch7 import layout
 from char_rnn.torch7.lines import Listener
 from char_rnn.torch7.network import Network
 from char_rnn.torch7.random import Generator
-from char_rnn.training.checkpoints import Hidden
+from char_rnn.training.checkpoints import DamagedStateError, Hidden
 from char_rnn.training.clipping import gradient_norm
 from char_rnn.training.guard import LossGuard, TrainingDiverged
 from char_rnn.training.metrics import Evaluation
@@ -144,14 +144,12 @@ class Torch7Trainer(CharRNNTrainer):
             self._tell("on_evaluation", number, len(batches))
         return Evaluation(total / len(batches), len(batches) * batches.batch_size * batches.seq_length)
 
-    def evaluate_and_save(self) -> Evaluation | None:
-        """Evaluate, write what a run folder holds, and the checkpoint by its name of 2015."""
-        val = super().evaluate_and_save()
+    def keep_evaluated(self, val: Evaluation | None) -> None:
+        """Write the checkpoint by its name of 2015."""
         if self.run_dir is not None:
             path = self._checkpoint_folder(self.run_dir) / self.checkpoint_name(val)
             self._tell("on_checkpoint", path)
             self.save_checkpoint(path)
-        return val
 
     def _checkpoint_folder(self, run_dir: Path) -> Path:
         """As then, ``logging.checkpoint_dir`` where the run folder is in it; the run folder where it is elsewhere."""
@@ -172,7 +170,10 @@ class Torch7Trainer(CharRNNTrainer):
     def load_state(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
         """Take up what ``state`` returned; see :meth:`CharRNNTrainer.load_state`."""
         super().load_state(tensors, counters)
-        self.rng.load_state_array(tensors[RNG].numpy())
+        try:
+            self.rng.load_state_array(tensors[RNG].numpy())
+        except (KeyError, ValueError):
+            raise DamagedStateError("damaged: the state of the random generator is missing or not one") from None
 
     @property
     def failing_step(self) -> int:

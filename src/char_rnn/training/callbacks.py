@@ -45,6 +45,9 @@ class Callback:
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Something out of the ordinary; where it has a ``failed_step``, what followed ``step`` will come again."""
 
+    def on_save(self, trainer: CharRNNTrainer) -> None:
+        """A checkpoint is about to be written; what belongs to it has to be on the disk before it."""
+
     def on_sample(self, step: int, text: str) -> None:
         """The model was asked for a sample."""
 
@@ -59,8 +62,10 @@ class MetricsWriter(Callback):
         self.file = MetricsFile(path)
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Cut off what a resumed run will record again; a finished one only evaluates again."""
+        """Cut off what a resumed run will record again (a finished one only evaluates); add what it did not come to."""
         self.file.cut_back(trainer.step, ("train",) if trainer.finished else SPLITS)
+        if trainer.event is not None and trainer.event not in self.file.read():
+            self.file.append(trainer.event)
 
     def on_record(self, record: Record) -> None:
         """Append the record."""
@@ -71,6 +76,10 @@ class MetricsWriter(Callback):
         if "failed_step" in event:
             self.file.cut_back(trainer.step, SPLITS)
         self.file.append(event)
+
+    def on_save(self, trainer: CharRNNTrainer) -> None:
+        """Flush the records to the disk: after a power cut the state must not be ahead of them."""
+        self.file.sync()
 
 
 class TensorBoardWriter(Callback):

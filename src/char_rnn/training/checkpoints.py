@@ -14,13 +14,14 @@ and in the metadata the format's version and, as JSON, the counters. Reading run
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from char_rnn.model_file import ModelFileError, read_shapes, read_tensors, write_tensors
+from char_rnn.model_file import BEST, LAST, ModelFileError, read_shapes, read_tensors, write_tensors
 from char_rnn.runs.names import CONFIG, STATE
 from char_rnn.utils.terminal import quoted
 
@@ -31,6 +32,10 @@ Hidden = torch.Tensor | tuple[torch.Tensor, ...] | None
 
 class CheckpointError(ValueError):
     """A training state that cannot be read or does not fit the run; the message says why and what to do."""
+
+
+class DamagedStateError(CheckpointError):
+    """A training state whose content cannot be right."""
 
 
 def write_state(path: Path, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
@@ -44,7 +49,8 @@ def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read the training state of a run folder.
 
     Raises:
-        CheckpointError: none is there, or it is damaged, something else, or of a later version.
+        CheckpointError: none is there, or it is something else, or of a later version.
+        DamagedStateError: it is damaged; the message says what is left.
     """
     path = run / STATE
     if not path.exists():
@@ -54,9 +60,18 @@ def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         )
     try:
         arrays, metadata = read_tensors(path)
-    except ModelFileError as error:
-        raise CheckpointError(str(error)) from None
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, _counters(path, metadata)
+        counters = _counters(path, metadata)
+    except (ModelFileError, DamagedStateError) as error:
+        raise DamagedStateError(f"{error}; {what_stays(run)}") from None
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, counters
+
+
+def what_stays(run: Path) -> str:
+    """Say what can be done with a run whose training state is lost."""
+    models = [name for name in (BEST, LAST) if (run / name).exists()]
+    if not models:
+        return f"nothing else is left of the run; begin it again: --config {quoted(run / CONFIG)} --out RUN"
+    return f"{' and '.join(models)} stay: start a new run from the model with --init-from {quoted(run)}"
 
 
 def read_counters(path: Path) -> dict[str, Any]:
@@ -68,7 +83,7 @@ def read_counters(path: Path) -> dict[str, Any]:
     try:
         return _counters(path, read_shapes(path)[1])
     except ModelFileError as error:
-        raise CheckpointError(str(error)) from None
+        raise DamagedStateError(str(error)) from None
 
 
 def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -79,9 +94,9 @@ def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         counters = json.loads(metadata["counters"])
     except (KeyError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its counters are damaged ({type(error).__name__})") from None
+        raise DamagedStateError(f"{path}: its counters are damaged ({type(error).__name__})") from None
     if not isinstance(counters, dict):
-        raise CheckpointError(f"{path}: its counters are damaged (no table)")
+        raise DamagedStateError(f"{path}: its counters are damaged (no table)")
     return counters
 
 
@@ -108,20 +123,33 @@ def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) 
 
 
 def restore_optimizer(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, torch.Tensor],
+    keys: Collection[str] = (),
 ) -> None:
     """Give the optimizer back what ``optimizer_tensors`` returned.
 
+    Args:
+        model: the model whose parameters it optimizes.
+        optimizer: an optimizer of the same kind.
+        tensors: what ``optimizer_tensors`` returned.
+        keys: those that every parameter must have.
+
     Raises:
-        CheckpointError: a name or a shape does not belong to this model.
+        DamagedStateError: a name, a type or a shape does not belong to this model, or a tensor is missing.
     """
     parameters = dict(model.named_parameters())
+    for key, name in product(keys, parameters):
+        if f"{key}.{name}" not in tensors:
+            raise DamagedStateError(f"the optimizer's {f'{key}.{name}'!r} is missing")
     optimizer.state.clear()
     for name, tensor in tensors.items():
         key, _, parameter_name = name.partition(".")
         parameter = parameters.get(parameter_name)
-        if parameter is None or tensor.shape not in {parameter.shape, torch.Size([])}:
-            raise CheckpointError(f"the training state's {name!r} does not fit this model")
+        fits = parameter is not None and tensor.shape in {parameter.shape, torch.Size([])}
+        if parameter is None or not fits or not tensor.is_floating_point():
+            raise DamagedStateError(f"the optimizer's {name!r} does not fit this model")
         optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)
 
 
@@ -172,12 +200,12 @@ def restore_hidden(like: Hidden, tensors: Mapping[str, torch.Tensor]) -> Hidden:
         tensors: the parts by number.
 
     Raises:
-        CheckpointError: they are no such state.
+        DamagedStateError: they are no such state.
     """
     if not tensors:
         return None
     expected = hidden_tensors(like)
     if {name: part.shape for name, part in tensors.items()} != {name: part.shape for name, part in expected.items()}:
-        raise CheckpointError("the training state's recurrent state does not fit this model and batch size")
+        raise DamagedStateError("the recurrent state does not fit this model and batch size")
     parts = tuple(tensors[name].to(part) for name, part in expected.items())
     return parts if isinstance(like, tuple) else parts[0]

@@ -8,8 +8,11 @@ Shapes: S streams, C characters of a chunk, W characters of burn-in.
 from __future__ import annotations
 
 import json
+import logging
 import math
+import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +21,16 @@ import numpy as np
 import torch
 
 from char_rnn.data.mapped import PageReleaser
-from char_rnn.runs.history import MAX_METRICS
+from char_rnn.runs.history import read_lines
 from char_rnn.training.ranks import Ranks
 from char_rnn.utils.device import is_out_of_memory
-from char_rnn.utils.files import read_regular, replacing
+from char_rnn.utils.files import replacing
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
     from char_rnn.models import CharModel
+
+_logger = logging.getLogger("char_rnn")
 
 MAX_STREAMS, MIN_STREAM, CHUNK, BURN_IN = 64, 2048, 256, 256
 MAX_OUTPUTS = 1 << 23  # log-probabilities at once, so that a large vocabulary does not fill the memory
@@ -200,27 +205,33 @@ class MetricsFile:
         except OSError as error:  # what fails when the file is closed does not tell its name
             raise OSError(error.errno, error.strerror, str(self.path)) from None
 
+    def sync(self) -> None:
+        """Flush the records to the disk, if there are any."""
+        with suppress(FileNotFoundError), self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+
     def read(self) -> list[dict[str, Any]]:
-        """Return all whole records; a last line cut short by a crash is left out."""
-        if not self.path.exists():
-            return []
-        records = []
-        for line in read_regular(self.path, MAX_METRICS).decode().splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
-        return records
+        """Return all whole records; lines that are not records are left out."""
+        return [record for _, record in self._lines() if record is not None]
 
     def cut_back(self, step: int, splits: Collection[str]) -> None:
-        """Drop what a run resumed at ``step`` records again: all after it, and at it all but ``splits``."""
-        kept = [r for r in self.read() if r["step"] < step or (r["step"] == step and _is_of(r, splits))]
+        """Drop what a run resumed at ``step`` records again: all after it, and at it all but ``splits``.
+
+        Lines that are not records are dropped too, with a warning where a crash cannot be the reason.
+        """
+        lines = self._lines()
+        if damaged := sum(record is None for _, record in lines[:-1]):
+            _logger.warning("%s: damaged; left out %d lines that are not records, kept the rest", self.path, damaged)
+        kept = [line for line, r in lines if r and (r["step"] < step or (r["step"] == step and _is_of(r, splits)))]
         with replacing(self.path) as temporary:
-            temporary.write_text("".join(map(_json_line, kept)), encoding="utf-8")
+            temporary.write_bytes(b"".join(line.rstrip() + b"\n" for line in kept))
+
+    def _lines(self) -> list[tuple[bytes, dict[str, Any] | None]]:
+        return list(read_lines(self.path)) if self.path.exists() else []
 
 
 def _is_of(record: Mapping[str, Any], splits: Collection[str]) -> bool:
-    return "event" in record or record["split"] in splits
+    return "event" in record or record.get("split") in splits
 
 
 def _json_line(record: Mapping[str, Any]) -> str:

@@ -74,6 +74,13 @@ class RMSprop(torch.optim.Optimizer):
         return kept["mean_square"]
 
 
+def kept_for_each_parameter(config: TrainingConfig) -> tuple[str, ...]:
+    """Return the names of what the optimizer keeps for each parameter once it has made a step."""
+    if config.optimizer == "sgd":
+        return ("momentum_buffer",) if config.momentum else ()
+    return ("mean_square",) if config.optimizer == "rmsprop" else ("step", "exp_avg", "exp_avg_sq")
+
+
 def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the configured optimizer over all parameters.
 

@@ -22,6 +22,9 @@ FEWEST_STEPS, FEW_STEPS_SHARE = 20, 0.5
 # The step total of a timed run has settled when the last fit changed it by at most this share.
 SETTLED_SHARE = 0.05
 
+# A clock that stands still, or a state that is wrong about the time, must not make the total infinite.
+MAX_STEPS = 2**53
+
 COUNTERS = ("stale", "stale_since_drop", "evaluated_at", "halvings")
 
 
@@ -81,7 +84,7 @@ class TimeBudget:
         pace = spent / since if since >= FEWEST_STEPS and spent > 0 else step_seconds / max(step, 1)
         self.mark = (step, step_seconds)
         left = self.seconds - elapsed - evaluation_seconds
-        steps = int(left / (pace + evaluation_seconds / self.eval_interval)) if pace > 0 else 1
+        steps = int(min(left / (pace + evaluation_seconds / self.eval_interval), MAX_STEPS)) if pace > 0 else 1
         return step + max(steps, 1)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from char_rnn.training.checkpoints import (
     CheckpointError,
+    DamagedStateError,
     Hidden,
     hidden_tensors,
     optimizer_tensors,
@@ -21,6 +22,8 @@ from char_rnn.training.checkpoints import (
     rows_of,
     unpack,
 )
+from char_rnn.training.optimizers import kept_for_each_parameter
+from char_rnn.training.state_values import damage
 from char_rnn.utils.config.model import FOR_TRAINING
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ def capture(trainer: TrainerState) -> tuple[dict[str, torch.Tensor], dict[str, A
         "data": trainer.keeper.facts.get("data_sha256"),
         "reading": reading(trainer),
         "computing": computing(trainer),
+        "event": trainer.event,
     }
     return tensors, counters
 
@@ -81,9 +85,13 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
     """Put into the trainer what ``capture`` returned.
 
     Raises:
-        CheckpointError: it belongs to another model, another text or another way of reading it, or is damaged.
+        CheckpointError: it belongs to another model, another text or another way of reading it.
+        DamagedStateError: it is damaged.
     """
+    if (problem := damage(counters)) is not None:
+        raise DamagedStateError(f"damaged ({problem})")
     _check_run(trainer, counters)
+    _check_place(trainer, tensors, counters)
     try:
         _load_parameters(trainer, unpack("model", tensors))
         for name, kind in COUNTERS.items():
@@ -97,6 +105,7 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
         trainer.stopwatch.go_on(seconds)
         for name, part in SECONDS.items():
             setattr(trainer.stopwatch, part, float(counters[name]))
+        trainer.event = counters.get("event")
         trainer.recorder.load_interval(counters["interval"])
         trainer.plan.load_state(counters["plan"], trainer.step, seconds)
         like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
@@ -105,8 +114,9 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
             trainer.ranks.seed_apart(trainer.config.training.seed + trainer.step)
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise CheckpointError(f"the training state does not fit this run ({str(error).splitlines()[0]})") from None
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DamagedStateError(f"damaged, or does not fit this run ({reason})") from None
 
 
 def _all_rows(trainer: TrainerState) -> Hidden:
@@ -130,7 +140,10 @@ def _all_generators(trainer: TrainerState) -> dict[str, torch.Tensor]:
 
 def _restore_stepper(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
     stepper = trainer.stepper
-    restore_optimizer(trainer.model, stepper.optimizer, unpack("optimizer", tensors))
+    kept_tensors = unpack("optimizer", tensors)
+    stepped = bool(kept_tensors) or (counters["step"] > 0 and stepper.precision.scaler is None)  # float16 skips steps
+    keys = kept_for_each_parameter(trainer.config.training) if stepped else ()
+    restore_optimizer(trainer.model, stepper.optimizer, kept_tensors, keys)
     stepper.precision.load_state(counters.get("scaler", {}))
     stepper.averaging.load_state(unpack("average", tensors), counters.get("averaging", {}))
     kept = counters.get("micro_batch")
@@ -146,6 +159,9 @@ def _load_parameters(trainer: TrainerState, parameters: Mapping[str, torch.Tenso
             "the run's model has another architecture than model.type, model.hidden_size, ... now say;"
             " leave them as they were, or start a new run"
         )
+    for name, tensor in own.items():
+        if parameters[name].dtype != tensor.dtype:
+            raise DamagedStateError(f"damaged: the model's {name!r} is {parameters[name].dtype}, not {tensor.dtype}")
     trainer.model.load_state_dict(parameters)
 
 
@@ -177,12 +193,20 @@ def _check_run(trainer: TrainerState, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
     if counters.get("data") != trainer.keeper.facts.get("data_sha256"):
         raise CheckpointError(f"the text is not the one this run was trained on; to go on with another, {start_anew}")
-    read, computed = counters.get("reading"), counters.get("computing", {})
-    if not isinstance(read, dict) or not isinstance(computed, dict):
-        raise CheckpointError("the training state is damaged (it does not say how the run was trained)")
-    before = {**EARLIER, **read, **computed}
+    before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
     for name, value in {**reading(trainer), **computing(trainer)}.items():
         if before.get(name, value if name.startswith("model.") else None) != value:
             raise CheckpointError(
                 f"the run was trained with {name} {before.get(name)}, not {value}; leave it as it was, or {start_anew}"
             )
+
+
+def _check_place(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
+    """Check what is to be there at this place in the text."""
+    batch, batches = counters["batch"], trainer.train_batches
+    if batch >= len(batches):
+        raise DamagedStateError(f"damaged: its batch {batch:,} is beyond the {len(batches):,} of an epoch")
+    if batch and batches.carries_state and not unpack("hidden", tensors):
+        raise DamagedStateError("damaged: the recurrent state is missing")
+    if "rng.cpu" not in tensors:
+        raise DamagedStateError("damaged: the state of the random generator is missing")

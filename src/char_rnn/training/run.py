@@ -19,8 +19,9 @@ from char_rnn.data.datasets import NAMES
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import LAST, ModelFile
 from char_rnn.models import CharModel
+from char_rnn.runs.names import STATE
 from char_rnn.training.callbacks import Callback
-from char_rnn.training.checkpoints import read_state
+from char_rnn.training.checkpoints import DamagedStateError, read_state, what_stays
 from char_rnn.training.fitting import fitted
 from char_rnn.training.program import PrepareProgress, Program
 from char_rnn.training.ranks import Ranks
@@ -157,7 +158,10 @@ def resume_run(
     loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
     name, path = last.training.get("init_from"), folder if ranks.is_first else None
     trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
-    trainer.load_state(*state)
+    try:
+        trainer.load_state(*state)
+    except DamagedStateError as error:
+        raise DamagedStateError(f"{folder / STATE}: {error}; {what_stays(folder)}") from None
     if path is not None:
         for abandoned in path.glob(".*.tmp"):
             abandoned.unlink(missing_ok=True)

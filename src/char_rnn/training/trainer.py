@@ -42,6 +42,7 @@ class CharRNNTrainer(TrainerState):
         epoch, batch: the position in the data: epochs finished, and batches of the present one.
         hidden: the state carried to the next batch; None for zeros.
         stepper: makes the steps.
+        event: why the run has gone back to its present state, until that is recorded; else None.
         stopwatch: counts the time.
         keeper: keeps the models.
     """
@@ -165,6 +166,7 @@ class CharRNNTrainer(TrainerState):
             self.plan.evaluated(self.step, improved=improved)
             if self.stepper.averaging.evaluated(self.step, val.loss):
                 self._tell_event({"event": "averaging"})
+        self.keep_evaluated(val)
         self.save()
         if self._sample is not None and self.config.logging.sample_length:
             self.recorder.tell("on_sample", self.step, self._sample(self.stepper.trained))
@@ -172,6 +174,9 @@ class CharRNNTrainer(TrainerState):
         self.stopwatch.in_evaluation = self.stopwatch.now() - began
         self.recorder.restart_clock()
         return val
+
+    def keep_evaluated(self, val: Evaluation | None) -> None:
+        """Write what is kept of every evaluation beside the best; nothing, but in 2015."""
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write the model as it is now to a self-contained model file."""

@@ -61,6 +61,7 @@ class TrainerState:
         self.plan = Plan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
         self.step = self.epoch = self.batch = 0
         self.hidden: Hidden = None
+        self.event: dict[str, Any] | None = None
         self._stop_wanted = self._stop_agreed = False
         self._val: Evaluation | None = None
         self._evaluated_at: int | None = None
@@ -100,20 +101,28 @@ class TrainerState:
         self.stepper = Stepper(self.model, self.config.training, device, self.train_batches.batch_size, self.ranks)
 
     def save(self) -> None:
-        """Write ``last.safetensors`` and the training state, each in one step; nothing without a run folder.
+        """Write the models and the training state, each in one step; nothing without a run folder.
 
-        All processes of a run have to call it together.
+        The state comes last: a run that is killed before it goes on from the state before, and makes again what it had
+        written since. What came after the state would be lost. All processes of a run have to call this together.
         """
         state, config, position = self.state(), self.repeatable_config(), self.position()
-        self.keeper.save(self.stepper.trained, config, position, state)
+        self.recorder.tell("on_save", self)
         if self.step % self.config.logging.save_interval == 0 and self.step:
             self.keeper.keep_on_the_way(self.stepper.trained, config, position)
+        self.keeper.save(self.stepper.trained, config, position, state)
         self.recovery.remember(*state)
 
     def went_back(self, event: dict[str, Any]) -> None:
-        """Save the state that the run has gone back to, and tell about it."""
+        """Save the state that the run has gone back to, and tell about it.
+
+        The event is in the state, for a run that is killed before it is recorded. The other order would cut the records
+        back behind a later state that is still on the disk.
+        """
+        self.event = {"step": self.step, **event}
         self.save()
         self._tell_event(event)
+        self.event = None
         self.recorder.restart_clock()
 
     def repeatable_config(self) -> Config:
