@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 from export_helpers import IDS, MODELS, made
 
-from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.export.bundle import joined
 from char_rnn.export.packing import pack, packed_tensors
 from char_rnn.generation import strategies
-from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.drawing import Drawing, drawable_symbols
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.nearest import nearest_text
 from char_rnn.generation.network import Network
+from char_rnn.generation.spelling import spelled
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
 
 NAMES = """
     Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, highest, temperatureAt, draw, Random, Symbols,
-    nearestTo, StopText, bestCells
+    nearestTo, StopText, bestCells, howRead
 """
 SYMBOLS = "abcdefghij"
 
@@ -221,6 +222,73 @@ def test_symbols(page: Any, kind: Any) -> None:
         [vocabulary.to_dict(), text],
     )
     assert found == [vocabulary.encode(text).tolist(), text, None, vocabulary.encode("a").tolist()]
+
+
+@pytest.mark.parametrize("unknown", ["error", "skip", "nearest"])
+@pytest.mark.parametrize(
+    ("known", "kind"),
+    [
+        ("abé\n 한", "characters"),
+        ("ae\u0301\r\u1112\u1161\u11ab", "characters"),
+        ("ab\u2028\r\n", "characters"),
+        ("ab, ", "characters"),
+        ("aé\n", "bytes"),
+        ("ae\u0301\r", "bytes"),
+    ],
+)
+def test_texts_are_read_alike(page: Any, known: str, kind: Any, unknown: Any) -> None:
+    vocabulary, rng = Vocabulary.from_text(known, kind), np.random.default_rng(8)
+    letters = [*"aAbeé’…漢한\n\r\u2028", "\r\n", "e\u0301", "\u1112\u1161\u11ab", "\u0323"]
+    texts = ["".join(rng.choice(letters, rng.integers(0, 9))) for _ in range(150)]
+    texts += [known, "e\u0301한" + "\u0301\u0323" * 40, "e\u0301", "é", "\u1112\u1161\u11ab", "한"]
+    expected: list[Any] = []
+    for text in texts:
+        try:
+            spelling = spelled(vocabulary, text, unknown)
+        except UnknownCharacterError:
+            expected.append(None)
+            continue
+        facts = {"normal_form": spelling.form, "substitutions": [list(pair) for pair in spelling.substitutions.items()]}
+        ends = spelling.ends.tolist() if unknown == "nearest" else None
+        expected.append([spelling.indices.tolist(), ends, {name: value for name, value in facts.items() if value}])
+    found = page.evaluate(
+        """([vocabulary, texts, unknown]) => {
+            const symbols = new Symbols(vocabulary);
+            const ends = (text) => {
+                let end = 0;
+                return symbols.spelled(text).map((indices) => (end += indices.length));
+            };
+            return texts.map((text) => {
+                try {
+                    const read = symbols.read(text, unknown);
+                    return [read, unknown === "nearest" ? ends(text) : null, howRead(symbols.spell(text, unknown))];
+                } catch (error) {
+                    if (!error.message.startsWith("The model has never seen")) throw error;
+                    return null;
+                }
+            });
+        }""",
+        [vocabulary.to_dict(), texts, unknown],
+    )
+    assert dict(zip(texts, found, strict=True)) == dict(zip(texts, expected, strict=True))
+
+
+@pytest.mark.parametrize("known", ["ab\r\n", "ab\r", "ab\x85", "ab\u2029", "ab, ", "aé", "ae\u0301"])
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_stop_texts_and_characters_are_those_of_the_vocabulary(page: Any, known: str, kind: Any) -> None:
+    vocabulary = Vocabulary.from_text(known, kind)
+    stops = ["é", "e\u0301", "b", "漢"]
+    found = page.evaluate(
+        """([vocabulary, stops]) => {
+            const symbols = new Symbols(vocabulary);
+            return [...stops.map((stop) => symbols.canonical(stop)), ...symbols.lineEnds()];
+        }""",
+        [vocabulary.to_dict(), stops],
+    )
+    assert found == list(StopText(stops, True, vocabulary).stops)
+    if kind == "characters":
+        drawable = drawable_symbols(Strategy(banned="e\u0301"), vocabulary).tolist()
+        assert page.evaluate("(given) => new Symbols(given).kept(null, 'e\u0301')", vocabulary.to_dict()) == drawable
 
 
 def test_bytes_that_are_no_text(page: Any) -> None:

@@ -18,6 +18,9 @@ export function nearestTo(character, has) {
   return candidatesFor(character).find(has) ?? character;
 }
 
+/** A text with the nearest for each of its characters. */
+export const nearestText = (text, has) => Array.from(text, (character) => nearestTo(character, has)).join("");
+
 function candidatesFor(character) {
   const plain = character.normalize("NFKD").replace(/\p{M}/gu, "");
   const groups = ALIKE.filter((group) => group.includes(character) || ([...plain].length === 1 && group.includes(plain)));

@@ -1,6 +1,6 @@
 /* The symbols a model reads and writes: characters (code points) or bytes of UTF-8. */
 
-import { nearestTo } from "./nearest.js";
+import { canonical, LINE_ENDS, spell, textOf } from "./spelling.js";
 
 const UTF8 = new TextEncoder();
 
@@ -21,22 +21,36 @@ export class Symbols {
     return indices.includes(undefined) ? null : indices;
   }
 
-  /** For each character of a text the indices that are read: its own, those of the nearest that has some, or none. */
-  spelled(text) {
-    const has = (piece) => this.encode(piece) !== null;
-    return [...text].map((character) => this.encode(nearestTo(character, has)) ?? []);
+  has = (text) => this.encode(text) !== null;
+
+  /** How a text is read; `unknown` is "error", "skip" or "nearest". */
+  spell(text, unknown) {
+    return spell(text, this.has, unknown);
   }
 
-  /** The indices that are read of a prime text; `unknown` is "error", "skip" or "nearest". */
-  read(text, unknown) {
-    if (unknown === "nearest") return this.spelled(text).flat();
-    return [...text].flatMap((character) => {
-      const indices = this.encode(character);
-      if (!indices && unknown === "error") {
-        throw new Error(`The model has never seen “${character}”. Take it out, or have such characters left out.`);
-      }
-      return indices ?? [];
+  /** For each character of a text the indices that are read with it; those of a piece come with its last character. */
+  spelled(text) {
+    return this.spell(text, "nearest").pieces.flatMap(([given, read]) => {
+      const characters = [...given];
+      if (given === read) return characters.map((character) => this.encode(character));
+      return characters.map((_, place) => (place === characters.length - 1 ? this.encode(read) : []));
     });
+  }
+
+  /** The indices that are read of a prime text. */
+  read(text, unknown) {
+    return this.encode(textOf(this.spell(text, unknown)));
+  }
+
+  /** A stop text in the normal form that the model writes. */
+  canonical(text) {
+    return canonical(text, this.has);
+  }
+
+  /** The stop texts that end a line. */
+  lineEnds() {
+    const end = LINE_ENDS.slice(0, this.kind === "bytes" ? 2 : undefined).find(this.has);
+    return end === "\n" ? ["\n", "\r\n"] : end ? [end] : [];
   }
 
   /** Which symbols may be drawn, or null for all. */
@@ -66,7 +80,7 @@ export class Symbols {
   }
 
   #named(characters) {
-    return [...characters].flatMap((character) => {
+    return [...canonical(characters, this.has, ["NFC"])].flatMap((character) => {
       const indices = this.encode(character) ?? [];
       if (indices.length > 1) {
         const how = "and this model writes byte by byte. Name ASCII characters only.";

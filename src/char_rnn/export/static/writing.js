@@ -2,6 +2,7 @@
 
 import { draw, highest, probabilitiesOf, temperatureAt } from "./strategies.js";
 import { Random } from "./random.js";
+import { howRead, textOf } from "./spelling.js";
 
 const DEFAULTS = {
   prime: "",
@@ -16,21 +17,23 @@ const DEFAULTS = {
   allowed: null,
   alternatives: 0,
 };
-const NEWLINES = ["\n", "\r\n"];
 
 export class Writing {
   /**
    * `asked`: the request, as the backends' `generate` takes it. Throws an Error that a person can act on.
    * `past`: {read, state} of a text that has ended, or null: one that goes on where it stopped is not read again.
-   * `tell`: {start({prime, activations?}), character({text, probability, alternatives, activation?}), done({reason})}.
+   * `tell`: {start({prime, normal_form?, substitutions?, activations?}),
+   *          character({text, probability, alternatives, activation?}), done({reason})}.
    */
   constructor(network, symbols, asked, tell, past = null) {
     const request = { ...DEFAULTS, ...asked };
     Object.assign(this, { network, symbols, request, tell });
     this.random = new Random(request.seed ?? Math.floor(Math.random() * 2 ** 32));
     this.kept = symbols.kept(request.allowed, request.banned);
-    this.stopText = new StopText([...request.stop, ...(request.stop_at_newline ? NEWLINES : [])]);
-    this.prime = symbols.read(request.prime, request.unknown);
+    const stops = request.stop.map((text) => symbols.canonical(text));
+    this.stopText = new StopText([...stops, ...(request.stop_at_newline ? symbols.lineEnds() : [])]);
+    this.spelling = symbols.spell(request.prime, request.unknown);
+    this.prime = symbols.encode(textOf(this.spelling));
     const isGoingOn = past && !request.unit && isBeginning(past.read, this.prime);
     this.state = isGoingOn ? past.state : network.begin();
     this.read = isGoingOn ? past.read : []; // the symbols that the state has seen
@@ -63,7 +66,7 @@ export class Writing {
 
   #start() {
     this.started = true;
-    const start = { prime: this.symbols.decode(this.prime) };
+    const start = { prime: this.symbols.decode(this.prime), ...howRead(this.spelling) };
     if (this.request.unit) start.activations = this.activations;
     this.tell.start(start);
   }

@@ -1,0 +1,96 @@
+/* How a model reads a text, as char_rnn.generation.spelling has it: normal forms, line ends, nearest characters. */
+
+import { nearestText } from "./nearest.js";
+
+export const LINE_ENDS = ["\n", "\r", "\u0085", "\u2028", "\u2029"];
+const FORMS = ["NFC", "NFD"];
+const PIECE = /\r\n|[^]/gu;
+const LONGEST = 32; // characters normalized at once
+const MARK = /^\p{M}/u;
+
+/**
+ * {pieces, form}: consecutive pieces of the text, each as [given, read], and the normal form it was brought to or null.
+ * `has`: whether a text can be read; `unknown`: "error", "skip" or "nearest".
+ */
+export function spell(text, has, unknown) {
+  if (has(text)) return { pieces: [[text, text]], form: null };
+  const known = remembered(has);
+  const { pieces, form } = inItsForm(text, known);
+  if (unknown === "error") {
+    for (const [, formed] of pieces) refuseUnknown(formed, known);
+    return { pieces, form };
+  }
+  const readable = remembered((piece) => {
+    if (known(piece)) return piece;
+    const near = unknown === "nearest" ? nearestText(piece === "\r\n" ? "\n" : piece, known) : piece;
+    return [...near].filter(known).join("");
+  });
+  return { pieces: pieces.map(([given, formed]) => [given, readable(formed)]), form };
+}
+
+/** The text that the model reads. */
+export const textOf = ({ pieces }) => pieces.map(([, read]) => read).join("");
+
+/** What a spelling did not read as given, for the event `start`: {normal_form?, substitutions?}. */
+export function howRead({ pieces, form }) {
+  const changed = pieces.filter(([given, read]) => read !== given && read !== (form ? given.normalize(form) : given));
+  const substitutions = [...new Map(changed)];
+  return { ...(form && { normal_form: form }), ...(substitutions.length && { substitutions }) };
+}
+
+/** A text in the first form that can be read; as it is where it can, or none can. */
+export function canonical(text, has, forms = FORMS) {
+  return [text, ...forms.map((form) => text.normalize(form))].find(has) ?? text;
+}
+
+/** The pieces of a text as given, or in the form with fewer unknown characters. */
+function inItsForm(text, has) {
+  const given = text.match(PIECE).map((piece) => [piece, piece]);
+  const parts = segments(text);
+  const inForm = (form) => parts.map((part) => [part, part.normalize(form)]);
+  const unknown = (pieces) => [...textOf({ pieces })].filter((character) => !has(character)).length;
+  let best = { form: null, pieces: given, lacking: unknown(given) };
+  for (const form of FORMS) {
+    const pieces = inForm(form);
+    const lacking = unknown(pieces);
+    if (lacking < best.lacking) best = { form, pieces, lacking };
+  }
+  return best;
+}
+
+/** Pieces that can be normalized one by one: a line end, or a character with what composes with it. */
+function segments(text) {
+  const found = [];
+  let length = 0;
+  for (const piece of text.match(PIECE)) {
+    if (length > 0 && length < LONGEST && composes(found.at(-1), piece)) {
+      found[found.length - 1] += piece;
+      length += 1;
+    } else {
+      found.push(piece);
+      length = [...piece].length;
+    }
+  }
+  return found;
+}
+
+function composes(before, character) {
+  if (character < "\u0080") return false;
+  if (MARK.test(character)) return true;
+  return (before + character).normalize("NFC") !== before.normalize("NFC") + character.normalize("NFC");
+}
+
+function refuseUnknown(text, has) {
+  const character = [...text].find((each) => !has(each));
+  if (character === undefined) return;
+  throw new Error(`The model has never seen “${character}”. Take it out, or have such characters left out.`);
+}
+
+/** A function of a text that computes each answer once. */
+function remembered(compute) {
+  const answers = new Map();
+  return (text) => {
+    if (!answers.has(text)) answers.set(text, compute(text));
+    return answers.get(text);
+  };
+}
