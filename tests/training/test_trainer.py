@@ -212,6 +212,20 @@ def test_a_model_file_names_no_path_of_the_machine(make_trainer: MakeTrainer, tm
     assert b"/home" not in path.read_bytes()
 
 
+def test_the_first_sample_comes_after_20_seconds(make_trainer: MakeTrainer) -> None:
+    """The others at evaluations, and nothing else changes."""
+    losses = []
+    for sample in (None, lambda model: "rose"):
+        log, ticks = Log(), itertools.count()
+        config = small_config(training={"max_steps": 40, "eval_interval": 20}, logging={"sample_length": 4})
+        make_trainer(config, callbacks=[log], sample=sample, clock=lambda ticks=ticks: next(ticks) * 0.5).train()
+        losses.append(log.losses)
+    steps = [step for step, _ in log.samples]
+    assert 5 < steps[0] < 20
+    assert steps[1:] == [20, 40]
+    assert losses[0] == losses[1]
+
+
 def test_minutes_on_a_fake_clock(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     """A step reads the clock a fixed number of times: as many steps as fit into the minutes; the repeat is exact."""
     ticks = itertools.count()

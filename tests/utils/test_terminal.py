@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.utils.terminal import quoted, visible, visible_name, visible_pieces
+from char_rnn.utils.terminal import quoted, visible, visible_name, visible_pieces, wrapped
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ def test_pieces_are_escaped_as_the_whole(pieces: list[str]) -> None:
 
 def test_a_name_is_one_line() -> None:
     assert visible_name("a\nb\t\x1b\u2028\ufeffé\udcff") == r"a\nb\t\x1b\u2028\ufeffé\xff"
+
+
+def test_lines_are_broken_at_words_and_go_on_below_what_follows_a_label() -> None:
+    assert wrapped("  best loss   1.5 nats, 2.2 bits, at step 1\none two\n\n    three four", 30) == (
+        "  best loss   1.5 nats, 2.2\n              bits, at step 1\none two\n\n    three four"
+    )
+    assert wrapped("one two three", 8) == "one two\nthree"
+    assert wrapped("漢字漢字 漢字", 8) == "漢字漢字\n漢字"
 
 
 @pytest.mark.parametrize("path", ["runs/my book (1)", "it's", "-x", "$(ls)", "a\nb"])

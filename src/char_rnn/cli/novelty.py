@@ -89,7 +89,7 @@ def command(model: str, data: str, as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo(json.dumps(words.facts()))
     else:
-        say(words.heading(), quiet=request.quiet)
+        say(words.heading(), quiet=request.quiet, wrap=True)
         print_result("\n".join(words.lines()))
 
 

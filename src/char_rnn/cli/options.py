@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import rich_click as click
 from click.exceptions import NoSuchOption
 
-from char_rnn.utils.terminal import visible, visible_name, visible_pieces
+from char_rnn.utils.terminal import visible, visible_name, visible_pieces, wrapped
 
 if TYPE_CHECKING:
     from char_rnn.training import Evaluation
@@ -114,15 +114,33 @@ def shown(text: str) -> str:
     return visible_name(text)
 
 
-def say(message: str, *, quiet: bool = False) -> None:
-    """Print a diagnostic to standard error; control characters are escaped."""
+def say(message: str, *, quiet: bool = False, wrap: bool = False) -> None:
+    """Print a diagnostic to standard error; control characters are escaped.
+
+    Args:
+        message: One line or several.
+        quiet: Print nothing.
+        wrap: Break lines at words where a terminal is narrower; not for commands, which would be pasted in pieces.
+    """
     if not quiet:
-        click.echo(visible(message), err=True)
+        wrap = wrap and sys.stderr.isatty()
+        click.echo(wrapped(visible(message), _columns(sys.stderr)) if wrap else visible(message), err=True)
 
 
 def print_result(text: str) -> None:
-    """Print a result and a line end to standard output; on a terminal control characters are escaped."""
-    click.echo(visible(text) if sys.stdout.isatty() else text, color=True)  # click would take sequences out
+    """Print a result and a line end to standard output.
+
+    On a terminal control characters are escaped, and lines that are wider than it are broken at words.
+    """
+    if sys.stdout.isatty():
+        text = wrapped(visible(text), _columns(sys.stdout))
+    click.echo(text, color=True)  # without which click takes control sequences out
+
+
+def _columns(stream: TextIO) -> int:
+    from rich.console import Console
+
+    return Console(file=stream).width
 
 
 def write_text(text: str) -> None:

@@ -47,7 +47,8 @@ def command(folders: tuple[str, ...], as_json: bool, order: str) -> None:
     """List the runs: model, best validation loss, time, size, and how far each has come.
 
     Looks in each FOLDER and three folders deep below it; without one, in runs/ and checkpoints/, and at the present
-    folder and those directly in it. In a terminal it is a table; piped, a line a run with tabs between the columns.
+    folder and those directly in it. In a terminal it is a table of the columns that fit; piped, a line a run with all
+    columns and tabs between.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The table of ``char-rnn runs`` in a terminal: a line a run where there is room, else two, with nothing left out."""
+"""The table of ``char-rnn runs`` in a terminal: a line a run, with the columns that fit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,41 +21,48 @@ ANY_WIDTH = 1 << 16
 STYLES = {"finished": "green", "unfinished": "yellow", "begun": "yellow", "damaged": "red"}
 
 Cell = Callable[["RunSummary"], Text | str]
-COLUMNS: tuple[tuple[str, Cell], ...] = (  # by twos: what stands above what in a narrow terminal
-    ("run", lambda run: Text(shown(str(run.folder)), "bold")),
-    ("data", lambda run: shown(run.data or "")),
-    ("model", lambda run: (run.model or "") + (", bytes" if run.unit == "byte" else "")),
-    ("params", lambda run: "" if run.parameters is None else f"{run.parameters:,}"),
-    ("steps", lambda run: f"{run.steps:,}"),
-    ("epochs", lambda run: rounded(run.epochs, 2)),
-    ("val nats", lambda run: Text(rounded(run.best_loss, 4), "bold")),
-    ("val bits", lambda run: rounded(run.best_bits, 4)),
-    ("best at", lambda run: rounded(run.best_step, 0)),
-    ("minutes", lambda run: rounded(run.minutes, 1)),
-    ("size", lambda run: _megabytes(run.size)),
-    ("state", lambda run: Text("damaged" if run.problem else state_of(run), STYLES[run.state])),
-)
-CELLS = dict(COLUMNS)
+CELLS: dict[str, Cell] = {
+    "run": lambda run: Text(shown(str(run.folder)), "bold"),
+    "data": lambda run: shown(run.data or ""),
+    "model": lambda run: (run.model or "") + (", bytes" if run.unit == "byte" else ""),
+    "params": lambda run: "" if run.parameters is None else f"{run.parameters:,}",
+    "steps": lambda run: f"{run.steps:,}",
+    "epochs": lambda run: rounded(run.epochs, 2),
+    "val nats": lambda run: Text(rounded(run.best_loss, 4), "bold"),
+    "val bits": lambda run: rounded(run.best_bits, 4),
+    "best at": lambda run: rounded(run.best_step, 0),
+    "minutes": lambda run: rounded(run.minutes, 1),
+    "size": lambda run: _megabytes(run.size),
+    "state": lambda run: Text("damaged" if run.problem else state_of(run), STYLES[run.state]),
+}
 LEFT = {"run", "data", "model", "state"}
+LEFT_OUT = ("best at", "val bits", "epochs", "size", "params", "data", "minutes")  # in this order where it is narrow
 
 
 def print_table(runs: Sequence[RunSummary], console: Console | None = None) -> None:
     """Print the runs as wide as the terminal allows."""
     console = console or Console(highlight=False)
-    rows = [[cell(run) for _, cell in COLUMNS] for run in runs]
-    wide = table_of([heading for heading, _ in COLUMNS], rows, LEFT)
-    console.print(wide if fits(wide, console) else _narrow(rows))
+    tables = (_one_line(runs, LEFT_OUT[:count]) for count in range(len(LEFT_OUT) + 1))
+    console.print(next((table for table in tables if fits(table, console)), _one_line(runs, LEFT_OUT, no_wrap=False)))
     for run in runs:
         if run.problem is not None:
             console.print(Text(f"{shown(str(run.folder))}: {shown(run.problem)}", STYLES["damaged"]), soft_wrap=True)
 
 
-def table_of(headings: Sequence[str], rows: Sequence[Sequence[Text | str]], left: Container[str]) -> Table:
+def _one_line(runs: Sequence[RunSummary], left_out: Container[str], *, no_wrap: bool = True) -> Table:
+    headings = [heading for heading in CELLS if heading not in left_out]
+    rows = [[CELLS[heading](run) for heading in headings] for run in runs]
+    return table_of(headings, rows, LEFT, no_wrap=no_wrap)
+
+
+def table_of(
+    headings: Sequence[str], rows: Sequence[Sequence[Text | str]], left: Container[str], *, no_wrap: bool = True
+) -> Table:
     """Return a table with a line a row; the columns ``left`` are ranged left, the others right."""
     table = _empty()
     for heading in headings:
         table.add_column(_literal(heading), justify="left" if heading in left else "right", overflow="fold",
-                         no_wrap=True)  # fmt: skip
+                         no_wrap=no_wrap)  # fmt: skip
     for row in rows:
         table.add_row(*map(_literal, row))
     return table
@@ -65,18 +72,6 @@ def fits(table: Table, console: Console) -> bool:
     """Tell whether a table can be printed without folding a cell."""
     room = console.options.update(max_width=ANY_WIDTH)
     return console.measure(table, options=room).maximum <= console.width
-
-
-def _narrow(rows: Sequence[Sequence[Text | str]]) -> Table:
-    """Return the table with two lines a run, and one between."""
-    table = _empty()
-    for (above, _), (below, _) in zip(COLUMNS[::2], COLUMNS[1::2], strict=True):
-        table.add_column(f"{above}\n{below}", justify="left" if above in LEFT or below in LEFT else "right",
-                         overflow="fold")  # fmt: skip
-    for number, row in enumerate(rows):
-        cells = (Group(*map(_literal, pair)) for pair in zip(row[::2], row[1::2], strict=True))
-        table.add_row(*cells, end_section=number + 1 < len(rows))
-    return table
 
 
 def _empty() -> Table:

@@ -86,7 +86,7 @@ def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
     generator = TextGenerator.load(file, _device(request), request.precision)
     file.tensors = {}  # the generator has copies
     pieces, remarks = _pieces(generator, file, request)
-    say("\n".join([_introduction(model, file), *remarks]), quiet=request.silent)
+    say("\n".join([_introduction(model, file), *remarks]), quiet=request.silent, wrap=True)
     write_pieces(chain(pieces, "\n"))
 
 

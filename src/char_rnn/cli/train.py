@@ -93,8 +93,8 @@ def _train(run: Run, request: Request) -> str:
     unit = run.corpus.vocabulary.unit
     for name, evaluation in (("validation", result.val), ("test, best model", result.test)):
         if evaluation is not None:
-            say(f"{name}: {describe_evaluation(evaluation, unit)}", quiet=quiet)
-    say(ending(result, run.trainer.config), quiet=quiet)
+            say(f"{name}: {describe_evaluation(evaluation, unit)}", quiet=quiet, wrap=True)
+    say(ending(result, run.trainer.config), quiet=quiet, wrap=True)
     say(f"write more with: char-rnn sample {quoted(run.folder or '')}", quiet=quiet)
     say("", quiet=quiet)
     return sampler_of(run.trainer.config, 600)(run.trainer.model, run.corpus.vocabulary)

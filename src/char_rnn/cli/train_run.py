@@ -67,7 +67,7 @@ def open_run(config: Config, request: Request, manager: DeviceManager, ranks: Ra
             run = start_run(
                 config, request.out, init_from=request.init_from, surroundings=surroundings, program=_program(config)
             )
-    say(_introduction(run, manager.describe()), quiet=request.silent)
+    say(_introduction(run, manager.describe()), quiet=request.silent, wrap=True)
     return run
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.control import Control
+from rich.segment import ControlType
 from rich.text import Text
 
 from char_rnn.training.callbacks import Callback, Record
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
 
 REDRAW_SECONDS = 0.1
 SMOOTHING = 0.98
+LONGEST_BAR = 24
+BEST = Text("best", "green")
 
 
 def training_progress(console: Console | None = None) -> Callback:
-    """Return the display that fits standard error: a live bar on a terminal, else lines."""
+    """Return the display that fits standard error: a live bar on a terminal that moves its cursor, else lines."""
     console = console or Console(stderr=True)
-    return BarProgress(console) if console.is_terminal else LineProgress(console)
+    live = console.is_terminal and not (console.is_dumb_terminal or console.legacy_windows)
+    return BarProgress(console) if live else LineProgress(console)
 
 
 class LineProgress(Callback):
@@ -33,7 +38,7 @@ class LineProgress(Callback):
     def __init__(self, console: Console) -> None:
         self.console = console
         self._best = math.inf
-        self._total = 0
+        self._total = ""
         self._unit = "character"
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
@@ -43,50 +48,61 @@ class LineProgress(Callback):
             self._unit = trainer.keeper.vocabulary.unit
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        """Remember where the run ends, for the lines."""
-        self._total = trainer.total_steps
+        """Remember where the run ends, for the lines; ``~`` marks an estimate."""
+        settled = trainer.plan.settled or trainer.step >= trainer.total_steps
+        self._total = f"{'' if settled else '~'}{trainer.total_steps:,}"
 
     def on_record(self, record: Record) -> None:
         """Print the record in one line."""
-        self.console.print(self._line(record), soft_wrap=True, highlight=False)
+        self._print(self._line(record))
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Print what happened and how it goes on."""
-        self.console.print(Text(visible(_in_words(event)), style="yellow"), soft_wrap=True)
+        self._print(Text(visible(_in_words(event)), style="yellow"))
 
     def on_sample(self, step: int, text: str) -> None:
         """Print the sample, set apart."""
-        self.console.print(Text(_indented(visible(text)), style="dim"), soft_wrap=True)
+        self._print(Text("\n".join(f"    {line}" for line in self._lines(visible(text))), style="dim"))
 
-    def _line(self, record: Record) -> str:
-        where = f"step {record['step']:,}" + (f"/{self._total:,}" if self._total else "")
+    def _print(self, what: Text) -> None:
+        self.console.print(what, soft_wrap=True, highlight=False)
+
+    def _lines(self, text: str) -> list[str]:
+        return text.splitlines()
+
+    def _line(self, record: Record) -> Text:
         bits = f"{record['loss']:.4f} nats ({record['bits_per_character']:.4f} bits) per {self._unit}"
-        parts = [f"{where}  epoch {record['epoch']:.2f}", f"[bold]{record['split']}[/] {bits}"]
+        parts = [f"{self._step(record)}  epoch {record['epoch']:.2f}", f"{record['split']} {bits}"]
         if record["split"] == "train":
             parts.append(f"{record['characters_per_second']:,.0f} {self._unit}s/s")
             parts.append(_memory(record))
         else:
             parts.append(f"perplexity {record['perplexity']:.3f}")
-        if record["split"] == "val" and record["loss"] < self._best:
+        if self._is_best(record):
+            parts.append("best")
+        return Text("  ".join(parts))
+
+    def _step(self, record: Record) -> str:
+        return f"step {record['step']:,}" + (f"/{self._total}" if self._total else "")
+
+    def _is_best(self, record: Record) -> bool:
+        """Tell whether a validation loss is a new best, and remember it."""
+        best: bool = record["split"] == "val" and record["loss"] < self._best
+        if best:
             self._best = record["loss"]
-            parts.append("[green]best[/]")
-        return "  ".join(parts)
+        return best
 
 
 class BarProgress(LineProgress):
-    """One live line (step, epoch, loss, bits, speed, time left); evaluations and samples scroll by above it."""
+    """One live line: share done, time left, loss, speed, and what else fits; evaluations and samples go above it.
+
+    The line is never as wide as the terminal. One that a resize has broken into several rows is erased in all of them.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._bar = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[status]}"),
-            console=console,
-            transient=True,
-        )
-        self._task: TaskID | None = None
+        self._bar = Text("starting")
+        self._cells = 0
         self._loss = math.nan
         self._drawn = 0.0
         self._mark: tuple[float, int] | None = None
@@ -94,33 +110,67 @@ class BarProgress(LineProgress):
         self._memory = ""
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Show the bar."""
+        """Show the line."""
         super().on_start(trainer)
-        self._task = self._bar.add_task("train", total=None, status="starting")
-        self._bar.start()
+        self._draw()
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         """Redraw, at most ten times a second."""
         super().on_step(trainer, loss)
         self._loss = loss if math.isnan(self._loss) else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
         now = time.perf_counter()
-        if self._task is None or now - self._drawn < REDRAW_SECONDS:
+        if now - self._drawn < REDRAW_SECONDS:
             return
         self._drawn = now
         self._measure(trainer, now)
-        done, total = _share_done(trainer)
-        self._bar.update(self._task, completed=done, total=total, status=self._status(trainer))
+        self._bar = fitting(self._fields(trainer), self.console.width - 1)
+        self._draw()
 
     def on_record(self, record: Record) -> None:
-        """Print evaluations; the bar shows the training loss and the memory."""
+        """Print evaluations; the live line shows the training loss and the memory."""
         if record["split"] != "train":
             super().on_record(record)
         else:
             self._memory = _memory(record)
 
     def on_end(self, trainer: CharRNNTrainer) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+        """Take the line away."""
+        self._erase()
+
+    def _print(self, what: Text) -> None:
+        """Print above the live line, with lines broken at words."""
+        self._erase()
+        self.console.print(what, highlight=False)
+        self._draw()
+
+    def _lines(self, text: str) -> list[str]:
+        """Return the lines of an indented text, broken at words."""
+        width = max(1, self.console.width - 5)
+        return [part.plain for line in text.splitlines() for part in Text(line).wrap(self.console, width)]
+
+    def _line(self, record: Record) -> Text:
+        return fitting(self._evaluation(record), self.console.width - 1)
+
+    def _evaluation(self, record: Record) -> Iterator[Text | str]:
+        """Yield the fields of an evaluation, the most important first."""
+        yield self._step(record)
+        yield Text.assemble((record["split"], "bold"), f" {record['loss']:.4f} nats")
+        if self._is_best(record):
+            yield BEST
+        yield f"{record['bits_per_character']:.4f} bits per {self._unit}"
+        yield f"perplexity {record['perplexity']:.3f}"
+        yield f"epoch {record['epoch']:.2f}"
+
+    def _draw(self) -> None:
+        self._erase()
+        self.console.print(self._bar, end="", soft_wrap=True, highlight=False)
+        self._cells = self._bar.cell_len
+
+    def _erase(self) -> None:
+        row: list[ControlType | tuple[ControlType, int]] = [ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)]
+        broken = max(0, self._cells - 1) // self.console.width if "XTERM_VERSION" not in os.environ else 0
+        self.console.control(Control(*row, *broken * [(ControlType.CURSOR_UP, 1), *row]))  # xterm cuts lines off
+        self._cells = 0
 
     def _measure(self, trainer: CharRNNTrainer, now: float) -> None:
         """Smooth the pace, in steps a second."""
@@ -129,23 +179,41 @@ class BarProgress(LineProgress):
             self._pace = pace if math.isnan(self._pace) else 0.95 * self._pace + 0.05 * pace
         self._mark = (now, trainer.step)
 
-    def _status(self, trainer: CharRNNTrainer) -> str:
+    def _fields(self, trainer: CharRNNTrainer) -> Iterator[Text | str]:
+        """Yield the fields of the live line, the most important first."""
         train = trainer.dataloaders["train"]
-        epoch = trainer.epoch + trainer.batch / len(train)
-        speed = self._pace * train.batch_size * train.seq_length
-        parts = [
-            f"step {trainer.step:,}/{trainer.total_steps:,}",
-            f"epoch {epoch:.2f}",
-            f"loss {self._loss:.3f} ({self._loss / math.log(2):.3f} bits)",
-        ]
-        if not math.isnan(speed):
-            parts.append(f"{speed:,.0f} {self._unit}s/s")
-        if self._memory:
-            parts.append(self._memory)
+        done, total = _share_done(trainer)
+        share = min(1.0, done / total) if total else 0.0
+        yield Text.assemble(f"{100 * share:>3.0f}% ", *self._bar_of(share))
         left = _seconds_left(trainer, self._pace)
         if left is not None:
-            parts.append(f"{_clock(left)} left")
-        return escape("  ".join(parts))
+            yield f"{_clock(left)} left"
+        yield f"loss {self._loss:.3f}"
+        if not math.isnan(self._pace):
+            yield f"{self._pace * train.batch_size * train.seq_length:,.0f} {self._unit[:4]}/s"
+        yield f"step {trainer.step:,}/{self._total}"
+        yield f"epoch {trainer.epoch + trainer.batch / len(train):.2f}"
+        yield f"{self._loss / math.log(2):.3f} bits"
+        if self._memory:
+            yield self._memory
+
+    def _bar_of(self, share: float) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Return the bar's two parts and their styles."""
+        done, rest = "━─" if "utf" in self.console.encoding else "#-"
+        width = min(LONGEST_BAR, self.console.width // 5)
+        full = round(share * width)
+        return (done * full, "green"), (rest * (width - full), "dim")
+
+
+def fitting(fields: Iterable[Text | str], width: int) -> Text:
+    """Join fields by two spaces; those from the first on that does not fit into the width are left out."""
+    line = Text()
+    for field in fields:
+        longer = Text.assemble(line, "  " if line else "", field)
+        if longer.cell_len > width:
+            break
+        line = longer
+    return line
 
 
 def _share_done(trainer: CharRNNTrainer) -> tuple[float, float]:
@@ -187,7 +255,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())

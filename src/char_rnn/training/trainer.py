@@ -17,6 +17,8 @@ from char_rnn.training.result import TrainingResult
 from char_rnn.training.trainer_state import TrainerState
 from char_rnn.utils.device import memory_in_use
 
+SECONDS_TO_FIRST_SAMPLE = 20
+
 
 class CharRNNTrainer(TrainerState):
     """Trains a model on the batches of a text.
@@ -55,6 +57,8 @@ class CharRNNTrainer(TrainerState):
             RankLostError: another process of the run has ended; what was saved before stays.
         """
         self.stopwatch.go_on()
+        if self._sample is not None:
+            self._first_sample_at = self.seconds + SECONDS_TO_FIRST_SAMPLE
         self.recorder.tell("on_start", self)
         self.recorder.restart_clock()
         if self.recovery.is_empty:
@@ -168,8 +172,7 @@ class CharRNNTrainer(TrainerState):
                 self._tell_event({"event": "averaging"})
         self.keep_evaluated(val)
         self.save()
-        if self._sample is not None and self.config.logging.sample_length:
-            self.recorder.tell("on_sample", self.step, self._sample(self.stepper.trained))
+        self._show_sample()
         self._val, self._evaluated_at = val, self.step
         self.stopwatch.in_evaluation = self.stopwatch.now() - began
         self.recorder.restart_clock()
@@ -177,6 +180,13 @@ class CharRNNTrainer(TrainerState):
 
     def keep_evaluated(self, val: Evaluation | None) -> None:
         """Write what is kept of every evaluation beside the best; nothing, but in 2015."""
+
+    def _show_sample(self) -> None:
+        """Write a sample; the first is due after some seconds, the others at evaluations."""
+        self._first_sample_at = math.inf
+        if self._sample is not None and self.config.logging.sample_length:
+            self.recorder.tell("on_sample", self.step, self._sample(self.stepper.trained))
+            self.recorder.restart_clock()
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write the model as it is now to a self-contained model file."""
@@ -202,6 +212,8 @@ class CharRNNTrainer(TrainerState):
             self.evaluate_and_save()
         elif self.step % self.config.logging.save_interval == 0:
             self.save()
+        if math.isfinite(self._first_sample_at) and self.seconds >= self._first_sample_at:
+            self._show_sample()
 
     def _refit(self) -> None:
         """Fit the schedule of a timed run anew where it is due, on every rank by the clock of the first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,6 +66,7 @@ class TrainerState:
         self._stop_wanted = self._stop_agreed = False
         self._val: Evaluation | None = None
         self._evaluated_at: int | None = None
+        self._first_sample_at = math.inf
 
     @property
     def total_steps(self) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 # C0 and C1 controls but tab and line feed, delete, and bytes that are not UTF-8 (surrogates); \r\n is a line end.
 _CONTROL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_LABEL = re.compile(r" *(?:\S+ )*?\S+ {2,}| +")
+
 
 def visible(text: str) -> str:
     r"""Return the text with control characters as escapes such as ``\x1b``; tabs and line ends stay.
@@ -32,6 +34,23 @@ def visible_pieces(pieces: Iterable[str]) -> Iterator[str]:
 def visible_name(text: str) -> str:
     r"""Return a name or another short text for one line: whatever is not printable as an escape."""
     return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break lines that are wider than a terminal at words.
+
+    Where a line begins with a label and two spaces or more, its further rows begin below what follows the label.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console, rows = Console(), []
+    for line in text.split("\n"):
+        label = _LABEL.match(line)
+        indent = label.end() if label is not None and label.end() < width // 2 else 0
+        parts = [part.plain.rstrip() for part in Text(line[indent:]).wrap(console, width - indent)]
+        rows += [(" " * indent if number else line[:indent]) + part for number, part in enumerate(parts)]
+    return "\n".join(rows)
 
 
 def quoted(path: str | os.PathLike[str]) -> str:

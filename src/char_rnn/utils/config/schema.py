@@ -112,7 +112,7 @@ class LoggingConfig(Section):
     savefile: str | None = Field(default=None, min_length=1, json_schema_extra={"allowed": "a file name or null"})
     """NAME in the names of 2015's checkpoints, lm_NAME_epoch0.95_2.0681; null = the model's type."""
     sample_length: int = Field(default=200, ge=0, le=COUNT)
-    """Symbols sampled and shown at each evaluation; 0 = none."""
+    """Symbols sampled and shown after 20 seconds and at each evaluation; 0 = none."""
 
     @field_validator("savefile")
     @classmethod
