@@ -122,6 +122,15 @@ def test_what_cannot_be_done_is_one_line(
     assert done.out == ""
 
 
+def test_a_judged_text_may_have_other_line_ends(
+    char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "windows.txt"
+    text.write_bytes(poem.read_bytes()[:400].replace(b"\n", b"\r\n"))
+    done = char_rnn("novelty", run_folder, poem, "--text", text, "--json")
+    assert json.loads(done.out)["runs"][0]["length"] == 400
+
+
 def test_an_empty_text_is_refused(char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     done = char_rnn("novelty", run_folder, poem, "--text", tmp_path / "empty.txt")

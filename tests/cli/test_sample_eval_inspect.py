@@ -97,13 +97,18 @@ def test_eval_takes_the_whole_of_another_text(char_rnn: Command, run_folder: Pat
     assert "13 characters" in char_rnn("eval", run_folder, other).out
 
 
-@pytest.mark.parametrize(("kind", "unit"), [("characters", "character"), ("bytes", "byte")])
-def test_inspect_counts_in_the_models_symbols(char_rnn: Command, tmp_path: Path, kind: Any, unit: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "unit", "symbols"), [("characters", "character", "é"), ("bytes", "byte", r"\xa9\xc3")]
+)
+def test_inspect_counts_in_the_models_symbols(
+    char_rnn: Command, tmp_path: Path, kind: Any, unit: str, symbols: str
+) -> None:
     config = Config.model_validate({"model": {"hidden_size": 2}, "training": {"seq_length": 7}})
     training = {"best_val_loss": 0.5, "best_step": 3}
     tensors = {"output_proj.bias": np.zeros(1, np.float32)}
     path = ModelFile(config, Vocabulary.from_text("é", kind), tensors, training).write(tmp_path / "m.safetensors")
     shown = char_rnn("inspect", path).out
+    assert f" {kind}: {symbols}\n" in shown
     assert f" x 7 {unit}s, learning rate" in shown
     assert f"0.5000 nats, 0.7213 bits per {unit}, at step 3" in shown
 

@@ -164,7 +164,7 @@ def test_a_stop_text_that_cannot_appear_is_named(char_rnn: Command, path: Path) 
     done = char_rnn("sample", path, "--length", 3, "--stop", r"\n", "--stop", "xa", "--stop", "a")
     lines = done.err.splitlines()[1:]
     assert lines == [
-        r"--stop '\\n' never appears: the model does not write '\\'; --escapes reads \n as the end of a line",
+        r"--stop '\n' never appears: the model does not write '\'; --escapes reads \n as the end of a line",
         "--stop 'xa' never appears: the model does not write 'x'",
     ]
 

@@ -343,9 +343,11 @@ def test_stop_texts(page: Any) -> None:
         assert found == [expected, stop.found, stop.rest()]
 
 
-def test_the_cells_that_track_something(page: Any) -> None:
+@pytest.mark.parametrize("line_end", ["\n", "\r", "\u2028"])
+def test_the_cells_that_track_something(page: Any, line_end: str) -> None:
     cells = pytest.importorskip("char_rnn.playground.cells")
     text = "(the [patricians] good)\n\n  \"What\"  they 'say' is\n\t“not\nSo”, é𝔘Á A1 «x»\n" * 3
+    text = text.replace("\n", line_end)
     rng = np.random.default_rng(4)
     activations = rng.normal(size=(len(text), 2, 5)).astype(np.float32)
     for place, name in enumerate(("brackets", "indentation", "quotes", "line length")):

@@ -13,7 +13,7 @@ from char_rnn.data.symbols import VocabularyKind
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation.continuation import Continuation
 from char_rnn.generation.drawing import drawable_symbols
-from char_rnn.generation.spelling import Spelling, Unknown, canonical, default_prime, spelled
+from char_rnn.generation.spelling import Spelling, Unknown, canonical, default_prime, fitted, spelled
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import CharacterMap
@@ -130,6 +130,19 @@ def test_a_default_prime_is_made_of_what_there_is(known: str, prime: str, expect
     assert found == expected
     assert bool(remark) == (expected != prime)
     assert not remark or f"{prime!r} is not in the vocabulary: beginning with {expected!r}" in remark
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "expected"),
+    [
+        ("aé\n", "ae\u0301\r\nÉ“\u2028", "aé\nÉ“\n"),
+        ("aé\r", "a\r\na\n", "a\ra\r"),
+        ("ab\r\n", "a\r\nx\n", "a\r\nx\n"),
+        ("ab", "a\r\n", "a\r\n"),
+    ],
+)
+def test_a_text_that_is_compared_keeps_its_characters(known: str, text: str, expected: str) -> None:
+    assert fitted(Vocabulary.from_text(known), text) == expected
 
 
 def test_stop_texts_and_banned_characters_are_looked_for_in_the_models_form() -> None:

@@ -67,6 +67,13 @@ def test_the_planted_cells_are_found() -> None:
     assert first["line length"].correlation == pytest.approx(-1)
 
 
+@pytest.mark.parametrize("line_end", ["\r", "\x85", "\u2028"])
+def test_lines_may_end_otherwise(line_end: str) -> None:
+    text = 'a "b" (c).\n  d, e\n\n' * 20
+    activations = np.random.default_rng(0).normal(size=(len(text), 1, 4))
+    assert best_cells(text.replace("\n", line_end), activations) == best_cells(text, activations)
+
+
 def test_what_the_text_does_not_show_is_left_out() -> None:
     text = "all lower case words of one line " * 4
     names = {cell.tracks for cell in best_cells(text, np.random.default_rng(0).normal(size=(len(text), 1, 3)))}

@@ -114,7 +114,8 @@ def _parameters(file: ModelFile) -> int:
 
 
 def _preview(file: ModelFile, limit: int = 60) -> str:
-    """Return the first symbols, control characters escaped."""
-    symbols = list(file.vocabulary.char_to_idx)
-    first = "".join(map(shown, symbols[:limit]))
+    """Return the first symbols, control characters escaped, and bytes that alone are not a character."""
+    symbols = file.vocabulary.symbols
+    characters = 0x80 if file.vocabulary.kind == "bytes" else 0x110000
+    first = "".join(shown(chr(symbol)) if symbol < characters else f"\\x{symbol:02x}" for symbol in symbols[:limit])
     return first + (" ..." if len(symbols) > limit else "")

@@ -66,6 +66,7 @@ def command(model: str, data: str, as_json: bool, **options: Any) -> None:
       char-rnn novelty runs/my-book my-book.txt
       char-rnn novelty runs/my-book my-book.txt --temperature 0.5 --length 5000 --seed 1
       char-rnn novelty runs/my-book my-book.txt --text chapter.txt --json
+      char-rnn novelty runs/my-book my-book.txt --escapes --prime "\\nChapter "
     """
     from char_rnn.cli.progress import counted, preparation
     from char_rnn.data.corpus import prepare_corpus
@@ -147,11 +148,14 @@ def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
 
     from char_rnn.data.reading import TextReader, check_encoding
     from char_rnn.generation.novelty import to_symbols
+    from char_rnn.generation.spelling import fitted
 
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
     reader = TextReader([Path(path)], corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
-    pieces = [to_symbols(piece, corpus.vocabulary) for piece in reader]
+    pieces = list(reader)
     if not pieces:
         raise click.UsageError(f"{path}: is empty; give a text to judge")
-    return np.concatenate(pieces)
+    if corpus.vocabulary.kind == "characters":
+        pieces = [fitted(corpus.vocabulary, "".join(map(str, pieces)))]
+    return np.concatenate([to_symbols(piece, corpus.vocabulary) for piece in pieces])

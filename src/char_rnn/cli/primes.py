@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from char_rnn.cli.options import shown
 from char_rnn.utils.files import read_bounded, read_regular
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def impossible_stops(stops: tuple[str, ...], at_newline: bool, vocabulary: Vocab
             vocabulary.encode(canonical(vocabulary, stop))
         except UnknownCharacterError as error:
             hint = r"; --escapes reads \n as the end of a line" if error.character == "\\" else ""
-            lines.append(f"--stop {stop!r} never appears: the model does not write {error.character!r}{hint}")
+            lines.append(
+                f"--stop '{shown(stop)}' never appears: the model does not write '{shown(error.character)}'{hint}"
+            )
     if at_newline and vocabulary.line_end is None:
         lines.append("--stop-at-newline has no effect: the model does not write ends of lines")
     return lines

@@ -19,15 +19,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.data.symbols import LINE_ENDS
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.nearest import nearest_text
-from char_rnn.generation.symbols import Symbols, knowing
+from char_rnn.generation.symbols import Symbols, knowing, line_end
 
 Unknown = Literal["error", "skip", "nearest"]
 NormalForm = Literal["NFC", "NFD"]
 
 _FORMS: tuple[NormalForm, ...] = ("NFC", "NFD")
 _NAMED = 20
+_LINE_ENDS = ("\r\n", *LINE_ENDS)
 _PIECE = re.compile("\r\n|.", re.DOTALL)
 _LONGEST = 32  # characters normalized at once: CPython sorts marks in quadratic time (UAX 15's stream-safe text has 30)
 
@@ -139,6 +141,16 @@ def default_prime(symbols: Symbols, prime: str) -> tuple[str, str]:
     if known == prime:
         return prime, ""
     return known, f"generation.prime {prime!r} is not in the vocabulary: beginning with {known!r} instead"
+
+
+def fitted(symbols: Symbols, text: str) -> str:
+    """Text in the normal form that the vocabulary knows more of, its line ends as the vocabulary's; else as given."""
+    has = cache(knowing(symbols))
+    if has(text):
+        return text
+    end = line_end(symbols)
+    pieces = [formed for _, formed in _in_its_form(text, has)[1]]
+    return "".join(end if end and piece in _LINE_ENDS and not has(piece) else piece for piece in pieces)
 
 
 def canonical(symbols: Symbols, text: str, forms: Sequence[NormalForm] = _FORMS) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.data.symbols import LINE_ENDS
+
 Array = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 
@@ -134,6 +136,8 @@ def best_cells(text: str, activations: Array, count: int = 3) -> list[Cell]:
     """
     if len(activations) != len(text):
         raise ValueError(f"activations: must be one for each of {len(text)} characters; given {len(activations)}")
+    if "\n" not in text:
+        text = text.translate(dict.fromkeys(map(ord, LINE_ENDS), "\n"))
     shown = {name: values for name, of in FEATURES.items() if _varies(values := of(text))}
     if not shown:
         return []

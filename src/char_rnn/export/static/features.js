@@ -1,5 +1,7 @@
 /* Which hidden cells follow what a reader sees in a text, as char_rnn.playground.cells has it. */
 
+import { LINE_ENDS } from "./spelling.js";
+
 const RAREST = 10; // characters at which a feature has to differ from what it is most often
 const PARAGRAPH = (end) => `(?:(?!\\n[ \\t]*\\n)[^${end}])*`;
 const WORD = "[\\p{L}\\p{N}_]";
@@ -57,7 +59,8 @@ const isOfWord = (character) => /^[\p{L}\p{N}]/u.test(character);
  * `activations`: after each character, for each layer the h of its cells.
  */
 export function bestCells(characters, activations, count = 3) {
-  const features = Object.entries(FEATURES).map(([tracks, feature]) => ({ tracks, values: feature(characters) }));
+  const lines = characters.includes("\n") ? characters : characters.map((each) => (LINE_ENDS.includes(each) ? "\n" : each));
+  const features = Object.entries(FEATURES).map(([tracks, feature]) => ({ tracks, values: feature(lines) }));
   const shown = features.filter(({ values }) => varies(values)).map(({ tracks, values }) => ({ tracks, values: unit(values) }));
   const cells = activations.length ? activations[0].flatMap((h, layer) => Array.from(h, (_, index) => ({ layer, index }))) : [];
   for (const cell of cells) cell.values = unit(activations.map((each) => each[cell.layer][cell.index]));
