@@ -49,6 +49,8 @@ class FakeServer:
     per_message: int = 20  # characters
     refusal: str | None = None  # every request is refused with this
     skipped: str = ""  # characters of a prime that no model reads
+    rare: bool = False  # what is drawn is not among the likeliest
+    read: dict[str, Any] = field(default_factory=dict)  # what `start` says of how the prime was read
     breaks_after: int | None = None  # characters, and then an `error` event
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: int = 0
@@ -90,12 +92,14 @@ class FakeServer:
                 {"tracks": "quotes", "layer": 1, "index": 5, "correlation": 0.91},
                 {"tracks": "quotes", "layer": 0, "index": 2, "correlation": -0.55},
                 {"tracks": "line length", "layer": 0, "index": 7, "correlation": 0.78},
+                {"tracks": "line length", "layer": 0, "index": 9, "correlation": -0.39},
+                {"tracks": "capitals", "layer": 1, "index": 1, "correlation": 0.2},
             ]
         }
 
     async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
         unit, prime = body["unit"], body["prime"].translate(dict.fromkeys(map(ord, self.skipped)))
-        start = {"prime": prime}
+        start = {"prime": prime, **self.read}
         if unit:
             start["activations"] = [activation(unit["index"], index) for index in range(len(prime))]
         try:
@@ -105,9 +109,11 @@ class FakeServer:
                     yield event({"message": "The model has lost its way. Lower the temperature."}, "error")
                     return
                 end = min(begin + self.per_message, body["length"])
-                yield event(piece(begin, end, body, len(prime)))
+                yield event(piece(begin, end, body, len(prime), self.rare))
                 await asyncio.sleep(self.pause)
-            yield event({"reason": "length", "characters": body["length"], "seconds": 0.5}, "done")
+            yield event(
+                {"reason": "length", "characters": body["length"], "seconds": 3, "writing_seconds": 0.5}, "done"
+            )
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -122,12 +128,13 @@ def activation(unit: int, index: int) -> float:
     return round((0.9 if index < 1000 else 1.8) * math.sin((index + unit) / 6), 4)
 
 
-def piece(begin: int, end: int, body: dict[str, Any], before: int) -> dict[str, Any]:
+def piece(begin: int, end: int, body: dict[str, Any], before: int, rare: bool) -> dict[str, Any]:
     text = "".join(LINES[index % len(LINES)] for index in range(begin, end))
     characters = []
     for index, symbol in enumerate(text, begin):
-        rest = [[other, 0.02] for other in "etaoin shr" if other != symbol][: body["alternatives"] - 1]
-        record: dict[str, Any] = {"text": symbol, "probability": 0.5, "alternatives": [[symbol, 0.5], *rest]}
+        rest = [[other, 0.02] for other in "etaoin shrl" if other != symbol]
+        alternatives = (rest if rare else [[symbol, 0.5], *rest])[: body["alternatives"]]
+        record: dict[str, Any] = {"text": symbol, "probability": 0.5, "alternatives": alternatives}
         if body["unit"]:
             record["activation"] = activation(body["unit"]["index"], before + index)
         characters.append(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from fake_server import LINES, FakeServer
 from test_page_writing import done, generate, text_of
 
@@ -12,6 +13,7 @@ def bars(page: Any) -> list[str]:
     return [item.split(".")[0] for item in page.locator("#bars li:visible button").evaluate_all(LABELS)]
 
 
+TEXTS = "nodes => nodes.map(node => node.textContent)"
 LABELS = "buttons => buttons.map(button => button.getAttribute('aria-label'))"
 
 
@@ -69,14 +71,14 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
     done(page)
     assert colours(page) == "prime"
     page.get_by_role("button", name="Find cells").click()
-    page.get_by_role("button", name="Layer 2, cell 5, correlation 0.91").click()
+    page.get_by_role("button", name="Layer 1, cell 5, correlation 0.91").click()
     page.locator(".body .p9").first.wait_for()
     assert server.last("activations") == {"model": "hamlet", "text": "“O”" + LINES[:60], "layer": 1, "unit": 5}
     assert colours(page).startswith("prime p7 prime p8 p9 p8")  # 0.9 sin(5/6), sin(6/6), ...
     assert page.get_by_label("a cell").is_checked()
     assert page.locator("#ends").inner_text().split() == ["−1", "0", "+1"]
     page.get_by_role("slider", name="Character").fill("1")
-    assert page.locator("#reading").inner_text() == "Cell 5 of layer 2: +0.67 at “"
+    assert page.locator("#reading").inner_text() == "Cell 5 of layer 1: +0.67 at “"
     assert page.locator(".chip[aria-pressed=true]").count() == 1
     page.get_by_label("nothing").check()
     assert colours(page) == "prime"
@@ -84,7 +86,7 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
 
 
 def test_the_next_text_is_coloured_as_it_comes(page: Any, server: FakeServer) -> None:
-    page.get_by_label("Layer", exact=True).select_option("1")
+    page.get_by_label("Layer", exact=True).select_option("0")
     page.get_by_label("Cell", exact=True).fill("3")
     page.keyboard.press("Enter")
     generate(page, "A", length=60)
@@ -142,7 +144,7 @@ def test_colours_keep_their_place_where_the_model_reads_another_text(page: Any, 
     done(page)
     page.locator("#reading").filter(has_text="Cell").wait_for()
     page.get_by_role("slider", name="Character").fill("3")
-    assert page.locator("#reading").inner_text() == "Cell 0 of layer 2: +0.29 at i"  # 0.9 sin(2/6)
+    assert page.locator("#reading").inner_text() == "Cell 0 of layer 1: +0.29 at i"  # 0.9 sin(2/6)
 
 
 def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeServer) -> None:
@@ -171,3 +173,79 @@ def test_each_of_two_models_has_a_cell_of_its_own(page: Any, server: FakeServer)
     asked = {(body["model"], body["unit"]) for path, body in server.asked if path == "activations"}
     assert {("macbeth", 7), ("hamlet", 20)} <= asked
     assert page.locator("#whose").inner_text() == "hamlet"
+    shades = page.locator(".shade")
+    assert shades.evaluate_all(TEXTS) == ["Coloured by cell 20 of layer 1", "Coloured by cell 7 of layer 1"]
+    page.get_by_label("surprise").check()
+    assert shades.evaluate_all(TEXTS) == ["Coloured by surprise"] * 2
+
+
+CONTRAST = """chip => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const luminance = colour => {
+    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+  const back = luminance(getComputedStyle(chip).backgroundColor);
+  return Math.min(...[chip, chip.querySelector("small")].map(node => {
+    const [low, high] = [back, luminance(getComputedStyle(node).color)].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05) })) }"""
+
+
+@pytest.mark.parametrize("context_options", [{"color_scheme": "light"}, {"color_scheme": "dark"}], ids=str)
+def test_chips_can_be_read_under_the_mouse(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Find cells").click()
+    chips = page.locator(".chip")
+    chips.first.click()
+    assert chips.first.get_attribute("aria-pressed") == "true"
+    for chip in (chips.first, chips.last):
+        chip.hover()
+        assert chip.evaluate(CONTRAST) >= 4.5
+
+
+def test_weak_cells_are_no_findings(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".chip").first.wait_for()
+    assert page.locator(".chip").all_inner_texts() == ["1·5 +0.91", "0·2 −0.55", "0·7 +0.78"]
+    assert "Below 0.40, too weak to show: capitals." in page.locator("#found").inner_text()
+    bars = page.locator(".strength span").evaluate_all("bars => bars.map(bar => bar.style.transform)")
+    assert bars == ["scaleX(0.91)", "scaleX(0.55)", "scaleX(0.78)"]
+
+
+def test_nothing_moves_when_rows_and_the_legend_come(page: Any, server: FakeServer) -> None:
+    def places() -> list[Any]:
+        return [page.locator(name).bounding_box() for name in ("#position", "#layer", "#find-cells")]
+
+    before = places()
+    generate(page, length=60)
+    done(page)
+    server.rare = True
+    generate(page, length=50)
+    done(page, "Wrote 50")
+    assert len(bars(page)) == 11
+    page.get_by_label("a cell").check()
+    page.locator("#reading").filter(has_text="Cell").wait_for()
+    assert places() == before
+
+
+def test_the_focus_stays_where_a_control_goes_off(page: Any, server: FakeServer) -> None:
+    def focused() -> str:
+        return str(page.evaluate("document.activeElement.id || document.activeElement.className"))
+
+    server.pause = 0.02
+    generate(page, "A", length=5000)
+    page.locator(".pane").filter(has_text="accounted").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    done(page, "Stopped after")
+    assert focused() == "stop"
+    assert page.get_by_role("button", name="Stop").get_attribute("aria-disabled") == "true"
+    server.pause = 0
+    page.get_by_role("spinbutton", name="Length").fill("60")
+    page.get_by_role("button", name="Continue").click()
+    done(page, "Wrote 60")
+    assert focused() == "continue"
+    assert page.locator("#continue:enabled:not([aria-disabled])").count() == 1
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".chip").first.wait_for()
+    assert focused() == "chip"
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Layer 1, cell 5")

@@ -24,15 +24,47 @@ def test_a_phone_has_nothing_to_scroll_sideways(page: Any, server: FakeServer) -
     page.get_by_role("button", name="Add a model").tap()
     generate(page, "A" * 200, length=60)
     done(page)
-    page.get_by_role("button", name="Find cells").tap()
     page.get_by_text("Characters and endings").tap()
+    page.get_by_role("button", name="Inspect").tap()
+    page.get_by_role("button", name="Find cells").tap()
     page.get_by_text("All cells of the layer").tap()
     page.get_by_label("surprise").check()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    for name in ("Generate", "Stop", "Continue"):
+    for name in ("Generate", "Stop", "Continue", "Inspect"):
         box = page.get_by_role("button", name=name).bounding_box()
         assert 0 <= box["x"] <= box["x"] + box["width"] <= 360
         assert box["y"] + box["height"] <= 740  # within reach, however far the page has scrolled
+
+
+LANDSCAPE = {**PHONE, "viewport": {"width": 844, "height": 390}}
+
+
+@pytest.mark.parametrize("context_options", [PHONE, LANDSCAPE], ids=["portrait", "landscape"])
+def test_text_bars_and_cells_are_in_sight_together(page: Any, server: FakeServer) -> None:
+    wide, high = page.viewport_size["width"], page.viewport_size["height"]
+    assert page.locator(".pane").bounding_box()["y"] < (high / 2 if high > wide else high / 3)
+    generate(page, "A", length=600)
+    done(page)
+    assert not page.get_by_role("complementary", name="Inspector").is_visible()
+    page.touchscreen.tap(
+        *page.evaluate("""() => { const range = document.createRange();
+      range.selectNodeContents(document.querySelector(".body").lastChild.lastChild);
+      const {left, bottom} = [...range.getClientRects()].at(-3); return [left + 4, bottom - 8] }""")
+    )
+    sheet = page.get_by_role("complementary", name="Inspector").bounding_box()
+    toggle = page.get_by_role("button", name="Inspect")
+    assert toggle.get_attribute("aria-expanded") == "true"
+    for name in ("#bars li", ".mark", ".column select"):
+        box = page.locator(name).first.bounding_box()
+        assert min(box["x"], box["y"], wide - box["x"] - box["width"], high - box["y"] - box["height"]) >= 0, name
+    mark = page.locator(".mark").bounding_box()
+    assert mark["y"] + mark["height"] <= sheet["y"] or mark["x"] + mark["width"] <= sheet["x"]  # not behind it
+    page.get_by_role("button", name="Find cells").tap()
+    page.locator(".chip").first.tap()
+    assert page.evaluate("document.documentElement.scrollWidth") == wide
+    page.keyboard.press("Escape")
+    assert toggle.get_attribute("aria-expanded") == "false"
+    assert page.evaluate("document.activeElement.id") == "inspect"
 
 
 @pytest.mark.parametrize("context_options", [{"color_scheme": "dark"}], ids=["dark"])
@@ -64,6 +96,7 @@ def test_typeface_is_remembered(page: Any, server: FakeServer) -> None:
     assert page.get_by_label("Book").is_checked()
     page.get_by_label("Code").check()
     page.reload()
+    page.locator("#generate:enabled").wait_for()
     assert page.get_by_label("Code").is_checked()
 
 

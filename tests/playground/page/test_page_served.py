@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playground_helpers import Serving, eventually
+from playground_helpers import Serving, characters_of, eventually
 from playground_helpers import text_of as written
 from test_page_inside import bars, colours
 from test_page_writing import done, generate, text_of
@@ -55,14 +55,26 @@ def test_bytes_that_are_no_characters(page: Any, served: Serving) -> None:
     page.get_by_label("a cell").check()
     generate(page, "é🙂z", length=200)
     done(page)
-    page.locator("#reading").filter(has_text="Cell 0 of layer 1").wait_for()
+    page.locator("#reading").filter(has_text="Cell 0 of layer 0").wait_for()
     text = text_of(page)
     assert text.startswith("é🙂z")
     values = served.post("/api/activations", model="bytes", text=text, layer=0, unit=0).json()["activations"]
     for place in (1, 2, 3):
-        page.get_by_role("slider", name="Character").fill(str(place))
+        page.get_by_role("slider", name="Byte").fill(str(place))
         value = f"{values[place - 1]:+.2f}".replace("-", "−")
         page.locator("#reading").filter(has_text=f"{value} at {text[place - 1]}").wait_for()
+    assert page.locator(".rate").inner_text().endswith(" bytes/s")
+    settings = {"prime": "é🙂z", "length": 200, "model": "bytes", "alternatives": 10, "temperature": 0.8}
+    written = characters_of(served.generate(seed=int(page.get_by_label("Seed").input_value()), **settings))
+    for place, byte in enumerate(written[:60], 4):
+        page.get_by_role("slider", name="Byte").fill(str(place))
+        name = byte.get("symbol", byte["text"]).replace("\\x", "byte ")
+        assert page.locator("#bars .drawn:visible").count() == 1
+        if name.startswith("byte "):
+            assert page.locator("#bars .drawn:visible button").get_attribute("aria-label").startswith(f"{name}, ")
+            assert page.locator("#bars .drawn:visible .sign").inner_text() == f"⟨{name[-2:]}⟩"
+            assert byte["text"] or page.locator("#context strong").inner_text() == f"⟨{name[-2:]}⟩"
+        assert "…" not in page.locator("#context").inner_text()
 
 
 def test_a_refusal_says_what_to_do(page: Any) -> None:

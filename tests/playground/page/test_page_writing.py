@@ -31,7 +31,7 @@ def test_generate_shows_the_prime_and_the_text(page: Any, server: FakeServer) ->
     done(page, "Wrote 100 characters.")
     assert text_of(page) == "ROMEO:\n" + (LINES * 2)[:100]
     assert page.locator(".prime").all_inner_texts() == ["ROMEO:\n"]
-    assert page.get_by_text("200 characters/s").is_visible()  # 100 in the server's half second
+    assert page.get_by_text("200 characters/s").is_visible()  # 100 in half a second, after the prime had been read
     body = server.last("generate")
     assert body == {
         "model": "hamlet",
@@ -230,11 +230,58 @@ def test_copy(page: Any, server: FakeServer) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == "A" + LINES[:60]
 
 
+def test_what_the_model_read_instead_is_shown(page: Any, server: FakeServer) -> None:
+    server.read = {"normal_form": "NFC", "substitutions": [["é", "e"], ["漢", ""]]}
+    generate(page, "é", length=20)
+    done(page)
+    assert page.locator(".note").inner_text() == (
+        "The text was read in the Unicode form NFC. é read as e, 漢 read as nothing."
+    )
+    server.read = {}
+    generate(page, "e", length=50)
+    done(page, "Wrote 50")
+    assert not page.locator(".note").is_visible()
+
+
+def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Add a model").click()
+    page.get_by_label("Change it on the way").check()
+    page.locator("#final_temperature").fill("1.2")
+    page.get_by_text("Characters and endings").click()
+    page.get_by_label("Never these characters").fill("xyz")
+    page.get_by_label("Seed").fill("42")
+    page.get_by_label("keep").check()
+    generate(page, "é\n", length=60)
+    done(page)
+    page.get_by_label("surprise").check()
+    page.reload()
+    page.locator(".body .s1").first.wait_for(state="attached")
+    assert [text_of(page, column) for column in (0, 1)] == ["é\n" + LINES[:60]] * 2
+    assert [page.get_by_label("Model", exact=True).nth(at).input_value() for at in (0, 1)] == ["hamlet", "macbeth"]
+    assert page.locator("#bars li:visible").count() == 10
+    asked = server.last("generate")
+    page.get_by_role("button", name="Generate").click()
+    done(page)
+    assert server.last("generate") == asked
+    assert (asked["prime"], asked["final_temperature"], asked["banned"], asked["seed"]) == ("é\n", 1.2, "xyz", 42)
+
+
+def test_a_page_without_storage(new_page: Any, server: FakeServer) -> None:
+    new_page.add_init_script("""for (const name of ["localStorage", "sessionStorage"])
+      Object.defineProperty(window, name, {get() { throw new DOMException("no", "SecurityError") }})""")
+    for _ in range(2):
+        new_page.goto(server.url)
+        generate(new_page, "A", length=60)
+        done(new_page)
+    assert text_of(new_page) == "A" + LINES[:60]
+
+
 def test_an_error_on_the_way_is_shown(page: Any, server: FakeServer) -> None:
     server.breaks_after = 40
     generate(page)
     assert page.get_by_role("alert").filter(has_text="lost its way").inner_text().endswith("Lower the temperature.")
     assert text_of(page) == LINES[:40]
+    done(page, "Broke off after 40 characters.")
     server.breaks_after = None
     generate(page, length=60)
     done(page, "Wrote 60")
@@ -242,10 +289,20 @@ def test_an_error_on_the_way_is_shown(page: Any, server: FakeServer) -> None:
 
 
 def test_a_refusal_is_shown(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
     server.refusal = "prime: this model has never seen 'é'; choose another way with such characters"
     generate(page, "é")
     page.get_by_role("alert").filter(has_text="never seen").wait_for()
     assert page.get_by_role("status").inner_text() == "Nothing could be written."
+    page.get_by_role("slider", name="Character").fill("8")
+    page.get_by_role("button", name="“o”, 2.0%. Go on with it").click()
+    done(page, "Nothing could be written.")
+    server.refusal, server.breaks_after = None, 0
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("alert").filter(has_text="lost its way").wait_for()
+    assert text_of(page) == "A" + LINES[:60]  # the old text stays until there is a new one
+    assert not page.get_by_role("button", name="Take back").is_visible()
     page.complaints.clear()  # the browser writes every answer of 400 into the console
 
 

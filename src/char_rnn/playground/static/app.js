@@ -1,12 +1,15 @@
 /* The page: columns of text, what is asked of them, and what is shown of the one at hand. */
 
-import { byId, grouped, make, sign } from "./dom.js";
+import { byId, enable, grouped, isOn, make, shown, sign, unitOf } from "./dom.js";
 import { serverBackend } from "./backend_server.js";
 import { setTypeface, startLooks, typefaceFor } from "./looks.js";
 import { Settings } from "./settings.js";
 import { Column } from "./column.js";
 import { Probabilities } from "./probabilities.js";
-import { Cells } from "./cells.js";
+import { Cells, readingAt } from "./cells.js";
+import { reportOf } from "./reports.js";
+import { keepSession, keptSession } from "./session.js";
+import { Sheet } from "./sheet.js";
 
 const MOST_COLUMNS = 4;
 const SEEDS = 1_000_000; // of those that the page thinks of itself: few enough digits to note down
@@ -25,6 +28,7 @@ class Playground {
       onMove: (index) => this.#pin(this.active, index),
     });
     this.cells = new Cells(backend, () => this.#colour());
+    this.sheet = new Sheet(() => this.active?.element.scrollIntoView({ block: "start" }));
     this.#listen();
   }
 
@@ -40,16 +44,40 @@ class Playground {
     const { models, limits } = this.offer;
     this.settings.limit({ length: limits.length, symbols: Math.max(...models.map(({ symbols }) => symbols.length)) });
     setTypeface(typefaceFor(models[0]));
-    this.#addColumn();
+    this.#restore(keptSession());
     this.#enable(true);
     this.#say(`${/Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl+"}Enter generates, Escape stops.`);
   }
 
+  /** Open the columns that were there before the page was reloaded, or a first one. */
+  #restore(kept) {
+    const isServed = ({ model }) => this.offer.models.some(({ name }) => name === model);
+    const columns = kept?.columns.filter(isServed).slice(0, this.#mostColumns) ?? [];
+    for (const { model, unit, items } of columns) {
+      const column = this.#addColumn(model);
+      column.colours.unit = unit;
+      column.restore(items);
+    }
+    if (!columns.length) this.#addColumn();
+    this.#activate(this.columns[0], true);
+    const mode = document.querySelector(`#colour input[value="${kept?.mode ?? "none"}"]`);
+    if (mode) mode.checked = true;
+    this.#colour();
+    this.#showRunning();
+  }
+
   #refuse(message) {
     const again = make("button", { type: "button" }, "Try again");
-    again.addEventListener("click", () => this.open());
+    again.addEventListener("click", () => {
+      byId("prime").focus();
+      this.open();
+    });
     byId("trouble").replaceChildren(make("p", {}, message), again);
     byId("trouble").hidden = false;
+  }
+
+  get #mostColumns() {
+    return Math.min(MOST_COLUMNS, this.offer.limits.streams ?? MOST_COLUMNS);
   }
 
   get running() {
@@ -88,14 +116,20 @@ class Playground {
   }
 
   async #run(begin, columns = this.columns) {
+    const before = this.before;
     this.before = columns.map((column) => [column, [...column.items]]);
     const ends = columns.map(begin);
     this.#say(columns.length > 1 ? `${columns.length} models are writing …` : "Writing …");
     this.#showRunning();
     await Promise.all(ends);
     if (this.running) return;
+    if (!this.#hasChanged()) this.before = before;
     this.#showRunning();
     if (columns.every(({ outcome }) => outcome)) this.#say(reportOf(columns));
+  }
+
+  #hasChanged() {
+    return this.before.some(([{ items }, old]) => items.length !== old.length || items.some((item, place) => item !== old[place]));
   }
 
   #stop() {
@@ -112,7 +146,7 @@ class Playground {
     byId("generate").focus();
   }
 
-  #addColumn() {
+  #addColumn(name) {
     const column = new Column(this.backend, this.offer, {
       activate: (each) => this.#activate(each),
       change: (each) => each === this.active && this.#inspect(),
@@ -125,7 +159,7 @@ class Playground {
     });
     const used = new Set(this.columns.map(({ model }) => model.name));
     const fresh = this.offer.models.find(({ name }) => !used.has(name));
-    if (fresh) column.choose(fresh.name);
+    if (name ?? fresh) column.choose(name ?? fresh.name);
     this.columns.push(column);
     byId("columns").append(column.element);
     this.#showColumns();
@@ -146,7 +180,7 @@ class Playground {
   #showColumns() {
     const several = this.columns.length > 1;
     for (const column of this.columns) column.remove.hidden = !several;
-    byId("add").disabled = this.columns.length >= Math.min(MOST_COLUMNS, this.offer.limits.streams ?? MOST_COLUMNS);
+    byId("add").disabled = this.columns.length >= this.#mostColumns;
     byId("columns").dataset.count = this.columns.length;
     this.#showRunning();
   }
@@ -171,7 +205,7 @@ class Playground {
     for (const each of this.columns) {
       const unwritten = each.items.every((item) => item.prime);
       if (mode !== "none" && unwritten && prime && each.view.text() !== prime) each.showPrime(prime);
-      each.colour(mode, each === column ? unit : each.unit ?? unitWithin(unit, each.model));
+      each.colours.show(mode, each === column ? unit : each.colours.unit ?? unitWithin(unit, each.model));
     }
     this.#inspect();
   }
@@ -189,7 +223,9 @@ class Playground {
     this.pinned = index === null || index > last ? null : Math.max(0, index);
     this.pointed = null;
     this.#inspect();
-    if (this.pinned !== null) column.view.reveal();
+    if (this.pinned === null) return;
+    this.sheet.suggest();
+    column.view.reveal();
   }
 
   #inspect() {
@@ -197,8 +233,9 @@ class Playground {
     const index = this.pointed ?? this.pinned;
     const { items } = column;
     column.view.point(index);
-    this.probabilities.show(items, index);
-    this.cells.showLegend(column, readingOf(column, items[index ?? items.length - 1]));
+    this.probabilities.show(items, index, unitOf(column.model));
+    const item = items[index ?? items.length - 1];
+    this.cells.showLegend(column.colours, readingAt(column, item, item && sign(shown(item))));
   }
 
   async #copy(column) {
@@ -221,26 +258,31 @@ class Playground {
   }
 
   #showRunning() {
-    byId("stop").disabled = !this.running;
+    enable(byId("stop"), this.running);
     byId("undo").hidden = !this.before.some(([column, items]) => items.length && this.columns.includes(column));
-    byId("continue").disabled = this.running || !this.columns.some(({ items }) => items.length);
+    enable(byId("continue"), !this.running && this.columns.some(({ items }) => items.length));
   }
 
   #listen() {
-    byId("write").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#generate();
-    });
+    byId("generate").addEventListener("click", () => this.#generate());
+    byId("seed").addEventListener("keydown", ({ key, ctrlKey, metaKey }) => key === "Enter" && !ctrlKey && !metaKey && this.#generate());
     byId("stop").addEventListener("click", () => this.#stop());
-    byId("continue").addEventListener("click", () => this.#continue());
+    byId("continue").addEventListener("click", () => isOn(byId("continue")) && this.#continue());
     byId("undo").addEventListener("click", () => this.#takeBack());
     byId("add").addEventListener("click", () => this.#addColumn().select.focus());
     document.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId(event.shiftKey ? "continue" : "generate").click();
       else if (event.key === "Escape" && this.running) this.#stop();
+      else if (event.key === "Escape" && this.sheet.isOpen) this.sheet.close();
       else return;
       event.preventDefault();
     });
+    addEventListener("pagehide", () => this.#keep());
+  }
+
+  #keep() {
+    const columns = this.columns.map(({ model, colours, items }) => ({ model: model.name, unit: colours.unit, items }));
+    if (columns.length) keepSession(columns, this.cells.mode);
   }
 }
 
@@ -248,31 +290,6 @@ const unitWithin = ({ layer, index }, { num_layers, hidden_size }) => ({
   layer: Math.min(layer, num_layers - 1),
   index: Math.min(index, hidden_size - 1),
 });
-
-function readingOf(column, item) {
-  const { mode, unit, reading } = column;
-  if (reading) return "Reading the text …";
-  if (!item) return "";
-  if (mode === "surprise") {
-    const bits = column.bits(item);
-    return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${sign(item.text)}`;
-  }
-  if (item.activation === undefined) return "";
-  const value = `${item.activation < 0 ? "−" : "+"}${Math.abs(item.activation).toFixed(2)}`;
-  return `Cell ${unit.index} of layer ${unit.layer + 1}: ${value} at ${sign(item.text)}`;
-}
-
-function reportOf(columns) {
-  const written = columns.reduce((sum, column) => sum + column.written, 0);
-  const outcomes = columns.map(({ outcome }) => outcome);
-  const read = grouped(columns[0].limits.prime);
-  const shortened = columns.some((column) => column.shortened) ? ` Of what stood before, the last ${read} were read.` : "";
-  const count = `${grouped(written)} characters.${shortened}`;
-  if (outcomes.every(({ message }) => message)) return "Nothing could be written.";
-  if (outcomes.some(({ stopped }) => stopped)) return `Stopped after ${count}`;
-  if (outcomes.some(({ done }) => done?.reason === "stop")) return `Ended at a stop text after ${count}`;
-  return `Wrote ${count}`;
-}
 
 startLooks();
 new Playground(window.charRnnBackend ?? serverBackend()).open();

@@ -7,11 +7,12 @@
  *                limits: {length, streams, prime, body}}
  *   generate(request, {onStart, onCharacters, onDone, onError, signal})
  *       request: the body of POST /api/generate.
- *       onStart({prime, activations?})             once: what the model read (`activations` only when `unit` was asked for)
+ *       onStart({prime, activations?, substitutions?, normal_form?})  once: what the model read (`activations` only when `unit` was asked for)
  *       onCharacters({text, characters: [...]})    any number of times: the text that has become certain, and the characters
  *                                                  that make it, as they were drawn:
- *                                                  {text, probability, alternatives: [[text, probability], ...], activation?}
- *       onDone({reason, characters, seconds})      or onError({message}), one of them, at the end
+ *                                                  {text, probability, alternatives: [[text, probability], ...], activation?, symbol?};
+ *                                                  `symbol`: what was drawn, where it is not `text`: "\\xE2", a byte
+ *       onDone({reason, characters, seconds, writing_seconds?})  or onError({message}), one of them, at the end
  *       signal: an AbortSignal; once aborted, nothing is called any more. The promise is fulfilled at the end in every case.
  *   activations({model, text, layer, unit}) -> {activations: [number, ...]}
  *   cells(model) -> {cells: [{tracks, layer, index, correlation}, ...]}

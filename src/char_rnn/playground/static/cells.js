@@ -1,7 +1,11 @@
 /* Look inside: which colours the text has, which cell they are of, and the cells that track something. */
 
-import { byId, make } from "./dom.js";
+import { blank, byId, enable, isOn, make } from "./dom.js";
 import { legendOf } from "./colours.js";
+import { nameOf } from "./column_colours.js";
+
+const CLEAR = 0.4; // correlation below which a cell is not a finding: networks of random weights have such cells too
+const FIND = "Find cells that track something";
 
 export class Cells {
   /** `onChange()`: the colours or the cell have been chosen. */
@@ -28,7 +32,7 @@ export class Cells {
   /** Show the choice of a column: its model and its cell. */
   showColumn(column, several) {
     this.model = column.model;
-    this.unit = column.unit ?? { layer: this.model.num_layers - 1, index: 0 };
+    this.unit = column.colours.unit ?? { layer: this.model.num_layers - 1, index: 0 };
     byId("whose").textContent = several ? this.model.name : "";
     this.#show();
     this.#showFound();
@@ -47,8 +51,7 @@ export class Cells {
 
   /** The legend of a column's colours, and what it reads at a character. */
   showLegend({ mode, extent }, reading) {
-    byId("legend").hidden = mode === "none";
-    if (mode === "none") return;
+    blank(byId("legend"), mode === "none");
     const { classes, ends } = legendOf(mode, extent);
     byId("scale").replaceChildren(...classes.map((className) => make("i", { className })));
     byId("ends").replaceChildren(...ends.map((text) => make("span", {}, text)));
@@ -57,7 +60,7 @@ export class Cells {
 
   #show() {
     const { num_layers, hidden_size } = this.model;
-    const layers = Array.from({ length: num_layers }, (_, layer) => make("option", { value: layer }, String(layer + 1)));
+    const layers = Array.from({ length: num_layers }, (_, layer) => make("option", { value: layer }, String(layer)));
     byId("layer").replaceChildren(...layers);
     byId("layer").value = this.unit.layer;
     byId("unit").max = hidden_size - 1;
@@ -68,7 +71,8 @@ export class Cells {
   async #find() {
     const { name } = this.model;
     const button = byId("find-cells");
-    button.disabled = true;
+    if (!isOn(button)) return;
+    enable(button, false);
     button.textContent = "Looking …";
     try {
       this.known.set(name, (await this.backend.cells(name)).cells);
@@ -76,32 +80,37 @@ export class Cells {
       byId("found").replaceChildren(make("p", { className: "trouble" }, error.message));
       return;
     } finally {
-      button.disabled = false;
-      button.textContent = "Find cells that track something";
+      enable(button, true);
+      button.textContent = FIND;
     }
+    const held = button === document.activeElement;
     this.#showFound();
     this.#showUnits();
+    if (held && button.hidden) (byId("found").querySelector(".chip") ?? byId("found")).focus();
   }
 
   #showFound() {
     const cells = this.known.get(this.model.name);
     byId("find-cells").hidden = Boolean(cells);
-    if (!cells?.length) {
-      const none = "No cell of this model follows quotes, lines, indentation or brackets. Try the cells one by one.";
-      byId("found").replaceChildren(...(cells ? [make("p", { className: "hint" }, none)] : []));
+    if (!cells) {
+      byId("found").replaceChildren();
       return;
     }
-    const groups = new Map();
-    for (const cell of cells) groups.set(cell.tracks, [...(groups.get(cell.tracks) ?? []), cell]);
-    const key = make("p", { className: "hint" }, "Layer · cell, and how closely it follows");
-    byId("found").replaceChildren(...[...groups].map(([tracks, members]) => this.#group(tracks, members)), key);
+    const clear = Map.groupBy(cells.filter(isClear), ({ tracks }) => tracks);
+    const weak = [...new Set(cells.map(({ tracks }) => tracks))].filter((tracks) => !clear.has(tracks));
+    const key = clear.size ? "Layer · cell, and its correlation. " : "No cell of this model clearly tracks anything. ";
+    const rest = weak.length ? `Below ${CLEAR.toFixed(2)}, too weak to show: ${weak.join(", ")}.` : "";
+    byId("found").replaceChildren(
+      ...[...clear].map(([tracks, members]) => this.#group(tracks, members)),
+      make("p", { className: "hint" }, key, rest),
+    );
   }
 
   #group(tracks, cells) {
     const chips = cells.map((cell) => {
       const { layer, index, correlation } = cell;
-      const chip = make("button", { type: "button", className: "chip" }, `${layer + 1}·${index} `, strength(correlation));
-      chip.setAttribute("aria-label", `Layer ${layer + 1}, cell ${index}, correlation ${correlation.toFixed(2)}`);
+      const chip = make("button", { type: "button", className: "chip" }, `${layer}·${index} `, ...strength(correlation));
+      chip.setAttribute("aria-label", `Layer ${layer}, cell ${index}, correlation ${correlation.toFixed(2)}`);
       chip.setAttribute("aria-pressed", this.mode === "cell" && layer === this.unit.layer && index === this.unit.index);
       chip.addEventListener("click", () => {
         this.choose({ layer, index });
@@ -113,7 +122,7 @@ export class Cells {
   }
 
   #refocus(layer, index) {
-    byId("found").querySelector(`[aria-label^="Layer ${layer + 1}, cell ${index},"]`)?.focus();
+    byId("found").querySelector(`[aria-label^="Layer ${layer}, cell ${index},"]`)?.focus();
   }
 
   #showUnits() {
@@ -121,7 +130,7 @@ export class Cells {
     const { layer, index } = this.unit;
     const best = new Map();
     for (const cell of this.known.get(this.model.name) ?? []) {
-      if (cell.layer === layer && !best.has(cell.index)) best.set(cell.index, cell.tracks);
+      if (cell.layer === layer && isClear(cell) && !best.has(cell.index)) best.set(cell.index, cell.tracks);
     }
     const units = Array.from({ length: this.model.hidden_size }, (_, each) => {
       const unit = make("span", { id: `unit-${each}`, title: `${each}${best.has(each) ? `: ${best.get(each)}` : ""}` });
@@ -153,6 +162,27 @@ export class Cells {
   }
 }
 
+const isClear = ({ correlation }) => Math.abs(correlation) >= CLEAR;
+
+/** A correlation as a number and as a bar. */
 function strength(correlation) {
-  return make("small", {}, `${correlation < 0 ? "−" : "+"}${Math.abs(correlation).toFixed(2)}`);
+  const fill = make("span");
+  fill.style.transform = `scaleX(${Math.abs(correlation)})`;
+  const number = make("small", {}, `${correlation < 0 ? "−" : "+"}${Math.abs(correlation).toFixed(2)}`);
+  return [number, make("span", { className: "strength" }, fill)];
+}
+
+/** What a column's colours read at an item. */
+export function readingAt({ colours }, item, sign) {
+  const { mode, unit, reading } = colours;
+  if (reading) return "Reading the text …";
+  if (!item) return "";
+  if (mode === "surprise") {
+    const bits = colours.bits(item);
+    return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${sign}`;
+  }
+  if (item.activation === undefined) return "";
+  const value = `${item.activation < 0 ? "−" : "+"}${Math.abs(item.activation).toFixed(2)}`;
+  const name = nameOf(unit);
+  return `${name[0].toUpperCase()}${name.slice(1)}: ${value} at ${sign}`;
 }

@@ -1,6 +1,6 @@
 /* What a column is made of, and the line about its model. */
 
-import { grouped, make } from "./dom.js";
+import { grouped, make, sign } from "./dom.js";
 
 export function columnParts(models) {
   const parts = {
@@ -11,18 +11,21 @@ export function columnParts(models) {
     pane: make("div", { className: "pane", tabIndex: 0, role: "region" }),
     empty: make("p", { className: "empty" }, "Press Generate and the text appears here."),
     trouble: make("p", { className: "trouble", role: "alert", hidden: true }),
+    note: make("p", { className: "note hint", hidden: true, "aria-live": "polite" }),
     meter: make("span", { className: "meter" }),
+    shade: make("span", { className: "shade" }),
     rate: make("span", { className: "rate" }),
   };
-  const { select, facts, copy, remove, pane, empty, trouble, meter, rate } = parts;
+  const { select, facts, copy, remove, pane, empty, note, trouble, meter, shade, rate } = parts;
   remove.title = "Remove this model";
   parts.element = make(
     "article",
     { className: "column" },
     make("header", {}, select, copy, remove, facts),
     make("div", { className: "sheet" }, pane, empty),
+    note,
     trouble,
-    make("footer", {}, meter, rate),
+    make("footer", {}, meter, shade, rate),
   );
   return parts;
 }
@@ -35,3 +38,15 @@ export function factsOf({ cell, hidden_size, num_layers, parameters, data, loss,
   if (precision && precision !== "float32") facts.push(precision);
   return facts.join(" · ");
 }
+
+const MOST_SUBSTITUTIONS = 12; // that are named
+
+/** "Read as: é → e, 漢 → nothing", of what the model read that is not the prime as given; empty where nothing was. */
+export function readAs({ substitutions, normal_form: form }) {
+  const all = substitutions ?? [];
+  const told = all.slice(0, MOST_SUBSTITUTIONS).map(([given, read]) => `${signs(given)} read as ${signs(read) || "nothing"}`);
+  if (all.length > told.length) told.push(`${all.length - told.length} more`);
+  return [form ? `The text was read in the Unicode form ${form}.` : "", told.length ? `${told.join(", ")}.` : ""].join(" ").trim();
+}
+
+const signs = (text) => [...text].map(sign).join("");

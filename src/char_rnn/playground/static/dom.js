@@ -13,20 +13,44 @@ export function make(tag, properties = {}, ...children) {
 export const byId = (id) => document.getElementById(id);
 
 const SIGNS = { "": "…", " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
+const BYTE = /^\\x([0-9A-F]{2})$/; // what the API calls a byte that is not a character by itself
 const SPOKEN = { "": "part of a character", " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return" };
 
 /** The character as something that can be seen. */
 export function sign(text) {
-  return SIGNS[text] ?? (isControl(text) ? codePoint(text) : text);
+  return SIGNS[text] ?? (isControl(text) ? codePoint(text) : text.replace(BYTE, "⟨$1⟩"));
 }
 
 /** The character as something that can be said. */
 export function spoken(text) {
-  return SPOKEN[text] ?? (isControl(text) ? codePoint(text) : `“${text}”`);
+  const [, byte] = BYTE.exec(text) ?? [];
+  return byte ? `byte ${byte}` : SPOKEN[text] ?? (isControl(text) ? codePoint(text) : `“${text}”`);
 }
 
 const isControl = (text) => /^\p{C}$/u.test(text);
 const codePoint = (text) => `U+${text.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+/** The character that an item completes, or the byte that it is. */
+export const shown = ({ text, symbol }) => text || (symbol ?? "");
+
+/** What a model's symbols are called: "character" or "byte". */
+export const unitOf = ({ symbols }) => (symbols.some((each) => BYTE.test(each)) ? "byte" : "character");
+
+/** Turn a control on or off. One that has the focus keeps it: it is off for who uses it, and disabled once it is left. */
+export function enable(control, on) {
+  const held = !on && control === document.activeElement;
+  control.disabled = !on && !held;
+  control.removeAttribute("aria-disabled");
+  if (!held) return;
+  control.setAttribute("aria-disabled", true);
+  control.addEventListener("blur", () => (control.disabled = control.hasAttribute("aria-disabled")), { once: true });
+}
+
+/** Whether a control answers. */
+export const isOn = (control) => !control.disabled && !control.hasAttribute("aria-disabled");
+
+/** Keep a part's place while there is nothing in it. */
+export const blank = (part, on) => part.classList.toggle("blank", on);
 
 /** Colour a slider up to its thumb. */
 export function fillRange(range) {

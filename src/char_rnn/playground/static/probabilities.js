@@ -1,6 +1,6 @@
 /* The probabilities a character was drawn from, as bars. */
 
-import { byId, fillRange, make, percent, sign, spoken } from "./dom.js";
+import { blank, byId, fillRange, make, percent, shown, sign, spoken } from "./dom.js";
 
 const BEFORE = 24;
 
@@ -16,21 +16,24 @@ export class Probabilities {
   }
 
   /** Show what stands behind `items[index]`; the last one where index is null. */
-  show(items, index) {
+  show(items, index, unit) {
     const at = index ?? items.length - 1;
     const item = items[at];
     this.items = items;
     this.index = at;
+    byId("position-unit").textContent = unit === "byte" ? "Byte" : "Character";
     this.#showWalk(items, at);
     const choices = item?.alternatives ? choicesOf(item) : [];
     byId("bars-hint").hidden = choices.length > 0 || Boolean(item && !item.alternatives);
     this.#showContext(items, at);
+    const focused = this.rows.findIndex(({ button }) => button === document.activeElement);
     choices.forEach((choice, row) => this.#row(row).show(choice, item));
     this.rows.forEach((row, number) => (row.element.hidden = number >= choices.length));
+    if (focused >= choices.length) (choices.length ? this.rows[0].button : this.position).focus();
   }
 
   #showWalk(items, at) {
-    byId("walk").hidden = items.length === 0;
+    blank(byId("walk"), items.length === 0);
     if (!items.length) return;
     this.position.min = 1;
     this.position.max = items.length;
@@ -39,19 +42,18 @@ export class Probabilities {
     byId("position-text").textContent = `${at + 1} of ${items.length}`;
     const item = items[at];
     const chance = item.probability === undefined ? "given" : percent(item.probability);
-    this.position.setAttribute("aria-valuetext", `${at + 1} of ${items.length}: ${spoken(item.text)}, ${chance}`);
+    this.position.setAttribute("aria-valuetext", `${at + 1} of ${items.length}: ${spoken(shown(item))}, ${chance}`);
   }
 
   #showContext(items, at) {
     const item = items[at];
     const context = byId("context");
-    context.hidden = !item;
+    context.replaceChildren();
     if (!item) return;
-    const before = items.slice(Math.max(0, at - BEFORE), at);
     const told = item.alternatives ? "" : item.prime ? " was given" : "";
     context.replaceChildren(
-      make("span", { className: "before" }, before.map(({ text }) => (text === " " ? text : sign(text))).join("")),
-      make("strong", {}, sign(item.text)),
+      make("span", { className: "before" }, written(items.slice(Math.max(0, at - BEFORE), at))),
+      make("strong", {}, sign(shown(item))),
       told,
     );
   }
@@ -62,10 +64,25 @@ export class Probabilities {
   }
 }
 
+/** What items have written; of bytes that are not a character yet, each byte. */
+function written(items) {
+  let pending = "";
+  let text = "";
+  for (const item of items) {
+    if (item.text) text += item.text === " " ? " " : sign(item.text);
+    pending = item.text ? "" : pending + sign(shown(item));
+  }
+  return text + pending;
+}
+
+/** The symbol that was drawn, as the alternatives name it. */
+const drawnOf = ({ text, symbol }) => symbol ?? text;
+
 /** The likeliest characters, and the drawn one where it is not among them. */
-function choicesOf({ text, probability, alternatives }) {
-  if (alternatives.some(([each]) => each === text)) return alternatives;
-  return [...alternatives, [text, probability]];
+function choicesOf(item) {
+  const drawn = drawnOf(item);
+  if (item.alternatives.some(([each]) => each === drawn)) return item.alternatives;
+  return [...item.alternatives, [drawn, item.probability]];
 }
 
 class Bar {
@@ -75,22 +92,23 @@ class Bar {
     this.percent = make("span", { className: "percent" });
     this.button = make("button", { type: "button" }, this.sign, make("span", { className: "track" }, this.fill), this.percent);
     this.element = list.appendChild(make("li", {}, this.button));
-    this.button.addEventListener("click", () => onChoose(this.choice));
+    this.button.addEventListener("click", () => [...this.choice[0]].length === 1 && onChoose(this.choice));
   }
 
   show(choice, item) {
     const [text, probability] = choice;
-    const drawn = text === item.text;
+    const drawn = text === drawnOf(item);
     this.choice = choice;
     this.sign.textContent = sign(text);
     this.fill.style.transform = `scaleX(${Math.max(probability, 0.002)})`;
     this.percent.textContent = percent(probability);
     this.element.classList.toggle("drawn", drawn);
-    this.button.disabled = [...text].length !== 1; // a byte that is no character alone
+    const whole = [...text].length === 1; // a byte that is not a character cannot begin a request
+    this.button.setAttribute("aria-disabled", !whole);
     this.button.setAttribute(
       "aria-label",
-      `${spoken(text)}, ${percent(probability)}${drawn ? ", the one drawn" : ""}. Go on with it from here`,
+      `${spoken(text)}, ${percent(probability)}${drawn ? ", the one drawn" : ""}${whole ? ". Go on with it from here" : ""}`,
     );
-    this.button.title = drawn ? "The one drawn" : "Go on with this one from here";
+    this.button.title = drawn ? "The one drawn" : whole ? "Go on with this one from here" : "";
   }
 }
