@@ -154,7 +154,7 @@ def _policy(style: str, *scripts: str) -> str:
     rules = (
         "default-src 'none'",
         f"script-src {' '.join(map(hashed, scripts))} 'wasm-unsafe-eval'",
-        "worker-src blob:",
+        "worker-src blob: data:",
         f"style-src {hashed(style)}",
         "img-src data:",
         "base-uri 'none'",

@@ -10,7 +10,7 @@ export function workerBackend(description, weights, program) {
   let worker = null;
   let opened = null;
   const start = () => {
-    worker = new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
+    worker = workerOf(program);
     worker.onmessage = ({ data: { id, event, value } }) => waiting.get(id)?.(event, value);
     worker.onerror = ({ message }) => {
       for (const hear of [...waiting.values()]) hear("error", { message: `The model does not run in this browser: ${message}` });
@@ -65,6 +65,15 @@ export function workerBackend(description, weights, program) {
         });
       }),
   };
+}
+
+/** A worker that runs a program; some browsers refuse a blob's in a sandboxed frame, whose origin is nobody's. */
+function workerOf(program) {
+  try {
+    return new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
+  } catch {
+    return new Worker(`data:text/javascript;charset=utf-8,${encodeURIComponent(program)}`);
+  }
 }
 
 const HEARD = {

@@ -76,6 +76,7 @@ const answers = {
 
 async function generate(id, request) {
   const began = performance.now();
+  let readAt = began;
   let written = 0;
   let characters = [];
   const post = (event, value) => postMessage({ id, event, value });
@@ -84,14 +85,18 @@ async function generate(id, request) {
     characters = [];
   };
   const tell = {
-    start: (value) => post("start", value),
+    start(value) {
+      readAt = performance.now();
+      post("start", value);
+    },
     character(entry) {
       written += 1;
       characters.push(entry);
     },
     done({ reason }) {
       flush();
-      post("done", { reason, characters: written, seconds: (performance.now() - began) / 1000 });
+      const since = (time) => (performance.now() - time) / 1000;
+      post("done", { reason, characters: written, seconds: since(began), writing_seconds: since(readAt) });
     },
   };
   const writing = new Writing(network, symbols, request, tell, past);

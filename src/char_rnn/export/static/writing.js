@@ -74,6 +74,8 @@ export class Writing {
   #write() {
     const symbol = this.logProbs ? this.#choose() : this.#first();
     const entry = { text: this.decoder.decode(symbol), ...this.#predicted(symbol) };
+    const label = this.symbols.label(symbol);
+    if (label !== entry.text) entry.symbol = label; // of a byte that is not a character by itself
     this.count += 1;
     this.entries.push(entry);
     this.certain += this.stopText.feed(entry.text);
