@@ -28,7 +28,8 @@ from safetensors.numpy import save
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.utils.config import Config, config_from_dict
-from char_rnn.utils.files import check_regular, replacing
+from char_rnn.utils.file_kinds import HEAD, not_a_model
+from char_rnn.utils.files import check_regular, open_regular, replacing
 
 FORMAT = "char-rnn"
 FORMAT_VERSION = 1
@@ -171,7 +172,9 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="np") as file:
             yield file
     except SafetensorError as error:
-        raise ModelFileError(f"{path}: not a model file, or cut short ({_first_line(error)})") from None
+        with open_regular(path) as file:
+            what = not_a_model(file.read(HEAD)) or f"not a model file, or cut short ({_first_line(error)})"
+        raise ModelFileError(f"{path}: {what}") from None
     except (TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: holds tensors of a type this program does not read ({error})") from None
 
@@ -187,7 +190,10 @@ def _description(path: Path, metadata: Mapping[str, str]) -> tuple[Config, Vocab
     """Return the configuration, the vocabulary and the facts about the training that a model file tells."""
     _check_format(path, metadata)
     try:
-        config = config_from_dict(json.loads(metadata["config"]), "its configuration")
+        settings = json.loads(metadata["config"])
+        config = config_from_dict(settings, "its configuration")
+        if "file_order" not in settings.get("data", {}):  # version 1.0 read folders so
+            config.data.file_order = "path"
         vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))
         training = json.loads(metadata.get("training", "{}"))
     except (KeyError, ValueError, RecursionError, TypeError) as error:

@@ -144,7 +144,18 @@ CASES: dict[str, tuple[Make, int, str]] = {
         1,
         r"t\.gz.*the compressed data ends early",
     ),
-    "no gzip at all": (lambda tmp, *_: train(file(tmp / "t.gz", "plain text")), 1, r"t\.gz.*gzip"),
+    "gzip cut short": (lambda tmp, *_: train(file(tmp / "t", b"\x1f\x8b\x08plain text")), 1, r"t: .* ends early; get"),
+    "a document": (lambda tmp, *_: train(file(tmp / "t.txt", "%PDF-1.4")), 1, r"t\.txt: a PDF document, not plain"),
+    "a file that is not there among several": (
+        lambda tmp, poem, _: train(poem, tmp / "no.txt"),
+        2,
+        r"no\.txt: no such",
+    ),
+    "a separator that cannot be encoded": (
+        lambda tmp, poem, _: train(poem, tmp, "--separator", "☃", "--encoding", "ascii"),
+        1,
+        r"separator '☃': cannot be written in ascii",
+    ),
     "an empty folder": (lambda tmp, *_: train(tmp), 1, r"no text file"),
     "an unknown data set": (lambda *_: train("tinyshakespear"), 2, r"tinyshakespear.*tinyshakespeare"),
     "a split without characters": (
@@ -172,6 +183,12 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a missing model": (lambda tmp, *_: ["sample", tmp / "no.safetensors"], 2, r"no\.safetensors: no such model"),
     "a folder without a model": (lambda tmp, *_: ["sample", tmp], 2, r"no model in this folder"),
     "a text as a model": (lambda tmp, poem, run: ["sample", poem], 1, r"poem\.txt: not a model file"),
+    "a web page as a model": (model(b"<!DOCTYPE html><html>"), 1, r"m\.safetensors: an HTML page, not a model"),
+    "a pointer as an old model": (
+        lambda tmp, poem, run: ["sample", file(tmp / "m.t7", b"version https://git-lfs.github.com/spec/v1\n")],
+        1,
+        r"m\.t7: .*a Git LFS pointer, not the file itself",
+    ),
     "an empty model": (model(b""), 1, r"m\.safetensors: not a model file"),
     "a model that promises too much": (model(struct.pack("<Q", 2**62) + b"{}"), 1, r"m\.safetensors: not a model"),
     "a pickle as a model": (model(b"\x80\x04\x95\x0b\x00\x00\x00"), 1, r"m\.safetensors: not a model file"),

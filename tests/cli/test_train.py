@@ -18,7 +18,7 @@ import pytest
 from cli_helpers import SMALL, TEXT, Command
 from processes import disposition
 
-from char_rnn.model_file import ModelFile
+from char_rnn.model_file import ModelFile, read_tensors, write_tensors
 from char_rnn.utils.config import load_config
 
 
@@ -298,3 +298,38 @@ def test_a_script_is_the_command(poem: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_several_files_are_found_again(char_rnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text(f"{name}: {TEXT}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    done = char_rnn("train", "one.txt", "two.txt", "--separator", r"\n\n", "--out", "run", *SMALL, *steps(5))
+    assert f"one-and-1-more: {2 * len(TEXT) + 12:,} characters" in done.err
+    monkeypatch.chdir("elsewhere")
+    resumed = char_rnn("train", "--resume", "../run", *steps(8))
+    assert "goes on at step 5" in resumed.err
+    config = load_config("../run/config.yaml").data
+    assert (config.separator, config.data_dir) == ("\n\n", [str(tmp_path / "one.txt"), str(tmp_path / "two.txt")])
+    assert "on the val split of one-and-1-more" in char_rnn("eval", "../run", "../one.txt", "../two.txt").err
+    copied = char_rnn("novelty", "../run", "../one.txt", "../two.txt", "--length", 50, "--num-samples", 1)
+    assert (copied.status, "is not the text" in copied.err) == (0, False)
+
+
+def test_a_run_of_version_1_0_reads_a_folder_in_its_order(char_rnn: Command, tmp_path: Path) -> None:
+    books, run = tmp_path / "books", tmp_path / "run"
+    books.mkdir()
+    for number in (1, 2, 10):
+        (books / f"{number}.txt").write_text(f"{number}: {TEXT}")
+    path_order = ("--set", "data.file_order=path")
+    assert char_rnn("train", books, "--out", run, *SMALL, *steps(5), *path_order).status == 0
+    for name in ("best", "last"):  # as version 1.0 wrote them: without the keys that are new
+        tensors, metadata = read_tensors(run / f"{name}.safetensors")
+        config = json.loads(metadata["config"])
+        del config["data"]["file_order"], config["data"]["separator"]
+        write_tensors(run / f"{name}.safetensors", tensors, {**metadata, "config": json.dumps(config)})
+    lines = (run / "config.yaml").read_text().splitlines()
+    (run / "config.yaml").write_text("\n".join(line for line in lines if "file_order" not in line))
+    assert "goes on at step 5" in char_rnn("train", "--resume", run, *steps(8)).err
+    assert "on the val split" in char_rnn("eval", run, books).err

@@ -19,6 +19,6 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are opened for reading text."""
     opened: list[Path] = []
-    original = reading._opened
-    monkeypatch.setattr(reading, "_opened", lambda path: (opened.append(path), original(path))[1])
+    original = reading.opened
+    monkeypatch.setattr(reading, "opened", lambda file: (opened.append(file.path), original(file))[1])
     return opened

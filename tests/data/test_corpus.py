@@ -66,6 +66,7 @@ def test_latin_1_on_demand(tmp_path: Path) -> None:
         (b"abc\xe2\x82", "utf-8", "byte 0xE2 at offset 3 is not utf-8"),
         (b"\xff\xfea\x00b", "utf-16", "byte 0x62 at offset 4 is not utf-16"),
         (b"abcd\xff", "ascii", "byte 0xFF at offset 4 is not ascii"),
+        (b"abc\\x4", "unicode_escape", "byte 0x5C at offset 3 is not unicode-escape"),
     ],
 )
 def test_undecodable_text_is_reported_with_its_offset(
@@ -75,7 +76,38 @@ def test_undecodable_text_is_reported_with_its_offset(
     with pytest.raises(DataError) as caught:
         prepare_corpus(path, encoding=encoding)
     assert str(caught.value).startswith(f"{path}: {message}")
-    assert str(caught.value).endswith("(--encoding latin-1, cp1252, utf-16 ...) or use --vocabulary bytes")
+    assert str(caught.value).endswith("or use --vocabulary bytes")
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"), [(b"\\xe9abc\\ud800x", "unicode_escape"), (b"+AOk-abc+2AA-x", "utf-7")]
+)
+def test_half_a_character_is_reported_with_its_position(tmp_path: Path, content: bytes, encoding: str) -> None:
+    path = write(tmp_path / "bad.txt", content)
+    with pytest.raises(DataError, match=r"bad\.txt: U\+D800 at position 4 is half a character"):
+        prepare_corpus(path, encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "guess"),
+    [
+        ("Fran\u00e7ois said \u201cd\u00e9j\u00e0 vu\u201d \u2013 twice".encode("cp1252"), "utf-8", "cp1252"),
+        ("caf\u00e9".encode("latin-1"), "utf-8", "cp1252"),
+        ("hello".encode("utf-16"), "utf-8", "utf-16"),
+        ("hello".encode("utf-32"), "utf-8", "utf-32"),
+        ("d\u00e9j\u00e0".encode(), "ascii", "utf-8"),
+        ("\u043f\u0440\u0438\u0432\u0435\u0442".encode("cp1251"), "utf-8", None),
+        ("\u017c\u00f3\u0142w, mi\u0142o\u015b\u0107 i s\u0142o\u0144".encode("cp1250"), "utf-8", None),
+        ("\u4f60\u597d, hello and goodbye".encode("gb18030"), "utf-8", None),
+    ],
+)
+def test_an_encoding_is_named_where_it_is_plain(tmp_path: Path, content: bytes, encoding: str, guess: str) -> None:
+    with pytest.raises(DataError) as caught:
+        prepare_corpus(write(tmp_path / "old.txt", content), encoding=encoding)
+    expected = (
+        f"it looks like {guess}: give --encoding {guess}," if guess else "(--encoding cp1252, latin-1, utf-16 ...)"
+    )
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize("encoding", ["utf8000", "rot13", "hex", "", "a\0b", "undefined"])
@@ -92,6 +124,19 @@ def test_an_unknown_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_empty_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the text is empty; training needs batch_size x seq_length \+ 1"):
         prepare_corpus(write(tmp_path / "empty.txt", ""))
+
+
+def test_a_text_in_place_of_a_path_gets_a_short_message() -> None:
+    for text in ("To be,\nor not to be", "x" * 20_000, "line\n" * 4_000):
+        with pytest.raises(ValueError, match="looks like a text, not a path; save it in a file") as caught:
+            prepare_corpus(text)
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("source", [[], 3, [3], None])
+def test_what_is_no_path_is_refused(source: object) -> None:
+    with pytest.raises(DataError, match="must be the path of a text, or a list of paths"):
+        prepare_corpus(source)  # type: ignore[arg-type]
 
 
 def test_a_given_vocabulary_is_used(tmp_path: Path) -> None:

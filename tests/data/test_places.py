@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,24 @@ def test_in_a_folder_lines_are_those_of_the_file(tmp_path: Path) -> None:
         ("c.txt", 1),
         ("c.txt", 3),
         ("d.txt", 1),
+    ]
+
+
+def test_in_several_files_with_a_separator(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.txt", "b.zip", "c.txt")]
+    files[0].write_text("a\nb")
+    with zipfile.ZipFile(files[1], "w") as archive:
+        archive.writestr("x.txt", "x")
+        archive.writestr("y.txt", "\ny")
+    files[2].write_text("c")
+    corpus = prepare_corpus(files, separator="\n", cache_dir=tmp_path / "cache")
+    assert corpus.vocabulary.decode(corpus.ids) == "a\nb\nx\n\ny\nc"
+    found = find_places(files, corpus, "utf-8", [2, 4, 7, 9], "\n")
+    assert [str(place) for place in found] == [
+        f"{files[0]}:2",
+        f"{files[1] / 'x.txt'}:1",
+        f"{files[1] / 'y.txt'}:2",
+        f"{files[2]}:1",
     ]
 
 

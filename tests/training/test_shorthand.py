@@ -64,3 +64,14 @@ def test_bad_input(text: Path, tmp_path: Path) -> None:
         char_rnn.train(text, recipe="nothing")
     with pytest.raises((ValueError, OSError), match="nowhere"):
         char_rnn.train(tmp_path / "nowhere.txt", tmp_path / "a", settings=SMALL)
+
+
+def test_several_texts(text: Path, tmp_path: Path) -> None:
+    trained = char_rnn.train([text, str(text.parent)], tmp_path / "run", settings=SMALL, callbacks=())
+    assert char_rnn.load_config(trained.folder / "config.yaml").data.data_dir == [str(text), str(text.parent)]
+
+
+def test_a_text_in_place_of_a_path_is_refused_in_short(text: Path) -> None:
+    with pytest.raises(ValueError, match="looks like a text, not a path") as caught:
+        char_rnn.train(text.read_text() * 20, settings=SMALL)
+    assert len(str(caught.value)) < 200

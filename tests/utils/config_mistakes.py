@@ -140,8 +140,12 @@ FILES = {
         "training:\n  explosion_factor: 0.5\n",
         ":2: training.explosion_factor: must be 0 or a number more than 1; given 0.5",
     ),
-    "empty path": ('data:\n  data_dir: ""\n', ":2: data.data_dir: must be a path or name; given ''"),
-    "list for a text": ("data:\n  data_dir: [a]\n", ":2: data.data_dir: must be a path or name; given ['a']"),
+    "empty path": ('data:\n  data_dir: ""\n', ":2: data.data_dir: must be a path or name, or a list of them; given ''"),
+    "number in a list of texts": (
+        "data:\n  data_dir: [a, 3]\n",
+        ":2: data.data_dir: must be a path or name, or a list of them; given ['a', 3]",
+    ),
+    "list for a text": ("data:\n  cache_dir: [a]\n", ":2: data.cache_dir: must be a path or null; given ['a']"),
     "unknown encoding": (
         "data:\n  encoding: utf9\n",
         ":2: data.encoding: must be a text encoding that Python knows, such as utf-8 or latin-1; given 'utf9'",

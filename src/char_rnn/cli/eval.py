@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.dynamic import describe_dynamics, dynamic_facts, dynamic_options, dynamic_settings, evaluate_shown
-from char_rnn.cli.models import open_model
+from char_rnn.cli.models import open_model, reading_of
 from char_rnn.cli.options import (
     debug_option,
     describe_evaluation,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command(name="eval")
 @click.argument("model")
-@click.argument("data")
+@click.argument("data", nargs=-1, required=True)
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @debug_option
 def command(
     model: str,
-    data: str,
+    data: tuple[str, ...],
     split: str | None,
     encoding: str | None,
     as_json: bool,
@@ -53,7 +53,7 @@ def command(
 
     Every character of the split is predicted once, with the state carried along. The loss is in nats and in bits per
     character (per byte, for a model of bytes); perplexity is exp(nats). The split is cut by the fractions the model was
-    trained with.
+    trained with. DATA is what `char-rnn train` takes; several files are joined as in the model's training.
 
     With --dynamic a second figure follows: the loss of a model that adapts to the very text it is scored on (dynamic
     evaluation, Krause et al. 2018). It is another quantity than the first, to be compared with its like alone.
@@ -62,6 +62,7 @@ def command(
     Examples:
       char-rnn eval runs/my-book my-book.txt
       char-rnn eval runs/my-book/last.safetensors another-book.txt --split all --json
+      char-rnn eval runs/my-books book-1.txt book-2.txt
       char-rnn eval runs/my-book my-book.txt --dynamic
     """
     from char_rnn.models import build_model
@@ -89,14 +90,13 @@ def command(
         click.echo(json.dumps(facts))
 
 
-def _corpus(data: str, file: ModelFile, encoding: str | None, quiet: bool) -> Corpus:
+def _corpus(data: tuple[str, ...], file: ModelFile, encoding: str | None, quiet: bool) -> Corpus:
     """Return a text in the symbols of a model."""
     from char_rnn.cli.progress import preparation
     from char_rnn.data.corpus import prepare_corpus
 
-    encoding = encoding or file.config.data.encoding
     with preparation(quiet) as progress:
-        return prepare_corpus(data, vocabulary=file.vocabulary, encoding=encoding, progress=progress)
+        return prepare_corpus(data, vocabulary=file.vocabulary, progress=progress, **reading_of(file, encoding))
 
 
 def _split(file: ModelFile, corpus: Corpus, name: str | None) -> Split:

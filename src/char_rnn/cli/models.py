@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,3 +26,14 @@ def open_model(model: str | Path) -> ModelFile:
     from char_rnn.torch7.convert import read_model
 
     return read_model(path)
+
+
+def reading_of(file: ModelFile, encoding: str | None) -> dict[str, Any]:
+    """Return how a model's text is read: its options for ``prepare_corpus`` and ``find_places``.
+
+    Args:
+        file: The model.
+        encoding: In place of the one the model was trained with.
+    """
+    data = file.config.data
+    return {"encoding": encoding or data.encoding, "separator": data.separator, "file_order": data.file_order}

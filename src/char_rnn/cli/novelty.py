@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.drawing import GIVEN, drawing_options, strategy_of
-from char_rnn.cli.models import open_model
+from char_rnn.cli.models import open_model, reading_of
 from char_rnn.cli.novelty_report import Report
 from char_rnn.cli.options import debug_option, print_result, quiet_option, say
 from char_rnn.cli.primes import escapes_option, unescaped
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(name="novelty")
 @click.argument("model")
-@click.argument("data")
+@click.argument("data", nargs=-1, required=True)
 @click.option(
     "--length", type=click.IntRange(min=1), default=2000, show_default=True, help="How many characters a sample has."
 )
@@ -53,13 +53,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @quiet_option
 @debug_option
-def command(model: str, data: str, as_json: bool, **options: Any) -> None:
+def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Find out how much of what a model writes is copied.
 
     Samples are drawn from MODEL, and every stretch of them that stands word for word in the training split of DATA is
     found. The same is done with equally long pieces of the rest of DATA, which the model was not trained on: so much is
     usual for that text. The split is cut by the fractions the model was trained with. What is not given is
-    taken from the model's configuration, as `char-rnn sample` does.
+    taken from the model's configuration, as `char-rnn sample` does. DATA is what `char-rnn train` takes; several files
+    are joined as in the model's training.
 
     \b
     Examples:
@@ -75,17 +76,19 @@ def command(model: str, data: str, as_json: bool, **options: Any) -> None:
 
     drawing = {name: options.pop(name) for name in GIVEN}
     request, file = Request(**options, drawing=drawing), open_model(model)
-    encoding = request.encoding or file.config.data.encoding
+    reading = reading_of(file, request.encoding)
     with preparation(request.quiet) as progress:
-        corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, encoding=encoding, progress=progress)
+        corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, progress=progress, **reading)
     if corpus.sha256 != file.training.get("data_sha256"):
         say(f"{corpus.name} is not the text that the model was trained on", quiet=request.quiet)
     searched, others = _parts(file, corpus, request.split)
-    texts = _samples(file, corpus, request) if request.text is None else [_text(request.text, corpus, encoding)]
+    texts = (
+        _samples(file, corpus, request) if request.text is None else [_text(request.text, corpus, reading["encoding"])]
+    )
     with counted(request.quiet) as show:
         report = None if show is None else lambda done, total: show(f"{file.vocabulary.unit}s searched", done, total)
         result = compare(texts, searched, others, corpus.vocabulary.size, request.runs, report)
-    places = find_places(data, corpus, encoding, [found.first for _, found in result.copied])
+    places = find_places(data, corpus, offsets=[found.first for _, found in result.copied], **reading)
     words = Report(model, corpus, request.split, len(searched), texts, request.text, result, places)
     if as_json:
         click.echo(json.dumps(words.facts()))
@@ -147,12 +150,13 @@ def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
     import numpy as np
 
     from char_rnn.data.reading import TextReader, check_encoding
+    from char_rnn.data.text_files import text_files
     from char_rnn.generation.novelty import to_symbols
     from char_rnn.generation.spelling import fitted
 
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    reader = TextReader([Path(path)], corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
+    reader = TextReader(text_files(Path(path)), corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
     pieces = list(reader)
     if not pieces:
         raise click.UsageError(f"{path}: is empty; give a text to judge")

@@ -44,7 +44,7 @@ def unescaped(text: str, option: str) -> str:
         found = chr(int(code, 16)) if code else _SINGLE.get(single)
         if found is None or "\ud800" <= found <= "\udfff":
             known = r"\n, \r, \t, \\ and \uXXXX (of a character)"
-            raise click.BadParameter(f"{match.group()!r} is not an escape; --escapes reads {known}", param_hint=option)
+            raise click.BadParameter(f"{match.group()!r} is not an escape; the escapes are {known}", param_hint=option)
         return found
 
     return _ESCAPE.sub(character, text)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command(name="sweep")
 @click.argument("recipe", required=False)
-@click.argument("data", required=False)
+@click.argument("data", nargs=-1)
 @click.option(
     "--grid",
     "axes",
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @debug_option
 def command(
     recipe: str | None,
-    data: str | None,
+    data: tuple[str, ...],
     axes: tuple[str, ...],
     seeds: str | None,
     overrides: tuple[str, ...],
@@ -81,7 +81,7 @@ def command(
     request = Request(data=data, overrides=overrides, minutes=minutes, device=device, quiet=quiet)
     if resume is None:
         config, grid = asked(with_recipe(request, recipe), axes, seeds)
-    elif any(value is not None for value in (recipe, data, *axes, seeds, *overrides, minutes, out)):
+    elif any(value is not None for value in (recipe, *data, *axes, seeds, *overrides, minutes, out)):
         raise click.UsageError("--resume takes the sweep's own settings: leave out all but --device, --json, --quiet")
     else:
         config, grid = read_sweep(resume)

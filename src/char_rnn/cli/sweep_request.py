@@ -60,7 +60,7 @@ def _check_given_once(request: Request, grid: Mapping[str, object]) -> None:
     given = {text.partition("=")[0].strip(): f"--set {text}" for text in request.overrides}
     if request.minutes is not None:
         given["training.minutes"] = "--minutes"
-    if request.data is not None:
+    if request.data:
         given["data.data_dir"] = "DATA"
     if request.device is not None:
         given["device.preferred"] = "--device"

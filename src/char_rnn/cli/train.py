@@ -20,7 +20,7 @@ from char_rnn.cli.options import (
     write_text,
 )
 from char_rnn.cli.signals import stopping_at_signals
-from char_rnn.cli.train_request import Request
+from char_rnn.cli.train_request import Request, given_again
 from char_rnn.cli.train_run import ending, open_run, run_device, sampler_of
 from char_rnn.utils.terminal import quoted
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="train", cls=OneDashCommand)
-@click.argument("data", required=False)
+@click.argument("data", nargs=-1)
 @config_options
 @click.option(
     "--minutes",
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--device", type=click.Choice(DEVICES), help="Where to train; auto takes the fastest there is.")
 @click.option("--vocabulary", type=click.Choice(["characters", "bytes"]), help="What the model reads one at a time.")
 @click.option("--encoding", help="The text's encoding; UTF-8 when not given.")
+@click.option("--separator", metavar="TEXT", help=r"Text put between two files; \n, \r, \t, \\ and \uXXXX are escapes.")
 @click.option("--resume", metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--init-from", "-init_from", metavar="MODEL", help="Start from a model's weights and vocabulary.")
 @flags_of_2015
@@ -50,15 +51,16 @@ if TYPE_CHECKING:
 def command(**options: Any) -> None:
     """Train a model on a text.
 
-    DATA is a text file, a folder, a .gz file, - for standard input, or a named data set (`char-rnn datasets`). The run
-    folder gets the model (best.safetensors), the measurements (metrics.jsonl) and all that --resume needs. MODEL is a
-    run folder, a .safetensors file, or a .t7 checkpoint of 2015. The flags of train.lua (-data_dir, -rnn_size,
-    -eval_val_every, ...) are understood.
+    DATA is a text file (also compressed: gzip, bzip2, xz, zip), a folder of them, - for standard input, or a named data
+    set (`char-rnn datasets`). Several are read one after the other. The run folder gets the model (best.safetensors),
+    the measurements (metrics.jsonl) and all that --resume needs. MODEL is a run folder, a .safetensors file, or a .t7
+    checkpoint of 2015. The flags of train.lua (-data_dir, -rnn_size, -eval_val_every, ...) are understood.
 
     \b
     Examples:
       char-rnn train python-stdlib --recipe quickstart
       char-rnn train my-book.txt --minutes 10 --out runs/my-book
+      char-rnn train book-1.txt book-2.txt.gz letters/ --separator '\\n\\n'
       char-rnn train my-book.txt --set model.type=gru --set training.learning_rate=1e-3
       char-rnn train --resume runs/my-book
       torchrun --nproc-per-node 2 -m char_rnn train my-book.txt --out runs/my-book
@@ -84,7 +86,7 @@ def _train(run: Run, request: Request) -> str:
     with stopping_at_signals(trainer.request_stop, request.quiet, twice=trainer.ranks.alone) as received:
         result = run.train()
     if result.stopped:
-        source = "- " if run.trainer.config.data.data_dir == "-" else ""
+        source = given_again(run.trainer.config)
         again = f"char-rnn train {'--torch7 ' if request.torch7 else ''}{source}--resume {quoted(run.folder or '')}"
         say(f"stopped at step {result.step:,}; go on with: {again}", quiet=request.quiet)
         raise Exit(128 + received[0] if received else 0)

@@ -17,6 +17,7 @@ from char_rnn.cli.flags2015 import (
     placeholder_fractions,
     refuse_opencl,
 )
+from char_rnn.cli.primes import unescaped
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ class Request:
     """The options of the command line; ``None`` where nothing was given.
 
     Attributes:
+        data: the texts, in order; empty where none was given.
         flags: the flags of train.lua by name (``flags2015.FLAGS``).
     """
 
-    data: str | None = None
+    data: tuple[str, ...] = ()
     recipe: str | None = None
     config_file: str | None = None
     overrides: tuple[str, ...] = ()
@@ -44,6 +46,7 @@ class Request:
     device: str | None = None
     vocabulary: str | None = None
     encoding: str | None = None
+    separator: str | None = None
     resume: str | None = None
     init_from: str | None = None
     torch7: bool = False
@@ -62,10 +65,10 @@ class Request:
         refuse_opencl(rest.pop("opencl"))
         flags = {flag.name: rest.pop(flag.name) for flag in FLAGS}
         data_dir, init_from = rest.pop("data_dir"), rest.pop("init_from") or None  # train.lua's default is ""
-        if data_dir is not None and rest["data"] is not None:
+        if data_dir is not None and rest["data"]:
             raise click.UsageError("DATA and -data_dir name the text twice: leave one of them out")
-        data = data_dir if data_dir is not None else rest.pop("data")
-        rest.pop("data", None)
+        data = (data_dir,) if data_dir is not None else rest["data"]
+        del rest["data"]
         request = cls(**rest, data=data, init_from=init_from, flags=flags)
         request._check()
         return request
@@ -152,10 +155,12 @@ class Request:
 
     def place(self, config: Config) -> None:
         """Set where the text comes from, where the run goes, and what it runs on."""
-        if self.data is not None:
-            config.data.data_dir = self.data
-        elif self.resume is not None and config.data.data_dir == "-":
-            again = f"char-rnn train - --resume {quoted(self.resume)} < TEXT"
+        if self.data:
+            config.data.data_dir = self.data[0] if len(self.data) == 1 else list(self.data)
+        if self.separator is not None:
+            config.data.separator = unescaped(self.separator, "--separator")
+        if self.resume is not None and not self.data and (sources := given_again(config)):
+            again = f"char-rnn train {sources}--resume {quoted(self.resume)} < TEXT"
             raise click.UsageError(f"the run read standard input; give it again: {again}")
         if self.out is not None:  # --out RUN keeps everything of the run in RUN
             config.logging.log_dir = None
@@ -165,3 +170,9 @@ class Request:
             config.device.auto_detect = self.device == "auto"
             if self.device != "auto":
                 config.device.preferred = self.device  # type: ignore[assignment]
+
+
+def given_again(config: Config) -> str:
+    """Return the texts as ``--resume`` needs them again: all of them with standard input among them, else none."""
+    sources = config.data.sources
+    return "".join(f"{each if each == '-' else quoted(each)} " for each in sources) if "-" in sources else ""

@@ -1,6 +1,7 @@
 """A corpus: a text as indices in a memory map, prepared once and found again by its content."""
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from char_rnn.data.cache import Cache
 from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import open_ids
 from char_rnn.data.preparation import Preparation
-from char_rnn.data.sources import Source, find_source, is_stream, spooled
+from char_rnn.data.sources import FileOrder, Sources, as_list, find_source, is_stream, joined, spooled
 from char_rnn.data.splits import SPLITS, Split, split_bounds
 from char_rnn.data.symbols import VocabularyKind
 from char_rnn.data.vocabulary import Indices, Vocabulary
@@ -27,10 +28,10 @@ class Corpus:
     Pickles without the text where it is mapped from a file: the copy maps the same file.
 
     Attributes:
-        name: The data set's name, the file's without its ending, or the folder's.
+        name: The data set's name, the file's without its ending, or the folder's; of several texts the first one's.
         ids: Indices of all characters, shape (N,), mapped from the cache.
         vocabulary: What they stand for.
-        sha256: Hash of the text's bytes, in hexadecimal; of files one after the other.
+        sha256: Hash of the text's bytes, in hexadecimal; of files one after the other, with their separators.
     """
 
     name: str
@@ -92,10 +93,12 @@ class Corpus:
 
 
 def prepare_corpus(
-    source: str | Path,
+    source: Sources,
     *,
     vocabulary: str | Vocabulary = "characters",
     encoding: str = "utf-8",
+    separator: str = "",
+    file_order: FileOrder = "natural",
     cache_dir: str | Path | None = None,
     progress: datasets.Progress | None = None,
 ) -> Corpus:
@@ -106,10 +109,15 @@ def prepare_corpus(
     encoding takes it away (`utf-8-sig`, `utf-16`).
 
     Args:
-        source: A data set's name, a file (`.gz` is decompressed), a folder (its `input.txt`, or every text file under
-            it in the order of their paths, without hidden and binary ones), or `-` for standard input.
+        source: A data set's name, a file, a folder (its `input.txt`, or every text file under it, without hidden and
+            binary ones), or `-` for standard input; or several of these, read one after the other. Files compressed by
+            gzip, bzip2 or xz are decompressed; a zip archive stands for its text files in natural order. One file
+            behind several names counts once.
         vocabulary: `"characters"` or `"bytes"`, made of the text's own symbols; or one to encode with.
-        encoding: Of the text; of no account for bytes.
+        encoding: Of the text; bytes are not decoded.
+        separator: Text put between two files.
+        file_order: Order of a folder's files: `"natural"` (2 before 10), or `"path"`, as version 1.0 read them: by
+            their paths, and one file behind several names several times.
         cache_dir: Folder of prepared texts; by default `cache` in `datasets.data_root()`.
         progress: Told of the stages "downloading", "reading" and "encoding", with bytes done and in all.
 
@@ -118,13 +126,14 @@ def prepare_corpus(
         UnknownCharacterError: If the given vocabulary lacks a symbol of it.
     """
     cache = Cache(Path(cache_dir) if cache_dir is not None else datasets.data_root() / "cache")
-    preparation = Preparation(cache, vocabulary, encoding, progress)
-    if not is_stream(source):
-        return _corpus(preparation, find_source(source, preparation.encoding, progress))
-    with spooled(source, cache) as copy:
-        return _corpus(preparation, copy)
-
-
-def _corpus(preparation: Preparation, source: Source) -> Corpus:
-    entry, sha256 = preparation.prepared(source)
-    return Corpus(source.name, entry.ids, entry.vocabulary, sha256)
+    preparation = Preparation(cache, vocabulary, encoding, progress, separator)
+    with ExitStack() as copies:
+        found = [
+            copies.enter_context(spooled(each, cache))
+            if is_stream(each)
+            else find_source(each, preparation.encoding, progress, file_order)
+            for each in as_list(source)
+        ]
+        text = joined(found)
+        entry, sha256 = preparation.prepared(text)
+    return Corpus(text.name, entry.ids, entry.vocabulary, sha256)

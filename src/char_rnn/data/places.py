@@ -10,7 +10,8 @@ import numpy as np
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.reading import TextReader, check_encoding
-from char_rnn.data.sources import find_source, is_stream
+from char_rnn.data.sources import FileOrder, Sources, as_list, find_source, is_stream, joined
+from char_rnn.data.text_files import TextFile
 
 PIECE = 4 << 20  # symbols looked at at once
 
@@ -21,7 +22,7 @@ class Place:
 
     Attributes:
         offset: Symbols of the whole text before it.
-        path: The file it is in; ``None`` for a text from standard input.
+        path: The file it is in, with the member of a zip archive behind it; ``None`` for a text from a stream.
         line: Its line in that file, from 1.
     """
 
@@ -33,7 +34,14 @@ class Place:
         return f"line {self.line:,}" if self.path is None else f"{self.path}:{self.line}"
 
 
-def find_places(source: str | Path, corpus: Corpus, encoding: str, offsets: Sequence[int]) -> list[Place]:
+def find_places(
+    source: Sources,
+    corpus: Corpus,
+    encoding: str,
+    offsets: Sequence[int],
+    separator: str = "",
+    file_order: FileOrder = "natural",
+) -> list[Place]:
     """Say which file and line some places of a text are in.
 
     Args:
@@ -41,11 +49,19 @@ def find_places(source: str | Path, corpus: Corpus, encoding: str, offsets: Sequ
         corpus: What that made of it.
         encoding: Of the text.
         offsets: The places, in symbols.
+        separator: As `prepare_corpus` was given it.
+        file_order: As `prepare_corpus` was given it.
 
     Raises:
         DataError: If a file of the text cannot be read any more.
     """
-    starts, paths = _files(source, corpus, encoding)
+    encoding = check_encoding(encoding)
+    if any(map(is_stream, as_list(source))):
+        starts: list[int] = [0]
+        paths: Sequence[Path | None] = [None]
+    else:
+        text = joined([find_source(each, encoding, None, file_order) for each in as_list(source)])
+        starts, paths = _files(text.files(corpus.vocabulary.kind)[0], corpus, encoding, separator)
     owners = [bisect_right(starts, offset) - 1 for offset in offsets]
     line_ends = _line_ends(corpus, sorted({*starts, *offsets}))
     return [
@@ -54,21 +70,20 @@ def find_places(source: str | Path, corpus: Corpus, encoding: str, offsets: Sequ
     ]
 
 
-def _files(source: str | Path, corpus: Corpus, encoding: str) -> tuple[list[int], list[Path | None]]:
+def _files(
+    files: list[TextFile], corpus: Corpus, encoding: str, separator: str
+) -> tuple[list[int], Sequence[Path | None]]:
     """Where the files of a text begin in it, and which they are; those of more than one are read again."""
-    if is_stream(source):
-        return [0], [None]
-    files = find_source(source, check_encoding(encoding)).files()
     if len(files) == 1:
-        return [0], [files[0]]
+        return [0], [files[0].place]
     starts: list[int] = []
-    paths: list[Path | None] = []
+    paths: list[Path] = []
     length = 0
-    reader = TextReader(files, corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
+    reader = TextReader(files, corpus.vocabulary.kind, encoding, lambda _: None, separator)
     for piece in reader:
-        if reader.position == 0:
+        if not paths or paths[-1] != reader.file.place:
             starts.append(length)
-            paths.append(reader.path)
+            paths.append(reader.file.place)
         length += len(piece)
     return starts, paths
 

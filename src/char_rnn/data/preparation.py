@@ -4,16 +4,16 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from char_rnn.data.cache import FORMAT, Cache, Entry, is_settled
+from char_rnn.data.cache import FORMAT, Cache, Entry, is_settled, logger
 from char_rnn.data.datasets import Progress
 from char_rnn.data.errors import DataError
 from char_rnn.data.reading import TextReader, check_encoding
-from char_rnn.data.sources import Source
+from char_rnn.data.sources import Source, in_words
 from char_rnn.data.symbols import SymbolSet, check_kind
+from char_rnn.data.text_files import TextFile
 from char_rnn.data.vocabulary import Indices, UnknownCharacterError, Vocabulary
 
 WORKING_MEMORY = 4 << 20  # bytes; more than all that is made of a piece of text
@@ -27,19 +27,26 @@ class Preparation:
         vocabulary: `"characters"` or `"bytes"`, for the text's own symbols; or the vocabulary to encode with.
         encoding: Of the text; of no account for bytes.
         progress: Told of the stages "reading" and "encoding", with bytes done and in all.
+        separator: Text between two files.
 
     Raises:
         ValueError: If the vocabulary's kind or the encoding is none.
     """
 
     def __init__(
-        self, cache: Cache, vocabulary: str | Vocabulary, encoding: str, progress: Progress | None = None
+        self,
+        cache: Cache,
+        vocabulary: str | Vocabulary,
+        encoding: str,
+        progress: Progress | None = None,
+        separator: str = "",
     ) -> None:
         self.given = vocabulary if isinstance(vocabulary, Vocabulary) else None
         self.kind = check_kind(vocabulary.kind if isinstance(vocabulary, Vocabulary) else vocabulary)
         self.encoding = check_encoding(encoding)
         self._cache = cache
         self._progress = progress
+        self._separator = separator
 
     def prepared(self, source: Source) -> tuple[Entry, str]:
         """Give a text, encoded, and the SHA-256 of its bytes; from the cache if it is there.
@@ -50,7 +57,7 @@ class Preparation:
         """
         started_ns = time.time_ns()
         fingerprint = source.fingerprint()
-        memo = "\n".join([self.encoding, *(str(path.absolute()) for path in source.candidates)])
+        memo = self._description(source)
         sha256 = self._cache.recall(memo, fingerprint.digest)
         entry = self._load(sha256) if sha256 else None
         if sha256 is None or entry is None:
@@ -59,9 +66,16 @@ class Preparation:
                 self._cache.remember(memo, fingerprint.digest, sha256)
         return entry, sha256
 
+    def _description(self, source: Source) -> str:
+        """Describe everything but the files' content that the text depends on."""
+        files = [f"{path.absolute()}{'?' if path in source.found else ''}" for path in source.candidates]
+        return "\n".join([self.encoding, repr(self._separator), str(source.names_count), *files])
+
     def _prepare(self, source: Source, size: int) -> tuple[Entry, str]:
         _keep_freed_memory()
-        files = source.files()
+        files, left_out = source.files(self.kind)
+        if left_out:
+            logger.warning("%s: left out: %s", source.label, in_words(left_out, source.label))
         reader = self._reader(files, "reading", size)
         symbols = SymbolSet(self.kind)
         length = 0
@@ -88,12 +102,12 @@ class Preparation:
         except UnknownCharacterError as error:
             if self.given is not None:
                 position = reader.position + error.position
-                raise UnknownCharacterError(error.character, position, self.kind, where=str(reader.path)) from None
+                raise UnknownCharacterError(error.character, position, self.kind, where=str(reader.file)) from None
         if reader.sha256 != sha256:
             raise DataError(f"{label}: changed while it was being read; try again when it is complete")
 
-    def _reader(self, files: Sequence[Path], stage: str, size: int) -> TextReader:
-        return TextReader(files, self.kind, self.encoding, self._meter(stage, size))
+    def _reader(self, files: Sequence[TextFile], stage: str, size: int) -> TextReader:
+        return TextReader(files, self.kind, self.encoding, self._meter(stage, size), self._separator)
 
     def _meter(self, stage: str, size: int) -> Callable[[int], None]:
         def report(done: int) -> None:

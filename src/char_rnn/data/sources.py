@@ -1,23 +1,33 @@
 """Where a text comes from: a named data set, a file, a folder of files, or standard input."""
 
 import difflib
+import errno
 import hashlib
 import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from char_rnn.data import datasets
 from char_rnn.data.cache import FULL_DISK, Cache
 from char_rnn.data.errors import DataError, TextNotFoundError
-from char_rnn.data.reading import COMPRESSED, PIECE, is_text, is_valid
+from char_rnn.data.reading import PIECE, is_valid
+from char_rnn.data.symbols import VocabularyKind
+from char_rnn.data.text_files import SUFFIXES, TextFile, foreign_content, natural_key, not_text, text_files
 
 STANDARD_INPUT = "-"
+LONGEST_PATH = 4096
+NAMED = 5  # files that are left out and named
+CACHES_OF_2015 = ("vocab.t7", "data.t7")
+
+FileOrder = Literal["natural", "path"]
+Sources = str | Path | Sequence[str | Path]
+"""A text, or several that are read one after the other: names of data sets, paths, `-`."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +52,20 @@ class Source:
     Attributes:
         name: What to call the corpus.
         label: What the person called it, for messages.
-        candidates: The files, in order; those that `keep` refuses are no part of the text.
-        keep: Looks into a file and says whether it belongs.
+        candidates: The files, in order.
+        found: Those of them that nobody named, found in a folder; left out where they are not text.
+        ignored: Files that are not looked at, and why.
+        encoding: Of the text.
+        names_count: Whether a file behind several names counts once for each of them, as in version 1.0.
     """
 
     name: str
     label: str
     candidates: tuple[Path, ...]
-    keep: Callable[[Path], bool] = lambda _: True
+    found: frozenset[Path] = frozenset()
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    names_count: bool = False
 
     def fingerprint(self) -> Fingerprint:
         """Look at the candidates' state.
@@ -59,26 +75,79 @@ class Source:
         """
         digest, newest, size = hashlib.sha256(), 0, 0
         for path in self.candidates:
-            try:
-                state = path.stat()
-            except OSError as error:
-                raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+            state = _state(path)
             facts = (str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
             digest.update(repr(facts).encode("utf-8", "surrogateescape"))
             newest = max(newest, state.st_mtime_ns, state.st_ctime_ns)
             size += state.st_size
         return Fingerprint(digest.hexdigest(), newest, size)
 
-    def files(self) -> list[Path]:
-        """Give the files of the text, in order.
+    def files(self, kind: VocabularyKind = "characters") -> tuple[list[TextFile], dict[str, str]]:
+        """Find the files of the text, in order; one file behind several names counts once.
+
+        Args:
+            kind: With `"bytes"` a file that was named may be a document or an archive; it is read as it is.
+
+        Returns:
+            The files, and the names of those that are left out, each with the reason.
 
         Raises:
-            DataError: If there are none, or one cannot be read.
+            DataError: If there are none, one cannot be read, or one that was named is not text.
         """
-        kept = [path for path in self.candidates if self.keep(path)]
-        if not kept:
-            raise DataError(f"{self.label}: no text files in it; give a text file, or a folder that holds some")
-        return kept
+        left_out = dict(self.ignored)
+        files = [file for path in self._different(left_out) for file in self._texts(path, kind, left_out)]
+        if not files:
+            found = f": {in_words(left_out, self.label)}" if left_out else ""
+            raise DataError(f"{self.label}: no text files in it{found}; give a text file, or a folder that holds some")
+        return files, left_out
+
+    def _different(self, left_out: dict[str, str]) -> Iterator[Path]:
+        first: dict[tuple[int, int], Path] = {}
+        for path in self.candidates:
+            state = _state(path)
+            known = first.setdefault((state.st_dev, state.st_ino), path)
+            if known is path or self.names_count or not state.st_ino:  # some file systems have no inode numbers
+                yield path
+            elif known != path:
+                left_out[str(path)] = f"the same file as {known}"
+
+    def _texts(self, path: Path, kind: VocabularyKind, left_out: dict[str, str]) -> Iterator[TextFile]:
+        files = text_files(path)
+        if path not in self.found and len(files) == 1:
+            if kind == "characters" and (foreign := foreign_content(*files)):
+                raise DataError(f"{files[0]}: {foreign.what}, not plain text; {foreign.advice}")
+            yield from files
+            return
+        for file in files:
+            if reason := not_text(file, self.encoding):
+                left_out[str(file)] = reason
+            else:
+                yield file
+
+
+def in_words(left_out: Mapping[str, str], folder: str) -> str:
+    """Return the names of files that are left out by the reason, the first of each; those in a folder without it."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name.removeprefix(folder + os.sep))
+    return "; ".join(f"{_first_of(same)} ({reason})" for reason, same in names.items())
+
+
+def _first_of(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def as_list(sources: Sources) -> list[str | Path]:
+    """Return one text or several as a list.
+
+    Raises:
+        DataError: If there is none, or one is not a name or a path.
+    """
+    found = [sources] if isinstance(sources, (str, Path)) else [*sources] if isinstance(sources, Iterable) else []
+    if not found or not all(isinstance(each, (str, Path)) for each in found):
+        raise DataError(f"{repr(sources)[:80]}: must be the path of a text, or a list of paths")
+    return found
 
 
 def is_stream(source: str | Path) -> bool:
@@ -91,7 +160,12 @@ def is_stream(source: str | Path) -> bool:
         return False
 
 
-def find_source(source: str | Path, encoding: str, progress: datasets.Progress | None = None) -> Source:
+def find_source(
+    source: str | Path,
+    encoding: str,
+    progress: datasets.Progress | None = None,
+    file_order: FileOrder = "natural",
+) -> Source:
     """Find the files of a text; a named data set is downloaded if need be.
 
     A string that is a data set's name means the data set (`./NAME` the file or folder of that name). A path that
@@ -101,6 +175,7 @@ def find_source(source: str | Path, encoding: str, progress: datasets.Progress |
         source: Name or path.
         encoding: Of the text: in UTF-16 and UTF-32 NUL bytes are no sign of a binary file.
         progress: Told of a download.
+        file_order: Of the files of a folder; see `prepare_corpus`.
 
     Raises:
         DataError: If there is no such thing, or it holds no text.
@@ -113,12 +188,28 @@ def find_source(source: str | Path, encoding: str, progress: datasets.Progress |
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and path.name in datasets.NAMES:
             return _named(path.name, progress)
-        raise _unreadable(path, error) from None
+        raise _unreadable(str(source), path, error) from None
     if stat.S_ISDIR(mode):
-        return _folder(path, encoding)
+        return _folder(path, encoding, file_order)
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: neither a file nor a folder; give a text file, a folder of them, or - for a pipe")
-    return Source(_file_name(path), str(path), (path,))
+    return Source(_file_name(path), str(path), (path,), encoding=encoding, names_count=file_order == "path")
+
+
+def joined(sources: Sequence[Source]) -> Source:
+    """Return some texts as one, the files of each after those of the one before."""
+    first, more = sources[0], len(sources) - 1
+    if not more:
+        return first
+    named = {path for source in sources for path in source.candidates if path not in source.found}
+    return replace(
+        first,
+        name=f"{first.name}-and-{more}-more",
+        label=f"{first.label} and {more} more",
+        candidates=tuple(path for source in sources for path in source.candidates),
+        found=frozenset(path for source in sources for path in source.found) - named,
+        ignored={name: reason for source in sources for name, reason in source.ignored.items()},
+    )
 
 
 @contextmanager
@@ -149,17 +240,22 @@ def _opened_stream(stream: str | Path) -> AbstractContextManager[BinaryIO]:
 
 def _named(name: str, progress: datasets.Progress | None) -> Source:
     if name == datasets.STDLIB:
-        return Source(name, name, tuple(datasets.stdlib_files()), keep=lambda path: is_valid(path, "utf-8"))
+        files = tuple(path for path in datasets.stdlib_files() if is_valid(path, "utf-8"))
+        return Source(name, name, files)
     return Source(name, name, (datasets.fetch(name, progress),))
 
 
-def _folder(folder: Path, encoding: str) -> Source:
+def _folder(folder: Path, encoding: str, file_order: FileOrder) -> Source:
     name = folder.resolve().name
     text = folder / "input.txt"
     if text.is_file():
-        return Source(name, str(text), (text,))
-    files = tuple(sorted(_visible_files(folder), key=lambda path: path.relative_to(folder).as_posix()))
-    return Source(name, str(folder), files, keep=lambda path: is_text(path, encoding))
+        others = (path for path in _files_in(folder) if path.name not in (text.name, *CACHES_OF_2015))
+        ignored = {path.name: "the folder has an input.txt" for path in others}
+        return Source(name, str(text), (text,), ignored=ignored, encoding=encoding)
+    by_path = file_order == "path"
+    paths = {path.relative_to(folder).as_posix(): path for path in _visible_files(folder)}
+    files = tuple(paths[place] for place in (sorted(paths) if by_path else sorted(paths, key=natural_key)))
+    return Source(name, str(folder), files, frozenset(files), encoding=encoding, names_count=by_path)
 
 
 def _visible_files(folder: Path) -> Iterable[Path]:
@@ -172,12 +268,30 @@ def _visible_files(folder: Path) -> Iterable[Path]:
         yield from (path for path in paths if path.is_file())
 
 
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError:
+        return []  # it may be entered, but not listed
+
+
 def _file_name(path: Path) -> str:
-    stem = path.with_suffix("") if path.suffix == COMPRESSED else path
+    stem = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
     return path.resolve().parent.name if stem.name == "input.txt" else stem.stem
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _state(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _unreadable(source: str, path: Path, error: Exception) -> DataError:
+    if "\n" in source or len(source) > LONGEST_PATH or getattr(error, "errno", None) == errno.ENAMETOOLONG:
+        return TextNotFoundError(
+            f"{source[:40]!a}...: looks like a text, not a path; save it in a file and give the path of that"
+        )
     if not isinstance(error, FileNotFoundError):
         return DataError(f"{path!s}: cannot be read ({getattr(error, 'strerror', None) or error})")
     near = difflib.get_close_matches(path.name, datasets.NAMES, n=1)

@@ -221,7 +221,7 @@ def _architecture(config: Config | None) -> str | None:
 def _text_name(facts: Mapping[str, Any], config: Config | None) -> str | None:
     if isinstance(facts.get("data"), str):
         return str(facts["data"])
-    return None if config is None else Path(config.data.data_dir).name or config.data.data_dir
+    return None if config is None else Path(config.data.sources[0]).name or config.data.sources[0]
 
 
 def _on_disk(folder: Path) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -36,8 +37,9 @@ def program() -> Program:
 
 def corpus_of_2015(config: Config, vocabulary: str | Vocabulary, progress: PrepareProgress | None = None) -> Corpus:
     """Prepare the text; of a folder, what ``vocab.t7`` and ``data.t7`` hold when they are not out of date."""
-    folder = Path(config.data.data_dir)
-    cached = read_caches(folder) if folder.is_dir() else None
+    folder = Path(config.data.sources[0])
+    alone = len(config.data.sources) == 1
+    cached = read_caches(folder) if alone and os.path.isdir(folder) else None  # noqa: PTH112 (no error for any text)
     if cached is None:
         return corpus_of(config, vocabulary, progress)
     known = vocabulary if isinstance(vocabulary, Vocabulary) else cached.vocabulary

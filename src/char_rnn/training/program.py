@@ -22,7 +22,13 @@ def corpus_of(config: Config, vocabulary: str | Vocabulary, progress: PreparePro
     """Prepare the text that ``data.data_dir`` names, in its own vocabulary of the given kind or in a given one."""
     data = config.data
     return prepare_corpus(
-        data.data_dir, vocabulary=vocabulary, encoding=data.encoding, cache_dir=data.cache_dir, progress=progress
+        data.data_dir,
+        vocabulary=vocabulary,
+        encoding=data.encoding,
+        separator=data.separator,
+        file_order=data.file_order,
+        cache_dir=data.cache_dir,
+        progress=progress,
     )
 
 

@@ -16,6 +16,7 @@ from char_rnn._version import __version__
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
 from char_rnn.data.datasets import NAMES
+from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import LAST, ModelFile
 from char_rnn.models import CharModel
@@ -148,6 +149,7 @@ def resume_run(
     program, ranks = _fitting(program or Program(), config, surroundings.ranks), surroundings.ranks
     state, last = read_state(folder), ModelFile.read(folder / LAST)
     config = with_absolute_paths(config)
+    config.data.file_order = last.config.data.file_order
     brought = "init_from" in last.training  # a model to start from brings its vocabulary
     vocabulary = last.vocabulary if brought else config.data.vocabulary
     corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
@@ -172,17 +174,19 @@ def resume_run(
 def with_absolute_paths(config: Config) -> Config:
     """Let a run be resumed from another folder; data sets and `-` are no paths."""
     data, logging = config.data, config.logging
-    paths = {"data_dir": absolute_source(data.data_dir), "cache_dir": _absolute(data.cache_dir)}
+    paths = {"data_dir": absolute_sources(data.data_dir), "cache_dir": _absolute(data.cache_dir)}
     folders = {"log_dir": _absolute(logging.log_dir)}
     return config.model_copy(
         update={"data": data.model_copy(update=paths), "logging": logging.model_copy(update=folders)}
     )
 
 
-def absolute_source(source: str) -> str:
-    """Return a text's path for any folder; the name of a data set, ``-`` and what is not there as they are."""
-    is_path = source not in (*NAMES, "-") and Path(source).exists()
-    return str(Path(source).absolute()) if is_path else source
+def absolute_sources(sources: str | list[str]) -> str | list[str]:
+    """Return a text's path, or several, for any folder; names of data sets, ``-`` and what is not there as they are."""
+    if not isinstance(sources, str):
+        return [str(absolute_sources(each)) for each in sources]
+    is_path = sources not in (*NAMES, STANDARD_INPUT) and os.path.exists(sources)  # noqa: PTH110 (no error for any text)
+    return str(Path(sources).absolute()) if is_path else sources
 
 
 def _absolute(path: str | None) -> str | None:
@@ -230,7 +234,7 @@ def _fitting(program: Program, config: Config, ranks: Ranks) -> Program:
         raise ValueError(
             f"training.trainer {program.name} trains in one process, not in {ranks.count}; leave out torchrun"
         )
-    if config.data.data_dir == "-" and not ranks.alone:
+    if STANDARD_INPUT in config.data.sources and not ranks.alone:
         raise ValueError(f"standard input cannot be read by {ranks.count} processes; write the text to a file first")
     return program
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from char_rnn.data.sources import Sources, as_list
 from char_rnn.model_file import ModelFile
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.progress import training_progress
@@ -30,7 +31,7 @@ class Trained:
 
 
 def train(
-    data: str | Path,
+    data: Sources,
     folder: str | Path | None = None,
     *,
     recipe: str | None = None,
@@ -42,7 +43,7 @@ def train(
     """Train a model on a text, as ``char-rnn train`` does.
 
     Args:
-        data: a file, a folder, or the name of a data set.
+        data: a file, a folder, or the name of a data set; or a list of these, read one after the other.
         folder: the run folder to make; when not given, one named after the text in ``logging.checkpoint_dir``.
         recipe: a named recipe; the defaults when not given.
         minutes: how long to train, on whatever machine this is; the recipe's own limits when not given.
@@ -56,7 +57,8 @@ def train(
         OSError: a file cannot be read or written.
         TrainingDiverged: the loss exploded again and again.
     """
-    given = {"data.data_dir": str(data), **(settings or {})}
+    texts = [str(each) for each in as_list(data)]
+    given = {"data.data_dir": texts if len(texts) > 1 else texts[0], **(settings or {})}
     if minutes is not None:
         given["training.minutes"] = minutes
     sections = compose_config(recipe).model_dump()

@@ -7,16 +7,17 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from char_rnn.data.sources import find_source, is_stream
+from char_rnn.data.sources import find_source, is_stream, joined
 from char_rnn.runs.listing import RunSummary, summarize
 from char_rnn.runs.names import STATE
 from char_rnn.training.grid import Grid, Point, points
 from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.result import TrainingResult
-from char_rnn.training.run import absolute_source, resume_run, start_run, with_absolute_paths
+from char_rnn.training.run import absolute_sources, resume_run, start_run, with_absolute_paths
 from char_rnn.training.run_folder import check_run
 from char_rnn.training.sweep_folder import claim, default_folder
 from char_rnn.utils.config import Config, load_config
@@ -191,7 +192,7 @@ def _of_a_sweep(config: Config) -> Config:
 
 
 def _of_any_folder(grid: Grid) -> Grid:
-    sources = [absolute_source(each) if isinstance(each, str) else each for each in grid.get(TEXT, ())]
+    sources = [absolute_sources(each) if isinstance(each, (str, list)) else each for each in grid.get(TEXT, ())]
     return {**grid, TEXT: sources} if TEXT in grid else grid
 
 
@@ -201,11 +202,11 @@ def _text_name(found: Sequence[Point]) -> str:
     Raises:
         ValueError: one is not there, or can be read only once.
     """
-    texts = dict.fromkeys((point.config.data.data_dir, point.config.data.encoding) for point in found)
-    for source, _ in texts:
+    texts = dict.fromkeys((tuple(point.config.data.sources), point.config.data.encoding) for point in found)
+    for source in chain.from_iterable(sources for sources, _ in texts):
         if is_stream(source):
             raise ValueError(f"{source}: a sweep reads its text for every run; write it to a file first")
-    names = [find_source(source, encoding).name for source, encoding in texts]
+    names = [joined([find_source(each, encoding) for each in sources]).name for sources, encoding in texts]
     return names[0]
 
 

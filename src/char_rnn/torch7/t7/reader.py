@@ -18,6 +18,7 @@ from char_rnn.torch7.t7.binary import BinaryInput
 from char_rnn.torch7.t7.input import ByteOrder, Input, LongSize, MalformedError
 from char_rnn.torch7.t7.objects import FUNCTION, ObjectReader
 from char_rnn.torch7.t7.types import T7Error
+from char_rnn.utils.file_kinds import HEAD, not_a_model
 from char_rnn.utils.files import read_regular
 
 MAX_BYTES = 8 << 30  # of a file, which is read whole; the largest models of 2015 had less than 1 GB
@@ -50,6 +51,8 @@ def load(
         OSError: it cannot be read.
     """
     data = read_regular(path, MAX_BYTES)
+    if what := not_a_model(data[:HEAD]):
+        raise T7Error(what, 0, source=str(path))
     return _read(data, str(path), byte_order, long_size, ascii)
 
 

@@ -20,8 +20,14 @@ from char_rnn.utils.config.training import TrainingConfig
 class DataConfig(Section):
     """The text and how it is read."""
 
-    data_dir: str = Field(default="data/tinyshakespeare", min_length=1, json_schema_extra={"allowed": "a path or name"})
-    """Named data set, file, folder, .gz file, or - for standard input."""
+    data_dir: str | list[str] = Field(
+        default="data/tinyshakespeare", min_length=1, json_schema_extra={"allowed": "a path or name, or a list of them"}
+    )
+    """Named data set, file, folder, or - for standard input; or a list of them, read one after the other."""
+    separator: str = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
+    """Text put between two files."""
+    file_order: Literal["natural", "path"] = "natural"
+    """Order of a folder's files: natural (2 before 10), or by path as in version 1.0, which counts links as files."""
     train_frac: float = Field(default=0.95, gt=0, le=1)
     """Share of the text that is trained on (its beginning)."""
     val_frac: float = Field(default=0.05, ge=0, lt=1)
@@ -38,6 +44,24 @@ class DataConfig(Section):
     """Processes that load windows; 0 = the training process itself."""
     cache_dir: str | None = Field(default=None, min_length=1, json_schema_extra={"allowed": "a path or null"})
     """Folder of the encoded texts; null = the user's cache folder."""
+
+    @property
+    def sources(self) -> list[str]:
+        """The names or paths in ``data_dir``."""
+        return [self.data_dir] if isinstance(self.data_dir, str) else self.data_dir
+
+    @field_validator("data_dir")
+    @classmethod
+    def _names_are_not_empty(cls, data_dir: str | list[str]) -> str | list[str]:
+        if not all(data_dir):
+            raise ValueError
+        return data_dir
+
+    @field_validator("separator")
+    @classmethod
+    def _no_half_characters(cls, separator: str) -> str:
+        separator.encode("utf-8")
+        return separator
 
     @field_validator("encoding")
     @classmethod
