@@ -39,7 +39,7 @@ def measure(settings: Settings) -> Report:
     seconds = QUICK_SECONDS if settings.quick else SECONDS
     with TemporaryDirectory(dir=settings.folder) as folder:
         text = Path(folder, "text.txt")
-        text.write_text(as_string(prepare_corpus(settings.text), CHARACTERS), encoding="utf-8")
+        text.write_bytes(as_string(prepare_corpus(settings.text), CHARACTERS).encode())
         corpus = prepare_corpus(text, cache_dir=Path(folder, "cache"))
         recipe = compose_config("quickstart")
         shape = Shape(

@@ -63,7 +63,8 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        path.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        content = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        path.write_text(content, encoding="utf-8", newline="\n")
 
     @classmethod
     def read(cls, path: Path) -> Report:

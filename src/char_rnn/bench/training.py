@@ -112,7 +112,7 @@ def _processes(settings: Settings, peers: list[Peer], shape: Shape) -> list[dict
     settings.tell("training, whole processes: " + ", ".join(peer.name for peer in everyone))
     with TemporaryDirectory(dir=settings.folder) as folder:
         text = Path(folder, "text.txt")
-        text.write_text(as_string(random_text(EPOCH_OF)), encoding="utf-8")
+        text.write_bytes(as_string(random_text(EPOCH_OF)).encode())
         places = {**asdict(shape), "text": text, "out": _Fresh(Path(folder))}
         asked = [{**places, "steps": steps} for steps in _peer_steps(settings)]
         rates = rates_of(everyone, asked, "steps", math.ceil(settings.rounds / 2), settings.threads)

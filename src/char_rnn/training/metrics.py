@@ -200,7 +200,7 @@ class MetricsFile:
             OSError: it cannot be written, or the disk is full.
         """
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(_json_line(record))
         except OSError as error:  # what fails when the file is closed does not tell its name
             raise OSError(error.errno, error.strerror, str(self.path)) from None

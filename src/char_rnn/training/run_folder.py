@@ -73,4 +73,4 @@ def new_folder(config: Config, folder: str | Path | None, name: str) -> Path:
 def write_config(folder: Path, config: Config) -> None:
     """Write the run's configuration, every key of it, in one step."""
     with replacing(folder / CONFIG) as temporary:
-        temporary.write_text(to_yaml(config), encoding="utf-8")
+        temporary.write_text(to_yaml(config), encoding="utf-8", newline="\n")

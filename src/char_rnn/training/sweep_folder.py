@@ -67,7 +67,7 @@ def claim(folder: Path, config: Config, grid: Grid) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         content = {"format": FORMAT, "version": VERSION, "grid": grid, "config": config.model_dump(mode="json")}
         with replacing(folder / FILE) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
     elif not (folder / FILE).is_file():
         raise SweepError(f"{folder}: holds something else than a sweep (no {FILE}); name another --out")
     elif difference := next(_differences(folder, config, grid), None):
