@@ -274,7 +274,11 @@ CASES: dict[str, tuple[Make, int, str]] = {
         1,
         r"best\.safetensors: a pipe",
     ),
-    "a device as a prime": (sample("--prime-file", "/dev/zero"), 1, r"/dev/zero: a device, not a regular file"),
+    "a device as a prime": (
+        lambda tmp, _, run: ["sample", run, "--prime-file", device(tmp / "prime.txt")],
+        1,
+        r"prime\.txt: a device, not a regular file",
+    ),
     "a pipe as a text to judge": (
         lambda tmp, poem, run: ["novelty", run, poem, "--text", pipe(tmp / "t.txt"), "--quiet"],
         1,

@@ -21,6 +21,8 @@ from processes import disposition
 pytest.importorskip("starlette", reason="the extra playground is not installed")
 pytest.importorskip("uvicorn", reason="the extra playground is not installed")
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
 WAIT = 60
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from running import Make, write_checkpoints
 
 from char_rnn.cli import cli
 from char_rnn.utils.config import Config
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands of the pages are for bash")
 
 QUICK = ("novelty.md", "data.md", "exporting.md")
 SECTIONS = "|".join(Config.model_fields)

@@ -20,6 +20,8 @@ from char_rnn.model_file import ModelFile
 from char_rnn.training.metrics import MetricsFile
 from char_rnn.training.ranks import Ranks
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, and gloo over sockets")
+
 TEXT = "The rose is red, the violet blue; the honey's sweet, and so are you.\n" * 90
 SETTINGS = (
     "model.hidden_size=8", "model.num_layers=2", "training.batch_size=5", "training.seq_length=10",

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import SMALL, TEXT
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("without_posix.py")
 COMMANDS: list[list[str]] = [
     ["config", "show", "--recipe", "quickstart"],
