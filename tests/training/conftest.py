@@ -29,8 +29,8 @@ def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
     """Return a function (config, **options) -> trainer, the same one every time it is called."""
 
     def make(config: Config | None = None, **options: Any) -> CharRNNTrainer:
-        config = config or small_config()
-        dataset = CharDataset(corpus, config.training.seq_length, config.data.train_frac, config.data.val_frac)
+        config, text = config or small_config(), options.pop("corpus", corpus)
+        dataset = CharDataset(text, config.training.seq_length, config.data.train_frac, config.data.val_frac)
         loaders = create_dataloaders(
             dataset,
             config.training.batch_size,
@@ -39,9 +39,9 @@ def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
             random_segments=config.training.random_segments,
         )
         torch.manual_seed(config.training.seed)
-        model = build_model(config.model, corpus.vocabulary.size, dtype=config.training.precision)
-        options.setdefault("vocabulary", corpus.vocabulary)
-        options.setdefault("facts", {"data": corpus.name, "data_sha256": corpus.sha256})
+        model = build_model(config.model, text.vocabulary.size, dtype=config.training.precision)
+        options.setdefault("vocabulary", text.vocabulary)
+        options.setdefault("facts", {"data": text.name, "data_sha256": text.sha256})
         return CharRNNTrainer(model, loaders, config, **options)
 
     return make

@@ -73,6 +73,26 @@ def test_streams_side_by_side_start_warm(cell: type[CharModel]) -> None:
     assert result.loss == pytest.approx(total / (len(ids) - 1), rel=1e-12)
 
 
+def test_a_part_is_spread_evenly_over_the_split() -> None:
+    """Two streams where a text of that length has two, from the beginning and from the middle, the second one warm."""
+    torch.manual_seed(4)
+    corpus = corpus_of(5 * MIN_STREAM + 1)
+    model = CharLSTM(corpus.vocabulary.size, 6, 1).double()
+    split, reach = corpus.split("all"), MIN_STREAM + 50
+    total = 0.0
+    for start in (0, 5 * MIN_STREAM // 2):
+        warm = min(start, BURN_IN)
+        x = torch.from_numpy(split.ids[start - warm : start + reach + 1].astype(np.int64))
+        with torch.no_grad():
+            log_probs, _ = model(x[None, :-1])
+        total -= float(log_probs[0, warm:].gather(-1, x[warm + 1 :, None]).sum())
+    result = evaluate(model, split, characters=2 * reach)
+    assert (result.characters, result.of) == (2 * reach, 5 * MIN_STREAM)
+    assert result.loss == pytest.approx(total / (2 * reach), rel=1e-12)
+    whole = evaluate(model, split, characters=5 * MIN_STREAM)
+    assert (whole, whole.of) == (evaluate(model, split), None)
+
+
 def test_evaluation_draws_nothing_and_leaves_the_mode_alone() -> None:
     corpus = corpus_of(300)
     model = CharLSTM(corpus.vocabulary.size, 5, 2, dropout=0.5).train()

@@ -103,6 +103,34 @@ def test_a_few_long_steps_are_fitted_when_half_of_the_time_has_gone() -> None:
     assert budget.fit(5, 30.0, 30.0, 3.0) == 9
 
 
+@pytest.mark.parametrize(
+    ("val", "test", "per_character", "part"),
+    [
+        (1_000_000, 0, 1e-5, 262_144),  # 20 of 100 seconds for 1 + 80 / 15 evaluations: 3.2 s each
+        (1_000_000, 1_000_000, 1e-5, 262_144),
+        (1_000_000, 20_000_000, 1e-5, 262_144),
+        (1_000_000, 0, 1e-6, None),  # a second each: a hundredth of the time is nothing
+        (300_000, 0, 1e-5, None),  # 19 seconds in all
+        (600_000, 0, 1e-5, 262_144),
+        (520_000, 0, 1e-5, None),  # 33 seconds in all, but the part is half of it already
+        (1_000_000, 0, 1.0, 4096),
+        (0, 0, 1e-5, None),
+    ],
+)
+def test_evaluations_that_would_take_too_long_read_a_part(
+    val: int, test: int, per_character: float, part: int | None
+) -> None:
+    assert TimeBudget(100.0, eval_interval=200).part(val, test, per_character, 2500) == part
+
+
+def test_the_last_evaluations_are_kept_time_for() -> None:
+    budget = TimeBudget(100.0, eval_interval=1000)
+    assert budget.fit(100, 10.0, 10.0, 5.0, 15.0) == 100 + int(70 / (0.1 + 0.005))
+    assert budget.passed(7.9) is False  # the moments at which to fit are shares of the 80 seconds for training
+    assert not budget.passed(15.9)
+    assert budget.passed(16.0)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_patience_and_plateaus_count_evaluations(schedule: str) -> None:
     config = TrainingConfig.model_validate(

@@ -117,6 +117,7 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
         {"step": 20, "event": "device", "failed_step": 27, "reason": "CUDA error: [x]\x07", "left": "cuda"},
         {"step": 26, "event": "memory", "micro_batch": 8},
         {"step": 1500, "event": "averaging"},
+        {"step": 0, "event": "evaluation", "characters": 4096, "of": 20_400},
     ):
         display.on_event(trainer, event)
     assert screen.getvalue().splitlines() == [
@@ -124,4 +125,5 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
         "step 27: CUDA error: [x]\\x07; back to step 20, and on with the CPU",
         "memory ran out: 8 sequences at once from here on, the batch stays the same",
         "step 1,500: the validation loss has stalled; the parameters are averaged from here on",
+        "each evaluation predicts 4,096 of 20,400 characters: all of them would take too much of the time",
     ]

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.training import Callback, CharRNNTrainer, evaluate
-from char_rnn.training.metrics import MetricsFile
+from char_rnn.training.metrics import Evaluation, MetricsFile
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -238,6 +239,42 @@ def test_minutes_on_a_fake_clock(make_trainer: MakeTrainer, tmp_path: Path) -> N
     assert again.train().step == result.step
     for name, tensor in ModelFile.read(tmp_path / "last.safetensors").tensors.items():
         assert (again.state()[0][f"model.{name}"].numpy() == tensor).all()
+
+
+def test_a_timed_run_on_a_large_text_evaluates_a_part(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes half a second and predicting a character a millisecond: whole splits would take 40 of 60 seconds."""
+    now = [0.0]
+
+    def costly(*arguments: Any, **options: Any) -> Evaluation:
+        evaluation = evaluate(*arguments, **options)
+        now[0] += evaluation.characters / 1000
+        return evaluation
+
+    class Steps(Callback):
+        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+            now[0] += 0.5
+            trainer.stopwatch.in_steps += 0.5
+
+    monkeypatch.setattr("char_rnn.training.trainer.evaluate", costly)
+    text = Corpus.from_text("a rose is a rose\n" * 12_000)
+    config = small_config(training={"minutes": 1.0, "max_epochs": 10_000})
+    log = Log()
+    trainer = make_trainer(config, corpus=text, run_dir=tmp_path, callbacks=[Steps(), log], clock=lambda: now[0])
+    result = trainer.train()
+    assert 54 < result.seconds < 66
+    assert result.step > 50
+    assert result.val is not None
+    assert (result.val.characters, result.val.of) == (4096, 20_400)
+    assert [(r["characters"], r["characters_in_split"]) for r in log.records if r["split"] == "test"] == [
+        (4096, 20_400)
+    ]
+    monkeypatch.undo()
+    last = ModelFile.read(tmp_path / "last.safetensors")
+    again = make_trainer(last.config, corpus=text)
+    assert again.train().val == result.val
+    assert all((again.state()[0][f"model.{name}"].numpy() == tensor).all() for name, tensor in last.tensors.items())
 
 
 def test_no_validation_split(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def describe_evaluation(evaluation: Evaluation, unit: str) -> str:
     return (
         f"{evaluation.loss:.4f} nats per {unit}, {evaluation.bits_per_character:.4f} bits per {unit}, "
         f"perplexity {evaluation.perplexity:.3f}, over {evaluation.characters:,} {unit}s"
+        + (f" of the split's {evaluation.of:,}" if evaluation.of is not None else "")
     )
 
 

@@ -187,7 +187,8 @@ class Recorder:
 
     def record_evaluation(self, position: Mapping[str, float], split: str, evaluation: Evaluation) -> None:
         """Tell what was measured on a split."""
-        self._record(position, split, evaluation.loss, {"characters": evaluation.characters})
+        part = {"characters_in_split": evaluation.of} if evaluation.of is not None else {}
+        self._record(position, split, evaluation.loss, {"characters": evaluation.characters, **part})
 
     def restart_clock(self) -> None:
         """Measure the speed from here on; what lies between, an evaluation say, does not count."""

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,12 @@ class Evaluation:
     Attributes:
         loss: mean negative log-likelihood, in nats per character.
         characters: how many characters were predicted.
+        of: how many the split has, where only a part of them was predicted; None where all were.
     """
 
     loss: float
     characters: int
+    of: int | None = field(default=None, kw_only=True)
 
     @property
     def bits_per_character(self) -> float:
@@ -66,7 +68,11 @@ def perplexity(loss: float) -> float:
 
 @torch.inference_mode()
 def evaluate(
-    model: CharModel, split: Split, device: torch.device | str | None = None, ranks: Ranks | None = None
+    model: CharModel,
+    split: Split,
+    device: torch.device | str | None = None,
+    ranks: Ranks | None = None,
+    characters: int | None = None,
 ) -> Evaluation:
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
@@ -79,21 +85,23 @@ def evaluate(
         split: the text; the character before it, where there is one, is the first input.
         device: where to compute; where the model is, when not given.
         ranks: the processes that share the streams out; this one alone when not given.
+        characters: About how many to predict: as many streams as a text of that length has, spread evenly over the
+            split, each its first characters only. None, or no fewer than there are, predicts all.
 
     Raises:
         ValueError: the split has no character that can be predicted.
     """
-    count = targets_of(split)
+    targets = targets_of(split)
     device = torch.device(device) if device is not None else next(model.parameters()).device
     was_training = model.training
     model.eval()
     try:
         ranks = ranks or Ranks()
-        streams = _Streams(split, ranks, BURN_IN + model.attention_window)
+        streams = _Streams(split, ranks, BURN_IN + model.attention_window, characters)
         total = ranks.total(_negative_log_likelihood(model, streams, device))
     finally:
         model.train(was_training)
-    return Evaluation(total / count, count)
+    return Evaluation(total / streams.scored, streams.scored, of=targets if streams.scored < targets else None)
 
 
 def targets_of(split: Split) -> int:
@@ -128,7 +136,7 @@ def _by_chunks(model: CharModel, streams: _Streams, device: torch.device, chunk:
     """Return the summed loss in nats; summed in float64 on the CPU."""
     hidden = _warm_state(model, streams, device, chunk)
     total = 0.0
-    for offset in range(0, streams.length, chunk):
+    for offset in range(0, streams.reach, chunk):
         x, y, valid = streams.chunk(offset, chunk)
         log_probs, hidden = model(x.to(device), hidden)
         picked = log_probs.gather(-1, y.to(device).unsqueeze(-1)).squeeze(-1).cpu().double()  # (S, C)
@@ -153,22 +161,26 @@ def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk
 class _Streams:
     """A split cut into parts of equal length (the last may be shorter), read side by side: the S of this process.
 
-    ``cold`` of them, 1 or 0, begin where the split does.
+    ``cold`` of them, 1 or 0, begin where the split does. ``reach`` characters of each are scored, ``scored`` in all
+    streams of all processes.
     """
 
-    def __init__(self, split: Split, ranks: Ranks, burn_in: int) -> None:
+    def __init__(self, split: Split, ranks: Ranks, burn_in: int, characters: int | None = None) -> None:
         self.ids, self.context, self.targets = split.ids, split.context, split.predicted
-        count = max(1, min(MAX_STREAMS, self.targets // MIN_STREAM))
+        part = min(characters or self.targets, self.targets)
+        count = max(1, min(MAX_STREAMS, part // MIN_STREAM))
         self.length = -(-self.targets // count)
-        self.starts = (np.arange(count) * self.length)[ranks.rows(count)]
+        self.reach = self.length if part == self.targets else part // count
+        starts = np.arange(count) * self.length
+        self.scored = int(np.clip(self.targets - starts, 0, self.reach).sum())
+        self.starts = starts[ranks.rows(count)]
         self.count, self.cold = len(self.starts), int(0 in self.starts)
         self._burn_in = min(burn_in, self.length)
         self._pages = PageReleaser(split.ids)
 
     def chunk(self, offset: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return inputs, targets (S, C) and a mask of those that exist, from ``offset`` on in every stream."""
-        reach = np.arange(offset, min(offset + size, self.length))
-        position = self.starts[:, None] + reach
+        position = self.starts[:, None] + np.arange(offset, min(offset + size, self.reach))
         valid = position < self.targets
         position = np.minimum(position, self.targets - 1)
         self._pages.touched_in_order(position.size * self.ids.itemsize)

@@ -6,6 +6,7 @@ a short list of horizons. Written down, they repeat the run on any machine, step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,16 @@ SETTLED_SHARE = 0.05
 # A clock that stands still, or a state that is wrong about the time, must not make the total infinite.
 MAX_STEPS = 2**53
 
+# Share of the time that evaluations may take together before they read parts of their splits, and that a single one may
+# take in any case: whoever evaluates a small text often gets whole splits.
+EVALUATION_SHARE, SMALL_SHARE = 0.2, 0.01
+
+# Characters that an evaluation predicts at least.
+SMALLEST_PART = 4096
+
+# A training step takes about as long as predicting three times its characters.
+PASSES_OF_A_STEP = 3
+
 COUNTERS = ("stale", "stale_since_drop", "evaluated_at", "halvings")
 
 
@@ -38,6 +49,7 @@ class TimeBudget:
         fits: how many of ``REFIT_AT`` are behind.
         mark: (step, seconds spent in steps) at the last fit, to measure the speed since.
         changed: the budget is another one than the last fit was for.
+        reserve: seconds at the end in which no step is made: the last evaluations.
     """
 
     seconds: float
@@ -45,6 +57,7 @@ class TimeBudget:
     fits: int = 0
     mark: tuple[int, float] = (0, 0.0)
     changed: bool = False
+    reserve: float = 0.0
 
     def due(self, elapsed: float, step: int, end: int) -> bool:
         """Tell whether it is time to fit again: so much time has gone, or half of the steps that were thought to fit.
@@ -62,13 +75,39 @@ class TimeBudget:
             return False
         if self.changed or self.passed(elapsed):
             return True
-        return 2 * (step - self.mark[0]) >= end - self.mark[0] and elapsed < REFIT_AT[-1] * self.seconds
+        return 2 * (step - self.mark[0]) >= end - self.mark[0] and elapsed < self._moment(-1)
 
     def passed(self, elapsed: float) -> bool:
         """Tell whether the next of the moments at which to fit has come."""
-        return self.fits < len(REFIT_AT) and elapsed >= REFIT_AT[self.fits] * self.seconds
+        return self.fits < len(REFIT_AT) and elapsed >= self._moment(self.fits)
 
-    def fit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> int:
+    def _moment(self, number: int) -> float:
+        return REFIT_AT[number] * max(self.seconds - self.reserve, 0.0)
+
+    def part(self, val: int, test: int, per_character: float, step_characters: int) -> int | None:
+        """Return how many characters of a split an evaluation may predict; None for all.
+
+        A power of two, so that runs of a sweep mostly come to the same. Where it is half of a split, the whole is read.
+
+        Args:
+            val: Characters to predict in the validation split, 0 without one.
+            test: Those of the test split, measured once at the end.
+            per_character: Seconds that predicting one takes.
+            step_characters: Characters of a training step.
+        """
+        if per_character <= 0 or not val + test:
+            return None
+        interval = self.eval_interval * step_characters * PASSES_OF_A_STEP * per_character
+        times = 1 + (1 - EVALUATION_SHARE) * self.seconds / interval
+        most = EVALUATION_SHARE * self.seconds / per_character  # characters, of all evaluations together
+        if val * times + test <= most or max(val, test) * per_character <= SMALL_SHARE * self.seconds:
+            return None
+        part = max(SMALLEST_PART, 2 ** int(math.log2(max(most / (times * (val > 0) + (test > 0)), 1))))
+        return part if max(val, test) > 2 * part else None
+
+    def fit(
+        self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float, test_seconds: float = 0.0
+    ) -> int:
         """Return the number of steps after which the budget will be spent.
 
         Args:
@@ -76,14 +115,16 @@ class TimeBudget:
             elapsed: seconds since the start, all included.
             step_seconds: seconds of those spent in training steps.
             evaluation_seconds: what one evaluation takes; the last one has to fit too.
+            test_seconds: what the evaluation of the test split takes, at the end.
         """
+        self.reserve = evaluation_seconds + test_seconds
         self.changed = False
         while self.passed(elapsed):
             self.fits += 1
         since, spent = step - self.mark[0], step_seconds - self.mark[1]
         pace = spent / since if since >= FEWEST_STEPS and spent > 0 else step_seconds / max(step, 1)
         self.mark = (step, step_seconds)
-        left = self.seconds - elapsed - evaluation_seconds
+        left = self.seconds - elapsed - self.reserve
         steps = int(min(left / (pace + evaluation_seconds / self.eval_interval), MAX_STEPS)) if pace > 0 else 1
         return step + max(steps, 1)
 
@@ -104,6 +145,7 @@ class Plan:
         stale, stale_since_drop: evaluations in a row that brought no new best, all and since the plateau's last drop.
         evaluated_at: the step after which it was evaluated last.
         halvings: how often the rate has been halved because the loss exploded.
+        eval_characters: characters of a split that an evaluation predicts; None for all.
     """
 
     def __init__(self, config: TrainingConfig, steps_per_epoch: int, *, validated: bool = True) -> None:
@@ -116,6 +158,7 @@ class Plan:
             self.limit = min(self.limit, config.max_steps)
         self.schedule = build_schedule(config, steps_per_epoch, self.limit)
         self.budget = TimeBudget(60.0 * config.minutes, config.eval_interval) if config.minutes is not None else None
+        self.eval_characters = config.eval_characters
         self.patience, self._plateau_patience = config.patience, config.plateau_patience
         self.stale = self.stale_since_drop = self.halvings = self.evaluated_at = 0
 
@@ -156,20 +199,22 @@ class Plan:
         """Tell whether the schedule is to be fitted to the time left, after ``step`` steps and ``elapsed`` seconds."""
         return self.budget is not None and self.budget.due(elapsed, step, self.total_steps)
 
-    def refit(self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float) -> None:
+    def refit(
+        self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float, test_seconds: float = 0.0
+    ) -> None:
         """Fit the number of steps to the speed so far; see ``TimeBudget.fit``."""
         assert self.budget is not None
-        end = self.budget.fit(step, elapsed, step_seconds, evaluation_seconds)
+        end = self.budget.fit(step, elapsed, step_seconds, evaluation_seconds, test_seconds)
         self.schedule.refit(step, min(end, self.limit))
 
     def state(self) -> dict[str, Any]:
         """Return what has been fitted and counted, as JSON can hold it."""
-        state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
+        state: dict[str, Any] = {name: getattr(self, name) for name in (*COUNTERS, "eval_characters")}
         if isinstance(self.schedule, WarmupPlateau):
             state["drops"] = list(self.schedule.drops)
         if self.budget is not None:
             state |= {"horizons": list(self.schedule.horizons), "seconds": self.budget.seconds}
-            state["mark"] = self.budget.mark
+            state |= {"mark": self.budget.mark, "reserve": self.budget.reserve}
         return state
 
     def load_state(self, state: Mapping[str, Any] | None, step: int, elapsed: float) -> None:
@@ -185,13 +230,18 @@ class Plan:
             setattr(self, name, int(state.get(name, 0)))
         if isinstance(self.schedule, WarmupPlateau):
             self.schedule.drops = [int(drop) for drop in state.get("drops", [])]
+        if self.eval_characters is None and state.get("eval_characters") is not None:
+            self.eval_characters = int(state["eval_characters"])
         if self.budget is not None and "horizons" in state:
             self._load_budget(self.budget, state, step, elapsed)
 
     def _load_budget(self, budget: TimeBudget, state: Mapping[str, Any], step: int, elapsed: float) -> None:
         self.schedule.horizons = [(int(start), int(end)) for start, end in state["horizons"]]
         budget.mark = (int(state["mark"][0]), float(state["mark"][1]))
-        budget.fits = sum(elapsed >= share * budget.seconds for share in REFIT_AT)
+        budget.reserve = float(state.get("reserve", 0.0))
+        budget.fits = 0
+        while budget.passed(elapsed):
+            budget.fits += 1
         budget.changed = budget.seconds != state["seconds"]
         if self.schedule.comes_to_rest and step >= self.schedule.end and (budget.changed or budget.passed(elapsed)):
             raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")

@@ -78,6 +78,8 @@ class LineProgress(Callback):
             parts.append(_memory(record))
         else:
             parts.append(f"perplexity {record['perplexity']:.3f}")
+        if part := _part(record):
+            parts.append(part)
         if self._is_best(record):
             parts.append("best")
         return Text("  ".join(parts))
@@ -157,6 +159,8 @@ class BarProgress(LineProgress):
         yield Text.assemble((record["split"], "bold"), f" {record['loss']:.4f} nats")
         if self._is_best(record):
             yield BEST
+        if part := _part(record):
+            yield part
         yield f"{record['bits_per_character']:.4f} bits per {self._unit}"
         yield f"perplexity {record['perplexity']:.3f}"
         yield f"epoch {record['epoch']:.2f}"
@@ -239,12 +243,21 @@ def _memory(record: Record) -> str:
     return f"{bytes_in_use / 1e9:.1f} GB" if bytes_in_use >= 1e9 else f"{bytes_in_use / 1e6:.0f} MB"
 
 
+def _part(record: Record) -> str:
+    """Say how much of a split was predicted; nothing where all of it was."""
+    whole = record.get("characters_in_split")
+    return "" if whole is None else f"over {record['characters']:,} of {whole:,}"
+
+
 def _in_words(event: Record) -> str:
     """Say what an event means."""
     if event["event"] == "memory":
         return f"memory ran out: {event['micro_batch']} sequences at once from here on, the batch stays the same"
     if event["event"] == "averaging":
         return f"step {event['step']:,}: the validation loss has stalled; the parameters are averaged from here on"
+    if event["event"] == "evaluation":
+        part, whole = f"{event['characters']:,}", f"{event['of']:,}"
+        return f"each evaluation predicts {part} of {whole} characters: all of them would take too much of the time"
     back = f"step {event['failed_step']:,}: {event['reason']}; back to step {event['step']:,}"
     if event["event"] == "device":
         return f"{back}, and on with the CPU"

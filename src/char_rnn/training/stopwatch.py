@@ -13,12 +13,15 @@ class Stopwatch:
 
     Attributes:
         in_steps: seconds spent in training steps.
-        in_evaluation: seconds that the last evaluation took; 0 before the first.
+        in_evaluation: seconds that the last evaluation took, saving and sample included, or is thought to take; 0
+            before either is known.
+        in_saving: seconds that the last checkpoint took.
+        per_character: seconds that the last evaluation took for each character predicted.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.now = clock
-        self.in_steps = self.in_evaluation = self._before = 0.0
+        self.in_steps = self.in_evaluation = self.in_saving = self.per_character = self._before = 0.0
         self._started = clock()
 
     @property

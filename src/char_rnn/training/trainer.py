@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from char_rnn.training.evaluation_time import plan_evaluations
 from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.metrics import Evaluation, evaluate
 from char_rnn.training.ranks import RankLostError
@@ -60,8 +61,10 @@ class CharRNNTrainer(TrainerState):
         if self._sample is not None:
             self._first_sample_at = self.seconds + SECONDS_TO_FIRST_SAMPLE
         self.recorder.tell("on_start", self)
+        if self.plan.budget is not None and not self.stopwatch.in_evaluation:
+            plan_evaluations(self)
         self.recorder.restart_clock()
-        if self.recovery.is_empty:
+        if self.recovery.is_empty or self.plan.budget is not None:
             self.recovery.remember(*self.state())
         try:
             while True:
@@ -118,7 +121,7 @@ class CharRNNTrainer(TrainerState):
         self.hidden = hidden if self.train_batches.carries_state else None
         self.stopwatch.in_steps += self.stopwatch.now() - began
         if self.stepper.micro_batch != micro_batch:
-            self._tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
+            self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return value
 
     @property
@@ -146,10 +149,20 @@ class CharRNNTrainer(TrainerState):
     def evaluate(self, split: str) -> Evaluation:
         """Measure the model as it is on a split; its training mode, generators and carried state stay as they are.
 
+        Of a split, ``training.eval_characters`` are predicted, or all.
+
         Raises:
             KeyError: there is no such split.
         """
-        return evaluate(self.stepper.trained, self.dataloaders[split].split, self.device, self.ranks)
+        return self.measure(split, self.plan.eval_characters)
+
+    def measure(self, split: str, characters: int | None) -> Evaluation:
+        """Evaluate a split, or about so many characters of it, and note what one of them takes."""
+        began, text = self.stopwatch.now(), self.dataloaders[split].split
+        evaluation = evaluate(self.stepper.trained, text, self.device, self.ranks, characters)
+        seconds = self.ranks.from_first(self.stopwatch.now() - began)
+        self.stopwatch.per_character = seconds / evaluation.characters
+        return evaluation
 
     def evaluate_and_save(self) -> Evaluation | None:
         """Evaluate the validation split, keep the model if it is the best so far, save, and show a sample.
@@ -169,7 +182,7 @@ class CharRNNTrainer(TrainerState):
                 self.keeper.keep_best(val.loss, self.stepper.trained, self.repeatable_config(), self.position())
             self.plan.evaluated(self.step, improved=improved)
             if self.stepper.averaging.evaluated(self.step, val.loss):
-                self._tell_event({"event": "averaging"})
+                self.tell_event({"event": "averaging"})
         self.keep_evaluated(val)
         self.save()
         self._show_sample()
@@ -184,8 +197,8 @@ class CharRNNTrainer(TrainerState):
     def _show_sample(self) -> None:
         """Write a sample; the first is due after some seconds, the others at evaluations."""
         self._first_sample_at = math.inf
-        if self._sample is not None and self.config.logging.sample_length:
-            self.recorder.tell("on_sample", self.step, self._sample(self.stepper.trained))
+        if (text := self.sample()) is not None:
+            self.recorder.tell("on_sample", self.step, text)
             self.recorder.restart_clock()
 
     def save_checkpoint(self, path: str | Path) -> Path:
@@ -219,9 +232,16 @@ class CharRNNTrainer(TrainerState):
         """Fit the schedule of a timed run anew where it is due, on every rank by the clock of the first."""
         seconds = self.ranks.from_first(self.seconds)
         if self.plan.refit_due(self.step, seconds):
-            evaluation = self.stopwatch.in_evaluation or self._guess_seconds_of_evaluation()
-            of_first = map(self.ranks.from_first, (self.stopwatch.in_steps, evaluation))
+            test = self.stopwatch.per_character * self.predicted("test")
+            of_first = map(self.ranks.from_first, (self.stopwatch.in_steps, self.stopwatch.in_evaluation, test))
             self.plan.refit(self.step, seconds, *of_first)
+
+    def predicted(self, split: str) -> int:
+        """Return about how many characters of a split an evaluation predicts, 0 where there is no such split."""
+        if split not in self.dataloaders:
+            return 0
+        whole = self.dataloaders[split].split.predicted
+        return min(whole, self.plan.eval_characters or whole)
 
     def _share(self, ids: torch.Tensor) -> float:
         """Return how long a batch (B, T) is by ``seq_length``; 1 but for random segments."""
@@ -262,11 +282,3 @@ class CharRNNTrainer(TrainerState):
             return self.evaluate_and_save()
         self.save()
         return self._val
-
-    def _guess_seconds_of_evaluation(self) -> float:
-        """Before the first evaluation: a forward pass costs about a third of a training step."""
-        if "val" not in self.dataloaders:
-            return 0.0
-        batches = self.train_batches
-        a_character = self.stopwatch.in_steps / (self.step * batches.batch_size * batches.seq_length)
-        return self.dataloaders["val"].split.predicted * a_character / 3

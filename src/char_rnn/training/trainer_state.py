@@ -108,12 +108,20 @@ class TrainerState:
         The state comes last: a run that is killed before it goes on from the state before, and makes again what it had
         written since. What came after the state would be lost. All processes of a run have to call this together.
         """
+        began = self.stopwatch.now()
         state, config, position = self.state(), self.repeatable_config(), self.position()
         self.recorder.tell("on_save", self)
         if self.step % self.config.logging.save_interval == 0 and self.step:
             self.keeper.keep_on_the_way(self.stepper.trained, config, position)
         self.keeper.save(self.stepper.trained, config, position, state)
         self.recovery.remember(*state)
+        self.stopwatch.in_saving = self.stopwatch.now() - began
+
+    def sample(self) -> str | None:
+        """Return a text of the model as it is; None where no samples are asked for."""
+        if self._sample is None or not self.config.logging.sample_length:
+            return None
+        return self._sample(self.stepper.trained)
 
     def went_back(self, event: dict[str, Any]) -> None:
         """Save the state that the run has gone back to, and tell about it.
@@ -123,7 +131,7 @@ class TrainerState:
         """
         self.event = {"step": self.step, **event}
         self.save()
-        self._tell_event(event)
+        self.tell_event(event)
         self.event = None
         self.recorder.restart_clock()
 
@@ -131,12 +139,18 @@ class TrainerState:
         """Return the configuration that repeats this run exactly: minutes turned into the steps they came to."""
         if self.plan.budget is None or not (self.step >= self.total_steps or self.plan.out_of_patience):
             return self.config
-        fitted = {"minutes": None, "max_steps": self.total_steps, "horizons": list(self.plan.schedule.horizons)}
+        fitted = {
+            "minutes": None,
+            "max_steps": self.total_steps,
+            "horizons": list(self.plan.schedule.horizons),
+            "eval_characters": self.plan.eval_characters,
+        }
         return self.config.model_copy(update={"training": self.config.training.model_copy(update=fitted)})
 
     def position(self) -> dict[str, float]:
         """Return where the run stands: steps, epochs with their fraction, seconds."""
         return {"step": self.step, "epoch": self.epoch + self.batch / len(self.train_batches), "seconds": self.seconds}
 
-    def _tell_event(self, event: dict[str, Any]) -> None:
+    def tell_event(self, event: dict[str, Any]) -> None:
+        """Tell the listeners what happened, after which step."""
         self.recorder.tell("on_event", self, {"step": self.step, **event})

@@ -97,6 +97,8 @@ class TrainingConfig(Section):
     """Largest norm, or largest element, of the gradient; 0 = no clipping."""
     eval_interval: int = Field(default=1000, ge=1, le=COUNT)
     """Steps between two evaluations on the validation split."""
+    eval_characters: int | None = Field(default=None, ge=1, le=COUNT)
+    """Characters of a split that an evaluation predicts; null = all, or what leaves a timed run the time to train."""
     explosion_factor: float = Field(default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"})
     """A run stops when its mean loss is above this many times the larger of the first and ln V; 0 = never."""
     rollbacks: int = Field(default=3, ge=0, le=1000)
