@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from cli_helpers import SMALL, Command
 
+from char_rnn import TextGenerator
+from char_rnn.cli.train_run import sampler_of
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
+from char_rnn.models import build_model
+from char_rnn.utils.config import Config
+from char_rnn.utils.config.schema import GenerationConfig
 
 PARTS = {
     "locked_dropout": "true", "dropout": 0.1, "embedding_dropout": 0.1, "weight_dropout": 0.1, "zoneout": 0.1,
@@ -48,6 +54,20 @@ def test_every_part_is_trained_sampled_and_evaluated(
     described = char_rnn("inspect", run).out
     assert "attention after the top layer (2 x 7 steps), feed-forward 9, residual, tie weights" in described
     assert re.search(r"blocks\.0\.attention\.query\.weight +8x8\n", described)
+
+
+@pytest.mark.parametrize(
+    ("characters", "line_end"), [("ab\n", "\n"), ("ab\r", "\r"), ("ab\u2028", "\u2028"), ("ab, ", "")]
+)
+def test_the_sample_of_a_training_begins_a_paragraph(characters: str, line_end: str) -> None:
+    vocabulary = Vocabulary.from_text(characters)
+    config = Config.model_validate({"model": {"hidden_size": 6, "num_layers": 1}})
+    model = build_model(config.model, vocabulary.size)
+    generator = TextGenerator(model, vocabulary)
+    for given, read in (("", 2 * line_end), ("\n", line_end), ("a", "a")):
+        config = config.model_copy(update={"generation": GenerationConfig(prime=given, seed=4)})
+        expected = generator.generate(read, 20, seed=4, top_p=0.9)
+        assert sampler_of(config, 20)(model, vocabulary) == (expected if given else expected.removeprefix(read))
 
 
 def test_a_head_too_many_is_one_line(char_rnn: Command, poem: Path) -> None:
