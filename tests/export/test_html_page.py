@@ -202,6 +202,14 @@ def test_a_person_at_the_page(opened: Opened) -> None:
     page.click("#find-cells")
     page.locator("#found").get_by_text(re.compile("Word starts|No cell", re.IGNORECASE)).first.wait_for()
     assert not page.locator("#add").is_visible()
+    page.fill("#prime", "abcü漢")
+    page.click("#generate")
+    page.get_by_text("Wrote 120 characters.").wait_for()
+    assert page.locator(".note").inner_text() == "ü read as nothing, 漢 read as nothing."
+    page.reload()
+    page.get_by_role("button", name="Generate").and_(page.locator(":enabled")).wait_for()
+    assert page.input_value("#prime") == "abcü漢"
+    assert len(text_of(page)) == 123
 
 
 @pytest.mark.parametrize("blobs", [True, False], ids=["blob", "data"])

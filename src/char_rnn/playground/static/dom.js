@@ -30,8 +30,11 @@ export function spoken(text) {
 const isControl = (text) => /^\p{C}$/u.test(text);
 const codePoint = (text) => `U+${text.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
+/** Whether an item ends bytes that are not a character, for which its text has U+FFFD. */
+export const isBroken = ({ text, symbol }) => symbol !== undefined && text.includes("\ufffd");
+
 /** The character that an item completes, or the byte that it is. */
-export const shown = ({ text, symbol }) => text || (symbol ?? "");
+export const shown = (item) => (item.text && !isBroken(item) ? item.text : item.symbol ?? item.text);
 
 /** What a model's symbols are called: "character" or "byte". */
 export const unitOf = ({ symbols }) => (symbols.some((each) => BYTE.test(each)) ? "byte" : "character");

@@ -1,6 +1,6 @@
 /* The probabilities a character was drawn from, as bars. */
 
-import { blank, byId, fillRange, make, percent, shown, sign, spoken } from "./dom.js";
+import { blank, byId, fillRange, isBroken, make, percent, shown, sign, spoken } from "./dom.js";
 
 const BEFORE = 24;
 
@@ -69,8 +69,9 @@ function written(items) {
   let pending = "";
   let text = "";
   for (const item of items) {
-    if (item.text) text += item.text === " " ? " " : sign(item.text);
-    pending = item.text ? "" : pending + sign(shown(item));
+    const each = item.text === " " ? " " : sign(shown(item));
+    if (item.text) text += isBroken(item) ? pending + each : each;
+    pending = item.text ? "" : pending + each;
   }
   return text + pending;
 }
