@@ -161,7 +161,7 @@ def test_alternatives_are_shown_chosen_or_put_away() -> None:
 
     def shows(screen: Screen) -> bool:
         offered[:] = screen.choices
-        return len(screen.choices) == 5 and view.HELP_CHOOSING[0] in plain(view.help_of(screen))
+        return len(screen.choices) == 5 and "Enter or 1 to 5 accept" in plain(view.help_of(screen))
 
     screen = play(
         ("^N", shows),
@@ -189,9 +189,9 @@ def test_temperature_goes_up_and_down() -> None:
 
 def test_unknown_characters_are_told() -> None:
     screen = play(
-        ("z", note("'z' (U+007A) is unknown to the model: left out")),
-        ("’", note("'’' (U+2019) is unknown to the model: wrote \"'\"")),
-        ("è", note("wrote 'e'")),
+        ("z", note("unknown to the model: 'z' (U+007A) left out")),
+        ("’", note("unknown to the model: 'z' (U+007A) left out, '’' (U+2019) written as \"'\"")),
+        ("è", note("left out, '’' (U+2019) written as \"'\", 'è' (U+00E8) written as 'e'")),
         ("a", text("'ea")),
     )
     assert screen.note == ""
@@ -219,7 +219,10 @@ def test_saving(tmp_path: Path) -> None:
     screen = play(
         ("ab", text("ab")),
         ("^S", lambda screen: screen.name == "draft.txt"),
-        ("^U", lambda screen: screen.name == ""),
+        ("Back", lambda screen: screen.name == "draft.tx"),
+        ("t", lambda screen: screen.name == "draft.txt"),
+        ("Esc", lambda screen: screen.name is None),
+        ("^S", lambda screen: ("class:offered", "draft.txt") in view.status_of(screen)),
         (str(path) + "x", lambda screen: screen.name == str(path) + "x"),
         ("Back", lambda screen: screen.name == str(path)),
         ("Enter", note("saved")),

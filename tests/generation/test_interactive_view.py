@@ -33,10 +33,33 @@ def test_it_fits_any_terminal(columns: int, rows: int) -> None:
     screen = play(("b", text("ab 漢\u0301 ab")), prime="ab 漢\u0301 a", output=terminal.output)
     sent = terminal.file.getvalue()
     assert ("next, at" in sent) == (columns >= view.NARROW)
-    assert ("Ctrl-Z" in sent) == (rows >= view.LOW)
+    assert ("Ctrl-S" in sent) == (rows >= view.LOW)
     assert "temperature" in sent
-    assert max(map(len, (*view.HELP, *view.HELP_CHOOSING))) <= 80
     assert screen.note == ""
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (80, list(view.HELP)),
+        (50, [key for key, rank in view.HELP.items() if rank <= 8]),
+        (20, ["Ctrl-S save", "Ctrl-Q leave"]),
+    ],
+)
+def test_the_keys_to_save_and_leave_stay_in_sight(columns: int, shown: list[str]) -> None:
+    rows = plain(view.help_of(play(output=Terminal(columns, 15).output))).splitlines()
+    assert re.split("  +", "  ".join(rows)) == shown
+    assert max(map(len, rows)) <= columns
+    assert len(rows) <= view.HELP_ROWS
+
+
+def test_all_unknown_characters_are_named_in_rows_of_their_own() -> None:
+    characters = "αβγδεζη"
+    screen = play(prime=characters, output=Terminal(50, 15).output)
+    told = plain(view.status_of(screen))
+    assert all(f"'{character}' (U+{ord(character):04X})" in " ".join(told.split()) for character in characters)
+    assert max(map(len, told.splitlines())) <= 50
+    assert view._rows(screen) == min(len(told.splitlines()), 7)
 
 
 def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

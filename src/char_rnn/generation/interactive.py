@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ MEMORY = 64 << 20  # bytes of states that are kept
 ALTERNATIVES = 5
 MOST = {"word": 80, "line": 1000}  # symbols, should no end come
 HIGHEST = 5.0
+LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 Until = Literal["word", "line"] | int
 
@@ -116,6 +117,11 @@ class Draft:
         groups = groupby(self._live.letters[start:end], lambda letter: letter.drawn)
         return [("".join([letter.text for letter in letters]), drawn) for drawn, letters in groups]
 
+    def waiting(self) -> list[tuple[str, bool]]:
+        r"""The bytes at the end that are not a character yet, as ``\xC3``, each with whether the model wrote it."""
+        letters = takewhile(lambda letter: not letter.text, reversed(self._live.letters[-LONGEST_CHARACTER:]))
+        return [(self._live.name(letter.symbol), letter.drawn) for letter in letters][::-1]
+
     @property
     def temperature(self) -> float:
         """What the log-probabilities are divided by; 0 = the likeliest symbol."""
@@ -130,7 +136,7 @@ class Draft:
         """Write what a person typed.
 
         Returns:
-            What to tell of characters that the vocabulary has not: each is replaced by the nearest, or left out.
+            What to tell of each character that the vocabulary does not have: replaced by the nearest, or left out.
         """
         spelling = spelled(self._live.vocabulary, text, "nearest")
         for character in spelling.text:
@@ -139,8 +145,8 @@ class Draft:
                 self._live.read(symbol, drawn=False)
             self._note(start, typed=True)
         return [
-            f"{given!r} ({' '.join(f'U+{ord(each):04X}' for each in given)}) is unknown to the model: "
-            + (f"wrote {read!r}" if read else "left out")
+            f"{given!r} ({' '.join(f'U+{ord(each):04X}' for each in given)}) "
+            + (f"written as {read!r}" if read else "left out")
             for given, read in spelling.substitutions.items()
         ]
 

@@ -38,6 +38,7 @@ class Screen:
         selected: Which of the likeliest characters, or of the choices, is marked.
         choices: The ways to go on that are on show; mostly none.
         name: The file name being typed; ``None`` while none is.
+        offered: Whether that is a name offered, which the first character typed replaces.
         back: How many symbols before the end of the text the view ends.
         ended_by: The signal that ended the program; ``None`` while none has.
     """
@@ -53,13 +54,15 @@ class Screen:
         terminal_output: Output | None = None,
     ) -> None:
         self.draft, self.title, self.paragraph, self.path = draft, title, paragraph, path
-        self.note = "; ".join(draft.notes)
+        self.note = _unknown(draft.notes)
         self.selected = self.back = 0
         self.choices: list[Alternative] = []
         self.name: str | None = None
+        self.offered = False
         self.ended_by: int | None = None
         self._writing: Generator[str, None, None] | None = None
         self._replacing: str | None = None
+        self._notes: list[str] = []
         self.application: Application[None] = Application(
             layout=view.layout(self),
             key_bindings=bindings(self),
@@ -103,10 +106,12 @@ class Screen:
         self._try(action)
 
     def type(self, text: str) -> None:
-        """Add what was typed."""
+        """Add what was typed; characters in a row that the model does not know are all named."""
         if text:
+            notes = self.draft.type(text)
+            notes = list(dict.fromkeys([*self._notes, *notes])) if notes else []
             self._changed()
-            self.note = "; ".join(self.draft.type(text))
+            self._notes, self.note = notes, _unknown(notes)
 
     def erase(self, *, word: bool = False) -> None:
         """Take away a character or a word."""
@@ -179,12 +184,13 @@ class Screen:
     def ask_name(self) -> None:
         """Ask where to save."""
         self._changed()
-        self.name = str(self.path or PROPOSED)
+        self.name, self.offered = str(self.path or PROPOSED), True
 
     def spell(self, text: str, erase: int = 0) -> None:
-        """Change the end of the name."""
-        name = self.name or ""
-        self.name = name[: len(name) - erase] + "".join(filter(str.isprintable, text))
+        """Change the end of the name; a character typed first replaces a name that was offered."""
+        typed = "".join(filter(str.isprintable, text))
+        name = "" if self.offered and typed else self.name or ""
+        self.name, self.offered = name[: len(name) - erase] + typed, self.offered and not (typed or erase)
 
     def submit(self) -> None:
         """Save under the name; a file that is there and not the draft's own only when asked for a second time."""
@@ -207,6 +213,7 @@ class Screen:
     def _changed(self) -> None:
         self.selected = self.back = 0
         self.choices = []
+        self._notes = []
 
     def _try(self, action: Callable[[], object]) -> None:
         self.note = ""
@@ -242,3 +249,7 @@ class Screen:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 with suppress(NotImplementedError, RuntimeError, ValueError):  # not everywhere
                     asyncio.get_running_loop().add_signal_handler(number, end, number)
+
+
+def _unknown(notes: list[str]) -> str:
+    return f"unknown to the model: {', '.join(notes)}" if notes else ""

@@ -114,9 +114,9 @@ class LiveText:
         return start
 
     def name(self, symbol: int) -> str:
-        """The character of a symbol; of a byte that is none by itself its number."""
+        r"""The character of a symbol; of a byte that is none by itself its number, as ``\xC3``."""
         value = self.vocabulary.symbols[symbol]
-        return f"0x{value:02X}" if self.vocabulary.kind == "bytes" and value >= 0x80 else chr(value)
+        return f"\\x{value:02X}" if self.vocabulary.kind == "bytes" and value >= 0x80 else chr(value)
 
     def _stand(self, point: Point) -> None:
         self.streams.set_state(point.state, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from prompt_toolkit.filters import Condition
@@ -15,6 +15,8 @@ from prompt_toolkit.layout.screen import Screen as Canvas
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
+from char_rnn.utils.terminal import wrapped
+
 if TYPE_CHECKING:
     from char_rnn.generation.interactive_screen import Screen
 
@@ -23,14 +25,17 @@ PANEL, BAR = 26, 11  # columns
 NARROW, LOW = 60, 12  # columns, and rows, below which there is room for the text alone
 BEFORE, AFTER = 20_000, 4_000  # symbols around the end of the view that are drawn
 STYLE = Style.from_dict(
-    {"typed": "bold", "drawn": "", "selected": "reverse", "bar": "ansiblue", "dim": "ansibrightblack"}
-)
-HELP = (
-    "Tab word  Ctrl-E line  Ctrl-P more  Ctrl-N choices  Up Down Right, Alt-1: pick",
-    "Ctrl-Z undo  Ctrl-Y redo  F7 F8 temperature  Esc stop  Ctrl-S save  Ctrl-Q leave",
-)
-HELP_CHOOSING = ("Up Down choose  Enter or 1 to 5 accept  Ctrl-N others  Esc back", "")
-HELP_NAMING = ("Enter save  Esc back", "")
+    {"typed": "bold", "drawn": "", "waiting": "underline", "selected": "reverse", "offered": "noreverse",
+     "bar": "ansiblue", "dim": "ansibrightblack"}
+)  # fmt: skip
+HELP_ROWS = 2
+# What the keys do, and in which order they stay where there is no room for all.
+HELP = {
+    "Tab word": 3, "Ctrl-E line": 7, "Ctrl-P more": 4, "Ctrl-N choices": 8, "Up Down Right, Alt-1: pick": 9,
+    "Ctrl-Z undo": 6, "Ctrl-Y redo": 11, "F7 F8 temperature": 10, "Esc stop": 5, "Ctrl-S save": 2, "Ctrl-Q leave": 1,
+}  # fmt: skip
+HELP_CHOOSING = {"Up Down choose": 3, "Enter or 1 to 5 accept": 1, "Ctrl-N others": 4, "Esc back": 2}
+HELP_NAMING = {"Enter save": 1, "Esc back": 2}
 _SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 _PLAIN_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -70,9 +75,9 @@ def layout(screen: Screen) -> Layout:
         ConditionalContainer(
             HSplit([_part(lambda: choices_of(screen), dont_extend=True)]), Condition(lambda: bool(screen.choices))
         ),
-        HSplit([_part(lambda: status_of(screen), style="reverse")], height=1),
+        HSplit([_part(lambda: status_of(screen), style="reverse", dont_extend=True)], height=lambda: _rows(screen)),
         ConditionalContainer(
-            HSplit([_part(lambda: help_of(screen), style="class:dim")], height=2),
+            HSplit([_part(lambda: help_of(screen), style="class:dim")], height=HELP_ROWS),
             Condition(lambda: size(screen)[1] >= LOW),
         ),
     ]
@@ -84,7 +89,9 @@ def text_of(screen: Screen) -> StyleAndTextTuples:
     end = len(screen.draft) - screen.back
     before = screen.draft.stretches(max(0, end - BEFORE), end)
     after = screen.draft.stretches(end, end + AFTER)
-    return [*map(_stretch, before), ("[SetCursorPosition]", ""), *map(_stretch, after), ("", " ")]
+    waiting = [] if screen.back else screen.draft.waiting()
+    bytes_ = [(f"{_stretch((name, drawn))[0]} class:waiting", name) for name, drawn in waiting]
+    return [*map(_stretch, before), *bytes_, ("[SetCursorPosition]", ""), *map(_stretch, after), ("", " ")]
 
 
 def likeliest_of(screen: Screen) -> StyleAndTextTuples:
@@ -115,16 +122,20 @@ def status_of(screen: Screen) -> StyleAndTextTuples:
     """Return the temperature, and what there is to tell, or else the text's length; or the name that is asked for."""
     if screen.name is not None:
         note = f"  ({screen.note})" if screen.note else ""
-        return [("", f" save as: {screen.name}_"), ("", note)]
+        return [("", " save as: "), ("class:offered" if screen.offered else "", screen.name), ("", f"_{note}")]
     length = f"{len(screen.draft):,} {screen.draft.unit}s"
     what = f"writing, {length}, Esc stops" if screen.is_writing else screen.note or f"{length}  {screen.title}"
-    return [("", f" temperature {screen.draft.temperature:.2f}  {what}")]
+    return [("", wrapped(f" temperature {screen.draft.temperature:.2f}  {what}", size(screen)[0]))]
 
 
 def help_of(screen: Screen) -> StyleAndTextTuples:
-    """Return the keys that there are now."""
-    lines = HELP_NAMING if screen.name is not None else HELP_CHOOSING if screen.choices else HELP
-    return [("", "\n".join(lines))]
+    """Return the keys that there are now; in a narrow terminal the most important ones."""
+    keys = HELP_NAMING if screen.name is not None else HELP_CHOOSING if screen.choices else HELP
+    for rank in range(len(keys), 0, -1):
+        rows = _flowed([key for key in keys if keys[key] <= rank], size(screen)[0])
+        if len(rows) <= HELP_ROWS:
+            break
+    return [("", "\n".join(rows))]
 
 
 def size(screen: Screen) -> tuple[int, int]:
@@ -140,6 +151,22 @@ def is_plain() -> bool:
 
 def _part(text: Callable[[], StyleAndTextTuples], style: str = "", *, dont_extend: bool = False) -> Window:
     return Window(FormattedTextControl(text), style=style, dont_extend_height=dont_extend)
+
+
+def _rows(screen: Screen) -> int:
+    """Return the rows of the line of state: one, or more where there is more to tell."""
+    told = "".join(fragment[1] for fragment in status_of(screen))
+    return min(told.count("\n") + 1, max(1, size(screen)[1] // 2))
+
+
+def _flowed(keys: Iterable[str], columns: int) -> list[str]:
+    rows: list[str] = []
+    for key in keys:
+        if rows and len(rows[-1]) + 2 + len(key) <= columns:
+            rows[-1] += f"  {key}"
+        else:
+            rows.append(key)
+    return rows
 
 
 def _stretch(stretch: tuple[str, bool]) -> tuple[str, str]:
