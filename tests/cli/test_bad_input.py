@@ -11,6 +11,8 @@ import re
 import shutil
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -339,6 +341,32 @@ def test_a_failed_command_loses_nothing(char_rnn: Command, poem: Path, run_folde
     before = {path: path.read_bytes() for path in run_folder.iterdir() if path.is_file()}
     assert char_rnn("train", poem, "--out", run_folder).status == 1
     assert {path: path.read_bytes() for path in run_folder.iterdir() if path.is_file()} == before
+
+
+def test_a_folder_that_another_process_has_is_left_alone(char_rnn: Command, poem: Path, run_folder: Path) -> None:
+    """A second training, one that resumes, and a sweep: one line that names the process."""
+    program = "import sys, pathlib, char_rnn.utils.locking as locking\n"
+    program += "for name in sys.argv[1:]: locking.acquire(pathlib.Path(name))\nprint(flush=True)\ninput()"
+    begun, sweep = run_folder.with_name("begun"), run_folder.with_name("sweep")
+    shutil.copytree(run_folder, begun), sweep.mkdir()
+    command = [sys.executable, "-c", program, str(begun), str(sweep)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        before = {path: path.read_bytes() for path in begun.iterdir() if path.is_file()}
+        for words in (
+            train(poem, "--out", begun),
+            ["train", "--resume", begun],
+            ["sweep", "quickstart", poem, "--out", sweep, "--grid", "training.seed=1,2"],
+        ):
+            done = char_rnn(*words)
+            assert done.status == 1
+            assert re.fullmatch(rf"error: .*: process {other.pid} on \S+ is at work in this folder; .*\n", done.err)
+        assert {path: path.read_bytes() for path in begun.iterdir() if path.is_file()} == before
+        assert char_rnn("runs", begun).out.strip().endswith("running")
+        other.communicate(b"\n")
+    assert char_rnn("runs", begun).out.strip().endswith("finished")
+    assert list(sweep.iterdir()) == []
 
 
 def test_debug_shows_the_traceback(tmp_path: Path, poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:

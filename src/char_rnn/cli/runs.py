@@ -91,9 +91,10 @@ def state_of(run: RunSummary) -> str:
     """Return in words how far a run has come, or what is wrong with it."""
     if run.problem is not None:
         return f"damaged: {run.problem}"
+    running = ", running" if run.running else ""
     if run.state == "unfinished":
-        return f"step {run.steps:,}" + (f" of {run.total_steps:,}" if run.total_steps is not None else "")
-    return "only begun" if run.state == "begun" else run.state
+        return f"step {run.steps:,}" + (f" of {run.total_steps:,}" if run.total_steps is not None else "") + running
+    return ("only begun" if run.state == "begun" else run.state) + running
 
 
 def rounded(value: float | None, digits: int) -> str:

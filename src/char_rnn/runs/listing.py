@@ -19,6 +19,7 @@ from char_rnn.model_file import BEST, LAST, ModelFileError, ModelHeader, read_sh
 from char_rnn.runs.history import last_record, number
 from char_rnn.runs.names import CONFIG, METRICS, STATE, TENSORBOARD
 from char_rnn.utils.config import ConfigError, load_config
+from char_rnn.utils.locking import holder
 
 if TYPE_CHECKING:
     from char_rnn.utils.config import Config
@@ -48,6 +49,7 @@ class RunSummary:
         seconds: time spent, evaluations included.
         size: bytes on the disk.
         changed: when the folder's files were last written, in seconds since 1970.
+        running: whether a process is at work in the folder.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class RunSummary:
     seconds: float | None
     size: int
     changed: float
+    running: bool = False
 
     @property
     def best_bits(self) -> float | None:
@@ -157,6 +160,7 @@ def summarize(folder: str | Path) -> RunSummary:
         seconds=_finite(position.get("seconds")),
         size=size,
         changed=changed,
+        running=holder(folder) is not None,
     )
 
 

@@ -15,7 +15,6 @@ import torch
 from char_rnn._version import __version__
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
-from char_rnn.data.datasets import NAMES
 from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import LAST, ModelFile
@@ -27,11 +26,12 @@ from char_rnn.training.fitting import fitted
 from char_rnn.training.program import PrepareProgress, Program
 from char_rnn.training.ranks import Ranks
 from char_rnn.training.result import TrainingResult
-from char_rnn.training.run_folder import check_folder_is_free, new_folder, write_config
+from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager, forked_rng
+from char_rnn.utils.locking import acquire, holding, released_on_error
 
 Sampler = Callable[[CharModel, Vocabulary], str]
 
@@ -51,10 +51,17 @@ class Run:
     corpus: Corpus
 
     def train(self) -> TrainingResult:
-        """Train to the end, and leave in ``config.yaml`` what repeats this run exactly."""
-        result = self.trainer.train()
-        if not result.stopped and self.folder is not None:
-            write_config(self.folder, self.trainer.repeatable_config())
+        """Train to the end, and leave in ``config.yaml`` what repeats this run exactly.
+
+        The folder is this process's until the end.
+
+        Raises:
+            FolderInUseError: another process has taken the folder since the last call.
+        """
+        with holding(self.folder):
+            result = self.trainer.train()
+            if not result.stopped and self.folder is not None:
+                write_config(self.folder, self.trainer.repeatable_config())
         return result
 
 
@@ -98,6 +105,7 @@ def start_run(
 
     Raises:
         ValueError: the text, the model or the folder cannot be used; the message says how to mend it.
+        FolderInUseError: another process is at work in the folder.
         OSError: the folder cannot be written.
     """
     surroundings = surroundings or Surroundings()
@@ -119,10 +127,12 @@ def start_run(
     config = fitted(config, model, device, ranks, characters)
     loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
     path = new_folder(config, folder, corpus.name) if ranks.is_first else None
-    trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
-    if path is not None:
-        write_config(path, config)
-    trainer.save()  # so that a run can be resumed whenever it is stopped
+    with released_on_error(path):
+        check_folder_is_free(path)  # now that no other process can begin there
+        trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
+        if path is not None:
+            write_config(path, config)
+        trainer.save()  # so that a run can be resumed whenever it is stopped
     return Run(path, trainer, corpus)
 
 
@@ -143,10 +153,21 @@ def resume_run(
 
     Raises:
         ValueError: there is nothing to resume, or it does not fit the configuration or the text.
+        FolderInUseError: another process is at work in the folder.
         OSError: the folder cannot be written.
     """
     folder, surroundings = Path(folder), surroundings or Surroundings()
     program, ranks = _fitting(program or Program(), config, surroundings.ranks), surroundings.ranks
+    path = folder if ranks.is_first else None
+    if path is not None and path.is_dir():
+        acquire(path)
+    with released_on_error(path):
+        return _resumed(config, folder, path, surroundings, program)
+
+
+def _resumed(config: Config, folder: Path, path: Path | None, surroundings: Surroundings, program: Program) -> Run:
+    """Put a run together; ``path`` is where this process writes, None in a process that does not."""
+    ranks = surroundings.ranks
     state, last = read_state(folder), ModelFile.read(folder / LAST)
     config = with_absolute_paths(config)
     config.data.file_order = last.config.data.file_order
@@ -158,7 +179,7 @@ def resume_run(
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
     config = fitted(config, model, device, ranks, characters)
     loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
-    name, path = last.training.get("init_from"), folder if ranks.is_first else None
+    name = last.training.get("init_from")
     trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
     try:
         trainer.load_state(*state)
@@ -169,28 +190,6 @@ def resume_run(
             abandoned.unlink(missing_ok=True)
         write_config(path, config)
     return Run(path, trainer, corpus)
-
-
-def with_absolute_paths(config: Config) -> Config:
-    """Let a run be resumed from another folder; data sets and `-` are no paths."""
-    data, logging = config.data, config.logging
-    paths = {"data_dir": absolute_sources(data.data_dir), "cache_dir": _absolute(data.cache_dir)}
-    folders = {"log_dir": _absolute(logging.log_dir)}
-    return config.model_copy(
-        update={"data": data.model_copy(update=paths), "logging": logging.model_copy(update=folders)}
-    )
-
-
-def absolute_sources(sources: str | list[str]) -> str | list[str]:
-    """Return a text's path, or several, for any folder; names of data sets, ``-`` and what is not there as they are."""
-    if not isinstance(sources, str):
-        return [str(absolute_sources(each)) for each in sources]
-    is_path = sources not in (*NAMES, STANDARD_INPUT) and os.path.exists(sources)  # noqa: PTH110 (no error for any text)
-    return str(Path(sources).absolute()) if is_path else sources
-
-
-def _absolute(path: str | None) -> str | None:
-    return str(Path(path).absolute()) if path is not None else None
 
 
 def _origin(init_from: str | Path | ModelFile, surroundings: Surroundings) -> tuple[ModelFile, str]:

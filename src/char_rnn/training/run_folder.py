@@ -6,14 +6,18 @@ and ``tensorboard/``.
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from pathlib import Path
 
+from char_rnn.data.datasets import NAMES
+from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.model_file import BEST, LAST
 from char_rnn.runs.names import CONFIG, STATE
 from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
 from char_rnn.utils.files import replacing
+from char_rnn.utils.locking import FolderInUseError, acquire, holder
 from char_rnn.utils.terminal import quoted
 
 
@@ -34,7 +38,10 @@ def check_folder_is_free(folder: str | Path | None) -> None:
 
     Raises:
         CheckpointError: the folder holds a model or a training state.
+        FolderInUseError: another process is at work in it.
     """
+    if folder is not None and (found := holder(Path(folder))) is not None:
+        raise FolderInUseError(f"{folder}: {found} is at work in this folder; name another --out")
     if folder is None or _only_begun(Path(folder)):
         return
     if any((Path(folder) / name).exists() for name in (STATE, BEST, LAST)):
@@ -54,9 +61,15 @@ def _only_begun(folder: Path) -> bool:
 
 
 def new_folder(config: Config, folder: str | Path | None, name: str) -> Path:
-    """Make the run folder; without one given, the first free one named after the text."""
+    """Make the run folder, and lock it; without one given, the first free one named after the text.
+
+    Raises:
+        FolderInUseError: another process is at work in it.
+        OSError: it cannot be made.
+    """
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
+        acquire(Path(folder))
         return Path(folder)
     parent = Path(config.logging.checkpoint_dir)
     parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +80,30 @@ def new_folder(config: Config, folder: str | Path | None, name: str) -> Path:
         except FileExistsError:
             continue
         break
+    acquire(candidate)
     return candidate
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Let a run be resumed from another folder; data sets and `-` are no paths."""
+    data, logging = config.data, config.logging
+    paths = {"data_dir": absolute_sources(data.data_dir), "cache_dir": _absolute(data.cache_dir)}
+    folders = {"log_dir": _absolute(logging.log_dir)}
+    return config.model_copy(
+        update={"data": data.model_copy(update=paths), "logging": logging.model_copy(update=folders)}
+    )
+
+
+def absolute_sources(sources: str | list[str]) -> str | list[str]:
+    """Return a text's path, or several, for any folder; names of data sets, ``-`` and what is not there as they are."""
+    if not isinstance(sources, str):
+        return [str(absolute_sources(each)) for each in sources]
+    is_path = sources not in (*NAMES, STANDARD_INPUT) and os.path.exists(sources)  # noqa: PTH110 (no error for any text)
+    return str(Path(sources).absolute()) if is_path else sources
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path is not None else None
 
 
 def write_config(folder: Path, config: Config) -> None:

@@ -17,10 +17,11 @@ from char_rnn.runs.names import STATE
 from char_rnn.training.grid import Grid, Point, points
 from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.result import TrainingResult
-from char_rnn.training.run import absolute_sources, resume_run, start_run, with_absolute_paths
-from char_rnn.training.run_folder import check_run
+from char_rnn.training.run import resume_run, start_run
+from char_rnn.training.run_folder import absolute_sources, check_run, with_absolute_paths
 from char_rnn.training.sweep_folder import claim, default_folder
 from char_rnn.utils.config import Config, load_config
+from char_rnn.utils.locking import acquire, release
 
 SEED, TEXT = "training.seed", "data.data_dir"
 
@@ -162,12 +163,29 @@ def sweep(
     Raises:
         ConfigError: a combination cannot be used; nothing was made.
         ValueError: the text is not there, or the folder is another's; nothing was made.
+        FolderInUseError: another process is at work in the folder.
         OSError: the folder cannot be written.
     """
     found = points(_of_a_sweep(config), _of_any_folder(grid))
     text, values = _text_name(found), _values(found)
     folder = Path(folder) if folder is not None else default_folder(found[0].config, values, text)
-    claim(folder, found[0].config, values)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+    if folder.is_dir():
+        acquire(folder)
+    try:
+        claim(folder, found[0].config, values)
+        failures, stopped = _train_all(found, folder, train, stop)
+    finally:
+        release(folder)
+    runs = [_outcome(point, folder, failures.get(point.name)) for point in found]
+    return SweepResult(folder, values, sorted(runs, key=_rank), stopped)
+
+
+def _train_all(
+    found: Sequence[Point], folder: Path, train: Callable[[Job], TrainingResult], stop: Callable[[], bool]
+) -> tuple[dict[str, tuple[Failure, str]], bool]:
+    """Bring every run to its end; return which failed, and whether the sweep was stopped."""
     failures: dict[str, tuple[Failure, str]] = {}
     stopped = False
     for number, point in enumerate(found, 1):
@@ -181,8 +199,7 @@ def sweep(
         gc.collect()  # a trainer is part of a cycle: its memory, a GPU's too, is free only now
         if stopped:
             break
-    runs = [_outcome(point, folder, failures.get(point.name)) for point in found]
-    return SweepResult(folder, values, sorted(runs, key=_rank), stopped)
+    return failures, stopped
 
 
 def _of_a_sweep(config: Config) -> Config:
