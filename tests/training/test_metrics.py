@@ -89,6 +89,10 @@ def test_a_part_is_spread_evenly_over_the_split() -> None:
     result = evaluate(model, split, characters=2 * reach)
     assert (result.characters, result.of) == (2 * reach, 5 * MIN_STREAM)
     assert result.loss == pytest.approx(total / (2 * reach), rel=1e-12)
+    told: list[tuple[int, int]] = []
+    evaluate(model, split, characters=2 * reach, progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (2 * CHUNK, 2 * reach)
+    assert told[-1] == (2 * reach, 2 * reach)
     whole = evaluate(model, split, characters=5 * MIN_STREAM)
     assert (whole, whole.of) == (evaluate(model, split), None)
 

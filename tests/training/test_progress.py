@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 from training_helpers import small_config
 
+from char_rnn.data.corpus import Corpus
 from char_rnn.training import CharRNNTrainer
 from char_rnn.training.progress import BarProgress, LineProgress, training_progress
 
@@ -91,6 +92,20 @@ def test_the_number_of_steps_is_marked_until_it_has_settled(make_trainer: MakeTr
     totals = re.findall(r"step [\d,]+/(~?)[\d,]+", shown(screen))
     assert totals[0] == "~"
     assert totals[-1] == ""
+
+
+def test_an_evaluation_shows_how_far_it_is(make_trainer: MakeTrainer) -> None:
+    screen = console(terminal=True)
+
+    class Impatient(BarProgress):
+        def on_evaluating(self, split: str, done: int, total: int) -> None:
+            self._drawn = 0.0
+            super().on_evaluating(split, done, total)
+
+    text = Corpus.from_text("a rose is a rose\n" * 300)
+    make_trainer(small_config(training={"max_steps": 1}), corpus=text, callbacks=[Impatient(screen)]).train()
+    assert re.search(r"50% [━─]+  evaluating val  256 of 510 characters", shown(screen))
+    assert re.search(r"100% [━─]+  evaluating test  510 of 510 characters", shown(screen))
 
 
 def test_a_timed_run_shows_the_time_left(make_trainer: MakeTrainer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -65,6 +66,7 @@ def command(
       char-rnn eval runs/my-books book-1.txt book-2.txt
       char-rnn eval runs/my-book my-book.txt --dynamic
     """
+    from char_rnn.cli.progress import counted
     from char_rnn.models import build_model
     from char_rnn.training import evaluate
 
@@ -74,7 +76,8 @@ def command(
     part = _split(file, corpus, split)
     network = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
     network = network.to(device_manager(device).device)
-    result = evaluate(network, part)
+    with counted(quiet) as progress:
+        result = evaluate(network, part, progress=progress and partial(progress, "predicted"))
     unit = file.vocabulary.unit
     facts = {"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit)}
     if not as_json:

@@ -48,6 +48,9 @@ class Callback:
     def on_save(self, trainer: CharRNNTrainer) -> None:
         """A checkpoint is about to be written; what belongs to it has to be on the disk before it."""
 
+    def on_evaluating(self, split: str, done: int, total: int) -> None:
+        """``done`` of the ``total`` characters to predict in a split are predicted. Called often: be quick."""
+
     def on_sample(self, step: int, text: str) -> None:
         """The model was asked for a sample."""
 

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +73,7 @@ def evaluate(
     device: torch.device | str | None = None,
     ranks: Ranks | None = None,
     characters: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
@@ -87,6 +88,7 @@ def evaluate(
         ranks: the processes that share the streams out; this one alone when not given.
         characters: About how many to predict: as many streams as a text of that length has, spread evenly over the
             split, each its first characters only. None, or no fewer than there are, predicts all.
+        progress: Called with the characters predicted and all that are to be, again and again.
 
     Raises:
         ValueError: the split has no character that can be predicted.
@@ -98,7 +100,7 @@ def evaluate(
     try:
         ranks = ranks or Ranks()
         streams = _Streams(split, ranks, BURN_IN + model.attention_window, characters)
-        total = ranks.total(_negative_log_likelihood(model, streams, device))
+        total = ranks.total(_negative_log_likelihood(model, streams, device, progress))
     finally:
         model.train(was_training)
     return Evaluation(total / streams.scored, streams.scored, of=targets if streams.scored < targets else None)
@@ -118,21 +120,29 @@ def targets_of(split: Split) -> int:
     return split.predicted
 
 
-def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.device) -> float:
+def _negative_log_likelihood(
+    model: CharModel, streams: _Streams, device: torch.device, progress: Callable[[int, int], None] | None
+) -> float:
     """Return the summed loss in nats over all targets, in shorter chunks where memory runs out."""
     if not streams.count:
         return 0.0
     chunk = max(1, min(CHUNK, MAX_OUTPUTS // (streams.count * model.vocab_size)))
     while True:
         try:
-            return _by_chunks(model, streams, device, chunk)
+            return _by_chunks(model, streams, device, chunk, progress)
         except (RuntimeError, MemoryError) as error:
             if chunk == 1 or not is_out_of_memory(error):
                 raise
         chunk //= 2
 
 
-def _by_chunks(model: CharModel, streams: _Streams, device: torch.device, chunk: int) -> float:
+def _by_chunks(
+    model: CharModel,
+    streams: _Streams,
+    device: torch.device,
+    chunk: int,
+    progress: Callable[[int, int], None] | None,
+) -> float:
     """Return the summed loss in nats; summed in float64 on the CPU."""
     hidden = _warm_state(model, streams, device, chunk)
     total = 0.0
@@ -141,6 +151,8 @@ def _by_chunks(model: CharModel, streams: _Streams, device: torch.device, chunk:
         log_probs, hidden = model(x.to(device), hidden)
         picked = log_probs.gather(-1, y.to(device).unsqueeze(-1)).squeeze(-1).cpu().double()  # (S, C)
         total -= float(picked[valid].sum())
+        if progress is not None:
+            progress(streams.scored * min(offset + chunk, streams.reach) // streams.reach, streams.scored)
     return total
 
 

@@ -128,6 +128,16 @@ class BarProgress(LineProgress):
         self._bar = fitting(self._fields(trainer), self.console.width - 1)
         self._draw()
 
+    def on_evaluating(self, split: str, done: int, total: int) -> None:
+        """Show how far an evaluation is, at most ten times a second; the next step takes the line back."""
+        now = time.perf_counter()
+        if now - self._drawn >= REDRAW_SECONDS:
+            self._drawn = now
+            share = Text.assemble(f"{100 * done // total:>3.0f}% ", *self._bar_of(done / total))
+            fields = (share, f"evaluating {split}", f"{done:,} of {total:,} {self._unit}s")
+            self._bar = fitting(fields, self.console.width - 1)
+            self._draw()
+
     def on_record(self, record: Record) -> None:
         """Print evaluations; the live line shows the training loss and the memory."""
         if record["split"] != "train":

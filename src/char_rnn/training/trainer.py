@@ -6,6 +6,7 @@ Shapes: B streams (batch), T characters (time).
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -159,7 +160,8 @@ class CharRNNTrainer(TrainerState):
     def measure(self, split: str, characters: int | None) -> Evaluation:
         """Evaluate a split, or about so many characters of it, and note what one of them takes."""
         began, text = self.stopwatch.now(), self.dataloaders[split].split
-        evaluation = evaluate(self.stepper.trained, text, self.device, self.ranks, characters)
+        progress = partial(self.recorder.tell, "on_evaluating", split)
+        evaluation = evaluate(self.stepper.trained, text, self.device, self.ranks, characters, progress)
         seconds = self.ranks.from_first(self.stopwatch.now() - began)
         self.stopwatch.per_character = seconds / evaluation.characters
         return evaluation
