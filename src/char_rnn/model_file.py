@@ -29,7 +29,7 @@ from safetensors.numpy import save
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.file_kinds import HEAD, not_a_model
-from char_rnn.utils.files import check_regular, open_regular, replacing
+from char_rnn.utils.files import check_is_path, check_regular, open_regular, replacing
 
 FORMAT = "char-rnn"
 FORMAT_VERSION = 1
@@ -128,7 +128,7 @@ def find_model(path: str | Path) -> Path:
         FileNotFoundError: nothing is there.
         OSError: what is there is not a regular file, or larger than `MAX_BYTES`.
     """
-    path = Path(path)
+    path = check_is_path(path)
     if path.is_dir():
         for name in (BEST, LAST):
             if (path / name).exists():

@@ -133,6 +133,11 @@ def test_a_text_in_place_of_a_path_gets_a_short_message() -> None:
         assert len(str(caught.value)) < 200
 
 
+def test_no_encoding_is_guessed_for_bad_escapes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"offset 3 is not unicode-escape; give its encoding"):
+        prepare_corpus(write(tmp_path / "bad.txt", b"abc\\x4"), encoding="unicode_escape")
+
+
 @pytest.mark.parametrize("source", [[], 3, [3], None])
 def test_what_is_no_path_is_refused(source: object) -> None:
     with pytest.raises(DataError, match="must be the path of a text, or a list of paths"):

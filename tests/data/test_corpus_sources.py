@@ -9,6 +9,7 @@ import io
 import lzma
 import os
 import re
+import signal
 import sys
 import tarfile
 import threading
@@ -291,6 +292,22 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.start()
     assert text_of(prepare_corpus(pipe)) == TEXT
     writer.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no named pipes")
+def test_a_pipe_that_nobody_writes_to_can_be_interrupted(tmp_path: Path) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    os.mkfifo(tmp_path / "pipe")
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            prepare_corpus(tmp_path / "pipe")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert list((data_root() / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize(

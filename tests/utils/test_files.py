@@ -6,10 +6,15 @@ import io
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from char_rnn.model_file import ModelFile
+from char_rnn.torch7.t7.reader import load
+from char_rnn.training.run_folder import check_folder_is_free, check_run
+from char_rnn.utils.config import load_config
 from char_rnn.utils.files import check_regular, open_regular, read_bounded, read_regular
 
 
@@ -58,3 +63,18 @@ def test_folders_and_missing_files_are_errors_of_their_kind(tmp_path: Path) -> N
         open_regular(tmp_path)
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "no")
+
+
+@pytest.mark.parametrize("text", ["To be,\nor not", "x" * 20_000, "word " * 250, "a/" * 3_000])
+@pytest.mark.parametrize("read", [load_config, ModelFile.read, check_run, check_folder_is_free, open_regular, load])
+def test_a_text_in_place_of_a_path_gets_a_short_message(read: Callable[[str], object], text: str) -> None:
+    with pytest.raises(ValueError, match="looks like a text, not a path; save it in a file") as caught:
+        read(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names have no line ends there")
+def test_a_path_may_have_a_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "two\nlines.txt"
+    path.write_bytes(b"text")
+    assert read_regular(path, 4) == b"text"

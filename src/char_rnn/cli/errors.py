@@ -17,6 +17,7 @@ OUT_OF_MEMORY = (
     "out of memory; try a smaller training.batch_size, training.seq_length or model.hidden_size; for a large alphabet a"
     " smaller model.embedding_size, or --vocabulary bytes"
 )
+LONGEST_NAME = 300  # characters of a file's name in a message
 USAGE, FAILURE, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
 
 
@@ -79,7 +80,9 @@ def one_line(error: BaseException) -> str:
         return _joined(error.format_message())
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror[:1].lower() + error.strerror[1:]
-        return f"{error.filename}: {reason}" if error.filename else reason
+        name = str(error.filename or "")
+        place = f"{name[:LONGEST_NAME]}..." if len(name) > LONGEST_NAME else name
+        return f"{place}: {reason}" if place else reason
     if _is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, (ValueError, OSError, RuntimeError)) and str(error):

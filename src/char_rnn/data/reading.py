@@ -150,6 +150,7 @@ def _undecodable(file: TextFile, encoding: str, start: int, error: UnicodeError)
     advice = "give its encoding (--encoding cp1252, latin-1, utf-16 ...) or use --vocabulary bytes"
     if not isinstance(error, UnicodeDecodeError):
         return f"{file}: not {encoding} ({error}); {advice}"
-    if guess := guess_encoding(error.object, encoding, at_beginning=start == 0):
+    guess = None if encoding in ESCAPING else guess_encoding(error.object, encoding, at_beginning=start == 0)
+    if guess:
         advice = f"it looks like {guess}: give --encoding {guess}, or use --vocabulary bytes"
     return f"{file}: byte 0x{error.object[error.start]:02X} at offset {start + error.start} is not {encoding}; {advice}"

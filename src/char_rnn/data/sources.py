@@ -1,7 +1,6 @@
 """Where a text comes from: a named data set, a file, a folder of files, or standard input."""
 
 import difflib
-import errno
 import hashlib
 import os
 import shutil
@@ -19,9 +18,9 @@ from char_rnn.data.errors import DataError, TextNotFoundError
 from char_rnn.data.reading import PIECE, is_valid
 from char_rnn.data.symbols import VocabularyKind
 from char_rnn.data.text_files import SUFFIXES, TextFile, foreign_content, natural_key, not_text, text_files
+from char_rnn.utils.files import TextForPathError, check_is_path
 
 STANDARD_INPUT = "-"
-LONGEST_PATH = 4096
 NAMED = 5  # files that are left out and named
 CACHES_OF_2015 = ("vocab.t7", "data.t7")
 
@@ -288,10 +287,10 @@ def _state(path: Path) -> os.stat_result:
 
 
 def _unreadable(source: str, path: Path, error: Exception) -> DataError:
-    if "\n" in source or len(source) > LONGEST_PATH or getattr(error, "errno", None) == errno.ENAMETOOLONG:
-        return TextNotFoundError(
-            f"{source[:40]!a}...: looks like a text, not a path; save it in a file and give the path of that"
-        )
+    try:
+        check_is_path(source)
+    except TextForPathError as text:
+        return TextNotFoundError(str(text))
     if not isinstance(error, FileNotFoundError):
         return DataError(f"{path!s}: cannot be read ({getattr(error, 'strerror', None) or error})")
     near = difflib.get_close_matches(path.name, datasets.NAMES, n=1)

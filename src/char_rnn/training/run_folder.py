@@ -16,7 +16,7 @@ from char_rnn.model_file import BEST, LAST
 from char_rnn.runs.names import CONFIG, STATE
 from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
-from char_rnn.utils.files import replacing
+from char_rnn.utils.files import check_is_path, replacing
 from char_rnn.utils.locking import FolderInUseError, acquire, holder
 from char_rnn.utils.terminal import quoted
 
@@ -27,7 +27,7 @@ def check_run(folder: str | Path) -> Path:
     Raises:
         CheckpointError: it is not a run folder.
     """
-    path = Path(folder) / CONFIG
+    path = check_is_path(folder) / CONFIG
     if not path.exists():
         raise CheckpointError(f"{folder}: nothing to resume here (no {CONFIG}); give the folder that `--out` named")
     return path
@@ -40,7 +40,7 @@ def check_folder_is_free(folder: str | Path | None) -> None:
         CheckpointError: the folder holds a model or a training state.
         FolderInUseError: another process is at work in it.
     """
-    if folder is not None and (found := holder(Path(folder))) is not None:
+    if folder is not None and (found := holder(check_is_path(folder))) is not None:
         raise FolderInUseError(f"{folder}: {found} is at work in this folder; name another --out")
     if folder is None or _only_begun(Path(folder)):
         return

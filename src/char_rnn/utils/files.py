@@ -15,12 +15,32 @@ from pathlib import Path
 from typing import BinaryIO
 
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"))  # Windows lacks most
+LONGEST_PATH, LONGEST_NAME = 4096, 1000  # characters of a path that does not exist, and of a name in it
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+
+
+class TextForPathError(FileNotFoundError, ValueError):
+    """A text in the place of a path; the message is short."""
+
+
+def check_is_path(path: str | Path) -> Path:
+    """Return a path; it need not exist, but a text in its place is refused.
+
+    Raises:
+        TextForPathError: no such file exists, and it has several lines or is longer than paths are.
+    """
+    text = os.fspath(path)
+    like_text = "\n" in text or len(text) >= LONGEST_PATH or any(len(name) > LONGEST_NAME for name in Path(text).parts)
+    if like_text and not os.path.exists(text):  # noqa: PTH110 (it raises nothing, whatever the text)
+        raise TextForPathError(
+            f"{text[:40]!a}...: looks like a text, not a path; save it in a file and give the path of that"
+        )
+    return Path(path)
 
 
 def check_regular(path: str | Path, most: int | None = None) -> None:
@@ -33,7 +53,7 @@ def check_regular(path: str | Path, most: int | None = None) -> None:
     Raises:
         OSError: there is no such file, it is not a regular file, or it is too large.
     """
-    _check(Path(path).stat(), path, most)
+    _check(check_is_path(path).stat(), path, most)
 
 
 def open_regular(path: str | Path, most: int | None = None) -> BinaryIO:

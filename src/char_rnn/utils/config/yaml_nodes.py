@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from char_rnn.utils.config.messages import ConfigError, one_line
-from char_rnn.utils.files import read_regular
+from char_rnn.utils.files import TextForPathError, read_regular
 
 MAX_BYTES = 1 << 20
 _MAX_DEPTH = 16
@@ -65,6 +65,8 @@ def read_text(path: Path) -> str:
     name = one_line(str(path), 4096)
     try:
         content = read_regular(path, MAX_BYTES)
+    except TextForPathError as error:
+        raise ConfigError(str(error)) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name}: {_why_unreadable(path, error)}") from None
     try:
