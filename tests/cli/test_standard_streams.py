@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from char_rnn.cli.errors import ReaderGone, reader_gone
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell and pseudo-terminals")
 CLOSED = "closed by the program that started this one"
 
@@ -63,3 +65,13 @@ def test_text_on_a_terminal_is_escaped() -> None:
     os.close(theirs)
     assert os.read(ours, 4096).decode().split("\r\n")[:2] == [r"é\x1b]0;x\x07", r"\x1b[2J"]
     os.close(ours)
+
+
+def test_a_pipe_that_breaks_under_rich_gives_141_too() -> None:
+    """It leaves the program from within, with status 1."""
+    leaving = SystemExit(1)
+    leaving.__context__ = BrokenPipeError()
+    with pytest.raises(ReaderGone), reader_gone():
+        raise leaving
+    with pytest.raises(SystemExit), reader_gone():
+        raise SystemExit(1)

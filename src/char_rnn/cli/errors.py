@@ -27,10 +27,12 @@ class ReaderGone(Exception):  # noqa: N818 (an event, as KeyboardInterrupt)
 
 @contextmanager
 def reader_gone() -> Iterator[None]:
-    """Turn a broken pipe into :class:`ReaderGone`, since click would end the program by itself, with status 1."""
+    """Turn a broken pipe into :class:`ReaderGone`, since click, as rich, would end the program with status 1."""
     try:
         yield
-    except BrokenPipeError as error:
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         discard_unwritten()
         raise ReaderGone from error
 

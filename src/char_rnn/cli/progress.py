@@ -20,10 +20,10 @@ from rich.progress import (
 def preparation(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
     """Yield a function (stage, bytes done, bytes in all) that shows how far the preparation of a text is."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         tasks: dict[str, object] = {}
 
@@ -39,7 +39,7 @@ def preparation(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] 
 def counted(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield a function (what is under way, parts done, parts in all) that shows how far a long work is."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
         yield None
         return
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
