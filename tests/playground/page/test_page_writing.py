@@ -243,39 +243,6 @@ def test_what_the_model_read_instead_is_shown(page: Any, server: FakeServer) -> 
     assert not page.locator(".note").is_visible()
 
 
-def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
-    page.get_by_role("button", name="Add a model").click()
-    page.get_by_label("Change it on the way").check()
-    page.locator("#final_temperature").fill("1.2")
-    page.get_by_text("Characters and endings").click()
-    page.get_by_label("Never these characters").fill("xyz")
-    page.get_by_label("Seed").fill("42")
-    page.get_by_label("keep").check()
-    generate(page, "é\n", length=60)
-    done(page)
-    page.get_by_label("surprise").check()
-    page.reload()
-    page.locator(".body .s1").first.wait_for(state="attached")
-    assert [text_of(page, column) for column in (0, 1)] == ["é\n" + LINES[:60]] * 2
-    assert [page.get_by_label("Model", exact=True).nth(at).input_value() for at in (0, 1)] == ["hamlet", "macbeth"]
-    assert page.locator("#bars li:visible").count() == 10
-    asked = server.last("generate")
-    page.get_by_role("button", name="Generate").click()
-    done(page)
-    assert server.last("generate") == asked
-    assert (asked["prime"], asked["final_temperature"], asked["banned"], asked["seed"]) == ("é\n", 1.2, "xyz", 42)
-
-
-def test_a_page_without_storage(new_page: Any, server: FakeServer) -> None:
-    new_page.add_init_script("""for (const name of ["localStorage", "sessionStorage"])
-      Object.defineProperty(window, name, {get() { throw new DOMException("no", "SecurityError") }})""")
-    for _ in range(2):
-        new_page.goto(server.url)
-        generate(new_page, "A", length=60)
-        done(new_page)
-    assert text_of(new_page) == "A" + LINES[:60]
-
-
 def test_an_error_on_the_way_is_shown(page: Any, server: FakeServer) -> None:
     server.breaks_after = 40
     generate(page)
