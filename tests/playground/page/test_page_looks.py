@@ -36,6 +36,7 @@ def test_a_phone_has_nothing_to_scroll_sideways(page: Any, server: FakeServer) -
         assert box["y"] + box["height"] <= 740  # within reach, however far the page has scrolled
 
 
+GAP = "pane => pane.scrollHeight - pane.scrollTop - pane.clientHeight"
 LANDSCAPE = {**PHONE, "viewport": {"width": 844, "height": 390}}
 
 
@@ -45,6 +46,11 @@ def test_text_bars_and_cells_are_in_sight_together(page: Any, server: FakeServer
     assert page.locator(".pane").bounding_box()["y"] < (high / 2 if high > wide else high / 3)
     generate(page, "A", length=600)
     done(page)
+    toggle = page.get_by_role("button", name="Inspect")
+    toggle.tap()
+    page.wait_for_timeout(100)  # two frames
+    assert page.locator(".pane").evaluate(GAP) < 40  # the end of the text stays in view
+    toggle.tap()
     assert not page.get_by_role("complementary", name="Inspector").is_visible()
     page.touchscreen.tap(
         *page.evaluate("""() => { const range = document.createRange();
@@ -52,7 +58,6 @@ def test_text_bars_and_cells_are_in_sight_together(page: Any, server: FakeServer
       const {left, bottom} = [...range.getClientRects()].at(-3); return [left + 4, bottom - 8] }""")
     )
     sheet = page.get_by_role("complementary", name="Inspector").bounding_box()
-    toggle = page.get_by_role("button", name="Inspect")
     assert toggle.get_attribute("aria-expanded") == "true"
     for name in ("#bars li", ".mark", ".column select"):
         box = page.locator(name).first.bounding_box()

@@ -19,7 +19,12 @@ export class TextView {
     this.lookOf = () => ""; // the class of an item's colour, or ""
     this.clear();
     this.#listen(onPoint, onPick);
-    new ResizeObserver(() => this.#placeMark()).observe(pane);
+    this.following = true; // whether the end is in view, and is to stay there
+    pane.addEventListener("scroll", () => (this.following = this.#isAtEnd()));
+    new ResizeObserver(() => {
+      if (this.following) pane.scrollTop = pane.scrollHeight;
+      this.#placeMark();
+    }).observe(pane);
   }
 
   clear() {
@@ -75,9 +80,14 @@ export class TextView {
   #keepingPlace(draw) {
     const { pane } = this;
     const { scrollTop } = pane;
-    const following = pane.scrollHeight - scrollTop - pane.clientHeight < 40;
+    const following = this.#isAtEnd();
     draw();
     pane.scrollTop = following ? pane.scrollHeight : scrollTop;
+  }
+
+  #isAtEnd() {
+    const { pane } = this;
+    return pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
   }
 
   /** Mark an item, or none with null. */
