@@ -167,9 +167,11 @@ def test_the_rate_is_halved_for_each_rollback() -> None:
 def test_a_plan_goes_on_where_its_state_was_taken() -> None:
     config = TrainingConfig(minutes=1.0, eval_interval=100)
     plan = Plan(config, 1000)
-    plan.refit(100, 10.0, 10.0, 0.5)
+    plan.refit(100, 10.0, 10.0, 0.5, 1.5)
+    plan.eval_characters = 4096
     again = Plan(config, 1000)
     again.load_state(plan.state(), 100, 10.0)
+    assert again.eval_characters == 4096
     assert again.total_steps == plan.total_steps
     assert again.schedule.horizons == plan.schedule.horizons
     assert again.budget == plan.budget

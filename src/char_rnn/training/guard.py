@@ -66,7 +66,7 @@ class LossGuard:
         limit = self.factor * max(self.first, self.uniform)
         self.above = self.above + 1 if 0 < limit < loss else 0
         if 0 < limit < self.mean:
-            times = "the first loss" if self.first >= self.uniform else "ln V, the loss of a uniform guess"
+            times = "the first loss" if self.first >= self.uniform else "ln V"
             raise TrainingDiverged(
                 f"the running mean of the loss is {self.mean:.4g}, more than {limit:.4g}"
                 f" (training.explosion_factor {self.factor:g} times {times})"

@@ -46,7 +46,11 @@ COUNTERS = {
     "batch": int,
 }
 
-SECONDS = {"seconds_in_steps": "in_steps", "seconds_of_evaluation": "in_evaluation"}
+SECONDS = {
+    "seconds_in_steps": "in_steps",
+    "seconds_of_evaluation": "in_evaluation",
+    "seconds_per_character": "per_character",
+}
 """What the file calls the parts of the stopwatch."""
 
 
@@ -104,7 +108,7 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
         seconds = float(counters["seconds"])
         trainer.stopwatch.go_on(seconds)
         for name, part in SECONDS.items():
-            setattr(trainer.stopwatch, part, float(counters[name]))
+            setattr(trainer.stopwatch, part, float(counters.get(name, 0.0)))
         trainer.event = counters.get("event")
         trainer.recorder.load_interval(counters["interval"])
         trainer.plan.load_state(counters["plan"], trainer.step, seconds)

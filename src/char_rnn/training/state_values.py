@@ -39,6 +39,8 @@ class PlanValues(_Values):
     horizons: Annotated[list[tuple[Count, Count]], Field(min_length=1), AfterValidator(_rising)] | None = None
     seconds: Seconds = 0
     mark: tuple[Count, Seconds] = (0, 0)
+    reserve: Seconds = 0
+    eval_characters: Annotated[int, Strict(), Field(ge=1, lt=2**53)] | None = None
 
 
 class AveragingValues(_Values):
@@ -79,6 +81,7 @@ class StateValues(_Values):
     seconds: Seconds
     seconds_in_steps: Seconds
     seconds_of_evaluation: Seconds
+    seconds_per_character: Seconds = 0
     best_val_loss: Number | None
     best_step: Count
     first_loss: Number | None
