@@ -96,6 +96,8 @@ def test_half_a_character_is_reported_with_its_position(tmp_path: Path, content:
         ("hello".encode("utf-16"), "utf-8", "utf-16"),
         ("hello".encode("utf-32"), "utf-8", "utf-32"),
         ("d\u00e9j\u00e0".encode(), "ascii", "utf-8"),
+        ("every other byte".encode("utf-16-le"), "utf-8", "utf-16-le"),
+        ("d\u00e9j\u00e0 vu, every other byte".encode("utf-16-be"), "utf-8", "utf-16-be"),
         ("\u043f\u0440\u0438\u0432\u0435\u0442".encode("cp1251"), "utf-8", None),
         ("\u017c\u00f3\u0142w, mi\u0142o\u015b\u0107 i s\u0142o\u0144".encode("cp1250"), "utf-8", None),
         ("\u4f60\u597d, hello and goodbye".encode("gb18030"), "utf-8", None),
@@ -131,6 +133,11 @@ def test_a_text_in_place_of_a_path_gets_a_short_message() -> None:
         with pytest.raises(ValueError, match="looks like a text, not a path; save it in a file") as caught:
             prepare_corpus(text)
         assert len(str(caught.value)) < 200
+
+
+def test_a_binary_file_is_named_as_that(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="byte 0x89 at offset 0 is not utf-8; it looks like a binary file: give a text"):
+        prepare_corpus(write(tmp_path / "picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"))
 
 
 def test_no_encoding_is_guessed_for_bad_escapes(tmp_path: Path) -> None:

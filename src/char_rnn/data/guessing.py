@@ -10,8 +10,10 @@ _MARKS = {  # the longer ones first: UTF-32's little-endian mark begins with UTF
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _SIGNS = "\xa0€‚„…†‡‰‹‘’“”•–—™›¡¢£¥§©«®°±´·»¼½¾¿×"  # not ¹ and ³, letters of Central Europe in cp1250
+SHORTEST = 16  # bytes by which UTF-16 without a mark is told
 _ROW = re.compile(rb"[\xa0-\xff]{2,}")
 _HIGH = re.compile("[^\0-\x7f]")
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def guess_encoding(data: bytes, failed: str, *, at_beginning: bool) -> str | None:
@@ -26,9 +28,19 @@ def guess_encoding(data: bytes, failed: str, *, at_beginning: bool) -> str | Non
         for mark, encoding in _MARKS.items():
             if data.startswith(mark):
                 return encoding
+        if wide := guess_wide(data):
+            return wide
     if not failed.startswith("utf-8") and _is_utf8(data):
         return "utf-8"
     return "cp1252" if failed != "cp1252" and _is_western(data) else None
+
+
+def guess_wide(data: bytes) -> str | None:
+    """Return `utf-16-le` or `utf-16-be` for the beginning of a text whose every other byte is NUL, else None."""
+    even, odd = data[::2].count(0), data[1::2].count(0)
+    if len(data) < SHORTEST or max(even, odd) < 0.8 * (len(data) // 2) or min(even, odd) > 0.01 * len(data):
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -42,8 +54,8 @@ def _is_utf8(data: bytes) -> bool:
 def _is_western(data: bytes) -> bool:
     """Return whether a text seems to be of Western Europe, in cp1252 or its part latin-1.
 
-    Such a text has few bytes above 0x7F: single accented letters, typographic quotes and dashes. Other alphabets and
-    the encodings of East Asia have them in rows.
+    Such a text has no control characters, and few bytes above 0x7F: single accented letters, typographic quotes and
+    dashes. Other alphabets and the encodings of East Asia have them in rows.
     """
     try:
         high = _HIGH.findall(data.decode("cp1252"))
@@ -51,5 +63,7 @@ def _is_western(data: bytes) -> bool:
         return False
     letters_and_signs = sum(character.isalpha() or character in _SIGNS for character in high)
     in_rows = sum(map(len, _ROW.findall(data)))
+    if _CONTROL.search(data):
+        return False
     few = len(high) <= len(data) / 5 + 4
     return few and letters_and_signs >= 0.95 * len(high) and in_rows <= len(high) / 4

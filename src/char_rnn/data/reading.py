@@ -153,4 +153,6 @@ def _undecodable(file: TextFile, encoding: str, start: int, error: UnicodeError)
     guess = None if encoding in ESCAPING else guess_encoding(error.object, encoding, at_beginning=start == 0)
     if guess:
         advice = f"it looks like {guess}: give --encoding {guess}, or use --vocabulary bytes"
+    elif b"\0" in error.object:
+        advice = "it looks like a binary file: give a text file, or use --vocabulary bytes"
     return f"{file}: byte 0x{error.object[error.start]:02X} at offset {start + error.start} is not {encoding}; {advice}"

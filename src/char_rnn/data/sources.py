@@ -17,7 +17,7 @@ from char_rnn.data.cache import FULL_DISK, Cache
 from char_rnn.data.errors import DataError, TextNotFoundError
 from char_rnn.data.reading import PIECE, is_valid
 from char_rnn.data.symbols import VocabularyKind
-from char_rnn.data.text_files import SUFFIXES, TextFile, foreign_content, natural_key, not_text, text_files
+from char_rnn.data.text_files import SUFFIXES, TextFile, natural_key, not_text, refusal, text_files
 from char_rnn.utils.files import TextForPathError, check_is_path
 
 STANDARD_INPUT = "-"
@@ -113,8 +113,8 @@ class Source:
     def _texts(self, path: Path, kind: VocabularyKind, left_out: dict[str, str]) -> Iterator[TextFile]:
         files = text_files(path)
         if path not in self.found and len(files) == 1:
-            if kind == "characters" and (foreign := foreign_content(*files)):
-                raise DataError(f"{files[0]}: {foreign.what}, not plain text; {foreign.advice}")
+            if kind == "characters" and (reason := refusal(files[0], self.encoding)):
+                raise DataError(f"{files[0]}: {reason}")
             yield from files
             return
         for file in files:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
 from char_rnn.data.errors import DataError
+from char_rnn.data.guessing import guess_wide
 from char_rnn.utils.file_kinds import BZIP2, GZIP, HEAD, XZ, ZIP, Foreign, compression, find_document, find_foreign
 from char_rnn.utils.files import open_regular
 
@@ -120,10 +121,15 @@ def text_files(path: Path) -> list[TextFile]:
     return [TextFile(path, name) for name in names]
 
 
-def foreign_content(file: TextFile) -> Foreign | None:
-    """Return what a file is if it is a document, an archive, or such; None for what may be text."""
+def refusal(file: TextFile, encoding: str) -> str | None:
+    """Return why a file cannot be read as text, and what to do: it is a document or an archive, or plainly UTF-16."""
     with opened(file) as text:
-        return _foreign(file, text.read(HEAD))
+        head = text.read(HEAD)
+    if foreign := _foreign(file, head):
+        return f"{foreign.what}, not plain text; {foreign.advice}"
+    if not _is_wide(encoding) and (wide := guess_wide(head)):
+        return f"every other byte is NUL; it looks like {wide}: give --encoding {wide}, or use --vocabulary bytes"
+    return None
 
 
 def not_text(file: TextFile, encoding: str) -> str | None:
@@ -135,7 +141,7 @@ def not_text(file: TextFile, encoding: str) -> str | None:
         head = text.read(BINARY_PROBE)
     if foreign := _foreign(file, head):
         return foreign.what
-    return "a binary file" if b"\0" in head and not encoding.startswith(("utf-16", "utf-32")) else None
+    return "a binary file" if b"\0" in head and not _is_wide(encoding) else None
 
 
 def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
@@ -153,6 +159,10 @@ def _foreign(file: TextFile, head: bytes) -> Foreign | None:
         with _archive(file.path) as archive:
             foreign = find_document(archive.namelist())
     return foreign
+
+
+def _is_wide(encoding: str) -> bool:
+    return encoding.startswith(("utf-16", "utf-32"))
 
 
 def _is_hidden(member: str) -> bool:
