@@ -73,7 +73,7 @@ def test_a_file_behind_two_names_counts_once(tmp_path: Path, caplog: pytest.LogC
     (tmp_path / "books" / "b.txt").symlink_to("a.txt")
     os.link(first, tmp_path / "books" / "c.txt")
     assert text_of(prepare_corpus(tmp_path / "books")) == "text"
-    assert f"left out: b.txt, c.txt (the same file as {first})" in caplog.text
+    assert "left out: b.txt, c.txt (the same file as a.txt)" in caplog.text
     assert text_of(prepare_corpus([tmp_path / "books" / "c.txt", first])) == "text"
     assert text_of(prepare_corpus(tmp_path / "books", file_order="path")) == "texttexttext"  # as version 1.0
 
@@ -152,10 +152,10 @@ def test_padding_between_xz_streams_is_skipped(tmp_path: Path) -> None:
 
 
 def test_the_texts_of_a_zip_archive_are_read_in_natural_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    members = {"b/10.txt": b"3", "b/2.txt": b"2", "a.txt": b"1", "cover.png": b"\x89PNG\0", "__MACOSX/a.txt": b"no"}
+    members = {"b/10.txt": b"3", "b/2.txt": b"2", "a.txt": b"1", "\x1b[2J.png": b"\x89PNG\0", "__MACOSX/a.txt": b"no"}
     corpus = prepare_corpus(write(tmp_path / "book.zip", zipped(members)), separator="\n\n")
     assert (corpus.name, text_of(corpus)) == ("book", "1\n\n2\n\n3")
-    assert "book.zip: left out: cover.png (a binary file)" in caplog.text
+    assert r"book.zip: left out: \x1b[2J.png (a binary file)" in caplog.text
 
 
 def test_an_unfinished_character_of_a_member_is_reported_with_its_name(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from char_rnn.data.reading import PIECE, is_valid
 from char_rnn.data.symbols import VocabularyKind
 from char_rnn.data.text_files import SUFFIXES, TextFile, natural_key, not_text, refusal, text_files
 from char_rnn.utils.files import TextForPathError, check_is_path
+from char_rnn.utils.terminal import visible_name
 
 STANDARD_INPUT = "-"
 NAMED = 5  # files that are left out and named
@@ -108,7 +109,7 @@ class Source:
             if known is path or self.names_count or not state.st_ino:  # some file systems have no inode numbers
                 yield path
             elif known != path:
-                left_out[str(path)] = f"the same file as {known}"
+                left_out[str(path)] = f"the same file as {known.name}"
 
     def _texts(self, path: Path, kind: VocabularyKind, left_out: dict[str, str]) -> Iterator[TextFile]:
         files = text_files(path)
@@ -129,7 +130,8 @@ def in_words(left_out: Mapping[str, str], folder: str) -> str:
     names: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         names.setdefault(reason, []).append(name.removeprefix(folder + os.sep))
-    return "; ".join(f"{_first_of(same)} ({reason})" for reason, same in names.items())
+    words = "; ".join(f"{_first_of(same)} ({reason})" for reason, same in names.items())
+    return visible_name(words)  # names, those in archives too, can hold control characters
 
 
 def _first_of(names: Sequence[str]) -> str:
