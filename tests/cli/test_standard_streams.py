@@ -48,7 +48,7 @@ def test_a_reader_that_has_gone_gives_141(run_folder: Path, command: str) -> Non
     assert shell(f"char-rnn {command} | true; exit ${{PIPESTATUS[0]}}") == (141, "")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_help_in_any_encoding(encoding: str) -> None:
     assert shell("char-rnn sample --help >/dev/null", PYTHONIOENCODING=encoding) == (0, "")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import disposition
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput, Output
 
@@ -264,6 +268,24 @@ def test_a_file_is_replaced_when_asked_twice(tmp_path: Path, monkeypatch: pytest
 def test_it_is_left_by_ctrl_q_and_ctrl_c() -> None:
     for key in ("^Q", "^C"):
         assert play((key, lambda screen: not screen.application.is_running), prime="ab").draft.text == "ab"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_it_is_left_at_sigterm_unless_that_is_ignored(monkeypatch: pytest.MonkeyPatch, ignored: bool) -> None:
+    watch = Screen._watch
+
+    def watch_and_kill(screen: Screen) -> None:
+        watch(screen)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if ignored:
+            pipe.send_text("b" + KEYS["^Q"])
+
+    monkeypatch.setattr(Screen, "_watch", watch_and_kill)
+    with create_pipe_input() as pipe, disposition(ignored, signal.SIGTERM):
+        screen = Screen(draft("a"), "m", terminal_input=pipe, terminal_output=DummyOutput())
+        screen.run()
+    assert (screen.ended_by, screen.draft.text) == ((None, "ab") if ignored else (signal.SIGTERM, "a"))
 
 
 def test_what_breaks_ends_it_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

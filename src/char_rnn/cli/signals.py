@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = True) -> Iterator[list[int]]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP (a closed terminal) into ``stop``. Yields the signals received.
 
-    A second one interrupts at once if ``twice``. What the parent process ignores (nohup, cron) stays ignored.
+    A second Ctrl-C or SIGTERM interrupts at once if ``twice``. What the parent process ignores (nohup, cron) stays
+    ignored.
 
     One of several processes gets each signal twice, from the terminal and from torchrun, which also ends it if it takes
     too long.
@@ -24,7 +25,7 @@ def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = 
 
     def handle(number: int, _frame: object) -> None:
         if received:
-            if twice:
+            if twice and number in (signal.SIGINT, signal.SIGTERM):  # of a closed terminal the shell tells once more
                 raise KeyboardInterrupt
             return
         received.append(number)
