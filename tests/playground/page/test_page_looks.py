@@ -115,16 +115,24 @@ def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
     page.get_by_label("keep").check()
     generate(page, "é\n", length=60)
     done(page)
+    asked = server.last("generate")
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 122")
+    done(page)
     page.get_by_label("surprise").check()
     page.reload()
     page.locator(".body .s1").first.wait_for(state="attached")
-    assert [text_of(page, column) for column in (0, 1)] == ["é\n" + LINES[:60]] * 2
+    assert [text_of(page, column) for column in (0, 1)] == ["é\n" + LINES[:60] * 2] * 2
     assert [page.get_by_label("Model", exact=True).nth(at).input_value() for at in (0, 1)] == ["hamlet", "macbeth"]
     assert page.locator("#bars li:visible").count() == 10
-    asked = server.last("generate")
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 182")
     done(page)
-    assert server.last("generate") == asked
+    assert server.last("generate")["seed"] == 44  # 43 has been used
+    page.get_by_role("button", name="Generate").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 62")
+    done(page)
+    assert {**server.last("generate"), "model": asked["model"]} == asked
     assert (asked["prime"], asked["final_temperature"], asked["banned"], asked["seed"]) == ("é\n", 1.2, "xyz", 42)
 
 

@@ -8,7 +8,7 @@ import { Column } from "./column.js";
 import { Probabilities } from "./probabilities.js";
 import { Cells, readingAt } from "./cells.js";
 import { reportOf } from "./reports.js";
-import { keepSession, keptSession } from "./session.js";
+import { storeSession, storedSession } from "./session.js";
 import { Sheet } from "./sheet.js";
 
 const MOST_COLUMNS = 4;
@@ -44,15 +44,16 @@ class Playground {
     const { models, limits } = this.offer;
     this.settings.limit({ length: limits.length, symbols: Math.max(...models.map(({ symbols }) => symbols.length)) });
     setTypeface(typefaceFor(models[0]));
-    this.#restore(keptSession());
+    this.#restore(storedSession());
     this.#enable(true);
     this.#say(`${/Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl+"}Enter generates, Escape stops.`);
   }
 
   /** Open the columns that were there before the page was reloaded, or a first one. */
-  #restore(kept) {
+  #restore(session) {
+    this.continued = session?.continued ?? 0;
     const isServed = ({ model }) => this.offer.models.some(({ name }) => name === model);
-    const columns = kept?.columns.filter(isServed).slice(0, this.#mostColumns) ?? [];
+    const columns = session?.columns.filter(isServed).slice(0, this.#mostColumns) ?? [];
     for (const { model, unit, items } of columns) {
       const column = this.#addColumn(model);
       column.colours.unit = unit;
@@ -60,7 +61,7 @@ class Playground {
     }
     if (!columns.length) this.#addColumn();
     this.#activate(this.columns[0], true);
-    const mode = document.querySelector(`#colour input[value="${kept?.mode ?? "none"}"]`);
+    const mode = document.querySelector(`#colour input[value="${session?.mode ?? "none"}"]`);
     if (mode) mode.checked = true;
     this.#colour();
     this.#showRunning();
@@ -277,12 +278,12 @@ class Playground {
       else return;
       event.preventDefault();
     });
-    addEventListener("pagehide", () => this.#keep());
+    addEventListener("pagehide", () => this.#store());
   }
 
-  #keep() {
+  #store() {
     const columns = this.columns.map(({ model, colours, items }) => ({ model: model.name, unit: colours.unit, items }));
-    if (columns.length) keepSession(columns, this.cells.mode);
+    if (columns.length) storeSession(columns, { mode: this.cells.mode, continued: this.continued });
   }
 }
 

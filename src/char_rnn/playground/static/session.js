@@ -1,17 +1,17 @@
-/* Texts, settings and colours of the page over a reload, in the tab's own storage; a frame without storage goes without. */
+/* Stores texts, settings and colours over a reload, in the tab's session storage; frames without storage do without. */
 
 import { byId } from "./dom.js";
 
 const KEY = `char-rnn.session:${location.pathname}`;
 const CONTROLS = "#write :is(input, textarea), .settings :is(input:not([type=range]), select, textarea)";
 
-/** Keep the columns and the fields; `columns`: [{model, unit, items}]. */
-export function keepSession(columns, mode) {
+/** Store the columns, [{model, unit, items}], the fields, and `rest`, numbers and texts by their names. */
+export function storeSession(columns, rest) {
   const fields = [...document.querySelectorAll(CONTROLS)].map((each) => [each.id, isTicked(each) ? each.checked : each.value]);
-  const kept = (pack) => columns.map(({ model, unit, items }) => ({ model, unit, items: items.map(pack) }));
+  const stored = (pack) => columns.map(({ model, unit, items }) => ({ model, unit, items: items.map(pack) }));
   for (const pack of [packed, packedAlone]) {
     try {
-      sessionStorage.setItem(KEY, JSON.stringify({ fields, mode, columns: kept(pack) }));
+      sessionStorage.setItem(KEY, JSON.stringify({ ...rest, fields, columns: stored(pack) }));
       return;
     } catch {
       // without a storage, or without room in it: then with less
@@ -19,20 +19,20 @@ export function keepSession(columns, mode) {
   }
 }
 
-/** {mode, columns} of the page before it was reloaded, its fields put back; null where there was none. */
-export function keptSession() {
-  let kept;
+/** {columns, ...rest} of the page before it was reloaded, its fields restored; null where there was none. */
+export function storedSession() {
+  let session;
   try {
-    kept = JSON.parse(sessionStorage.getItem(KEY));
+    session = JSON.parse(sessionStorage.getItem(KEY));
   } catch {
     return null;
   }
-  if (!kept) return null;
-  for (const [id, value] of kept.fields) putBack(byId(id), value);
-  return { mode: kept.mode, columns: kept.columns.map((each) => ({ ...each, items: each.items.map(unpacked) })) };
+  if (!session) return null;
+  for (const [id, value] of session.fields) restoreField(byId(id), value);
+  return { ...session, columns: session.columns.map((each) => ({ ...each, items: each.items.map(unpacked) })) };
 }
 
-function putBack(control, value) {
+function restoreField(control, value) {
   if (!control) return;
   if (isTicked(control)) control.checked = value;
   else control.value = value;
