@@ -40,6 +40,10 @@ def test_folders_are_read_in_order(tmp_path: Path) -> None:
     assert (corpus.name, text_of(corpus)) == ("poems", "10234")
     assert corpus.sha256 == hashlib.sha256(b"10234").hexdigest()
     assert text_of(prepare_corpus(folder, file_order="path")) == "10324"  # as version 1.0
+    write(folder / "d.zip", zipped({"a": b"5"}, zipfile.ZIP_STORED))
+    assert text_of(prepare_corpus(folder, file_order="path")) == "10324"
+    assert text_of(prepare_corpus(folder)) == "102345"
+    (folder / "d.zip").unlink()
     assert text_of(prepare_corpus(folder, separator="|")) == "1|0|2|3|4"
 
 
@@ -271,9 +275,10 @@ def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         prepare_corpus(write(tmp_path / "text", "abcd"))
 
 
-def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
-    corpus = prepare_corpus("-")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode(encoding))))
+    corpus = prepare_corpus("-", encoding=encoding)
     assert (corpus.name, text_of(corpus)) == ("stdin", TEXT)
     assert sorted(path.suffix for path in (data_root() / "cache").iterdir()) == [".ids", ".json"]
 

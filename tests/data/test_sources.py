@@ -92,7 +92,7 @@ def test_a_broken_stream_is_reported_and_leaves_nothing(tmp_path: Path, monkeypa
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Broken())))
     with (
         pytest.raises(DataError, match=r"standard input: cannot be read \(Input/output error\)"),
-        spooled("-", Cache(tmp_path)),
+        spooled("-", Cache(tmp_path), "utf-8"),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -129,7 +129,7 @@ def prepare_corpus(
     preparation = Preparation(cache, vocabulary, encoding, progress, separator)
     with ExitStack() as copies:
         found = [
-            copies.enter_context(spooled(each, cache))
+            copies.enter_context(spooled(each, cache, preparation.encoding))
             if is_stream(each)
             else find_source(each, preparation.encoding, progress, file_order)
             for each in as_list(source)

@@ -69,7 +69,7 @@ class Preparation:
     def _description(self, source: Source) -> str:
         """Describe everything but the files' content that the text depends on."""
         files = [f"{path.absolute()}{'?' if path in source.found else ''}" for path in source.candidates]
-        return "\n".join([self.encoding, repr(self._separator), str(source.names_count), *files])
+        return "\n".join([self.encoding, repr(self._separator), str(source.as_in_1_0), *files])
 
     def _prepare(self, source: Source, size: int) -> tuple[Entry, str]:
         _keep_freed_memory()

@@ -17,7 +17,7 @@ from char_rnn.data.cache import FULL_DISK, Cache
 from char_rnn.data.errors import DataError, TextNotFoundError
 from char_rnn.data.reading import PIECE, is_valid
 from char_rnn.data.symbols import VocabularyKind
-from char_rnn.data.text_files import SUFFIXES, TextFile, natural_key, not_text, refusal, text_files
+from char_rnn.data.text_files import SUFFIXES, TextFile, is_compressed, natural_key, not_text, refusal, text_files
 from char_rnn.utils.files import TextForPathError, check_is_path
 from char_rnn.utils.terminal import visible_name
 
@@ -56,7 +56,8 @@ class Source:
         found: Those of them that nobody named, found in a folder; left out where they are not text.
         ignored: Files that are not looked at, and why.
         encoding: Of the text.
-        names_count: Whether a file behind several names counts once for each of them, as in version 1.0.
+        as_in_1_0: Whether a folder is read as in version 1.0: a file counts for each of its names, and only .gz files
+            are decompressed.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Source:
     found: frozenset[Path] = frozenset()
     ignored: Mapping[str, str] = field(default_factory=dict)
     encoding: str = "utf-8"
-    names_count: bool = False
+    as_in_1_0: bool = False
 
     def fingerprint(self) -> Fingerprint:
         """Look at the candidates' state.
@@ -106,12 +107,15 @@ class Source:
         for path in self.candidates:
             state = _state(path)
             known = first.setdefault((state.st_dev, state.st_ino), path)
-            if known is path or self.names_count or not state.st_ino:  # some file systems have no inode numbers
+            if known is path or self.as_in_1_0 or not state.st_ino:  # some file systems have no inode numbers
                 yield path
             elif known != path:
                 left_out[str(path)] = f"the same file as {known.name}"
 
     def _texts(self, path: Path, kind: VocabularyKind, left_out: dict[str, str]) -> Iterator[TextFile]:
+        if self.as_in_1_0 and path in self.found and path.suffix != ".gz" and is_compressed(path):
+            left_out[str(path)] = "compressed, not read with data.file_order path"
+            return
         files = text_files(path)
         if path not in self.found and len(files) == 1:
             if kind == "characters" and (reason := refusal(files[0], self.encoding)):
@@ -182,19 +186,19 @@ def find_source(
         DataError: If there is no such thing, or it holds no text.
     """
     if source in datasets.NAMES:
-        return _named(str(source), progress)
+        return _named(str(source), encoding, progress)
     path = Path(source).expanduser()
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and path.name in datasets.NAMES:
-            return _named(path.name, progress)
+            return _named(path.name, encoding, progress)
         raise _unreadable(str(source), path, error) from None
     if stat.S_ISDIR(mode):
         return _folder(path, encoding, file_order)
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: neither a file nor a folder; give a text file, a folder of them, or - for a pipe")
-    return Source(_file_name(path), str(path), (path,), encoding=encoding, names_count=file_order == "path")
+    return Source(_file_name(path), str(path), (path,), encoding=encoding, as_in_1_0=file_order == "path")
 
 
 def joined(sources: Sequence[Source]) -> Source:
@@ -210,11 +214,12 @@ def joined(sources: Sequence[Source]) -> Source:
         candidates=tuple(path for source in sources for path in source.candidates),
         found=frozenset(path for source in sources for path in source.found) - named,
         ignored={name: reason for source in sources for name, reason in source.ignored.items()},
+        as_in_1_0=all(source.as_in_1_0 for source in sources),
     )
 
 
 @contextmanager
-def spooled(stream: str | Path, cache: Cache) -> Iterator[Source]:
+def spooled(stream: str | Path, cache: Cache, encoding: str) -> Iterator[Source]:
     """Copy a stream to a file, as a text is read twice; the file is removed afterwards.
 
     Raises:
@@ -230,7 +235,7 @@ def spooled(stream: str | Path, cache: Cache) -> Iterator[Source]:
                 raise
             raise DataError(f"{label}: cannot be read ({error.strerror})") from None
     try:
-        yield Source(name, label, (path,))
+        yield Source(name, label, (path,), encoding=encoding)
     finally:
         path.unlink(missing_ok=True)
 
@@ -239,11 +244,11 @@ def _opened_stream(stream: str | Path) -> AbstractContextManager[BinaryIO]:
     return nullcontext(sys.stdin.buffer) if stream == STANDARD_INPUT else Path(stream).open("rb")
 
 
-def _named(name: str, progress: datasets.Progress | None) -> Source:
+def _named(name: str, encoding: str, progress: datasets.Progress | None) -> Source:
     if name == datasets.STDLIB:
         files = tuple(path for path in datasets.stdlib_files() if is_valid(path, "utf-8"))
-        return Source(name, name, files)
-    return Source(name, name, (datasets.fetch(name, progress),))
+        return Source(name, name, files, encoding=encoding, as_in_1_0=True)  # its text is that of its names
+    return Source(name, name, (datasets.fetch(name, progress),), encoding=encoding)
 
 
 def _folder(folder: Path, encoding: str, file_order: FileOrder) -> Source:
@@ -256,7 +261,7 @@ def _folder(folder: Path, encoding: str, file_order: FileOrder) -> Source:
     by_path = file_order == "path"
     paths = {path.relative_to(folder).as_posix(): path for path in _visible_files(folder)}
     files = tuple(paths[place] for place in (sorted(paths) if by_path else sorted(paths, key=natural_key)))
-    return Source(name, str(folder), files, frozenset(files), encoding=encoding, names_count=by_path)
+    return Source(name, str(folder), files, frozenset(files), encoding=encoding, as_in_1_0=by_path)
 
 
 def _visible_files(folder: Path) -> Iterable[Path]:

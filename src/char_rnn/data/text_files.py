@@ -108,9 +108,8 @@ def text_files(path: Path) -> list[TextFile]:
     Raises:
         DataError: If it cannot be opened, or is an archive that cannot be read.
     """
-    with _opened_file(path) as raw, _damage_reported(str(path)):
-        if compression(raw.read(HEAD)) != ZIP:
-            return [TextFile(path)]
+    if _compression(path) != ZIP:
+        return [TextFile(path)]
     with _archive(path) as archive:
         members = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
     if find_document(info.filename for info in members):
@@ -119,6 +118,15 @@ def text_files(path: Path) -> list[TextFile]:
         _check_member(path, info)
     names = sorted({info.filename for info in members}, key=natural_key)
     return [TextFile(path, name) for name in names]
+
+
+def is_compressed(path: Path) -> bool:
+    """Return whether a file is compressed.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    return _compression(path) is not None
 
 
 def refusal(file: TextFile, encoding: str) -> str | None:
@@ -177,6 +185,11 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
             f"{path}: {info.filename} in it is compressed by a method (number {info.compress_type}) that is not read "
             "here; unpack it and give the text file"
         )
+
+
+def _compression(path: Path) -> str | None:
+    with _opened_file(path) as raw, _damage_reported(str(path)):
+        return compression(raw.read(HEAD))
 
 
 @contextmanager
