@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from pathlib import Path
 
 from char_rnn.data.corpus import Corpus
@@ -23,3 +25,12 @@ def write(path: Path, content: str | bytes) -> Path:
 def age(path: Path) -> None:
     """Let a file seem to have been written long ago (its inode still changes now)."""
     os.utime(path, ns=(10**18, 10**18))
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a zip archive of some members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()

@@ -13,9 +13,10 @@ from char_rnn.data.cache import Cache
 from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import open_ids
 from char_rnn.data.preparation import Preparation
-from char_rnn.data.sources import FileOrder, Sources, as_list, find_source, is_stream, joined, spooled
+from char_rnn.data.sources import FileOrder, Sources, as_list, find_source, is_stream, spooled
 from char_rnn.data.splits import SPLITS, Split, split_bounds
 from char_rnn.data.symbols import VocabularyKind
+from char_rnn.data.text_source import joined
 from char_rnn.data.vocabulary import Indices, Vocabulary
 
 __all__ = ["Corpus", "DataError", "Split", "prepare_corpus"]

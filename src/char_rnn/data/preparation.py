@@ -11,9 +11,9 @@ from char_rnn.data.cache import FORMAT, Cache, Entry, is_settled, logger
 from char_rnn.data.datasets import Progress
 from char_rnn.data.errors import DataError
 from char_rnn.data.reading import TextReader, check_encoding
-from char_rnn.data.sources import Source, in_words
 from char_rnn.data.symbols import SymbolSet, check_kind
 from char_rnn.data.text_files import TextFile
+from char_rnn.data.text_source import Source, in_words
 from char_rnn.data.vocabulary import Indices, UnknownCharacterError, Vocabulary
 
 WORKING_MEMORY = 4 << 20  # bytes; more than all that is made of a piece of text

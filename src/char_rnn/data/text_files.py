@@ -3,27 +3,21 @@
 What a file is shows in its first bytes, whatever its name. Everything is decompressed in pieces, in bounded memory.
 """
 
-import bz2
-import gzip
-import lzma
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
+from char_rnn.data.decompression import Readable, damage_reported, decompressed, zip_archive
 from char_rnn.data.errors import DataError
 from char_rnn.data.guessing import guess_wide
-from char_rnn.utils.file_kinds import BZIP2, GZIP, HEAD, XZ, ZIP, Foreign, compression, find_document, find_foreign
+from char_rnn.utils.file_kinds import HEAD, ZIP, Foreign, compression, find_document, find_foreign
 from char_rnn.utils.files import open_regular
 
 BINARY_PROBE = 8 << 10  # bytes at a file's beginning that are searched for NUL
-BLOCK = 1 << 16  # compressed bytes read at once
-XZ_MEMORY = 256 << 20  # bytes; `xz -9` needs 65 MB to decompress
-MAX_DIRECTORY = 16 << 20  # bytes of a zip archive's list of members; Python takes ten times that for it
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile decompresses the others without a bound
 SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 
@@ -49,14 +43,10 @@ class TextFile:
         return str(self.place)
 
 
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
 class OpenText:
     """An open file of text: its bytes, decompressed."""
 
-    def __init__(self, name: str, text: _Readable, done: Callable[[int], int]) -> None:
+    def __init__(self, name: str, text: Readable, done: Callable[[int], int]) -> None:
         self._name = name
         self._text = text
         self._done = done
@@ -68,7 +58,7 @@ class OpenText:
         Raises:
             DataError: If they cannot be read or decompressed.
         """
-        with _damage_reported(self._name):
+        with damage_reported(self._name):
             piece = self._text.read(size)
         self._bytes += len(piece)
         return piece
@@ -87,17 +77,17 @@ def opened(file: TextFile) -> Iterator[OpenText]:
     """
     if file.member is None:
         with _opened_file(file.path) as raw:
-            with _damage_reported(str(file)):
-                text = _decompressed(raw)
+            with damage_reported(str(file)):
+                text = decompressed(raw)
             yield OpenText(str(file), text, lambda _: raw.tell())
         return
     with _archive(file.path) as archive:
-        with _damage_reported(str(file)):
+        with damage_reported(str(file)):
             info = archive.getinfo(file.member)
             member = archive.open(info)
         share = info.compress_size / max(info.file_size, 1)
         with member:
-            yield OpenText(str(file), cast(_Readable, member), lambda size: int(size * share))
+            yield OpenText(str(file), cast(Readable, member), lambda size: int(size * share))
 
 
 def text_files(path: Path) -> list[TextFile]:
@@ -188,15 +178,15 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
 
 
 def _compression(path: Path) -> str | None:
-    with _opened_file(path) as raw, _damage_reported(str(path)):
+    with _opened_file(path) as raw, damage_reported(str(path)):
         return compression(raw.read(HEAD))
 
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     with _opened_file(path) as raw:
-        with _damage_reported(str(path)):
-            archive = zipfile.ZipFile(cast(BinaryIO, _Bounded(raw)))
+        with damage_reported(str(path)):
+            archive = zip_archive(raw)
         yield archive
 
 
@@ -208,77 +198,3 @@ def _opened_file(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     with file:
         yield file
-
-
-@contextmanager
-def _damage_reported(name: str) -> Iterator[None]:
-    try:
-        yield
-    except EOFError:
-        raise DataError(f"{name}: the compressed data ends early; get the file again") from None
-    except OSError as error:
-        if error.errno is not None:
-            raise DataError(f"{name}: cannot be read ({error.strerror})") from None
-        raise _damaged(name, error) from None  # gzip and bz2 have no error of their own
-    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
-        raise _damaged(name, error) from None
-
-
-def _damaged(name: str, error: Exception) -> DataError:
-    return DataError(f"{name}: the compressed data is damaged ({error}); get the file again, or decompress it yourself")
-
-
-def _decompressed(raw: BinaryIO) -> _Readable:
-    kind = compression(raw.read(HEAD))
-    raw.seek(0)
-    if kind == GZIP:
-        return gzip.GzipFile(fileobj=raw)
-    if kind == BZIP2:
-        return bz2.BZ2File(raw)
-    return _Xz(raw) if kind == XZ else raw
-
-
-class _Xz:
-    """Decompresses xz streams, one after the other, in bounded memory: `lzma.LZMAFile` takes no limit."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
-        self._ahead = b""
-
-    def read(self, size: int, /) -> bytes:
-        piece = b""
-        while not piece:
-            if self._stream.eof and not self._begin_next():
-                return b""
-            block = b""
-            if self._stream.needs_input:
-                block, self._ahead = self._ahead or self._file.read(BLOCK), b""
-                if not block:
-                    raise EOFError
-            piece = self._stream.decompress(block, size)
-        return piece
-
-    def _begin_next(self) -> bool:
-        """Go on with the stream behind this one and its padding; return whether there is one."""
-        ahead = self._stream.unused_data.lstrip(b"\0")
-        while not ahead and (block := self._file.read(BLOCK)):
-            ahead = block.lstrip(b"\0")
-        if ahead:
-            self._stream, self._ahead = lzma.LZMADecompressor(memlimit=XZ_MEMORY), ahead
-        return bool(ahead)
-
-
-class _Bounded:
-    """A file whose longest read is bounded: `zipfile` reads the list of members at once."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        if size > MAX_DIRECTORY:
-            raise zipfile.BadZipFile("its list of members is too long")
-        return self._file.read(size)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._file, name)
