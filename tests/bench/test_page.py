@@ -50,15 +50,15 @@ def test_the_page_and_its_pictures_are_those_of_the_figures(page: ModuleType, do
     assert sorted(shown) == names
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(mpl.__version__ != DRAWN_WITH, reason=f"the pictures were drawn with matplotlib {DRAWN_WITH}")
 def test_the_pictures_are_those_of_the_figures(page: ModuleType, docs: Path) -> None:
     for path in page.write(docs)[1:]:
         assert path.read_bytes() == (DOCS / PICTURES / path.name).read_bytes(), path.name
 
 
-@pytest.mark.parametrize(
-    "question", ["training", *(pytest.param(q, marks=pytest.mark.slow) for q in list(QUESTIONS)[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("question", QUESTIONS)
 def test_other_figures_make_another_page(page: ModuleType, docs: Path, question: str) -> None:
     file = docs / "benchmarks" / f"{question}.json"
     found = Report.read(file)

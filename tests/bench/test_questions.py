@@ -110,6 +110,7 @@ def test_data(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     assert asked == ["prepare", "warm", "epoch", "batch"] * 2 + ["list"]
 
 
+@pytest.mark.slow
 def test_quality(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(quality, "QUICK_SECONDS", 1.0)
     report = measure("quality", settings)
@@ -133,6 +134,7 @@ def test_the_bare_loop_is_the_model_that_it_is_compared_with() -> None:
     assert loop.step(x, y).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_peers_are_measured_beside_this_package(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(training, "QUICK_PEER_STEPS", (2, 4))
     monkeypatch.setattr(training, "QUICK_STEPS", 1)

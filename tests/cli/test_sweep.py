@@ -169,7 +169,10 @@ def timeless(text: str) -> list[dict[str, Any]]:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("number", "status", "step", "left"),
-    [(signal.SIGINT, 130, 7, "step 7 of 20"), (signal.SIGTERM, 143, 20, "finished")],
+    [
+        (signal.SIGINT, 130, 7, "step 7 of 20"),
+        pytest.param(signal.SIGTERM, 143, 20, "finished", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_saves_first_and_the_same_command_goes_on_to_the_same_end(
     char_rnn: Command, poem: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -209,6 +209,7 @@ def test_minutes_keep_the_limits_of_a_configuration(char_rnn: Command, poem: Pat
     assert ModelFile.read(tmp_path / "run" / "last.safetensors").training["step"] == 7
 
 
+@pytest.mark.slow
 def test_minutes_record_the_steps_they_came_to(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
     more = ["--set", "training.max_epochs=100000", "--quiet"]
     assert char_rnn("train", poem, *SMALL, *more, "--minutes", 0.05, "--out", tmp_path / "timed").status == 0
@@ -223,7 +224,9 @@ def test_minutes_record_the_steps_they_came_to(char_rnn: Command, poem: Path, tm
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_first(poem: Path, tmp_path: Path, number: int, status: int) -> None:
     run = tmp_path / "my run (1)"
     command = [sys.executable, "-m", "char_rnn", "train", str(poem), "--out", str(run), *SMALL]

@@ -62,13 +62,8 @@ def test_one_symbol_at_a_time_is_one_long_pass(model_class: type[CharModel], opt
     torch.testing.assert_close(hidden, last, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(options, id=name, marks=[] if name == "everything" else pytest.mark.slow)
-        for name, options in OPTIONS.items()
-    ],
-)
+@pytest.mark.slow
+@each_option
 def test_gradients_agree_with_finite_differences(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     model = CharLSTM(4, 4, 2, mogrifier_rounds=2, **{**options, "attention_heads": 2}).double()

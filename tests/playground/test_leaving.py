@@ -258,7 +258,8 @@ def grown_by(now: Serving, count: int, seed: int) -> int:
     return grown
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(350, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [25, 350])
 def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
     """What leaks grows with every round; what caches and a tracer of coverage take, not with each."""
     with serving({"one": model_file()}, Limits(streams=16)) as now:

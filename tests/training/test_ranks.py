@@ -16,6 +16,7 @@ import pytest
 import torch
 from training_helpers import REGULARIZED, STALLING, timeless
 
+from char_rnn.cli import main
 from char_rnn.model_file import ModelFile
 from char_rnn.training.metrics import MetricsFile
 from char_rnn.training.ranks import Ranks
@@ -83,7 +84,8 @@ def one_and_two(poem: Path) -> tuple[Path, Path]:
     """The same run of 40 steps in one process and in two, which share 5 streams as 2 and 3, two at a time."""
     runs = poem.parent / "one", poem.parent / "two"
     plain = ["--set", "model.dropout=0", "--set", "training.max_steps=40", "--quiet"]
-    train(1, command(poem.parent, poem, "--out", runs[0], *plain))
+    with pytest.raises(SystemExit, match="0"):
+        main(command(poem.parent, poem, "--out", runs[0], *plain)[2:])
     outcomes = train(2, command(poem.parent, poem, "--out", runs[1], *plain, "--set", "training.micro_batch_size=2"))
     assert outcomes[0][1]
     assert outcomes[1][1:] == ("", "")
@@ -119,6 +121,7 @@ def test_another_number_of_processes_goes_on(poem: Path, one_and_two: tuple[Path
         np.testing.assert_allclose(weights(run)[name], expected, rtol=0, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 def test_too_many_processes_are_refused_once(poem: Path) -> None:
     arguments = command(poem.parent, poem, "--out", poem.parent / "none", "--set", "training.batch_size=1")
     outcomes = finish(start(2, arguments))
