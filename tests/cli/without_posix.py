@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import fcntl
+import importlib
 import io
 import json
 import os
@@ -88,7 +89,7 @@ def msvcrt() -> types.ModuleType:
 
     def locking(descriptor: int, mode: int, size: int) -> None:
         try:
-            fcntl.lockf(descriptor, {0: fcntl.LOCK_UN}.get(mode, fcntl.LOCK_EX | fcntl.LOCK_NB), size, os.SEEK_CUR)
+            fcntl.flock(descriptor, {0: fcntl.LOCK_UN}.get(mode, fcntl.LOCK_EX | fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise PermissionError(error.errno, "Permission denied") from None
 
@@ -101,15 +102,19 @@ def hide_modules() -> None:
     real, copies = builtins.__import__, {name: without(name) for name in NAMES}
     copies["msvcrt"] = msvcrt()
 
+    def found(name: str) -> types.ModuleType | None:
+        if name in MODULES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return copies.get(name)
+
     def of_windows(name: str, space: Any = None, local: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         if level == 0 and space and str(space.get("__name__")).partition(".")[0] == "char_rnn":
-            if name in MODULES:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-            if name in copies:
-                return copies[name]
+            return found(name) or real(name, space, local, fromlist, level)
         return real(name, space, local, fromlist, level)
 
     builtins.__import__ = of_windows
+    real_import = importlib.import_module
+    importlib.import_module = lambda name, package=None: (is_ours() and found(name)) or real_import(name, package)
 
 
 def hide_files() -> None:
