@@ -7,6 +7,7 @@ import json
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import FORMAT_VERSION, ModelFile, ModelFileError, ModelHeader, find_model
+from char_rnn.model_file import FORMAT_VERSION, NUMBERS, ModelFile, ModelFileError, ModelHeader, find_model
 from char_rnn.utils.config import Config
 from char_rnn.utils.files import replacing
 
@@ -42,6 +43,61 @@ def test_round_trip(tmp_path: Path, kind: str) -> None:
     for name, tensor in original.tensors.items():
         assert read.tensors[name].shape == tensor.shape
         assert read.tensors[name].tobytes() == tensor.tobytes()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+PATHS = st.binary(min_size=1).map(lambda name: name.decode("utf-8", "surrogateescape"))
+
+
+FACTS = st.dictionaries(st.sampled_from([*NUMBERS, "data", "x"]) | st.text(), JSON | PATHS)
+
+
+@settings(max_examples=60)
+@given(facts=FACTS, text=st.text(min_size=1, max_size=20))
+def test_what_is_written_can_be_read(
+    tmp_path_factory: pytest.TempPathFactory, facts: dict[str, Any], text: str
+) -> None:
+    """Any facts about the training are read back, or refused before a file is made."""
+    original = model_file(text)
+    original.training = facts
+    path = tmp_path_factory.mktemp("written") / "m.safetensors"
+    numbers = [facts[name] for name in NUMBERS if name in facts]
+    if all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers):
+        read = ModelFile.read(original.write(path))
+        assert (read.training, read.config, read.vocabulary) == (facts, original.config, original.vocabulary)
+    else:
+        with pytest.raises(ModelFileError, match="is not a number"):
+            original.write(path)
+        assert not path.exists()
+
+
+def test_a_model_to_share_has_names_for_paths(tmp_path: Path) -> None:
+    facts = {
+        "data": "/home/ann/garden/",
+        "init_from": "C:\\Users\\ann\\runs\\rose",
+        "step": 3,
+        "torch7": {"opt": {"data_dir": "/home/ann/data", "checkpoint_dir": "/home/ann/cv", "rnn_size": 8.0}},
+    }
+    config = Config.model_validate(
+        {
+            "data": {"data_dir": ["/home/ann/a.txt", "/home/ann/b.txt"], "cache_dir": "/home/ann/cache"},
+            "logging": {"log_dir": "/home/ann/logs", "checkpoint_dir": "/home/ann/runs"},
+        }
+    )
+    model = model_file()
+    shared = ModelFile(config, model.vocabulary, model.tensors, facts).without_paths()
+    assert shared.training == {
+        "data": "garden",
+        "init_from": "rose",
+        "step": 3,
+        "torch7": {"opt": {"data_dir": "data", "checkpoint_dir": "cv", "rnn_size": 8.0}},
+    }
+    assert shared.config.data.data_dir == "garden"
+    assert b"ann" not in shared.write(tmp_path / "m.safetensors").read_bytes()
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,9 @@ FORMAT = "char-rnn"
 FORMAT_VERSION = 1
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step")
 MAX_BYTES = 64 << 30  # of a model file or a training state
+PATHS = {"data", "init_from", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
+"""Facts about the training, and options of 2015's programs, that are paths."""
+
 BEST, LAST = "best.safetensors", "last.safetensors"
 Shape = tuple[int, ...]
 
@@ -59,10 +62,22 @@ class ModelFile:
     tensors: Mapping[str, np.ndarray]
     training: Mapping[str, Any] = field(default_factory=dict)
 
+    def without_paths(self) -> ModelFile:
+        """Return the model as it can be shared: its text and the model it began with by name, no path."""
+        training = _names_only(self.training)
+        data = {"data_dir": str(training.get("data") or "text"), "cache_dir": None}
+        logging = {"log_dir": None, "checkpoint_dir": "runs"}
+        sections = {
+            "data": self.config.data.model_copy(update=data),
+            "logging": self.config.logging.model_copy(update=logging),
+        }
+        return replace(self, config=self.config.model_copy(update=sections), training=training)
+
     def write(self, path: str | Path) -> Path:
         """Write the file in one step: whoever reads ``path`` sees the old file or the new one, never a part.
 
         Raises:
+            ModelFileError: it could not be read back, as a fact about the training is not what `read` takes.
             OSError: the folder cannot be written or the disk is full; an earlier file at ``path`` is untouched.
         """
         metadata = {
@@ -72,6 +87,7 @@ class ModelFile:
             "vocabulary": json.dumps(self.vocabulary.to_dict()),
             "training": json.dumps(dict(self.training)),
         }
+        _description(Path(path), metadata)  # what is written can be read
         write_tensors(path, self.tensors, metadata)
         return Path(path)
 
@@ -201,6 +217,17 @@ def _description(path: Path, metadata: Mapping[str, str]) -> tuple[Config, Vocab
         raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
     _check_training(path, training)
     return config, vocabulary, training
+
+
+def _names_only(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts with the last parts of the paths in them, of POSIX and of Windows."""
+    shown: dict[str, Any] = {}
+    for name, value in facts.items():
+        if name in PATHS and isinstance(value, str):
+            shown[name] = PureWindowsPath(value).name
+        else:
+            shown[name] = _names_only(value) if isinstance(value, Mapping) else value
+    return shown
 
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:

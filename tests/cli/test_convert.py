@@ -49,7 +49,7 @@ def test_convert(char_rnn: Command, old: Path, tmp_path: Path) -> None:
     assert done.err == (
         f"{old} (char-rnn of 2015) -> {new}: 2-layer lstm of 3, 236 parameters (float64), vocabulary of 5 bytes\n"
     )
-    expected, found = read_model(old), ModelFile.read(new)
+    expected, found = read_model(old).without_paths(), ModelFile.read(new)
     assert (found.config, found.vocabulary, found.training) == (
         expected.config,
         expected.vocabulary,
@@ -135,7 +135,8 @@ def test_inspect_shows_what_inspect_checkpoint_showed(char_rnn: Command, old: Pa
     char_rnn("convert", old, tmp_path / "new.safetensors")
     shown = char_rnn("inspect", old).out
     of_new = char_rnn("inspect", tmp_path / "new.safetensors").out
-    assert sorted(shown.splitlines()[1:]) == sorted(of_new.splitlines()[1:])
+    by_name = shown.replace("data/garden", "garden")
+    assert sorted(by_name.splitlines()[1:]) == sorted(of_new.splitlines()[1:])
     assert "2-layer lstm of 3, one-hot input of 5, dropout 0" in shown
     assert "40 steps, 1.25 epochs of data/garden" in shown
     assert '\nopt:\n{\n  batch_size : 4\n  checkpoint_dir : "cv"\n' in shown

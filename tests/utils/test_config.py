@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -181,10 +182,14 @@ def test_floats_are_written_exactly_and_as_yaml_floats(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, text)) == config
 
 
+PATHS = st.text(min_size=1) | st.binary(min_size=1).map(lambda name: name.decode("utf-8", "surrogateescape"))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     prime=st.text(),
-    data_dir=st.text(min_size=1),
+    data_dir=PATHS | st.lists(PATHS, min_size=1),
+    folders=st.lists(PATHS, min_size=3, max_size=3),
     learning_rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
     top_p=st.none() | st.floats(min_value=0, max_value=1, exclude_min=True),
     steps=st.lists(st.integers(0, 10**6), min_size=1, unique=True).map(sorted),
@@ -193,7 +198,8 @@ def test_floats_are_written_exactly_and_as_yaml_floats(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     prime: str,
-    data_dir: str,
+    data_dir: str | list[str],
+    folders: list[str],
     learning_rate: float,
     top_p: float | None,
     steps: list[int],
@@ -204,14 +210,15 @@ def test_what_is_written_is_read_back(
             "learning_rate": learning_rate,
             "horizons": [[step, step + 7] for step in steps],
         },
-        "data": {"data_dir": data_dir},
+        "data": {"data_dir": data_dir, "cache_dir": folders[0]},
         "generation": {"prime": prime, "top_p": top_p},
+        "logging": {"log_dir": folders[1], "checkpoint_dir": folders[2]},
     }
     config = Config.model_validate(values)
     path = tmp_path_factory.getbasetemp() / "written.yaml"
     path.write_text(to_yaml(config, comments=comments), encoding="utf-8", newline="")
     assert load_config(path) == config
-    assert Config.model_validate_json(config.model_dump_json()) == config
+    assert config_from_dict(json.loads(json.dumps(config.model_dump(mode="json"))), "a model file") == config
 
 
 @settings(max_examples=60, deadline=None)

@@ -24,8 +24,8 @@ def command(old: str, new: str, force: bool, quiet: bool) -> None:
     """Make a model file of a checkpoint of 2015.
 
     OLD is a .t7 file that char-rnn or torch-rnn wrote on Torch7, on a CPU or a GPU (or a run folder or a .safetensors
-    file, which is written anew). NEW must end in .safetensors. Nothing is lost: weights keep their precision, and the
-    options and losses of the run go along (`char-rnn inspect NEW`). The other commands take .t7 files too.
+    file, which is written anew). NEW must end in .safetensors. Weights keep their precision; the options and losses of
+    the run go along (`char-rnn inspect NEW`), of paths in them the last part. The other commands take .t7 files too.
 
     \b
     Examples:
@@ -35,7 +35,7 @@ def command(old: str, new: str, force: bool, quiet: bool) -> None:
     target = Path(new)
     check_target(target, (".safetensors",), "NEW", force=force)
     file = open_model(old)
-    file.write(target)
+    file.without_paths().write(target)
     say(f"{old} ({_origin(file)}) -> {new}: {_contents(file)}", quiet=quiet)
 
 

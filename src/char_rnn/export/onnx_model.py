@@ -67,6 +67,7 @@ def onnx_model(file: ModelFile) -> ModelProto:
     model = helper.make_model(
         _graph(network), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="char-rnn"
     )
+    file = file.without_paths()
     described = {
         "config": file.config.model_dump(mode="json"),
         "vocabulary": file.vocabulary.to_dict(),

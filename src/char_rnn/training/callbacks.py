@@ -12,6 +12,7 @@ An event is a flat dict too: ``step``, at which the run goes on, and ``event``: 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 from char_rnn.data.splits import SPLITS
 from char_rnn.runs.names import METRICS, TENSORBOARD
 from char_rnn.training.metrics import Evaluation, MetricsFile, perplexity
+from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
     from char_rnn.utils.config import LoggingConfig
 
 Record = Mapping[str, Any]
+
+_logger = logging.getLogger("char_rnn")
 
 MEMORY = "memory_"
 
@@ -128,19 +132,25 @@ class TensorBoardWriter(Callback):
         self._writer.close()
 
 
-def writers(run_dir: Path | None, log_dir: str | Path | None, logging: LoggingConfig) -> list[Callback]:
+def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingConfig) -> list[Callback]:
     """Return the listeners that write a run folder's files; none without a folder.
 
     Args:
         run_dir: the run's folder.
         log_dir: the folder of the TensorBoard events; ``run_dir/tensorboard`` when not given.
-        logging: the configuration's section; ``tensorboard: false`` leaves the events out.
+        settings: the configuration's section ``logging``; ``tensorboard: false`` leaves the events out.
     """
     if run_dir is None:
         return []
     listeners: list[Callback] = [MetricsWriter(run_dir / METRICS)]
-    if logging.tensorboard:
-        listeners.append(TensorBoardWriter(Path(log_dir) if log_dir else run_dir / TENSORBOARD))
+    if settings.tensorboard:
+        folder = Path(log_dir) if log_dir else run_dir / TENSORBOARD
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            _logger.warning("%s: not UTF-8, which TensorBoard needs; no events are written", visible_name(str(folder)))
+        else:
+            listeners.append(TensorBoardWriter(folder))
     return listeners
 
 

@@ -60,7 +60,7 @@ class Keeper:
             facts |= {"best_val_loss": self.best_loss, "best_step": self.best_step}
         if self._holds_best:
             facts["step"] = self.best_step
-        return ModelFile(self._shared(config), self.vocabulary, tensors, facts).write(path)
+        return ModelFile(config, self.vocabulary, tensors, facts).without_paths().write(path)
 
     def save(
         self,
@@ -121,9 +121,3 @@ class Keeper:
         if not self.last_saved or self.run_dir is None:
             return "nothing was saved yet"
         return f"the model of step {self.last_saved} is kept in {self.run_dir}"
-
-    def _shared(self, config: Config) -> Config:
-        """A model file names the text, not the paths of the machine it was trained on."""
-        data = config.data.model_copy(update={"data_dir": str(self.facts.get("data", "text")), "cache_dir": None})
-        logging = config.logging.model_copy(update={"log_dir": None, "checkpoint_dir": "runs"})
-        return config.model_copy(update={"data": data, "logging": logging})

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from char_rnn.training.checkpoints import CheckpointError
 from char_rnn.training.schedules import WarmupPlateau, build_schedule
 from char_rnn.utils.config import TrainingConfig
 
@@ -223,7 +224,7 @@ class Plan:
         A run without a budget keeps to its configuration. One whose budget is another now is fitted anew at once.
 
         Raises:
-            ValueError: the schedule is at its end, and the run is to go on.
+            CheckpointError: the schedule is at its end, and the run is to go on.
         """
         state = state or {}
         for name in COUNTERS:
@@ -244,7 +245,9 @@ class Plan:
             budget.fits += 1
         budget.changed = budget.seconds != state["seconds"]
         if self.schedule.comes_to_rest and step >= self.schedule.end and (budget.changed or budget.passed(elapsed)):
-            raise ValueError("its learning rate has come down to the end; start a new run from it with --init-from")
+            raise CheckpointError(
+                "the run's learning rate has come down to the end; start a new run from it with --init-from"
+            )
 
 
 def _going_by_validation(config: TrainingConfig) -> str | None:

@@ -104,5 +104,6 @@ def damage(counters: Mapping[str, Any]) -> str | None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the table"
-        return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        what = first["msg"].partition(" or instance of ")[0]
+        return f"{where}: {what[:1].lower()}{what[1:]}"
     return None

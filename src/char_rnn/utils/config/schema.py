@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from char_rnn.utils.config.messages import shown
 from char_rnn.utils.config.model import ModelConfig
-from char_rnn.utils.config.section import COUNT, Section, conflict
+from char_rnn.utils.config.section import COUNT, Section, conflict, not_empty
 from char_rnn.utils.config.training import TrainingConfig
 
 
@@ -42,13 +42,18 @@ class DataConfig(Section):
     """Contiguous streams with the hidden state carried over, or shuffled windows that each start from zero."""
     num_workers: int = Field(default=0, ge=0, le=1024)
     """Processes that load windows; 0 = the training process itself."""
-    cache_dir: str | None = Field(default=None, min_length=1, json_schema_extra={"allowed": "a path or null"})
+    cache_dir: str | None = Field(default=None, json_schema_extra={"allowed": "a path or null"})
     """Folder of the encoded texts; null = the user's cache folder."""
 
     @property
     def sources(self) -> list[str]:
         """The names or paths in ``data_dir``."""
         return [self.data_dir] if isinstance(self.data_dir, str) else self.data_dir
+
+    @field_validator("cache_dir")
+    @classmethod
+    def _is_a_path(cls, path: str | None) -> str | None:
+        return not_empty(path)
 
     @field_validator("data_dir")
     @classmethod
@@ -121,9 +126,9 @@ class GenerationConfig(Section):
 class LoggingConfig(Section):
     """What a run writes down, and where."""
 
-    log_dir: str | None = Field(default="logs", min_length=1, json_schema_extra={"allowed": "a path or null"})
+    log_dir: str | None = Field(default="logs", json_schema_extra={"allowed": "a path or null"})
     """Folder of the TensorBoard event files, a folder a run inside it; null = tensorboard/ inside the run folder."""
-    checkpoint_dir: str = Field(default="checkpoints", min_length=1, json_schema_extra={"allowed": "a path"})
+    checkpoint_dir: str = Field(default="checkpoints", json_schema_extra={"allowed": "a path"})
     """Folder that new run folders are made in when no --out is given."""
     log_interval: int = Field(default=100, ge=1, le=COUNT)
     """Steps between two records of the training loss."""
@@ -133,15 +138,20 @@ class LoggingConfig(Section):
     """Models of those checkpoints that are kept beside the best and the last, the newest ones."""
     tensorboard: bool = True
     """Whether TensorBoard event files are written."""
-    savefile: str | None = Field(default=None, min_length=1, json_schema_extra={"allowed": "a file name or null"})
+    savefile: str | None = Field(default=None, json_schema_extra={"allowed": "a file name or null"})
     """NAME in the names of 2015's checkpoints, lm_NAME_epoch0.95_2.0681; null = the model's type."""
     sample_length: int = Field(default=200, ge=0, le=COUNT)
     """Symbols sampled and shown after 20 seconds and at each evaluation; 0 = none."""
 
+    @field_validator("log_dir", "checkpoint_dir")
+    @classmethod
+    def _are_paths(cls, path: str | None) -> str | None:
+        return not_empty(path)
+
     @field_validator("savefile")
     @classmethod
     def _stays_in_its_folder(cls, savefile: str | None) -> str | None:
-        if savefile is not None and not set(savefile).isdisjoint("/\\\0"):
+        if savefile is not None and not set(not_empty(savefile) or "").isdisjoint("/\\\0"):
             raise ValueError
         return savefile
 

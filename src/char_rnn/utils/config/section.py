@@ -15,6 +15,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def not_empty(path: str | None) -> str | None:
+    """Return a path that is not empty; pydantic's own check of a length refuses names that are not UTF-8."""
+    if path == "":
+        raise ValueError
+    return path
+
+
 def conflict(message: str, names: tuple[str, ...], **values: object) -> PydanticCustomError:
     """An error between several keys.
 
