@@ -12,6 +12,7 @@ _MARKS = {  # the longer ones first: UTF-32's little-endian mark begins with UTF
 _SIGNS = "\xa0€‚„…†‡‰‹‘’“”•–—™›¡¢£¥§©«®°±´·»¼½¾¿×"  # not ¹ and ³, letters of Central Europe in cp1250
 SHORTEST = 16  # bytes by which UTF-16 without a mark is told
 _ROW = re.compile(rb"[\xa0-\xff]{2,}")
+_SEQUENCE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]+")
 _HIGH = re.compile("[^\0-\x7f]")
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -55,7 +56,7 @@ def _is_western(data: bytes) -> bool:
     """Return whether a text seems to be of Western Europe, in cp1252 or its part latin-1.
 
     Such a text has no control characters, and few bytes above 0x7F: single accented letters, typographic quotes and
-    dashes. Other alphabets and the encodings of East Asia have them in rows.
+    dashes. Other alphabets and the encodings of East Asia have them in rows, and UTF-8 with a bad byte in sequences.
     """
     try:
         high = _HIGH.findall(data.decode("cp1252"))
@@ -66,4 +67,5 @@ def _is_western(data: bytes) -> bool:
     if _CONTROL.search(data):
         return False
     few = len(high) <= len(data) / 5 + 4
-    return few and letters_and_signs >= 0.95 * len(high) and in_rows <= len(high) / 4
+    sequences = len(_SEQUENCE.findall(data))
+    return few and letters_and_signs >= 0.95 * len(high) and in_rows <= len(high) / 4 and sequences <= len(high) / 5
