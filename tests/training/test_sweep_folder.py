@@ -102,7 +102,10 @@ def test_a_folder_of_something_else_is_refused(config: Config, tmp_path: Path) -
         (b'{"format": "char-rnn sweep", "version": 1, "grid": {}}', "must be a mapping of sections; given null"),
     ],
 )
-def test_a_file_that_is_no_sweeps_is_told(tmp_path: Path, content: bytes, words: str) -> None:
-    (tmp_path / FILE).write_bytes(content)
+def test_a_file_that_is_no_sweeps_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # messages shorten long paths
+    Path(FILE).write_bytes(content)
     with pytest.raises(ValueError, match=words):
-        read_sweep(tmp_path)
+        read_sweep(".")

@@ -45,6 +45,8 @@ _FOREIGN = {
         "a Git LFS pointer, not the file itself", "run `git lfs pull` in its repository, or download the file"
     ),
 }
+_PICKLE = rb"PK\x03\x04(?s:.{26})[^/]{1,255}/data\.pkl"
+_CHECKPOINT = Foreign("a checkpoint of torch.save", "it is not opened, because loading one can run code")
 _PAGE = Foreign("an HTML page", "download the file itself, not the page that shows it")
 _MEMBERS = {
     "word/": Foreign("a Word document (.docx)", _AS_TEXT),
@@ -76,6 +78,8 @@ def not_a_model(head: bytes) -> str:
     """Return what a file that begins so is and what to do, for a message; empty if that is not known."""
     if re.match(rb"\s*(?:<!doctype html|<html)", head.removeprefix(b"\xef\xbb\xbf"), re.IGNORECASE):
         foreign: Foreign | None = _PAGE
+    elif re.match(_PICKLE, head):
+        foreign = _CHECKPOINT
     elif packed := compression(head):
         foreign = Foreign(f"a {packed} file", "unpack it and give the model in it")
     else:
