@@ -96,6 +96,7 @@ def test_half_a_character_is_reported_with_its_position(tmp_path: Path, content:
         ("hello".encode("utf-16"), "utf-8", "utf-16"),
         ("hello".encode("utf-32"), "utf-8", "utf-32"),
         ("d\u00e9j\u00e0".encode(), "ascii", "utf-8"),
+        ("I\u2019m here, isn\u2019t that so? He said that I\u2019ll go. ".encode() + b"\xff", "utf-8", None),
         ("every other byte".encode("utf-16-le"), "utf-8", "utf-16-le"),
         ("d\u00e9j\u00e0 vu, every other byte".encode("utf-16-be"), "utf-8", "utf-16-be"),
         ("\u043f\u0440\u0438\u0432\u0435\u0442".encode("cp1251"), "utf-8", None),
