@@ -53,6 +53,20 @@ def test_quiet_prints_only_the_sample(char_rnn: Command, poem: Path, tmp_path: P
     assert done.out
 
 
+def test_quiet_does_not_name_the_files_that_are_left_out(
+    char_rnn: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    books = tmp_path / "books"
+    books.mkdir()
+    (books / "a.txt").write_text(TEXT)
+    (books / "picture.png").write_bytes(b"\x89PNG\0")
+    settings = (*SMALL, *steps(2))
+    assert char_rnn("train", books, "--out", tmp_path / "a", *settings, "--quiet").status == 0
+    assert not caplog.records
+    assert char_rnn("train", books, "--out", tmp_path / "b", *settings).status == 0
+    assert "left out: picture.png (a binary file)" in caplog.text
+
+
 def test_the_same_seed_is_the_same_run(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
     outcomes = [
         char_rnn("train", poem, "--out", tmp_path / name, *SMALL, *steps(10), "--seed", seed, "--quiet").out

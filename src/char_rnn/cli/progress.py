@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,8 @@ def preparation(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] 
     """Yield a function (stage, bytes done, bytes in all) that shows how far the preparation of a text is."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal or console.is_dumb_terminal:
-        yield None
+        with _no_warnings() if quiet else nullcontext():
+            yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -50,3 +52,14 @@ def counted(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
             bar.update(task, description=what, completed=done, total=total)
 
         yield progress
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    logger = logging.getLogger("char_rnn")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
