@@ -191,6 +191,8 @@ def _opened(path: Path) -> Iterator[Any]:
         with open_regular(path) as file:
             what = not_a_model(file.read(HEAD)) or f"not a model file, or cut short ({_first_line(error)})"
         raise ModelFileError(f"{path}: {what}") from None
+    except OSError as error:  # which does not name the file
+        raise ModelFileError(f"{path}: cannot be read ({_first_line(error)})") from None
     except (TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: holds tensors of a type this program does not read ({error})") from None
 

@@ -199,6 +199,21 @@ def test_what_is_set_on_resuming_stays(char_rnn: Command, run_folder: Path, tmp_
     assert load_config(run / "config.yaml").logging.log_interval == 3
 
 
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="has no file names that are not UTF-8")
+def test_names_that_are_not_utf8_come_back(
+    char_rnn: Command, poem: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text, run = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9.txt", b"r\xe9"))
+    shutil.copy(poem, text)
+    begun = char_rnn("train", text, "--out", run, *SMALL, "--set", "training.max_steps=4", "--quiet")
+    assert (begun.status, caplog.text.count("r\\xe9/tensorboard: not UTF-8")) == (0, 1)
+    again = ["train", "--resume", run, "--quiet", "--set", "training.max_steps=6", "--set", "logging.tensorboard=false"]
+    for command in (again, ["sample", run, "--length", 5], ["inspect", run], ["runs", run], ["eval", run, text]):
+        assert char_rnn(*command).status == 0
+    assert char_rnn("train", text, "--torch7", "--out", f"{run}2", *SMALL[:-4], "-max_epochs", 1).status == 0
+    assert load_config(f"{run}2/config.yaml").logging.checkpoint_dir == f"{run}2"
+
+
 def test_a_folder_whose_run_saved_nothing_is_free(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
     diverging = ["--set", "training.learning_rate=1e9", "--set", "training.grad_clip=0", *steps(50)]
     done = char_rnn("train", poem, "--out", tmp_path / "run", *SMALL, *diverging, "--set", "training.warmup_steps=0")

@@ -15,7 +15,7 @@ import math
 import unicodedata
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -95,7 +95,7 @@ def page(file: ModelFile, words: Words) -> str:
 
 def facts_of(file: ModelFile) -> dict[str, Any]:
     """Return what the page shows of a model, in types that JSON has; of a path to its text, the name alone."""
-    model, training = file.config.model, file.training
+    model, training = file.config.model, file.without_paths().training
     loss = training.get("best_val_loss")
     is_loss = isinstance(loss, float) and math.isfinite(loss)
     return {
@@ -103,7 +103,7 @@ def facts_of(file: ModelFile) -> dict[str, Any]:
         "hidden_size": model.hidden_size,
         "num_layers": model.num_layers,
         "parameters": sum(tensor.size for tensor in file.tensors.values()),
-        "data": _shown(PureWindowsPath(str(training["data"])).name) if "data" in training else None,
+        "data": _shown(str(training["data"])) if "data" in training else None,
         "loss": loss if is_loss else None,
         "precision": "int8",
     }

@@ -52,7 +52,7 @@ class Served:
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
         self.batch = Batch(Engine(file.config.model, file.tensors, precision, threads=threads), limits.streams, name)
         loss = file.training.get("best_val_loss")
-        data = file.training.get("data")
+        data = file.without_paths().training.get("data")
         self.facts: dict[str, Any] = {
             "name": name,
             "cell": file.config.model.type,
