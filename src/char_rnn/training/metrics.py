@@ -24,7 +24,7 @@ from char_rnn.data.mapped import PageReleaser
 from char_rnn.runs.history import read_lines
 from char_rnn.training.ranks import Ranks
 from char_rnn.utils.device import is_out_of_memory
-from char_rnn.utils.files import replacing
+from char_rnn.utils.files import check_regular, replacing
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -231,8 +231,10 @@ class MetricsFile:
 
     def sync(self) -> None:
         """Flush the records to the disk, if there are any."""
-        with suppress(FileNotFoundError), self.path.open("rb+") as file:
-            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            check_regular(self.path)
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
         """Return all whole records; lines that are not records are left out."""
