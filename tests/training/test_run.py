@@ -69,6 +69,23 @@ def test_the_default_embedding_of_a_new_run_is_at_most_512_long(
     assert ModelFile.read(tmp_path / "run").config.model.input_size(symbols) == length
 
 
+@pytest.mark.parametrize("damaged", ["best.safetensors", "last.safetensors"])
+def test_a_run_with_a_damaged_model_goes_on(
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    folder = tmp_path / "run"
+    start_run(config_for(text, training={"max_steps": 6, "eval_interval": 3}), folder).train()
+    (folder / damaged).write_bytes((folder / damaged).read_bytes()[:-9])
+    config = load_config(folder / "config.yaml")
+    config = config.model_copy(update={"training": config.training.model_copy(update={"max_steps": 9})})
+    run = resume_run(config, folder)
+    assert f"{damaged}: not a model file, or cut short" in caplog.text
+    assert (run.trainer.step, run.trainer.keeper.best_step == 0) == (6, damaged == "best.safetensors")
+    result = run.train()
+    best, last = (ModelFile.read(folder / name).training for name in ("best.safetensors", "last.safetensors"))
+    assert (best["step"], last["step"]) == (result.best_step, 9)
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_run_starts_from_a_model_in_memory(text: Path, tmp_path: Path, precision: str) -> None:
     origin = model_file(dtype="float64")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from char_rnn.model_file import BEST, LAST, ModelFile
+from char_rnn.model_file import BEST, LAST, ModelFile, ModelFileError, ModelHeader
 from char_rnn.models import CharModel
 from char_rnn.runs.names import STATE
 from char_rnn.training.checkpoints import write_state
@@ -19,6 +20,23 @@ from char_rnn.utils.terminal import quoted
 if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.utils.config import Config
+
+_logger = logging.getLogger("char_rnn")
+
+
+def saved_model(run: Path) -> ModelHeader:
+    """Read what a run says in its last model; where that cannot be read, with a warning, in its best.
+
+    Raises:
+        ModelFileError, OSError: neither can be read.
+    """
+    try:
+        return ModelHeader.read(run / LAST)
+    except (ModelFileError, OSError) as error:
+        if not (run / BEST).exists():
+            raise
+        _logger.warning("%s; read %s in its place, the next checkpoint writes it again", error, BEST)
+        return ModelHeader.read(run / BEST)
 
 
 class Keeper:
@@ -103,6 +121,21 @@ class Keeper:
             self._best = {name: torch.from_numpy(array) for name, array in arrays.items()}
         model.load_state_dict(self._best)
         self._holds_best = True
+
+    def best_is_lost(self) -> bool:
+        """Whether the best model so far cannot be read; a warning says why."""
+        if self.run_dir is None or not self.best_step:
+            return False
+        try:
+            ModelHeader.read(self.run_dir / BEST)
+        except (ModelFileError, OSError) as error:
+            _logger.warning("%s; the best model so far is lost, the best of what follows takes its place", error)
+            return True
+        return False
+
+    def forget_best(self) -> None:
+        """Let the next evaluation be the best so far."""
+        self.best_loss, self.best_step = math.inf, 0
 
     @contextmanager
     def _saying_what_is_kept(self, position: Mapping[str, float]) -> Iterator[None]:

@@ -17,12 +17,13 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
 from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import LAST, ModelFile
+from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
 from char_rnn.runs.names import STATE
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, read_state, what_stays
 from char_rnn.training.fitting import fitted
+from char_rnn.training.keeping import saved_model
 from char_rnn.training.program import PrepareProgress, Program
 from char_rnn.training.ranks import Ranks
 from char_rnn.training.result import TrainingResult
@@ -168,7 +169,7 @@ def resume_run(
 def _resumed(config: Config, folder: Path, path: Path | None, surroundings: Surroundings, program: Program) -> Run:
     """Put a run together; ``path`` is where this process writes, None in a process that does not."""
     ranks = surroundings.ranks
-    state, last = read_state(folder), ModelFile.read(folder / LAST)
+    state, last = read_state(folder), saved_model(folder)
     config = with_absolute_paths(config)
     config.data.file_order = last.config.data.file_order
     brought = "init_from" in last.training  # a model to start from brings its vocabulary
@@ -185,6 +186,8 @@ def _resumed(config: Config, folder: Path, path: Path | None, surroundings: Surr
         trainer.load_state(*state)
     except DamagedStateError as error:
         raise DamagedStateError(f"{folder / STATE}: {error}; {what_stays(folder)}") from None
+    if ranks.from_first(float(trainer.keeper.best_is_lost())):
+        trainer.keeper.forget_best()
     if path is not None:
         for abandoned in path.glob(".*.tmp"):
             abandoned.unlink(missing_ok=True)
