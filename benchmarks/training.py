@@ -5,7 +5,9 @@
 The bare loop is nn.Embedding, nn.LSTM (or GRU, RNN), nn.Linear, cross-entropy, AdamW, clipping by norm and carried
 state over batches that stand ready in memory. The trainer does the same from a corpus, with its loss guard, schedule,
 and records written to metrics.jsonl and TensorBoard and printed (to nowhere) every 10 steps. Both train in turn; the
-ratio is the trainer's seconds over the bare loop's, round by round.
+ratio is the trainer's seconds over the bare loop's, round by round. Each case is measured twice, each time in a process
+of its own: with memory given back to the system at every step (D), as anyone runs PyTorch with glibc, and with memory
+kept (K), for both sides alike. `char-rnn train` keeps it.
 
     python benchmarks/training.py --precision bfloat16 [--text FILE] [--steps N] [--cases "lstm 2x512, batch 50x50"]
 
@@ -19,16 +21,16 @@ is the median over the steps; the ratios of the losses are those of low precisio
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterator
+from dataclasses import asdict
 
 import torch
 from harness import parser, report
 from precision import CASES as PRECISION_CASES
 from precision import measure as measure_change
 
-from char_rnn.bench.timing import in_turn, ratio
-from char_rnn.bench.training_sides import SHAPES, BareLoop, batches_of, text_of, trainer_loop
+from char_rnn.bench.processes import in_own_process
+from char_rnn.bench.training_sides import SHAPES, Shape
 
 CASES = {
     "lstm 2x128, batch 50x50 (default)": SHAPES["default"],
@@ -36,28 +38,28 @@ CASES = {
     "gru 2x128, batch 50x50": SHAPES["gru"],
     "rnn 2x128, batch 50x50": SHAPES["rnn"],
     "lstm 1x32, batch 16x32 (tiny)": SHAPES["tiny"],
+    "lstm 2x512, batch 50x50": Shape(hidden=512),
 }
 
 
-def measure(name: str, steps: int, rounds: int) -> dict[str, str | float]:
-    """Measure one case."""
-    shape = CASES[name]
-    text = text_of(shape, steps)
-    batches = batches_of(text, shape)
-    torch.manual_seed(0)
-    with TemporaryDirectory() as folder:
-        bare = BareLoop(shape)
-        sides = {"bare": lambda: bare.epoch(batches), "trainer": trainer_loop(shape, text, Path(folder))}
-        timings = in_turn(sides, rounds)
-    characters = shape.characters * len(batches)
-    assert math.isclose(len(batches), steps, abs_tol=1)
-    return {
-        "case": name,
-        "bare, characters/s": characters / timings["bare"].median,
-        "trainer, characters/s": characters / timings["trainer"].median,
-        "spread": timings["trainer"].spread,
-        "trainer / bare, time": ratio(timings, "trainer", "bare"),
-    }
+def measure(name: str, steps: int, rounds: int, threads: int | None) -> Iterator[dict[str, str | float]]:
+    """Measure one case: as anyone runs it (D, memory given back) and with memory kept (K)."""
+    bare_given_back = math.nan
+    for memory in ("D", "K"):
+        arguments = {"steps": steps, "rounds": rounds, "threads": threads, "kept": memory == "K"}
+        found = in_own_process("char_rnn.bench.training_sides:speeds", shape=asdict(CASES[name]), **arguments)
+        bare_given_back = found["bare"] if memory == "D" else bare_given_back
+        yield {
+            "case": name,
+            "memory": memory,
+            "bare, characters/s": found["bare"],
+            "trainer, characters/s": found["trainer"],
+            "spread": found["spread"],
+            "trainer / bare, time": found["ratio"],
+            "time over bare D": bare_given_back / found["trainer"],
+            "page faults a step": found["faults"],
+            "peak, MB": found["peak"],
+        }
 
 
 def main() -> None:
@@ -79,7 +81,8 @@ def main() -> None:
         facts = {"text": arguments.text, "steps": steps}
         title = f"training {'compiled' if arguments.compile else 'in ' + arguments.precision} against plain float32"
     else:
-        rows = [measure(name, arguments.steps or 30, arguments.rounds) for name in CASES]
+        settings = arguments.steps or 30, arguments.rounds, arguments.threads
+        rows = [row for name in CASES for row in measure(name, *settings)]
         title, facts = "trainer against the bare loop", {}
     report(title, rows, arguments.json, threads=torch.get_num_threads(), **facts)
 

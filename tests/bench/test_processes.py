@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from char_rnn.bench.processes import ProcessError, in_own_process, peak_mb
+from char_rnn.bench.processes import ProcessError, in_own_process, page_faults, peak_mb
 
 
 def take(megabytes: int) -> list[float]:
@@ -30,3 +32,21 @@ def test_what_fails_says_why() -> None:
 def test_what_is_killed_says_so() -> None:
     with pytest.raises(ProcessError, match="signal"):
         in_own_process("os:abort")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_loops_are_measured_with_memory_kept_or_given_back(kept: bool) -> None:
+    shape = {"hidden": 16, "layers": 1, "batch": 5, "length": 10}
+    arguments = {"shape": shape, "steps": 3, "rounds": 2, "threads": 1, "kept": kept}
+    found = in_own_process("char_rnn.bench.training_sides:speeds", **arguments)
+    assert found.keys() == {"bare", "trainer", "ratio", "spread", "faults", "peak"}
+    assert 0.02 < found["trainer"] / found["bare"] < 50
+    assert found["peak"] > 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not counted there")
+def test_pages_are_counted_as_they_are_touched() -> None:
+    before = page_faults()
+    touched = bytearray(b"x") * (32 << 20)
+    assert page_faults() - before >= len(touched) >> 21  # of 2 MB, the largest

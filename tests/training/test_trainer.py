@@ -23,6 +23,7 @@ from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.training import Callback, CharRNNTrainer, evaluate
 from char_rnn.training.metrics import Evaluation, MetricsFile
+from char_rnn.utils import allocator
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -275,6 +276,25 @@ def test_a_timed_run_on_a_large_text_evaluates_a_part(
     again = make_trainer(last.config, corpus=text)
     assert again.train().val == result.val
     assert all((again.state()[0][f"model.{name}"].numpy() == tensor).all() for name, tensor in last.tensors.items())
+
+
+def test_memory_is_kept_while_training_and_not_before(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    class Steps(Callback):
+        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+            calls.append((trainer.step,))
+
+    monkeypatch.setattr(allocator, "_glibc", lambda: (lambda *call: calls.append(call), lambda *call: None))
+    monkeypatch.setattr(allocator, "_chosen", lambda: False)
+    trainer = make_trainer(small_config(training={"max_steps": 2}), callbacks=[Steps()])
+    trainer.validate()
+    assert calls == []
+    trainer.train()
+    thresholds = [(allocator.M_MMAP_THRESHOLD, allocator.LARGEST_BLOCK), (allocator.M_TRIM_THRESHOLD, allocator.KEPT)]
+    assert calls == [*thresholds, (1,), (2,), (allocator.M_TRIM_THRESHOLD, allocator.AFTERWARDS)]
 
 
 def test_no_validation_split(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
 
 
+def page_faults() -> int:
+    """Return how often this process has been given a page of memory so far; 0 on Windows."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
 def main() -> None:
     """Call the function named on the command line, and print its result."""
     module, _, name = sys.argv[1].partition(":")

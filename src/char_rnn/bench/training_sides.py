@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from char_rnn.bench.processes import page_faults, peak_mb
+from char_rnn.bench.timing import in_turn, ratio
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
 from char_rnn.training.progress import LineProgress
 from char_rnn.training.trainer import CharRNNTrainer
+from char_rnn.utils.allocator import memory_kept
 from char_rnn.utils.config import Config
 
 MODULES: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -121,6 +126,42 @@ def config_of(shape: Shape, **training: Any) -> Config:
         "logging": {"save_interval": 10**9, "log_interval": 10},
     }  # fmt: skip
     return Config.model_validate(sections)
+
+
+def speeds(shape: dict[str, Any], steps: int, rounds: int, threads: int | None, kept: bool) -> dict[str, float]:
+    """Train the bare loop and the trainer in turn; for a process of its own, whose memory is kept or given back.
+
+    Args:
+        shape: the arguments of :class:`Shape`.
+        steps: those of a round.
+        rounds: how many, after one that warms up.
+        threads: PyTorch's; its own choice when not given.
+        kept: whether freed memory stays in the process, for both sides alike; else the C library's default.
+
+    Returns:
+        Characters/s of both (medians), the median ratio of their seconds, page faults a step of both together, and the
+        largest resident memory in 10^6 bytes.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    made = Shape(**shape)
+    text = text_of(made, steps)
+    batches = batches_of(text, made)
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder, memory_kept() if kept else nullcontext():
+        bare = BareLoop(made)
+        sides = {"bare": lambda: bare.epoch(batches), "trainer": trainer_loop(made, text, Path(folder))}
+        in_turn(sides, 0)
+        before = page_faults()
+        timings = in_turn(sides, rounds, warmup=0)
+    characters = made.characters * steps
+    return {
+        **{side: characters / timing.median for side, timing in timings.items()},
+        "ratio": ratio(timings, "trainer", "bare"),
+        "spread": timings["trainer"].spread,
+        "faults": (page_faults() - before) / (rounds * steps),
+        "peak": peak_mb(),
+    }
 
 
 def trainer_loop(shape: Shape, text: Corpus, folder: Path) -> Callable[[], float]:

@@ -17,6 +17,7 @@ from char_rnn.training.metrics import Evaluation, evaluate
 from char_rnn.training.ranks import RankLostError
 from char_rnn.training.result import TrainingResult
 from char_rnn.training.trainer_state import TrainerState
+from char_rnn.utils.allocator import memory_kept
 from char_rnn.utils.device import memory_in_use
 
 SECONDS_TO_FIRST_SAMPLE = 20
@@ -51,6 +52,7 @@ class CharRNNTrainer(TrainerState):
         keeper: keeps the models.
     """
 
+    @memory_kept()
     def train(self) -> TrainingResult:
         """Train to the end (or until asked to stop), evaluate, and save; the model is left with its best parameters.
 
