@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
@@ -44,7 +44,8 @@ def test_a_vocabulary_stays_itself() -> None:
     assert as_symbols(vocabulary, None) is vocabulary
 
 
-@given(st.text(st.characters() | st.sampled_from("ab\u00e9\ud800\udfff"), max_size=3))
+@given(st.text(st.characters() | st.sampled_from("ab\u00e9\ud800\udc80\udca9\udfff"), max_size=3))
+@example("\udc80")
 def test_what_is_known_is_what_can_be_encoded(text: str) -> None:
     few = Vocabulary.from_text("ab\u00e9\u6771")
     some_bytes = Vocabulary.from_text("ab\u00e9", "bytes")

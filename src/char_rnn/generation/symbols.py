@@ -12,7 +12,7 @@ import numpy.typing as npt
 from char_rnn.data.symbols import LINE_ENDS
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # those between stand for bytes that are not UTF-8
 
 
 class Decoder(Protocol):
@@ -139,7 +139,7 @@ def knowing(symbols: Symbols) -> Callable[[str], bool]:
         known = frozenset(symbols.symbols)
         if symbols.kind == "characters":
             return lambda text: known.issuperset(map(ord, text))
-        return lambda text: not _SURROGATE.search(text) and known.issuperset(text.encode())
+        return lambda text: not _SURROGATE.search(text) and known.issuperset(text.encode("utf-8", "surrogateescape"))
 
     def has(text: str) -> bool:
         try:
