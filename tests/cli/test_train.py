@@ -205,7 +205,7 @@ def test_names_that_are_not_utf8_come_back(
 ) -> None:
     text, run = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9.txt", b"r\xe9"))
     shutil.copy(poem, text)
-    begun = char_rnn("train", text, "--out", run, *SMALL, "--set", "training.max_steps=4", "--quiet")
+    begun = char_rnn("train", text, "--out", run, *SMALL, "--set", "training.max_steps=4")
     assert (begun.status, caplog.text.count("r\\xe9/tensorboard: not UTF-8")) == (0, 1)
     again = ["train", "--resume", run, "--quiet", "--set", "training.max_steps=6", "--set", "logging.tensorboard=false"]
     for command in (again, ["sample", run, "--length", 5], ["inspect", run], ["runs", run], ["eval", run, text]):
