@@ -65,6 +65,19 @@ def test_a_lock_dies_with_its_process(tmp_path: Path, other: subprocess.Popen[st
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs the fork of POSIX")
+def test_a_fork_does_not_hold_the_lock_after_its_parent(tmp_path: Path) -> None:
+    code = HOLDER.replace('print("held", flush=True)', "import os; os.fork() or print('held', flush=True)")
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"  # by the fork, which then waits for its input
+        assert holder(tmp_path) == f"process {process.pid} on {socket.gethostname()}"
+        process.kill()
+        process.wait()
+        assert holder(tmp_path) is None
+
+
 def test_an_error_releases(tmp_path: Path) -> None:
     acquire(tmp_path)
     with pytest.raises(ValueError, match="no"), released_on_error(tmp_path):

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"))  # Windows lacks most
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_NOCTTY", "O_NONBLOCK"))  # Windows lacks most
 LONGEST_PATH, LONGEST_NAME = 4096, 1000  # characters of a path that does not exist, and of a name in it
 _KINDS = {
     stat.S_IFIFO: "a pipe",

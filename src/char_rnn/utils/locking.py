@@ -27,7 +27,7 @@ _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _BYTE = 1 << 20  # what is locked on Windows, where a locked byte cannot be read
 
 _logger = logging.getLogger("char_rnn")
-_held: dict[Path, tuple[int, int]] = {}  # by folder: the process (a fork has a copy of this) and the descriptor
+_held: dict[Path, int] = {}  # by folder: the descriptor
 
 
 class FolderInUseError(RuntimeError):
@@ -44,7 +44,7 @@ def acquire(folder: Path) -> None:
         OSError: the folder is not there, or cannot be written.
     """
     key = folder.resolve()
-    if _is_ours(key):
+    if key in _held:
         return
     for attempt in range(_ATTEMPTS):
         time.sleep(_PAUSE if attempt else 0)
@@ -59,7 +59,7 @@ def acquire(folder: Path) -> None:
                 return
         else:
             if _is_at(descriptor, key / NAME):  # the holder before may have removed it since it was opened
-                _held[key] = os.getpid(), descriptor
+                _held[key] = descriptor
                 _sign(descriptor)
                 return
         found = _holder_in(descriptor)
@@ -70,9 +70,9 @@ def acquire(folder: Path) -> None:
 def release(folder: Path) -> None:
     """Unlock a folder that `acquire` has locked; nothing otherwise."""
     key = folder.resolve()
-    if not _is_ours(key):
+    if key not in _held:
         return
-    _, descriptor = _held.pop(key)
+    descriptor = _held.pop(key)
     if os.name == "nt":  # an open file cannot be removed there
         os.close(descriptor)
         with suppress(OSError):
@@ -85,11 +85,10 @@ def release(folder: Path) -> None:
 
 def holder(folder: Path) -> str | None:
     """Return in words which other process has a folder; None for none, this one, or where it cannot be seen."""
-    path = folder / NAME
-    if not path.exists() or _is_ours(folder.resolve()):
-        return None
-    with suppress(OSError):
-        descriptor = _open(path, os.O_RDONLY)
+    with suppress(OSError, RuntimeError):  # a loop of links is a RuntimeError before Python 3.13
+        if folder.resolve() in _held:
+            return None
+        descriptor = _open(folder / NAME, os.O_RDONLY)
         try:
             _lock(descriptor)
         except OSError as error:
@@ -127,12 +126,8 @@ def released_on_error(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def _is_ours(key: Path) -> bool:
-    return key in _held and _held[key][0] == os.getpid()
-
-
 def _open(path: Path, flags: int) -> int:
-    more = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
+    more = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK"))
     descriptor = os.open(path, flags | more, 0o666)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
@@ -183,3 +178,14 @@ def _holder_in(descriptor: int) -> str:
 def _release_all() -> None:
     for folder in list(_held):
         release(folder)
+
+
+def _forget() -> None:
+    """Leave the locks to the parent of a fork: a loader's worker lives on for seconds after it was killed."""
+    for descriptor in _held.values():
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
