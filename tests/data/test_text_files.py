@@ -90,6 +90,20 @@ def test_documents_and_archives_are_named(
     assert len(prepare_corpus(path, vocabulary="bytes")) > 9  # bytes are read as they are
 
 
+def test_the_list_of_an_archives_members_is_not_read_for_each_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists: list[str] = []
+    read = zipfile.ZipFile.__init__
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda *given: (lists.append(""), read(*given))[1])
+    for members in (3, 30):
+        path = tmp_path / f"{members}.zip"
+        path.write_bytes(zipped({f"{number}.txt": b"text" for number in range(members)}))
+        lists.clear()
+        assert len(prepare_corpus(path)) == 4 * members
+        assert len(lists) == 4
+
+
 def test_a_zip_archive_that_cannot_be_read_in_bounded_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from char_rnn.data.errors import DataError
 from char_rnn.data.guessing import guess_encoding
 from char_rnn.data.symbols import VocabularyKind
-from char_rnn.data.text_files import TextFile, opened
+from char_rnn.data.text_files import OpenText, TextFile, opened
 from char_rnn.utils.files import read_regular
 
 PIECE = 1 << 18  # bytes read at once: what becomes of them stays in the processor's cache
@@ -70,23 +70,22 @@ class TextReader:
             DataError: If a file cannot be opened, decompressed or decoded.
         """
         characters = self._kind == "characters"
-        for file in self._files:
+        for file, text in opened(self._files):
             if self._separator and file is not self._files[0]:
                 self._hash.update(self._separator_bytes)
                 yield self._separator if characters else self._separator_bytes
             self.file, self.position = file, 0
-            pieces = self._raw_pieces()
+            pieces = self._raw_pieces(text)
             for piece in decoded(pieces, self._encoding, file) if characters else pieces:
                 yield piece
                 self.position += len(piece)
 
-    def _raw_pieces(self) -> Iterator[bytes]:
-        with opened(self.file) as text:
-            while piece := text.read(PIECE):
-                self._hash.update(piece)
-                yield piece
-                self._report(self._done + text.done())
-            self._done += text.done()
+    def _raw_pieces(self, text: OpenText) -> Iterator[bytes]:
+        while piece := text.read(PIECE):
+            self._hash.update(piece)
+            yield piece
+            self._report(self._done + text.done())
+        self._done += text.done()
 
 
 def check_encoding(encoding: str) -> str:

@@ -5,9 +5,10 @@ What a file is shows in its first bytes, whatever its name. Everything is decomp
 
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -44,13 +45,16 @@ class TextFile:
 
 
 class OpenText:
-    """An open file of text: its bytes, decompressed."""
+    """An open file of text: its bytes, decompressed.
 
-    def __init__(self, name: str, text: Readable, done: Callable[[int], int]) -> None:
+    Attributes:
+        done: Returns how many bytes of the file on the disk were read.
+    """
+
+    def __init__(self, name: str, text: Readable, done: Callable[[], int]) -> None:
         self._name = name
         self._text = text
-        self._done = done
-        self._bytes = 0
+        self.done = done
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, at most `size`; none at the end.
@@ -59,35 +63,30 @@ class OpenText:
             DataError: If they cannot be read or decompressed.
         """
         with damage_reported(self._name):
-            piece = self._text.read(size)
-        self._bytes += len(piece)
-        return piece
-
-    def done(self) -> int:
-        """Return how many bytes of the file on the disk were read."""
-        return self._done(self._bytes)
+            return self._text.read(size)
 
 
-@contextmanager
-def opened(file: TextFile) -> Iterator[OpenText]:
-    """Open a file of text for reading.
+def opened(files: Iterable[TextFile]) -> Iterator[tuple[TextFile, OpenText]]:
+    """Open files of text one after the other.
+
+    Members of an archive in a row share one opening, which reads the list of all members.
 
     Raises:
-        DataError: If it cannot be opened or is not a regular file.
+        DataError: If one cannot be opened or is not a regular file.
     """
-    if file.member is None:
-        with _opened_file(file.path) as raw:
-            with damage_reported(str(file)):
-                text = decompressed(raw)
-            yield OpenText(str(file), text, lambda _: raw.tell())
-        return
-    with _archive(file.path) as archive:
-        with damage_reported(str(file)):
-            info = archive.getinfo(file.member)
-            member = archive.open(info)
-        share = info.compress_size / max(info.file_size, 1)
-        with member:
-            yield OpenText(str(file), cast(Readable, member), lambda size: int(size * share))
+    for path, group in groupby(files, key=lambda file: file.path):
+        same = list(group)
+        if same[0].member is not None:
+            with _archive(path) as archive:
+                for file in same:
+                    with _member(archive, file) as text:
+                        yield file, text
+            continue
+        for file in same:
+            with _opened_file(path) as raw:
+                with damage_reported(str(file)):
+                    content = decompressed(raw)
+                yield file, OpenText(str(file), content, raw.tell)
 
 
 def text_files(path: Path) -> list[TextFile]:
@@ -119,10 +118,9 @@ def is_compressed(path: Path) -> bool:
     return _compression(path) is not None
 
 
-def refusal(file: TextFile, encoding: str) -> str | None:
+def refusal(file: TextFile, text: OpenText, encoding: str) -> str | None:
     """Return why a file cannot be read as text, and what to do: it is a document or an archive, or plainly UTF-16."""
-    with opened(file) as text:
-        head = text.read(HEAD)
+    head = text.read(HEAD)
     if foreign := _foreign(file, head):
         return f"{foreign.what}, not plain text; {foreign.advice}"
     if not _is_wide(encoding) and (wide := guess_wide(head)):
@@ -130,13 +128,12 @@ def refusal(file: TextFile, encoding: str) -> str | None:
     return None
 
 
-def not_text(file: TextFile, encoding: str) -> str | None:
+def not_text(file: TextFile, text: OpenText, encoding: str) -> str | None:
     """Return what a file is if it does not seem to be text: foreign content, or a NUL byte near its beginning.
 
     UTF-16 and UTF-32 have NUL bytes.
     """
-    with opened(file) as text:
-        head = text.read(BINARY_PROBE)
+    head = text.read(BINARY_PROBE)
     if foreign := _foreign(file, head):
         return foreign.what
     return "a binary file" if b"\0" in head and not _is_wide(encoding) else None
@@ -188,6 +185,16 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         with damage_reported(str(path)):
             archive = zip_archive(raw)
         yield archive
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile, file: TextFile) -> Iterator[OpenText]:
+    with damage_reported(str(file)):
+        info = archive.getinfo(file.member or "")
+        content = archive.open(info)
+    share = info.compress_size / max(info.file_size, 1)
+    with content:
+        yield OpenText(str(file), cast(Readable, content), lambda: int(content.tell() * share))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from char_rnn.data.errors import DataError
 from char_rnn.data.symbols import VocabularyKind
-from char_rnn.data.text_files import TextFile, is_compressed, not_text, refusal, text_files
+from char_rnn.data.text_files import TextFile, is_compressed, not_text, opened, refusal, text_files
 from char_rnn.utils.terminal import visible_name
 
 NAMED = 5  # files that are left out and named
@@ -101,13 +101,13 @@ class Source:
             left_out[str(path)] = "compressed, not read with data.file_order path"
             return
         files = text_files(path)
-        if path not in self.found and len(files) == 1:
-            if kind == "characters" and (reason := refusal(files[0], self.encoding)):
-                raise DataError(f"{files[0]}: {reason}")
-            yield from files
-            return
-        for file in files:
-            if reason := not_text(file, self.encoding):
+        named = path not in self.found and len(files) == 1
+        for file, text in opened(files):
+            if named:
+                if kind == "characters" and (reason := refusal(file, text, self.encoding)):
+                    raise DataError(f"{file}: {reason}")
+                yield file
+            elif reason := not_text(file, text, self.encoding):
                 left_out[str(file)] = reason
             else:
                 yield file
