@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -73,7 +75,7 @@ class Spelling:
     @property
     def substitutions(self) -> dict[str, str]:
         """Pieces that were not read as they are, and what was read for each (may be empty); in order of appearance."""
-        return {given: read for given, read in self.pieces if read not in (given, self._formed(given))}
+        return {given: read for given, read in self.pieces if read not in (given, _formed(given, self.form))}
 
     def remark(self) -> str:
         """Says what was not read as it is; empty if all was."""
@@ -84,9 +86,6 @@ class Spelling:
         parts += [f"read {_named(replaced, ', ')}"] if replaced else []
         parts += [f"skipped what the vocabulary does not have: {_named(skipped, ' ')}"] if skipped else []
         return "; ".join(parts)
-
-    def _formed(self, piece: str) -> str:
-        return unicodedata.normalize(self.form, piece) if self.form else piece
 
 
 def spelled(symbols: Symbols, text: str, unknown: Unknown = "error") -> Spelling:
@@ -111,9 +110,9 @@ def spelled(symbols: Symbols, text: str, unknown: Unknown = "error") -> Spelling
         has = cache(knowing(symbols))
         form, pieces = _in_its_form(text, has)
         if unknown != "error":
-            read = cache(lambda piece: _readable(piece, has, nearest=unknown == "nearest"))
-            return Spelling(symbols, tuple((given, read(formed)) for given, formed in pieces), form)
-        if not all(has(formed) for _, formed in pieces):
+            read = cache(lambda piece: (piece[0], _readable(piece[1], has, nearest=unknown == "nearest")))
+            return Spelling(symbols, tuple(map(read, pieces)), form)
+        if not all(has(formed) for _, formed in set(pieces)):
             raise
         return Spelling(symbols, tuple(pieces), form)
     return Spelling(symbols, ((text, text),))
@@ -165,30 +164,39 @@ def canonical(symbols: Symbols, text: str, forms: Sequence[NormalForm] = _FORMS)
 
 
 def _in_its_form(text: str, has: Callable[[str], bool]) -> tuple[NormalForm | None, list[tuple[str, str]]]:
-    """Pieces of a text, as given and in the form with the fewest unknown characters; of equal ones as given."""
-    given = [(piece, piece) for piece in _PIECE.findall(text)]
-    options: list[tuple[NormalForm | None, list[tuple[str, str]]]] = [(None, given)]
+    """Pieces of a text, as given and in the form with the fewest unknown characters; of equal ones as given.
+
+    The text may be long: equal pieces share one tuple, of eight bytes in the list.
+    """
+    form: NormalForm | None = None
     if not text.isascii():
-        segments = _segments(text)
-        for form in _FORMS:
-            normalize = cache(lambda segment, form=form: unicodedata.normalize(form, segment))
-            options.append((form, [(segment, normalize(segment)) for segment in segments]))
+        counts = Counter(_segments(text))
 
-    def unknown(option: tuple[NormalForm | None, list[tuple[str, str]]]) -> int:
-        return sum(not has(character) for _, formed in option[1] for character in formed)
+        def unknown(form: NormalForm | None) -> int:
+            formed = ((_formed(segment, form), count) for segment, count in counts.items())
+            return sum(count * sum(not has(character) for character in segment) for segment, count in formed)
 
-    return min(options, key=unknown)
+        form = min((None, *_FORMS), key=unknown)
+    pieces = _segments(text) if form else map(itemgetter(0), _PIECE.finditer(text))
+    return form, list(map(cache(lambda piece: (piece, _formed(piece, form))), pieces))
 
 
-def _segments(text: str) -> list[str]:
+def _formed(text: str, form: NormalForm | None) -> str:
+    return unicodedata.normalize(form, text) if form else text
+
+
+def _segments(text: str) -> Iterator[str]:
     r"""Pieces that can be normalized one by one: ``\r\n``, or a character with what composes with it."""
-    segments: list[str] = []
-    for piece in _PIECE.findall(text):
-        if segments and len(segments[-1]) < _LONGEST and _composes(segments[-1], piece):
-            segments[-1] += piece
+    composes = lru_cache(1 << 16)(_composes)
+    segment = ""
+    for piece in map(itemgetter(0), _PIECE.finditer(text)):
+        if segment and len(segment) < _LONGEST and composes(segment, piece):
+            segment += piece
         else:
-            segments.append(piece)
-    return segments
+            if segment:
+                yield segment
+            segment = piece
+    yield segment
 
 
 def _composes(before: str, character: str) -> bool:
