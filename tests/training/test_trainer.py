@@ -217,9 +217,10 @@ def test_a_model_file_names_no_path_of_the_machine(make_trainer: MakeTrainer, tm
 def test_the_first_sample_comes_after_20_seconds(make_trainer: MakeTrainer) -> None:
     """The others at evaluations, and nothing else changes."""
     losses = []
-    for sample in (None, lambda model: "rose"):
+    for sample in (None, lambda model: str(torch.rand(1))):
         log, ticks = Log(), itertools.count()
-        config = small_config(training={"max_steps": 40, "eval_interval": 20}, logging={"sample_length": 4})
+        settings = {"training": {"max_steps": 40, "eval_interval": 20}, "logging": {"sample_length": 4}}
+        config = small_config(model={"dropout": 0.5}, **settings)
         make_trainer(config, callbacks=[log], sample=sample, clock=lambda ticks=ticks: next(ticks) * 0.5).train()
         losses.append(log.losses)
     steps = [step for step, _ in log.samples]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from char_rnn.training.plan import SMALLEST_PART
-from char_rnn.utils.device import forked_rng
 
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
@@ -35,8 +34,7 @@ def plan_evaluations(trainer: CharRNNTrainer) -> None:
         plan.eval_characters = part
         trainer.tell_event({"event": "evaluation", "characters": part, "of": max(val, test)})
     began = stopwatch.now()
-    with forked_rng(trainer.device):
-        trainer.sample()
+    trainer.sample()
     writing = stopwatch.now() - began
     stopwatch.in_evaluation = stopwatch.per_character * trainer.predicted("val") + stopwatch.in_saving + writing
 

@@ -21,6 +21,7 @@ from char_rnn.training.recovery import Recovery
 from char_rnn.training.resume import capture, restore
 from char_rnn.training.stepping import Stepper
 from char_rnn.training.stopwatch import Stopwatch
+from char_rnn.utils.device import forked_rng
 
 if TYPE_CHECKING:
     from char_rnn.data.dataloader import Batches
@@ -118,10 +119,14 @@ class TrainerState:
         self.stopwatch.in_saving = self.stopwatch.now() - began
 
     def sample(self) -> str | None:
-        """Return a text of the model as it is; None where no samples are asked for."""
+        """Return a text of the model as it is; None where no samples are asked for.
+
+        When the first one is due depends on the clock, so it must not move the generators that training draws from.
+        """
         if self._sample is None or not self.config.logging.sample_length:
             return None
-        return self._sample(self.stepper.trained)
+        with forked_rng(self.device):
+            return self._sample(self.stepper.trained)
 
     def went_back(self, event: dict[str, Any]) -> None:
         """Save the state that the run has gone back to, and tell about it.
