@@ -1,4 +1,4 @@
-"""How many sequences fit into memory at once: what ``auto`` stands for in a configuration."""
+"""Which device works, and how many sequences fit into its memory: what ``auto`` stands for in a configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,37 @@ from char_rnn.models import CharModel
 from char_rnn.training.ranks import Ranks
 from char_rnn.training.stepping import Stepper
 from char_rnn.utils.config import Config, TrainingConfig
-from char_rnn.utils.device import forked_rng, is_out_of_memory, optimal_batch_size
+from char_rnn.utils.device import DeviceManager, forked_rng, is_out_of_memory, optimal_batch_size
 
 SHARE = 0.5  # of the memory that is free: the rest is for the evaluation, the text's pages, and other programs
 PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.4 to 1.5 (benchmarks/memory.py)
+
+
+def working_device(device: DeviceManager | torch.device | str, model: CharModel, ranks: Ranks) -> torch.device:
+    """Return the device to train on.
+
+    A manager tries a step of the model on it first, and may fall back to the CPU; one of several processes may not.
+    """
+    if not isinstance(device, DeviceManager):
+        return torch.device(device)
+    if not ranks.alone:
+        return device.device
+
+    def step(device: torch.device) -> torch.device:
+        with forked_rng(device):
+            copy = _moved(deepcopy(model), device)
+            log_probs, _ = copy(torch.zeros(1, 2, dtype=torch.int64, device=device))
+            log_probs.sum().backward()
+        return device
+
+    return device.run(step) if device.device.type != "cpu" else device.device
+
+
+def _moved(model: CharModel, device: torch.device) -> CharModel:
+    try:
+        return model.to(device)
+    except TypeError as error:  # MPS, of float64; as an operation that the device lacks, the manager knows it
+        raise NotImplementedError(f"{device}: {error}") from error
 
 
 def fitted(config: Config, model: CharModel, device: torch.device, ranks: Ranks, characters: int) -> Config:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from char_rnn.models import CharModel
 from char_rnn.runs.names import STATE
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, read_state, what_stays
-from char_rnn.training.fitting import fitted
+from char_rnn.training.fitting import fitted, working_device
 from char_rnn.training.keeping import saved_model
 from char_rnn.training.program import PrepareProgress, Program
 from char_rnn.training.ranks import Ranks
@@ -31,7 +30,7 @@ from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.model import FOR_TRAINING
-from char_rnn.utils.device import DeviceManager, forked_rng
+from char_rnn.utils.device import DeviceManager
 from char_rnn.utils.locking import acquire, holding, released_on_error
 
 Sampler = Callable[[CharModel, Vocabulary], str]
@@ -123,7 +122,7 @@ def start_run(
     if tensors is None:
         config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
     model = program.model(config, corpus.vocabulary.size, tensors)
-    device = _working(surroundings.device, model, ranks)
+    device = working_device(surroundings.device, model, ranks)
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
     config = fitted(config, model, device, ranks, characters)
     loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
@@ -176,7 +175,7 @@ def _resumed(config: Config, folder: Path, path: Path | None, surroundings: Surr
     vocabulary = last.vocabulary if brought else config.data.vocabulary
     corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
     model = program.model(config, corpus.vocabulary.size, None)
-    device = _working(surroundings.device, model, ranks)
+    device = working_device(surroundings.device, model, ranks)
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
     config = fitted(config, model, device, ranks, characters)
     loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
@@ -239,33 +238,6 @@ def _fitting(program: Program, config: Config, ranks: Ranks) -> Program:
     if STANDARD_INPUT in config.data.sources and not ranks.alone:
         raise ValueError(f"standard input cannot be read by {ranks.count} processes; write the text to a file first")
     return program
-
-
-def _working(device: DeviceManager | torch.device | str, model: CharModel, ranks: Ranks) -> torch.device:
-    """Return the device to train on.
-
-    A manager tries a step of the model on it first, and may fall back to the CPU; one of several processes may not.
-    """
-    if not isinstance(device, DeviceManager):
-        return torch.device(device)
-    if not ranks.alone:
-        return device.device
-
-    def step(device: torch.device) -> torch.device:
-        with forked_rng(device):
-            copy = _moved(deepcopy(model), device)
-            log_probs, _ = copy(torch.zeros(1, 2, dtype=torch.int64, device=device))
-            log_probs.sum().backward()
-        return device
-
-    return device.run(step) if device.device.type != "cpu" else device.device
-
-
-def _moved(model: CharModel, device: torch.device) -> CharModel:
-    try:
-        return model.to(device)
-    except TypeError as error:  # MPS, of float64; as an operation that the device lacks, the manager knows it
-        raise NotImplementedError(f"{device}: {error}") from error
 
 
 def _trainer(
