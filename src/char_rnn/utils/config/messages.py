@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from char_rnn.utils.terminal import visible_name
+
 _LONGEST = 80
 
 
@@ -18,7 +20,7 @@ class ConfigError(ValueError):
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
     """``text`` in one printable line of at most ``longest`` characters."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: longest + 1])
+    line = visible_name(text[: longest + 1])
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
