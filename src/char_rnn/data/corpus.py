@@ -29,7 +29,8 @@ class Corpus:
     Pickles without the text where it is mapped from a file: the copy maps the same file.
 
     Attributes:
-        name: The data set's name, the file's without its ending, or the folder's; of several texts the first one's.
+        name: The data set's name, the file's without its ending, or the folder's; of several texts
+            the first one's and the number of the others.
         ids: Indices of all characters, shape (N,), mapped from the cache.
         vocabulary: What they stand for.
         sha256: Hash of the text's bytes, in hexadecimal; of files one after the other, with their separators.

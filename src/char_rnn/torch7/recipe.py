@@ -40,19 +40,10 @@ RNG = "torch7.rng"
 class FirstLossGuard(LossGuard):
     """Compares each loss with the first one, as ``train.lua``."""
 
-    def check(self, loss: float) -> None:
-        """Refuse a loss that is not finite, or more than ``factor`` times the first.
-
-        Raises:
-            TrainingDiverged: the loss has exploded.
-        """
-        if not math.isfinite(loss):
-            raise TrainingDiverged(f"the loss is {loss}{self._beginning()}")
-        if self.first is None:
-            self.first = loss
-        if self.factor > 0 and loss > self.factor * self.first:
+    def _judge(self, loss: float, first: float) -> None:
+        if self.factor > 0 and loss > self.factor * first:
             raise TrainingDiverged(
-                f"the loss is {loss:.4g}, more than {self.factor:g} times the first, {self.first:.4g}"
+                f"the loss is {loss:.4g}, more than {self.factor:g} times the first, {first:.4g}"
                 " (training.explosion_factor)"
             )
 

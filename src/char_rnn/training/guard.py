@@ -62,11 +62,14 @@ class LossGuard:
             raise TrainingDiverged(f"the loss is {loss}{self._beginning()}")
         if self.first is None:
             self.first = loss
+        self._judge(loss, self.first)
+
+    def _judge(self, loss: float, first: float) -> None:
         self.mean = loss if self.mean is None else self.mean + (loss - self.mean) / MEMORY
-        limit = self.factor * max(self.first, self.uniform)
+        limit = self.factor * max(first, self.uniform)
         self.above = self.above + 1 if 0 < limit < loss else 0
         if 0 < limit < self.mean:
-            times = "the first loss" if self.first >= self.uniform else "ln V"
+            times = "the first loss" if first >= self.uniform else "ln V"
             raise TrainingDiverged(
                 f"the running mean of the loss is {self.mean:.4g}, more than {limit:.4g}"
                 f" (training.explosion_factor {self.factor:g} times {times})"
