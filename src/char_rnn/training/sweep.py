@@ -171,7 +171,7 @@ def sweep(
     text, values = _text_name(found), _values(found)
     folder = Path(folder) if folder is not None else default_folder(found[0].config, values, text)
     if not folder.exists():
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # another process may begin the same sweep
     if folder.is_dir():
         acquire(folder)
     try:
