@@ -88,7 +88,9 @@ def one_and_two(poem: Path) -> tuple[Path, Path]:
         main(command(poem.parent, poem, "--out", runs[0], *plain)[2:])
     outcomes = train(2, command(poem.parent, poem, "--out", runs[1], *plain, "--set", "training.micro_batch_size=2"))
     assert outcomes[0][1]
-    assert outcomes[1][1:] == ("", "")
+    out, err = outcomes[1][1:]
+    assert [line for line in out.splitlines() if not line.startswith("[Gloo]")] == []  # PyTorch 2.8 prints those
+    assert err == ""
     return runs
 
 
