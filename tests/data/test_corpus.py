@@ -95,6 +95,8 @@ def test_half_a_character_is_reported_with_its_position(tmp_path: Path, content:
         ("caf\u00e9".encode("latin-1"), "utf-8", "cp1252"),
         ("hello".encode("utf-16"), "utf-8", "utf-16"),
         ("hello".encode("utf-32"), "utf-8", "utf-32"),
+        ("more than sixteen bytes".encode("utf-16"), "utf-8", "utf-16"),
+        ("more than sixteen bytes".encode("utf-32"), "cp1252", "utf-32"),
         ("d\u00e9j\u00e0".encode(), "ascii", "utf-8"),
         ("I\u2019m here, isn\u2019t that so? He said that I\u2019ll go. ".encode() + b"\xff", "utf-8", None),
         ("every other byte".encode("utf-16-le"), "utf-8", "utf-16-le"),

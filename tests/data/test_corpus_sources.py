@@ -55,6 +55,13 @@ def test_several_texts_are_read_one_after_the_other(tmp_path: Path) -> None:
 def test_a_separator_must_be_in_the_encoding(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"separator '☃': cannot be written in ascii; give another"):
         prepare_corpus([write(tmp_path / name, name) for name in "ab"], encoding="ascii", separator="☃")
+    with pytest.raises(DataError, match="separator 5: must be a text"):
+        prepare_corpus(write(tmp_path / "a", "a"), separator=5)  # type: ignore[arg-type]
+
+
+def test_an_unknown_order_of_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="file_order 'size': must be one of natural, path"):
+        prepare_corpus(write(tmp_path / "a", "a"), file_order="size")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("settled")

@@ -72,6 +72,7 @@ FOREIGN = {
     "docx": (zipped({"[Content_Types].xml": b"", "word/document.xml": b"text"}), r"a Word document \(\.docx\)"),
     "odt": (zipped({"mimetype": b"x", "META-INF/manifest.xml": b""}), "an OpenDocument file"),
     "pdf": (b"%PDF-1.4\n%\xe2\xe3", "a PDF document, not plain text; extract its text"),
+    "rtf": (rb"{\rtf1\ansi some text}", "an RTF document, not plain text; save it as plain text"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer, not the file itself"),
 }
 

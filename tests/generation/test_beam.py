@@ -111,6 +111,7 @@ def test_length_zero() -> None:
         ({"beams": 2.5}, "beams: .*; given 2.5"),
         ({"beams": 10**9}, "beams: .*; given 1000000000"),
         ({"length": -1}, "length: must be a whole number, 0 or more; given -1"),
+        ({"prime_text": 5}, "prime_text: must be a text; given 5"),
         ({"stop": ""}, "stop: must be a text of at least one character, .*"),
         ({"unknown": "x"}, "unknown: must be error, skip or nearest; given 'x'"),
         ({"banned": "abc\n"}, "banned, allowed: leave no character of the model's vocabulary to draw"),
@@ -118,4 +119,4 @@ def test_length_zero() -> None:
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
-        beam_search(engine(), VOCABULARY, "a", **options)
+        beam_search(engine(), VOCABULARY, **{"prime_text": "a", **options})

@@ -225,6 +225,7 @@ def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None
     ("options", "message"),
     [
         ({"length": -1}, "length: must be a whole number, 0 or more; given -1"),
+        ({"prime_text": 5}, "prime_text: must be a text; given 5"),
         ({"length": 2.0}, "length: .*; given 2.0"),
         ({"seed": -1}, "seed: must be a whole number, 0 or more, or None for a new one; given -1"),
         ({"seed": True}, "seed: .*; given True"),
@@ -236,7 +237,7 @@ def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
-        Continuation(VOCABULARY, "a", **options)
+        Continuation(VOCABULARY, **{"prime_text": "a", **options})
 
 
 def test_unknown_characters_of_the_prime(caplog: pytest.LogCaptureFixture) -> None:

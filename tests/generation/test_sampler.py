@@ -186,6 +186,7 @@ def test_a_byte_model_that_writes_no_utf8_still_writes() -> None:
     ("options", "message"),
     [
         ({"length": -1}, "length: must be a whole number, 0 or more; given -1"),
+        ({"prime_text": 5}, "prime_text: must be a text; given 5"),
         ({"length": 1.5}, "length: .*; given 1.5"),
         ({"length": True}, "length: .*; given True"),
         ({"temperature": -1}, "temperature: .*; given -1"),
@@ -199,7 +200,7 @@ def test_a_byte_model_that_writes_no_utf8_still_writes() -> None:
 )
 def test_bad_arguments_raise_before_the_first_piece(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
-        TextGenerator(cycle(), VOCABULARY).stream("a", **options)
+        TextGenerator(cycle(), VOCABULARY).stream(**{"prime_text": "a", **options})
 
 
 def test_a_vocabulary_of_another_model_is_an_error() -> None:

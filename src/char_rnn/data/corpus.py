@@ -4,7 +4,7 @@ import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -126,7 +126,10 @@ def prepare_corpus(
     Raises:
         DataError: If there is no such text, it cannot be read or decoded, is empty, or changes meanwhile.
         UnknownCharacterError: If the given vocabulary lacks a symbol of it.
+        ValueError: If the kind of vocabulary or the order of files is unknown, or the separator is not a text.
     """
+    if file_order not in get_args(FileOrder):
+        raise ValueError(f"file_order {file_order!r}: must be one of {', '.join(get_args(FileOrder))}")
     cache = Cache(Path(cache_dir) if cache_dir is not None else datasets.data_root() / "cache")
     preparation = Preparation(cache, vocabulary, encoding, progress, separator)
     with ExitStack() as copies:

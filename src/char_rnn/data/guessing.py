@@ -25,19 +25,21 @@ def guess_encoding(data: bytes, failed: str, *, at_beginning: bool) -> str | Non
         failed: The encoding that it is not in.
         at_beginning: Whether the text begins with it.
     """
-    if at_beginning:
-        for mark, encoding in _MARKS.items():
-            if data.startswith(mark):
-                return encoding
-        if wide := guess_wide(data):
-            return wide
+    if at_beginning and (wide := guess_wide(data)):
+        return wide
     if not failed.startswith("utf-8") and _is_utf8(data):
         return "utf-8"
     return "cp1252" if failed != "cp1252" and _is_western(data) else None
 
 
 def guess_wide(data: bytes) -> str | None:
-    """Return `utf-16-le` or `utf-16-be` for the beginning of a text whose every other byte is NUL, else None."""
+    """Return the encoding of 16 or 32 bits that the beginning of a text is plainly in, else None.
+
+    It shows by a byte-order mark, or by NUL in every other byte. With a mark it is `utf-16` or `utf-32`, which take the
+    mark away.
+    """
+    if marked := next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None):
+        return marked
     even, odd = data[::2].count(0), data[1::2].count(0)
     if len(data) < SHORTEST or max(even, odd) < 0.8 * (len(data) // 2) or min(even, odd) > 0.01 * len(data):
         return None

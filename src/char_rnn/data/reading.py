@@ -139,6 +139,8 @@ def is_valid(path: Path, encoding: str) -> bool:
 
 def _encoded_separator(separator: str, encoding: str) -> bytes:
     """Write a separator as it would stand within a text: without a byte-order mark."""
+    if not isinstance(separator, str):
+        raise DataError(f"separator {separator!r}: must be a text")
     try:
         return separator.encode(encoding).removeprefix("".encode(encoding))
     except UnicodeError:

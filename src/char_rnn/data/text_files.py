@@ -124,7 +124,7 @@ def refusal(file: TextFile, text: OpenText, encoding: str) -> str | None:
     if foreign := _foreign(file, head):
         return f"{foreign.what}, not plain text; {foreign.advice}"
     if not _is_wide(encoding) and (wide := guess_wide(head)):
-        return f"every other byte is NUL; it looks like {wide}: give --encoding {wide}, or use --vocabulary bytes"
+        return f"not {encoding}; it looks like {wide}: give --encoding {wide}, or use --vocabulary bytes"
     return None
 
 

@@ -72,7 +72,7 @@ class Continuation:
         self._stop_text = StopText(stop, stop_at_newline, symbols)
         self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
         self.prime: npt.NDArray[np.int64] = (
-            encode_prime(symbols, prime_text, unknown) if isinstance(prime_text, str) else prime_text
+            prime_text if isinstance(prime_text, np.ndarray) else encode_prime(symbols, prime_text, unknown)
         )
         self.length, self.count, self.done = length, 0, length == 0
         self._decoder = decoder_of(symbols)

@@ -100,8 +100,10 @@ def spelled(symbols: Symbols, text: str, unknown: Unknown = "error") -> Spelling
 
     Raises:
         UnknownCharacterError: ``text`` has a character that the vocabulary lacks, and ``unknown`` is ``"error"``.
-        ValueError: ``unknown`` is none of these.
+        ValueError: ``text`` is not a text, or ``unknown`` is none of these.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"prime_text: must be a text; given {text!r:.40}")  # noqa: TRY004 (as other arguments)
     if unknown not in ("error", "skip", "nearest"):
         raise ValueError(f"unknown: must be error, skip or nearest; given {unknown!r}")
     try:

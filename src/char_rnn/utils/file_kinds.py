@@ -40,6 +40,7 @@ _FOREIGN = {
     rb"(?s:.{257})ustar": Foreign("a tar archive", _UNPACK),
     rb"7z\xbc\xaf\x27\x1c": Foreign("a 7-Zip archive", _UNPACK),
     rb"Rar!\x1a\x07": Foreign("a RAR archive", _UNPACK),
+    rb"\{\\rtf1": Foreign("an RTF document", _AS_TEXT),
     rb"\x28\xb5\x2f\xfd": Foreign("a Zstandard file", "decompress it (zstd -d) and give the text file"),
     rb"version https://git-lfs\.github\.com/spec/": Foreign(
         "a Git LFS pointer, not the file itself", "run `git lfs pull` in its repository, or download the file"
