@@ -147,7 +147,7 @@ def test_damaged_lines_are_left_out_and_the_records_after_them_stay(
         file.cut_back(3, ("train",))
     assert file.path.read_bytes() == b"".join(record + b"\n" for record in records)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{file.path}: damaged; left out 7 lines that are not records, kept the rest"
+        f"{file.path}: damaged; lines that are not records were left out: 7"
     ]
 
 

@@ -247,7 +247,7 @@ class MetricsFile:
         """
         lines = self._lines()
         if damaged := sum(record is None for _, record in lines[:-1]):
-            _logger.warning("%s: damaged; left out %d lines that are not records, kept the rest", self.path, damaged)
+            _logger.warning("%s: damaged; lines that are not records were left out: %d", self.path, damaged)
         kept = [line for line, r in lines if r and (r["step"] < step or (r["step"] == step and _is_of(r, splits)))]
         with replacing(self.path) as temporary:
             temporary.write_bytes(b"".join(line.rstrip() + b"\n" for line in kept))

@@ -160,8 +160,8 @@ def _load_parameters(trainer: TrainerState, parameters: Mapping[str, torch.Tenso
     own = trainer.model.state_dict()
     if {name: tensor.shape for name, tensor in own.items()} != {name: t.shape for name, t in parameters.items()}:
         raise CheckpointError(
-            "the run's model has another architecture than model.type, model.hidden_size, ... now say;"
-            " leave them as they were, or start a new run"
+            "the training state has another architecture than model.type, model.hidden_size, ... now say; leave them as"
+            " they were. If they are, the state is damaged: start a new run"
         )
     for name, tensor in own.items():
         if parameters[name].dtype != tensor.dtype:

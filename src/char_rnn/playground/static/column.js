@@ -1,6 +1,6 @@
 /* One model and its text: writing, stopping and going on. */
 
-import { grouped, unitOf } from "./dom.js";
+import { counted, grouped, unitOf } from "./dom.js";
 import { ColumnColours, lastOf, sameUnit, setLast } from "./column_colours.js";
 import { columnParts, factsOf, readAs } from "./column_parts.js";
 import { typefaceFor } from "./looks.js";
@@ -184,9 +184,9 @@ export class Column {
   }
 
   #measure(count, rate) {
-    const units = `${unitOf(this.model)}s`;
-    this.meter.textContent = count ? `${grouped(count)} ${units}` : "";
-    this.rate.textContent = rate > 0 && rate < Infinity ? `${grouped(rate)} ${units}/s` : "";
+    const unit = unitOf(this.model);
+    this.meter.textContent = count ? counted(count, unit) : "";
+    this.rate.textContent = rate > 0 && rate < Infinity ? `${grouped(rate)} ${unit}s/s` : "";
   }
 
   #listen(on) {

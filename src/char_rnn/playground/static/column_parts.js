@@ -41,10 +41,10 @@ export function factsOf({ cell, hidden_size, num_layers, parameters, data, loss,
 
 const MOST_SUBSTITUTIONS = 12; // that are named
 
-/** "Read as: é → e, 漢 → nothing", of what the model read that is not the prime as given; empty where nothing was. */
+/** "é read as e, 漢 left out.": what the model read that is not the prime as given; empty where nothing was. */
 export function readAs({ substitutions, normal_form: form }) {
   const all = substitutions ?? [];
-  const told = all.slice(0, MOST_SUBSTITUTIONS).map(([given, read]) => `${signs(given)} read as ${signs(read) || "nothing"}`);
+  const told = all.slice(0, MOST_SUBSTITUTIONS).map(([given, read]) => `${signs(given)} ${read ? `read as ${signs(read)}` : "left out"}`);
   if (all.length > told.length) told.push(`${all.length - told.length} more`);
   return [form ? `The text was read in the Unicode form ${form}.` : "", told.length ? `${told.join(", ")}.` : ""].join(" ").trim();
 }

@@ -39,6 +39,9 @@ export const shown = (item) => (item.text && !isBroken(item) ? item.text : item.
 /** What a model's symbols are called: "character" or "byte". */
 export const unitOf = ({ symbols }) => (symbols.some((each) => BYTE.test(each)) ? "byte" : "character");
 
+/** "1 byte", "2,000 bytes". */
+export const counted = (number, unit) => `${grouped(number)} ${unit}${number === 1 ? "" : "s"}`;
+
 /** Turn a control on or off. One that has the focus keeps it: it is off for who uses it, and disabled once it is left. */
 export function enable(control, on) {
   const held = !on && control === document.activeElement;

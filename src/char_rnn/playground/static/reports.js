@@ -1,6 +1,6 @@
 /* What the status line says at the end of a text. */
 
-import { grouped, unitOf } from "./dom.js";
+import { counted, grouped, unitOf } from "./dom.js";
 
 /** A sentence about columns whose texts have ended. */
 export function reportOf(columns) {
@@ -9,8 +9,8 @@ export function reportOf(columns) {
   const failed = outcomes.filter(({ message }) => message).length;
   const read = grouped(columns[0].limits.prime);
   const shortened = columns.some((column) => column.shortened) ? ` Of what stood before, the last ${read} were read.` : "";
-  const units = columns.every(({ model }) => unitOf(model) === "byte") ? "bytes" : "characters";
-  const count = `${grouped(written)} ${units}.${shortened}`;
+  const unit = columns.every(({ model }) => unitOf(model) === "byte") ? "byte" : "character";
+  const count = `${counted(written, unit)}.${shortened}`;
   if (failed && !written) return "Nothing could be written.";
   if (failed === columns.length) return `Broke off after ${count}`;
   if (failed) return `Wrote ${count} ${failed} of ${columns.length} models failed.`;
