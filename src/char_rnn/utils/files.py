@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,12 +36,12 @@ def check_is_path(path: str | Path) -> Path:
         TextForPathError: no such file exists, and it has several lines or is longer than paths are.
     """
     text = os.fspath(path)
-    like_text = "\n" in text or len(text) >= LONGEST_PATH or any(len(name) > LONGEST_NAME for name in Path(text).parts)
-    if like_text and not os.path.exists(text):  # noqa: PTH110 (it raises nothing, whatever the text)
+    too_long = len(text) >= LONGEST_PATH or any(len(name) > LONGEST_NAME for name in re.split(r"[/\\]", text))
+    if ("\n" in text or too_long) and not os.path.exists(text):  # noqa: PTH110 (it raises nothing, whatever the text)
         raise TextForPathError(
             f"{text[:40]!a}...: looks like a text, not a path; save it in a file and give the path of that"
         )
-    return Path(path)
+    return path if isinstance(path, Path) else Path(path)
 
 
 def check_regular(path: str | Path, most: int | None = None) -> None:
