@@ -109,7 +109,6 @@ class Trap:
     ("name", "arguments"),
     [
         ("training_state.safetensors", ("train", "--resume")),
-        ("last.safetensors", ("train", "--resume")),
         ("best.safetensors", ("sample",)),
         ("best.safetensors", ("inspect",)),
         ("best.safetensors", ("train", "TEXT", "--init-from")),
@@ -134,3 +133,15 @@ def test_no_file_of_a_run_can_run_code(
     assert done.status == 1
     assert f"{run / name}: {says}" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_resumed_run_replaces_a_pickle_in_the_place_of_its_last_model(
+    char_rnn: Command, run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, written = tmp_path / "run", tmp_path / "written"
+    shutil.copytree(run_folder, run)
+    torch.save(Trap(written), run / "last.safetensors")
+    assert char_rnn("train", "--resume", run).status == 0
+    assert not written.exists()
+    assert "last.safetensors: a checkpoint of torch.save, not a model" in caplog.text
+    assert ModelFile.read(run / "last.safetensors").tensors

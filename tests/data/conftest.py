@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from char_rnn.data import preparation, reading
+from char_rnn.data.text_files import TextFile
 
 
 @pytest.fixture
@@ -20,5 +22,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are opened for reading text."""
     opened: list[Path] = []
     original = reading.opened
-    monkeypatch.setattr(reading, "opened", lambda file: (opened.append(file.path), original(file))[1])
+
+    def noted(files: Sequence[TextFile]) -> object:
+        opened.extend(file.path for file in files)
+        return original(files)
+
+    monkeypatch.setattr(reading, "opened", noted)
     return opened
