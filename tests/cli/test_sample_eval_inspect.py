@@ -113,6 +113,17 @@ def test_inspect_counts_in_the_models_symbols(
     assert f"0.5000 nats, 0.7213 bits per {unit}, at step 3" in shown
 
 
+@pytest.mark.parametrize("missing", ["data", "step", "best_step"])
+def test_a_model_may_lack_any_fact_of_its_training(
+    char_rnn: Command, run_folder: Path, tmp_path: Path, missing: str
+) -> None:
+    file = ModelFile.read(run_folder)
+    file.training = {name: fact for name, fact in file.training.items() if name != missing}
+    path = file.write(tmp_path / "m.safetensors")
+    assert ("trained on an unnamed text" in char_rnn("sample", path, "--length", 3).err) == (missing == "data")
+    assert f"{file.training['best_val_loss']:.4f} nats" in char_rnn("inspect", path).out
+
+
 def test_inspect(char_rnn: Command, run_folder: Path) -> None:
     shown = char_rnn("inspect", run_folder).out
     file = ModelFile.read(run_folder)

@@ -61,11 +61,13 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     ]
     if "step" in facts:
         epochs = f"{facts['epoch']:.2f} epochs of " if "epoch" in facts else ""
-        lines.append(f"  trained       {facts['step']:,} steps, {epochs}{shown(str(facts.get('data')))}")
+        text = shown(str(facts.get("data", "an unnamed text")))
+        lines.append(f"  trained       {facts['step']:,} steps, {epochs}{text}")
     if "best_val_loss" in facts:
         loss = facts["best_val_loss"]
         bits = loss / math.log(2)
-        lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits per {unit}, at step {facts['best_step']:,}")
+        at = f", at step {facts['best_step']:,}" if "best_step" in facts else ""
+        lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits per {unit}{at}")
     width = max(24, *(len(name) + 2 for name in file.tensors))
     lines += [f"  {name:<{width}}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
     return lines

@@ -142,9 +142,9 @@ def _introduction(model: str, file: ModelFile) -> str:
     from char_rnn.model_file import find_model
 
     config, training = file.config.model, file.training
-    best = "best_val_loss" in training and training["best_step"] == training["step"]
+    best = "best_val_loss" in training and training.get("best_step") == training.get("step")
     loss = f", validation loss {training['best_val_loss']:.4f}" if best else ""
     return (
         f"{find_model(model)}: {config.num_layers}-layer {config.type} of {config.hidden_size},"
-        f" trained on {shown(str(training.get('data')))}{loss}"
+        f" trained on {shown(str(training.get('data', 'an unnamed text')))}{loss}"
     )
