@@ -258,6 +258,11 @@ CASES: dict[str, tuple[Make, int, str]] = {
         1,
         r"was trained with model\.hidden_size 8, not 9",
     ),
+    "a run whose text has moved": (
+        resumed(lambda run: None, "--set", "data.data_dir=elsewhere.txt"),
+        2,
+        r"elsewhere\.txt: no such file .*; if the text has moved, give its new path beside --resume",
+    ),
     "a run whose text has changed": (
         lambda tmp, poem, run: [
             "train",

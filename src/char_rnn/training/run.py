@@ -14,6 +14,7 @@ import torch
 from char_rnn._version import __version__
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
+from char_rnn.data.errors import TextNotFoundError
 from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
@@ -173,7 +174,10 @@ def _resumed(config: Config, folder: Path, path: Path | None, surroundings: Surr
     config.data.file_order = last.config.data.file_order
     brought = "init_from" in last.training  # a model to start from brings its vocabulary
     vocabulary = last.vocabulary if brought else config.data.vocabulary
-    corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
+    try:
+        corpus = ranks.in_turn(lambda: program.corpus(config, vocabulary, surroundings.progress))
+    except TextNotFoundError as error:
+        raise TextNotFoundError(f"{error}; if the text has moved, give its new path beside --resume") from None
     model = program.model(config, corpus.vocabulary.size, None)
     device = working_device(surroundings.device, model, ranks)
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
