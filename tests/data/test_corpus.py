@@ -103,6 +103,7 @@ def test_half_a_character_is_reported_with_its_position(tmp_path: Path, content:
         ("d\u00e9j\u00e0 vu, every other byte".encode("utf-16-be"), "utf-8", "utf-16-be"),
         ("\u043f\u0440\u0438\u0432\u0435\u0442".encode("cp1251"), "utf-8", None),
         ("\u017c\u00f3\u0142w, mi\u0142o\u015b\u0107 i s\u0142o\u0144".encode("cp1250"), "utf-8", None),
+        ("ein K\u00f6nig, drei S\u00f6hne, keiner wu\u00dfte es".encode("cp850"), "utf-8", None),
         ("\u4f60\u597d, hello and goodbye".encode("gb18030"), "utf-8", None),
     ],
 )

@@ -13,6 +13,7 @@ _SIGNS = "\xa0€‚„…†‡‰‹‘’“”•–—™›¡¢£¥§©«�
 SHORTEST = 16  # bytes by which UTF-16 without a mark is told
 _ROW = re.compile(rb"[\xa0-\xff]{2,}")
 _SEQUENCE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]+")
+_SIGN_IN_WORD = re.compile(rb"[A-Za-z][\x80\x82\x84\x86\x87\x89\x8b\x93-\x95\x99\x9b](?=[A-Za-z])")
 _HIGH = re.compile("[^\0-\x7f]")
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -58,7 +59,8 @@ def _is_western(data: bytes) -> bool:
     """Return whether a text seems to be of Western Europe, in cp1252 or its part latin-1.
 
     Such a text has no control characters, and few bytes above 0x7F: single accented letters, typographic quotes and
-    dashes. Other alphabets and the encodings of East Asia have them in rows, and UTF-8 with a bad byte in sequences.
+    dashes. Other alphabets and the encodings of East Asia have them in rows, UTF-8 with a bad byte in sequences, and
+    the code pages of DOS have letters where cp1252 has signs.
     """
     try:
         high = _HIGH.findall(data.decode("cp1252"))
@@ -69,5 +71,5 @@ def _is_western(data: bytes) -> bool:
     if _CONTROL.search(data):
         return False
     few = len(high) <= len(data) / 5 + 4
-    sequences = len(_SEQUENCE.findall(data))
-    return few and letters_and_signs >= 0.95 * len(high) and in_rows <= len(high) / 4 and sequences <= len(high) / 5
+    strange = max(len(_SEQUENCE.findall(data)), len(_SIGN_IN_WORD.findall(data)))
+    return few and letters_and_signs >= 0.95 * len(high) and in_rows <= len(high) / 4 and strange <= len(high) / 5
