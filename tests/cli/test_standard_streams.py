@@ -48,6 +48,11 @@ def test_a_reader_that_has_gone_gives_141(run_folder: Path, command: str) -> Non
     assert shell(f"char-rnn {command} | true; exit ${{PIPESTATUS[0]}}") == (141, "")
 
 
+@pytest.mark.parametrize("reader", ["2>&1 | true", "2>/dev/full"])
+def test_an_error_that_nobody_reads_keeps_its_status(reader: str) -> None:
+    assert shell(f"char-rnn nosuch {reader}; exit ${{PIPESTATUS[0]}}") == (2, "")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_help_in_any_encoding(encoding: str) -> None:
     assert shell("char-rnn sample --help >/dev/null", PYTHONIOENCODING=encoding) == (0, "")

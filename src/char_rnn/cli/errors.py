@@ -52,7 +52,10 @@ def report(error: BaseException) -> int:
         return INTERRUPTED
     shared = os.environ.get("WORLD_SIZE", "1") != "1"  # torchrun started several processes
     where = f" in process {os.environ.get('RANK', '0')}" if shared else ""
-    say(f"error{where}: {one_line(error)}")
+    try:
+        say(f"error{where}: {one_line(error)}")
+    except OSError:  # nobody reads it, or there is no space: the status says it still
+        discard_unwritten()
     if _is_loss_of_a_rank(error):
         sys.stdout.flush()
         os._exit(FAILURE)  # gloo's threads, which wait for the process that is gone, abort an orderly end
