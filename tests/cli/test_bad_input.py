@@ -369,6 +369,9 @@ def test_a_folder_that_another_process_has_is_left_alone(char_rnn: Command, poem
             assert re.fullmatch(rf"error: .*: process {other.pid} on \S+ is at work in this folder; .*\n", done.err)
         assert {path: path.read_bytes() for path in begun.iterdir() if path.is_file()} == before
         assert char_rnn("runs", begun).out.strip().endswith("running")
+        early = "import sys\nfrom char_rnn.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+        refused = [sys.executable, "-c", early, "train", "--resume", begun]
+        assert subprocess.run(refused, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip() == b"False"
         other.communicate(b"\n")
     assert char_rnn("runs", begun).out.strip().endswith("finished")
     assert list(sweep.iterdir()) == []

@@ -67,6 +67,7 @@ def command(**options: Any) -> None:
       char-rnn train --torch7 -data_dir data/tinyshakespeare -rnn_size 512 -num_layers 2 -dropout 0.5
     """
     request = Request.of(options)
+    request.check_folders()
     config = request.config()
     manager = run_device(config, request)
     from char_rnn.training.ranks import Ranks

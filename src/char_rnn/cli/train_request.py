@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from char_rnn.cli.flags2015 import (
     refuse_opencl,
 )
 from char_rnn.cli.primes import unescaped
+from char_rnn.utils.files import check_is_path
+from char_rnn.utils.locking import check_is_free
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
@@ -101,6 +104,16 @@ class Request:
         """Return the device to begin with; of several CUDA devices the one that ``-gpuid`` numbers."""
         preferred = config.device.preferred
         return f"cuda:{self.gpuid}" if self.gpuid and preferred == "cuda" else preferred
+
+    def check_folders(self) -> None:
+        """Refuse a folder that another process is at work in, before PyTorch is loaded, which takes seconds.
+
+        Raises:
+            FolderInUseError: one is.
+        """
+        if os.environ.get("RANK", "0") == "0":  # of the processes of a run the first has the lock
+            for folder in filter(None, (self.resume, self.out)):
+                check_is_free(check_is_path(folder))
 
     def config(self, more: Sequence[Setting] = ()) -> Config:
         """Put the configuration together: recipe, file, --set, ``more``, the other flags; later wins.

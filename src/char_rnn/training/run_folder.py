@@ -17,7 +17,7 @@ from char_rnn.runs.names import CONFIG, STATE
 from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
 from char_rnn.utils.files import check_is_path, replacing
-from char_rnn.utils.locking import FolderInUseError, acquire, holder
+from char_rnn.utils.locking import acquire, check_is_free
 from char_rnn.utils.terminal import quoted
 
 
@@ -40,9 +40,10 @@ def check_folder_is_free(folder: str | Path | None) -> None:
         CheckpointError: the folder holds a model or a training state.
         FolderInUseError: another process is at work in it.
     """
-    if folder is not None and (found := holder(check_is_path(folder))) is not None:
-        raise FolderInUseError(f"{folder}: {found} is at work in this folder; name another --out")
-    if folder is None or _only_begun(Path(folder)):
+    if folder is None:
+        return
+    check_is_free(check_is_path(folder))
+    if _only_begun(Path(folder)):
         return
     if any((Path(folder) / name).exists() for name in (STATE, BEST, LAST)):
         raise CheckpointError(

@@ -64,7 +64,17 @@ def acquire(folder: Path) -> None:
                 return
         found = _holder_in(descriptor)
         os.close(descriptor)
-    raise FolderInUseError(f"{folder}: {found} is at work in this folder; stop it or wait for its end, or use another")
+    raise FolderInUseError(_in_use(folder, found))
+
+
+def check_is_free(folder: Path) -> None:
+    """Make sure, without locking it, that no other process has a folder.
+
+    Raises:
+        FolderInUseError: one has.
+    """
+    if (found := holder(folder)) is not None:
+        raise FolderInUseError(_in_use(folder, found))
 
 
 def release(folder: Path) -> None:
@@ -124,6 +134,10 @@ def released_on_error(folder: Path | None) -> Iterator[None]:
         if folder is not None:
             release(folder)
         raise
+
+
+def _in_use(folder: Path, found: str) -> str:
+    return f"{folder}: {found} is at work in this folder; stop it or wait for its end, or use another"
 
 
 def _open(path: Path, flags: int) -> int:
