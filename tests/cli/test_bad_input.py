@@ -371,7 +371,8 @@ def test_a_folder_that_another_process_has_is_left_alone(char_rnn: Command, poem
         assert char_rnn("runs", begun).out.strip().endswith("running")
         early = "import sys\nfrom char_rnn.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
         refused = [sys.executable, "-c", early, "train", "--resume", begun]
-        assert subprocess.run(refused, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip() == b"False"
+        done = subprocess.run(refused, capture_output=True, check=False)
+        assert (done.returncode, done.stdout.strip()) == (1, b"False"), done.stderr
         other.communicate(b"\n")
     assert char_rnn("runs", begun).out.strip().endswith("finished")
     assert list(sweep.iterdir()) == []

@@ -98,6 +98,8 @@ def one_line(error: BaseException) -> str:
 def _is_out_of_memory(error: BaseException) -> bool:
     if not isinstance(error, (MemoryError, RuntimeError)):
         return False
+    if "torch" not in sys.modules:  # loading it to judge another error would take seconds
+        return isinstance(error, MemoryError)
     from char_rnn.utils.device import is_out_of_memory
 
     return is_out_of_memory(error)
