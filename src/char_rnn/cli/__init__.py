@@ -7,6 +7,8 @@ signal's number after a signal (130 after Ctrl-C).
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -81,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
+    atexit.register(gc.freeze)  # a collection at the end, with PyTorch loaded, takes most of a second
     try:
         status = cli.main(args=arguments, prog_name="char-rnn", standalone_mode=False)
         sys.stdout.flush()
