@@ -1,0 +1,57 @@
+/* Small programs on rows of numbers, computed in tiles that stay in the first-level cache.
+ *
+ * An instruction reads and writes virtual registers. A register holds a tile: some units of a row, or several rows
+ * where a row is narrow. Decoding and training share the instructions.
+ */
+#ifndef CHAR_RNN_ELEMENTWISE_H
+#define CHAR_RNN_ELEMENTWISE_H
+
+#include <stdint.h>
+
+#define MOST_REGISTERS 32
+
+/* Rows in memory. Row b of step t begins at base + t * step + r * row, counted in numbers (not bytes), where r is b, or
+ * rows[t * rows_step + b] where `rows` is given: the rows of a table by symbol, or the states of chosen streams. The
+ * units of a row are neighbours. `step` is 0 for what is not kept over time, `step` and `row` are 0 for one vector of
+ * parameters that is the same for all rows. */
+typedef struct {
+    void *base;
+    int64_t step, row;
+    const int64_t *rows;
+    int64_t rows_step;
+} array;
+
+enum code {
+    LOAD,          /* to = units `unit` to `unit` + width (not included) of array `array` */
+    STORE,         /* the same units of the array = a */
+    SUM_ROWS,      /* sums[unit ...] += the rows of a, one after the other */
+    NUMBER,        /* to = number, in every place */
+    SCALE,         /* to = number a */
+    ADD,           /* to = a + b */
+    SUBTRACT,      /* to = a - b */
+    MULTIPLY,      /* to = a b */
+    MULTIPLY_ADD,  /* to = a b + c, rounded once */
+    SIGMOID,       /* to = sigmoid(a) */
+    TANH,          /* to = tanh(a) */
+    RELU,          /* to = max(a, 0); NaN stays NaN */
+    EXP,           /* to = exp(a) */
+    SIGMOID_SLOPE, /* to = a (1 - a): the slope of the sigmoid whose value is a */
+    TANH_SLOPE,    /* to = 1 - a a: that of the tanh */
+    STEP,          /* to = 1 where a > 0, else 0: that of the relu */
+};
+
+/* Registers `to`, a, b and c are 0 to MOST_REGISTERS - 1; `to` may be one of a, b, c. A register keeps its value until
+ * it is written again within the same list and tile; none is kept from list to list.
+ *
+ * A LOAD may refer to the array's memory and a STORE may be carried out as soon as its register is computed. The result
+ * is that of the instructions in turn as long as no two arrays of different index in one list share memory within a
+ * step. (The states before and after a step in one buffer do not: their rows differ by a step.) */
+typedef struct {
+    int32_t code, to, a, b, c;
+    int32_t array;    /* index into the program's arrays */
+    int32_t unit;     /* first unit in the array's row, or in `sums` */
+    int32_t in_place; /* filled in by the kernels */
+    double number;
+} instruction;
+
+#endif

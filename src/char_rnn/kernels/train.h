@@ -1,0 +1,74 @@
+/* All steps of a recurrent layer, forward or backward, as a list of operations on the rows of a batch.
+ *
+ * Dimensions: B batch, T time. No operation mixes rows. Each thread takes a contiguous share of the rows through all
+ * steps without waiting for the others. A row's results do not depend on the number of threads nor on its place in the
+ * batch; sums over rows are the same to the bit for the same number of threads.
+ */
+#ifndef CHAR_RNN_TRAIN_H
+#define CHAR_RNN_TRAIN_H
+
+#include <stdint.h>
+
+#include "elementwise.h"
+
+enum operator {
+    PRODUCT,        /* out = (out +) W in: `width` numbers of `columns` */
+    NORMALIZE,      /* out = (in - mean(in)) rstd, rstd = 1 / sqrt(variance(in) + 1e-5), over the `width` numbers of a row */
+    NORMALIZE_BACK, /* out = rstd (in - mean(in) - normalized mean(in normalized)): in is the gradient of `normalized` */
+    ELEMENTWISE,    /* the instructions, on `width` units of every row */
+};
+
+/* Units of an array: index into the program's arrays, and the first unit in its rows. */
+typedef struct {
+    int64_t array, unit;
+} units;
+
+typedef struct {
+    int64_t operator;
+    int64_t width;
+    int64_t columns;           /* of PRODUCT */
+    int64_t accumulates;       /* of PRODUCT */
+    int64_t is_bfloat16;       /* of PRODUCT: W is packed as bfloat16, and `in` is rounded to it; sums are float32 */
+    const void *weights;       /* of PRODUCT: W, packed */
+    units out, in;             /* of all but ELEMENTWISE; NORMALIZE and NORMALIZE_BACK may have out = in */
+    units rstd;                /* of NORMALIZE (written) and NORMALIZE_BACK (read): one number a row */
+    units normalized;          /* of NORMALIZE_BACK: what NORMALIZE wrote */
+    instruction *instructions; /* of ELEMENTWISE */
+    int64_t length;            /* of the instructions */
+} operation;
+
+typedef struct {
+    int64_t time, batch; /* T and B */
+    int64_t is_backward; /* whether the steps run from T - 1 to 0 */
+    const operation *operations;
+    int64_t length; /* of the operations */
+    const array *arrays; /* of float */
+    float *sums;       /* (threads, sums_width), NULL without SUM_ROWS; overwritten: the first row is the sum over all */
+    int64_t sums_width;
+} program;
+
+/* GOMP_parallel of the OpenMP library that is loaded already, or NULL. */
+typedef void parallel(void (*run)(void *), void *argument, unsigned threads, unsigned flags);
+
+/* Run a program on `threads` threads; on one where `start` is NULL, and in a child after a fork (the pool's threads do
+ * not exist there), with the same shares and so the same bits. Return 0, 1 where there is not enough memory, or 2 where
+ * a product is bfloat16 and this library has none. Nothing has been computed then. */
+int train_run(const program *of, int64_t threads, parallel *start);
+
+/* Whether this library has products of bfloat16. */
+int train_has_bfloat16(void);
+
+/* Bytes of a packed matrix of `width` outputs and `columns` inputs. Its memory begins at a multiple of 64 bytes. */
+int64_t train_packed_size(int64_t width, int64_t columns, int64_t is_bfloat16);
+
+/* Pack W for PRODUCT: `width` outputs of `columns` inputs. W[i][j] is matrix[i * stride + j], or, where `transposed`,
+ * matrix[j * stride + i] (the way back). A range of rows is `matrix` moved on. */
+void train_pack(
+    const float *matrix, int64_t stride, int64_t width, int64_t columns, int64_t transposed, int64_t is_bfloat16, void *packed);
+
+/* table[symbols[i]] = the sum of rows[i * stride ...] in turn, for `count` rows; `table` is (symbols, width), whole. */
+void train_sum_by_symbol(
+    const float *rows, int64_t stride, const int64_t *symbols, int64_t count, float *table, int64_t table_rows, int64_t width,
+    int64_t threads, parallel *start);
+
+#endif
