@@ -1,0 +1,52 @@
+"""Recurrent cells, each written once as its equations, from which every backend comes.
+
+Pure Python: no NumPy, no PyTorch. A cell of one's own is a class like :class:`LSTM`.
+"""
+
+from char_rnn.cells.cell import Cell, Loop, Step, trace
+from char_rnn.cells.gradient import Backward, derive
+from char_rnn.cells.gru import GRU
+from char_rnn.cells.language import (
+    EPSILON,
+    Matrix,
+    Value,
+    concatenate,
+    evaluate,
+    normalize,
+    ordered,
+    relu,
+    rows,
+    sigmoid,
+    split,
+    tanh,
+)
+from char_rnn.cells.lstm import LSTM
+from char_rnn.cells.rnn import RNN
+
+CELLS: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+"""By the name in the configuration."""
+
+__all__ = [
+    "CELLS",
+    "EPSILON",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Backward",
+    "Cell",
+    "Loop",
+    "Matrix",
+    "Step",
+    "Value",
+    "concatenate",
+    "derive",
+    "evaluate",
+    "normalize",
+    "ordered",
+    "relu",
+    "rows",
+    "sigmoid",
+    "split",
+    "tanh",
+    "trace",
+]

@@ -1,0 +1,214 @@
+"""A recurrent cell: its parameters, its state and its equations, and the graph that these make.
+
+Dimensions: I input size, H hidden, R rounds of the mogrifier.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
+
+from char_rnn.cells.language import Matrix, Value, ordered, sigmoid
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Cell(ABC):
+    """Base of the cells. Two instances of a class with equal attributes are the same cell.
+
+    A layer of it has the parameters ``weight_ih`` (GH, I), ``weight_hh`` (GH, H), ``bias_ih`` and ``bias_hh`` (GH,),
+    where G is the number of `gates`, and those of `vectors`.
+    """
+
+    name: ClassVar[str]
+    """What the layers are called in the state dict."""
+    gates: ClassVar[int]
+    state: ClassVar[tuple[str, ...]] = ("h",)
+    """The parts of the state, each (B, H); the first is the layer's output."""
+    vectors: ClassVar[Mapping[str, int]] = {}
+    """Further parameters: their lengths in multiples of H."""
+    normalization: ClassVar[Mapping[str, int]] = {}
+    """The parameters of layer normalization inside the cell, likewise; empty for a cell that has none. Gains start at
+    1, biases at 0."""
+
+    @abstractmethod
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        """Return the state after a step.
+
+        Args:
+            x: The input, (B, I).
+            state: The parts of the state before the step, (B, H) each.
+            p: The parameters by name: a :class:`Matrix` or a vector; None for those of layer normalization where there
+                is none.
+        """
+
+    def shapes(self, inputs: int, hidden: int, *, normed: bool = False, mogrifier: int = 0) -> Shapes:
+        """Return the shapes of a layer's parameters, by name, in the order of the state dict.
+
+        Args:
+            inputs: I.
+            hidden: H.
+            normed: Whether there is layer normalization inside the cell.
+            mogrifier: R.
+        """
+        wide = self.gates * hidden
+        shapes: Shapes = {"weight_ih": (wide, inputs), "weight_hh": (wide, hidden)}
+        lengths = {"bias_ih": self.gates, "bias_hh": self.gates, **self.vectors}
+        lengths.update(self.normalization if normed else {})
+        shapes.update((name, (multiple * hidden,)) for name, multiple in lengths.items())
+        sides = ((inputs, hidden), (hidden, inputs))
+        shapes.update((f"mogrifier_{number}", sides[number % 2]) for number in range(mogrifier))
+        return shapes
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return type(self), *sorted(vars(self).items())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cell) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+class _Parameters:
+    """The parameters of a layer as a cell's equations see them."""
+
+    def __init__(self, cell: Cell, shapes: Shapes) -> None:
+        self.__dict__.update(dict.fromkeys(cell.normalization))
+        for name, (width, *columns) in shapes.items():
+            self.__dict__[name] = Matrix(name, 0, width, *columns) if columns else Value("vector", width, name=name)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The graph of a cell's step.
+
+    Attributes:
+        shapes: Of the parameters, by name.
+        inputs: I.
+        hidden: H.
+        after: The parts of the state after the step.
+        state: Their names.
+    """
+
+    shapes: Shapes
+    inputs: int
+    hidden: int
+    state: tuple[str, ...]
+    after: tuple[Value, ...]
+
+    @cached_property
+    def values(self) -> list[Value]:
+        """All values, each after its inputs."""
+        return ordered(self.after)
+
+    @cached_property
+    def loop(self) -> Loop:
+        """What is left to compute step by step."""
+        return Loop.of(self)
+
+
+@lru_cache(maxsize=256)
+def trace(
+    cell: Cell,
+    inputs: int,
+    hidden: int,
+    *,
+    normed: bool = False,
+    mogrifier: int = 0,
+    zoneout: float | bool = False,
+) -> Step:
+    """Make the graph of a step.
+
+    Args:
+        cell: Whose equations.
+        inputs: I.
+        hidden: H.
+        normed: Whether there is layer normalization inside the cell.
+        mogrifier: R, rounds in which x and h gate each other before the step (Melis et al. 2020, arXiv 1909.01792).
+        zoneout: How far the state goes from what it was to what the cell makes of it (Krueger et al. 2017, arXiv
+            1606.01305): as far as an ``update`` for each part says (True), or a number; False for no zoneout.
+
+    Raises:
+        ValueError: The equations do not fit together, or do not make the state that the cell names.
+    """
+    shapes = cell.shapes(inputs, hidden, normed=normed, mogrifier=mogrifier)
+    parameters = _Parameters(cell, shapes)
+    x, before = Value("x", inputs), tuple(Value("state", hidden, name=name) for name in cell.state)
+    h = before[0]
+    for number in range(mogrifier):
+        matrix = getattr(parameters, f"mogrifier_{number}")
+        if number % 2 == 0:
+            x = 2.0 * sigmoid(matrix @ h) * x
+        else:
+            h = 2.0 * sigmoid(matrix @ x) * h
+    after = tuple(cell.step(x, (h, *before[1:]), parameters))
+    if [value.width for value in after] != [hidden] * len(before):
+        made = ", ".join(str(value.width) for value in after)
+        raise ValueError(
+            f"{type(cell).__name__}.step: must return {' and '.join(cell.state)}, {hidden} wide; got {made}"
+        )
+    if zoneout is not False:
+        after = tuple(_zoned(old, new, zoneout) for old, new in zip(before, after, strict=True))
+    return Step(shapes, inputs, hidden, cell.state, after)
+
+
+def _zoned(old: Value, new: Value, zoneout: float | bool) -> Value:
+    update = Value("update", old.width, name=old.name) if zoneout is True else zoneout
+    return old + (new - old) * update
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """The part of a step that depends on the step before. What does not is computed for all steps at once.
+
+    Attributes:
+        sequences: Values of the input and the parameters, which the loop is given for every step, (T, B, width).
+        constants: Values of the parameters alone, which are the same at every step, (width,).
+        states: The parts of the state before the step.
+        updates: Those of zoneout, of the same parts; none where there is no zoneout, or it is a number.
+        matrices: Names of the matrices that are multiplied with in the loop.
+        after: The parts of the state after the step.
+        values: What the loop computes, each value after its inputs.
+        before: What is computed before the loop, likewise.
+    """
+
+    sequences: tuple[Value, ...]
+    constants: tuple[Value, ...]
+    states: tuple[Value, ...]
+    updates: tuple[Value, ...]
+    matrices: tuple[str, ...]
+    after: tuple[Value, ...]
+    values: tuple[Value, ...]
+    before: tuple[Value, ...]
+
+    @classmethod
+    def of(cls, step: Step) -> Loop:
+        """Separate what depends on the state from what does not."""
+        kinds: dict[Value, frozenset[str]] = {}
+        for value in step.values:
+            own = {value.op} & {"x", "state", "update"}
+            kinds[value] = frozenset(own).union(*(kinds[each] for each in value.inputs))
+        inside = {value: None for value in step.values if kinds[value] & {"state", "update"}}
+        used = dict.fromkeys([*(each for value in inside for each in value.inputs), *step.after])
+        # Parts of what the loop is given are cut in the loop, so that the gradient of the whole is made there at once.
+        inside.update((value, None) for value in used if value.op in ("number", "slice"))
+        used.update((each, None) for value in inside for each in value.inputs)
+        given = [value for value in used if value not in inside]
+        found = {(value.op, value.name): value for value in inside}
+        states = [found.get(("state", name), Value("state", step.hidden, name=name)) for name in step.state]
+        computed = [value for value in ordered(inside, given) if value.op not in ("state", "update")]
+        return cls(
+            sequences=tuple(value for value in given if "x" in kinds[value]),
+            constants=tuple(value for value in given if "x" not in kinds[value]),
+            states=tuple(states),
+            updates=tuple(value for value in inside if value.op == "update"),
+            matrices=tuple(dict.fromkeys(value.name for value in computed if value.op == "product")),
+            after=step.after,
+            values=tuple(computed),
+            before=tuple(ordered(given)),
+        )

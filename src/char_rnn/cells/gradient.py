@@ -1,0 +1,124 @@
+"""The way back through a loop, derived from its values.
+
+Dimensions: B batch, T time, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from char_rnn.cells.cell import Loop
+from char_rnn.cells.language import FUNCTIONS, Value, concatenate, ordered, rows
+
+Contribution = tuple[int, int, Value]
+"""The gradient of the numbers of a value from a first to before a last one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backward:
+    """A step of the way back: from the gradients of the state after a step to those of all that it was computed from.
+
+    Attributes:
+        given: The gradients of the parts of the state after the step, ``grad`` by name.
+        of_states: Those of the parts before it.
+        of_sequences: Those of the loop's sequences, in their order; as all the others, None for one that has none.
+        of_constants: Those of its constants for every sequence of the batch, in their order; to be summed up.
+        of_products: The products of the loop, each with its gradient.
+        kept: What the way forth has to keep: values of the loop, and what is multiplied with a matrix.
+        values: What is computed, each value after its inputs.
+    """
+
+    given: tuple[Value, ...]
+    of_states: tuple[Value | None, ...]
+    of_sequences: tuple[Value | None, ...]
+    of_constants: tuple[Value | None, ...]
+    of_products: tuple[tuple[Value, Value], ...]
+    kept: tuple[Value, ...]
+    values: tuple[Value, ...]
+
+
+@lru_cache(maxsize=256)
+def derive(loop: Loop) -> Backward:
+    """Derive the way back through a loop, by the chain rule from its last value to its first."""
+    given = tuple(Value("grad", state.width, name=state.name) for state in loop.states)
+    contributions: dict[Value, list[Contribution]] = defaultdict(list)
+    for value, of_state in zip(loop.after, given, strict=True):
+        contributions[value].append((0, value.width, of_state))
+    of_products: list[tuple[Value, Value]] = []
+    for value in reversed(loop.values):
+        grad = _total(value, contributions[value])
+        if grad is not None:
+            if value.op == "product":
+                of_products.append((value, grad))
+            _pass_on(value, grad, contributions)
+
+    def found(values: tuple[Value, ...]) -> tuple[Value | None, ...]:
+        return tuple(_total(value, contributions[value]) for value in values)
+
+    results = found(loop.states), found(loop.sequences), found(loop.constants)
+    wanted = [grad for group in results for grad in group if grad is not None] + [grad for _, grad in of_products]
+    leaves = {*given, *loop.states, *loop.sequences, *loop.constants, *loop.updates}
+    read = {value.inputs[0] for value, _ in of_products}
+    kept = {value for value in loop.values if value in read or _is_kept(value)}
+    values = [value for value in ordered(wanted, kept) if value not in leaves]
+    used = {each for value in values for each in value.inputs} | read
+    needed = tuple(value for value in loop.values if value in kept and value in used)
+    return Backward(given, *results, tuple(of_products), needed, tuple(values))
+
+
+def _is_kept(value: Value) -> bool:
+    """Whether a value is kept for the way back where that needs it; the others are computed again from those."""
+    return value.op in ("product", "normalize", *FUNCTIONS) or (value.op == "slice" and value.inputs[0].op == "product")
+
+
+def _pass_on(value: Value, grad: Value, contributions: dict[Value, list[Contribution]]) -> None:
+    """Add what a value's gradient contributes to those of its inputs."""
+
+    def give(to: Value, what: Value, start: int = 0) -> None:
+        if to.op != "number":
+            contributions[to].append((start, start + what.width, what))
+
+    match value.op, value.inputs:
+        case "add", (left, right):
+            give(left, grad)
+            give(right, grad)
+        case "subtract", (left, right):
+            give(left, grad)
+            give(right, 0.0 - grad)
+        case "multiply", (left, right):
+            give(left, grad * right)
+            give(right, grad * left)
+        case "slice", (whole,):
+            give(whole, grad, value.start)
+        case "join", parts:
+            start = 0
+            for each in parts:
+                give(each, rows(grad, start, start + each.width))
+                start += each.width
+        case "product", (read,):
+            give(read, Value("product_back", read.width, (grad,), value.name, value.start))
+        case "normalize", (read,):
+            give(read, Value("normalize_back", read.width, (grad, value)))
+        case name, (read,) if name in FUNCTIONS:
+            give(read, grad * Value(f"{name}_slope", read.width, (value,)))
+        case name, _:
+            assert name == "number", name
+
+
+def _total(value: Value, contributions: list[Contribution]) -> Value | None:
+    """Add the contributions to a value's gradient; None where there is none."""
+    if not contributions:
+        return None
+    bounds = sorted({0, value.width, *(bound for start, stop, _ in contributions for bound in (start, stop))})
+    parts = []
+    for start, stop in pairwise(bounds):
+        total: Value | None = None
+        for first, last, grad in contributions:
+            if first <= start and stop <= last:
+                piece = rows(grad, start - first, stop - first)
+                total = piece if total is None else total + piece
+        parts.append(total or Value("number", stop - start))
+    return parts[0] if len(parts) == 1 else concatenate(*parts)

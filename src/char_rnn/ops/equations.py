@@ -1,0 +1,131 @@
+"""The values of a cell's language in PyTorch, on any device and in any type.
+
+Dimensions: B batch, T time, I input size, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from char_rnn.cells import EPSILON, Cell, Loop, Step, Value, evaluate, trace
+
+Parameters = Mapping[str, Tensor]
+Results = dict[Any, Any]
+"""What is known, by value; matrices by name."""
+State = tuple[Tensor, ...]
+
+Update = Tensor | float
+"""How far zoneout lets a part of the state go from what it was (0) to what the cell makes of it (1).
+
+In training a (T, B, H) tensor of zeros and ones, in the state's type, one with the probability 1 - p; in evaluation the
+number 1 - p.
+"""
+
+
+def operations(parameters: Parameters) -> dict[str, Callable[..., Any]]:
+    """Return the operations of :mod:`char_rnn.cells.language` with a layer's parameters, on tensors (..., width)."""
+    return {
+        "vector": lambda value: parameters[value.name],
+        "number": lambda value: value.number,
+        "product": lambda value, read: F.linear(read, matrix_of(value, parameters)),
+        "add": lambda _, left, right: left + right,
+        "subtract": lambda _, left, right: left - right,
+        "multiply": lambda _, left, right: left * right,
+        "sigmoid": lambda _, a: torch.sigmoid(a),
+        "tanh": lambda _, a: torch.tanh(a),
+        "relu": lambda _, a: torch.relu(a),
+        "slice": lambda value, whole: whole.narrow(-1, value.start, value.width),
+        "join": _joined,
+        "normalize": lambda _, rows: F.layer_norm(rows, rows.shape[-1:], None, None, EPSILON),
+    }
+
+
+def matrix_of(value: Value, parameters: Parameters) -> Tensor:
+    """Return the rows of a parameter that a product, or the way back through one, multiplies with."""
+    matrix = parameters[value.name]
+    count = value.width if value.op == "product" else value.inputs[0].width
+    return matrix if len(matrix) == count else matrix.narrow(0, value.start, count)
+
+
+def _joined(value: Value, *parts: Any) -> Tensor:
+    like = next(part for part in parts if isinstance(part, Tensor))
+    filled = [
+        part if isinstance(part, Tensor) else like.new_full((*like.shape[:-1], each.width), part)
+        for part, each in zip(parts, value.inputs, strict=True)
+    ]
+    return torch.cat(filled, -1)
+
+
+def traced(cell: Cell, parameters: Parameters, zoneout: Sequence[Update] | None = None) -> Step:
+    """Return the step of a layer with such parameters, and with zoneout or without."""
+    hidden, inputs = parameters["weight_hh"].shape[1], parameters["weight_ih"].shape[1]
+    rounds = sum(name.startswith("mogrifier_") for name in parameters)
+    normed = any(name in parameters for name in cell.normalization)
+    how = False if zoneout is None else True if isinstance(zoneout[0], Tensor) else zoneout[0]
+    return trace(cell, inputs, hidden, normed=normed, mogrifier=rounds, zoneout=how)
+
+
+def reference(
+    cell: Cell, x: Tensor, state: State, parameters: Parameters, zoneout: Sequence[Update] | None = None
+) -> tuple[Tensor, State]:
+    """Run one layer, step by step, as the cell's equations read. All other ways to run one are held to this.
+
+    Args:
+        cell: Whose equations.
+        x: Input, (B, T, I), T at least 1.
+        state: The parts of the state before the first step, each (B, H).
+        parameters: Of the layer, by name, of the shapes that :meth:`char_rnn.cells.Cell.shapes` says.
+        zoneout: How far each step updates each part of the state; None for no zoneout.
+
+    Returns:
+        The output of every step, (B, T, H), and the state after the last.
+    """
+    step, known, outputs = traced(cell, parameters, zoneout), operations(parameters), []
+    updates: Any = zoneout
+    for time, x_t in enumerate(x.unbind(1)):
+        known["x"] = lambda _, x_t=x_t: x_t
+        known["state"] = lambda value, state=state: state[step.state.index(value.name)]
+        known["update"] = lambda value, time=time: updates[step.state.index(value.name)][time]
+        results: Results = {}
+        evaluate(step.values, results, known)
+        state = tuple(results[value] for value in step.after)
+        outputs.append(state[0])
+    return torch.stack(outputs, 1), state
+
+
+def before_loop(loop: Loop, x: Tensor, parameters: Parameters) -> Results:
+    """Compute what a loop is given: its sequences, (..., width), of an input (..., I), and its constants, (width,)."""
+    results: Results = {value: x for value in (*loop.before, *loop.sequences) if value.op == "x"}
+    known, biased = operations(parameters), _with_bias(loop)
+    products = {value.inputs[0] for value in biased}
+    for value in loop.before:
+        if value in biased:
+            product, bias = value.inputs
+            results[value] = F.linear(results[product.inputs[0]], matrix_of(product, parameters), results[bias])
+        elif value not in products and value not in results:
+            evaluate([value], results, known)
+    return results
+
+
+@lru_cache(maxsize=256)
+def _with_bias(loop: Loop) -> frozenset[Value]:
+    """Return the sums of a product, used nowhere else, and of a constant: PyTorch has one function for both."""
+    uses = [each for value in (*loop.before, *loop.values) for each in value.inputs]
+
+    def reads_x(value: Value) -> bool:
+        return value.op == "x" or any(map(reads_x, value.inputs))
+
+    return frozenset(
+        value
+        for value in loop.before
+        if value.op == "add"
+        and value.inputs[0].op == "product"
+        and uses.count(value.inputs[0]) == 1
+        and not reads_x(value.inputs[1])
+    )
