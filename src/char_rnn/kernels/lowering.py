@@ -1,0 +1,342 @@
+"""Turns values of the cells' language into the operations that the kernels run on rows of numbers.
+
+A row operation (a product, a normalization) reads and writes whole rows in memory. What stands between two of them is a
+list of instructions on registers, which hold blocks of H numbers: a wider value is several blocks, so that it costs
+nothing to cut it or to put values side by side. A stage is one list of instructions and the row operations after it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from char_rnn.cells import Value
+
+MOST_REGISTERS = 32
+"""As in elementwise.h."""
+
+ROW_OPERATIONS = ("product", "product_back", "normalize", "normalize_back")
+
+CODES = {
+    "add": "ADD",
+    "subtract": "SUBTRACT",
+    "multiply": "MULTIPLY",
+    "sigmoid": "SIGMOID",
+    "tanh": "TANH",
+    "relu": "RELU",
+    "sigmoid_slope": "SIGMOID_SLOPE",
+    "tanh_slope": "TANH_SLOPE",
+    "relu_slope": "STEP",
+}
+
+Atom = tuple[Value, int]
+"""A block of a value that is neither cut out of another nor put together of others."""
+
+
+class Place(NamedTuple):
+    """Where a value stands: from a unit on in the rows of an array."""
+
+    array: int
+    unit: int = 0
+
+    def after(self, units: int) -> Place:
+        """Return the place so many units on."""
+        return Place(self.array, self.unit + units)
+
+
+class Instruction(NamedTuple):
+    """An ``instruction`` of elementwise.h, by the name of its code."""
+
+    code: str
+    to: int = 0
+    operands: tuple[int, ...] = ()
+    place: Place = Place(0)
+    number: float = 0.0
+
+
+class RowOperation(NamedTuple):
+    """What `value` is computed by, from the numbers at `read`; those at `normalized` are a normalization's result."""
+
+    value: Value
+    out: Place
+    read: Place
+    normalized: Place | None
+
+
+class Elementwise(NamedTuple):
+    """Instructions on blocks so many numbers wide."""
+
+    width: int
+    instructions: list[Instruction]
+
+
+class TooManyValuesError(ValueError):
+    """More values are needed at a time than there are registers."""
+
+
+@dataclass
+class Problem:
+    """What is to be lowered.
+
+    Attributes:
+        values: What to compute, each value after its inputs.
+        given: Where what they are computed from stands.
+        wanted: Where values are to be stored. That may be where a given value stands: it is not read any more then.
+        sums: Values whose rows are to be summed up, and the first unit of each sum.
+        hidden: H.
+        scratch: Returns a place for so many numbers.
+    """
+
+    values: Sequence[Value]
+    given: Mapping[Value, Place]
+    wanted: Sequence[tuple[Value, Place]]
+    sums: Sequence[tuple[Value, int]]
+    hidden: int
+    scratch: Callable[[int], Place]
+
+
+def lower(problem: Problem) -> list[RowOperation | Elementwise]:
+    """Return the operations, in their order.
+
+    Raises:
+        ValueError: A value is cut elsewhere than at multiples of H.
+        TooManyValuesError: There are not enough registers.
+    """
+    return list(_Lowering(problem).operations())
+
+
+class _Lowering:
+    def __init__(self, problem: Problem) -> None:
+        self.given, self.hidden, self.scratch = problem.given, problem.hidden, problem.scratch
+        self.rows = [value for value in problem.values if value.op in ROW_OPERATIONS]
+        self.made: dict[Value, Place] = {}  # what row operations make
+        self.saved: dict[Atom, Place] = {}  # what a list stores and later lists load
+        self.stages: dict[Atom, int] = {}
+        self.stores: dict[int, list[tuple[Atom, Place]]] = defaultdict(list)
+        self.sums: dict[int, list[tuple[Atom, int]]] = defaultdict(list)
+        self.read: dict[Value, Place] = {}  # what row operations read
+        self.uses: Counter[Atom] = Counter()
+        self._place(problem)
+
+    def operations(self) -> Iterator[RowOperation | Elementwise]:
+        last = max([*self.stores, *self.sums, *map(self.row_stage, self.rows)], default=0)
+        for stage in range(last + 1):
+            widths = dict.fromkeys(self.width(atom[0]) for atom, _ in (*self.stores[stage], *self.sums[stage]))
+            for width in widths:
+                yield Elementwise(width, self._instructions(stage, width))
+            for value in self.rows:
+                if self.row_stage(value) == stage:
+                    kept = value.inputs[1] if value.op == "normalize_back" else None
+                    normalized = None if kept is None else self.memory(kept)
+                    read = self.memory(value.inputs[0]) or self.read[value.inputs[0]]
+                    yield RowOperation(value, self.made[value], read, normalized)
+
+    def width(self, value: Value) -> int:
+        """Return how wide a value's blocks are."""
+        return value.width if value.width % self.hidden else self.hidden
+
+    def atoms(self, value: Value) -> list[Atom]:
+        """Return a value's blocks."""
+        return [self.atom(value, block) for block in range(value.width // self.width(value))]
+
+    def atom(self, value: Value, block: int) -> Atom:
+        """Return a block, as that of a value which is neither cut out of another nor put together of others."""
+        if value in self.given:
+            return value, block
+        width = self.width(value)
+        if value.op == "slice":
+            if value.start % width or self.width(value.inputs[0]) != width:
+                raise ValueError(
+                    f"a value {value.inputs[0].width} wide is cut at {value.start}, no multiple of {width}"
+                )
+            return self.atom(value.inputs[0], block + value.start // width)
+        if value.op == "join":
+            for part in value.inputs:
+                if self.width(part) != width:
+                    raise ValueError(f"values {width} and {part.width} wide are put side by side")
+                if block < part.width // width:
+                    return self.atom(part, block)
+                block -= part.width // width
+        return value, block
+
+    def memory(self, value: Value) -> Place | None:
+        """Return where a whole value stands; None if nowhere."""
+        place = self.given.get(value) or self.made.get(value)
+        if place is None and value.op == "slice":
+            whole = self.memory(value.inputs[0])
+            return None if whole is None else whole.after(value.start)
+        return place
+
+    def in_memory(self, atom: Atom, stage: int) -> Place | None:
+        """Return where a block can be loaded from in a stage; None if it is to be computed."""
+        value, block = atom
+        place = self.given.get(value) or self.made.get(value)
+        if place is not None:
+            return place.after(block * self.width(value))
+        return self.saved.get(atom) if self.stage(atom) < stage else None
+
+    def operands(self, atom: Atom) -> list[Atom]:
+        """Return the blocks that a block is computed from; none for a given one and a number."""
+        value, block = atom
+        if value in self.given or value.op in ROW_OPERATIONS:
+            return []
+        return [self.atom(each, block) for each in value.inputs]
+
+    def stage(self, atom: Atom) -> int:
+        """Return the first stage whose instructions can have a block."""
+        if atom not in self.stages:
+            value = atom[0]
+            if value not in self.given and value.op in ROW_OPERATIONS:
+                self.stages[atom] = self.row_stage(value) + 1
+            else:
+                self.stages[atom] = max(map(self.stage, self.operands(atom)), default=0)
+        return self.stages[atom]
+
+    def row_stage(self, value: Value) -> int:
+        """Return the stage that a row operation ends."""
+        return max(self.stage(atom) for read in value.inputs for atom in self.atoms(read))
+
+    def _place(self, problem: Problem) -> None:
+        """Decide where everything stands, and in which stage it is stored."""
+        last_read = self._last_reads(problem)
+        wanted = list(problem.wanted)
+        for value in self.rows:
+            places = [place for each, place in wanted if each is value]
+            free = (place for place in places if last_read.get(place.array, -1) <= self.row_stage(value))
+            self.made[value] = next(free, None) or self.scratch(value.width)
+        for value in self.rows:
+            read = value.inputs[0]
+            if self.memory(read) is None and read not in self.read:
+                places = [place for each, place in wanted if each is read and place.array not in last_read]
+                self.read[read] = places[0] if places else self.scratch(read.width)
+                self._store(read, self.read[read], 0)
+        for value, place in wanted:
+            if place not in (self.made.get(value), self.read.get(value), self.given.get(value)):
+                self._store(value, place, last_read.get(place.array, 0))
+        for value, unit in problem.sums:
+            for block, atom in enumerate(self.atoms(value)):
+                self.sums[self.stage(atom)].append((atom, unit + block * self.width(value)))
+        self._save_between_stages(problem)
+
+    def _store(self, value: Value, place: Place, not_before: int) -> None:
+        for block, atom in enumerate(self.atoms(value)):
+            to = place.after(block * self.width(value))
+            self.stores[max(self.stage(atom), not_before)].append((atom, to))
+            if not not_before:
+                self.saved.setdefault(atom, to)
+
+    def _last_reads(self, problem: Problem) -> dict[int, int]:
+        """Return the last stage that reads each array that is written to; of a row operation, the stage after it."""
+        written = {place.array for _, place in problem.wanted}
+        found: dict[int, int] = {}
+        for value in problem.values:
+            is_row = value.op in ROW_OPERATIONS
+            for read in value.inputs:
+                for atom in self.atoms(read):
+                    place = self.given.get(atom[0])
+                    if place is not None and place.array in written:
+                        stage = self.row_stage(value) + 1 if is_row else self._last_stage(value)
+                        found[place.array] = max(found.get(place.array, 0), stage)
+        return found
+
+    def _last_stage(self, value: Value) -> int:
+        return max(map(self.stage, self.atoms(value)))
+
+    def _save_between_stages(self, problem: Problem) -> None:
+        """Store what later lists of instructions need of what an earlier one computes; count the uses of all blocks."""
+        users: dict[Atom, list[int]] = defaultdict(list)
+        for value in problem.values:
+            if value.op in ("slice", "join", *ROW_OPERATIONS):
+                continue
+            for block in range(value.width // self.width(value)):
+                for operand in self.operands((value, block)):
+                    users[operand].append(self.stage((value, block)))
+        for stage, stored in (*self.stores.items(), *self.sums.items()):
+            for atom, _ in stored:
+                users[atom].append(stage)
+        for atom, stages in users.items():
+            self.uses[atom] = len(stages)
+            value = atom[0]
+            computed = value not in self.given and value not in self.made and value.op != "number"
+            if computed and max(stages) > self.stage(atom) and atom not in self.saved:
+                self.saved[atom] = self.scratch(self.width(value))
+                self.stores[self.stage(atom)].append((atom, self.saved[atom]))
+
+    def _instructions(self, stage: int, width: int) -> list[Instruction]:
+        stores = [(atom, place) for atom, place in self.stores[stage] if self.width(atom[0]) == width]
+        sums = [(atom, unit) for atom, unit in self.sums[stage] if self.width(atom[0]) == width]
+        return _Registers(self, stage).write(stores, sums)
+
+    def plan(self, atom: Atom, stage: int) -> tuple[str, list[Atom], float]:
+        """Return how a stage has a block: a code, the blocks it takes, and a number."""
+        value = atom[0]
+        if self.in_memory(atom, stage) is not None:
+            return "LOAD", [], 0.0
+        operands = self.operands(atom)
+        numbers = [each.number for each, _ in operands if each.op == "number"]
+        match value.op:
+            case "number":
+                return "NUMBER", [], value.number
+            case "multiply" if len(numbers) == 1:
+                return "SCALE", [each for each in operands if each[0].op != "number"], numbers[0]
+            case "subtract" if operands[0][0].op == "number" and operands[0][0].number == 0:
+                return "SCALE", operands[1:], -1.0
+            case "add":
+                for product, other in (operands[::-1], operands):
+                    if self._can_fuse(product, stage):
+                        return "MULTIPLY_ADD", [*self.operands(product), other], 0.0
+        return CODES[value.op], operands, 0.0
+
+    def _can_fuse(self, atom: Atom, stage: int) -> bool:
+        """Whether a block is a product of two that a sum can compute, rounding once."""
+        return self.uses[atom] == 1 and self.plan(atom, stage)[0] == "MULTIPLY"
+
+
+class _Registers:
+    """Writes the instructions of a list, each block computed once, when it is first needed."""
+
+    def __init__(self, lowering: _Lowering, stage: int) -> None:
+        self._lowering, self._stage = lowering, stage
+        self._plans: dict[Atom, tuple[str, list[Atom], float]] = {}
+        self._left: Counter[Atom] = Counter()
+        self._registers: dict[Atom, int] = {}
+        self._free = list(range(MOST_REGISTERS))[::-1]
+        self._written: list[Instruction] = []
+
+    def write(self, stores: Sequence[tuple[Atom, Place]], sums: Sequence[tuple[Atom, int]]) -> list[Instruction]:
+        for atom, _ in (*stores, *sums):
+            self._count(atom)
+        for atom, place in stores:
+            self._written.append(Instruction("STORE", operands=(self._compute(atom),), place=place))
+            self._release([atom])
+        for atom, unit in sums:
+            self._written.append(Instruction("SUM_ROWS", operands=(self._compute(atom),), place=Place(0, unit)))
+            self._release([atom])
+        return self._written
+
+    def _count(self, atom: Atom) -> None:
+        self._left[atom] += 1
+        if atom not in self._plans:
+            self._plans[atom] = self._lowering.plan(atom, self._stage)
+            for operand in self._plans[atom][1]:
+                self._count(operand)
+
+    def _compute(self, atom: Atom) -> int:
+        if atom not in self._registers:
+            code, operands, number = self._plans[atom]
+            read = tuple(map(self._compute, operands))
+            self._release(operands)
+            if not self._free:
+                raise TooManyValuesError(f"a step needs more than {MOST_REGISTERS} values at a time")
+            self._registers[atom] = self._free.pop()
+            place = self._lowering.in_memory(atom, self._stage) if code == "LOAD" else None
+            self._written.append(Instruction(code, self._registers[atom], read, place or Place(0), number))
+        return self._registers[atom]
+
+    def _release(self, atoms: Sequence[Atom]) -> None:
+        for atom in atoms:
+            self._left[atom] -= 1
+            if not self._left[atom]:
+                self._free.append(self._registers.pop(atom))
