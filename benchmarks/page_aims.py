@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from char_rnn.bench.report import Report, shown
+from char_rnn.bench.report import Report, counted, shown
 
-LABELS = ("case", "layer", "cell", "hidden", "precision", "texts", "text")
+LABELS = ("case", "threads", "layer", "cell", "hidden", "precision", "texts", "text")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,29 @@ class Aim:
         return [row for row in rows if all(row.get(name) == value for name, value in self.where.items())]
 
 
+# case, trainer, threads (None: any), and the least speed over the bare loop's with memory kept
+TRAINING = (
+    ("2x128", "float32", 1, 1.25),
+    ("2x128", "float32", 2, 1.35),
+    ("2x128", "layer_norm cell", None, 1.0),
+    ("1x384", "float32", None, 1.2),
+    ("1x384", "bfloat16", None, 2.1),
+    ("2x512", "bfloat16", None, 1.9),
+    *((f"{cell} {size}", trainer, None, 1.5) for size in ("2x128", "1x384")
+      for cell, trainer in (("gru", "reset after"), ("gru", "reset before"), ("rnn", "float32"))),
+    ("tiny", "float32", None, 1.0),
+)  # fmt: skip
+
+
+def _training(case: str, trainer: str, threads: int | None, least: float) -> Aim:
+    where = {"case": case, "trainer": trainer, **({} if threads is None else {"threads": threads})}
+    named = f"the trainer's speed over the bare loop's, {case}, {trainer}"
+    named += "" if threads is None else f", {counted(threads, 'thread')}"
+    return Aim(named, "training", "over the bare loop", "over K", least=least, where=where)
+
+
 AIMS = (
-    Aim("the trainer's speed over the bare loop's", "training", "a step", "char-rnn / bare", least=0.95),
+    *(_training(*aim) for aim in TRAINING),
     Aim("writing over the bare loop, 128 units", "generation", "one text", "char-rnn / loop", least=10.0,
         where={"hidden": 128, "precision": "float32"}),
     Aim("writing over the bare loop, 512 units", "generation", "one text", "char-rnn / loop", least=30.0,

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from char_rnn.bench import data, generation, ops, quality, texts, training
+from char_rnn.bench import data, generation, ops, quality, texts, training, training_sides
 from char_rnn.bench.layers import check
 from char_rnn.bench.peers import Peer, PeerError
 from char_rnn.bench.questions import QUESTIONS, Settings, load_numpy, measure
 from char_rnn.bench.report import Report
-from char_rnn.bench.training_sides import BareLoop, Shape, batches_of, text_of
+from char_rnn.bench.training_sides import BareLoop, Case, Shape, batches_of, config_of, text_of
 from char_rnn.models import build_model
 
 TINY = Shape("lstm", 8, 1, 4, 8)
@@ -43,17 +43,31 @@ def plausible(report: Report, question: str, settings: Settings) -> None:
     assert all(len({tuple(row) for row in table.rows}) == 1 for table in report.tables)
 
 
+TINY_CASES = {"2x128": Case(TINY, 3, {"float32": {}, "bfloat16": {"training": {"precision": "bfloat16"}}}, 1)}
+
+
 def test_training(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr(training, "SHAPES", {"default": TINY, "quickstart": TINY})
+    monkeypatch.setattr(training, "SHAPES", {"default": TINY})
     monkeypatch.setattr(training, "QUICK_STEPS", 3)
+    for module in (training, training_sides):
+        monkeypatch.setattr(module, "CASES", TINY_CASES)
+    monkeypatch.setattr(training, "in_own_process", lambda _, **arguments: training_sides.speeds(**arguments))
     told: list[str] = []
     settings = replace(settings, progress=told.append)
     report = measure("training", settings)
     plausible(report, "training", settings)
-    assert told == [f"training, {TINY}"] * 2
+    assert told == [f"training, {TINY}, beside the bare loop: float32, bfloat16", f"training, {TINY}"]
+    measured = report.rows("over the bare loop")
+    assert [(row["trainer"], row["threads"]) for row in measured] == [("float32", 1), ("bfloat16", 1)]
+    for row in measured:  # of one round
+        assert row["over K"] == pytest.approx(row["char-rnn K"] / row["bare K"])
+        assert row["over D"] == pytest.approx(row["char-rnn K"] / row["bare D"])
     step, epoch = report.rows("a step")[0], report.rows("an epoch")[0]
     assert step["char-rnn / bare"] == pytest.approx(step["char-rnn"] / step["bare"])
     assert epoch["sketch, predictions"] == pytest.approx(8 * epoch["char-rnn, predictions"], rel=1e-3)
+    one_case = replace(settings, cases=["2x128"], threads=2)  # more than the case's most
+    assert [table.name for table in measure("training", one_case).tables] == ["over the bare loop"]
+    assert one_case.command("training").endswith(" --case=2x128")
 
 
 def test_generation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
@@ -124,8 +138,6 @@ def test_the_bare_loop_is_the_model_that_it_is_compared_with() -> None:
     """Else its speed would be another work's."""
     shape = Shape("gru", 8, 2, 4, 8)
     loop, batches = BareLoop(shape), batches_of(text_of(shape, 2), shape)
-    from char_rnn.bench.training_sides import config_of
-
     model = build_model(config_of(shape).model, 65)
     model.load_state_dict(loop.state_dict())
     x, y = batches[0]
@@ -138,7 +150,8 @@ def test_the_bare_loop_is_the_model_that_it_is_compared_with() -> None:
 def test_peers_are_measured_beside_this_package(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(training, "QUICK_PEER_STEPS", (2, 4))
     monkeypatch.setattr(training, "QUICK_STEPS", 1)
-    monkeypatch.setattr(training, "SHAPES", {"default": TINY, "quickstart": TINY})
+    monkeypatch.setattr(training, "SHAPES", {"default": TINY})
+    monkeypatch.setattr(training, "over_bare", lambda *_: [])
     script = "import os, sys, time; assert not os.path.exists(sys.argv[2]); time.sleep(0.3 * int(sys.argv[1]))"
     peer = Peer("mine", (sys.executable, "-c", script, "{steps}", "{out}", "{text}"))
     own = Peer("char-rnn", (sys.executable, "-c", "import time; time.sleep(0.1 * {steps})"))

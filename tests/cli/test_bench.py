@@ -86,6 +86,8 @@ def test_a_question_is_answered(char_rnn: Command, monkeypatch: pytest.MonkeyPat
         (["training", "--peer", "python mine.py"], "must read NAME=COMMAND"),
         (["training", "--peer", "mine=python {characters}"], "{characters}: the places for training are {text}"),
         (["training", "--peer", "generation:mine=python"], "mine: answers generation, which is not asked"),
+        (["training", "--case", "9x9"], "9x9: no such case; give 2x128, 1x384"),
+        (["ops", "--case", "2x128"], "belongs to `training`, which is not asked"),
         (["quality", "--text", "no-such-text.txt"], "no-such-text.txt"),
     ],
 )

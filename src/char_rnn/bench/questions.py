@@ -34,6 +34,7 @@ class Settings:
         quick: few and small cases: seconds, and rough figures.
         text: a file, folder or name of a text, where one is learnt.
         peers: other programs to measure beside this one.
+        cases: of ``training``, the names of those to measure, and nothing else; all when not given.
         folder: where what is made on the way goes, for the while.
         progress: told in words what is measured next.
     """
@@ -43,6 +44,7 @@ class Settings:
     quick: bool = False
     text: str = "python-stdlib"
     peers: Sequence[Peer] = ()
+    cases: Sequence[str] = ()
     folder: Path | None = None
     progress: Callable[[str], None] | None = None
 
@@ -56,6 +58,7 @@ class Settings:
         words = ["char-rnn", "bench", question, "--threads", str(self.threads), "--rounds", str(self.rounds)]
         words += ["--quick"] if self.quick else []
         words += ["--text", self.text] if question == "quality" else []
+        words += [f"--case={name}" for name in self.cases if question == "training"]
         for peer in self.peers_of(question):
             words += ["--peer", f"{question}:{peer.name}={shlex.join(peer.command)}"]
         return shlex.join(words)

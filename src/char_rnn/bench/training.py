@@ -14,11 +14,13 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from char_rnn.bench.peers import Peer, itself, rates_of
+from char_rnn.bench.processes import in_own_process
 from char_rnn.bench.questions import QUESTIONS, Settings
 from char_rnn.bench.report import Report, Table
 from char_rnn.bench.sketch import Sketch
 from char_rnn.bench.timing import in_turn, ratio
 from char_rnn.bench.training_sides import (
+    CASES,
     SHAPES,
     BareLoop,
     Shape,
@@ -30,6 +32,7 @@ from char_rnn.bench.training_sides import (
 )
 
 STEPS, QUICK_STEPS = 30, 8
+QUICK_CASES = ("2x128",)
 PEER_STEPS, QUICK_PEER_STEPS = (50, 200), (20, 60)
 EPOCH_OF = 1_000_000  # characters
 NOTE = (
@@ -41,17 +44,54 @@ NOTE = (
 
 def measure(settings: Settings) -> Report:
     """Answer the question."""
-    names = ("default", "quickstart") if settings.quick else tuple(SHAPES)
     peers = settings.peers_of("training")
     processes = _processes(settings, peers, SHAPES["default"]) if peers else []  # first: a wrong command ends it soon
-    rows = list(_steps(settings, {name: SHAPES[name] for name in names}))
-    tables = [
-        Table("a step", rows, NOTE),
-        Table("an epoch", [_epoch(row, SHAPES[name]) for name, row in zip(names, rows, strict=True)], _EPOCH_NOTE),
-    ]
+    chosen = settings.cases or (QUICK_CASES if settings.quick else tuple(CASES))
+    tables = [Table("over the bare loop", [row for name in chosen for row in over_bare(name, settings)], _BARE_NOTE)]
+    if not settings.cases:
+        rows = list(_steps(settings, SHAPES))
+        epochs = [_epoch(row, shape) for row, shape in zip(rows, SHAPES.values(), strict=True)]
+        tables += [Table("a step", rows, NOTE), Table("an epoch", epochs, _EPOCH_NOTE)]
     if processes:
         tables.append(Table("whole processes", processes, _PROCESS_NOTE.format(*_peer_steps(settings))))
     return Report("training", QUESTIONS["training"], tables)
+
+
+_BARE_NOTE = (
+    "Characters/s, medians of turns. D: with the memory of a step returned to the system, as glibc does by default; K: "
+    "with memory kept, for both sides alike; `char-rnn train` keeps it. bare: in float32, nn.GRU for both resets, and "
+    "without layer_norm. over K: the median of the turns' ratios, both with memory kept. over D: char-rnn K over bare "
+    "D, as users meet it."
+)
+
+
+def over_bare(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Measure a case of `CASES` with one thread and with as many as asked for; return a row for each trainer."""
+    case = CASES[name]
+    threads = sorted({1, min(settings.threads, case.most_threads)})
+    settings.tell(f"training, {case.shape}, beside the bare loop: {', '.join(case.trainers)}")
+    given_back, kept = (
+        in_own_process("char_rnn.bench.training_sides:speeds", case=name, threads=threads,
+                       rounds=settings.rounds, kept=kept)
+        for kept in (False, True)
+    )  # fmt: skip
+    for in_d, in_k in zip(given_back, kept, strict=True):
+        yield {
+            "case": name,
+            "shape": str(case.shape),
+            "trainer": in_k["trainer"],
+            "threads": in_k["threads"],
+            "bare D": in_d["bare"],
+            "bare K": in_k["bare"],
+            "char-rnn D": in_d["char-rnn"],
+            "char-rnn K": in_k["char-rnn"],
+            "spread": in_k["spread"],
+            "over D": in_k["char-rnn"] / in_d["bare"],
+            "over K": in_k["ratio"],
+            "faults D": in_d["faults"],
+            "faults K": in_k["faults"],
+            "peak K, MB": in_k["peak"],
+        }
 
 
 def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str, Any]]:

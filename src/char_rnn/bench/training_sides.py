@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,13 +32,23 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Shape:
-    """What is trained: the cell, its units and layers, sequences in a batch and steps in a sequence."""
+    """What is trained.
+
+    Attributes:
+        cell: lstm, gru or rnn.
+        hidden: units of a layer.
+        layers: how many.
+        batch: sequences in a batch.
+        length: steps in a sequence.
+        embedding: length of the embedding's vectors; None for the size of the vocabulary.
+    """
 
     cell: str = "lstm"
     hidden: int = 128
     layers: int = 2
     batch: int = 50
     length: int = 50
+    embedding: int | None = None
 
     @property
     def characters(self) -> int:
@@ -48,12 +59,37 @@ class Shape:
         return f"{self.cell} {self.layers}x{self.hidden}, batch {self.batch}x{self.length}"
 
 
-SHAPES = {
-    "default": Shape(),
-    "quickstart": Shape("lstm", 384, 1, 16, 64),
-    "gru": Shape("gru"),
-    "rnn": Shape("rnn"),
-    "tiny": Shape("lstm", 32, 1, 16, 32),
+SHAPES = {"default": Shape(), "quickstart": Shape("lstm", 384, 1, 16, 64, 64)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shape that the bare loop and the trainer train in turn.
+
+    Attributes:
+        shape: what is trained.
+        steps: steps of a turn; the trainer writes a record every 10.
+        trainers: settings of the trainer by name, sections ``model`` and ``training``; the bare loop has none of them.
+        most_threads: the most threads to measure it with.
+    """
+
+    shape: Shape
+    steps: int = 10
+    trainers: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"float32": {}})
+    most_threads: int = 1024
+
+
+_BFLOAT16: dict[str, Any] = {"float32": {}, "bfloat16": {"training": {"precision": "bfloat16"}}}
+_RESETS = {f"reset {reset}": {"model": {"reset": reset}} for reset in ("after", "before")}
+CASES = {
+    "2x128": Case(SHAPES["default"], trainers={"float32": {}, "layer_norm cell": {"model": {"layer_norm": "cell"}}}),
+    "1x384": Case(SHAPES["quickstart"], trainers=_BFLOAT16),
+    "2x512": Case(Shape(hidden=512), steps=3, trainers=_BFLOAT16),
+    "gru 2x128": Case(Shape("gru"), trainers=_RESETS),
+    "gru 1x384": Case(Shape("gru", 384, 1, 16, 64, 64), trainers=_RESETS),
+    "rnn 2x128": Case(Shape("rnn")),
+    "rnn 1x384": Case(Shape("rnn", 384, 1, 16, 64, 64)),
+    "tiny": Case(Shape("lstm", 32, 1, 16, 32), steps=150, most_threads=1),
 }
 
 
@@ -83,13 +119,14 @@ class BareLoop:
 
     Args:
         shape: what is trained.
-        symbols: size of the vocabulary, V; also of the embedding.
+        symbols: size of the vocabulary, V.
         learning_rate: constant.
     """
 
     def __init__(self, shape: Shape, symbols: int = VOCABULARY, learning_rate: float = 1e-3) -> None:
-        self.embedding, self.output = nn.Embedding(symbols, symbols), nn.Linear(shape.hidden, symbols)
-        self.cell = MODULES[shape.cell](symbols, shape.hidden, shape.layers, batch_first=True)
+        width = shape.embedding or symbols
+        self.embedding, self.output = nn.Embedding(symbols, width), nn.Linear(shape.hidden, symbols)
+        self.cell = MODULES[shape.cell](width, shape.hidden, shape.layers, batch_first=True)
         self.parameters = [*self.embedding.parameters(), *self.cell.parameters(), *self.output.parameters()]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=learning_rate, weight_decay=1e-5, fused=True)
         self.state: Any = None
@@ -117,10 +154,11 @@ class BareLoop:
         return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
 
 
-def config_of(shape: Shape, **training: Any) -> Config:
-    """Return a configuration of the shape that neither evaluates nor saves on the way."""
+def config_of(shape: Shape, model: Mapping[str, Any] | None = None, **training: Any) -> Config:
+    """Return a configuration of the shape that neither evaluates nor saves on the way, with these settings."""
     sections = {
-        "model": {"type": shape.cell, "hidden_size": shape.hidden, "num_layers": shape.layers, "dropout": 0.0},
+        "model": {"type": shape.cell, "hidden_size": shape.hidden, "num_layers": shape.layers, "dropout": 0.0,
+                  "embedding_size": shape.embedding, **(model or {})},
         "training": {"batch_size": shape.batch, "seq_length": shape.length, "learning_rate": 1e-3,
                      "eval_interval": 10**9, "max_epochs": 10**6, **training},
         "logging": {"save_interval": 10**9, "log_interval": 10},
@@ -128,47 +166,66 @@ def config_of(shape: Shape, **training: Any) -> Config:
     return Config.model_validate(sections)
 
 
-def speeds(shape: dict[str, Any], steps: int, rounds: int, threads: int | None, kept: bool) -> dict[str, float]:
-    """Train the bare loop and the trainer in turn; for a process of its own, whose memory is kept or given back.
+def speeds(case: str, threads: Sequence[int], rounds: int, kept: bool) -> list[dict[str, Any]]:
+    """Train the bare loop and the trainers of a case in turn, with each number of threads; for a process of its own.
 
     Args:
-        shape: the arguments of :class:`Shape`.
-        steps: those of a round.
-        rounds: how many, after one that warms up.
-        threads: PyTorch's; its own choice when not given.
+        case: its name in `CASES`.
+        threads: numbers of PyTorch's threads; all take turns.
+        rounds: turns of each side, after one that warms up.
         kept: whether freed memory stays in the process, for both sides alike; else the C library's default.
 
     Returns:
-        Characters/s of both (medians), the median ratio of their seconds, page faults a step of both together, and the
-        largest resident memory in 10^6 bytes.
+        For each number of threads and each trainer: characters/s of both sides (medians), the median ratio of their
+        speeds, the trainer's spread, page faults a step of all sides together, and the largest resident memory in 10^6
+        bytes.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    made = Shape(**shape)
-    text = text_of(made, steps)
-    batches = batches_of(text, made)
+    made = CASES[case]
+    text = text_of(made.shape, made.steps)
+    batches = batches_of(text, made.shape)
     torch.manual_seed(0)
     with TemporaryDirectory() as folder, memory_kept() if kept else nullcontext():
-        bare = BareLoop(made)
-        sides = {"bare": lambda: bare.epoch(batches), "trainer": trainer_loop(made, text, Path(folder))}
-        in_turn(sides, 0)
+        sides: dict[str, Callable[[], object]] = {"bare": partial(BareLoop(made.shape).epoch, batches)}
+        for name, settings in made.trainers.items():
+            run = Path(folder, name)
+            run.mkdir()
+            sides[name] = trainer_loop(made.shape, text, run, settings)
+        timed = {f"{name}, {count}": partial(_with_threads, count, side)
+                 for count in threads for name, side in sides.items()}  # fmt: skip
+        in_turn(timed, 0)
         before = page_faults()
-        timings = in_turn(sides, rounds, warmup=0)
-    characters = made.characters * steps
-    return {
-        **{side: characters / timing.median for side, timing in timings.items()},
-        "ratio": ratio(timings, "trainer", "bare"),
-        "spread": timings["trainer"].spread,
-        "faults": (page_faults() - before) / (rounds * steps),
-        "peak": peak_mb(),
-    }
+        timings = in_turn(timed, rounds, warmup=0)
+        faults = (page_faults() - before) / (rounds * made.steps * len(timed))
+    characters = made.shape.characters * made.steps
+    return [
+        {
+            "trainer": name,
+            "threads": count,
+            "bare": characters / timings[f"bare, {count}"].median,
+            "char-rnn": characters / timings[f"{name}, {count}"].median,
+            "ratio": ratio(timings, f"bare, {count}", f"{name}, {count}"),
+            "spread": timings[f"{name}, {count}"].spread,
+            "faults": faults,
+            "peak": peak_mb(),
+        }
+        for name in made.trainers
+        for count in threads
+    ]
 
 
-def trainer_loop(shape: Shape, text: Corpus, folder: Path) -> Callable[[], float]:
+def _with_threads(count: int, side: Callable[[], object]) -> None:
+    torch.set_num_threads(count)
+    side()
+
+
+def trainer_loop(
+    shape: Shape, text: Corpus, folder: Path, settings: Mapping[str, Any] | None = None
+) -> Callable[[], float]:
     """Return a function that trains once over the text, with the trainer and all its listeners."""
     from rich.console import Console
 
-    config = config_of(shape)
+    settings = settings or {}
+    config = config_of(shape, settings.get("model"), **settings.get("training", {}))
     trainer = CharRNNTrainer(
         build_model(config.model, VOCABULARY),
         create_dataloaders(CharDataset(text, shape.length, 1.0, 0.0), shape.batch),

@@ -36,6 +36,13 @@ UNASKED = ("training", "generation")
     metavar="[QUESTION:]NAME=COMMAND",
     help="Another program to time beside this one; may be repeated.",
 )
+@click.option(
+    "--case",
+    "cases",
+    multiple=True,
+    metavar="NAME",
+    help="Of `training`, measure only this case beside the bare loop (2x128, 1x384, ...); may be repeated.",
+)
 @click.option("--out", metavar="FOLDER", help="Write QUESTION.json into this folder, for each when it is answered.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, a report for each question.")
 @quiet_option
@@ -47,6 +54,7 @@ def command(
     quick: bool,
     text: str,
     peers: tuple[str, ...],
+    cases: tuple[str, ...],
     out: str | None,
     as_json: bool,
     quiet: bool,
@@ -66,6 +74,7 @@ def command(
     Examples:
       char-rnn bench
       char-rnn bench all --threads 2 --out bench
+      char-rnn bench training --threads 2 --case 2x128 --case tiny
       char-rnn bench training --quick --peer "mine=python mine.py {text} {steps}"
     """
     from char_rnn.bench.questions import Settings, load_numpy, measure
@@ -79,6 +88,7 @@ def command(
         quick=quick,
         text=text,
         peers=_peers(peers, asked),
+        cases=_cases(cases, asked),
         progress=_progress(quiet),
     )
     load_numpy()
@@ -107,6 +117,20 @@ def _peers(texts: Sequence[str], asked: Sequence[str]) -> list[Peer]:
         if peer.question not in asked:
             raise click.BadParameter(f"{peer.name}: answers {peer.question}, which is not asked", param_hint="--peer")
     return peers
+
+
+def _cases(names: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
+    """Check the names of the cases."""
+    if not names:
+        return ()
+    from char_rnn.bench.training_sides import CASES
+
+    if "training" not in asked:
+        raise click.BadParameter("belongs to `training`, which is not asked", param_hint="--case")
+    for name in names:
+        if name not in CASES:
+            raise click.BadParameter(f"{name}: no such case; give {', '.join(CASES)}", param_hint="--case")
+    return names
 
 
 def _folder(out: str | None) -> Path | None:
