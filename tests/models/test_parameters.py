@@ -8,8 +8,9 @@ import sys
 import pytest
 
 import char_rnn.models
+from char_rnn.cells import CELLS
 from char_rnn.models.build import MODELS, build_model
-from char_rnn.models.parameters import NUM_GATES, parameter_shapes
+from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 
 
@@ -22,7 +23,9 @@ def test_names_and_shapes_are_those_of_the_state_dict(kind: str, inputs: dict[st
 
 
 def test_every_model_is_described() -> None:
-    assert {name: model.num_gates for name, model in MODELS.items()} == NUM_GATES
+    assert {name: model.num_gates for name, model in MODELS.items()} == {
+        name: cell.gates for name, cell in CELLS.items()
+    }
 
 
 def test_the_names_of_the_package_are_there_on_first_use() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.models.parameters import NORM_PARAMETERS, NUM_GATES, PARAMETERS, check_tensors
+from char_rnn.models.parameters import cell_of, check_tensors
 from char_rnn.utils.config import ModelConfig
 
 Array = npt.NDArray[np.floating[Any]]
@@ -213,7 +213,7 @@ def _layer(config: ModelConfig, weights: Mapping[str, Array], number: int) -> La
     def recurrent(name: str) -> Array:
         return weights[f"{config.type}.{name}_l{number}"]
 
-    weight_ih, weight_hh, bias_ih, bias_hh = map(recurrent, PARAMETERS)
+    weight_ih, weight_hh, bias_ih, bias_hh = map(recurrent, ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     normed = config.layer_norm == "cell"
     block = f"blocks.{number}"
     return Layer(
@@ -221,7 +221,7 @@ def _layer(config: ModelConfig, weights: Mapping[str, Array], number: int) -> La
         weight_hh,
         bias_ih,
         bias_hh,
-        {name: recurrent(name) for name in NORM_PARAMETERS[NUM_GATES[config.type]]} if normed else {},
+        {name: recurrent(name) for name in cell_of(config).normalization} if normed else {},
         tuple(recurrent(f"mogrifier_{index}") for index in range(config.mogrifier_rounds)),
         _norm(weights, f"{block}.norm"),
         config.residual and weight_ih.shape[1] == config.hidden_size,

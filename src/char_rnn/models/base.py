@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from char_rnn.cells import CELLS
 from char_rnn.models.blocks import Block
 from char_rnn.models.checks import ATTENTION, LAYER_NORM, check_choice, check_ids, check_probabilities, check_sizes
 from char_rnn.models.dropout import drop_symbols, drop_units, drop_weights, zoneout_mask
@@ -73,8 +74,6 @@ class CharModel(nn.Module, ABC):
 
     name: ClassVar[str]
     """What the recurrent layers are called in the state dict."""
-    mode: ClassVar[str]
-    """What cuDNN calls the cell; another name where it has none of the kind."""
     num_gates: ClassVar[int]
     """Row blocks in the recurrent weights."""
     state_names: ClassVar[tuple[str, ...]] = ("h",)
@@ -144,7 +143,7 @@ class CharModel(nn.Module, ABC):
             if self.name != "lstm":
                 raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
         sizes = (self.embedding.embedding_dim, self.hidden_size, self.num_layers)
-        return RecurrentLayers(self.mode, self.num_gates, *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
+        return RecurrentLayers(CELLS[self.name](), *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
 
     @property
     def layers(self) -> RecurrentLayers:

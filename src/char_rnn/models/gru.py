@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from char_rnn.cells import GRU
 from char_rnn.models.base import CharModel, State
-from char_rnn.models.parameters import NUM_GATES
 from char_rnn.ops import GRUNorm, gru
 from char_rnn.ops.gru_options import Reset
 
@@ -31,8 +31,7 @@ class CharGRU(CharModel):
     """
 
     name = "gru"
-    mode = "GRU"
-    num_gates = NUM_GATES["gru"]
+    num_gates = GRU.gates
     make_norm = GRUNorm
 
     def __init__(

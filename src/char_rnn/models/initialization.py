@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from char_rnn.models.parameters import NORM_PARAMETERS
+from char_rnn.cells import LSTM
 
 if TYPE_CHECKING:
     from char_rnn.models.base import CharModel
@@ -37,7 +37,7 @@ def uniform(model: CharModel) -> None:
     """
     for name, parameter in model.named_parameters():
         in_cell = name.rpartition(".")[2].rpartition("_l")[0]
-        if "norm" not in name and in_cell not in NORM_PARAMETERS[model.num_gates]:
+        if "norm" not in name and in_cell not in model.layers.cell.normalization:
             nn.init.uniform_(parameter, -0.08, 0.08)
     _open_forget_gates(model)
 
@@ -98,7 +98,7 @@ def initialize(model: CharModel, scheme: str) -> None:
 def _matrices(model: CharModel) -> Iterator[Tensor]:
     """All of them but an embedding that is not tied; of the recurrent ones each gate's."""
     for weight_ih, *_ in model.layers:
-        yield from weight_ih.chunk(model.num_gates)
+        yield from weight_ih.chunk(model.layers.cell.gates)
     yield from _recurrent_matrices(model)
     yield from (matrix for number in range(model.num_layers) for matrix in model.layers.mogrifier(number))
     yield from (parameter for parameter in model.blocks.parameters() if parameter.ndim == 2)
@@ -108,7 +108,7 @@ def _matrices(model: CharModel) -> Iterator[Tensor]:
 def _recurrent_matrices(model: CharModel) -> Iterator[Tensor]:
     """Each gate's (H, H) matrix, layer by layer."""
     for _, weight_hh, *_ in model.layers:
-        yield from weight_hh.chunk(model.num_gates)
+        yield from weight_hh.chunk(model.layers.cell.gates)
 
 
 def _reset_biases(model: CharModel) -> None:
@@ -116,15 +116,16 @@ def _reset_biases(model: CharModel) -> None:
     for name, parameter in model.blocks.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
-    for *_, bias_ih, bias_hh in model.layers:
-        nn.init.zeros_(bias_ih)
-        nn.init.zeros_(bias_hh)
+    for number in range(model.num_layers):
+        parameters = model.layers.named(number)
+        for name in ("bias_ih", "bias_hh", *model.layers.cell.vectors):
+            nn.init.zeros_(parameters[name])
     _open_forget_gates(model)
 
 
 def _open_forget_gates(model: CharModel) -> None:
     """Set an LSTM's forget biases to 1, so that it remembers at first; bias_hh adds what it holds."""
-    if model.name != "lstm":
+    if model.layers.cell.name != LSTM.name:
         return
     for *_, bias_ih, _ in model.layers:
-        nn.init.ones_(bias_ih.chunk(model.num_gates)[1])
+        nn.init.ones_(bias_ih.chunk(LSTM.gates)[1])

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from char_rnn.cells import Cell
 from char_rnn.models.checks import check_sizes
-from char_rnn.models.parameters import NORM_PARAMETERS, PARAMETERS, recurrent_shapes
 
-CUDNN_CELLS = ("LSTM", "GRU", "RNN_TANH")
+CUDNN_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN_TANH"}
+"""What cuDNN calls its cells."""
 
 
 class RecurrentLayers(nn.Module):
@@ -27,8 +28,7 @@ class RecurrentLayers(nn.Module):
     gradients and repeated dropout masks (pytorch issues 190056, 190057, 185351).
 
     Args:
-        mode: What cuDNN calls the cell, one of `CUDNN_CELLS`; another name where it has none of the kind.
-        num_gates: Row blocks of each weight: 4, 3 or 1 of cuDNN's.
+        cell: The cell.
         input_size: I of the lowest layer; that of the others is H.
         hidden_size: H.
         num_layers: L.
@@ -38,8 +38,7 @@ class RecurrentLayers(nn.Module):
 
     def __init__(
         self,
-        mode: str,
-        num_gates: int,
+        cell: Cell,
         input_size: int,
         hidden_size: int,
         num_layers: int,
@@ -48,15 +47,14 @@ class RecurrentLayers(nn.Module):
         mogrifier_rounds: int = 0,
     ) -> None:
         super().__init__()
-        self.mode = mode
-        self.num_gates = num_gates
+        self.cell = cell
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.normed = normed
         self.mogrifier_rounds = mogrifier_rounds
         for layer in range(num_layers):
             columns = hidden_size if layer else input_size
-            for name, shape in recurrent_shapes(num_gates, columns, hidden_size, normed, mogrifier_rounds):
+            for name, shape in cell.shapes(columns, hidden_size, normed=normed, mogrifier=mogrifier_rounds).items():
                 self.register_parameter(f"{name}_l{layer}", nn.Parameter(torch.empty(shape)))
         self.reset_parameters()
         self._pack_for_cudnn()
@@ -70,17 +68,22 @@ class RecurrentLayers(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
         for layer in range(self.num_layers if self.normed else 0):
-            for name in NORM_PARAMETERS[self.num_gates]:
-                parameter = getattr(self, f"{name}_l{layer}")
-                nn.init.constant_(parameter, name.startswith("gain"))
+            for name, gain_or_bias in zip(self.cell.normalization, self.norm(layer), strict=True):
+                nn.init.constant_(gain_or_bias, name.startswith("gain"))
+
+    def named(self, layer: int) -> dict[str, Tensor]:
+        """Return the parameters of one layer by their names in the cell's equations, in the order of the state dict."""
+        sizes = self.input_size(layer), self.hidden_size
+        names = self.cell.shapes(*sizes, normed=self.normed, mogrifier=self.mogrifier_rounds)
+        return {name: getattr(self, f"{name}_l{layer}") for name in names}
 
     def weights(self, layer: int) -> list[Tensor]:
         """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer."""
-        return [getattr(self, f"{name}_l{layer}") for name in PARAMETERS]
+        return [getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
     def norm(self, layer: int) -> list[Tensor]:
-        """Return the parameters of layer normalization inside one layer, in the order of its class in ``ops``."""
-        return [getattr(self, f"{name}_l{layer}") for name in NORM_PARAMETERS[self.num_gates]]
+        """Return the parameters of layer normalization inside one layer."""
+        return [getattr(self, f"{name}_l{layer}") for name in self.cell.normalization]
 
     def mogrifier(self, layer: int) -> list[Tensor]:
         """Return the mogrifier's matrices of one layer, of (I, H) and (H, I) in turn."""
@@ -96,7 +99,7 @@ class RecurrentLayers(nn.Module):
     def extra_repr(self) -> str:
         """Describe the layers in ``print(model)``."""
         sizes = f"hidden_size={self.hidden_size}, num_layers={self.num_layers}"
-        return f"{self.mode}, input_size={self.input_size(0)}, {sizes}"
+        return f"{type(self.cell).__name__}, input_size={self.input_size(0)}, {sizes}"
 
     def _apply(self, *args: Any, **kwargs: Any) -> RecurrentLayers:
         apply: Any = super()._apply
@@ -110,7 +113,7 @@ class RecurrentLayers(nn.Module):
         A chunk a layer, as ``nn.RNNBase.flatten_parameters`` would make it for a module of that layer alone.
         """
         cudnn: Any = torch.backends.cudnn
-        if self.mode not in CUDNN_CELLS:
+        if self.cell.name not in CUDNN_CELLS:
             return
         for weights in self:
             if all(weight.is_cuda and cudnn.is_acceptable(weight) for weight in weights):
@@ -121,7 +124,7 @@ class RecurrentLayers(nn.Module):
 
         aten: Any = torch
         cudnn_rnn: Any = rnn
-        mode = cudnn_rnn.get_cudnn_mode(self.mode)
+        mode = cudnn_rnn.get_cudnn_mode(CUDNN_CELLS[self.cell.name])
         input_size = weights[0].shape[1]
         with torch.no_grad(), torch.cuda.device(weights[0].device):
             aten._cudnn_rnn_flatten_weight(weights, len(weights), input_size, mode, self.hidden_size, 0, 1, True, False)

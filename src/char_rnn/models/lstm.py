@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from char_rnn.cells import LSTM
 from char_rnn.models.base import CharModel, State
-from char_rnn.models.parameters import NUM_GATES
 from char_rnn.ops import LSTMNorm, lstm
 
 
@@ -19,8 +19,7 @@ class CharLSTM(CharModel):
     """
 
     name = "lstm"
-    mode = "LSTM"
-    num_gates = NUM_GATES["lstm"]
+    num_gates = LSTM.gates
     make_norm = LSTMNorm
     state_names = ("h", "c")
 

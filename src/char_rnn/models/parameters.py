@@ -1,6 +1,6 @@
 """The names and shapes of a model's parameters, from its configuration alone: NumPy only, no PyTorch.
 
-Dimensions: V vocabulary, E embedding size, H hidden, L layers, G gates.
+Dimensions: V vocabulary, H hidden, L layers.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.cells import CELLS, GRU, Cell
 from char_rnn.utils.config import ModelConfig
 
-PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 Named = tuple[str, tuple[int, ...]]
-NUM_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-NORM_PARAMETERS: dict[int, dict[str, int]] = {
-    4: {"gain_ih": 4, "gain_hh": 4, "gain_c": 1, "bias_c": 1},
-    3: {"gain_ih": 3, "gain_hh": 3},
-    1: {"gain": 1},
-}
-"""Of layer normalization inside the cell with so many gates: names, and lengths in multiples of H."""
+
+
+def cell_of(config: ModelConfig) -> Cell:
+    """Return the cell that a configuration names."""
+    return GRU(config.reset) if config.type == GRU.name else CELLS[config.type]()
 
 
 def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np.ndarray]) -> None:
@@ -67,10 +65,11 @@ def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:
     input_size, hidden_size = config.input_size(vocab_size), config.hidden_size
     if config.embedding == "learned":
         yield "embedding.weight", (vocab_size, input_size)
+    cell, normed = cell_of(config), config.layer_norm == "cell"
     for layer in range(config.num_layers):
-        columns, normed = hidden_size if layer else input_size, config.layer_norm == "cell"
-        shapes = recurrent_shapes(NUM_GATES[config.type], columns, hidden_size, normed, config.mogrifier_rounds)
-        yield from ((f"{config.type}.{name}_l{layer}", shape) for name, shape in shapes)
+        columns = hidden_size if layer else input_size
+        parameters = cell.shapes(columns, hidden_size, normed=normed, mogrifier=config.mogrifier_rounds)
+        yield from ((f"{cell.name}.{name}_l{layer}", shape) for name, shape in parameters.items())
     for layer in range(config.num_layers):
         shapes = _block(config, layer, hidden_size if layer else input_size)
         yield from ((f"blocks.{layer}.{name}", shape) for name, shape in shapes)
@@ -79,19 +78,6 @@ def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:
     if not config.tie_weights:
         yield "output_proj.weight", (vocab_size, hidden_size)
     yield "output_proj.bias", (vocab_size,)
-
-
-def recurrent_shapes(
-    num_gates: int, input_size: int, hidden_size: int, normed: bool, mogrifier_rounds: int
-) -> Iterator[Named]:
-    """The names and shapes of a recurrent layer's parameters, without the number of the layer."""
-    rows = num_gates * hidden_size
-    shapes = ((rows, input_size), (rows, hidden_size), (rows,), (rows,))
-    yield from zip(PARAMETERS, shapes, strict=True)
-    for name, blocks in NORM_PARAMETERS[num_gates].items() if normed else ():
-        yield name, (blocks * hidden_size,)
-    for number in range(mogrifier_rounds):
-        yield f"mogrifier_{number}", (hidden_size, input_size) if number % 2 else (input_size, hidden_size)
 
 
 def _block(config: ModelConfig, layer: int, input_size: int) -> Iterator[Named]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from char_rnn.cells import RNN
 from char_rnn.models.base import CharModel, State
-from char_rnn.models.parameters import NUM_GATES
 from char_rnn.ops import RNNNorm, rnn
 
 
@@ -19,8 +19,7 @@ class CharRNN(CharModel):
     """
 
     name = "rnn"
-    mode = "RNN_TANH"
-    num_gates = NUM_GATES["rnn"]
+    num_gates = RNN.gates
     make_norm = RNNNorm
 
     def run_layer(self, x: Tensor, state: State, weights: list[Tensor], **options: Any) -> tuple[Tensor, State]:
