@@ -3,30 +3,7 @@
 #include <stddef.h>
 
 #include "numbers.h"
-
-/* The machine's vectors, how many of their registers hold sums, and vectors of numbers from smaller ones in memory. */
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#define VECTOR_BYTES 64
-#define ACCUMULATORS 24
-#define FROM_BFLOAT16(w) _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(w))), 16)
-#define FROM_INT8(w) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(w))))
-#elif defined(__AVX2__)
-#include <immintrin.h>
-#define VECTOR_BYTES 32
-#define ACCUMULATORS 12
-#define FROM_BFLOAT16(w) _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(w))), 16)
-#define FROM_INT8(w) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(w))))
-#else
-#define VECTOR_BYTES 16
-#define ACCUMULATORS 24
-typedef int32_t whole_numbers __attribute__((vector_size(16)));
-typedef float single_numbers __attribute__((vector_size(16)));
-typedef uint16_t halves __attribute__((vector_size(8), aligned(2), may_alias));
-typedef int8_t quarters __attribute__((vector_size(4), aligned(1), may_alias));
-#define FROM_BFLOAT16(w) (__builtin_convertvector(*(const halves *)(w), whole_numbers) << 16)
-#define FROM_INT8(w) __builtin_convertvector(__builtin_convertvector(*(const quarters *)(w), whole_numbers), single_numbers)
-#endif
+#include "vectors.h"
 
 #define MOST_ROWS 64 /* streams whose rows are found at a time */
 
@@ -50,37 +27,37 @@ static int is_worth_sharing(const operation *op, const work *steps) {
 #define REAL float
 #define WEIGHT float
 #define NAME(x) x##_float_float
-#define LOAD(w) (*(const VECTOR *)(w))
+#define LOAD_WEIGHTS(w) (*(const VECTOR *)(w))
 #include "product.h"
 #undef WEIGHT
 #undef NAME
-#undef LOAD
+#undef LOAD_WEIGHTS
 
 #define WEIGHT uint16_t
 #define NAME(x) x##_float_bfloat16
-#define LOAD(w) ((VECTOR)FROM_BFLOAT16(w))
+#define LOAD_WEIGHTS(w) ((VECTOR)FROM_BFLOAT16(w))
 #include "product.h"
 #undef WEIGHT
 #undef NAME
-#undef LOAD
+#undef LOAD_WEIGHTS
 
 #define WEIGHT int8_t
 #define NAME(x) x##_float_int8
-#define LOAD(w) ((VECTOR)FROM_INT8(w))
+#define LOAD_WEIGHTS(w) ((VECTOR)FROM_INT8(w))
 #include "product.h"
 #undef WEIGHT
 #undef NAME
-#undef LOAD
+#undef LOAD_WEIGHTS
 #undef REAL
 
 #define REAL double
 #define WEIGHT double
 #define NAME(x) x##_double_double
-#define LOAD(w) (*(const VECTOR *)(w))
+#define LOAD_WEIGHTS(w) (*(const VECTOR *)(w))
 #include "product.h"
 #undef WEIGHT
 #undef NAME
-#undef LOAD
+#undef LOAD_WEIGHTS
 #undef REAL
 
 #define REAL float

@@ -10,8 +10,6 @@
 
 #include "team.h"
 
-#define ROWS 32 /* of a block of a packed matrix */
-
 typedef struct {
     void *base;
     int64_t stride;   /* numbers from row to row */

@@ -54,4 +54,7 @@ typedef struct {
     double number;
 } instruction;
 
+/* Fill in `in_place` of the instructions of a list: needed once before it runs. */
+void elementwise_prepare(instruction *list, int64_t length, int64_t width);
+
 #endif

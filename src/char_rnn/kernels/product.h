@@ -1,11 +1,17 @@
 /* A template: products of one packed matrix with the vectors of several streams.
  *
- * To be included with REAL, WEIGHT, NAME(x), and LOAD(w), which makes a vector of REAL from the weights at w.
+ * To be included with REAL, WEIGHT, NAME(x), and LOAD_WEIGHTS(w), which makes a vector of REAL from the weights at w. INPUT is
+ * the type of a vector's numbers where it is not REAL; ADD_PRODUCT(sum, w, x) then adds their products to the sums.
  *
  * A matrix (rows, columns) is packed in blocks of ROWS rows, each block column by column. A vector of the machine holds
  * neighbouring rows, so that every sum is taken column by column in one lane: the result is the same to the bit for
  * any width of vectors, any number of streams and any number of threads.
  */
+
+#ifndef INPUT
+#define INPUT REAL
+#define ADD_PRODUCT(sum, w, x) sum += (w) * (x)
+#endif
 
 typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 
@@ -17,7 +23,7 @@ typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #define MOST_BLOCKS (8 / VECTORS > 0 ? 8 / VECTORS : 1)
 
 static inline __attribute__((always_inline)) void NAME(tile)(
-    const WEIGHT *weights, int64_t columns, const REAL *const *x, REAL (*sums)[ROWS], const int blocks, const int streams) {
+    const WEIGHT *weights, int64_t columns, const INPUT *const *x, REAL (*sums)[ROWS], const int blocks, const int streams) {
     VECTOR sum[MOST_STREAMS > MOST_BLOCKS ? MOST_STREAMS : MOST_BLOCKS][VECTORS];
 #pragma GCC unroll 16
     for (int tile = 0; tile < blocks * streams; tile++)
@@ -28,11 +34,12 @@ static inline __attribute__((always_inline)) void NAME(tile)(
         for (int block = 0; block < blocks; block++) {
             VECTOR w[VECTORS];
 #pragma GCC unroll 16
-            for (int v = 0; v < VECTORS; v++) w[v] = LOAD(weights + (block * columns + column) * ROWS + v * LANES);
+            for (int v = 0; v < VECTORS; v++) w[v] = LOAD_WEIGHTS(weights + (block * columns + column) * ROWS + v * LANES);
 #pragma GCC unroll 16
             for (int stream = 0; stream < streams; stream++)
 #pragma GCC unroll 16
-                for (int v = 0; v < VECTORS; v++) sum[block * streams + stream][v] += w[v] * x[stream][column];
+                for (int v = 0; v < VECTORS; v++)
+                    ADD_PRODUCT(sum[block * streams + stream][v], w[v], x[stream][column]);
         }
     }
 #pragma GCC unroll 16
@@ -43,7 +50,7 @@ static inline __attribute__((always_inline)) void NAME(tile)(
 
 /* Dispatch on the number of streams, so that the sums stay in registers. */
 static void NAME(streams)(
-    const WEIGHT *weights, int64_t columns, const REAL *const *x, REAL (*sums)[ROWS], int streams) {
+    const WEIGHT *weights, int64_t columns, const INPUT *const *x, REAL (*sums)[ROWS], int streams) {
     switch (streams) {
 #define CASE(number)                                                                                                   \
     case number:                                                                                                       \
@@ -65,13 +72,14 @@ static void NAME(product)(
     int64_t first,
     int64_t last,
     int64_t count,
-    const REAL *const *x,
+    const INPUT *const *x,
     REAL *const *y) {
     REAL sums[MOST_STREAMS > MOST_BLOCKS ? MOST_STREAMS : MOST_BLOCKS][ROWS];
     for (int64_t block = first; block < last;) {
         const int several = count == 1 && last - block >= MOST_BLOCKS ? MOST_BLOCKS : 1;
         for (int64_t stream = 0; stream < count;) {
-            const int streams = count - stream < MOST_STREAMS ? (int)(count - stream) : MOST_STREAMS;
+            const int64_t left = count - stream, tiles = (left + MOST_STREAMS - 1) / MOST_STREAMS;
+            const int streams = (int)((left + tiles - 1) / tiles); /* tiles of about one size */
             const WEIGHT *own = weights + block * columns * ROWS;
             if (several > 1)
                 NAME(tile)(own, columns, x, sums, MOST_BLOCKS, 1);
@@ -97,3 +105,5 @@ static void NAME(product)(
 #undef VECTORS
 #undef MOST_STREAMS
 #undef MOST_BLOCKS
+#undef INPUT
+#undef ADD_PRODUCT

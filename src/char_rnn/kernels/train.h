@@ -51,12 +51,16 @@ typedef struct {
 typedef void parallel(void (*run)(void *), void *argument, unsigned threads, unsigned flags);
 
 /* Run a program on `threads` threads; on one where `start` is NULL, and in a child after a fork (the pool's threads do
- * not exist there), with the same shares and so the same bits. Return 0, 1 where there is not enough memory, or 2 where
- * a product is bfloat16 and this library has none. Nothing has been computed then. */
+ * not exist there), with the same shares and so the same bits. Return 0, or 1 where there is not enough memory: nothing
+ * has been computed then. */
 int train_run(const program *of, int64_t threads, parallel *start);
 
 /* Whether this library has products of bfloat16. */
 int train_has_bfloat16(void);
+
+/* Whether this processor multiplies bfloat16 faster than float32. Where not, such products are computed by the float32
+ * instructions, with half the memory for the weights. */
+int train_bfloat16_is_fast(void);
 
 /* Bytes of a packed matrix of `width` outputs and `columns` inputs. Its memory begins at a multiple of 64 bytes. */
 int64_t train_packed_size(int64_t width, int64_t columns, int64_t is_bfloat16);
