@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from export_helpers import MODELS, made
 
-from char_rnn.export.packing import pack, packed_tensors
+from char_rnn.cells import Cell, Step
+from char_rnn.export.packing import _Packer, pack, packed_tensors
 from char_rnn.generation.network import Network
 
 
 def arrays(part: Any) -> Any:
     """A network in the shape of its description."""
+    if isinstance(part, Cell | Step):
+        return _Packer().describe(part)
     if is_dataclass(part):
         return {field.name: arrays(getattr(part, field.name)) for field in fields(part)}
     if isinstance(part, dict):

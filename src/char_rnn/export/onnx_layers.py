@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from char_rnn.export.onnx_nodes import Nodes
-from char_rnn.generation.network import Array, Layer, Network
+from char_rnn.generation.network import Array, Layer, Named, Network
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ValueInfoProto
@@ -36,21 +36,22 @@ def recur(nodes: Nodes, network: Network, layer: Layer, read: str, state: State)
     Returns:
         Its output, (T, B, H), and its state after the last step.
     """
-    if layer.gains or layer.mogrifier or network.update != 1:
-        return _loop(nodes, network, layer, read, state)
-    return _operator(nodes, network, layer, read, state)
+    named = Named.of(network.cell, layer)
+    if named.gains or named.mogrifier or network.update != 1:
+        return _loop(nodes, network, named, read, state)
+    return _operator(nodes, network, named, read, state)
 
 
-def _operator(nodes: Nodes, network: Network, layer: Layer, read: str, state: State) -> tuple[str, State]:
+def _operator(nodes: Nodes, network: Network, layer: Named, read: str, state: State) -> tuple[str, State]:
     def ordered(rows: Array) -> Array:
-        gates = np.split(rows, len(ORDERS[network.cell]))
-        return np.concatenate([gates[gate] for gate in ORDERS[network.cell]])[None]
+        gates = np.split(rows, len(ORDERS[layer.kind]))
+        return np.concatenate([gates[gate] for gate in ORDERS[layer.kind]])[None]
 
     bias = np.concatenate([ordered(layer.bias_ih), ordered(layer.bias_hh)], axis=1)
     weights = [nodes.constant(array) for array in (ordered(layer.weight_ih), ordered(layer.weight_hh), bias)]
-    attributes = {"linear_before_reset": int(network.cell == "gru_after")} if "gru" in network.cell else {}
+    attributes = {"linear_before_reset": int(layer.kind == "gru_after")} if "gru" in layer.kind else {}
     output, *after = nodes.add_many(
-        OPERATORS[network.cell],
+        OPERATORS[layer.kind],
         [read, *weights, "", *state],
         1 + len(state),
         hidden_size=network.hidden_size,
@@ -59,7 +60,7 @@ def _operator(nodes: Nodes, network: Network, layer: Layer, read: str, state: St
     return nodes.add("Squeeze", output, nodes.constant([1])), after
 
 
-def _loop(nodes: Nodes, network: Network, layer: Layer, read: str, state: State) -> tuple[str, State]:
+def _loop(nodes: Nodes, network: Network, layer: Named, read: str, state: State) -> tuple[str, State]:
     """Run the steps one by one; the products with what is read are made before, where the state has no part in it."""
     if not layer.mogrifier:
         read = _of_input(nodes, network, layer, read)
@@ -70,7 +71,7 @@ def _loop(nodes: Nodes, network: Network, layer: Layer, read: str, state: State)
     return output, [nodes.add("Unsqueeze", part, first) for part in after]
 
 
-def _body(nodes: Nodes, network: Network, layer: Layer, parts: int) -> GraphProto:
+def _body(nodes: Nodes, network: Network, layer: Named, parts: int) -> GraphProto:
     """The graph of a step: from a state and what is read to the next state, and h once more as the output."""
     from onnx import TensorProto, helper
 
@@ -87,21 +88,21 @@ def _body(nodes: Nodes, network: Network, layer: Layer, parts: int) -> GraphProt
     return helper.make_graph(step.nodes, step.name("step"), [*given, described(x, length)], made)
 
 
-def _of_input(nodes: Nodes, network: Network, layer: Layer, read: str) -> str:
+def _of_input(nodes: Nodes, network: Network, layer: Named, read: str) -> str:
     """What the input, already mogrified, adds to the arguments of the gates, as in the engine's reference."""
     gain, both = layer.gains.get("gain_ih"), layer.bias_ih + layer.bias_hh
     rows = nodes.product(layer.weight_ih, read)
-    if network.cell == "rnn":
+    if layer.kind == "rnn":
         return rows if layer.gains else nodes.plus(rows, both)
-    if network.cell == "lstm":
+    if layer.kind == "lstm":
         return nodes.plus(nodes.scaled(rows, gain), both)
-    if network.cell == "gru_after":
+    if layer.kind == "gru_after":
         cut = 2 * network.hidden_size
         both = np.concatenate([both[:cut], layer.bias_ih[cut:]])
     return nodes.plus(_by_rz_and_n(nodes, network, rows, gain), both)
 
 
-def _step(nodes: Nodes, network: Network, layer: Layer, x: str, state: State) -> State:
+def _step(nodes: Nodes, network: Network, layer: Named, x: str, state: State) -> State:
     """A step of the cell: x is what it reads, where there is a mogrifier, else :func:`_of_input` of that."""
     h = state[0]
     if layer.mogrifier:
@@ -111,9 +112,9 @@ def _step(nodes: Nodes, network: Network, layer: Layer, x: str, state: State) ->
             else:
                 h = _gated(nodes, matrix, x, h)
         x = _of_input(nodes, network, layer, x)
-    if network.cell == "lstm":
+    if layer.kind == "lstm":
         new = _lstm(nodes, layer, x, h, state[1])
-    elif network.cell == "rnn":
+    elif layer.kind == "rnn":
         new = [_rnn(nodes, layer, x, h)]
     else:
         new = [_gru(nodes, network, layer, x, h)]
@@ -132,7 +133,7 @@ def _updated(nodes: Nodes, old: str, new: str, update: float) -> str:
     return nodes.add("Add", old, step)
 
 
-def _lstm(nodes: Nodes, layer: Layer, x: str, h: str, c: str) -> State:
+def _lstm(nodes: Nodes, layer: Named, x: str, h: str, c: str) -> State:
     of_h = nodes.scaled(nodes.product(layer.weight_hh, h), layer.gains.get("gain_hh"))
     i, f, g, o = nodes.cut(nodes.add("Add", x, of_h), 4, -1)
     kept = nodes.add("Mul", nodes.add("Sigmoid", f), c)
@@ -141,14 +142,14 @@ def _lstm(nodes: Nodes, layer: Layer, x: str, h: str, c: str) -> State:
     return [nodes.add("Mul", nodes.add("Sigmoid", o), nodes.add("Tanh", shown)), c]
 
 
-def _gru(nodes: Nodes, network: Network, layer: Layer, x: str, h: str) -> str:
+def _gru(nodes: Nodes, network: Network, layer: Named, x: str, h: str) -> str:
     cut, gain = 2 * network.hidden_size, layer.gains.get("gain_hh")
     gain_rz, gain_n = (None, None) if gain is None else (gain[:cut], gain[cut:])
     x_r, x_z, x_n = nodes.cut(x, 3, -1)
     of_h = nodes.scaled(nodes.product(layer.weight_hh[:cut], h), gain_rz)
     h_r, h_z = nodes.cut(of_h, 2, -1)
     r, z = (nodes.add("Sigmoid", nodes.add("Add", *both)) for both in ((x_r, h_r), (x_z, h_z)))
-    if network.cell == "gru_before":
+    if layer.kind == "gru_before":
         of_n = nodes.scaled(nodes.product(layer.weight_hh[cut:], nodes.add("Mul", r, h)), gain_n)
     else:
         of_n = nodes.scaled(nodes.product(layer.weight_hh[cut:], h), gain_n)
@@ -157,7 +158,7 @@ def _gru(nodes: Nodes, network: Network, layer: Layer, x: str, h: str) -> str:
     return nodes.add("Add", n, nodes.add("Mul", z, nodes.add("Sub", h, n)))
 
 
-def _rnn(nodes: Nodes, layer: Layer, x: str, h: str) -> str:
+def _rnn(nodes: Nodes, layer: Named, x: str, h: str) -> str:
     a = nodes.add("Add", x, nodes.product(layer.weight_hh, h))
     if layer.gains:
         a = nodes.plus(nodes.scaled(a, layer.gains["gain"]), layer.bias_ih + layer.bias_hh)

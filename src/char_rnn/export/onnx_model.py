@@ -84,7 +84,7 @@ def _graph(network: Network) -> GraphProto:
     nodes = Nodes()
     layers = len(network.layers)
     ids = nodes.add("Transpose", "symbols", perm=[1, 0])
-    names = ("h", "c") if network.cell == "lstm" else ("h",)
+    names = network.cell.state
     cut = [nodes.cut(name, layers, 0) for name in names]
     after: list[list[str]] = []
     memories: list[str] = []

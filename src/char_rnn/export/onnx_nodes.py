@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.network import EPSILON, Array, Norm
+from char_rnn.cells import EPSILON
+from char_rnn.generation.network import Array, Norm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.cells import Cell, Step
 from char_rnn.generation.network import Array, Network, quantize, rounded
 from char_rnn.utils.config import ModelConfig
 
@@ -61,6 +62,10 @@ class _Packer:
             if id(part) not in self._known:
                 self._known[id(part)] = self._matrix(part) if part.ndim == 2 else self._vector(part)
             return self._known[id(part)]
+        if isinstance(part, Cell):
+            return "_".join((part.name, *vars(part).values()))
+        if isinstance(part, Step):
+            return None
         if is_dataclass(part):
             return {field.name: self.describe(getattr(part, field.name)) for field in fields(part)}
         if isinstance(part, Mapping):

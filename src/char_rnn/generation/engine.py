@@ -142,7 +142,7 @@ class Streams:
 
     def hidden(self, row: int = 0) -> Array:
         """Return a copy of what the cells of a stream hold, h (L, H)."""
-        h: Array = self._states.h[row].copy()
+        h: Array = self._states.output[row].copy()
         return h
 
     def _checked(self, symbols: Indices, rows: Indices | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

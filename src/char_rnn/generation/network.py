@@ -12,14 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.cells import Cell, Step, trace
 from char_rnn.models.parameters import cell_of, check_tensors
 from char_rnn.utils.config import ModelConfig
 
 Array = npt.NDArray[np.floating[Any]]
-Cell = Literal["lstm", "gru_after", "gru_before", "rnn"]
 Precision = Literal["float64", "float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "bfloat16", "int8")
-EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -56,28 +55,19 @@ class FeedForward:
 
 @dataclass(frozen=True)
 class Layer:
-    """A recurrent layer, with what stands around it.
+    """A recurrent layer, and what is around it.
 
     Attributes:
-        weight_ih: (GH, I), rows by gate as PyTorch has them, as in all four; I is E, or V for one-hot vectors, or H
-            above the lowest layer.
-        weight_hh: (GH, H).
-        bias_ih: (GH,).
-        bias_hh: (GH,).
-        gains: Of layer normalization inside the cell, by the names of its parameters; none where there is none.
-        mogrifier: Matrices of (I, H) and (H, I) in turn.
+        parameters: The parameters of the cell, by name.
+        step: Its equations, zoneout among them.
         norm: Of the layer's input; ``None`` for none.
         residual: Whether the output is added to the layer's input.
         attention: ``None`` for none.
         feed_forward: ``None`` for none.
     """
 
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array
-    bias_hh: Array
-    gains: Mapping[str, Array]
-    mogrifier: tuple[Array, ...]
+    parameters: Mapping[str, Array]
+    step: Step
     norm: Norm | None
     residual: bool
     attention: Attention | None
@@ -85,11 +75,38 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Named:
+    """The parameters of a layer of one of the three cells, for what is written for these."""
+
+    kind: str
+    weight_ih: Array
+    weight_hh: Array
+    bias_ih: Array
+    bias_hh: Array
+    gains: Mapping[str, Array]
+    mogrifier: tuple[Array, ...]
+
+    @classmethod
+    def of(cls, cell: Cell, layer: Layer) -> Named:
+        """Those of a layer."""
+        own = layer.parameters
+        return cls(
+            "_".join((cell.name, *vars(cell).values())),
+            own["weight_ih"],
+            own["weight_hh"],
+            own["bias_ih"],
+            own["bias_hh"],
+            {name: own[name] for name in cell.normalization if name in own},
+            tuple(array for name, array in own.items() if name.startswith("mogrifier_")),
+        )
+
+
+@dataclass(frozen=True)
 class Network:
     """A whole model.
 
     Attributes:
-        cell: What the recurrent layers are.
+        cell: Of the recurrent layers.
         hidden_size: H.
         update: How far a step takes the state from what it was to what the cell makes of it; 1 without zoneout.
         embedding: Vectors (V, E) of the symbols; ``None`` for one-hot ones.
@@ -140,7 +157,7 @@ class Network:
         weights = {name: own(tensor, dtype, order="C") for name, tensor in tensors.items()}
         embedding = weights.get("embedding.weight")
         return cls(
-            _cell(config),
+            cell_of(config),
             config.hidden_size,
             1 - config.zoneout,
             embedding,
@@ -163,8 +180,9 @@ def _rounded_parts(part: Any, precision: Precision) -> Any:
         value = getattr(part, field.name)
         if isinstance(value, (Attention, FeedForward)):
             changes[field.name] = _rounded_parts(value, precision)
-        elif field.name == "mogrifier":
-            changes[field.name] = tuple(rounded(matrix, precision) for matrix in value)
+        elif field.name == "parameters":
+            matrices = {name: rounded(array, precision) for name, array in value.items() if array.ndim == 2}
+            changes[field.name] = {**value, **matrices}
         elif isinstance(value, np.ndarray) and value.ndim == 2:
             changes[field.name] = rounded(value, precision)
     if isinstance(part, Attention):  # its keys are multiplied the other way round, a head at a time
@@ -203,28 +221,23 @@ def rounded(matrix: Array, precision: Precision) -> Array:
     return kept if scales is None else kept.astype(scales.dtype) * scales[:, None]
 
 
-def _cell(config: ModelConfig) -> Cell:
-    if config.type == "gru":
-        return "gru_after" if config.reset == "after" else "gru_before"
-    return config.type
-
-
 def _layer(config: ModelConfig, weights: Mapping[str, Array], number: int) -> Layer:
-    def recurrent(name: str) -> Array:
-        return weights[f"{config.type}.{name}_l{number}"]
-
-    weight_ih, weight_hh, bias_ih, bias_hh = map(recurrent, ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    normed = config.layer_norm == "cell"
+    cell, hidden = cell_of(config), config.hidden_size
+    columns = weights[f"{cell.name}.weight_ih_l{number}"].shape[1]
+    step = trace(
+        cell,
+        columns,
+        hidden,
+        normed=config.layer_norm == "cell",
+        mogrifier=config.mogrifier_rounds,
+        zoneout=1 - config.zoneout if config.zoneout else False,
+    )
     block = f"blocks.{number}"
     return Layer(
-        weight_ih,
-        weight_hh,
-        bias_ih,
-        bias_hh,
-        {name: recurrent(name) for name in cell_of(config).normalization} if normed else {},
-        tuple(recurrent(f"mogrifier_{index}") for index in range(config.mogrifier_rounds)),
+        {name: weights[f"{cell.name}.{name}_l{number}"] for name in step.shapes},
+        step,
         _norm(weights, f"{block}.norm"),
-        config.residual and weight_ih.shape[1] == config.hidden_size,
+        config.residual and columns == hidden,
         _attention(config, weights, f"{block}.attention"),
         _feed_forward(weights, f"{block}.feed_forward"),
     )

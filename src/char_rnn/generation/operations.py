@@ -90,9 +90,9 @@ class Bound:
     """Operations with the memory they work on, kept alive as long as they are."""
 
     def __init__(self, steps: list[dict[str, Any]], widths: dict[str, int], states: States, count: int) -> None:
-        dtype = states.h.dtype
+        dtype = states.output.dtype
         self._buffers = {name: aligned((count, width), dtype) for name, width in widths.items()}
-        parts = {"h": states.h, "c": states.c, "ring": states.ring}
+        parts = {**states.cells, "ring": states.ring}
         self._arrays = {name: (buffer, 0) for name, buffer in self._buffers.items()}
         self._arrays |= {name: (part.reshape(len(states), -1), 1) for name, part in parts.items()}
         self._kept = states, steps

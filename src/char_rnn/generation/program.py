@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Norm, Precision
+from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Named, Network, Norm, Precision
 from char_rnn.generation.operations import Bound, Packed, Place
-from char_rnn.generation.reference import input_table
+from char_rnn.generation.reference import input_tables
 from char_rnn.generation.state import States
 
 
@@ -48,7 +48,8 @@ class Program:
         return Bound(self._steps, self._widths, states, count)
 
     def _recurrent_layers(self) -> Place:
-        network, table = self._network, input_table(self._network)
+        network, tables = self._network, input_tables(self._network)
+        table = None if tables is None else next(iter(tables.values()))
         x = self._place("x", network.hidden_size)
         for number, layer in enumerate(network.layers):
             looks_up = table is not None and number == 0
@@ -70,23 +71,24 @@ class Program:
     def _recur(self, layer: Layer, number: int, x: Place | None, arguments: Place | None) -> Place:
         network, hidden = self._network, self._network.hidden_size
         h = read_h = Place("h", number * hidden)
+        named = Named.of(network.cell, layer)
         if x is not None:
-            width = layer.weight_ih.shape[1]
+            width = named.weight_ih.shape[1]
             read = x if layer.norm is None else self._normalize(x, layer.norm, self._place(f"read_{width}", width))
-            for index, matrix in enumerate(layer.mogrifier):
+            for index, matrix in enumerate(named.mogrifier):
                 if index % 2 == 0:
                     read = self._gate(matrix, read_h, read, f"gated_{width}_x")
                 else:
                     read_h = self._gate(matrix, read, read_h, "gated_h")
-            arguments = self._input_arguments(layer, read)
+            arguments = self._input_arguments(named, read)
         assert arguments is not None
         new_h = h if network.update == 1 else self._place("new_h", hidden)
-        if network.cell == "lstm":
-            self._lstm(layer, arguments, read_h, Place("c", number * hidden), new_h)
-        elif network.cell == "rnn":
-            self._rnn(layer, arguments, read_h, new_h)
+        if named.kind == "lstm":
+            self._lstm(named, arguments, read_h, Place("c", number * hidden), new_h)
+        elif named.kind == "rnn":
+            self._rnn(named, arguments, read_h, new_h)
         else:
-            self._gru(layer, arguments, read_h, h, new_h)
+            self._gru(named, arguments, read_h, h, new_h)
         if network.update != 1:
             self._do("update", h, hidden, in_=new_h, number=network.update)
         return h
@@ -99,8 +101,8 @@ class Program:
         self._do("gate", out, len(matrix), in_=factor, other=gated)
         return out
 
-    def _input_arguments(self, layer: Layer, read: Place) -> Place:
-        cell, hidden, gain = self._network.cell, self._network.hidden_size, layer.gains.get("gain_ih")
+    def _input_arguments(self, layer: Named, read: Place) -> Place:
+        cell, hidden, gain = layer.kind, self._network.hidden_size, layer.gains.get("gain_ih")
         arguments = self._place("arguments", len(layer.weight_ih))
         bias = layer.bias_ih + layer.bias_hh
         if cell == "gru_after":
@@ -126,7 +128,7 @@ class Program:
             self._product(read, matrix, rows)
             self._do("normalize", out, len(matrix), in_=rows, scales=gain, accumulates=True)
 
-    def _lstm(self, layer: Layer, arguments: Place, read_h: Place, c: Place, new_h: Place) -> None:
+    def _lstm(self, layer: Named, arguments: Place, read_h: Place, c: Place, new_h: Place) -> None:
         hidden, update = self._network.hidden_size, self._network.update
         self._add_product(read_h, layer.weight_hh, layer.gains.get("gain_hh"), arguments)
         new_c = c if update == 1 else self._place("new_c", hidden)
@@ -139,20 +141,20 @@ class Program:
         if update != 1:
             self._do("update", c, hidden, in_=new_c, number=update)
 
-    def _rnn(self, layer: Layer, arguments: Place, read_h: Place, new_h: Place) -> None:
+    def _rnn(self, layer: Named, arguments: Place, read_h: Place, new_h: Place) -> None:
         hidden = self._network.hidden_size
         self._product(read_h, layer.weight_hh, arguments, accumulates=True)
         if layer.gains:
             self._normalize(arguments, Norm(layer.gains["gain"], layer.bias_ih + layer.bias_hh), arguments)
         self._do("tanh", new_h, hidden, in_=arguments)
 
-    def _gru(self, layer: Layer, arguments: Place, read_h: Place, h: Place, new_h: Place) -> None:
+    def _gru(self, layer: Named, arguments: Place, read_h: Place, h: Place, new_h: Place) -> None:
         hidden, gain, bias_n = self._network.hidden_size, layer.gains.get("gain_hh"), layer.bias_hh[2 * self._hidden :]
         rz, n = layer.weight_hh[: 2 * hidden], layer.weight_hh[2 * hidden :]
         gain_n = None if gain is None else gain[2 * hidden :]
         self._add_product(read_h, rz, None if gain is None else gain[: 2 * hidden], arguments)
         self._do("sigmoid", arguments, 2 * hidden, in_=arguments)
-        candidate, after = self._place("candidate", hidden), self._network.cell == "gru_after"
+        candidate, after = self._place("candidate", hidden), layer.kind == "gru_after"
         if not after:
             read_h = self._place("reset_h", hidden)
             self._do("multiply", read_h, hidden, in_=arguments, other=h)

@@ -1,6 +1,6 @@
 """A step of the network in NumPy, as its equations read: what the engine falls back on, and its kernels are held to.
 
-The equations of the cells are those of :mod:`char_rnn.ops`. Each stream is computed on its own, whatever others are
+The equations of the cells are those of :mod:`char_rnn.cells`. Each stream is computed on its own, whatever others are
 computed with it: BLAS rounds a product of many vectors otherwise than that of one, and the text of a seed would depend
 on the batch.
 
@@ -10,13 +10,18 @@ Dimensions: N streams, V vocabulary, I a layer's input, L layers, H hidden, A at
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.network import EPSILON, Array, Attention, FeedForward, Layer, Network, Norm, Precision
+from char_rnn.cells import EPSILON, Value, evaluate, ordered
+from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Norm, Precision
 from char_rnn.generation.state import States
+
+Tables = Mapping[Value, Array]
+"""Values by symbol, (V, width) each."""
 
 _LARGEST_TABLE = 1 << 22  # numbers
 
@@ -28,18 +33,47 @@ class Reference:
 
     def __init__(self, network: Network, precision: Precision) -> None:
         self.network = network.rounded(precision)
-        self.table = input_table(network)
+        self.tables = input_tables(network)
+        self.cells = [
+            Recurrence(layer, self.tables if number == 0 else None) for number, layer in enumerate(self.network.layers)
+        ]
 
     def begin(self, states: States) -> ReferenceSteps:
         """Return what steps these streams."""
-        return ReferenceSteps(self.network, self.table, states)
+        return ReferenceSteps(self, states)
+
+
+class Recurrence:
+    """A recurrent layer's step.
+
+    Args:
+        layer: The layer.
+        tables: Of :func:`input_tables`, where the layer has some.
+    """
+
+    def __init__(self, layer: Layer, tables: Tables | None) -> None:
+        step, loop = layer.step, layer.step.loop
+        self._operations = operations(layer.parameters)
+        self._tables, self._states, self._after = tables or {}, loop.states, step.after
+        self._x = [value for value in step.values if value.op == "x"]
+        self._constants = constants(layer)
+        self._order = ordered(step.after, [*self._constants, *self._tables, *self._states, *self._x])
+
+    def __call__(self, x: Array, symbols: npt.NDArray[np.int64], state: Mapping[str, Array]) -> list[Array]:
+        """Return the state after a step, its parts (N, H); `x` is (N, I), `symbols` are what the network reads."""
+        results: dict[Value, Any] = {**self._constants, **dict.fromkeys(self._x, x)}
+        results.update((value, table[symbols]) for value, table in self._tables.items())
+        results.update((value, state[value.name]) for value in self._states)
+        evaluate(self._order, results, self._operations)
+        return [results[value] for value in self._after]
 
 
 class ReferenceSteps:
     """The steps of some streams."""
 
-    def __init__(self, network: Network, table: Array | None, states: States) -> None:
-        self._network, self._table, self._states = network, table, states
+    def __init__(self, reference: Reference, states: States) -> None:
+        self._network, self._cells, self._states = reference.network, reference.cells, states
+        self._has_tables = reference.tables is not None
 
     def log_probs(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
         """Read a symbol in each of some streams.
@@ -70,12 +104,14 @@ class ReferenceSteps:
 
     def _advance(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
         network, states, attending = self._network, self._states, 0
-        needs_input = self._table is None or network.layers[0].residual
-        x = vectors(network, symbols) if needs_input else np.empty((len(symbols), 0), states.h.dtype)
-        for number, layer in enumerate(network.layers):
-            of_input = self._table[symbols] if self._table is not None and number == 0 else None
-            output = self._recur(layer, number, x, of_input, rows)
-            x = x + output if layer.residual else output
+        needs_input = not self._has_tables or network.layers[0].residual
+        x = vectors(network, symbols) if needs_input else np.empty((len(symbols), 0), network.output_bias.dtype)
+        for number, (layer, cell) in enumerate(zip(network.layers, self._cells, strict=True)):
+            read = x if self._has_tables and number == 0 else normalize(x, layer.norm)
+            after = cell(read, symbols, {name: part[rows, number] for name, part in states.cells.items()})
+            for part, new in zip(states.cells.values(), after, strict=True):
+                part[rows, number] = new
+            x = x + after[0] if layer.residual else after[0]
             if layer.attention is not None:
                 past = states.past(rows, attending, normalize(x, layer.attention.norm))
                 x = x + attend(layer.attention, past, normalize(x, layer.attention.norm))
@@ -84,30 +120,6 @@ class ReferenceSteps:
                 x = x + feed_forward(layer.feed_forward, x)
         states.turn(rows)
         return x
-
-    def _recur(self, layer: Layer, number: int, x: Array, of_input: Array | None, rows: npt.NDArray[np.int64]) -> Array:
-        """Advance a recurrent layer, and return its output, (N, H); `of_input` is its table's row, where it has one."""
-        network, states = self._network, self._states
-        read, read_h = (x if of_input is not None else normalize(x, layer.norm)), states.h[rows, number]
-        h = read_h
-        for index, matrix in enumerate(layer.mogrifier):
-            if index % 2 == 0:
-                read = 2 * sigmoid(product(matrix, read_h)) * read
-            else:
-                read_h = 2 * sigmoid(product(matrix, read)) * read_h
-        if of_input is None:
-            of_input = input_arguments(network, layer, read)
-        if network.cell == "lstm":
-            c = states.c[rows, number]
-            new_h, new_c = _lstm(layer, of_input, read_h, c)
-            states.c[rows, number] = _updated(c, new_c, network.update)
-        elif network.cell == "rnn":
-            new_h = _rnn(layer, of_input, read_h)
-        else:
-            new_h = _gru(layer, of_input, read_h, before=network.cell == "gru_before")
-        output = _updated(h, new_h, network.update)
-        states.h[rows, number] = output
-        return output
 
 
 def vectors(network: Network, symbols: npt.NDArray[np.int64]) -> Array:
@@ -119,38 +131,35 @@ def vectors(network: Network, symbols: npt.NDArray[np.int64]) -> Array:
     return x
 
 
-def input_arguments(network: Network, layer: Layer, read: Array | None) -> Array:
-    """Return what a layer's input (N, I), normalized and mogrified, adds to the arguments of its gates: (N, GH).
+def constants(layer: Layer) -> dict[Value, Array]:
+    """Return the values of a layer's step that are computed from its parameters alone, (width,) each."""
+    return _computed(layer.step.loop.constants, {}, layer)
 
-    Without any it is each of the one-hot vectors, (V, V), whose products are the columns of the weight.
 
-    In an LSTM, and where a GRU's reset gate comes before the product, the biases of the recurrent product are in it.
+def input_tables(network: Network) -> Tables | None:
+    """Return what the lowest layer's step computes from its input alone, for every symbol.
+
+    None where the state changes the input, or where the tables would be far larger than the model.
     """
-    hidden, gain = network.hidden_size, layer.gains.get("gain_ih")
-    rows = layer.weight_ih.T if read is None else product(layer.weight_ih, read)
-    if network.cell == "rnn":
-        return rows if layer.gains else rows + (layer.bias_ih + layer.bias_hh)
-    if network.cell == "lstm":
-        return scaled(rows, gain) + (layer.bias_ih + layer.bias_hh)
-    bias = layer.bias_ih + layer.bias_hh
-    if network.cell == "gru_after":
-        bias[2 * hidden :] = layer.bias_ih[2 * hidden :]
-    return _by_rz_and_n(rows, gain, hidden) + bias
-
-
-def input_table(network: Network) -> Array | None:
-    """Return the lowest layer's :func:`input_arguments` of every symbol, (V, GH).
-
-    There is none where the state changes the input, nor where it would be far larger than the model.
-    """
-    layer, symbols = network.layers[0], np.arange(network.vocab_size)
-    if layer.mogrifier:
+    layer, loop = network.layers[0], network.layers[0].step.loop
+    readers = [value for value in loop.before if any(each.op == "x" for each in value.inputs)]
+    of_columns = network.embedding is None and layer.norm is None and all(value.op == "product" for value in readers)
+    size = network.vocab_size * sum(value.width for value in loop.sequences)
+    if any(value.op == "x" for value in loop.sequences) or (size > _LARGEST_TABLE and not of_columns):
         return None
-    if network.embedding is None and layer.norm is None and not layer.gains:
-        return input_arguments(network, layer, None)
-    if network.vocab_size * len(layer.weight_ih) > _LARGEST_TABLE:
-        return None
-    return input_arguments(network, layer, normalize(vectors(network, symbols), layer.norm))
+    known: dict[Value, Array]
+    if of_columns:  # the products with one-hot vectors
+        known = {value: _matrix(value, layer.parameters).T for value in readers}
+    else:
+        x = normalize(vectors(network, np.arange(network.vocab_size)), layer.norm)
+        known = {value: x for value in loop.before if value.op == "x"}
+    return _computed(loop.sequences, known, layer)
+
+
+def _computed(wanted: Sequence[Value], known: Mapping[Value, Array], layer: Layer) -> dict[Value, Array]:
+    results: dict[Value, Any] = dict(known)
+    evaluate(ordered(wanted, known), results, operations(layer.parameters))
+    return {value: results[value] for value in wanted}
 
 
 def attend(attention: Attention, past: Array, x: Array) -> Array:
@@ -176,6 +185,37 @@ def feed_forward(sublayer: FeedForward, x: Array) -> Array:
     return product(sublayer.narrow, wide) + sublayer.narrow_bias
 
 
+def operations(parameters: Mapping[str, Array]) -> dict[str, Callable[..., Any]]:
+    """Return the operations of :mod:`char_rnn.cells.language` with a layer's parameters, on arrays (..., width)."""
+    return {
+        "vector": lambda value: parameters[value.name],
+        "number": lambda value: value.number,
+        "product": lambda value, read: product(_matrix(value, parameters), read),
+        "add": lambda _, left, right: left + right,
+        "subtract": lambda _, left, right: left - right,
+        "multiply": lambda _, left, right: left * right,
+        "sigmoid": lambda _, a: sigmoid(a),
+        "tanh": lambda _, a: np.tanh(a),
+        "relu": lambda _, a: np.maximum(a, 0),
+        "slice": lambda value, whole: whole[..., value.start : value.start + value.width],
+        "join": _joined,
+        "normalize": lambda _, rows: normalized(rows),
+    }
+
+
+def _matrix(value: Value, parameters: Mapping[str, Array]) -> Array:
+    """Return the rows of a matrix that a product multiplies with."""
+    return parameters[value.name][value.start : value.start + value.width]
+
+
+def _joined(value: Value, *parts: Any) -> Array:
+    rows = max((np.shape(part)[:-1] for part in parts), key=len)
+    like = next(part for part in parts if isinstance(part, np.ndarray))
+    shapes = [(*rows, each.width) for each in value.inputs]
+    filled = [np.broadcast_to(np.asarray(part, like.dtype), shape) for part, shape in zip(parts, shapes, strict=True)]
+    return np.concatenate(filled, -1)
+
+
 def product(matrix: Array, vectors: Array) -> Array:
     """Return the products of a matrix (R, C) with vectors (N, C): (N, R), each as if it were alone."""
     result: Array = np.matmul(matrix, vectors[:, :, None])[:, :, 0]
@@ -184,16 +224,13 @@ def product(matrix: Array, vectors: Array) -> Array:
 
 def normalize(x: Array, norm: Norm | None) -> Array:
     """Bring rows (N, H) to mean 0 and variance 1, times the gain, plus the bias."""
-    return x if norm is None else scaled(x, norm.gain) + norm.bias
+    return x if norm is None else normalized(x) * norm.gain + norm.bias
 
 
-def scaled(x: Array, gain: Array | None) -> Array:
-    """As :func:`normalize`, without a bias; no gain leaves it."""
-    if gain is None:
-        return x
+def normalized(x: Array) -> Array:
+    """Bring rows (N, H) to mean 0 and variance 1."""
     centred = x - x.mean(-1, keepdims=True)
-    result: Array = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + x.dtype.type(EPSILON)) * gain
-    return result
+    return np.asarray(centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + x.dtype.type(EPSILON)))
 
 
 def log_softmax(scores: Array) -> Array:
@@ -205,43 +242,3 @@ def log_softmax(scores: Array) -> Array:
 def sigmoid(a: Array) -> Array:
     """1 / (1 + exp(-a)); the exponential may overflow to infinity, which gives the 0 that is right."""
     return np.asarray(np.reciprocal(1 + np.exp(-a)))
-
-
-def _updated(old: Array, new: Array, update: float) -> Array:
-    return new if update == 1 else old + old.dtype.type(update) * (new - old)
-
-
-def _lstm(layer: Layer, a: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    a = a + scaled(product(layer.weight_hh, h), layer.gains.get("gain_hh"))
-    i, f, g, o = np.split(a, 4, axis=1)
-    new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    shown = scaled(new_c, layer.gains["gain_c"]) + layer.gains["bias_c"] if layer.gains else new_c
-    return sigmoid(o) * np.tanh(shown), new_c
-
-
-def _gru(layer: Layer, a: Array, h: Array, *, before: bool) -> Array:
-    hidden, gain = h.shape[1], layer.gains.get("gain_hh")
-    gain_rz, gain_n = (None, None) if gain is None else (gain[: 2 * hidden], gain[2 * hidden :])
-    of_h = product(layer.weight_hh[: 2 * hidden], h)
-    r, z = np.split(sigmoid(a[:, : 2 * hidden] + scaled(of_h, gain_rz)), 2, axis=1)
-    if before:
-        of_n = scaled(product(layer.weight_hh[2 * hidden :], r * h), gain_n)
-    else:
-        of_n = r * (scaled(product(layer.weight_hh[2 * hidden :], h), gain_n) + layer.bias_hh[2 * hidden :])
-    n = np.tanh(a[:, 2 * hidden :] + of_n)
-    return n + z * (h - n)
-
-
-def _rnn(layer: Layer, a: Array, h: Array) -> Array:
-    a = a + product(layer.weight_hh, h)
-    if layer.gains:
-        a = scaled(a, layer.gains["gain"]) + (layer.bias_ih + layer.bias_hh)
-    return np.tanh(a)
-
-
-def _by_rz_and_n(rows: Array, gain: Array | None, hidden: int) -> Array:
-    """Normalize r and z together, n alone."""
-    if gain is None:
-        return rows
-    cut: Sequence[Array] = np.split(rows, [2 * hidden], axis=1)
-    return np.concatenate([scaled(cut[0], gain[: 2 * hidden]), scaled(cut[1], gain[2 * hidden :])], axis=1)

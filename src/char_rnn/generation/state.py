@@ -14,7 +14,7 @@ import numpy.typing as npt
 from char_rnn.generation.network import Array, Network
 
 State = tuple[npt.NDArray[Any], ...]
-"""Of one stream: h (L, H), of an LSTM c (L, H) and, with attention, its ring and place in :class:`States`."""
+"""Of one stream: the parts of the cells' state, (L, H) each; with attention, its ring and place in :class:`States`."""
 
 
 @dataclass(frozen=True)
@@ -23,32 +23,31 @@ class Shapes:
 
     Attributes:
         dtype: The type of their numbers.
+        names: The parts of the cells' state.
         num_layers: L.
         hidden_size: H.
         windows: W of every attending layer.
-        has_cells: Whether there is c beside h.
     """
 
     dtype: np.dtype[Any]
+    names: tuple[str, ...]
     num_layers: int
     hidden_size: int
     windows: tuple[int, ...]
-    has_cells: bool
 
     @classmethod
     def of(cls, network: Network) -> Shapes:
         """Those of a network."""
         windows = tuple(layer.attention.window for layer in network.layers if layer.attention is not None)
         sizes = len(network.layers), network.hidden_size
-        return cls(network.output_bias.dtype, *sizes, windows, network.cell == "lstm")
+        return cls(network.output_bias.dtype, network.cell.state, *sizes, windows)
 
 
 class States:
     """What N streams remember.
 
     Attributes:
-        h: (N, L, H).
-        c: (N, L, H); of no meaning but for an LSTM.
+        cells: The parts of the cells' state by name, (N, L, H) each; the first is the layers' output.
         ring: (N, A, W + 1, H): normalized states that attention sees, the present one among them.
         place: (N,), where in the ring the next one goes, over the oldest.
     """
@@ -56,16 +55,20 @@ class States:
     def __init__(self, shapes: Shapes, count: int) -> None:
         dtype, windows = shapes.dtype, shapes.windows
         shape = (count, shapes.num_layers, shapes.hidden_size)
-        self.h: Array = np.zeros(shape, dtype)
-        self.c: Array = np.zeros(shape, dtype)
+        self.cells: dict[str, Array] = {name: np.zeros(shape, dtype) for name in shapes.names}
         self.ring: Array = np.zeros((count, len(windows), max(windows, default=0) + 1, shapes.hidden_size), dtype)
         self.place: npt.NDArray[np.int64] = np.zeros(count, np.int64)
-        self._parts: tuple[npt.NDArray[Any], ...] = (self.h, self.c) if shapes.has_cells else (self.h,)
+        self._parts: tuple[npt.NDArray[Any], ...] = tuple(self.cells.values())
         if windows:
             self._parts += (self.ring, self.place)
 
     def __len__(self) -> int:
-        return len(self.h)
+        return len(self.place)
+
+    @property
+    def output(self) -> Array:
+        """The layers' output, (N, L, H)."""
+        return next(iter(self.cells.values()))
 
     def past(self, rows: npt.NDArray[np.intp], attending: int, x: Array) -> Array:
         """Put states (N, H) into one ring of each stream, and return the rings: (N, W + 1, H)."""
@@ -79,7 +82,7 @@ class States:
 
     def reset(self, row: int) -> None:
         """Take a stream back to the zero state, that of a text's beginning."""
-        for part in (self.h, self.c, self.ring, self.place):
+        for part in self._parts:
             part[row] = 0
 
     def get(self, row: int) -> State:

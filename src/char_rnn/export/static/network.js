@@ -9,6 +9,14 @@ export class Network {
   /** `parts`: the engine's `Network`, its arrays as in tensors.js. */
   constructor(parts) {
     Object.assign(this, parts);
+    this.layers = parts.layers.map((layer) => ({
+      ...layer,
+      ...layer.parameters,
+      gains: layer.parameters,
+      mogrifier: Object.keys(layer.parameters)
+        .filter((name) => name.startsWith("mogrifier_"))
+        .map((name) => layer.parameters[name]),
+    }));
     this.vocabSize = this.output_bias.length;
     this.table = new Map(); // symbol -> what it adds to the arguments of the lowest layer's gates
   }
