@@ -21,11 +21,6 @@ def cell_of(config: ModelConfig) -> Cell:
     return GRU(config.reset) if config.type == GRU.name else CELLS[config.type]()
 
 
-def cell_of(config: ModelConfig) -> Cell:
-    """Return the cell that a configuration names."""
-    return GRU(config.reset) if config.type == GRU.name else CELLS[config.type]()
-
-
 def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np.ndarray]) -> None:
     """Check that tensors are the weights of the model that a configuration describes.
 
