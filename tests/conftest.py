@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -27,6 +28,7 @@ settings.load_profile("char-rnn")
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # a choice of the user's: no run times its threads, nor one in another process
     if find_spec("torch") is not None:  # where it is missing, the tests of what does without it run
         import torch
 

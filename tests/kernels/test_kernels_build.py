@@ -141,12 +141,12 @@ def test_the_best_level_that_the_processor_runs(built: Path, monkeypatch: pytest
 
     monkeypatch.setattr(kernels.ctypes, "CDLL", Library)
     everything = frozenset(" ".join(kernels._NEEDED.values()).split())
-    monkeypatch.setattr(kernels, "_features", lambda: everything)
+    monkeypatch.setattr(kernels, "processor_features", lambda: everything)
     load.__wrapped__()
     if build.architecture() == "x86_64":
-        monkeypatch.setattr(kernels, "_features", lambda: frozenset(kernels._NEEDED["avx2"].split()))
+        monkeypatch.setattr(kernels, "processor_features", lambda: frozenset(kernels._NEEDED["avx2"].split()))
         load.__wrapped__()
-        monkeypatch.setattr(kernels, "_features", frozenset)
+        monkeypatch.setattr(kernels, "processor_features", frozenset)
         assert load.__wrapped__() is None
         assert loaded == ["kernels-avx512.so", "kernels-avx2.so"]
 

@@ -69,13 +69,16 @@ def command(
     from char_rnn.cli.progress import counted
     from char_rnn.models import build_model
     from char_rnn.training import evaluate
+    from char_rnn.training.tuning import recorded_threads, requested_threads
 
     settings = dynamic_settings(**dynamic)
     file = open_model(model)
     corpus = _corpus(data, file, encoding, quiet)
     part = _split(file, corpus, split)
     network = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
-    network = network.to(device_manager(device).device)
+    manager = device_manager(device)
+    manager.set_threads(requested_threads() or recorded_threads(file))
+    network = network.to(manager.device)
     with counted(quiet) as progress:
         result = evaluate(network, part, progress=progress and partial(progress, "predicted"))
     unit = file.vocabulary.unit

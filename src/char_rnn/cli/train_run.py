@@ -42,9 +42,7 @@ def run_device(config: Config, request: Request) -> DeviceManager:
             wanted = wanted.model_copy(update={"preferred": "cuda" if "cuda" in DeviceManager.available() else "cpu"})
     fallback = wanted.fallback and not request.insists_on_device
     preferred = wanted.preferred if Ranks.announced() else request.device_name(config)
-    manager = DeviceManager(preferred, auto_detect=wanted.auto_detect, fallback=fallback)
-    manager.set_threads(wanted.threads)
-    return manager
+    return DeviceManager(preferred, auto_detect=wanted.auto_detect, fallback=fallback)
 
 
 def open_run(config: Config, request: Request, manager: DeviceManager, ranks: Ranks) -> Run:

@@ -73,14 +73,14 @@ def _sources(kernels: ctypes.CDLL) -> str | None:
 
 def _runs(level: str) -> bool:
     """Whether this processor has what a level needs."""
-    return level not in _NEEDED or set(_NEEDED[level].split()) <= _features()
+    return level not in _NEEDED or set(_NEEDED[level].split()) <= processor_features()
 
 
 @cache
-def _features() -> frozenset[str]:
-    """What the processor can do, as Linux names it; elsewhere PyTorch is to be had for other processors alone."""
+def processor_features() -> frozenset[str]:
+    """Return the processor's features by the names of Linux; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return frozenset()
-    return frozenset(next((line.split(":")[1] for line in lines if line.startswith("flags")), "").split())
+    return frozenset(next((line.split(":")[1] for line in lines if line.startswith(("flags", "Features"))), "").split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from char_rnn.training.ranks import Ranks
 from char_rnn.training.result import TrainingResult
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
 from char_rnn.training.trainer import CharRNNTrainer
+from char_rnn.training.tuning import tuned, tuned_before
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
@@ -127,12 +129,16 @@ def start_run(
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
     config = fitted(config, model, device, ranks, characters)
     loaders = program.dataloaders(config, corpus, device, _rows(config, ranks))
+    began = time.perf_counter()
+    config = tuned(config, program.trainer, model, loaders, device, ranks)
+    seconds = time.perf_counter() - began
     path = new_folder(config, folder, corpus.name) if ranks.is_first else None
     with released_on_error(path):
         check_folder_is_free(path)  # now that no other process can begin there
         trainer = _trainer(program.trainer, config, path, corpus, model, loaders, device, name, surroundings)
         if path is not None:
             write_config(path, config)
+        trainer.stopwatch.go_on(seconds)
         trainer.save()  # so that a run can be resumed whenever it is stopped
     return Run(path, trainer, corpus)
 
@@ -170,7 +176,7 @@ def _resumed(config: Config, folder: Path, path: Path | None, surroundings: Surr
     """Put a run together; ``path`` is where this process writes, None in a process that does not."""
     ranks = surroundings.ranks
     state, last = read_state(folder), saved_model(folder)
-    config = with_absolute_paths(config)
+    config = tuned_before(with_absolute_paths(config), last)
     config.data.file_order = last.config.data.file_order
     brought = "init_from" in last.training  # a model to start from brings its vocabulary
     vocabulary = last.vocabulary if brought else config.data.vocabulary

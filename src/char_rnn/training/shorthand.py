@@ -67,7 +67,6 @@ def train(
         sections.setdefault(section, {})[name] = value
     config = config_from_dict(sections, "settings")
     device = DeviceManager(config.device.preferred, config.device.auto_detect, config.device.fallback)
-    device.set_threads(config.device.threads)
     listeners = [training_progress()] if callbacks is None else callbacks
     run = start_run(config, folder, init_from=init_from, surroundings=Surroundings(device, listeners))
     assert run.folder is not None

@@ -63,7 +63,8 @@ class DeviceManager:
         """Memory in use, in bytes; see `memory_in_use`."""
         return memory_in_use(self.device)
 
-    def set_threads(self, threads: int | None) -> None:
+    @staticmethod
+    def set_threads(threads: int | None) -> None:
         """Sets the number of CPU threads PyTorch computes with; ``None``: its own choice, `available_cores` at most."""
         if threads is None:
             threads = available_cores()

@@ -166,7 +166,7 @@ class DeviceConfig(Section):
     fallback: bool = True
     """Whether to go on, with a warning, on the CPU when the device is missing or fails."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads; null = PyTorch's own choice."""
+    """CPU threads; null = as many as train fastest, timed when the run starts."""
 
 
 class Config(Section):

@@ -31,8 +31,8 @@ class TrainingConfig(Section):
     """Characters in each sequence: the reach of truncated back-propagation through time."""
     random_segments: bool = False
     """Whether streams are read in sequences of random lengths around seq_length, the learning rate in proportion."""
-    precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
-    """Floating-point numbers; in bfloat16 and float16 matrices are multiplied and the model stays in float32."""
+    precision: Literal["float32", "float64", "bfloat16", "float16", "auto"] = "float32"
+    """Floating-point type; bfloat16 and float16 are for products alone; auto = bfloat16 where it trains faster."""
     compile: bool = False
     """Whether torch.compile makes what stands between the recurrent layers."""
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"

@@ -1,0 +1,207 @@
+"""Chooses CPU threads and precision before a run starts, by timing steps of the run itself.
+
+Two threads are up to twice as fast as one on an idle machine and several times slower on a busy one, and bfloat16 is
+faster or slower than float32 by the processor and the model's size. Neither can be known without a measurement.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from statistics import median
+
+import torch
+
+from char_rnn.data.dataloader import Batches
+from char_rnn.kernels import processor_features
+from char_rnn.model_file import ModelFile, ModelHeader
+from char_rnn.models import CharModel
+from char_rnn.training.guard import TrainingDiverged
+from char_rnn.training.ranks import Ranks
+from char_rnn.training.trainer import CharRNNTrainer
+from char_rnn.utils.allocator import memory_kept
+from char_rnn.utils.config import Config
+from char_rnn.utils.cores import available_cores
+from char_rnn.utils.device import DeviceManager, forked_rng
+
+Way = tuple[int, str]
+"""CPU threads and precision."""
+
+SECONDS, SHARE = 0.7, 0.02
+"""Limit of the timing of one choice in seconds, and as a share of a timed run. It ends with the turn that passes it."""
+
+SCREENED, SLOW = 8, 2.0
+"""Part of the sequences' length that is timed first; ways that take so many times as long as the best are left out.
+
+On a busy machine a whole step on several threads can take seconds."""
+
+FEWER_THREADS = 1.05
+"""More threads have to be so many times as fast as fewer."""
+
+LOWER_PRECISION = 1.15
+"""bfloat16 has to be so many times as fast as float32."""
+
+BFLOAT16_PRODUCTS = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Processor features of which one is needed for fast products in bfloat16, as Linux names them (x86 and ARM)."""
+
+
+def tuned(
+    config: Config,
+    make_trainer: Callable[..., CharRNNTrainer],
+    model: CharModel,
+    loaders: Mapping[str, Batches],
+    device: torch.device,
+    ranks: Ranks | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Config:
+    """Set the number of CPU threads; return the configuration with what was chosen, the same on every rank.
+
+    Where ``device.threads`` is null or ``training.precision`` is ``auto``, a few steps are timed on a copy of the model
+    with the run's first batch, unless there is only one choice. Model, generators and position in the data are
+    unchanged afterwards.
+
+    Args:
+        config: Configuration of the run.
+        make_trainer: Makes the trainer; called as ``CharRNNTrainer``.
+        model: Model to be trained.
+        loaders: Batches of the run.
+        device: Device to train on.
+        ranks: Process group; the first rank chooses.
+        clock: Seconds, as ``time.perf_counter``.
+    """
+    ranks = ranks or Ranks()
+    if device.type != "cpu":
+        DeviceManager.set_threads(config.device.threads)
+        return _with(config, config.device.threads, _precisions(config, device)[-1])
+    counts, names = _thread_counts(config, ranks), _precisions(config, device)
+    threads, precision = counts[0], names[0]
+    DeviceManager.set_threads(threads)
+    if len(counts) + len(names) > 2 and ranks.is_first:
+        with forked_rng(device), memory_kept():
+            trial = _Trial(config, names, make_trainer, model, loaders, clock)
+            threads, _ = trial.fastest([(count, precision) for count in counts])
+            _, precision = trial.fastest([(threads, name) for name in names])
+    threads = int(ranks.from_first(threads))
+    DeviceManager.set_threads(threads)
+    return _with(config, threads, names[int(ranks.from_first(names.index(precision)))])
+
+
+def tuned_before(config: Config, last: ModelHeader) -> Config:
+    """Set the number of CPU threads of a resumed run as it was; return the configuration with it.
+
+    Args:
+        config: Configuration of the run; ``device.threads`` is null in those of version 1.0.
+        last: Last model of the run, whose metadata has the number of threads.
+    """
+    threads = config.device.threads if config.device.threads is not None else recorded_threads(last)
+    DeviceManager.set_threads(threads)
+    precision = config.training.precision
+    return _with(config, threads, last.config.training.precision if precision == "auto" else precision)
+
+
+def recorded_threads(model: ModelFile | ModelHeader) -> int | None:
+    """Return the number of CPU threads that a model was trained with, `available_cores` at most; None if unknown."""
+    recorded = model.config.device.threads or model.training.get("threads")
+    return min(recorded, available_cores()) if isinstance(recorded, int) and recorded >= 1 else None
+
+
+def requested_threads() -> int | None:
+    """Return the number in ``OMP_NUM_THREADS``, `available_cores` at most; None if there is none."""
+    number = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(int(number), available_cores()) if number.isdecimal() and int(number) else None
+
+
+def fastest(seconds: Mapping[Way, float]) -> Way:
+    """Return the way to train: a later one only where it is clearly faster than every earlier one.
+
+    Args:
+        seconds: Seconds of a step in each way: fewer threads before more, float32 before bfloat16.
+    """
+    chosen, *others = seconds
+    for way in others:
+        gain = LOWER_PRECISION if way[1] != chosen[1] else FEWER_THREADS
+        chosen = way if seconds[chosen] >= gain * seconds[way] else chosen
+    return chosen
+
+
+def _with(config: Config, threads: int | None, precision: str) -> Config:
+    device = config.device.model_copy(update={"threads": threads})
+    training = config.training.model_copy(update={"precision": precision})
+    return config.model_copy(update={"device": device, "training": training})
+
+
+def _thread_counts(config: Config, ranks: Ranks) -> Sequence[int]:
+    """Return the numbers of threads to choose from: one alone where it is known in advance."""
+    if config.device.threads is not None:
+        return [config.device.threads]
+    cores, requested = available_cores(), requested_threads()
+    if requested is not None:
+        return [requested]
+    if not ranks.alone:
+        return [max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", ranks.count)))]
+    return sorted({1, cores // 2 if cores >= 4 else 1, cores})
+
+
+def _precisions(config: Config, device: torch.device) -> Sequence[str]:
+    """Return the precisions to choose from; float32 is the first."""
+    if config.training.precision != "auto":
+        return [config.training.precision]
+    if device.type == "cuda":
+        return ["float32", *(["bfloat16"] if torch.cuda.is_bf16_supported(including_emulation=False) else [])]
+    fast = device.type == "cpu" and BFLOAT16_PRODUCTS & processor_features()
+    return ["float32", *(["bfloat16"] if fast else [])]
+
+
+class _Trial:
+    """Steps of the run's first batch on copies of its model, one copy for each precision.
+
+    The copies' trainers have generators of their own and write nothing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        precisions: Sequence[str],
+        make_trainer: Callable[..., CharRNNTrainer],
+        model: CharModel,
+        loaders: Mapping[str, Batches],
+        clock: Callable[[], float],
+    ) -> None:
+        training, self._clock = config.training, clock
+        self._limit = min(SECONDS, SHARE * 60 * training.minutes) if training.minutes is not None else SECONDS
+        self._x, self._y = next(iter(loaders["train"].epoch(0)))
+        self._part = self._x.shape[1] if training.trainer == "torch7" else -(-self._x.shape[1] // SCREENED)
+        self._trainers = {}
+        for name in precisions:
+            plain = training.model_copy(update={"precision": name, "compile": False, "explosion_factor": 0.0})
+            settings = config.model_copy(update={"training": plain})
+            trainer = deepcopy(make_trainer)(deepcopy(model), loaders, settings, torch.device("cpu"))
+            trainer.model.train()
+            self._trainers[name] = trainer
+            self._seconds((torch.get_num_threads(), name))  # a warm-up
+
+    def fastest(self, ways: Sequence[Way]) -> Way:
+        """Return the fastest of some ways, which take turns."""
+        first, *others = ways
+        if others:
+            parts = {way: self._seconds(way, self._part) for way in ways}
+            others = [way for way in others if parts[way] <= SLOW * min(parts.values())]
+        if not others:
+            return first
+        turns: list[dict[Way, float]] = []
+        began = self._clock()
+        while not turns or self._clock() - began < self._limit:
+            turns.append({way: self._seconds(way) for way in (first, *others)})
+        return fastest({way: median(turn[way] for turn in turns) for way in (first, *others)})
+
+    def _seconds(self, way: Way, length: int | None = None) -> float:
+        """Return the seconds of a step; of one that diverges too, which is for the run itself to report."""
+        threads, precision = way
+        torch.set_num_threads(threads)
+        began = self._clock()
+        with suppress(TrainingDiverged):
+            self._trainers[precision].train_step(self._x[:, :length], self._y[:, :length])
+        return self._clock() - began
