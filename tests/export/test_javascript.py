@@ -52,7 +52,7 @@ def test_the_network_is_the_engines(page: Any, options: dict[str, Any], vectors:
         const model = new Network(withNumbers(network, bytesOf(weights)));
         const state = model.begin();
         const logProbs = ids.map((id) => Array.from(model.step(state, id)));
-        return {logProbs, h: state.h.map((h) => Array.from(h)), vectors: model.output_weight.kernel.run !== null};
+        return {logProbs, h: state.cells.map(([h]) => Array.from(h)), vectors: model.output_weight.kernel.run !== null};
     """
     found = page.evaluate(
         f"([network, weights, ids]) => {{ {script if vectors else WITHOUT_VECTORS % script} }}",

@@ -142,6 +142,8 @@ def rows(whole: Part, start: int, stop: int) -> Part:
         return replace(whole, start=whole.start + start, stop=whole.start + stop)
     if stop - start == whole.width:
         return whole
+    if whole.op == "number":
+        return replace(whole, width=stop - start)
     if whole.op == "slice":
         return replace(whole, width=stop - start, start=whole.start + start)
     if whole.op == "join":
@@ -164,6 +166,11 @@ def split(whole: Part | None, *shares: int) -> list[Any]:
         raise ValueError(f"split: {whole.width} rows cannot be cut into {sum(shares)} equal parts")
     bounds = accumulate((share * unit for share in shares), initial=0)
     return [rows(whole, start, stop) for start, stop in pairwise(bounds)]
+
+
+def is_constant(value: Value) -> bool:
+    """Whether a value is of the parameters and of numbers alone: the same at every step and for every sequence."""
+    return value.op in ("vector", "number") or (value.inputs != () and all(map(is_constant, value.inputs)))
 
 
 def _combined(op: str, left: Value, right: Value | float) -> Value:

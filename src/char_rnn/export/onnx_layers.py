@@ -1,4 +1,4 @@
-"""A recurrent layer as ONNX: one of its own operators where that is exactly the cell, else a loop over the steps.
+"""A recurrent layer as ONNX: one of its own operators where that is exactly the cell, else a loop over its equations.
 
 ONNX has the gates in another order than PyTorch: i, o, f, g in an LSTM and z, r, n in a GRU.
 
@@ -7,20 +7,28 @@ Dimensions: T time, B batch, I a layer's input, H hidden, G gates.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from char_rnn.cells import GRU, LSTM, RNN, Loop, Value, evaluate, is_constant
 from char_rnn.export.onnx_nodes import Nodes
-from char_rnn.generation.network import Array, Layer, Named, Network
+from char_rnn.generation.network import Array, Layer, Network
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ValueInfoProto
 
-OPERATORS = {"lstm": "LSTM", "gru_after": "GRU", "gru_before": "GRU", "rnn": "RNN"}
-ORDERS = {"lstm": (0, 3, 1, 2), "gru_after": (1, 0, 2), "gru_before": (1, 0, 2), "rnn": (0,)}
+OPERATORS = {
+    LSTM(): ("LSTM", (0, 3, 1, 2), {}),
+    GRU("after"): ("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    GRU("before"): ("GRU", (1, 0, 2), {"linear_before_reset": 0}),
+    RNN(): ("RNN", (0,), {}),
+}
+"""By cell: ONNX's operator, its order of the gates, and its attributes."""
+
 State = list[str]
-"""Names of h and, of an LSTM, c, each (1, B, H)."""
+"""Names of the parts of the state, each (1, B, H)."""
 
 
 def recur(nodes: Nodes, network: Network, layer: Layer, read: str, state: State) -> tuple[str, State]:
@@ -36,140 +44,83 @@ def recur(nodes: Nodes, network: Network, layer: Layer, read: str, state: State)
     Returns:
         Its output, (T, B, H), and its state after the last step.
     """
-    named = Named.of(network.cell, layer)
-    if named.gains or named.mogrifier or network.update != 1:
-        return _loop(nodes, network, named, read, state)
-    return _operator(nodes, network, named, read, state)
+    plain = layer.parameters.keys() == network.cell.shapes(1, 1).keys() and network.update == 1
+    if plain and network.cell in OPERATORS:
+        return _operator(nodes, network, layer, read, state)
+    return _loop(nodes, layer, read, state)
 
 
-def _operator(nodes: Nodes, network: Network, layer: Named, read: str, state: State) -> tuple[str, State]:
-    def ordered(rows: Array) -> Array:
-        gates = np.split(rows, len(ORDERS[layer.kind]))
-        return np.concatenate([gates[gate] for gate in ORDERS[layer.kind]])[None]
+def _operator(nodes: Nodes, network: Network, layer: Layer, read: str, state: State) -> tuple[str, State]:
+    kind, order, attributes = OPERATORS[network.cell]
 
-    bias = np.concatenate([ordered(layer.bias_ih), ordered(layer.bias_hh)], axis=1)
-    weights = [nodes.constant(array) for array in (ordered(layer.weight_ih), ordered(layer.weight_hh), bias)]
-    attributes = {"linear_before_reset": int(layer.kind == "gru_after")} if "gru" in layer.kind else {}
-    output, *after = nodes.add_many(
-        OPERATORS[layer.kind],
-        [read, *weights, "", *state],
-        1 + len(state),
-        hidden_size=network.hidden_size,
-        **attributes,
-    )
+    def ordered(name: str) -> Array:
+        gates = np.split(layer.parameters[name], len(order))
+        return np.concatenate([gates[gate] for gate in order])[None]
+
+    bias = np.concatenate([ordered("bias_ih"), ordered("bias_hh")], axis=1)
+    weights = [nodes.constant(array) for array in (ordered("weight_ih"), ordered("weight_hh"), bias)]
+    inputs = [read, *weights, "", *state]
+    output, *after = nodes.add_many(kind, inputs, 1 + len(state), hidden_size=network.hidden_size, **attributes)
     return nodes.add("Squeeze", output, nodes.constant([1])), after
 
 
-def _loop(nodes: Nodes, network: Network, layer: Named, read: str, state: State) -> tuple[str, State]:
-    """Run the steps one by one; the products with what is read are made before, where the state has no part in it."""
-    if not layer.mogrifier:
-        read = _of_input(nodes, network, layer, read)
-    first = nodes.constant([0])
-    before = [nodes.add("Squeeze", part, first) for part in state]
-    body = _body(nodes, network, layer, len(state))
-    *after, output = nodes.add_many("Scan", [*before, read], len(state) + 1, body=body, num_scan_inputs=1)
+def _loop(nodes: Nodes, layer: Layer, read: str, state: State) -> tuple[str, State]:
+    """Run the steps one by one; what the state has no part in is computed before, for all of them at once."""
+    loop, first = layer.step.loop, nodes.constant([0])
+    given: dict[Value, str] = {}
+    evaluate(loop.before, given, {**_operations(nodes, layer), "x": lambda _: read})
+    body = _body(nodes, layer, loop, {value: given[value] for value in loop.constants})
+    inputs = [*(nodes.add("Squeeze", part, first) for part in state), *(given[value] for value in loop.sequences)]
+    *after, output = nodes.add_many("Scan", inputs, len(state) + 1, body=body, num_scan_inputs=len(loop.sequences))
     return output, [nodes.add("Unsqueeze", part, first) for part in after]
 
 
-def _body(nodes: Nodes, network: Network, layer: Named, parts: int) -> GraphProto:
-    """The graph of a step: from a state and what is read to the next state, and h once more as the output."""
+def _body(nodes: Nodes, layer: Layer, loop: Loop, constants: dict[Value, str]) -> GraphProto:
+    """The graph of a step: from a state and the sequences to the next state, and its first part as the output."""
     from onnx import TensorProto, helper
 
-    def described(name: str, length: int) -> ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", length])
+    def described(name: str, value: Value) -> ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", value.width])
 
     step = Nodes(nodes)
-    state, x = [step.name("state") for _ in range(parts)], step.name("read")
-    new = [step.add("Identity", part) for part in _step(step, network, layer, x, state)]
-    output = step.add("Identity", new[0])
-    given = [described(name, network.hidden_size) for name in state]
-    made = [described(name, network.hidden_size) for name in (*new, output)]
-    length = layer.weight_ih.shape[1] if layer.mogrifier else len(layer.weight_ih)
-    return helper.make_graph(step.nodes, step.name("step"), [*given, described(x, length)], made)
+    given = {value: step.name(value.op) for value in (*loop.states, *loop.sequences)}
+    results = {**constants, **given}
+    evaluate(loop.values, results, _operations(step, layer))
+    made = [step.add("Identity", results[value]) for value in (*loop.after, loop.after[0])]
+    outputs = [described(name, loop.after[0]) for name in made]
+    inputs = [described(name, value) for value, name in given.items()]
+    return helper.make_graph(step.nodes, step.name("step"), inputs, outputs)
 
 
-def _of_input(nodes: Nodes, network: Network, layer: Named, read: str) -> str:
-    """What the input, already mogrified, adds to the arguments of the gates, as in the engine's reference."""
-    gain, both = layer.gains.get("gain_ih"), layer.bias_ih + layer.bias_hh
-    rows = nodes.product(layer.weight_ih, read)
-    if layer.kind == "rnn":
-        return rows if layer.gains else nodes.plus(rows, both)
-    if layer.kind == "lstm":
-        return nodes.plus(nodes.scaled(rows, gain), both)
-    if layer.kind == "gru_after":
-        cut = 2 * network.hidden_size
-        both = np.concatenate([both[:cut], layer.bias_ih[cut:]])
-    return nodes.plus(_by_rz_and_n(nodes, network, rows, gain), both)
+def _operations(nodes: Nodes, layer: Layer) -> dict[str, Callable[..., str]]:
+    """Return the operations of :mod:`char_rnn.cells.language` as nodes, on names of values (..., width)."""
 
+    def node(kind: str) -> Callable[..., str]:
+        return lambda _, *inputs: nodes.add(kind, *inputs)
 
-def _step(nodes: Nodes, network: Network, layer: Named, x: str, state: State) -> State:
-    """A step of the cell: x is what it reads, where there is a mogrifier, else :func:`_of_input` of that."""
-    h = state[0]
-    if layer.mogrifier:
-        for index, matrix in enumerate(layer.mogrifier):
-            if index % 2 == 0:
-                x = _gated(nodes, matrix, h, x)
-            else:
-                h = _gated(nodes, matrix, x, h)
-        x = _of_input(nodes, network, layer, x)
-    if layer.kind == "lstm":
-        new = _lstm(nodes, layer, x, h, state[1])
-    elif layer.kind == "rnn":
-        new = [_rnn(nodes, layer, x, h)]
-    else:
-        new = [_gru(nodes, network, layer, x, h)]
-    return [_updated(nodes, old, made, network.update) for old, made in zip(state, new, strict=True)]
+    def product(value: Value, read: str) -> str:
+        return nodes.product(layer.parameters[value.name][value.start : value.start + value.width], read)
 
+    def cut(value: Value, whole: str) -> str:
+        bounds = (nodes.constant([place]) for place in (value.start, value.start + value.width, -1))
+        return nodes.add("Slice", whole, *bounds)
 
-def _gated(nodes: Nodes, matrix: Array, by: str, what: str) -> str:
-    gate = nodes.add("Sigmoid", nodes.product(matrix, by))
-    return nodes.add("Mul", nodes.add("Mul", gate, nodes.constant(np.float32(2))), what)
+    def joined(value: Value, *parts: str) -> str:
+        whole = [part for part, each in zip(parts, value.inputs, strict=True) if not is_constant(each)]
+        filled = [
+            nodes.filled(part, each.width, whole[0] if whole else None) if is_constant(each) else part
+            for part, each in zip(parts, value.inputs, strict=True)
+        ]
+        return nodes.add("Concat", *filled, axis=-1)
 
+    def normalize(value: Value, rows: str) -> str:
+        return nodes.scaled(rows, np.ones(value.width, np.float32))
 
-def _updated(nodes: Nodes, old: str, new: str, update: float) -> str:
-    if update == 1:
-        return new
-    step = nodes.add("Mul", nodes.add("Sub", new, old), nodes.constant(np.float32(update)))
-    return nodes.add("Add", old, step)
-
-
-def _lstm(nodes: Nodes, layer: Named, x: str, h: str, c: str) -> State:
-    of_h = nodes.scaled(nodes.product(layer.weight_hh, h), layer.gains.get("gain_hh"))
-    i, f, g, o = nodes.cut(nodes.add("Add", x, of_h), 4, -1)
-    kept = nodes.add("Mul", nodes.add("Sigmoid", f), c)
-    c = nodes.add("Add", kept, nodes.add("Mul", nodes.add("Sigmoid", i), nodes.add("Tanh", g)))
-    shown = nodes.plus(nodes.scaled(c, layer.gains["gain_c"]), layer.gains["bias_c"]) if layer.gains else c
-    return [nodes.add("Mul", nodes.add("Sigmoid", o), nodes.add("Tanh", shown)), c]
-
-
-def _gru(nodes: Nodes, network: Network, layer: Named, x: str, h: str) -> str:
-    cut, gain = 2 * network.hidden_size, layer.gains.get("gain_hh")
-    gain_rz, gain_n = (None, None) if gain is None else (gain[:cut], gain[cut:])
-    x_r, x_z, x_n = nodes.cut(x, 3, -1)
-    of_h = nodes.scaled(nodes.product(layer.weight_hh[:cut], h), gain_rz)
-    h_r, h_z = nodes.cut(of_h, 2, -1)
-    r, z = (nodes.add("Sigmoid", nodes.add("Add", *both)) for both in ((x_r, h_r), (x_z, h_z)))
-    if layer.kind == "gru_before":
-        of_n = nodes.scaled(nodes.product(layer.weight_hh[cut:], nodes.add("Mul", r, h)), gain_n)
-    else:
-        of_n = nodes.scaled(nodes.product(layer.weight_hh[cut:], h), gain_n)
-        of_n = nodes.add("Mul", r, nodes.plus(of_n, layer.bias_hh[cut:]))
-    n = nodes.add("Tanh", nodes.add("Add", x_n, of_n))
-    return nodes.add("Add", n, nodes.add("Mul", z, nodes.add("Sub", h, n)))
-
-
-def _rnn(nodes: Nodes, layer: Named, x: str, h: str) -> str:
-    a = nodes.add("Add", x, nodes.product(layer.weight_hh, h))
-    if layer.gains:
-        a = nodes.plus(nodes.scaled(a, layer.gains["gain"]), layer.bias_ih + layer.bias_hh)
-    return nodes.add("Tanh", a)
-
-
-def _by_rz_and_n(nodes: Nodes, network: Network, rows: str, gain: Array | None) -> str:
-    """Normalize r and z together, n alone."""
-    if gain is None:
-        return rows
-    cut = 2 * network.hidden_size
-    sizes = nodes.constant([cut, network.hidden_size])
-    rz, n = nodes.add_many("Split", [rows, sizes], 2, axis=-1)
-    return nodes.add("Concat", nodes.scaled(rz, gain[:cut]), nodes.scaled(n, gain[cut:]), axis=-1)
+    kinds: dict[str, Any] = {
+        **{op: node(op.capitalize()) for op in ("add", "sigmoid", "tanh", "relu")},
+        "subtract": node("Sub"),
+        "multiply": node("Mul"),
+        "vector": lambda value: nodes.constant(layer.parameters[value.name]),
+        "number": lambda value: nodes.constant(np.float32(value.number)),
+    }
+    return {**kinds, "product": product, "slice": cut, "join": joined, "normalize": normalize}

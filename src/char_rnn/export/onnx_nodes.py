@@ -94,6 +94,13 @@ class Nodes:
         """Cut a value into equal parts."""
         return [value] if parts == 1 else self.add_many("Split", [value], parts, axis=axis)
 
+    def filled(self, value: str, width: int, like: str | None) -> str:
+        """Repeat one number or a vector (width,) as often as there are vectors in `like`; none for one vector."""
+        shape = self.constant([width])
+        if like is not None:
+            shape = self.add("Concat", self.add("Shape", like, end=-1), shape, axis=0)
+        return self.add("Expand", value, shape)
+
     def _transposed(self, name: str) -> str:
         """Transpose a constant, once and outside of every loop."""
         if name not in self._turned:

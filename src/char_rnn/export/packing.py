@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.cells import Cell, Step
+from char_rnn.cells import Cell, Step, Value
 from char_rnn.generation.network import Array, Network, quantize, rounded
 from char_rnn.utils.config import ModelConfig
 
@@ -63,9 +63,9 @@ class _Packer:
                 self._known[id(part)] = self._matrix(part) if part.ndim == 2 else self._vector(part)
             return self._known[id(part)]
         if isinstance(part, Cell):
-            return "_".join((part.name, *vars(part).values()))
+            return part.name
         if isinstance(part, Step):
-            return None
+            return _equations(part)
         if is_dataclass(part):
             return {field.name: self.describe(getattr(part, field.name)) for field in fields(part)}
         if isinstance(part, Mapping):
@@ -90,3 +90,19 @@ class _Packer:
         self.floats.append(array.astype("<f4").tobytes())
         self._ends[0] += 4 * array.size
         return start
+
+
+def _equations(step: Step) -> Description:
+    """Describe a cell's equations: what the state has no part in comes first."""
+    loop = step.loop
+    values = list(dict.fromkeys((*loop.before, *loop.states, *loop.values)))
+    numbers = {value: number for number, value in enumerate(values)}
+
+    def node(value: Value) -> Description:
+        inputs = [numbers[each] for each in value.inputs]
+        more = {"name": value.name, "inputs": inputs, "start": value.start, "number": value.number}
+        return {"op": value.op, "width": value.width, **{name: each for name, each in more.items() if each}}
+
+    groups = {"sequences": loop.sequences, "state": loop.states, "after": loop.after}
+    described = {name: [numbers[value] for value in group] for name, group in groups.items()}
+    return {"nodes": list(map(node, values)), "before": len(loop.before), **described}

@@ -42,14 +42,15 @@ export class Kernel {
     return matrix;
   }
 
-  /** The products of rows `first` to `last` of a matrix with a vector. */
-  product(matrix, x, first, last) {
-    if (!this.run) return slowProduct(matrix, x, first, last);
+  /** Put the products of rows `first` to `last` of a matrix with a vector into `result`. */
+  product(matrix, x, first, last, result = new Float32Array(last - first)) {
+    if (!this.run) return slowProduct(matrix, x, first, last, result);
     const { at, stride, scales } = matrix;
     this.x.set(x);
     this.x.fill(0, x.length, stride);
     this.run(at + first * stride, scales.byteOffset + 4 * first, this.x.byteOffset, this.y.byteOffset, last - first, stride);
-    return this.y.slice(0, last - first);
+    result.set(this.y.subarray(0, last - first));
+    return result;
   }
 
   #open(size) {
@@ -65,8 +66,7 @@ export class Kernel {
   }
 }
 
-function slowProduct({ stride, columns, scales, values }, x, first, last) {
-  const result = new Float32Array(last - first);
+function slowProduct({ stride, columns, scales, values }, x, first, last, result) {
   for (let row = first; row < last; row += 1) {
     let total = 0;
     for (let column = 0, at = row * stride; column < columns; column += 1, at += 1) total += values[at] * x[column];

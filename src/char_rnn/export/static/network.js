@@ -1,7 +1,7 @@
 /* A model's forward pass, one symbol at a time: the blocks around the cells, and what a stream remembers. */
 
-import { columnOf, combination, product, rowOf } from "./tensors.js";
-import { inputArguments, normalized, sigmoid, stepOf, sum } from "./recurrent.js";
+import { combination, product, rowOf } from "./tensors.js";
+import { Recurrent, normalized, sum } from "./recurrent.js";
 
 const LARGEST_TABLE = 1 << 22; // numbers
 
@@ -9,28 +9,16 @@ export class Network {
   /** `parts`: the engine's `Network`, its arrays as in tensors.js. */
   constructor(parts) {
     Object.assign(this, parts);
-    this.layers = parts.layers.map((layer) => ({
-      ...layer,
-      ...layer.parameters,
-      gains: layer.parameters,
-      mogrifier: Object.keys(layer.parameters)
-        .filter((name) => name.startsWith("mogrifier_"))
-        .map((name) => layer.parameters[name]),
-    }));
+    this.layers = parts.layers.map((layer) => ({ ...layer, recurrent: new Recurrent(layer.step, layer.parameters) }));
     this.vocabSize = this.output_bias.length;
-    this.table = new Map(); // symbol -> what it adds to the arguments of the lowest layer's gates
+    this.table = new Map(); // symbol -> what the lowest layer makes of it
   }
 
-  /** What a text remembers at its beginning. */
+  /** What a text remembers at its beginning: of each layer the state, whose first part is its output. */
   begin() {
-    const zeros = (length) => new Float32Array(length);
     const windows = this.layers.filter(({ attention }) => attention).map(({ attention }) => attention.window);
-    return {
-      h: this.layers.map(() => zeros(this.hidden_size)),
-      c: this.layers.map(() => zeros(this.hidden_size)),
-      rings: windows.map((window) => Array.from({ length: window + 1 }, () => zeros(this.hidden_size))),
-      place: 0,
-    };
+    const ring = (window) => Array.from({ length: window + 1 }, () => new Float32Array(this.hidden_size));
+    return { cells: this.layers.map(({ recurrent }) => recurrent.begin()), rings: windows.map(ring), place: 0 };
   }
 
   /** Read a symbol: the log-probabilities of the next. */
@@ -44,9 +32,10 @@ export class Network {
     let x = null;
     let attending = 0;
     this.layers.forEach((layer, number) => {
-      const [argument, input] = number ? [null, x] : this.#read(layer, symbol);
-      const output = this.#recur(layer, number, input, argument, state);
-      x = layer.residual ? sum(input, output) : output;
+      if (number) layer.recurrent.read(normalized(x, layer.norm));
+      else this.#read(layer, symbol);
+      const output = layer.recurrent.step(state.cells[number]);
+      x = layer.residual ? sum(x ?? this.#vector(symbol), output) : output;
       if (layer.attention) {
         const ring = state.rings[attending];
         const place = state.place % ring.length;
@@ -60,33 +49,21 @@ export class Network {
     return x;
   }
 
-  /** The lowest layer's part of the gates' arguments, where the symbol alone decides it, and its input, where needed. */
-  #read(layer, symbol) {
-    const tabled = !layer.mogrifier.length;
-    const input = () => (this.embedding ? rowOf(this.embedding, symbol) : oneHot(this.vocabSize, symbol));
-    if (!tabled) return [null, input()];
-    let argument = this.table.get(symbol);
-    if (!argument) {
-      const plain = !this.embedding && !layer.norm;
-      const rows = plain ? columnOf(layer.weight_ih, symbol) : product(layer.weight_ih, normalized(input(), layer.norm));
-      argument = inputArguments(this.cell, layer, rows);
-      if (this.table.size * argument.length < LARGEST_TABLE) this.table.set(symbol, argument);
-    }
-    return [argument, layer.residual ? input() : null];
+  #vector(symbol) {
+    return this.embedding ? rowOf(this.embedding, symbol) : oneHot(this.vocabSize, symbol);
   }
 
-  #recur(layer, number, x, argument, state) {
-    const h = state.h[number];
-    let [read, readH] = [argument ? null : normalized(x, layer.norm), h];
-    layer.mogrifier.forEach((matrix, index) => {
-      if (index % 2 === 0) read = gated(product(matrix, readH), read);
-      else readH = gated(product(matrix, read), readH);
-    });
-    const args = argument ?? inputArguments(this.cell, layer, product(layer.weight_ih, read));
-    const [newH, newC] = stepOf(this.cell, layer, args, readH, state.c[number]);
-    if (newC) state.c[number] = updated(state.c[number], newC, this.update);
-    state.h[number] = updated(h, newH, this.update);
-    return state.h[number];
+  /** Have the lowest layer read a symbol; what it makes of one is computed once, if it fits into the table. */
+  #read({ recurrent, norm }, symbol) {
+    const known = this.table.get(symbol);
+    if (known) {
+      recurrent.give(known);
+      return;
+    }
+    recurrent.read(normalized(this.#vector(symbol), norm), this.embedding || norm ? null : symbol);
+    const given = recurrent.given();
+    const size = given.reduce((total, { length }) => total + length, 0);
+    if (this.table.size * size < LARGEST_TABLE) this.table.set(symbol, given);
   }
 }
 
@@ -102,10 +79,6 @@ function oneHot(length, place) {
   vector[place] = 1;
   return vector;
 }
-
-const gated = (by, what) => what.map((value, index) => 2 * sigmoid(by[index]) * value);
-
-const updated = (old, made, update) => (update === 1 ? made : old.map((value, unit) => value + update * (made[unit] - value)));
 
 /** What a state finds in the ring it is in; keys and values are never made. */
 function attend({ query, key, value, output, heads }, ring, x) {

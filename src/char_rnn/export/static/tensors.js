@@ -38,9 +38,9 @@ function walk(part, change) {
   return Object.fromEntries(Object.entries(part).map(([name, each]) => [name, walk(each, change)]));
 }
 
-/** The products of rows `first` to `last` of a matrix with a vector. */
-export function product(matrix, x, first = 0, last = matrix.rows) {
-  return matrix.kernel.product(matrix, x, first, last);
+/** The products of rows `first` to `last` of a matrix with a vector, put into `result`. */
+export function product(matrix, x, first = 0, last = matrix.rows, result = undefined) {
+  return matrix.kernel.product(matrix, x, first, last, result);
 }
 
 /** A row of a matrix. */
@@ -50,11 +50,9 @@ export function rowOf({ columns, stride, scales, values }, row) {
   return result;
 }
 
-/** A column of a matrix: what it makes of a one-hot vector. */
-export function columnOf({ rows, stride, scales, values }, column) {
-  const result = new Float32Array(rows);
-  for (let row = 0, at = column; row < rows; row += 1, at += stride) result[row] = values[at] * scales[row];
-  return result;
+/** Rows `first` to `last` of a column of a matrix, put into `result`: what it makes of a one-hot vector. */
+export function columnOf({ stride, scales, values }, column, first, last, result) {
+  for (let row = first; row < last; row += 1) result[row - first] = values[row * stride + column] * scales[row];
 }
 
 /** The sum of rows `first` to `last` of a matrix, each times its number in `factors`. */

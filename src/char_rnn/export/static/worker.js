@@ -29,7 +29,7 @@ const answers = {
 
   async activations({ text, layer, unit }) {
     const state = network.begin();
-    const values = await readCharacters(text, (symbol) => network.feed(state, symbol), () => state.h[layer][unit]);
+    const values = await readCharacters(text, (symbol) => network.feed(state, symbol), () => state.cells[layer][0][unit]);
     return { activations: values };
   },
 
@@ -59,7 +59,7 @@ const answers = {
       character({ text }) {
         for (const each of text) {
           characters.push(each);
-          activations.push(writing.state.h.map((h) => h.slice()));
+          activations.push(writing.state.cells.map(([h]) => h.slice()));
         }
       },
       done() {},

@@ -113,7 +113,7 @@ export class Writing {
 
   #activation() {
     const { layer, index } = this.request.unit;
-    return this.state.h[layer][index];
+    return this.state.cells[layer][0][index];
   }
 
   /** Tell of the characters that no stop text can take back. */
