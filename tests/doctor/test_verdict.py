@@ -83,7 +83,8 @@ def test_a_busy_machine_is_told_of_with_its_speeds_alone() -> None:
 MACHINE = {
     "char_rnn": "1.0", "python": "3.12.1", "torch": "2.9.0", "numpy": "2.3.0", "system": "macOS 15.1 on arm64",
     "processor": "Apple M2", "cores": 8, "usable_cores": 8, "load": 0.1, "threads": 8, "cpu_capability": "DEFAULT",
-    "bfloat16_on_cpu": None, "kernels": None, "cuda": None, "mps": {"macos": "15.1", "memory": 12 << 30},
+    "bfloat16_on_cpu": False, "kernels": None, "no_kernels": "CHAR_RNN_KERNELS=off",
+    "cuda": None, "mps": {"macos": "15.1", "memory": 12 << 30},
 }  # fmt: skip
 CUDA = {"version": "12.8", "cudnn": 91002, "tf32_in_cudnn": True, "gpus": ["Big GPU"]}
 
@@ -100,6 +101,7 @@ def test_the_text_tells_what_failed_and_what_is_slower_than_the_cpu() -> None:
     assert "MPS on macOS 15.1, 12 GiB of memory for it" in text
     assert "mps (MPS: Apple Silicon): 1 of 3 checks FAILED" in text
     assert "cpu (CPU, 8 threads): all 2 checks passed" in text
+    assert "PyTorch alone (CHAR_RNN_KERNELS=off)" in " ".join(text.split())
     assert "  training      ok          3.0e-06\n" in text
     assert "  batch change  FAILED\n  FAILED batch change, lstm: it is off (pytorch issue 177116)" in text
     assert "    gru              9,000*      7,000\n" in text

@@ -151,6 +151,35 @@ def test_the_best_level_that_the_processor_runs(built: Path, monkeypatch: pytest
         assert loaded == ["kernels-avx512.so", "kernels-avx2.so"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found", "features", "expected"),
+    [
+        ("off", (), "", "CHAR_RNN_KERNELS=off"),
+        ("", (), "", "kernels not built: no C compiler at installation"),
+        ("", ("avx512", "avx2"), "avx2", "no kernels for this processor, which lacks avx512 and avx2"),
+        ("", ("avx2",), kernels._AVX2, "kernels built from other sources: run python -m char_rnn.kernels.build"),
+    ],
+)
+def test_why_there_are_none(
+    wanted: str, found: tuple[str, ...], features: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAR_RNN_KERNELS", wanted)
+    monkeypatch.setattr(kernels, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(build, "FOLDER", tmp_path)
+    for level in found:
+        build.library(level).touch()
+    monkeypatch.setattr(kernels, "processor_features", lambda: frozenset(features.split()))
+    assert kernels.why_none() == expected
+    monkeypatch.setattr(kernels, "architecture", lambda: "sparc")
+    assert kernels.why_none() == (expected if wanted else "no kernels for sparc")
+
+
+@pytest.mark.parametrize(("feature", "fast"), [("avx512_bf16", True), ("bf16", True), ("avx512f", False)])
+def test_which_processors_multiply_bfloat16(feature: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "processor_features", lambda: frozenset({"fma", feature}))
+    assert kernels.multiplies_bfloat16() == fast
+
+
 def test_they_can_be_turned_off() -> None:
     script = "from char_rnn.kernels import load; print(load())"
     environment = {"CHAR_RNN_KERNELS": "off", "PATH": "", "PYTHONPATH": str(ROOT / "src")}

@@ -69,7 +69,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The user has asked for no number of threads, and has two cores with fast bfloat16."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     of_machine(monkeypatch, cores=2)
-    monkeypatch.setattr(tuning, "processor_features", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(tuning, "multiplies_bfloat16", lambda: True)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -182,7 +182,7 @@ def test_the_precision_that_a_device_settles(
     device: str, supported: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
-    monkeypatch.setattr(tuning, "processor_features", frozenset)
+    monkeypatch.setattr(tuning, "multiplies_bfloat16", lambda: False)
     machine = Machine({(1, "float32"): 0.05, (2, "float32"): 0.1})
     loaders = create_dataloaders(CharDataset(Corpus.from_text(TEXT), 16), 4)
     model = build_model(AUTO.model, 16)

@@ -93,18 +93,21 @@ def _callbacks(request: Request) -> list[Callback]:
 
 
 def _introduction(run: Run, device: str) -> str:
+    from char_rnn.training.path import training_path
+
     trainer, vocabulary = run.trainer, run.corpus.vocabulary
     model, train = trainer.config.model, trainer.dataloaders["train"]
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     read = f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} different"
-    built = f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters, on {device}"
+    built = f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters"
+    trained = f"on {device}, {trainer.config.training.precision}, {training_path(trainer.config, trainer.device)}"
     if not trainer.ranks.alone:
-        built += f", in each of {trainer.ranks.count} processes"
+        trained += f", in each of {trainer.ranks.count} processes"
     passed = f"{len(train):,} steps an epoch; {train.dropped:,} of {train.split.predicted:,} predictions left over"
     begin = f"goes on at step {trainer.step:,}" if trainer.step else "begins"
     if trainer.finished:
         begin = f"is finished after {trainer.step:,} steps, and is measured again"
-    return f"{read}\n{built}\n{passed}\n{run.folder} {begin}"
+    return f"{read}\n{built}\n{trained}\n{passed}\n{run.folder} {begin}"
 
 
 def ending(result: TrainingResult, config: Config) -> str:

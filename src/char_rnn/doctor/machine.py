@@ -30,8 +30,9 @@ def describe_machine() -> dict[str, Any]:
         "load": _load(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16_on_cpu": _bfloat16(),
+        "bfloat16_on_cpu": kernels.multiplies_bfloat16(),
         "kernels": kernels.level(),
+        "no_kernels": kernels.why_none() if kernels.level() is None else None,
         "cuda": _cuda(),
         "mps": _mps(),
     }
@@ -60,14 +61,6 @@ def _processor() -> str | None:
 def _load() -> float | None:
     """Return how many processes were at work on average over the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _bfloat16() -> bool | None:
-    """Return whether oneDNN computes bfloat16 on this processor; None if this PyTorch does not tell."""
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):
-        return None
 
 
 def _cuda() -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ def _machine(machine: Any) -> list[str]:
         f"PyTorch on {machine['threads']} threads" if machine["threads"] != 1 else "PyTorch on 1 thread",
         machine["cpu_capability"],
         *(["fast bfloat16"] if machine["bfloat16_on_cpu"] else []),
-        f"kernels {machine['kernels']}" if machine["kernels"] else "no kernels of our own",
+        f"kernels {machine['kernels']}" if machine["kernels"] else f"PyTorch alone ({machine['no_kernels']})",
     ]
     where = f"{machine['system']}; {_cuda(machine['cuda'])}; {_mps(machine['mps'])}"
     return [versions, ", ".join(processor), where]

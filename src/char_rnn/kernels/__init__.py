@@ -16,6 +16,7 @@ from char_rnn.kernels.build import LEVELS, architecture, digest, library
 
 _AVX2 = "avx2 fma f16c bmi1 bmi2 abm movbe"
 _NEEDED = {"avx512": f"{_AVX2} avx512f avx512bw avx512cd avx512dq avx512vl", "avx2": _AVX2}
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's
 
 _logger = logging.getLogger("char_rnn")
 
@@ -46,6 +47,26 @@ def level() -> str | None:
     """Return the level of the library that is in use, or None where there is none."""
     kernels = load()
     return None if kernels is None else Path(kernels._name).stem.removeprefix("kernels-")
+
+
+def why_none() -> str:
+    """Return why no library is in use, for :func:`load` that returned None."""
+    wanted, here = os.environ.get("CHAR_RNN_KERNELS", ""), LEVELS.get(architecture(), {})
+    if wanted:
+        return f"CHAR_RNN_KERNELS={wanted}"
+    if not here:
+        return f"no kernels for {architecture()}"
+    built = [level for level in here if library(level).is_file()]
+    if not built:
+        return "kernels not built: no C compiler at installation"
+    if not any(map(_runs, built)):
+        return f"no kernels for this processor, which lacks {' and '.join(built)}"
+    return "kernels built from other sources: run python -m char_rnn.kernels.build"
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether the processor has instructions for products in bfloat16; false where Linux does not report it."""
+    return not _BFLOAT16.isdisjoint(processor_features())
 
 
 def _opened(path: Path) -> ctypes.CDLL | None:

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 
 from char_rnn.data.dataloader import Batches
-from char_rnn.kernels import processor_features
+from char_rnn.kernels import multiplies_bfloat16
 from char_rnn.model_file import ModelFile, ModelHeader
 from char_rnn.models import CharModel
 from char_rnn.training.guard import TrainingDiverged
@@ -43,9 +43,6 @@ FEWER_THREADS = 1.05
 
 LOWER_PRECISION = 1.15
 """bfloat16 has to be so many times as fast as float32."""
-
-BFLOAT16_PRODUCTS = {"avx512_bf16", "amx_bf16", "bf16"}
-"""Processor features of which one is needed for fast products in bfloat16, as Linux names them (x86 and ARM)."""
 
 
 def tuned(
@@ -151,8 +148,7 @@ def _precisions(config: Config, device: torch.device) -> Sequence[str]:
         return [config.training.precision]
     if device.type == "cuda":
         return ["float32", *(["bfloat16"] if torch.cuda.is_bf16_supported(including_emulation=False) else [])]
-    fast = device.type == "cpu" and BFLOAT16_PRODUCTS & processor_features()
-    return ["float32", *(["bfloat16"] if fast else [])]
+    return ["float32", *(["bfloat16"] if device.type == "cpu" and multiplies_bfloat16() else [])]
 
 
 class _Trial:

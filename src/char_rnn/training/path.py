@@ -1,0 +1,35 @@
+"""Which code computes the recurrent layers of a training: kernels in C, or PyTorch and why."""
+
+from __future__ import annotations
+
+import torch
+
+from char_rnn import kernels
+from char_rnn.utils.config import Config
+
+
+def training_path(config: Config, device: torch.device) -> str:
+    """Return which code trains the recurrent layers, such as ``kernels (avx512)`` or ``PyTorch (float64)``.
+
+    Args:
+        config: Configuration of the run, its precision chosen.
+        device: Device it trains on.
+    """
+    if config.training.trainer == "torch7":
+        return "PyTorch (as in 2015)"
+    if device.type != "cpu":
+        return "PyTorch"
+    if config.training.precision in {"float64", "float16"}:
+        return f"PyTorch ({config.training.precision})"
+    if (level := kernels.level()) is None:
+        return f"PyTorch ({kernels.why_none()})"
+    return f"kernels ({level})" if _has_kernels(config) else "PyTorch"
+
+
+def _has_kernels(config: Config) -> bool:
+    """Return whether the layers have a path by the kernels; see :mod:`char_rnn.ops.lstm_options`."""
+    model = config.model
+    with_options = model.layer_norm == "cell" or model.zoneout > 0
+    return (
+        model.type == "lstm" and with_options and not model.mogrifier_rounds and config.training.precision == "float32"
+    )
