@@ -16,6 +16,8 @@ from char_rnn.training.stepping import Stepper
 # name: cell, reset gate, hidden units, layers, batch, time
 CASES = {
     "lstm 2x128, batch 50x50": ("lstm", "after", 128, 2, 50, 50),
+    "lstm 1x384, batch 16x64": ("lstm", "after", 384, 1, 16, 64),
+    "lstm 1x256, batch 32x32": ("lstm", "after", 256, 1, 32, 32),
     "lstm 2x512, batch 50x50": ("lstm", "after", 512, 2, 50, 50),
     "lstm 1x512, batch 50x50": ("lstm", "after", 512, 1, 50, 50),
     "lstm 2x512, batch 64x64": ("lstm", "after", 512, 2, 64, 64),

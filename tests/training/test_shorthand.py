@@ -19,6 +19,7 @@ SMALL = {
     "training.max_steps": 3,
     "device.preferred": "cpu",
     "device.threads": 1,
+    "training.precision": "float32",
     "logging.sample_length": 0,
 }
 

@@ -135,6 +135,13 @@ def test_a_short_run_is_timed_shortly() -> None:
     assert machine.now < 0.06 + 0.05
 
 
+@pytest.mark.parametrize(("steps", "timed"), [(3, 1), (50, 1), (51, 2)])
+def test_a_run_of_few_steps_is_timed_in_few(steps: int, timed: int) -> None:
+    machine = Machine({(1, "float32"): 0.01, (2, "float32"): 0.008})
+    assert machine.tune(config_of(training={"max_steps": steps})) == (2, "float32")
+    assert machine.steps.count((2, "float32", 16)) == timed
+
+
 def test_a_diverging_step_is_left_to_the_run() -> None:
     machine = Machine({(1, "float32"): 0.01, (2, "float32"): 0.008})
     assert machine.tune(config_of(training={"learning_rate": 2.0})) == (2, "float32")

@@ -84,7 +84,7 @@ def test_recipes_have_a_description() -> None:
 
 def test_quickstart_is_small_and_timed() -> None:
     config = compose_config("quickstart")
-    assert config.training.minutes == 3
+    assert (config.training.minutes, config.training.precision) == (3, "auto")
     assert (config.model.hidden_size, config.model.num_layers, config.logging.log_dir) == (384, 1, None)
 
 

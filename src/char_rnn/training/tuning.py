@@ -33,6 +33,9 @@ Way = tuple[int, str]
 SECONDS, SHARE = 0.7, 0.02
 """Limit of the timing of one choice in seconds, and as a share of a timed run. It ends with the turn that passes it."""
 
+FEW = 50
+"""Steps of a run for each step timed, where the run has a given number of steps."""
+
 SCREENED, SLOW = 8, 2.0
 """Part of the sequences' length that is timed first; ways that take so many times as long as the best are left out.
 
@@ -168,6 +171,7 @@ class _Trial:
     ) -> None:
         training, self._clock = config.training, clock
         self._limit = min(SECONDS, SHARE * 60 * training.minutes) if training.minutes is not None else SECONDS
+        self._most = -(-training.max_steps // FEW) if training.max_steps is not None else None
         self._x, self._y = next(iter(loaders["train"].epoch(0)))
         self._part = self._x.shape[1] if training.trainer == "torch7" else -(-self._x.shape[1] // SCREENED)
         self._trainers = {}
@@ -189,7 +193,7 @@ class _Trial:
             return first
         turns: list[dict[Way, float]] = []
         began = self._clock()
-        while not turns or self._clock() - began < self._limit:
+        while not turns or (len(turns) != self._most and self._clock() - began < self._limit):
             turns.append({way: self._seconds(way) for way in (first, *others)})
         return fastest({way: median(turn[way] for turn in turns) for way in (first, *others)})
 
