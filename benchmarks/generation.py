@@ -1,6 +1,6 @@
 """How fast is text written, beside the plain PyTorch loop and beside what the machine can do?
 
-    python benchmarks/generation.py [--parts alone batch start] [--cells lstm gru rnn] [--hidden 128 512]
+    python benchmarks/generation.py [--parts alone command batch start] [--cells lstm gru rnn] [--hidden 128 512]
                                     [--threads 1 2] [--rounds N] [--model MODEL --text FILE] [--json FILE]
 
 Models of two layers over 65 symbols, with random weights. Sides are measured in turn; figures are medians.
@@ -8,7 +8,8 @@ Models of two layers over 65 symbols, with random weights. Sides are measured in
 "alone" is one text at a time: a loop of ``nn.Embedding``, the recurrent module, ``nn.Linear`` and
 ``torch.multinomial``, against ``TextGenerator.stream`` with each precision of the engine ("written"); then the engine's
 step alone, and what it comes to of the rate at which this machine reads as many bytes as the model's matrices have,
-measured in the same turns. "batch" is many texts side by side: the engine's step, against the rate at which PyTorch
+measured in the same turns. "command" is ``char-rnn sample`` with the defaults, whole processes in turn with the loop.
+"batch" is many texts side by side: the engine's step, against the rate at which PyTorch
 multiplies such matrices. "start" is processes of their own: from the start of ``char-rnn sample`` to the first
 character, and the resident memory then. "loss", with a model and a text, is the loss of the text in each precision.
 """
@@ -49,7 +50,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     options = parser(__doc__, threads=False)
-    options.add_argument("--parts", nargs="+", choices=list(PARTS), default=["alone", "batch", "start"])
+    options.add_argument("--parts", nargs="+", choices=list(PARTS), default=["alone", "command", "batch", "start"])
     options.add_argument("--cells", nargs="+", choices=list(MODULES), default=list(MODULES))
     options.add_argument("--hidden", nargs="+", type=int, default=[128, 512])
     options.add_argument(
@@ -68,6 +69,13 @@ def alone(arguments: argparse.Namespace) -> Iterator[Row]:
         torch.set_num_threads(threads)
         for row in generation.alone(cell, hidden, Settings(threads, arguments.rounds)):
             yield {"threads": threads, **row}
+
+
+def command(arguments: argparse.Namespace) -> Iterator[Row]:
+    """By the command line, one thread."""
+    torch.set_num_threads(1)
+    for cell, hidden in product(arguments.cells, arguments.hidden):
+        yield generation.command_line(cell, hidden, Settings(rounds=arguments.rounds))
 
 
 def batch(arguments: argparse.Namespace) -> Iterator[Row]:
@@ -106,12 +114,14 @@ def loss(arguments: argparse.Namespace) -> Iterator[Row]:
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "alone": alone,
+    "command": command,
     "batch": batch,
     "start": start,
     "loss": loss,
 }
 TITLES = {
     "alone": "One text at a time, 2 layers, 65 symbols",
+    "command": "char-rnn sample, from its start to its end",
     "batch": "Many texts side by side, 2 layers, float32",
     "start": "char-rnn sample, from the shell",
     "loss": "What a precision costs",

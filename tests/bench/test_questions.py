@@ -72,10 +72,14 @@ def test_training(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
 
 def test_generation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(generation, "QUICK_HIDDEN", (8,))
+    monkeypatch.setattr(generation, "HIDDEN", (8,))
+    monkeypatch.setattr(generation, "COMMAND_CHARACTERS", 5000)
     report = measure("generation", settings)
     plausible(report, "generation", settings)
     assert [row["precision"] for row in report.rows("one text")] == ["float32", "bfloat16", "int8"]
     assert all(row[side] > 10 for row in report.rows("one text") for side in ("loop", "sketch", "char-rnn"))
+    [command] = report.rows("command line")
+    assert command["sample / loop"] == pytest.approx(command["char-rnn sample"] / command["loop"])
     assert report.rows("start")[0]["slowest, s"] >= report.rows("start")[0]["first character, s"]
 
 

@@ -72,6 +72,17 @@ def test_text_on_a_terminal_is_escaped() -> None:
     os.close(ours)
 
 
+def test_text_into_a_pipe_waits_for_no_more_text_than_little_time_brings() -> None:
+    pieces = "yield 'a'; yield 'b'; time.sleep(0.2); yield 'c'; input(); yield 'd'; raise KeyboardInterrupt"
+    script = f"import time; from char_rnn.cli.options import *\ndef pieces(): {pieces}\nwrite_pieces(pieces())"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(3) == b"abc"
+        assert process.communicate(b"\n", timeout=60)[0] == b"d"
+
+
 def test_a_pipe_that_breaks_under_rich_gives_141_too() -> None:
     """It leaves the program from within, with status 1."""
     leaving = SystemExit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,14 @@ from hypothesis.extra import numpy as hnp
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.drawing import Drawing, draw
-from char_rnn.generation.strategies import keep_only, penalize_repetition, probabilities
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.strategies import PredictionError, keep_only, penalize_repetition, probabilities
 from char_rnn.generation.strategy import Strategy
+from char_rnn.kernels import load
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import ModelConfig
 
+needs_kernels = pytest.mark.skipif(load() is None, reason="the kernels are not built, or do not run here")
 SYMBOLS = Vocabulary("characters", range(97, 97 + 12))
 shares = st.none() | st.floats(0.01, 1)
 strategies = st.builds(
@@ -107,3 +113,116 @@ def test_draws_follow_the_weights() -> None:
     counts = Counter(drawing.choose(log_probs, 1.0, None, rng) for _ in range(20_000))
     assert set(counts) == {0, 1, 2}
     assert sum((counts[index] - number) ** 2 / number for index, number in enumerate((10_000, 6_000, 4_000))) < 13.8
+
+
+def engine_of(bias: np.ndarray, scale: float, precision: Any = "float32", bad: int | None = None) -> Engine:
+    """An engine whose scores are random, times ``scale``, about ``bias`` (V,); NaN after the symbol ``bad``."""
+    config = ModelConfig(type="rnn", hidden_size=4, num_layers=1, embedding_size=4)
+    rng = np.random.default_rng(1)
+    tensors = {name: rng.normal(size=shape) for name, shape in parameter_shapes(config, len(bias))}
+    tensors["output_proj.weight"] *= scale
+    tensors["output_proj.bias"] = bias
+    tensors["embedding.weight"][[] if bad is None else bad] = math.nan
+    return Engine(config, tensors, precision)
+
+
+def drawn(engine: Engine, drawing: Drawing, temperatures: np.ndarray, blocks: list[int], seed: int) -> list[int]:
+    """Symbols that the kernels draw in blocks; -1 for predictions that nothing can be drawn from."""
+    rng, made = np.random.default_rng(seed), [0]
+    writer = engine.begin().writer(drawing, np.zeros(engine.vocab_size, bool), rng)
+    assert writer is not None
+    try:
+        while len(made) <= len(temperatures):
+            most = blocks[len(made) % len(blocks)]
+            made += writer(made[-1], temperatures[len(made) - 1 :][:most])
+    except PredictionError:
+        made.append(-1)
+    return [*made, rng.integers(2**60)]
+
+
+def chosen(engine: Engine, drawing: Drawing, temperatures: np.ndarray, seed: int) -> list[int]:
+    """What `drawn` should be, symbol by symbol."""
+    streams, rng, made = engine.begin(), np.random.default_rng(seed), [0]
+    try:
+        for temperature in temperatures:
+            made.append(drawing.choose(streams.step(made[-1:])[0], temperature, None, rng))
+    except PredictionError:
+        made.append(-1)
+    return [*made, rng.integers(2**60)]
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0},
+    {"temperature": 0.003},
+    {"temperature": 1e-300},
+    {"temperature": 1.7},
+    {"top_k": 1},
+    {"top_k": 7},
+    {"top_p": 0.9},
+    {"top_p": 1e-9},
+    {"top_p": 1.0, "min_p": 0.2},
+    {"min_p": 1.0},
+    {"top_k": 40, "top_p": 0.7, "min_p": 0.01, "temperature": 0.8, "banned": "acz"},
+    {"allowed": "a", "top_p": 0.5},
+]
+
+
+@needs_kernels
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize(("size", "length"), [(1, 5), (2, 40), (65, 150), (256, 100), (5000, 20)])
+def test_the_kernels_draw_what_is_drawn_symbol_by_symbol(size: int, length: int, settings: dict[str, Any]) -> None:
+    if size < 3:
+        settings = {**settings, "banned": ""}
+    drawing = Drawing(Strategy(**settings), Vocabulary("characters", range(97, 97 + size)))
+    for seed, scale, precision in [(0, 3.0, "float32"), (1, 0.0, "float64"), (2, 100.0, "bfloat16")]:
+        engine = engine_of(np.random.default_rng(seed).normal(size=size).round(1), scale, precision)
+        temperatures = np.full(length, drawing.strategy.temperature)
+        expected = chosen(engine, drawing, temperatures, seed)
+        assert drawn(engine, drawing, temperatures, [1, 7, 64], seed) == expected
+
+
+numbers = st.floats(-1000, 10).map(round) | st.sampled_from([-math.inf, -math.inf, math.nan, math.inf, -1e38])
+in_blocks = strategies.filter(lambda strategy: strategy.repetition_penalty == 1).map(
+    lambda strategy: replace(strategy, typical_p=None)
+)
+
+
+@needs_kernels
+@settings(deadline=None, max_examples=150)
+@given(in_blocks, hnp.arrays(np.float64, 12, elements=numbers), st.integers(0, 2**32), st.sampled_from([0, 1, 50]))
+def test_the_kernels_draw_the_same_from_any_scores(
+    strategy: Strategy, bias: np.ndarray, seed: int, scale: float
+) -> None:
+    engine, drawing = engine_of(bias, scale), Drawing(strategy, SYMBOLS)
+    temperatures = np.linspace(strategy.temperature, 1, 9)
+    with np.errstate(over="ignore"):  # of 1e38 divided by a temperature, which `choose` means
+        expected = chosen(engine, drawing, temperatures, seed)
+    assert drawn(engine, drawing, temperatures, [4], seed) == expected
+
+
+@needs_kernels
+@pytest.mark.parametrize("blocks", [[1], [5], [100]], ids=str)
+def test_predictions_gone_bad_end_a_block_before_them(blocks: list[int]) -> None:
+    """What was drawn before them is returned; the next call raises."""
+    engine, drawing = engine_of(np.zeros(12), 0, bad=3), Drawing(Strategy(), SYMBOLS)
+    for seed in range(10):
+        expected = chosen(engine, drawing, np.ones(100), seed)
+        assert expected[-3:-1] == [3, -1]
+        assert drawn(engine, drawing, np.ones(100), blocks, seed) == expected
+
+
+@needs_kernels
+def test_a_block_ends_after_a_symbol_of_the_last() -> None:
+    drawing, last = Drawing(Strategy(), SYMBOLS), np.arange(12) == 5
+    writer = engine_of(np.zeros(12), 0).begin().writer(drawing, last, np.random.default_rng(3))
+    assert writer is not None
+    blocks = [writer(0, np.ones(100)) for _ in range(20)]
+    assert all(block.index(5) == len(block) - 1 for block in blocks if len(block) < 100)
+    assert 2 < np.mean([len(block) for block in blocks]) < 30
+
+
+def test_what_the_kernels_do_not_draw_by() -> None:
+    for strategy in (Strategy(typical_p=0.5), Strategy(repetition_penalty=2)):
+        streams = engine_of(np.zeros(12), 1).begin()
+        assert streams.writer(Drawing(strategy, SYMBOLS), np.zeros(12, bool), np.random.default_rng(0)) is None

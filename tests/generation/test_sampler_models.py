@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from sampler_helpers import VOCABULARY, lstm, table, uniform
+from sampler_helpers import FULL_BYTES, VOCABULARY, lstm, table, uniform
 
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation import sampler
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.sampler import TextGenerator
+from char_rnn.generation.strategies import PredictionError
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.utils.config import Config
@@ -44,6 +46,43 @@ def test_the_engine_writes_what_the_pytorch_model_writes() -> None:
     model = build_model(file.config.model, VOCABULARY.size, file.tensors)
     texts = [TextGenerator.load(file), TextGenerator(model, VOCABULARY)]
     assert len({generator.generate("ab", 300, 1.5, 4, 0.95, seed=2) for generator in texts}) == 1
+
+
+MAP = {"a": 0, "bc": 1, "\n": 2, "é": 3, "c": 4}
+IN_BLOCKS: list[tuple[Any, dict[str, Any]]] = [
+    (VOCABULARY, {}),
+    (VOCABULARY, {"stop": ["abc", "dd\n"], "top_p": 0.9}),
+    (VOCABULARY, {"stop_at_newline": True, "final_temperature": 2.0}),
+    (VOCABULARY, {"stop": "bbbb", "typical_p": 0.8}),
+    (FULL_BYTES, {"stop": ["é", "ab"], "allowed": "abc"}),
+    (FULL_BYTES, {"stop": "\ufffd\ufffd"}),
+    (FULL_BYTES, {"stop": "\ufffdA", "min_p": 0.01}),
+    (MAP, {"stop": ["ab", "cé"], "top_k": 4}),
+]
+
+
+@pytest.mark.parametrize(("symbols", "options"), IN_BLOCKS, ids=str)
+def test_in_blocks_it_is_the_same_text(symbols: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.model_validate({"model": {"hidden_size": 8, "num_layers": 1}}).model
+    torch.manual_seed(0)
+    tensors = build_model(config, len(symbols)).state_dict()
+    generator = TextGenerator(Engine(config, {name: one.numpy() for name, one in tensors.items()}), symbols)
+    pieces = [list(generator.stream("a", 1500, seed=seed, **options)) for seed in range(4)]
+    texts = ["".join(of_a_seed) for of_a_seed in pieces]
+    assert texts == [generator.generate("a", 1500, seed=seed, **options) for seed in range(4)]
+    monkeypatch.setattr("char_rnn.generation.native.NativeSteps.writer", lambda *_: None)
+    assert texts == [generator.generate("a", 1500, seed=seed, **options) for seed in range(4)]
+
+
+def test_text_before_predictions_gone_bad_is_given_out() -> None:
+    file = saved(GRU)
+    file.tensors["embedding.weight"][VOCABULARY.encode("d")] = math.nan
+    stream, text = TextGenerator.load(file).stream("a", 1000, seed=1), ""
+    with pytest.raises(PredictionError, match="hold NaN"):
+        for piece in stream:
+            text += piece
+    assert len(text) > 2
+    assert text.index("d") == len(text) - 1
 
 
 def test_from_a_model_in_memory_in_its_own_precision() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +14,7 @@ from char_rnn.bench.peers import Peer, itself, rates_of
 from char_rnn.bench.questions import QUESTIONS, Settings
 from char_rnn.bench.report import Report, Table
 from char_rnn.bench.sketch import SketchDataset, SketchModel, generate
-from char_rnn.bench.timing import ratio, timed_each
+from char_rnn.bench.timing import in_turn, ratio, timed_each
 from char_rnn.bench.training_sides import MODULES, Shape
 from char_rnn.bench.writing_sides import (
     SYMBOLS,
@@ -34,6 +35,8 @@ from char_rnn.generation.sampler import TextGenerator
 SIZES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
 HIDDEN, QUICK_HIDDEN = (128, 512), (128,)
 STREAMS = (1, 4, 16, 64, 256)
+COMMAND_CHARACTERS = 200_000
+LOOP_CHARACTERS = 2000
 PEER_CHARACTERS = (1000, 20_000)
 PEER_HIDDEN = 128
 
@@ -41,6 +44,10 @@ ALONE_NOTE = (
     "Models of two layers over 65 symbols with random weights; characters/s, medians of rounds in turn. loop: "
     "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial; sketch: the specification's. step / reading "
     "is the engine's step over reading as many bytes as its matrices have, with as many threads: 1 is the limit."
+)
+COMMAND_NOTE = (
+    f"`char-rnn sample` with the defaults for {COMMAND_CHARACTERS:,} characters, a process from its start to its end; "
+    f"in turn with {LOOP_CHARACTERS:,} characters of the loop in this one."
 )
 BATCH_NOTE = "The engine in float32; products are PyTorch's matrix products of a step's shapes: 1 is their speed."
 START_NOTE = "Processes of their own: from the start of `char-rnn sample` to its first character, and the memory then."
@@ -58,6 +65,8 @@ def measure(settings: Settings) -> Report:
     peers = settings.peers_of("generation")
     processes = _processes(settings, peers) if peers else []  # first: a wrong command ends it soon
     tables = [Table("one text", [row for shape in shapes for row in alone(*shape, settings)], ALONE_NOTE)]
+    commands = [command_line(cell, HIDDEN[0], settings) for cell in cells]
+    tables.append(Table("command line", commands, COMMAND_NOTE))
     if not settings.quick:
         tables.append(Table("texts side by side", list(together("lstm", 512, settings, STREAMS)), BATCH_NOTE))
     tables.append(Table("start", [start(*shape, settings) for shape in shapes if shape[0] == "lstm"], START_NOTE))
@@ -97,6 +106,28 @@ def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]
             "steps/s": 1 / timings[f"{precision} step"].median,
             "step / reading": ratio(timings, f"{precision} reading", f"{precision} step"),
         }
+
+
+def command_line(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
+    """Measure `char-rnn sample` beside the loop."""
+    settings.tell(f"writing by the command line, {cell} 2x{hidden}")
+    with TemporaryDirectory(dir=settings.folder) as folder:
+        path = Path(folder, "model.safetensors")
+        model_file(cell, hidden).write(path)
+        values = {"model": path, "characters": COMMAND_CHARACTERS}
+        sides: dict[str, Callable[[], object]] = {
+            "loop": partial(plain_loop(cell, hidden), LOOP_CHARACTERS),
+            "sample": partial(itself("generation", settings.threads).run, values, settings.threads),
+        }
+        timings = in_turn(sides, settings.rounds)
+    return {
+        "cell": cell,
+        "hidden": hidden,
+        "loop": LOOP_CHARACTERS / timings["loop"].median,
+        "char-rnn sample": COMMAND_CHARACTERS / timings["sample"].median,
+        "spread": timings["sample"].spread,
+        "sample / loop": ratio(timings, "loop", "sample") * COMMAND_CHARACTERS / LOOP_CHARACTERS,
+    }
 
 
 def together(cell: str, hidden: int, settings: Settings, streams: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_LONGEST_UNSEEN = 0.1
+"""Seconds that text which was made may wait to be written to a file or pipe: there a write costs more than it says."""
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 
 
@@ -152,6 +155,12 @@ def write_text(text: str) -> None:
 def write_pieces(pieces: Iterable[str]) -> None:
     """Write a text as it comes to standard output, as UTF-8; on a terminal control characters are escaped."""
     sys.stdout.flush()
-    for piece in visible_pieces(pieces) if sys.stdout.isatty() else pieces:
-        sys.stdout.buffer.write(piece.encode("utf-8", "surrogateescape"))
-        sys.stdout.buffer.flush()
+    is_terminal, output, due = sys.stdout.isatty(), sys.stdout.buffer, 0.0
+    try:
+        for piece in visible_pieces(pieces) if is_terminal else pieces:
+            output.write(piece.encode("utf-8", "surrogateescape"))
+            if is_terminal or time.monotonic() >= due:
+                output.flush()
+                due = time.monotonic() + _LONGEST_UNSEEN
+    finally:
+        output.flush()

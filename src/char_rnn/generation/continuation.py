@@ -6,18 +6,19 @@ Dimensions: T time, N texts, V vocabulary.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.drawing import Drawing, draw
+from char_rnn.generation.predictor import Streams
 from char_rnn.generation.ranges import check_length, check_seed
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import Symbols, decoder_of
+from char_rnn.generation.symbols import Symbols, decoder_of, ends_of
 
 Seed = int | np.random.SeedSequence | None
 
@@ -68,6 +69,7 @@ class Continuation:
         unknown: Unknown = "error",
     ) -> None:
         check_length(length)
+        self._symbols = symbols
         self._rng = _generator(seed)
         self._stop_text = StopText(stop, stop_at_newline, symbols)
         self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
@@ -119,6 +121,17 @@ class Continuation:
         """
         return self.take(self.drawing.choose(log_probs, self.temperature, self._recent, self._rng))
 
+    def writer(self, streams: Streams) -> Callable[[int, int], int]:
+        """Returns what draws the next symbols and takes note of them, with streams that have read all but the last.
+
+        It is called with the last symbol and with how many to draw at most. It draws at least one, in stream 0, and
+        returns the new last one. A text with a stop text draws nothing beyond that.
+        """
+        write = streams.writer(self.drawing, ends_of(self._symbols, self._stop_text.stops), self._rng)
+        if write is None:
+            return lambda symbol, _: self.choose(streams.step((symbol,))[0])
+        return lambda symbol, most: self._take_all(write(symbol, self._temperatures(most)))
+
     def probabilities(self, log_probs: npt.ArrayLike) -> Floats:
         """What :meth:`choose` would draw from, (V,), without drawing."""
         weights = self.drawing.weights(log_probs, self.temperature, (self._recent,))[0]
@@ -126,17 +139,9 @@ class Continuation:
 
     def take(self, symbol: int) -> int:
         """Takes note of a symbol as the next one, whoever chose it."""
-        self.count += 1
         if self._window.maxlen:
             self._remember(symbol)
-        self._undecoded.append(symbol)
-        if self._stop_text.stops:
-            self._decode()
-        if self.count >= self.length and not self.done:
-            self.done = True
-            self._decode()
-            self._pieces.append(self._stop_text.rest())
-        return symbol
+        return self._take_all([symbol])
 
     def text(self) -> str:
         """The text that has become certain since the last call; the prime text is no part of it.
@@ -148,6 +153,24 @@ class Continuation:
         text = "".join(self._pieces)
         self._pieces.clear()
         return text
+
+    def _take_all(self, symbols: list[int]) -> int:
+        self.count += len(symbols)
+        self._undecoded += symbols
+        if self._stop_text.stops:
+            self._decode()
+        if self.count >= self.length and not self.done:
+            self.done = True
+            self._decode()
+            self._pieces.append(self._stop_text.rest())
+        return symbols[-1]
+
+    def _temperatures(self, most: int) -> Floats:
+        """Those of the next symbols, of so many at most."""
+        strategy, places = self.drawing.strategy, range(self.count, min(self.count + most, self.length))
+        if strategy.final_temperature is None:
+            return np.full(len(places), strategy.temperature, np.float64)
+        return np.array([strategy.temperature_at(place, self.length) for place in places])
 
     def _remember(self, symbol: int) -> None:
         if len(self._window) == self._window.maxlen:

@@ -59,6 +59,9 @@ class ModuleStreams:
         for start in range(0, len(read), _CHUNK):
             self._read(read[start : start + _CHUNK], row)
 
+    def writer(self, *_: object) -> None:
+        """There is no faster way than :meth:`step`."""
+
     def state(self, row: int = 0) -> Hidden:
         """Return a stream's state, which nothing changes any more."""
         return self._hidden[row]

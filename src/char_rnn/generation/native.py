@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.generation.drawing import Drawing
 from char_rnn.generation.network import Array, Network, Precision
 from char_rnn.generation.operations import Bound, Operation
 from char_rnn.generation.program import Program
 from char_rnn.generation.state import States
+from char_rnn.generation.strategies import Floats
 from char_rnn.utils.cores import available_cores
 
 _WORTH_SHARING = 1 << 21
@@ -24,6 +26,9 @@ _WORTH_SHARING = 1 << 21
 _MOST_THREADS = 8
 _FED_AT_ONCE = 256
 """Symbols of a text between which other streams may step, and the process hear of an interrupt."""
+
+
+_FIRST_ROW = np.zeros(1, np.int64)
 
 
 class Work(ctypes.Structure):
@@ -34,6 +39,20 @@ class Work(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("length", "count", "time")),
         *((name, ctypes.c_void_p) for name in ("symbols", "rows")),
     )
+
+
+class Draw(ctypes.Structure):
+    """``drawing`` of draw.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("next_double", "random", "marks")),
+        ("top_k", ctypes.c_int64),
+        *((name, ctypes.c_double) for name in ("top_p", "min_p")),
+        *((name, ctypes.c_void_p) for name in ("weights", "order", "left")),
+    )
+
+
+_BANNED, _LAST = 1, 2  # the marks of draw.h
 
 
 class Native:
@@ -49,7 +68,10 @@ class Native:
     def __init__(self, network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL) -> None:
         self.program = Program(network, precision)
         kernels.team_start.restype = ctypes.c_void_p
-        self._run = kernels.decode_double if network.output_bias.dtype == np.float64 else kernels.decode_float
+        kernels.write_text.restype = ctypes.c_int64
+        self._is_double = network.output_bias.dtype == np.float64
+        self._run = kernels.decode_double if self._is_double else kernels.decode_float
+        self._write = kernels.write_text
         if threads is None:
             threads = min(available_cores(), _MOST_THREADS) if self.program.weight_bytes >= _WORTH_SHARING else 1
         self.threads = threads
@@ -64,9 +86,18 @@ class Native:
 
     def run(self, work: Any) -> None:
         """Have the kernels do a :class:`Work`, given by reference; other threads of Python go on meanwhile."""
+        self._run(self._own_team(), work)
+
+    def write(self, work: Any, draw: Any, temperatures: int, symbols: int, count: int) -> int:
+        """Call ``write_text`` of draw.h, with addresses."""
+        integers = map(ctypes.c_int64, (count, self._is_double))
+        drawn = self._write(self._own_team(), work, draw, *map(ctypes.c_void_p, (temperatures, symbols)), *integers)
+        return int(drawn)
+
+    def _own_team(self) -> ctypes.c_void_p:
         if self._team and self._process != os.getpid():  # a fork, which has none of the threads
             self._team = ctypes.c_void_p()
-        self._run(self._team, work)
+        return self._team
 
 
 class NativeSteps:
@@ -96,6 +127,12 @@ class NativeSteps:
             work.symbols, work.time = part.ctypes.data, len(part)
             self._native.run(ctypes.byref(work))
 
+    def writer(self, drawing: Drawing, last: npt.NDArray[np.bool_], rng: np.random.Generator) -> NativeWriter | None:
+        """Return what writes in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
+        if drawing.is_penalizing or drawing.strategy.typical_p is not None:
+            return None
+        return NativeWriter(self._native, self._bound, drawing, last, rng)
+
     def _step(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], length: int) -> Array:
         count = len(rows)
         self._symbols[:count] = symbols
@@ -104,6 +141,62 @@ class NativeSteps:
         self._native.run(self._reference)
         result: Array = self._bound.scores[:count].copy()
         return result
+
+
+class NativeWriter:
+    """Writes a text, a block of symbols a call.
+
+    Args:
+        native: The network.
+        bound: Its operations on the streams' states.
+        drawing: How to draw, without a repetition penalty or typical sampling.
+        last: Symbols (V,) that end a block.
+        rng: Advanced by one double a symbol.
+    """
+
+    def __init__(
+        self,
+        native: Native,
+        bound: Bound,
+        drawing: Drawing,
+        last: npt.NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> None:
+        self._native, self._bound, self._drawing, self._rng = native, bound, drawing, rng
+        self._work = Work(bound.operations, len(native.program), 1, 1, None, _FIRST_ROW.ctypes.data)
+        size, strategy, interface = bound.scores.shape[1], drawing.strategy, rng.bit_generator.ctypes
+        marks = np.full(size, _BANNED, np.uint8)
+        marks[drawing.kept] = 0
+        marks[last] |= _LAST
+        self._last, self._room = last, (marks, np.empty(size), np.empty((2, size), np.int64))
+        self._draw = Draw(
+            next_double=ctypes.cast(interface.next_double, ctypes.c_void_p),
+            random=interface.state_address,
+            marks=marks.ctypes.data,
+            top_k=size if strategy.top_k is None else strategy.top_k,
+            top_p=1 if strategy.top_p is None else strategy.top_p,
+            min_p=strategy.min_p or 0,
+            weights=self._room[1].ctypes.data,
+            order=self._room[2][0].ctypes.data,
+            left=self._room[2][1].ctypes.data,
+        )
+        self._has_refused = False
+
+    def __call__(self, symbol: int, temperatures: Floats) -> list[int]:
+        """Read a symbol, and draw the next ones; see :class:`char_rnn.generation.predictor.Writer`."""
+        if not self._has_refused:
+            count, symbols = len(temperatures), np.empty(len(temperatures) + 1, np.int64)
+            symbols[0] = symbol
+            with self._rng.bit_generator.lock:
+                structures = ctypes.byref(self._work), ctypes.byref(self._draw)
+                drawn = self._native.write(*structures, temperatures.ctypes.data, symbols.ctypes.data, count)
+            # Nothing can be drawn from the predictions that it ended at: the call that finds them first raises.
+            self._has_refused = drawn < count and not (drawn and self._last[symbols[drawn]])
+            if drawn:
+                result: list[int] = symbols[1 : drawn + 1].tolist()
+                return result
+        self._has_refused = False
+        return [self._drawing.choose(self._bound.scores[0], float(temperatures[0]), None, self._rng)]
 
 
 def _end(kernels: ctypes.CDLL, team: ctypes.c_void_p, process: int) -> None:

@@ -10,7 +10,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.strategies import Floats
+
 Predictions = npt.NDArray[np.floating[Any]]
+
+
+class Writer(Protocol):
+    """Goes on with a text by itself."""
+
+    def __call__(self, symbol: int, temperatures: Floats, /) -> list[int]:
+        """Read a symbol and draw the next ones, at least one and at most one for each of some temperatures."""
 
 
 class Streams(Protocol):
@@ -24,6 +34,18 @@ class Streams(Protocol):
 
     def feed(self, symbols: npt.ArrayLike, row: int = 0) -> None:
         """Read a text (T,) in one stream."""
+
+    def writer(self, drawing: Drawing, last: npt.NDArray[np.bool_], rng: np.random.Generator) -> Writer | None:
+        """Return what draws in blocks in stream 0, as by :meth:`step` and `Drawing.choose`, but faster.
+
+        Args:
+            drawing: How.
+            last: Symbols (V,) after which a block ends.
+            rng: Advanced as `Drawing.choose` does.
+
+        Returns:
+            ``None`` where there is no faster way.
+        """
 
     def state(self, row: int = 0) -> Any:
         """Return a copy of a stream's state."""

@@ -7,6 +7,7 @@ Dimensions: N texts, T time, V vocabulary.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     from char_rnn.models import CharModel
 
+_BLOCK_SECONDS = 0.01
+"""What is drawn at a time takes less than twice this, so that a reader sees it come and an interrupt is heard."""
+_LARGEST_BLOCK = 4096
 _TOGETHER = 256
 _MOST_SAMPLES = 1_000_000
 
@@ -141,7 +145,7 @@ class TextGenerator:
         """
         strategy, others = _parted(temperature, top_k, top_p, options)
         continuation = Continuation(self.symbols, prime_text, length, strategy, **others)
-        for _ in self._steps(continuation):
+        for _ in self._blocks(continuation):
             pass
         return prime_text + continuation.text()
 
@@ -155,6 +159,8 @@ class TextGenerator:
         **options: Unpack[Options],
     ) -> Iterator[str]:
         """As `generate`, but yields the text in pieces as they are made, ``prime_text`` first.
+
+        A piece of a fast model is what it writes in about 10 ms, that of a slow one a character.
 
         Bad arguments raise here, before the first piece is asked for.
         """
@@ -222,22 +228,26 @@ class TextGenerator:
     def _pieces(self, prime_text: str, continuation: Continuation) -> Iterator[str]:
         if prime_text:
             yield prime_text
-        for _ in self._steps(continuation):
+        for _ in self._blocks(continuation):
             if piece := continuation.text():
                 yield piece
 
-    def _steps(self, continuation: Continuation) -> Iterator[int]:
-        """Draws the symbols of a text, to its end."""
+    def _blocks(self, continuation: Continuation) -> Iterator[None]:
+        """Draws the symbols of a text, to its end, as many between two of the caller's turns as take little time."""
         if continuation.done:
             return
         streams = self._predictor.begin()
         symbol = continuation.begin()
         if symbol is None:
             symbol = continuation.choose(read(streams, continuation.prime))
-        yield symbol
+        yield
+        write, most = continuation.writer(streams), 1
         while not continuation.done:
-            symbol = continuation.choose(streams.step((symbol,))[0])
-            yield symbol
+            began = time.monotonic()
+            symbol = write(symbol, most)
+            is_quick = time.monotonic() - began < _BLOCK_SECONDS
+            most = min(2 * most, _LARGEST_BLOCK) if is_quick else max(1, most // 2)
+            yield
 
     def _write_together(self, continuations: list[Continuation]) -> None:
         """Writes texts with the same prime text to their ends."""
