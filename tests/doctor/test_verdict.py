@@ -35,11 +35,11 @@ def test_of_those_that_train_right_the_fastest_is_taken_and_exceptions_are_named
 def test_a_wrong_device_is_not_taken_however_fast() -> None:
     verdict = judge(DEVICES, [*PASSED, WRONG_LSTM], FAST, THREADS, "mps")
     assert (verdict.device, verdict.sound) == ("cpu", False)  # plain `char-rnn train` would take the wrong device
-    assert verdict.settings == ("--device cpu", "--set device.threads=1")
+    assert verdict.settings == ("--device cpu",)
     assert verdict.words == (
         "Train on cpu: every check passed, on no other device that was examined.",
         "Threads: at hidden size 128 1 thread trains 1.2 times as fast as 8 threads; at hidden size 512 8 threads "
-        "train 2 times as fast as 1 thread (--set device.threads=N sets them).",
+        "train 2 times as fast as 1 thread. char-rnn train chooses them by timing some steps when it starts.",
         "Do not train on mps: wrong batch change of lstm. See pytorch issue 177116.",
     )
 
@@ -106,7 +106,7 @@ def test_the_text_tells_what_failed_and_what_is_slower_than_the_cpu() -> None:
     assert "  batch change  FAILED\n  FAILED batch change, lstm: it is off (pytorch issue 177116)" in text
     assert "    gru              9,000*      7,000\n" in text
     assert "  * slower than the CPU (pytorch issue 123148)" in text
-    assert "  Type: char-rnn train DATA --device cpu --set device.threads=1" in text
+    assert "  Type: char-rnn train DATA --device cpu" in text
 
 
 def test_the_text_fits_the_terminal() -> None:

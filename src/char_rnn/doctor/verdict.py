@@ -10,7 +10,7 @@ from char_rnn.doctor.report import CheckResult, Speed, Threads, Verdict
 DRAWING = "drawing"
 FASTER = 1.1
 IDLE = 0.25
-BUSY = "The machine was at other work too: its speeds, and which threads are best, may be others when it is not."
+BUSY = "The machine was busy; timings and the best number of threads may differ when it is idle."
 
 
 def judge(
@@ -42,7 +42,7 @@ def judge(
     if not right:
         return Verdict(None, (), (*reproaches, _no_device(devices)), sound=False)
     device = max(right, key=lambda name: _pace(name, right, speeds))
-    settings = _settings(device, threads, automatic)
+    settings = () if device == automatic else (f"--device {device}",)
     timed = bool(speeds)
     words = [
         _choice(device, devices, right, failed[device], timed),
@@ -53,14 +53,6 @@ def judge(
     ]
     sound = not failed[device] and not wrong.get(automatic)
     return Verdict(device, settings, tuple(words), sound)
-
-
-def _settings(device: str, threads: Sequence[Threads], automatic: str) -> tuple[str, ...]:
-    """Return what to type for a model of the default size."""
-    settings = [] if device == automatic else [f"--device {device}"]
-    if device == "cpu" and threads and threads[0].best != threads[0].threads:
-        settings.append(f"--set device.threads={threads[0].best}")
-    return tuple(settings)
 
 
 def _choice(
@@ -101,9 +93,8 @@ def _about_threads(device: str, threads: Sequence[Threads]) -> list[str]:
         words.append(f"at hidden size {compared.hidden_size} {fast} train {times:.3g} times as fast as {slow}")
     if not words:
         return []
-    best = {compared.best for compared in threads}
-    advice = "" if best == {threads[0].threads} else " (--set device.threads=N sets them)"
-    return [f"Threads: {'; '.join(words)}{advice}.".replace("1 thread train", "1 thread trains")]
+    listed = "; ".join(words).replace("1 thread train", "1 thread trains")
+    return [f"Threads: {listed}. char-rnn train chooses them by timing some steps when it starts."]
 
 
 def _reproaches(device: str, failed: Sequence[CheckResult]) -> list[str]:
