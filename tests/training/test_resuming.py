@@ -191,6 +191,9 @@ def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: Make
         lambda tensors, counters: tensors.pop("optimizer.exp_avg.output_proj.bias"),
         lambda tensors, counters: [tensors.pop(name) for name in list(tensors) if name.startswith("optimizer.")],
         lambda tensors, counters: tensors.update({"optimizer.step.output_proj.bias": torch.tensor(3)}),
+        lambda tensors, counters: tensors.update(
+            {(name := "optimizer.exp_avg.output_proj.bias"): tensors[name].double()}
+        ),
         lambda tensors, counters: [tensors.pop(name) for name in list(tensors) if name.startswith("hidden.")],
         lambda tensors, counters: tensors.update({"model.output_proj.bias": tensors["model.output_proj.bias"].int()}),
         lambda tensors, counters: tensors.pop("rng.cpu"),

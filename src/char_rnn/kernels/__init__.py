@@ -43,6 +43,19 @@ def load() -> ctypes.CDLL | None:
     return None
 
 
+@cache
+def openmp() -> ctypes.c_void_p | None:
+    """Return ``GOMP_parallel`` of the OpenMP library that this process has loaded with PyTorch; None without one."""
+    try:
+        mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    except OSError:
+        return None
+    for path in mapped:
+        if "libgomp" in Path(path).name:
+            return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, ctypes.c_void_p)
+    return None
+
+
 def level() -> str | None:
     """Return the level of the library that is in use, or None where there is none."""
     kernels = load()

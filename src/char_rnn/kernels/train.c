@@ -1,11 +1,6 @@
-#define _POSIX_C_SOURCE 200809L
-
 #include "train.h"
 
-#include <fenv.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "numbers.h"
 #include "vectors.h"
@@ -55,10 +50,6 @@
 #define ALIGNMENT 64
 #define MOST_ROWS 64        /* that a thread takes through all steps at a time: their numbers of a step stay in the cache */
 #define BLOCKS_OF_A_PIECE 4 /* of a matrix, after which the order can turn */
-
-static pid_t owner;
-
-static __attribute__((constructor)) void remember_process(void) { owner = getpid(); }
 
 int train_has_bfloat16(void) { return 1; }
 
@@ -202,15 +193,11 @@ static void run_operation(const operation *op, const moment *now) {
     }
 }
 
-/* A call: shares that the threads take. */
 typedef struct {
     const program *of;
     int64_t shares;
     float *rounded; /* bfloat16 inputs: room for each share */
     int64_t room;
-    fenv_t environment;
-    atomic_llong taken;
-    void (*run)(const void *call, int64_t share);
 } call;
 
 static void run_share(const void *argument, int64_t share) {
@@ -233,42 +220,19 @@ static void run_share(const void *argument, int64_t share) {
     }
 }
 
-/* A thread of the pool: takes shares in the caller's floating-point environment, so that all round and flush alike. */
-static void take_shares(void *argument) {
-    call *all = argument;
-    fenv_t own;
-    fegetenv(&own);
-    fesetenv(&all->environment);
-    for (;;) {
-        const int64_t share = atomic_fetch_add(&all->taken, 1);
-        if (share >= all->shares) break;
-        all->run(all, share);
-    }
-    fesetenv(&own);
-}
-
-static void run_call(call *all, parallel *start) {
-    fegetenv(&all->environment);
-    atomic_store(&all->taken, 0);
-    if (start && all->shares > 1 && getpid() == owner)
-        start(take_shares, all, (unsigned)all->shares, 0);
-    else
-        take_shares(all);
-}
-
 int train_run(const program *of, int64_t threads, parallel *start) {
     int64_t columns = 0;
     for (const operation *op = of->operations; op < of->operations + of->length; op++) {
         if (op->operator == PRODUCT && op->is_bfloat16 && op->columns > columns) columns = op->columns;
         if (op->operator == ELEMENTWISE) elementwise_prepare(op->instructions, op->length, op->width);
     }
-    call all = {.of = of, .shares = threads, .run = run_share};
+    call all = {.of = of, .shares = threads};
     if (columns) {
         all.room = rounded_up(columns * MOST_ROWS, ALIGNMENT);
         all.rounded = aligned_alloc(ALIGNMENT, (size_t)(all.room * threads) * sizeof(float));
         if (!all.rounded) return 1;
     }
-    run_call(&all, start);
+    shares_run(run_share, &all, threads, start);
     free(all.rounded);
     for (int64_t share = 1; of->sums && share < threads; share++)
         for (int64_t j = 0; j < of->sums_width; j++) of->sums[j] += of->sums[share * of->sums_width + j];
@@ -277,7 +241,7 @@ int train_run(const program *of, int64_t threads, parallel *start) {
 
 /* The sums of the rows of each symbol; a share is some of the units. */
 typedef struct {
-    call all;
+    int64_t shares;
     const float *rows;
     int64_t stride;
     const int64_t *symbols;
@@ -288,7 +252,7 @@ typedef struct {
 
 static void sum_share(const void *argument, int64_t share) {
     const summing *of = argument;
-    const int64_t first = of->width * share / of->all.shares, width = of->width * (share + 1) / of->all.shares - first;
+    const int64_t first = of->width * share / of->shares, width = of->width * (share + 1) / of->shares - first;
     for (int64_t row = 0; row < of->table_rows; row++)
         memset(of->table + row * of->width + first, 0, (size_t)width * sizeof(float));
     for (int64_t i = 0; i < of->count; i++) {
@@ -301,6 +265,6 @@ static void sum_share(const void *argument, int64_t share) {
 void train_sum_by_symbol(
     const float *rows, int64_t stride, const int64_t *symbols, int64_t count, float *table, int64_t table_rows, int64_t width,
     int64_t threads, parallel *start) {
-    summing of = {{.shares = threads, .run = sum_share}, rows, stride, symbols, count, table, table_rows, width};
-    run_call(&of.all, start);
+    const summing of = {threads, rows, stride, symbols, count, table, table_rows, width};
+    shares_run(sum_share, &of, threads, start);
 }

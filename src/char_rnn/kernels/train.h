@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "elementwise.h"
+#include "shares.h"
 
 enum operator {
     PRODUCT,        /* out = (out +) W in: `width` numbers of `columns` */
@@ -46,9 +47,6 @@ typedef struct {
     float *sums;       /* (threads, sums_width), NULL without SUM_ROWS; overwritten: the first row is the sum over all */
     int64_t sums_width;
 } program;
-
-/* GOMP_parallel of the OpenMP library that is loaded already, or NULL. */
-typedef void parallel(void (*run)(void *), void *argument, unsigned threads, unsigned flags);
 
 /* Run a program on `threads` threads; on one where `start` is NULL, and in a child after a fork (the pool's threads do
  * not exist there), with the same shares and so the same bits. Return 0, or 1 where there is not enough memory: nothing

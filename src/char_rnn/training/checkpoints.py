@@ -147,10 +147,16 @@ def restore_optimizer(
     for name, tensor in tensors.items():
         key, _, parameter_name = name.partition(".")
         parameter = parameters.get(parameter_name)
-        fits = parameter is not None and tensor.shape in {parameter.shape, torch.Size([])}
-        if parameter is None or not fits or not tensor.is_floating_point():
+        if parameter is None or not _fits(tensor, parameter):
             raise DamagedStateError(f"the optimizer's {name!r} does not fit this model")
         optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)
+
+
+def _fits(tensor: torch.Tensor, parameter: torch.Tensor) -> bool:
+    """Whether an optimizer may store a tensor of a parameter: numbers like its own, or one number."""
+    if tensor.shape == parameter.shape:
+        return tensor.dtype == parameter.dtype
+    return not tensor.shape and tensor.is_floating_point()
 
 
 def rng_tensors(device: torch.device) -> dict[str, torch.Tensor]:

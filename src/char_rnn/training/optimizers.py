@@ -2,15 +2,88 @@
 
 from __future__ import annotations
 
+import inspect
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, overload
 
 import torch
 
+from char_rnn.training import native
 from char_rnn.utils.config import TrainingConfig
 
+Group = dict[str, Any]
 
-class RMSprop(torch.optim.Optimizer):
+
+class Optimizer(torch.optim.Optimizer):
+    """Base of the optimizers here: a step is that of each group, over the parameters that have a gradient."""
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group of parameters, without what keeps the compiler out: that would import it, in a second."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one step on every parameter that has a gradient; return the loss of ``closure``, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters:
+                self._step(group, parameters)
+        return loss
+
+    @abstractmethod
+    def _step(self, group: Group, parameters: list[torch.Tensor]) -> None:
+        """Make the step of one group."""
+
+
+class AdamW(Optimizer):
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) by the kernels in C.
+
+    It stores what ``torch.optim.AdamW(fused=True)`` stores and makes the same step but for rounding: the correction of
+    the second moment is outside its root.
+
+    Args:
+        params: groups of parameters, contiguous float32 on the CPU.
+        lr: the learning rate.
+        betas: decay rates of the means of the gradient and of its square.
+        eps: added to the root, to divide by.
+        weight_decay: the decoupled weight decay; 0 = none.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._make = native.AdamWStep()
+
+    def _step(self, group: Group, parameters: list[torch.Tensor]) -> None:
+        stored = [self._stored(parameter) for parameter in parameters]
+        self._make(parameters, stored, group["lr"], group["betas"], group["eps"], group["weight_decay"])
+
+    def _stored(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+        stored: dict[str, torch.Tensor] = self.state[parameter]
+        if not stored:
+            stored["step"] = torch.zeros(())
+            stored["exp_avg"] = torch.zeros_like(parameter)
+            stored["exp_avg_sq"] = torch.zeros_like(parameter)
+        return stored
+
+
+class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton 2012) as the 2015 program has it, in ``optim.rmsprop`` of Torch7.
 
     With g the gradient, m the running mean of its square, at first 0, and x the parameter::
@@ -35,26 +108,8 @@ class RMSprop(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "decay_rate": decay_rate, "eps": eps, "weight_decay": weight_decay})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Make one step on every parameter that has a gradient; return the loss of ``closure``, if there is one."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if parameters:
-                self._step(group, parameters)
-        return loss
-
-    def _step(self, group: dict[str, Any], parameters: list[torch.Tensor]) -> None:
+    def _step(self, group: Group, parameters: list[torch.Tensor]) -> None:
         rate, decay_rate = group["lr"], group["decay_rate"]
         gradients = [parameter.grad for parameter in parameters]
         means = [self._mean_square(parameter) for parameter in parameters]
@@ -97,6 +152,8 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
         return RMSprop(groups, lr=config.learning_rate, decay_rate=config.decay_rate)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    if all(p.is_contiguous() for p in parameters) and native.can_run(parameters):
+        return AdamW(groups, lr=config.learning_rate, betas=config.adam_betas)
     fused = all(p.device.type in {"cpu", "cuda", "mps"} and p.is_floating_point() for p in parameters)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.adam_betas, fused=fused)
 

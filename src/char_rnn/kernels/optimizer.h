@@ -1,0 +1,31 @@
+/* What a training step does with all gradients: their norm, and AdamW's update. The results are the same bits for any
+ * number of threads and any width of vectors. */
+#ifndef CHAR_RNN_OPTIMIZER_H
+#define CHAR_RNN_OPTIMIZER_H
+
+#include "shares.h"
+
+/* A parameter, its gradient and what AdamW stores of it: arrays of `size` numbers, and the steps made so far. The norm
+ * reads the gradient alone. */
+typedef struct {
+    float *parameter;
+    const float *gradient;
+    float *mean, *mean_square;
+    float *steps;
+    int64_t size;
+} trained_parameter;
+
+/* The Euclidean norm of all gradients together; -1 where there is not enough memory. */
+double optimizer_norm(const trained_parameter *parameters, int64_t count, int64_t threads, parallel *start);
+
+/* Count a step of each parameter and make it. With g the gradient, n the steps and r the rate:
+ *
+ *     m <- m + (1 - beta1) (g - m)
+ *     v <- beta2 v + (1 - beta2) g g
+ *     x <- (1 - r weight_decay) x - r / (1 - beta1^n) m / (sqrt(v / (1 - beta2^n)) + epsilon)
+ */
+void optimizer_adamw(
+    const trained_parameter *parameters, int64_t count, double rate, double beta1, double beta2, double epsilon,
+    double weight_decay, int64_t threads, parallel *start);
+
+#endif
