@@ -177,6 +177,7 @@ def test_the_first_process_chooses_for_all(monkeypatch: pytest.MonkeyPatch) -> N
     assert machine.tune(AUTO, first) == (1, "bfloat16")
     done = len(machine.steps)
     of_machine(monkeypatch, cores=12)
+    monkeypatch.setattr(tuning, "multiplies_bfloat16", lambda: False)
     assert machine.tune(AUTO, second) == (1, "bfloat16")
     assert len(machine.steps) == done
 

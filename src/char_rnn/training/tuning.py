@@ -86,7 +86,8 @@ def tuned(
             _, precision = trial.fastest([(threads, name) for name in names])
     threads = int(ranks.from_first(threads))
     DeviceManager.set_threads(threads)
-    return _with(config, threads, names[int(ranks.from_first(names.index(precision)))])
+    half = ranks.from_first(float(precision == "bfloat16"))  # the processors may differ
+    return _with(config, threads, "bfloat16" if half else names[0])
 
 
 def tuned_before(config: Config, last: ModelHeader) -> Config:
