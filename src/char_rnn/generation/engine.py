@@ -8,6 +8,8 @@ Dimensions: N streams, V vocabulary, L layers, H hidden.
 
 from __future__ import annotations
 
+import copy
+import ctypes
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,7 @@ from char_rnn.generation.predictor import Writer
 from char_rnn.generation.reference import Reference, ReferenceSteps
 from char_rnn.generation.state import Shapes, State, States
 from char_rnn.kernels import load
+from char_rnn.kernels.lowering import LoweringError
 from char_rnn.utils.config import ModelConfig
 
 Indices = npt.ArrayLike
@@ -63,9 +66,7 @@ class Engine:
         with np.errstate(over="ignore", invalid="ignore"):  # where training has diverged; the predictions tell
             dtype = np.float64 if precision == "float64" else np.float32
             network = Network.of(config, tensors, dtype, copies=kernels is None)
-            self._steps: Reference | Native = (
-                Reference(network, precision) if kernels is None else Native(network, precision, threads, kernels)
-            )
+            self._steps = _steps(network, precision, threads, kernels)
         self.vocab_size = network.vocab_size
         self._shapes = Shapes.of(network)
 
@@ -79,6 +80,17 @@ class Engine:
             raise ValueError(f"count: must be 1 or more streams; given {count}")
         states = States(self._shapes, count)
         return Streams(self.vocab_size, states, self._steps.begin(states))
+
+
+def _steps(
+    network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL | None
+) -> Reference | Native:
+    if kernels is not None:
+        try:
+            return Native(network, precision, threads, kernels)
+        except LoweringError:
+            network = copy.deepcopy(network)  # it is of the caller's arrays
+    return Reference(network, precision)
 
 
 class Streams:

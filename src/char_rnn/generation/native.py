@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from char_rnn.generation.drawing import Drawing
 from char_rnn.generation.network import Array, Network, Precision
-from char_rnn.generation.operations import Bound, Operation
+from char_rnn.generation.operations import Bound
 from char_rnn.generation.program import Program
 from char_rnn.generation.state import States
 from char_rnn.generation.strategies import Floats
@@ -27,18 +27,7 @@ _MOST_THREADS = 8
 _FED_AT_ONCE = 256
 """Symbols of a text between which other streams may step, and the process hear of an interrupt."""
 
-
 _FIRST_ROW = np.zeros(1, np.int64)
-
-
-class Work(ctypes.Structure):
-    """``work`` of decode.h."""
-
-    _fields_ = (
-        ("operations", ctypes.POINTER(Operation)),
-        *((name, ctypes.c_int64) for name in ("length", "count", "time")),
-        *((name, ctypes.c_void_p) for name in ("symbols", "rows")),
-    )
 
 
 class Draw(ctypes.Structure):
@@ -63,10 +52,15 @@ class Native:
         precision: What its matrices are kept in.
         threads: How many compute a step together; ``None`` for what the model's size is worth.
         kernels: From :func:`char_rnn.kernels.load`.
+
+    Raises:
+        LoweringError: The kernels cannot run the cell.
     """
 
     def __init__(self, network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL) -> None:
-        self.program = Program(network, precision)
+        prepare = kernels.elementwise_prepare
+        prepare.argtypes, prepare.restype = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64), None
+        self.program = Program(network, precision, prepare)
         kernels.team_start.restype = ctypes.c_void_p
         kernels.write_text.restype = ctypes.c_int64
         self._is_double = network.output_bias.dtype == np.float64
@@ -82,10 +76,10 @@ class Native:
 
     def begin(self, states: States) -> NativeSteps:
         """Return what steps these streams."""
-        return NativeSteps(self, self.program.bind(states, len(states)), len(states))
+        return NativeSteps(self, self.program.bind(states), len(states))
 
     def run(self, work: Any) -> None:
-        """Have the kernels do a :class:`Work`, given by reference; other threads of Python go on meanwhile."""
+        """Have the kernels do a ``Work``, given by reference; other threads of Python go on meanwhile."""
         self._run(self._own_team(), work)
 
     def write(self, work: Any, draw: Any, temperatures: int, symbols: int, count: int) -> int:
@@ -107,7 +101,7 @@ class NativeSteps:
         self._native, self._bound = native, bound
         # The kernels read these; their addresses are asked for once, as that takes a good part of a small model's step.
         self._symbols, self._rows = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self._work = Work(bound.operations, 0, 0, 1, self._symbols.ctypes.data, self._rows.ctypes.data)
+        self._work = bound.work(0, 0, 1, self._symbols.ctypes.data, self._rows.ctypes.data)
         self._reference = ctypes.byref(self._work)
 
     def log_probs(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
@@ -120,8 +114,7 @@ class NativeSteps:
 
     def feed(self, row: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> None:
         """Read a text (T,) in one stream."""
-        work = Work(self._bound.operations, self._native.program.feeding, 1)
-        work.rows = row.ctypes.data
+        work = self._bound.work(self._native.program.feeding, 1, 0, 0, row.ctypes.data)
         for start in range(0, len(symbols), _FED_AT_ONCE):
             part = symbols[start : start + _FED_AT_ONCE]
             work.symbols, work.time = part.ctypes.data, len(part)
@@ -163,7 +156,7 @@ class NativeWriter:
         rng: np.random.Generator,
     ) -> None:
         self._native, self._bound, self._drawing, self._rng = native, bound, drawing, rng
-        self._work = Work(bound.operations, len(native.program), 1, 1, None, _FIRST_ROW.ctypes.data)
+        self._work = bound.work(len(native.program), 1, 1, 0, _FIRST_ROW.ctypes.data)
         size, strategy, interface = bound.scores.shape[1], drawing.strategy, rng.bit_generator.ctypes
         marks = np.full(size, _BANNED, np.uint8)
         marks[drawing.kept] = 0

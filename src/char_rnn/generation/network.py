@@ -75,33 +75,6 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Named:
-    """The parameters of a layer of one of the three cells, for what is written for these."""
-
-    kind: str
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array
-    bias_hh: Array
-    gains: Mapping[str, Array]
-    mogrifier: tuple[Array, ...]
-
-    @classmethod
-    def of(cls, cell: Cell, layer: Layer) -> Named:
-        """Those of a layer."""
-        own = layer.parameters
-        return cls(
-            "_".join((cell.name, *vars(cell).values())),
-            own["weight_ih"],
-            own["weight_hh"],
-            own["bias_ih"],
-            own["bias_hh"],
-            {name: own[name] for name in cell.normalization if name in own},
-            tuple(array for name, array in own.items() if name.startswith("mogrifier_")),
-        )
-
-
-@dataclass(frozen=True)
 class Network:
     """A whole model.
 

@@ -1,13 +1,13 @@
 """What the kernels read (``char_rnn/kernels/decode.h``): operations, packed matrices, and the memory of some streams.
 
-Dimensions: R rows, C columns.
+Dimensions: N streams, V vocabulary, R rows, C columns.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,60 +15,26 @@ import numpy.typing as npt
 
 from char_rnn.generation.network import Array, Precision, quantize
 from char_rnn.generation.state import States
+from char_rnn.kernels.lowering import Place
+from char_rnn.kernels.structures import ArrayStructure, structure
 
 ROWS = 32  # of a block of a packed matrix
 _KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}
-_OPERATORS = [
-    "look_up",
-    "product",
-    "normalize",
-    "sigmoid",
-    "tanh",
-    "gelu",
-    "add",
-    "multiply",
-    "gate",
-    "update",
-    "lstm_cell",
-    "lstm_output",
-    "gru_output",
-    "attend",
-    "turn",
-    "log_softmax",
-]
+OPERATORS = ("one_hot", "product", "normalize", "elementwise", "gelu", "attend", "turn", "log_softmax")
 
-
-class Buffer(ctypes.Structure):
-    """``buffer`` of decode.h."""
-
-    _fields_ = (("base", ctypes.c_void_p), ("stride", ctypes.c_int64), ("is_state", ctypes.c_int64))
-
-
-class Operation(ctypes.Structure):
-    """``operation`` of decode.h."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("operator", "width", "columns", "kind", "accumulates")),
-        *((name, Buffer) for name in ("out", "in_", "other", "extra")),
-        *((name, ctypes.c_void_p) for name in ("weights", "scales", "bias", "places")),
-        ("number", ctypes.c_double),
-    )
-
-
-@dataclass(frozen=True)
-class Place:
-    """Rows of numbers: of a buffer of the work, by its name, or of a part of the states.
-
-    Attributes:
-        name: Which.
-        start: Where in a row it begins.
-    """
-
-    name: str
-    start: int = 0
-
-    def __add__(self, numbers: int) -> Place:
-        return Place(self.name, self.start + numbers)
+Units = structure("Units", "array unit")
+Operation = structure(
+    "Operation",
+    "operator width columns kind has_start out in_ other extra weights scales number instructions length",
+    number=ctypes.c_double,
+    **dict.fromkeys(("out", "in_", "other", "extra"), Units),
+    **dict.fromkeys(("weights", "scales", "instructions"), ctypes.c_void_p),
+)
+Work = structure(
+    "Work",
+    "operations length count time symbols rows arrays states tables places",
+    **dict.fromkeys(("operations", "symbols", "rows", "arrays", "places"), ctypes.c_void_p),
+)
 
 
 class Packed:
@@ -86,51 +52,78 @@ class Packed:
             self.numbers[block, :, : len(rows)] = rows.T
 
 
+class Arrays:
+    """The arrays that operations refer to by their numbers: the states, tables by symbol, vectors, and buffers.
+
+    Args:
+        states: How many arrays the states are.
+        tables: Tables (V, width); they are copied.
+    """
+
+    def __init__(self, states: int, tables: Sequence[Array]) -> None:
+        self.states = states
+        self.tables = [np.array(table, order="C") for table in tables]
+        self._others: list[Array | int] = []  # vectors, and widths of buffers
+        self._buffers: dict[str, int] = {}
+
+    def table(self, number: int) -> Place:
+        """Return where a table's rows are."""
+        return Place(self.states + number)
+
+    def vector(self, array: Array) -> Place:
+        """Return where a copy of a vector is, which is the same for all streams."""
+        self._others.append(np.array(array, order="C"))
+        return self._last()
+
+    def buffer(self, name: str, width: int) -> Place:
+        """Return where the rows of a buffer are, which is as wide as the widest that is asked for by its name."""
+        if name not in self._buffers:
+            self._others.append(0)
+            self._buffers[name] = len(self._others) - 1
+        number = self._buffers[name]
+        self._others[number] = max(width, self._others[number])
+        return Place(self.states + len(self.tables) + number)
+
+    def _last(self) -> Place:
+        return Place(self.states + len(self.tables) + len(self._others) - 1)
+
+    def bind(self, states: States) -> tuple[Any, list[Array]]:
+        """Return the arrays for the kernels, with buffers for some streams, and what they refer to."""
+        count, dtype = len(states), states.output.dtype
+        buffers = [aligned((count, other), dtype) if isinstance(other, int) else other for other in self._others]
+        arrays = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring)]
+        arrays += [*self.tables, *buffers]
+        return (ArrayStructure * len(arrays))(*map(_structure, arrays)), buffers
+
+
 class Bound:
-    """Operations with the memory they work on, kept alive as long as they are."""
+    """What the operations work on for some streams."""
 
-    def __init__(self, steps: list[dict[str, Any]], widths: dict[str, int], states: States, count: int) -> None:
-        dtype = states.output.dtype
-        self._buffers = {name: aligned((count, width), dtype) for name, width in widths.items()}
-        parts = {**states.cells, "ring": states.ring}
-        self._arrays = {name: (buffer, 0) for name, buffer in self._buffers.items()}
-        self._arrays |= {name: (part.reshape(len(states), -1), 1) for name, part in parts.items()}
-        self._kept = states, steps
+    def __init__(self, operations: Any, arrays: Arrays, scores: Place, states: States) -> None:
+        self._operations = operations
+        self._arrays, buffers = arrays.bind(states)
+        self._kept = states, arrays.tables, buffers
+        self._counts = arrays.states, len(arrays.tables)
         self._places = states.place.ctypes.data
-        self.operations = (Operation * len(steps))(*map(self._operation, steps))
-        self.scores: Array = self._buffers["scores"]
+        self.scores: Array = buffers[scores.array - sum(self._counts)]
 
-    def _operation(self, step: dict[str, Any]) -> Operation:
-        matrix: Packed | None = step.get("matrix")
-        scales = step.get("scales") if matrix is None else matrix.scales
-        table = step.get("table")
-        weights = table if matrix is None else matrix.numbers
-        result = Operation(
-            operator=_OPERATORS.index(step["operator"]),
-            width=step["width"],
-            columns=matrix.columns if matrix else step.get("columns", 0 if table is None else table.shape[1]),
-            kind=matrix.kind if matrix else step.get("kind", 0),
-            accumulates=bool(step.get("accumulates")),
-            number=step.get("number", 0),
-            places=self._places,
-        )
-        for name in ("out", "in_", "other", "extra"):
-            setattr(result, name, self._buffer(step.get(name)))
-        for name, array in (("weights", weights), ("scales", scales), ("bias", step.get("bias"))):
-            setattr(result, name, self._address(array))
-        return result
+    def work(self, length: int, count: int, time: int, symbols: int, rows: int) -> Any:
+        """Return a :class:`Work`: the first `length` operations for `count` streams.
 
-    def _buffer(self, place: Place | None) -> Buffer:
-        if place is None:
-            return Buffer(None, 0, 0)
-        array, is_state = self._arrays[place.name]
-        return Buffer(array.ctypes.data + place.start * array.itemsize, array.strides[0] // array.itemsize, is_state)
+        Args:
+            length: Of the operations.
+            count: N.
+            time: Steps.
+            symbols: Address of the symbols, (time, N).
+            rows: Address of the streams' numbers, (N,).
+        """
+        operations, arrays = ctypes.addressof(self._operations), ctypes.addressof(self._arrays)
+        return Work(operations, length, count, time, symbols, rows, arrays, *self._counts, self._places)
 
-    def _address(self, array: npt.NDArray[Any] | None) -> int | None:
-        if array is None:
-            return None
-        address: int = array.ctypes.data
-        return address
+
+def _structure(array: Array) -> Any:
+    row = array.strides[0] // array.itemsize if array.ndim == 2 else 0
+    return ArrayStructure(array.ctypes.data, 0, row, None, 0)
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

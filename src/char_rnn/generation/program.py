@@ -2,194 +2,150 @@
 
 It says step by step what :mod:`char_rnn.generation.reference` says, with places for what comes in between.
 
-Dimensions: N streams, V vocabulary, G gates, H hidden, W window.
+Dimensions: V vocabulary, H hidden, W window.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Named, Network, Norm, Precision
-from char_rnn.generation.operations import Bound, Packed, Place
-from char_rnn.generation.reference import input_tables
+from char_rnn.cells import Value, normalize, ordered
+from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Norm, Precision
+from char_rnn.generation.operations import OPERATORS, Arrays, Bound, Operation, Packed, Units
+from char_rnn.generation.reference import constants, input_tables
 from char_rnn.generation.state import States
+from char_rnn.kernels.lowering import Elementwise, Place, Problem, lower
+from char_rnn.kernels.starts import with_starts
+from char_rnn.kernels.structures import packed
 
 
 class Program:
     """The operations of a network, and what they read; :meth:`bind` makes them of use for some streams.
 
     It holds copies: the network is not kept.
+
+    Args:
+        network: The network.
+        precision: What its matrices are kept in.
+        prepare: ``elementwise_prepare`` of elementwise.h.
+
+    Raises:
+        LoweringError: The kernels cannot run the cell.
     """
 
-    def __init__(self, network: Network, precision: Precision) -> None:
-        self._network = network
-        self._precision = precision
-        self._steps: list[dict[str, Any]] = []
-        self._widths: dict[str, int] = {}
-        self._attending = 0
-        x = self._recurrent_layers()
+    def __init__(self, network: Network, precision: Precision, prepare: Callable[[Any, int, int], None]) -> None:
+        self._precision, self._prepare = precision, prepare
+        self._steps: list[Any] = []
+        self._kept: list[Any] = []
+        self.weight_bytes = 0
+        """Of the matrices."""
+        x = self._layers(network)
         self.feeding = len(self._steps)
         """Operations that advance the states; the others make the scores, and the last log-probabilities of them."""
         if network.output_norm is not None:
-            x = self._normalize(x, network.output_norm, self._place("normed", network.hidden_size))
-        self._product(x, network.output_weight, self._place("scores", network.vocab_size), network.output_bias)
-        self._do("log_softmax", Place("scores"), network.vocab_size, in_=Place("scores"))
-        self.weight_bytes = sum(step["matrix"].numbers.nbytes for step in self._steps if "matrix" in step)
-        del self._network
+            x = self._normalize(x, network.output_norm, "normed")
+        self._scores = self._buffer("scores", network.vocab_size)
+        self._product(x, network.output_weight, self._scores, self._arrays.vector(network.output_bias))
+        self._do("log_softmax", self._scores, network.vocab_size, in_=self._scores)
+        self._operations = (Operation * len(self._steps))(*self._steps)
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def bind(self, states: States, count: int) -> Bound:
-        """Give the operations room for `count` streams that step at a time, and the states they advance."""
-        return Bound(self._steps, self._widths, states, count)
+    def bind(self, states: States) -> Bound:
+        """Give the operations the states that they advance, and room for as many streams."""
+        return Bound(self._operations, self._arrays, self._scores, states)
 
-    def _recurrent_layers(self) -> Place:
-        network, tables = self._network, input_tables(self._network)
-        table = None if tables is None else next(iter(tables.values()))
-        x = self._place("x", network.hidden_size)
+    def _layers(self, network: Network) -> Place:
+        """Advance all layers, and return their output."""
+        given = input_tables(network)
+        tables = [] if given is None else list(given.values())
+        reads_x, parts = given is None or network.layers[0].residual, len(network.cell.state)
+        if reads_x and network.embedding is not None:
+            tables.append(network.embedding)
+        self._arrays = Arrays(parts + 1, tables)
+        self._buffer, self._ring, self._attending = self._arrays.buffer, parts, 0
+        x = self._vectors(network) if reads_x else None
+        looked_up = {value: self._arrays.table(number) for number, value in enumerate(given or ())}
         for number, layer in enumerate(network.layers):
-            looks_up = table is not None and number == 0
-            if number == 0 and (not looks_up or layer.residual):
-                width = network.vocab_size if network.embedding is None else network.embedding.shape[1]
-                x = self._place("embedded", width)
-                self._do("look_up", x, width, table=network.embedding)
-            if looks_up and table is not None:
-                arguments = self._place("arguments", table.shape[1])
-                self._do("look_up", arguments, table.shape[1], table=table)
-                h = self._recur(layer, number, None, arguments)
-            else:
-                h = self._recur(layer, number, x, None)
-            x = self._around(layer, x, h)
+            x = self._layer(number, layer, x, looked_up if given is not None and number == 0 else None)
+        assert x is not None
         if self._attending:
             self._do("turn", x, 1, columns=self._ring_places)
         return x
 
-    def _recur(self, layer: Layer, number: int, x: Place | None, arguments: Place | None) -> Place:
-        network, hidden = self._network, self._network.hidden_size
-        h = read_h = Place("h", number * hidden)
-        named = Named.of(network.cell, layer)
-        if x is not None:
-            width = named.weight_ih.shape[1]
-            read = x if layer.norm is None else self._normalize(x, layer.norm, self._place(f"read_{width}", width))
-            for index, matrix in enumerate(named.mogrifier):
-                if index % 2 == 0:
-                    read = self._gate(matrix, read_h, read, f"gated_{width}_x")
-                else:
-                    read_h = self._gate(matrix, read, read_h, "gated_h")
-            arguments = self._input_arguments(named, read)
-        assert arguments is not None
-        new_h = h if network.update == 1 else self._place("new_h", hidden)
-        if named.kind == "lstm":
-            self._lstm(named, arguments, read_h, Place("c", number * hidden), new_h)
-        elif named.kind == "rnn":
-            self._rnn(named, arguments, read_h, new_h)
-        else:
-            self._gru(named, arguments, read_h, h, new_h)
-        if network.update != 1:
-            self._do("update", h, hidden, in_=new_h, number=network.update)
-        return h
+    def _vectors(self, network: Network) -> Place:
+        if network.embedding is not None:
+            return self._arrays.table(len(self._arrays.tables) - 1)
+        x = self._buffer("one_hot", network.vocab_size)
+        self._do("one_hot", x, network.vocab_size)
+        return x
 
-    def _gate(self, matrix: Array, of: Place, gated: Place, name: str) -> Place:
-        """A round of the mogrifier."""
-        out = self._place(name, len(matrix))
-        factor = self._place(f"factor_{len(matrix)}", len(matrix))
-        self._product(of, matrix, factor)
-        self._do("gate", out, len(matrix), in_=factor, other=gated)
-        return out
-
-    def _input_arguments(self, layer: Named, read: Place) -> Place:
-        cell, hidden, gain = layer.kind, self._network.hidden_size, layer.gains.get("gain_ih")
-        arguments = self._place("arguments", len(layer.weight_ih))
-        bias = layer.bias_ih + layer.bias_hh
-        if cell == "gru_after":
-            bias[2 * hidden :] = layer.bias_ih[2 * hidden :]
-        if not layer.gains:
-            self._product(read, layer.weight_ih, arguments, bias)
-            return arguments
-        self._product(read, layer.weight_ih, arguments)
-        if cell == "lstm" and gain is not None:
-            self._normalize(arguments, Norm(gain, bias), arguments)
-        elif gain is not None:
-            rz, n = slice(2 * hidden), slice(2 * hidden, None)
-            self._normalize(arguments, Norm(gain[rz], bias[rz]), arguments)
-            self._normalize(arguments + 2 * hidden, Norm(gain[n], bias[n]), arguments + 2 * hidden)
-        return arguments
-
-    def _add_product(self, read: Place, matrix: Array, gain: Array | None, out: Place) -> None:
-        """Add a product, normalized where there is a gain."""
-        if gain is None:
-            self._product(read, matrix, out, accumulates=True)
-        else:
-            rows = self._place("rows", len(matrix))
-            self._product(read, matrix, rows)
-            self._do("normalize", out, len(matrix), in_=rows, scales=gain, accumulates=True)
-
-    def _lstm(self, layer: Named, arguments: Place, read_h: Place, c: Place, new_h: Place) -> None:
-        hidden, update = self._network.hidden_size, self._network.update
-        self._add_product(read_h, layer.weight_hh, layer.gains.get("gain_hh"), arguments)
-        new_c = c if update == 1 else self._place("new_c", hidden)
-        self._do("lstm_cell", new_c, hidden, in_=arguments, other=c)
-        shown = new_c
-        if layer.gains:
-            norm = Norm(layer.gains["gain_c"], layer.gains["bias_c"])
-            shown = self._normalize(new_c, norm, self._place("shown", hidden))
-        self._do("lstm_output", new_h, hidden, in_=arguments, other=shown)
-        if update != 1:
-            self._do("update", c, hidden, in_=new_c, number=update)
-
-    def _rnn(self, layer: Named, arguments: Place, read_h: Place, new_h: Place) -> None:
-        hidden = self._network.hidden_size
-        self._product(read_h, layer.weight_hh, arguments, accumulates=True)
-        if layer.gains:
-            self._normalize(arguments, Norm(layer.gains["gain"], layer.bias_ih + layer.bias_hh), arguments)
-        self._do("tanh", new_h, hidden, in_=arguments)
-
-    def _gru(self, layer: Named, arguments: Place, read_h: Place, h: Place, new_h: Place) -> None:
-        hidden, gain, bias_n = self._network.hidden_size, layer.gains.get("gain_hh"), layer.bias_hh[2 * self._hidden :]
-        rz, n = layer.weight_hh[: 2 * hidden], layer.weight_hh[2 * hidden :]
-        gain_n = None if gain is None else gain[2 * hidden :]
-        self._add_product(read_h, rz, None if gain is None else gain[: 2 * hidden], arguments)
-        self._do("sigmoid", arguments, 2 * hidden, in_=arguments)
-        candidate, after = self._place("candidate", hidden), layer.kind == "gru_after"
-        if not after:
-            read_h = self._place("reset_h", hidden)
-            self._do("multiply", read_h, hidden, in_=arguments, other=h)
-        self._product(read_h, n, candidate, bias_n if after and gain_n is None else None)
-        if gain_n is not None:
-            self._do("normalize", candidate, hidden, in_=candidate, scales=gain_n, bias=bias_n if after else None)
-        self._do("gru_output", new_h, hidden, in_=arguments, other=candidate, extra=h, accumulates=after)
-
-    def _around(self, layer: Layer, x: Place, h: Place) -> Place:
-        """The residual connection and the sublayers; return what the block puts out."""
-        hidden = self._network.hidden_size
-        if not (layer.residual or layer.attention or layer.feed_forward):
-            return h
-        out = self._place("x", hidden)
-        if layer.residual:
-            self._do("add", out, hidden, in_=x, other=h)
-            h = out
+    def _layer(self, number: int, layer: Layer, x: Place | None, looked_up: Mapping[Value, Place] | None) -> Place:
+        """Advance a layer and what is around it, and return its output."""
+        step, hidden = layer.step, layer.step.hidden
+        states = [Place(part, number * hidden) for part in range(len(step.state))]
+        given = dict(zip(step.loop.states, states, strict=True))
+        given.update((value, self._arrays.vector(array)) for value, array in constants(layer).items())
+        if looked_up is not None:
+            given.update(looked_up)
+        elif x is not None:
+            read = x if layer.norm is None else self._normalize(x, layer.norm, "read")
+            given.update((value, read) for value in step.values if value.op == "x")
+        # A part of the state that another one becomes is read before it is written to as what is computed is.
+        after = [1.0 * value if value in given else value for value in step.after]
+        wanted, out = list(zip(after, states, strict=True)), states[0]
+        if layer.residual and x is not None:
+            before, out = Value("x", hidden), self._buffer("x", hidden)
+            given[before] = x
+            wanted.append((before + after[0], out))
+        self._lower(given, wanted, hidden, layer.parameters)
         if layer.attention is not None:
-            h = self._attend(layer.attention, h, out)
-        if layer.feed_forward is not None:
-            h = self._feed_forward(layer.feed_forward, h, out)
-        return h
+            out = self._attend(layer.attention, out, hidden)
+        return out if layer.feed_forward is None else self._feed_forward(layer.feed_forward, out, hidden)
 
-    def _attend(self, attention: Attention, x: Place, out: Place) -> Place:
-        hidden, heads = self._network.hidden_size, attention.heads
-        size = hidden // heads
-        seen = self._normalize(x, attention.norm, self._place("seen", hidden))
-        query, asked = self._place("query", hidden), self._place("asked", heads * hidden)
+    def _lower(
+        self,
+        given: Mapping[Value, Place],
+        wanted: list[tuple[Value, Place]],
+        hidden: int,
+        parameters: Mapping[str, Array] | None = None,
+    ) -> None:
+        """Compute values from those given."""
+        room = 0
+
+        def scratch(width: int) -> Place:
+            nonlocal room
+            room += 1
+            return self._buffer(f"scratch {room}", width)
+
+        values = with_starts([value for value, _ in wanted], given)
+        stored = list(zip(values, (place for _, place in wanted), strict=True))
+        for operation in lower(Problem(ordered(values, given), given, stored, [], hidden, scratch)):
+            if isinstance(operation, Elementwise):
+                self._elementwise(operation)
+            elif operation.value.op == "normalize":
+                self._do("normalize", operation.out, operation.value.width, in_=operation.read)
+            else:
+                assert parameters is not None
+                start, width = operation.value.start, operation.value.width
+                matrix = parameters[operation.value.name][start : start + width]
+                self._product(operation.read, matrix, operation.out, operation.start)
+
+    def _attend(self, attention: Attention, x: Place, hidden: int) -> Place:
+        heads, size = attention.heads, hidden // attention.heads
+        seen = self._normalize(x, attention.norm, "seen")
+        query, asked = self._buffer("query", hidden), self._buffer("asked", heads * hidden)
         self._product(seen, attention.query, query)
         for head in range(heads):
             key = attention.key[head * size : (head + 1) * size].T
-            self._product(query + head * size, key, asked + head * hidden)
+            self._product(query.after(head * size), key, asked.after(head * hidden))
         self._ring_places = attention.window + 1
-        mean = self._place("mean", heads * hidden + self._ring_places)
-        ring = Place("ring", self._attending * self._ring_places * hidden)
+        mean = self._buffer("mean", heads * hidden + self._ring_places)
+        ring = Place(self._ring, self._attending * self._ring_places * hidden)
         self._do(
             "attend", mean, hidden, in_=seen, other=asked, extra=ring, columns=self._ring_places, kind=heads,
             number=1 / math.sqrt(size),
@@ -197,40 +153,50 @@ class Program:
         self._attending += 1
         for head in range(heads):
             value = attention.value[head * size : (head + 1) * size]
-            self._product(mean + head * hidden, value, query + head * size)
-        found = self._place("found", hidden)
+            self._product(mean.after(head * hidden), value, query.after(head * size))
+        found = self._buffer("found", hidden)
         self._product(query, attention.output, found)
-        self._do("add", out, hidden, in_=x, other=found)
-        return out
+        return self._add(x, found, hidden)
 
-    def _feed_forward(self, sublayer: FeedForward, x: Place, out: Place) -> Place:
-        hidden, size = self._network.hidden_size, len(sublayer.widen)
-        seen, wide = self._normalize(x, sublayer.norm, self._place("seen", hidden)), self._place("wide", size)
-        self._product(seen, sublayer.widen, wide, sublayer.widen_bias)
+    def _feed_forward(self, sublayer: FeedForward, x: Place, hidden: int) -> Place:
+        size = len(sublayer.widen)
+        seen, wide = self._normalize(x, sublayer.norm, "seen"), self._buffer("wide", size)
+        self._product(seen, sublayer.widen, wide, self._arrays.vector(sublayer.widen_bias))
         self._do("gelu", wide, size, in_=wide)
-        found = self._place("found", hidden)
-        self._product(wide, sublayer.narrow, found, sublayer.narrow_bias)
-        self._do("add", out, hidden, in_=x, other=found)
+        found = self._buffer("found", hidden)
+        self._product(wide, sublayer.narrow, found, self._arrays.vector(sublayer.narrow_bias))
+        return self._add(x, found, hidden)
+
+    def _add(self, x: Place, found: Place, width: int) -> Place:
+        left, right, out = Value("x", width), Value("x", width), self._buffer("x", width)
+        self._lower({left: x, right: found}, [(left + right, out)], width)
         return out
 
-    @property
-    def _hidden(self) -> int:
-        return self._network.hidden_size
-
-    def _normalize(self, x: Place, norm: Norm, out: Place) -> Place:
-        self._do("normalize", out, len(norm.gain), in_=x, scales=norm.gain, bias=norm.bias)
+    def _normalize(self, x: Place, norm: Norm, name: str) -> Place:
+        width = len(norm.gain)
+        read, gain, bias = Value("x", width), Value("vector", width), Value("vector", width)
+        given = {read: x, gain: self._arrays.vector(norm.gain), bias: self._arrays.vector(norm.bias)}
+        out = self._buffer(name, width)
+        self._lower(given, [(normalize(read, gain, bias), out)], width)
         return out
 
-    def _product(
-        self, x: Place, matrix: Array, out: Place, bias: Array | None = None, *, accumulates: bool = False
-    ) -> None:
-        packed = Packed(matrix, self._precision)
-        self._do("product", out, packed.rows, in_=x, matrix=packed, bias=bias, accumulates=accumulates)
+    def _product(self, x: Place, matrix: Array, out: Place, start: Place | None = None) -> None:
+        made = Packed(matrix, self._precision)
+        self._kept.append(made)
+        self.weight_bytes += made.numbers.nbytes
+        self._do(
+            "product", out, made.rows, in_=x, columns=made.columns, kind=made.kind, weights=made.numbers.ctypes.data,
+            scales=None if made.scales is None else made.scales.ctypes.data,
+            has_start=start is not None, other=start or Place(0),
+        )  # fmt: skip
 
-    def _place(self, name: str, width: int) -> Place:
-        self._widths[name] = max(width, self._widths.get(name, 0))
-        return Place(name)
+    def _elementwise(self, operation: Elementwise) -> None:
+        instructions = packed(operation.instructions)
+        self._kept.append(instructions)
+        address, length = ctypes.addressof(instructions), len(instructions)
+        self._prepare(address, length, operation.width)
+        self._do("elementwise", Place(0), operation.width, instructions=address, length=length)
 
     def _do(self, operator: str, out: Place, width: int, **others: Any) -> None:
-        copies = {name: np.array(own, order="C") for name, own in others.items() if isinstance(own, np.ndarray)}
-        self._steps.append({"operator": operator, "out": out, "width": width, **others, **copies})
+        fields = {name: Units(*other) if isinstance(other, Place) else other for name, other in others.items()}
+        self._steps.append(Operation(operator=OPERATORS.index(operator), out=Units(*out), width=width, **fields))

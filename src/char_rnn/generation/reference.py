@@ -132,8 +132,15 @@ def vectors(network: Network, symbols: npt.NDArray[np.int64]) -> Array:
 
 
 def constants(layer: Layer) -> dict[Value, Array]:
-    """Return the values of a layer's step that are computed from its parameters alone, (width,) each."""
-    return _computed(layer.step.loop.constants, {}, layer)
+    """Return what a step reads that is computed from the parameters alone, (width,) each."""
+    results: dict[Value, Any] = {}
+    known = operations(layer.parameters)
+    for value in layer.step.values:
+        if value.op not in ("x", "state") and results.keys() >= set(value.inputs):
+            evaluate([value], results, known)
+    changing = [value for value in layer.step.values if value not in results]
+    read = dict.fromkeys([*(each for value in changing for each in value.inputs), *layer.step.after])
+    return {value: results[value] for value in read if isinstance(results.get(value), np.ndarray)}
 
 
 def input_tables(network: Network) -> Tables | None:
@@ -217,8 +224,8 @@ def _joined(value: Value, *parts: Any) -> Array:
 
 
 def product(matrix: Array, vectors: Array) -> Array:
-    """Return the products of a matrix (R, C) with vectors (N, C): (N, R), each as if it were alone."""
-    result: Array = np.matmul(matrix, vectors[:, :, None])[:, :, 0]
+    """Return the products of a matrix (R, C) with vectors (..., C): (..., R), each as if it were alone."""
+    result: Array = np.matmul(matrix, vectors[..., None])[..., 0]
     return result
 
 

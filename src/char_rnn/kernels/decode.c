@@ -21,7 +21,18 @@ static int64_t parts_of(const operation *op, const work *steps) {
 /* Whether it takes longer than to hand its parts out, about a microsecond. */
 static int is_worth_sharing(const operation *op, const work *steps) {
     const int64_t numbers = op->width * steps->count;
-    return op->operator == PRODUCT ? numbers * op->columns >= 1 << 16 : numbers >= 1 << 13;
+    if (op->operator == PRODUCT) return numbers * op->columns >= 1 << 16;
+    return numbers >= 1 << 13 && steps->count > 1;
+}
+
+/* Have the rows of the states be those of the streams, and the rows of the tables those of their symbols. */
+static void find_rows(const work *steps) {
+    array *of = steps->arrays;
+    for (int64_t i = 0; i < steps->states; i++) of[i].rows = steps->rows;
+    for (int64_t i = steps->states; i < steps->states + steps->tables; i++) {
+        of[i].rows = steps->symbols;
+        of[i].rows_step = steps->count;
+    }
 }
 
 #define REAL float
@@ -63,6 +74,7 @@ static int is_worth_sharing(const operation *op, const work *steps) {
 #define REAL float
 #define OF(x) x##_float
 #define HAS_SMALL_WEIGHTS 1
+#include "tiles.h"
 #include "operations.h"
 #undef REAL
 #undef OF
@@ -71,4 +83,5 @@ static int is_worth_sharing(const operation *op, const work *steps) {
 #define REAL double
 #define OF(x) x##_double
 #define HAS_SMALL_WEIGHTS 0
+#include "tiles.h"
 #include "operations.h"

@@ -39,7 +39,7 @@ static inline double exp_near(double x) {
 }
 
 static void read_row(const work *steps, int64_t is_double, double *values, const uint8_t *marks, int64_t width) {
-    const void *row = steps->operations[steps->length - 1].out.base;
+    const void *row = steps->arrays[steps->operations[steps->length - 1].out.array].base;
     if (is_double)
         memcpy(values, row, (size_t)width * sizeof *values);
     else

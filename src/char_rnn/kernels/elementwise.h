@@ -21,6 +21,11 @@ typedef struct {
     int64_t rows_step;
 } array;
 
+/* Units of an array: index into the program's arrays, and the first unit in its rows. */
+typedef struct {
+    int64_t array, unit;
+} units;
+
 enum code {
     LOAD,          /* to = units `unit` to `unit` + width (not included) of array `array` */
     STORE,         /* the same units of the array = a */

@@ -57,12 +57,16 @@ class Instruction(NamedTuple):
 
 
 class RowOperation(NamedTuple):
-    """What `value` is computed by, from the numbers at `read`; those at `normalized` are a normalization's result."""
+    """What `value` is computed by, from the numbers at `read`.
+
+    Those at `normalized` are a normalization's result, those at `start` what a product's sums begin with.
+    """
 
     value: Value
     out: Place
     read: Place
     normalized: Place | None
+    start: Place | None = None
 
 
 class Elementwise(NamedTuple):
@@ -72,7 +76,11 @@ class Elementwise(NamedTuple):
     instructions: list[Instruction]
 
 
-class TooManyValuesError(ValueError):
+class LoweringError(ValueError):
+    """The kernels cannot compute the values."""
+
+
+class TooManyValuesError(LoweringError):
     """More values are needed at a time than there are registers."""
 
 
@@ -101,7 +109,7 @@ def lower(problem: Problem) -> list[RowOperation | Elementwise]:
     """Return the operations, in their order.
 
     Raises:
-        ValueError: A value is cut elsewhere than at multiples of H.
+        LoweringError: A value is cut elsewhere than at multiples of H.
         TooManyValuesError: There are not enough registers.
     """
     return list(_Lowering(problem).operations())
@@ -128,10 +136,10 @@ class _Lowering:
                 yield Elementwise(width, self._instructions(stage, width))
             for value in self.rows:
                 if self.row_stage(value) == stage:
-                    kept = value.inputs[1] if value.op == "normalize_back" else None
-                    normalized = None if kept is None else self.memory(kept)
-                    read = self.memory(value.inputs[0]) or self.read[value.inputs[0]]
-                    yield RowOperation(value, self.made[value], read, normalized)
+                    places = [self.memory(each) or self.read[each] for each in value.inputs]
+                    read, other = places[0], places[1] if len(places) > 1 else None
+                    normalized, start = (None, other) if _has_start(value) else (other, None)
+                    yield RowOperation(value, self.made[value], read, normalized, start)
 
     def width(self, value: Value) -> int:
         """Return how wide a value's blocks are."""
@@ -148,14 +156,14 @@ class _Lowering:
         width = self.width(value)
         if value.op == "slice":
             if value.start % width or self.width(value.inputs[0]) != width:
-                raise ValueError(
+                raise LoweringError(
                     f"a value {value.inputs[0].width} wide is cut at {value.start}, no multiple of {width}"
                 )
             return self.atom(value.inputs[0], block + value.start // width)
         if value.op == "join":
             for part in value.inputs:
                 if self.width(part) != width:
-                    raise ValueError(f"values {width} and {part.width} wide are put side by side")
+                    raise LoweringError(f"values {width} and {part.width} wide are put side by side")
                 if block < part.width // width:
                     return self.atom(part, block)
                 block -= part.width // width
@@ -206,8 +214,7 @@ class _Lowering:
             places = [place for each, place in wanted if each is value]
             free = (place for place in places if last_read.get(place.array, -1) <= self.row_stage(value))
             self.made[value] = next(free, None) or self.scratch(value.width)
-        for value in self.rows:
-            read = value.inputs[0]
+        for read in (each for value in self.rows for each in value.inputs):
             if self.memory(read) is None and read not in self.read:
                 places = [place for each, place in wanted if each is read and place.array not in last_read]
                 self.read[read] = places[0] if places else self.scratch(read.width)
@@ -253,8 +260,8 @@ class _Lowering:
             for block in range(value.width // self.width(value)):
                 for operand in self.operands((value, block)):
                     users[operand].append(self.stage((value, block)))
-        for stage, stored in (*self.stores.items(), *self.sums.items()):
-            for atom, _ in stored:
+        for stage in {*self.stores, *self.sums}:
+            for atom, _ in (*self.stores[stage], *self.sums[stage]):
                 users[atom].append(stage)
         for atom, stages in users.items():
             self.uses[atom] = len(stages)
@@ -290,8 +297,17 @@ class _Lowering:
         return CODES[value.op], operands, 0.0
 
     def _can_fuse(self, atom: Atom, stage: int) -> bool:
-        """Whether a block is a product of two that a sum can compute, rounding once."""
-        return self.uses[atom] == 1 and self.plan(atom, stage)[0] == "MULTIPLY"
+        """Whether a block is a product of two that a sum can compute, rounding once.
+
+        Where a factor is a sum it is not, as in 1.0, so that the predictions of a GRU stay the same to the bit.
+        """
+        if atom[0].op != "multiply" or self.uses[atom] != 1 or self.in_memory(atom, stage) is not None:
+            return False
+        return not any(value.op == "add" or _has_start(value) for value, _ in self.operands(atom))
+
+
+def _has_start(value: Value) -> bool:
+    return value.op == "product" and len(value.inputs) > 1
 
 
 class _Registers:
@@ -309,12 +325,22 @@ class _Registers:
         for atom, _ in (*stores, *sums):
             self._count(atom)
         for atom, place in stores:
-            self._written.append(Instruction("STORE", operands=(self._compute(atom),), place=place))
+            register = self._compute(atom)
+            self._load_before_storing(place, self._lowering.width(atom[0]))
+            self._written.append(Instruction("STORE", operands=(register,), place=place))
             self._release([atom])
         for atom, unit in sums:
             self._written.append(Instruction("SUM_ROWS", operands=(self._compute(atom),), place=Place(0, unit)))
             self._release([atom])
         return self._written
+
+    def _load_before_storing(self, to: Place, width: int) -> None:
+        """Load what is still needed of the numbers that a store overwrites."""
+        for atom, (code, _, _) in self._plans.items():
+            if code == "LOAD" and self._left[atom] and atom not in self._registers:
+                place = self._lowering.in_memory(atom, self._stage)
+                if place is not None and place.array == to.array and abs(place.unit - to.unit) < width:
+                    self._compute(atom)
 
     def _count(self, atom: Atom) -> None:
         self._left[atom] += 1

@@ -1,20 +1,30 @@
 /* A template: the operations of decode.h on REAL numbers. To be included with REAL, OF(x) and HAS_SMALL_WEIGHTS. */
 
-static inline REAL *OF(row)(const buffer *of, const work *steps, int64_t stream) {
-    return (REAL *)of->base + (of->is_state ? steps->rows[stream] : stream) * of->stride;
+/* An operation at a step. */
+typedef struct {
+    const operation *op;
+    const work *steps;
+    int64_t t;
+} OF(moment);
+
+static inline REAL *OF(row)(const OF(moment) *now, units of, int64_t stream) {
+    return OF(row_of)(now->steps->arrays + of.array, now->t, stream) + of.unit;
 }
 
 /* Multiply the blocks first to last (not included) of a matrix with the vectors of all streams. */
-static void OF(multiply_matrix)(const operation *op, const work *steps, int64_t first, int64_t last) {
-    const REAL *x[MOST_ROWS];
+static void OF(multiply_matrix)(const OF(moment) *now, int64_t first, int64_t last) {
+    const operation *op = now->op;
+    const work *steps = now->steps;
+    const REAL *x[MOST_ROWS], *start[MOST_ROWS];
     REAL *y[MOST_ROWS];
     for (int64_t begin = 0; begin < steps->count; begin += MOST_ROWS) {
         const int64_t number = steps->count - begin < MOST_ROWS ? steps->count - begin : MOST_ROWS;
         for (int64_t s = 0; s < number; s++) {
-            x[s] = OF(row)(&op->in, steps, begin + s);
-            y[s] = OF(row)(&op->out, steps, begin + s);
+            x[s] = OF(row)(now, op->in, begin + s);
+            y[s] = OF(row)(now, op->out, begin + s);
+            if (op->has_start) start[s] = OF(row)(now, op->other, begin + s);
         }
-#define ARGUMENTS op->weights, op->scales, op->bias, (int)op->accumulates, op->width, op->columns, first, last, number, x, y
+#define ARGUMENTS op->weights, op->scales, op->width, op->columns, first, last, number, x, op->has_start ? start : NULL, y
 #if HAS_SMALL_WEIGHTS
         if (op->kind == 1)
             product_float_bfloat16(ARGUMENTS);
@@ -29,19 +39,14 @@ static void OF(multiply_matrix)(const operation *op, const work *steps, int64_t 
     }
 }
 
-static void OF(normalize)(const operation *op, const REAL *in, REAL *out) {
-    const int64_t width = op->width;
-    const REAL *gain = op->scales, *bias = op->bias;
+static void OF(normalize)(const REAL *in, REAL *out, int64_t width) {
     REAL parts[PARTS] = {0};
     SUM(parts, width, in[j]);
     const REAL mean = OF(total)(parts) / (REAL)width;
     memset(parts, 0, sizeof parts);
     SUM(parts, width, (in[j] - mean) * (in[j] - mean));
     const REAL scale = 1 / OF(sqrt)(OF(total)(parts) / (REAL)width + (REAL)EPSILON);
-    for (int64_t j = 0; j < width; j++) {
-        const REAL start = (op->accumulates ? out[j] : 0) + (bias ? bias[j] : 0);
-        out[j] = start + (in[j] - mean) * scale * gain[j];
-    }
+    for (int64_t j = 0; j < width; j++) out[j] = (in[j] - mean) * scale;
 }
 
 static REAL OF(largest)(const REAL *numbers, int64_t width) {
@@ -81,79 +86,35 @@ static void OF(attend)(const operation *op, REAL *ring, int64_t place, const REA
     }
 }
 
-/* The operations on a whole row of one stream. */
-static void OF(on_row)(const operation *op, const work *steps, int64_t stream) {
-    const REAL *in = OF(row)(&op->in, steps, stream);
-    REAL *out = OF(row)(&op->out, steps, stream);
-    switch (op->operator) {
-    case NORMALIZE:
-        OF(normalize)(op, in, out);
-        break;
-    case LOG_SOFTMAX:
-        OF(log_softmax)(in, out, op->width);
-        break;
-    case ATTEND:
-        OF(attend)(op, OF(row)(&op->extra, steps, stream), op->places[steps->rows[stream]], in,
-                   OF(row)(&op->other, steps, stream), out, out + op->kind * op->width);
-        break;
-    case TURN:
-        op->places[steps->rows[stream]] = (op->places[steps->rows[stream]] + 1) % op->columns;
-        break;
-    default:
-        break;
-    }
-}
-
-/* The operations on the numbers of a stream's row one by one. */
-static void OF(on_numbers)(const operation *op, const work *steps, const int64_t *symbols, int64_t stream) {
+/* All operations but PRODUCT and ELEMENTWISE, for one stream. */
+static void OF(do_row)(const OF(moment) *now, int64_t stream) {
+    const operation *op = now->op;
+    const work *steps = now->steps;
+    const REAL *in = OF(row)(now, op->in, stream);
+    REAL *out = OF(row)(now, op->out, stream);
     const int64_t width = op->width;
-    const REAL number = (REAL)op->number;
-    const REAL *in = OF(row)(&op->in, steps, stream), *other = OF(row)(&op->other, steps, stream);
-    const REAL *extra = OF(row)(&op->extra, steps, stream);
-    REAL *out = OF(row)(&op->out, steps, stream);
 #define EACH for (int64_t j = 0; j < width; j++)
     switch (op->operator) {
-    case LOOK_UP: {
-        const REAL *row = (const REAL *)op->weights + symbols[stream] * op->columns;
-        EACH out[j] = op->weights ? row[j] : j == symbols[stream];
+    case ONE_HOT:
+        EACH out[j] = j == steps->symbols[now->t * steps->count + stream];
         break;
-    }
-    case SIGMOID:
-        EACH out[j] = OF(sigmoid)(in[j]);
-        break;
-    case TANH:
-        EACH out[j] = OF(tanh)(in[j]);
+    case NORMALIZE:
+        OF(normalize)(in, out, width);
         break;
     case GELU:
         EACH out[j] = (REAL)0.5 * in[j] * (1 + OF(erf)(in[j] * (REAL)0.70710678118654752440));
         break;
-    case ADD:
-        EACH out[j] = in[j] + other[j];
+    case ATTEND:
+        OF(attend)(op, OF(row)(now, op->extra, stream), steps->places[steps->rows[stream]], in,
+                   OF(row)(now, op->other, stream), out, out + op->kind * width);
         break;
-    case MULTIPLY:
-        EACH out[j] = in[j] * other[j];
+    case TURN: {
+        int64_t *place = &steps->places[steps->rows[stream]];
+        *place = (*place + 1) % op->columns;
         break;
-    case GATE:
-        EACH out[j] = 2 * OF(sigmoid)(in[j]) * other[j];
-        break;
-    case UPDATE:
-        EACH out[j] += number * (in[j] - out[j]);
-        break;
-    case LSTM_CELL:
-        EACH {
-            const REAL kept = OF(sigmoid)(in[width + j]) * other[j];
-            out[j] = OF(multiply_add)(OF(sigmoid)(in[j]), OF(tanh)(in[2 * width + j]), kept);
-        }
-        break;
-    case LSTM_OUTPUT:
-        EACH out[j] = OF(sigmoid)(in[3 * width + j]) * OF(tanh)(other[j]);
-        break;
-    case GRU_OUTPUT:
-        EACH {
-            const REAL q = op->accumulates ? in[j] * other[j] : other[j];
-            const REAL n = OF(tanh)(in[2 * width + j] + q);
-            out[j] = n + in[width + j] * (extra[j] - n);
-        }
+    }
+    case LOG_SOFTMAX:
+        OF(log_softmax)(in, out, width);
         break;
     default:
         break;
@@ -161,39 +122,52 @@ static void OF(on_numbers)(const operation *op, const work *steps, const int64_t
 #undef EACH
 }
 
-static int OF(needs_whole_row)(int64_t operator) {
-    return operator == NORMALIZE || operator == LOG_SOFTMAX || operator == ATTEND || operator == TURN;
+/* The thread's registers. */
+static OF(registers) *OF(own_registers)(void) {
+    static _Thread_local OF(registers) own;
+    if (!own.views[0].at) OF(clear_registers)(&own);
+    return &own;
 }
 
-/* An operation at a step, and a part of it: some blocks of a matrix, or a stream. */
-typedef struct {
-    const operation *op;
-    const work *steps;
-    const int64_t *symbols;
-} OF(moment);
+static void OF(do_elementwise)(const OF(moment) *now, int64_t first, int64_t last) {
+    const operation *op = now->op;
+    OF(run_elementwise)(op->instructions, op->length, now->steps->arrays, op->width, now->t, first, last, NULL,
+                        OF(own_registers)());
+}
 
+/* A part of an operation: some blocks of a matrix, or a stream. */
 static void OF(do_part)(const void *argument, int64_t part) {
     const OF(moment) *now = argument;
-    const operation *op = now->op;
-    if (op->operator == PRODUCT) {
-        const int64_t blocks = blocks_of(op), last = (part + 1) * BLOCKS_OF_A_PART;
-        OF(multiply_matrix)(op, now->steps, part * BLOCKS_OF_A_PART, last < blocks ? last : blocks);
-    } else if (OF(needs_whole_row)(op->operator)) {
-        OF(on_row)(op, now->steps, part);
+    if (now->op->operator == PRODUCT) {
+        const int64_t blocks = blocks_of(now->op), last = (part + 1) * BLOCKS_OF_A_PART;
+        OF(multiply_matrix)(now, part * BLOCKS_OF_A_PART, last < blocks ? last : blocks);
+    } else if (now->op->operator == ELEMENTWISE) {
+        OF(do_elementwise)(now, part, part + 1);
     } else {
-        OF(on_numbers)(op, now->steps, now->symbols, part);
+        OF(do_row)(now, part);
     }
+}
+
+static void OF(do_operation)(team *self, const OF(moment) *now) {
+    const operation *op = now->op;
+    const work *steps = now->steps;
+    if (self && is_worth_sharing(op, steps))
+        team_share(self, OF(do_part), now, parts_of(op, steps));
+    else if (op->operator == PRODUCT)
+        OF(multiply_matrix)(now, 0, blocks_of(op));
+    else if (op->operator == ELEMENTWISE)
+        OF(do_elementwise)(now, 0, steps->count);
+    else
+        for (int64_t stream = 0; stream < steps->count; stream++) OF(do_row)(now, stream);
 }
 
 void OF(decode)(team *workers, const work *steps) {
     team *self = team_take(workers);
+    find_rows(steps);
     for (int64_t t = 0; t < steps->time; t++) {
         for (int64_t index = 0; index < steps->length; index++) {
-            const OF(moment) now = {steps->operations + index, steps, steps->symbols + t * steps->count};
-            if (now.op->operator == PRODUCT && !self)
-                OF(multiply_matrix)(now.op, steps, 0, blocks_of(now.op));
-            else
-                team_share(is_worth_sharing(now.op, steps) ? self : NULL, OF(do_part), &now, parts_of(now.op, steps));
+            const OF(moment) now = {steps->operations + index, steps, t};
+            OF(do_operation)(self, &now);
         }
     }
     team_leave(self);

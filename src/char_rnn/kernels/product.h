@@ -61,18 +61,30 @@ static void NAME(streams)(
     }
 }
 
-/* y += W x, or y = W x + bias where `start` is given, for the blocks first to last (not included) of W. */
+static inline __attribute__((always_inline)) void NAME(put)(
+    const REAL *sums, const REAL *scales, const REAL *begin, REAL *out, const int number) {
+    for (int r = 0; r < number; r++) out[r] = (begin ? begin[r] : 0) + (scales ? scales[r] * sums[r] : sums[r]);
+}
+
+/* A constant number makes whole vectors. */
+static inline void NAME(finish)(const REAL *sums, const REAL *scales, const REAL *begin, REAL *out, int number) {
+    if (number == ROWS)
+        NAME(put)(sums, scales, begin, out, ROWS);
+    else
+        NAME(put)(sums, scales, begin, out, number);
+}
+
+/* y = W x, or start + W x where it is given, for the blocks first to last (not included) of W. `start` may be y. */
 static void NAME(product)(
     const WEIGHT *weights,
     const REAL *scales,
-    const REAL *bias,
-    int accumulates,
     int64_t rows,
     int64_t columns,
     int64_t first,
     int64_t last,
     int64_t count,
     const INPUT *const *x,
+    const REAL *const *start,
     REAL *const *y) {
     REAL sums[MOST_STREAMS > MOST_BLOCKS ? MOST_STREAMS : MOST_BLOCKS][ROWS];
     for (int64_t block = first; block < last;) {
@@ -88,11 +100,10 @@ static void NAME(product)(
             for (int tile = 0; tile < several * streams; tile++) {
                 const int64_t row = (block + (several > 1 ? tile : 0)) * ROWS;
                 const int number = rows - row < ROWS ? (int)(rows - row) : ROWS;
-                REAL *out = y[stream + (several > 1 ? 0 : tile)] + row;
-                for (int r = 0; r < number; r++) {
-                    const REAL start = (accumulates ? out[r] : 0) + (bias ? bias[row + r] : 0);
-                    out[r] = start + (scales ? scales[row + r] * sums[tile][r] : sums[tile][r]);
-                }
+                const int64_t of = stream + (several > 1 ? 0 : tile);
+                const REAL *begin = start ? start[of] + row : NULL;
+                REAL *out = y[of] + row;
+                NAME(finish)(sums[tile], scales ? scales + row : NULL, begin, out, number);
             }
             stream += streams;
         }

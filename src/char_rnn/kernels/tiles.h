@@ -65,7 +65,8 @@ static OF(view) OF(target)(OF(registers) *all, const instruction *now, const arr
     if (now->in_place && at->numbers == at->width) {
         const instruction *store = now + now->in_place;
         const array *to = &arrays[store->array];
-        if (!to->rows) return (OF(view)){OF(row_of)(to, at->t, at->row) + store->unit + at->unit, to->row};
+        if (!to->rows || at->rows == 1)
+            return (OF(view)){OF(row_of)(to, at->t, at->row) + store->unit + at->unit, to->row};
     }
     return (OF(view)){all->own[now->to], at->numbers};
 }
@@ -149,8 +150,14 @@ static void OF(run_elementwise)(
     int64_t last,
     REAL *sums,
     OF(registers) *all) {
-    const int64_t pieces = (width + TILE - 1) / TILE, vectors = (width + LANES - 1) / LANES;
-    const int64_t piece = (vectors + pieces - 1) / pieces * LANES, most = piece < width ? 1 : TILE / width;
+    int64_t piece = (width + LANES - 1) / LANES * LANES, most = last - first;
+    if (width > TILE) {
+        const int64_t pieces = (width + TILE - 1) / TILE;
+        piece = (piece / LANES + pieces - 1) / pieces * LANES;
+        most = 1;
+    } else if (width * most > TILE) {
+        most = TILE / width;
+    }
     for (int64_t row = first; row < last; row += most) {
         for (int64_t unit = 0; unit < width; unit += piece) {
             OF(place) at = {t, row, last - row < most ? last - row : most, unit, piece, 0, 0};

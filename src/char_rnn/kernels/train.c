@@ -143,7 +143,7 @@ static void multiply(const operation *op, const moment *now) {
         const int64_t begin = (now->t % 2 ? pieces - 1 - index : index) * BLOCKS_OF_A_PIECE;
         const int64_t end = begin + BLOCKS_OF_A_PIECE < blocks ? begin + BLOCKS_OF_A_PIECE : blocks;
 #define PRODUCT_OF(kind, columns, x)                                                                                   \
-    product_##kind(op->weights, NULL, NULL, (int)op->accumulates, op->width, columns, begin, end, count, x, y)
+    product_##kind(op->weights, NULL, op->width, columns, begin, end, count, x, op->accumulates ? (const float *const *)y : NULL, y)
         if (!op->is_bfloat16)
             PRODUCT_OF(float, op->columns, x);
         else if (HAS_PAIRS)

@@ -19,11 +19,6 @@ enum operator {
     ELEMENTWISE,    /* the instructions, on `width` units of every row */
 };
 
-/* Units of an array: index into the program's arrays, and the first unit in its rows. */
-typedef struct {
-    int64_t array, unit;
-} units;
-
 typedef struct {
     int64_t operator;
     int64_t width;

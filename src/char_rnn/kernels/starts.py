@@ -1,0 +1,62 @@
+"""Products that begin with a value in memory, in the place of sums: they cost nothing.
+
+Such a product has two inputs, what the matrix is multiplied with and what the sums begin with.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from char_rnn.cells import Value, ordered
+
+
+def with_starts(wanted: Sequence[Value], given: Collection[Value]) -> list[Value]:
+    """Return values that are equal to those wanted, with such products wherever a sum is of a product.
+
+    A product of which only parts are used is cut into products of these parts.
+
+    Args:
+        wanted: The values to compute.
+        given: What is in memory.
+    """
+    order = ordered(wanted, given)
+    users: dict[Value, list[Value]] = defaultdict(list)
+    for value in order:
+        for each in value.inputs:
+            users[each].append(value)
+    new: dict[Value, Value] = {value: value for value in given}
+    for value in order:
+        inputs = tuple(new[each] for each in value.inputs)
+        if value.op == "slice" and _is_cut(value.inputs[0], users) and value.inputs[0] not in wanted:
+            new[value] = replace(inputs[0], width=value.width, start=inputs[0].start + value.start)
+        else:
+            sums = _with_start(value, users, new, {*given, *wanted}) if value.op == "add" else None
+            new[value] = sums or (value if inputs == value.inputs else replace(value, inputs=inputs))
+    return [new[value] for value in wanted]
+
+
+def _is_cut(value: Value, users: dict[Value, list[Value]]) -> bool:
+    """Whether a value is a product whose users are parts that have nothing in common."""
+    parts = users[value]
+    are_parts = all(each.op == "slice" for each in parts) and sum(each.width for each in parts) <= value.width
+    return value.op == "product" and are_parts
+
+
+def _with_start(
+    value: Value, users: dict[Value, list[Value]], new: dict[Value, Value], kept: Collection[Value]
+) -> Value | None:
+    """Return a sum as a product with a start; None if it is of no product that nothing else needs."""
+    for product, start in (value.inputs[::-1], value.inputs):
+        made, begin = new[product], new[start]
+        is_free = made.op == "product" and len(made.inputs) == 1 and len(users[product]) == 1 and product not in kept
+        if is_free and _is_in_memory(begin, kept):
+            return replace(made, inputs=(*made.inputs, begin))
+    return None
+
+
+def _is_in_memory(value: Value, given: Collection[Value]) -> bool:
+    while value.op == "slice" and value not in given:
+        value = value.inputs[0]
+    return value in given or value.op in ("product", "normalize")
