@@ -13,7 +13,7 @@ import pytest
 import torch
 from training_helpers import REGULARIZED, small_config
 
-from char_rnn.models import CharModel, build_model
+from char_rnn.models import build_model
 from char_rnn.training import CharRNNTrainer
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.guard import TrainingDiverged
@@ -80,19 +80,18 @@ def test_the_graph_of_a_part_is_gone_when_the_next_begins() -> None:
     assert len(made) == 4 * (5 + 2)
 
 
-class Cramped(torch.nn.Module):
+class Cramped:
     """Runs out of memory when more than ``most`` sequences come at once."""
 
-    def __init__(self, model: CharModel, most: int, error: Exception) -> None:
-        super().__init__()
-        self.model, self.most, self.error = model, most, error
+    def __init__(self, one: Stepper, most: int, error: Exception) -> None:
+        self.predict, self.most, self.error = one._predict, most, error
         self.seen: list[int] = []
 
-    def forward(self, x: torch.Tensor, hidden: Any) -> Any:
+    def __call__(self, x: torch.Tensor, hidden: Any) -> Any:
         self.seen.append(len(x))
         if len(x) > self.most:
             raise self.error
-        return self.model(x, hidden)
+        return self.predict(x, hidden)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ class Cramped(torch.nn.Module):
 )
 def test_out_of_memory_halves_what_is_computed_at_once(error: Exception) -> None:
     roomy, cramped = stepper(), stepper()
-    cramped._predict = Cramped(cramped.model, 2, error)
+    cramped._predict = Cramped(cramped, 2, error)
     expected, _ = roomy.step(*batch(), None, 0.01)
     loss, hidden = cramped.step(*batch(), None, 0.01)
     assert cramped._predict.seen == [7, 3, 1, 1, 1, 1, 1, 1, 1]
@@ -112,7 +111,7 @@ def test_out_of_memory_halves_what_is_computed_at_once(error: Exception) -> None
 
 def test_a_single_sequence_that_does_not_fit_ends_the_run() -> None:
     cramped = stepper()
-    cramped._predict = Cramped(cramped.model, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    cramped._predict = Cramped(cramped, 0, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(torch.OutOfMemoryError):
         cramped.step(*batch(), None, 0.01)
     assert cramped.micro_batch == 1
@@ -120,7 +119,7 @@ def test_a_single_sequence_that_does_not_fit_ends_the_run() -> None:
 
 def test_other_errors_are_not_taken_for_memory() -> None:
     broken = stepper()
-    broken._predict = Cramped(broken.model, 2, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    broken._predict = Cramped(broken, 2, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         broken.step(*batch(), None, 0.01)
     assert broken.micro_batch is None
@@ -134,7 +133,7 @@ def test_a_run_that_ran_out_of_memory_says_so_and_stays_exact(make_trainer: Call
             events.append(dict(event))
 
     trainer = make_trainer(small_config(training={"max_steps": 5}), callbacks=[Log()])
-    trainer.stepper._predict = Cramped(trainer.model, 2, torch.OutOfMemoryError("CUDA out of memory"))
+    trainer.stepper._predict = Cramped(trainer.stepper, 2, torch.OutOfMemoryError("CUDA out of memory"))
     trainer.train()
     assert events == [{"step": 0, "event": "memory", "micro_batch": 2}]
     again = make_trainer(small_config(training={"max_steps": 9}))

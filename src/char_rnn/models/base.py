@@ -197,6 +197,13 @@ class CharModel(nn.Module, ABC):
 
     def with_activations(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden, Activations]:
         """As :meth:`forward`, and what the top recurrent layer made of the text, for losses on it."""
+        top, hidden, activations = self.outputs(x, hidden)
+        # Under autocast the products are in another type, the results are not.
+        log_probs = F.log_softmax(self.output_proj(top), dim=-1, dtype=self.output_proj.bias.dtype)
+        return log_probs, hidden, activations
+
+    def outputs(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden, Activations]:
+        """As :meth:`with_activations`, but return what the output projection reads, (B, T, H), for its predictions."""
         check_ids(x)
         parts = self._as_parts(hidden, batch_size=x.shape[0])
         states, memories = parts[: len(self.state_names)], parts[len(self.state_names) :]
@@ -214,10 +221,9 @@ class CharModel(nn.Module, ABC):
             after.append(state)
             if memory is not None:
                 remembered.append(memory)
-        dtype = self.output_proj.bias.dtype  # Under autocast the products are in another, the results are not.
-        log_probs = F.log_softmax(self.output_proj(self.output_norm(x)), dim=-1, dtype=dtype)
+        dtype = self.output_proj.bias.dtype  # autocast leaves another
         stacked = [torch.stack(list(part)).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
-        return log_probs, _as_hidden(stacked), Activations(output, dropped)
+        return self.output_norm(x), _as_hidden(stacked), Activations(output, dropped)
 
     def _embed(self, ids: Tensor) -> Tensor:
         embedded: Tensor

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from char_rnn.models import CharModel, detach_state
+from char_rnn.ops.output_loss import can_run
 from char_rnn.training.averaging import Averaging
 from char_rnn.training.checkpoints import Hidden, rows_of
 from char_rnn.training.clipping import clip_norm, clip_value, gradient_norm
@@ -61,12 +62,13 @@ class Stepper:
         self.optimizer = build_optimizer(model, training)
         self.precision = Precision(training.precision, device)
         self.guard = LossGuard(training.explosion_factor, math.log(model.vocab_size))
-        self.objective = Objective(training)
+        fused = can_run(model.output_proj.weight) and not training.compile  # else the compiled projection would not run
+        self.objective = Objective(training, model.output_proj if fused else None)
         self.averaging = Averaging(model, training, device)
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.ran_out_of_memory = False
         self.gradient_norm = math.nan
-        self._predict: Predict = model.with_activations if self.objective.on_activations else model
+        self._predict: Predict = model.outputs if fused else model.with_activations
         if training.compile:
             _compile(model)
 
@@ -150,9 +152,9 @@ class Stepper:
         for rows in _parts(len(x), self.micro_batch or len(x)):
             with self.precision.context():
                 ids = x[rows].to(self.device, non_blocking=True)
-                log_probs, after, *activations = self._predict(ids, rows_of(hidden, rows))
+                predicted, after, activations = self._predict(ids, rows_of(hidden, rows))
                 target = y[rows].to(self.device, non_blocking=True)
-                objective, loss = self.objective(log_probs, target, *activations)
+                objective, loss = self.objective(predicted, target, activations)
             loss = loss.detach()
             if len(target) != all_rows:
                 share = len(target) / all_rows
@@ -160,7 +162,7 @@ class Stepper:
             self.precision.backward(objective)
             losses.append(loss)
             states.append(detach_state(after))
-            del objective, log_probs, after, activations  # or they hold this part's graph while the next one is made
+            del objective, predicted, after, activations  # or they hold this part's graph while the next one is made
         return float(sum(losses)), _joined(states)
 
 

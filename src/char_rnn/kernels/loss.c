@@ -1,0 +1,104 @@
+#include "loss.h"
+
+#include <stdlib.h>
+
+#include "numbers.h"
+
+#define GROUP 16
+#define FEWEST_ROWS 64 /* of a share */
+
+typedef struct {
+    float *scores;
+    const int64_t *targets;
+    double *losses; /* two of each row */
+    int64_t rows, width, stride, shares;
+    double smoothing;
+} call;
+
+/* In halves, and not one after the other: a row has few numbers. */
+#define HALVE(parts, operation, half)                                                                                  \
+    for (int p = 0; p < half; p++) parts[p] = operation(parts[p], parts[p + half])
+#define REDUCE(parts, operation)                                                                                       \
+    HALVE(parts, operation, 8);                                                                                        \
+    HALVE(parts, operation, 4);                                                                                        \
+    HALVE(parts, operation, 2);                                                                                        \
+    HALVE(parts, operation, 1)
+
+static inline float sum_of(float a, float b) { return a + b; }
+static inline float more_of(float a, float b) { return a > b ? a : b; }
+
+static float largest(const float *x, int64_t padded) {
+    float parts[PARTS];
+    memcpy(parts, x, sizeof parts);
+    for (int64_t j = PARTS; j < padded; j += PARTS)
+        for (int p = 0; p < PARTS; p++) parts[p] = more_of(parts[p], x[j + p]);
+    REDUCE(parts, more_of);
+    return parts[0];
+}
+
+static float replace_by_powers(float *restrict x, int64_t padded, float most) {
+    float parts[PARTS] = {0};
+    for (int64_t j = 0; j < padded; j += PARTS)
+        for (int p = 0; p < PARTS; p++) parts[p] += x[j + p] = exp_float(x[j + p] - most);
+    REDUCE(parts, sum_of);
+    return parts[0];
+}
+
+static double mean(const float *x, int64_t width) {
+    float parts[PARTS] = {0};
+    SUM(parts, width, x[j]);
+    return (double)total_float(parts) / (double)width;
+}
+
+/* The rows of a group go through each stage together: a row alone would mostly wait for its own sums. */
+static void group_loss(const call *all, int64_t first, int64_t count) {
+    const int64_t width = all->width, padded = (width + PARTS - 1) / PARTS * PARTS;
+    const float spread = (float)(all->smoothing / (double)width / (double)all->rows);
+    const float of_target = (float)((1 - all->smoothing) / (double)all->rows);
+    float *rows = all->scores + first * all->stride, most[GROUP], sums[GROUP], scores[GROUP];
+    double of_all[GROUP] = {0};
+    for (int64_t row = 0; row < count; row++) {
+        float *x = rows + row * all->stride;
+        for (int64_t j = width; j < padded; j++) x[j] = -INFINITY;
+        scores[row] = x[all->targets[first + row]];
+        if (all->smoothing > 0) of_all[row] = mean(x, width);
+        most[row] = largest(x, padded);
+    }
+    for (int64_t row = 0; row < count; row++) sums[row] = replace_by_powers(rows + row * all->stride, padded, most[row]);
+    for (int64_t row = 0; row < count; row++) {
+        const double normalizer = (double)most[row] + log((double)sums[row]);
+        all->losses[2 * (first + row)] = normalizer - (double)scores[row];
+        all->losses[2 * (first + row) + 1] = normalizer - of_all[row];
+    }
+    for (int64_t row = 0; row < count; row++) {
+        float *restrict x = rows + row * all->stride;
+        for (int64_t j = width; j < padded; j++) x[j] = 0; /* scaled, they would be denormal, and slow */
+        const float scale = 1.0f / (sums[row] * (float)all->rows);
+        for (int64_t j = 0; j < padded; j += PARTS)
+            for (int p = 0; p < PARTS; p++) x[j + p] = x[j + p] * scale - spread;
+        x[all->targets[first + row]] -= of_target;
+    }
+}
+
+static void run_share(const void *argument, int64_t share) {
+    const call *all = argument;
+    const int64_t end = all->rows * (share + 1) / all->shares;
+    for (int64_t row = all->rows * share / all->shares; row < end; row += GROUP)
+        group_loss(all, row, end - row < GROUP ? end - row : GROUP);
+}
+
+int loss_cross_entropy(
+    float *scores, const int64_t *targets, double *losses, int64_t rows, int64_t width, int64_t stride, double smoothing,
+    int64_t threads, parallel *start) {
+    for (int64_t row = 0; row < rows; row++)
+        if (targets[row] < 0 || targets[row] >= width) return 1;
+    double *of_rows = malloc((size_t)rows * 2 * sizeof(double));
+    if (!of_rows) return 2;
+    const int64_t most = rows / FEWEST_ROWS + 1;
+    const call all = {scores, targets, of_rows, rows, width, stride, threads < most ? threads : most, smoothing};
+    shares_run(run_share, &all, all.shares, start);
+    losses[0] = losses[1] = 0;
+    for (int64_t i = 0; i < 2 * rows; i++) losses[i % 2] += of_rows[i] / (double)rows;
+    free(of_rows);
+    return 0;
+}

@@ -1,0 +1,114 @@
+"""The output projection and the loss of its predictions, with the gradient of the scores computed on the way.
+
+Dimensions: B batch, T time, H hidden, V vocabulary, N = B T.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from char_rnn.kernels import load, openmp
+
+FEWEST_SCORES = 1 << 16  # of a batch; below, PyTorch's functions take less time than a function of one's own
+
+
+def output_loss_reference(
+    x: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Compare the predictions of a projection with what came.
+
+    Args:
+        x: What the projection reads, (B, T, H).
+        weight: (V, H).
+        bias: (V,).
+        target: Ids, (B, T).
+        smoothing: e, the share of each target that is spread evenly over the vocabulary.
+
+    Returns:
+        (1 - e) mean(-log p[target]) + e mean(-log p), and mean(-log p[target]), in nats; the same tensor with e = 0.
+    """
+    log_probs = F.log_softmax(F.linear(x, weight, bias), dim=-1, dtype=bias.dtype)
+    loss = F.nll_loss(log_probs.flatten(0, 1), target.flatten())
+    return ((1 - smoothing) * loss - smoothing * log_probs.mean() if smoothing else loss), loss
+
+
+def output_loss(
+    x: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Compute what :func:`output_loss_reference` computes, by the kernels in C where they can run.
+
+    They take float32 parameters on the CPU, and can be differentiated once. Under autocast they compute in float32 too:
+    for the symbols of a text a product in bfloat16 takes longer, with its conversions.
+    """
+    if not x.is_contiguous():  # time-major in memory: in this order no product needs a copy
+        x, target = x.transpose(0, 1), target.t()
+    worth_it = target.numel() * len(weight) >= FEWEST_SCORES or torch.is_autocast_enabled("cpu")
+    if not (worth_it and can_run(weight)) or x.dtype is torch.float64:
+        return output_loss_reference(x, weight, bias, target, smoothing)
+    compute: Any = _OutputLoss.apply
+    objective, loss = compute(x, weight, bias, target, smoothing)
+    return objective, loss if smoothing else objective
+
+
+def can_run(weight: Tensor) -> bool:
+    """Whether the kernels are there, and take such a weight."""
+    return load() is not None and weight.is_cpu and weight.dtype is torch.float32
+
+
+class _OutputLoss(torch.autograd.Function):
+    """The kernels' pass between the products."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        ctx.shape, ctx.of = x.shape, x.dtype
+        rows = x.reshape(-1, x.shape[2]).float()
+        with torch.autocast("cpu", enabled=False):
+            scores = _scores(rows, weight, bias)
+        objective, loss = _replace_by_gradient(scores, target.reshape(-1), smoothing)
+        ctx.save_for_backward(rows, weight, scores)
+        ctx.mark_non_differentiable(loss)
+        return objective, loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_objective: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, grad_scores = ctx.saved_tensors
+        scale = float(grad_objective)
+        if scale != 1.0:
+            grad_scores = grad_scores * scale
+        with torch.autocast("cpu", enabled=False):
+            grad_x, grad_weight = grad_scores @ weight, grad_scores.t() @ rows
+        return grad_x.to(ctx.of).view(ctx.shape), grad_weight, grad_scores.sum(0), None, None
+
+
+def _scores(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the scores (N, V) in float32, their rows apart by a multiple of the kernels' 16 lanes."""
+    symbols = len(weight)
+    scores = bias.new_empty(len(rows), -(-symbols // 16) * 16)[:, :symbols]
+    return torch.addmm(bias, rows, weight.t(), out=scores)
+
+
+def _replace_by_gradient(scores: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Put the objective's gradient in place of scores (N, V); return the objective and the loss."""
+    kernels = load()
+    assert kernels is not None
+    targets = targets.to(torch.int64).contiguous()
+    losses = (ctypes.c_double * 2)()
+    arrays = ctypes.c_void_p(scores.data_ptr()), ctypes.c_void_p(targets.data_ptr()), losses
+    sizes = map(ctypes.c_int64, (*scores.shape, scores.stride(0)))
+    threads = ctypes.c_int64(torch.get_num_threads())
+    failed = kernels.loss_cross_entropy(*arrays, *sizes, ctypes.c_double(smoothing), threads, openmp())
+    if failed == 1:
+        raise IndexError(f"target: an id is out of bounds; give ids from 0 to {scores.shape[1] - 1}")
+    if failed:
+        raise MemoryError("not enough memory for the loss")
+    loss, even = losses
+    return scores.new_tensor((1 - smoothing) * loss + smoothing * even), scores.new_tensor(loss)
