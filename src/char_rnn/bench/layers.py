@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,16 +12,17 @@ from torch import Tensor, nn
 
 from char_rnn import ops
 from char_rnn.bench.timing import in_turn, ratio
+from char_rnn.cells import GRU, LSTM, RNN, Cell
 
 Side = Callable[[], object]
 
-# name: PyTorch's module, our layer, its reference
-LAYERS: dict[str, tuple[Any, Callable[..., Any], Callable[..., Any]]] = {
-    "lstm": (nn.LSTM, ops.lstm, ops.lstm_reference),
-    "gru after": (nn.GRU, ops.gru, ops.gru_reference),
-    "gru before": (nn.GRU, partial(ops.gru, reset="before"), partial(ops.gru_reference, reset="before")),
-    "rnn": (nn.RNN, ops.rnn, ops.rnn_reference),
+LAYERS: dict[str, tuple[Any, Cell]] = {
+    "lstm": (nn.LSTM, LSTM()),
+    "gru after": (nn.GRU, GRU("after")),
+    "gru before": (nn.GRU, GRU("before")),
+    "rnn": (nn.RNN, RNN()),
 }
+"""By name: PyTorch's module and our cell."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ class Turns:
 
 def check(layer: str) -> None:
     """Stop if the layer is not its reference: a wrong result has no speed."""
-    make_module, fast, reference = LAYERS[layer]
+    make_module, cell = LAYERS[layer]
     module = make_module(5, 7, batch_first=True).double()
     x, state, weights = torch.randn(3, 9, 5).double(), zero_state(layer, 3, module), list(module.parameters())
-    outputs = [function(x, state, *weights)[0] for function in (fast, reference)]
+    given = cell, x, state, named(layer, weights)
+    outputs = [function(*given)[0] for function in (ops.run_layer, ops.reference_layer)]
     gradients = [torch.autograd.grad(output.sum(), weights) for output in outputs]
     torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-10)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
@@ -57,7 +58,7 @@ def check(layer: str) -> None:
 
 def compare(layer: str, task: str, batch: int, steps: int, hidden: int, turns: Turns) -> dict[str, str | int | float]:
     """Time PyTorch's module and our layer in turn; return a row of the table."""
-    make_module, fast, _ = LAYERS[layer]
+    make_module, cell = LAYERS[layer]
     module = make_module(hidden, hidden, batch_first=True).to(turns.device)
     weights = list(module.parameters())
     x = torch.randn(batch, steps, hidden, device=turns.device, requires_grad=task == "train")
@@ -65,7 +66,7 @@ def compare(layer: str, task: str, batch: int, steps: int, hidden: int, turns: T
     as_pass = train_pass if task == "train" else step_pass
     sides = {
         "PyTorch": as_pass(lambda: module(x, stacked(state))[0], [x, *weights]),
-        "ours": as_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
+        "ours": as_pass(lambda: ops.run_layer(cell, x, state, named(layer, weights))[0], [x, *weights]),
     }
     sizes = {"batch": batch, "time": steps, "hidden": hidden}
     return {"layer": layer, "task": task, **sizes, **timed(sides, "speed-up", turns)}
@@ -81,15 +82,23 @@ def timed(sides: dict[str, Side], ratio_name: str, turns: Turns) -> dict[str, fl
     return {**milliseconds, ratio_name: ratio(timings, first, second)}
 
 
-def zero_state(layer: str, batch: int, module: nn.RNNBase) -> Any:
-    """Return the state our layers take: (B, H), or a pair of them for the LSTM."""
+def named(layer: str, parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return the parameters of a module, or more, by their names in the cell's equations."""
+    cell = LAYERS[layer][1]
+    names = (*cell.shapes(1, 1), *cell.normalization)
+    return dict(zip(names, parameters, strict=False))
+
+
+def zero_state(layer: str, batch: int, module: nn.RNNBase) -> tuple[Tensor, ...]:
+    """Return the state our layers take, (B, H) each."""
     zeros = next(module.parameters()).new_zeros(batch, module.hidden_size)
-    return (zeros, zeros) if layer == "lstm" else zeros
+    return (zeros,) * len(LAYERS[layer][1].state)
 
 
-def stacked(state: Any) -> Any:
+def stacked(state: tuple[Tensor, ...]) -> Any:
     """Return the state PyTorch's modules take: with a dimension for the layers in front."""
-    return state[None] if isinstance(state, Tensor) else tuple(part[None] for part in state)
+    parts = tuple(part[None] for part in state)
+    return parts if len(parts) > 1 else parts[0]
 
 
 def train_pass(forward: Callable[[], Tensor], inputs: list[Tensor]) -> Callable[[], object]:

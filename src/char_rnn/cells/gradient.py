@@ -22,7 +22,8 @@ class Backward:
     """A step of the way back: from the gradients of the state after a step to those of all that it was computed from.
 
     Attributes:
-        given: The gradients of the parts of the state after the step, ``grad`` by name.
+        given: The gradients that the parts of the state after the step have from later steps, ``grad`` by name.
+        output: The one that its first part has as the layer's output, ``grad`` without a name.
         of_states: Those of the parts before it.
         of_sequences: Those of the loop's sequences, in their order; as all the others, None for one that has none.
         of_constants: Those of its constants for every sequence of the batch, in their order; to be summed up.
@@ -32,12 +33,19 @@ class Backward:
     """
 
     given: tuple[Value, ...]
+    output: Value
     of_states: tuple[Value | None, ...]
     of_sequences: tuple[Value | None, ...]
     of_constants: tuple[Value | None, ...]
     of_products: tuple[tuple[Value, Value], ...]
     kept: tuple[Value, ...]
     values: tuple[Value, ...]
+
+    @property
+    def rows(self) -> list[Value]:
+        """The gradients that are needed of every step: of the sequences and of the products."""
+        wanted = (*self.of_sequences, *(grad for _, grad in self.of_products))
+        return list(dict.fromkeys(grad for grad in wanted if grad is not None))
 
 
 @lru_cache(maxsize=256)
@@ -47,6 +55,8 @@ def derive(loop: Loop) -> Backward:
     contributions: dict[Value, list[Contribution]] = defaultdict(list)
     for value, of_state in zip(loop.after, given, strict=True):
         contributions[value].append((0, value.width, of_state))
+    output = Value("grad", given[0].width)
+    contributions[loop.after[0]].append((0, output.width, output))
     of_products: list[tuple[Value, Value]] = []
     for value in reversed(loop.values):
         grad = _total(value, contributions[value])
@@ -60,13 +70,13 @@ def derive(loop: Loop) -> Backward:
 
     results = found(loop.states), found(loop.sequences), found(loop.constants)
     wanted = [grad for group in results for grad in group if grad is not None] + [grad for _, grad in of_products]
-    leaves = {*given, *loop.states, *loop.sequences, *loop.constants, *loop.updates}
+    leaves = {*given, output, *loop.states, *loop.sequences, *loop.constants, *loop.updates}
     read = {value.inputs[0] for value, _ in of_products}
     kept = {value for value in loop.values if value in read or _is_kept(value)}
     values = [value for value in ordered(wanted, kept) if value not in leaves]
     used = {each for value in values for each in value.inputs} | read
     needed = tuple(value for value in loop.values if value in kept and value in used)
-    return Backward(given, *results, tuple(of_products), needed, tuple(values))
+    return Backward(given, output, *results, tuple(of_products), needed, tuple(values))
 
 
 def _is_kept(value: Value) -> bool:

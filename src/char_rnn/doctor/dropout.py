@@ -11,6 +11,7 @@ Dimensions: B batch, T time, H hidden, V vocabulary.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class _Watch:
         self._run_layer = model.run_layer
         self._outputs: list[Tensor] = []
         self._dropped: list[Tensor] = []
-        model.run_layer = self._watched  # type: ignore[assignment, method-assign]
+        model.run_layer = self._watched  # type: ignore[method-assign]
         model.output_proj.register_forward_pre_hook(lambda _, inputs: self._dropped.append(exact(inputs[0])))
 
     def masks(self) -> list[Tensor]:
@@ -61,13 +62,13 @@ class _Watch:
         layers = zip(self._outputs, self._dropped, self.masks(), strict=True)
         return max(float((dropped - kept * mask * output).abs().max()) for output, dropped, mask in layers)
 
-    def _watched(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
+    def _watched(self, x: Tensor, *others: Any, **options: Any) -> tuple[Tensor, State]:
         if len(self._outputs) == LAYERS:
             self._outputs.clear()
             self._dropped.clear()
         if self._outputs:
             self._dropped.append(exact(x))
-        output, state = self._run_layer(x, state, weights)
+        output, state = self._run_layer(x, *others, **options)
         self._outputs.append(exact(output))
         return output, state
 
@@ -113,11 +114,11 @@ def _replay(problem: Problem, ids: Tensor, masks: list[Tensor]) -> Computed:
     model = problem.model(torch.float64)
     run_layer, left = model.run_layer, iter(masks)
 
-    def masked(x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
-        output, state = run_layer(x, state, weights)
+    def masked(*given: Any, **options: Any) -> tuple[Tensor, State]:
+        output, state = run_layer(*given, **options)
         return KEPT * output * next(left), state
 
-    model.run_layer = masked  # type: ignore[assignment, method-assign]
+    model.run_layer = masked  # type: ignore[method-assign]
     return compute(model, ids, CPU)
 
 

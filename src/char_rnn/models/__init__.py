@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from char_rnn.models.base import CharModel, Hidden, detach_state
     from char_rnn.models.build import build_model
-    from char_rnn.models.gru import CharGRU
-    from char_rnn.models.lstm import CharLSTM
-    from char_rnn.models.rnn import CharRNN
+    from char_rnn.models.recurrent import CharGRU, CharLSTM, CharRNN
 
 _HOMES = {
-    "CharGRU": "gru",
-    "CharLSTM": "lstm",
+    "CharGRU": "recurrent",
+    "CharLSTM": "recurrent",
     "CharModel": "base",
-    "CharRNN": "rnn",
+    "CharRNN": "recurrent",
     "Hidden": "base",
     "build_model": "build",
     "detach_state": "base",

@@ -5,21 +5,29 @@ Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers,
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from char_rnn.cells import CELLS
+from char_rnn.cells import Cell
 from char_rnn.models.blocks import Block
-from char_rnn.models.checks import ATTENTION, LAYER_NORM, check_choice, check_ids, check_probabilities, check_sizes
+from char_rnn.models.checks import (
+    ATTENTION,
+    LAYER_NORM,
+    check_choice,
+    check_ids,
+    check_probabilities,
+    check_range,
+    check_sizes,
+)
 from char_rnn.models.dropout import drop_symbols, drop_units, drop_weights, zoneout_mask
 from char_rnn.models.initialization import initialize
 from char_rnn.models.layers import OneHot, RecurrentLayers, TiedProjection, make_embedding
+from char_rnn.ops import Parameters, run_layer
 
 Hidden = Tensor | tuple[Tensor, ...]
 State = tuple[Tensor, ...]
@@ -37,7 +45,7 @@ class Activations(NamedTuple):
     dropped: Tensor
 
 
-class CharModel(nn.Module, ABC):
+class CharModel(nn.Module):
     """Base of :class:`CharLSTM`, :class:`CharGRU` and :class:`CharRNN`.
 
     A block is a recurrent layer and, where asked for, a sublayer that attends to the past and one that feeds forward;
@@ -72,14 +80,8 @@ class CharModel(nn.Module, ABC):
         ValueError: A size below 1, a probability outside its range, or a choice that does not exist or fit another.
     """
 
-    name: ClassVar[str]
-    """What the recurrent layers are called in the state dict."""
-    num_gates: ClassVar[int]
-    """Row blocks in the recurrent weights."""
-    state_names: ClassVar[tuple[str, ...]] = ("h",)
-    """The tensors that a recurrent layer's state is made of."""
-    make_norm: ClassVar[Callable[..., Any]]
-    """What its function in :mod:`char_rnn.ops` takes the parameters of its layer normalization as."""
+    cell: Cell
+    """What its layers are made of; they are called by its name in the state dict."""
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class CharModel(nn.Module, ABC):
         self.dropout, self.locked_dropout = float(dropout), locked_dropout
         self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
-        self.add_module(self.name, self._recurrent_layers(layer_norm == "cell", mogrifier_rounds))
+        self.add_module(self.cell.name, self._recurrent_layers(layer_norm == "cell", mogrifier_rounds))
         attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[attention]
         self.attending = tuple(attending)
         self.attention_window = attention_window if attending else 0
@@ -140,29 +142,19 @@ class CharModel(nn.Module, ABC):
     def _recurrent_layers(self, normed: bool, mogrifier_rounds: int) -> RecurrentLayers:
         if mogrifier_rounds:
             check_sizes(mogrifier_rounds=mogrifier_rounds)
-            if self.name != "lstm":
+            if self.cell.name != "lstm":
                 raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
         sizes = (self.embedding.embedding_dim, self.hidden_size, self.num_layers)
-        return RecurrentLayers(CELLS[self.name](), *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
+        return RecurrentLayers(self.cell, *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
 
     @property
     def layers(self) -> RecurrentLayers:
         """The recurrent layers, whatever their name in the state dict."""
-        return cast(RecurrentLayers, self.get_submodule(self.name))
+        return cast(RecurrentLayers, self.get_submodule(self.cell.name))
 
-    @abstractmethod
-    def run_layer(self, x: Tensor, state: State, weights: list[Tensor], **options: Any) -> tuple[Tensor, State]:
-        """Run one recurrent layer.
-
-        Args:
-            x: (B, T, I).
-            state: Its state before the first step, tensors of (B, H).
-            weights: weight_ih, weight_hh, bias_ih and bias_hh.
-            options: Of its function in :mod:`char_rnn.ops`; none in the plain configuration.
-
-        Returns:
-            Its output, (B, T, H), and its state after the last step.
-        """
+    def run_layer(self, x: Tensor, state: State, parameters: Parameters, **options: Any) -> tuple[Tensor, State]:
+        """Run one recurrent layer; see :func:`char_rnn.ops.run_layer`."""
+        return run_layer(self.cell, x, state, parameters, **options)
 
     def init_hidden(self, batch_size: int, device: torch.device | str | None = None) -> Hidden:
         """Return the zero state for a batch: (L, B, H), or a pair (h, c) of that shape for an LSTM.
@@ -206,16 +198,15 @@ class CharModel(nn.Module, ABC):
         """As :meth:`with_activations`, but return what the output projection reads, (B, T, H), for its predictions."""
         check_ids(x)
         parts = self._as_parts(hidden, batch_size=x.shape[0])
-        states, memories = parts[: len(self.state_names)], parts[len(self.state_names) :]
-        # The embedding is made time-major and viewed batch-first: so every step is one block of memory.
-        x = self._embed(x.t()).transpose(0, 1)
+        states, memories = parts[: len(self.cell.state)], parts[len(self.cell.state) :]
+        x, symbols = self._read(x)
         after: list[State] = []
         remembered: list[Tensor] = []
-        for number, weights in enumerate(self.layers):
-            block = cast(Block, self.blocks[number])
+        for number, block in enumerate(cast(Iterable[Block], self.blocks)):
             state = tuple(part[number] for part in states)
             memory = memories[0][len(remembered)] if number in self.attending else None
-            output, state = self._recur(number, block.before(x), state, weights)
+            output, state = self._recur(number, block.before(x), state, symbols)
+            symbols = None
             dropped = self._drop(output)
             x, memory = block.after(x, dropped, memory, self._drop)
             after.append(state)
@@ -225,28 +216,38 @@ class CharModel(nn.Module, ABC):
         stacked = [torch.stack(list(part)).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
         return self.output_norm(x), _as_hidden(stacked), Activations(output, dropped)
 
-    def _embed(self, ids: Tensor) -> Tensor:
-        embedded: Tensor
-        if isinstance(self.embedding, OneHot):
-            embedded = self.embedding(ids, self.output_proj.bias.dtype)
-        else:
-            embedded = self.embedding(ids)
-        return drop_symbols(embedded, ids, self.vocab_size, self.embedding_dropout if self.training else 0.0)
+    def _read(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the lowest block's input, (B, T, I); or what each symbol stands for, (V, I), and the symbols.
 
-    def _recur(self, number: int, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
+        The latter where there are fewer symbols than places in the batch, and only the recurrent layer reads them.
+        """
+        p = self.embedding_dropout if self.training else 0.0
+        dtype = self.output_proj.bias.dtype
+        if self.vocab_size < ids.numel() and not cast(Block, self.blocks[0]).residual:
+            check_range(ids, self.vocab_size)
+            if isinstance(self.embedding, OneHot):
+                table = torch.eye(self.vocab_size, dtype=dtype, device=ids.device)
+            else:
+                table = self.embedding.weight
+            return drop_symbols(table, None, self.vocab_size, p), ids
+        # The embedding is made time-major and viewed batch-first: so every step is one block of memory.
+        times = ids.t()
+        embedded = self.embedding(times, dtype) if isinstance(self.embedding, OneHot) else self.embedding(times)
+        return drop_symbols(embedded, times, self.vocab_size, p).transpose(0, 1), None
+
+    def _recur(self, number: int, x: Tensor, state: State, symbols: Tensor | None) -> tuple[Tensor, State]:
         """Run a recurrent layer with the options it is configured with."""
-        options: dict[str, Any] = {}
-        if self.layers.normed:
-            options["norm"] = self.make_norm(*self.layers.norm(number))
-        if self.layers.mogrifier_rounds:
-            options["mogrifier"] = self.layers.mogrifier(number)
+        parameters = self.layers.named(number)
+        zoneout: list[Tensor | float] | None = None
         if self.zoneout:
-            masks = [zoneout_mask(part, x.shape[1], self.zoneout, training=self.training) for part in state]
-            options["zoneout"] = tuple(masks) if len(masks) > 1 else masks[0]
+            time = (x if symbols is None else symbols).shape[1]
+            zoneout = [zoneout_mask(part, time, self.zoneout, training=self.training) for part in state]
         if self.weight_dropout and self.training:
-            weight_ih, weight_hh, *biases = weights
-            weights = [weight_ih, drop_weights(weight_hh, self.weight_dropout), *biases]
-        return self.run_layer(x, state, weights, **options)
+            parameters["weight_hh"] = drop_weights(parameters["weight_hh"], self.weight_dropout)
+        options = {"zoneout": zoneout, "symbols": symbols}
+        return self.run_layer(
+            x, state, parameters, **{name: each for name, each in options.items() if each is not None}
+        )
 
     def _drop(self, x: Tensor) -> Tensor:
         return drop_units(x, self.dropout if self.training else 0.0, locked=self.locked_dropout)
@@ -255,7 +256,7 @@ class CharModel(nn.Module, ABC):
         """The shapes of the parts of a hidden state."""
         recurrent = (self.num_layers, batch_size, self.hidden_size)
         memory = (len(self.attending), batch_size, self.attention_window, self.hidden_size)
-        return [recurrent] * len(self.state_names) + [memory] * bool(self.attending)
+        return [recurrent] * len(self.cell.state) + [memory] * bool(self.attending)
 
     def _as_parts(self, hidden: Hidden | None, batch_size: int) -> State:
         if hidden is None:
@@ -263,7 +264,7 @@ class CharModel(nn.Module, ABC):
         parts = (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)
         shapes = self._shapes(batch_size)
         if [part.shape for part in parts] != shapes:
-            needed = f"{' and '.join(self.state_names)} of shape (layers, batch, hidden) = {shapes[0]}"
+            needed = f"{' and '.join(self.cell.state)} of shape (layers, batch, hidden) = {shapes[0]}"
             if self.attending:
                 needed += f" and a memory of shape (attending layers, batch, window, hidden) = {shapes[-1]}"
             raise ValueError(

@@ -11,10 +11,8 @@ import numpy as np
 import torch
 
 from char_rnn.models.base import CharModel
-from char_rnn.models.gru import CharGRU
-from char_rnn.models.lstm import CharLSTM
 from char_rnn.models.parameters import check_tensors
-from char_rnn.models.rnn import CharRNN
+from char_rnn.models.recurrent import CharGRU, CharLSTM, CharRNN
 from char_rnn.utils.config import ModelConfig
 
 MODELS: dict[str, type[CharModel]] = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}

@@ -35,3 +35,11 @@ def check_ids(x: Tensor) -> None:
         raise ValueError(f"x: got shape {tuple(x.shape)}; give ids of shape (batch, time), both 1 or more")
     if x.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"x: got {x.dtype}; give ids as torch.int64, x.long() converts them")
+
+
+def check_range(x: Tensor, vocab_size: int) -> None:
+    """Raise IndexError if an id on the CPU is outside 0 to V - 1; on other devices finding out would wait for them."""
+    if x.is_cpu:
+        smallest, largest = (int(bound) for bound in torch.aminmax(x))
+        if smallest < 0 or largest >= vocab_size:
+            raise IndexError(f"x: ids are from {smallest} to {largest}; give ids from 0 to {vocab_size - 1}")

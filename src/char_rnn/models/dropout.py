@@ -25,14 +25,21 @@ def drop_units(x: Tensor, p: float, *, locked: bool) -> Tensor:
     return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
 
 
-def drop_symbols(embedded: Tensor, ids: Tensor, vocab_size: int, p: float) -> Tensor:
-    """Drop the vectors (..., H) of symbols, each at all its places among the ids (...).
+def drop_symbols(vectors: Tensor, ids: Tensor | None, vocab_size: int, p: float) -> Tensor:
+    """Drop the vectors of symbols, each at all its places.
 
     Source: Gal and Ghahramani (2016), arXiv 1512.05287, section 4.2.
+
+    Args:
+        vectors: (..., H) of ids (...), or (V, H) of every symbol.
+        ids: None for every symbol.
+        vocab_size: V.
+        p: Probability of a symbol being dropped.
     """
     if not p:
-        return embedded
-    return embedded * F.dropout(embedded.new_ones(vocab_size, 1), p)[ids]
+        return vectors
+    kept = F.dropout(vectors.new_ones(vocab_size, 1), p)
+    return vectors * (kept if ids is None else kept[ids])
 
 
 def drop_weights(weight_hh: Tensor, p: float) -> Tensor:

@@ -100,8 +100,7 @@ def back(
     buffers = [given[value] for value in by_step]
     names = (*by_step, *loop.states, *backward.kept)
     buffers += [part[:-1] for part in tape.states] + tape.kept
-    wanted = dict.fromkeys((*backward.of_sequences, *(grad for _, grad in backward.of_products)))
-    wanted.pop(None, None)
+    wanted = backward.rows
     constants = {value: given[value] for value in loop.constants}
     sums: dict[Value, Any] = {grad: 0 for grad in backward.of_constants if grad is not None}
     of_output, *state = grads
@@ -110,7 +109,8 @@ def back(
     for of_step, *values in reversed(list(_steps([of_output, *buffers, *tape.deviations]))):
         results: Results = {**constants, **dict(zip(names, values, strict=False))}
         deviations.update(zip(norms, values[len(names) :], strict=True))
-        results.update(zip(backward.given, [state[0] + of_step, *state[1:]], strict=True))
+        results.update(zip(backward.given, state, strict=True))
+        results[backward.output] = of_step
         evaluate(backward.values, results, known)
         like = state[0]
         state = [torch.zeros_like(like) if grad is None else _full(results[grad], like) for grad in backward.of_states]

@@ -71,7 +71,7 @@ def traced(cell: Cell, parameters: Parameters, zoneout: Sequence[Update] | None 
     return trace(cell, inputs, hidden, normed=normed, mogrifier=rounds, zoneout=how)
 
 
-def reference(
+def reference_layer(
     cell: Cell, x: Tensor, state: State, parameters: Parameters, zoneout: Sequence[Update] | None = None
 ) -> tuple[Tensor, State]:
     """Run one layer, step by step, as the cell's equations read. All other ways to run one are held to this.

@@ -1,54 +1,140 @@
-"""Runs a recurrent layer, by the fastest way there is for it.
+"""Runs a recurrent layer in the fastest way there is for it.
 
-Dimensions: B batch, T time, I input size, H hidden.
+Dimensions: B batch, T time, V vocabulary, I input size, H hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
-from char_rnn.cells import Backward, Cell, Loop, derive
-from char_rnn.ops import derived
+from char_rnn.cells import GRU, LSTM, RNN, Backward, Cell, Loop, derive
+from char_rnn.ops import derived, native
 from char_rnn.ops.derived import Tape
-from char_rnn.ops.equations import Parameters, Results, State, Update, before_loop, traced
+from char_rnn.ops.equations import Parameters, Results, State, Update, before_loop, reference_layer, traced
+
+_PYTORCH: dict[Cell, Callable[..., Any]] = {LSTM(): torch.lstm, GRU("after"): torch.gru, RNN(): torch.rnn_tanh}
+"""The functions of PyTorch: oneDNN's on the CPU, cuDNN's on CUDA."""
+
+_FEWEST_STEPS = 5
+"""Steps below which a loop without gradients is faster on the CPU than to pack the weights."""
 
 
-def run(
+def run_layer(
     cell: Cell,
     x: Tensor,
     state: State,
     parameters: Parameters,
     zoneout: Sequence[Update] | None = None,
-    products: torch.dtype | None = None,
+    *,
+    symbols: Tensor | None = None,
 ) -> tuple[Tensor, State]:
-    """Run one layer; arguments and results are those of :func:`char_rnn.ops.equations.reference`."""
+    """Run one layer; see :func:`char_rnn.ops.equations.reference_layer` for the other arguments and the results.
+
+    By the training kernels, where they are built and can (float32 or, under autocast, bfloat16 on the CPU); else by
+    PyTorch's own function, where it has one for the cell; else by the loop of :mod:`char_rnn.ops.derived`. All but
+    PyTorch's can be differentiated once. Under autocast the state, the gates and all sums stay in the parameters' type.
+
+    Args:
+        cell: Whose equations.
+        x: Input, (B, T, I), T at least 1; or what each symbol stands for, (V, I), where there are `symbols`.
+        state: The parts of the state before the first step, each (B, H).
+        parameters: Of the layer, by name.
+        zoneout: How far each step updates each part of the state; None for no zoneout.
+        symbols: (B, T). What their vectors add is computed once for each symbol then.
+    """
+    weight = parameters["weight_hh"]
+    products = _products(weight)
     loop = traced(cell, parameters, zoneout).loop
-    results = before_loop(loop, x.transpose(0, 1), parameters)
-    dtype = state[0].dtype
+    own = native.can_run(loop, [*parameters.values(), *state], products)
+    if not own and symbols is not None:
+        x, symbols = F.embedding(symbols.t(), x).transpose(0, 1), None
+    few = symbols is None and x.shape[1] < (_FEWEST_STEPS if weight.is_cpu else 2)
+    if few and not torch.is_grad_enabled():
+        with torch.autocast(weight.device.type, enabled=False):
+            return reference_layer(cell, x.to(weight.dtype), state, parameters, zoneout)
+    plain = loop.states and zoneout is None and len(parameters) == len(cell.shapes(1, 1)) and cell in _PYTORCH
+    if not own and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
+        return _by_pytorch(_PYTORCH[cell], x, state, parameters, products)
+    return _by_loop(loop, x, state, parameters, zoneout if loop.updates else (), symbols, products, own=own)
+
+
+def _products(weight: Tensor) -> torch.dtype | None:
+    """Return the type in which autocast wants the products with a weight; None where it wants no other."""
+    device = weight.device.type
+    if weight.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
+        return None
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def _by_pytorch(
+    function: Callable[..., Any], x: Tensor, state: State, parameters: Parameters, products: torch.dtype | None
+) -> tuple[Tensor, State]:
+    """Run PyTorch's function; `products` is bfloat16 or None.
+
+    Autocast over these functions on CUDA casts to float16, whatever type it is asked for; so the cast is made here.
+    """
+    weights = [parameters[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    with torch.autocast(x.device.type, enabled=False):
+        x, *rest = (tensor if products is None else tensor.to(products) for tensor in (x, *state, *weights))
+        hidden = tuple(part.unsqueeze(0) for part in rest[: len(state)])
+        start = hidden if len(hidden) > 1 else hidden[0]
+        train = torch.is_grad_enabled()
+        output, *after = function(x, start, rest[len(state) :], True, 1, 0.0, train, False, True)
+    return output, tuple(part.squeeze(0) for part in after)
+
+
+def _by_loop(
+    loop: Loop,
+    x: Tensor,
+    state: State,
+    parameters: Parameters,
+    updates: Sequence[Update] | None,
+    symbols: Tensor | None,
+    products: torch.dtype | None,
+    *,
+    own: bool,
+) -> tuple[Tensor, State]:
+    """Compute what the loop is given, of a table in the parameters' type, and run it."""
+    dtype = parameters["weight_hh"].dtype
+    of_time = symbols is None
+    with torch.autocast(x.device.type, products, enabled=of_time and products is not None):
+        results = before_loop(loop, x.transpose(0, 1) if of_time else x.to(dtype), parameters)
     tensors = [results[value].to(dtype) for value in (*loop.sequences, *loop.constants)]
     tensors += [parameters[name] for name in loop.matrices]
-    updates = zoneout if loop.updates else ()
-    made = _Run.apply(loop, products, *tensors, *state, *(updates or ()))  # type: ignore[no-untyped-call]
-    output, *others = made
+    tensors += [*state, *(updates or ())]
+    times = None if symbols is None else symbols.t().contiguous().long()
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        output, *others = _Loop.apply(loop, products, own, times, *tensors)  # type: ignore[no-untyped-call]
+    else:
+        given = dict(zip((*_names(loop), "symbols"), (*tensors, times), strict=True))
+        forth = native.forth(loop, given, products, keeps=False) if own else derived.forth(loop, (), given, products)
+        output, *others = forth.states[0][1:], *(part[-1] for part in forth.states[1:])
     return output.transpose(0, 1), (output[-1], *others)
 
 
-class _Run(torch.autograd.Function):
+class _Loop(torch.autograd.Function):
     """The loop over time: its sequences, constants, matrices, states and updates to the output and the last state."""
 
     @staticmethod
-    def forward(ctx: Any, loop: Loop, products: torch.dtype | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, loop: Loop, products: torch.dtype | None, own: bool, symbols: Tensor | None, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         backward = derive(loop)
-        given: Results = dict(zip(_names(loop), tensors, strict=True))
-        tape = derived.forth(loop, backward.kept, given, products)
+        given: Results = dict(zip((*_names(loop), "symbols"), (*tensors, symbols), strict=True))
+        if own:
+            tape = native.forth(loop, given, products, keeps=True)
+        else:
+            tape = derived.forth(loop, backward.kept, given, products)
         read = _read_back(loop, backward)
-        ctx.loop, ctx.products = loop, products
+        ctx.loop, ctx.products, ctx.own = loop, products, own
         ctx.counts = len(read), len(tape.states), len(tape.kept)
+        ctx.table_sizes = [len(given[value]) for value in loop.sequences]
         ctx.save_for_backward(*(given[name] for name in read), *tape.states, *tape.kept, *tape.deviations)
         output, *others = tape.states
         return output[1:], *(part[-1].clone() for part in others)
@@ -65,11 +151,17 @@ class _Run(torch.autograd.Function):
             saved = saved[count:]
         given: Results = dict(zip(read, groups[0], strict=True))
         tape = Tape(groups[1], groups[2], saved)
-        found = derived.back(loop, backward, given, tape, grads, ctx.products)
+        if ctx.own:
+            found = native.back(loop, given, tape, grads, ctx.products)
+        else:
+            found = derived.back(loop, backward, given, tape, grads, ctx.products)
         matrices = _grads_of_matrices(loop, backward, given, tape, found.sequences, ctx.products)
         sequences = [None if grad is None else found.sequences[grad] for grad in backward.of_sequences]
+        if given["symbols"] is not None:
+            pairs = zip(sequences, ctx.table_sizes, strict=True)
+            sequences = [None if rows is None else native.sum_by_symbol(rows, given["symbols"], n) for rows, n in pairs]
         constants = [None if grad is None else found.constants[grad] for grad in backward.of_constants]
-        return None, None, *sequences, *constants, *matrices, *found.states, *(None for _ in loop.updates)
+        return None, None, None, None, *sequences, *constants, *matrices, *found.states, *(None for _ in loop.updates)
 
 
 def _names(loop: Loop) -> tuple[Any, ...]:
@@ -79,9 +171,8 @@ def _names(loop: Loop) -> tuple[Any, ...]:
 def _read_back(loop: Loop, backward: Backward) -> list[Any]:
     """Return what the way back reads of what the loop is given; the states are on the tape."""
     used = {each for value in backward.values for each in value.inputs}
-    used.update(product.inputs[0] for product, _ in backward.of_products)
     sequences = [value for value in (*loop.sequences, *loop.updates) if value in used]
-    return [*sequences, *loop.constants, *loop.matrices]
+    return [*sequences, *loop.constants, *loop.matrices, "symbols"]
 
 
 def _grads_of_matrices(
@@ -93,7 +184,7 @@ def _grads_of_matrices(
     products: torch.dtype | None,
 ) -> list[Tensor | None]:
     """Return the gradient of each matrix: of every product's rows, one product over all steps."""
-    read = {**given, **dict(zip(backward.kept, tape.kept, strict=True))}
+    read = dict(zip(backward.kept, tape.kept, strict=True))
     read.update(zip(loop.states, (part[:-1] for part in tape.states), strict=True))
     found: dict[str, Any] = {}
     for product, grad in backward.of_products:

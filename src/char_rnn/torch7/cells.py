@@ -14,14 +14,13 @@ Dimensions: B batch, T time, I input size, H hidden, G gates of the cell.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from char_rnn.models import CharModel
-from char_rnn.ops.gru_before import grad_weight_hh, run_steps, run_steps_back, slopes
+from char_rnn.torch7.gru_steps import by_step, grad_weight_hh, run_steps, run_steps_back, slopes
 
 
 class Layer(ABC):
@@ -39,7 +38,7 @@ class Layer(ABC):
         weights = [parameter.detach() for parameter in self.parameters]
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = weights
         self.hidden_size = model.hidden_size
-        self.states = [self._buffer(time + 1, batch) for _ in model.state_names]
+        self.states = [self._buffer(time + 1, batch) for _ in model.cell.state]
         self.hidden = self.states[-1]
         self.before, self.after = self.hidden[:-1], self.hidden[1:]
 
@@ -131,7 +130,7 @@ class LSTM(ManualLayer):
         weight = self.weight_hh.t()
         steps = (self.gates, *self.gates.chunk(4, -1), self._candidates, self._tanh_cells)
         states = (self.before, self.cells[:-1], self.after, self.cells[1:])
-        for gates, i, f, g, o, candidate, tanh_c, h, c, h_next, c_next in _by_step(*steps, *states):
+        for gates, i, f, g, o, candidate, tanh_c, h, c, h_next, c_next in by_step(*steps, *states):
             gates.addmm_(h, weight)
             candidate.copy_(g).tanh_()
             gates.sigmoid_()
@@ -151,7 +150,7 @@ class LSTM(ManualLayer):
         grad_h, grad_c = self._grad_h.zero_(), self._grad_c.zero_()
         product, square, slopes = self._product, self._square, self._slopes
         steps = (self.gates, *self.gates.chunk(4, -1), self._candidates, self._tanh_cells, self.cells[:-1])
-        back = list(_by_step(*steps, self.grads, *self.grads.chunk(4, -1), grad_output))
+        back = list(by_step(*steps, self.grads, *self.grads.chunk(4, -1), grad_output))
         for gates, i, f, _, o, g, tanh_c, c, grads, grad_i, grad_f, grad_g, grad_o, from_loss in reversed(back):
             grad_h.add_(from_loss)
             torch.mul(grad_h, tanh_c, out=grad_o)
@@ -167,7 +166,7 @@ class LSTM(ManualLayer):
 
 
 class GRU(ManualLayer):
-    """Gates r, z, n, the reset before the product; the steps are those of :mod:`char_rnn.ops.gru_before`."""
+    """Gates r, z, n, the reset before the product; the steps are those of :mod:`char_rnn.torch7.gru_steps`."""
 
     num_gates = 3
 
@@ -197,13 +196,13 @@ class RNN(ManualLayer):
     def run(self) -> None:
         """Run the window."""
         weight = self.weight_hh.t()
-        for gates, h, h_next in _by_step(self.gates, self.before, self.after):
+        for gates, h, h_next in by_step(self.gates, self.before, self.after):
             torch.tanh(gates.addmm_(h, weight), out=h_next)
 
     def run_back(self, grad_output: Tensor) -> None:
         """Go back through the window: d a = d h' (1 - h'^2)."""
         grad_h = torch.zeros_like(self.before[0])
-        for h_next, grads, from_loss in reversed(list(_by_step(self.after, self.grads, grad_output))):
+        for h_next, grads, from_loss in reversed(list(by_step(self.after, self.grads, grad_output))):
             grad_h.add_(from_loss)
             torch.addcmul(grad_h, grad_h, h_next * h_next, value=-1, out=grads)
             torch.mm(grads, self.weight_hh, out=grad_h)
@@ -219,7 +218,7 @@ class FusedLayer(Layer):
 
     def __init__(self, model: CharModel, number: int, time: int, batch: int) -> None:
         super().__init__(model, number, 1, batch)
-        self._run_layer, self._embedding = model.run_layer, model.embedding
+        self._function, self._embedding = _PYTORCH[model.cell.name], model.embedding
         self._input: Tensor
         self._output: Tensor
 
@@ -233,11 +232,12 @@ class FusedLayer(Layer):
         vectors = self._embedding(x, self.hidden.dtype) if x.dim() == 2 else x.detach()
         training = torch.is_grad_enabled()
         self._input = vectors.requires_grad_(training and x.dim() == 3)
-        before = tuple(state[0] for state in reversed(self.states))
-        output, after = self._run_layer(self._input.transpose(0, 1), before, self.parameters)
-        self._output = output.transpose(0, 1)
+        before = tuple(state[:1] for state in reversed(self.states))
+        start = before if len(before) > 1 else before[0]
+        function, weights = self._function, self.parameters
+        self._output, *after = function(self._input, start, weights, True, 1, 0.0, training, False, False)
         for state, value in zip(reversed(self.states), after, strict=True):
-            state.data[-1].copy_(value.detach())
+            state.data[-1:].copy_(value.detach())
         return self._output.detach()
 
     def backward(self, grad_output: Tensor) -> Tensor | None:
@@ -249,6 +249,7 @@ class FusedLayer(Layer):
         return grads[-1] if self._input.requires_grad else None
 
 
+_PYTORCH: dict[str, Any] = {"lstm": torch.lstm, "rnn": torch.rnn_tanh}
 _MANUAL: dict[str, type[ManualLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
@@ -256,10 +257,5 @@ def make_layer(model: CharModel, number: int, time: int, batch: int) -> Layer:
     """Return the fastest layer there is for the model's cell, precision and device."""
     weight = model.output_proj.weight
     on_cpu, single = weight.device.type == "cpu", weight.dtype == torch.float32
-    fused = model.name != "gru" and (not on_cpu or (model.name == "lstm" and single))
-    return (FusedLayer if fused else _MANUAL[model.name])(model, number, time, batch)
-
-
-def _by_step(*buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Go through time-major buffers together."""
-    return zip(*(buffer.unbind() for buffer in buffers), strict=True)
+    fused = model.cell.name != "gru" and (not on_cpu or (model.cell.name == "lstm" and single))
+    return (FusedLayer if fused else _MANUAL[model.cell.name])(model, number, time, batch)

@@ -223,7 +223,7 @@ def initialize(model: CharModel, rng: Generator) -> None:
 
     The Linears draw P numbers when they are made, which are thrown away; then the flat vector is filled.
     """
-    sizes = model.name, model.vocab_size, model.hidden_size, model.num_layers
+    sizes = model.cell.name, model.vocab_size, model.hidden_size, model.num_layers
     count = sum(linear.size for linear in layout.linears(*sizes))
     rng.words(count)
     drawn = layout.to_tensors(*sizes, rng.uniform(-RANGE, RANGE, count))
@@ -234,6 +234,6 @@ def initialize(model: CharModel, rng: Generator) -> None:
 @torch.no_grad()
 def set_forget_bias(model: CharModel) -> None:
     """Set the forget gates' biases of an LSTM to 1: ``train.lua`` does so with a model it goes on from, too."""
-    if model.name == "lstm":
+    if model.cell.name == "lstm":
         for _, _, bias_ih, _ in model.layers:
             bias_ih.chunk(4)[1].fill_(FORGET_BIAS)

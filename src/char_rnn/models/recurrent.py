@@ -1,21 +1,26 @@
-"""The gated recurrent unit character model."""
+"""The character models, one for each cell."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from char_rnn.cells import GRU, LSTM, RNN
+from char_rnn.models.base import CharModel
 
-from char_rnn.cells import GRU
-from char_rnn.models.base import CharModel, State
-from char_rnn.ops import GRUNorm, gru
-from char_rnn.ops.gru_options import Reset
+
+class CharLSTM(CharModel):
+    """A character model of stacked LSTM layers; its hidden state is a pair (h, c), each (L, B, H).
+
+    See :class:`~char_rnn.models.base.CharModel` for the arguments, and :class:`char_rnn.cells.LSTM` for the equations.
+    """
+
+    cell = LSTM()
 
 
 class CharGRU(CharModel):
     """A character model of stacked GRU layers; its hidden state is (L, B, H).
 
-    See :func:`char_rnn.ops.gru_reference` for the equations.
+    See :class:`char_rnn.cells.GRU` for the equations.
 
     Args:
         vocab_size: V, symbols in the vocabulary.
@@ -30,10 +35,6 @@ class CharGRU(CharModel):
         ValueError: As the base, or `reset` is neither.
     """
 
-    name = "gru"
-    num_gates = GRU.gates
-    make_norm = GRUNorm
-
     def __init__(
         self,
         vocab_size: int,
@@ -41,15 +42,18 @@ class CharGRU(CharModel):
         num_layers: int,
         dropout: float = 0.0,
         *,
-        reset: Reset = "after",
+        reset: str = "after",
         **options: Any,
     ) -> None:
+        self.cell = GRU(reset)
         super().__init__(vocab_size, hidden_size, num_layers, dropout, **options)
-        if reset not in ("after", "before"):
-            raise ValueError(f'reset: got {reset!r}; give "after" or "before"')
         self.reset = reset
 
-    def run_layer(self, x: Tensor, state: State, weights: list[Tensor], **options: Any) -> tuple[Tensor, State]:
-        """Run one GRU layer over x (B, T, I) from its state, h of (B, H)."""
-        output, h = gru(x, state[0], *weights, reset=self.reset, **options)
-        return output, (h,)
+
+class CharRNN(CharModel):
+    """A character model of stacked simple (tanh) layers; its hidden state is (L, B, H).
+
+    See :class:`~char_rnn.models.base.CharModel` for the arguments, and :class:`char_rnn.cells.RNN` for the equations.
+    """
+
+    cell = RNN()

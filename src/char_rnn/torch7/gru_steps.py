@@ -1,19 +1,12 @@
-"""The fast path of the GRU whose reset gate comes before the recurrent product.
+"""The steps of a GRU whose reset gate comes before the recurrent product, over buffers made once.
 
-PyTorch has no kernel for it. Here it is made of tensor operations, with back-propagation through time written by
-hand: what does not depend on the step before (the products with the input, the slopes of the gates, the gradients of
-the weights) is one large operation over all steps, in place where it can be, and the loops hold the rest.
+What does not depend on the step before (the slopes of the gates, the gradients of the weights) is one large operation
+over all steps, in place where it can be, and the loops hold the rest.
 
-Dimensions: B batch, T time, I input size, H hidden; buffers are time-major, so that a step is one block of memory.
+Dimensions: B batch, T time, H hidden; buffers are time-major, so that a step is one block of memory.
 
-With r, z, n the reset gate, the update gate and the candidate of a step, h the state before it and h' after it::
-
-    r  = sigmoid(W_ir x + b_ir + W_hr h + b_hr)
-    z  = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
-    n  = tanh(W_in x + b_in + W_hn (r h) + b_hn)
-    h' = (1 - z) n + z h
-
-With d for "gradient of the loss with respect to", and a_r, a_z, a_n the arguments of the three functions::
+With d for "gradient of the loss with respect to", and a_r, a_z, a_n the arguments of the functions of
+:class:`char_rnn.cells.GRU`, r, z and n::
 
     d a_n = d h' (1 - z) (1 - n^2)              d a_z = d h' (h - n) z (1 - z)
     d(rh) = W_hn^T d a_n                        d a_r = d(rh) h r (1 - r)
@@ -22,50 +15,10 @@ With d for "gradient of the loss with respect to", and a_r, a_z, a_n the argumen
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-
-from char_rnn.ops.time_major import by_step, by_step_back
-
-
-def gru_before(
-    x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Run one layer; arguments and results are those of :func:`char_rnn.ops.gru.gru_reference`."""
-    output: Tensor = _GRUBefore.apply(x, hidden, weight_ih, weight_hh, bias_ih + bias_hh)  # type: ignore[no-untyped-call]
-    return output, output[:, -1]
-
-
-class _GRUBefore(torch.autograd.Function):
-    """(B, T, I) input, (B, H) state, (3H, I) and (3H, H) weights, (3H,) bias to the (B, T, H) output."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
-        batch, time, _ = x.shape
-        inputs = x.transpose(0, 1).flatten(0, 1)
-        gates = torch.addmm(bias, inputs, weight_ih.t()).view(time, batch, -1)
-        states = gates.new_empty(time + 1, *hidden.shape)
-        states[0] = hidden
-        reset_states = torch.empty_like(states[1:])
-        run_steps(gates, states, reset_states, weight_hh)
-        ctx.save_for_backward(inputs, gates, states, reset_states, weight_ih, weight_hh)
-        return states[1:].transpose(0, 1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None, Tensor]:
-        inputs, gates, states, reset_states, weight_ih, weight_hh = ctx.saved_tensors
-        needs_x, _, needs_weight_ih, needs_weight_hh, _ = ctx.needs_input_grad
-        grads = slopes(gates, states[:-1])
-        grad_hidden = run_steps_back(grads, gates, grad_output.transpose(0, 1), weight_hh)
-        flat = grads.flatten(0, 1)
-        grad_x = (flat @ weight_ih).view(*grads.shape[:2], -1).transpose(0, 1) if needs_x else None
-        grad_weight_ih = flat.t() @ inputs if needs_weight_ih else None
-        grad_recurrent = grad_weight_hh(flat, states[:-1], reset_states) if needs_weight_hh else None
-        return grad_x, grad_hidden, grad_weight_ih, grad_recurrent, flat.sum(0)
 
 
 def run_steps(gates: Tensor, states: Tensor, reset_states: Tensor, weight_hh: Tensor) -> None:
@@ -115,7 +68,7 @@ def run_steps_back(grads: Tensor, gates: Tensor, grad_output: Tensor, weight_hh:
     r, z, _ = gates.chunk(3, -1)
     gate_weights, candidate_weights = _rz(weight_hh, 0), weight_hh.chunk(3)[2]
     grad = torch.zeros_like(grad_output[0], memory_format=torch.contiguous_format)
-    steps = by_step_back(_rz(grads), *grads.chunk(3, -1), r, z, grad_output)
+    steps = reversed(list(by_step(_rz(grads), *grads.chunk(3, -1), r, z, grad_output)))
     for grad_rz, grad_r, grad_z, grad_n, r_t, z_t, from_loss in steps:
         grad.add_(from_loss)
         grad_n.mul_(grad)
@@ -135,3 +88,8 @@ def grad_weight_hh(grads: Tensor, before: Tensor, reset_states: Tensor) -> Tenso
 def _rz(blocks: Tensor, dim: int = -1) -> Tensor:
     """Return the r and z blocks, of r, z, n side by side, as one view."""
     return blocks.narrow(dim, 0, blocks.shape[dim] // 3 * 2)
+
+
+def by_step(*buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Go through time-major buffers together. Unbinding makes all views in one call, cheaper than slicing each step."""
+    return zip(*(buffer.unbind() for buffer in buffers), strict=True)
