@@ -111,6 +111,11 @@ class Step:
         """What is left to compute step by step."""
         return Loop.of(self)
 
+    @cached_property
+    def whole_loop(self) -> Loop:
+        """A loop that computes step by step what depends on the input, too."""
+        return Loop.of(self, whole=True)
+
 
 @lru_cache(maxsize=256)
 def trace(
@@ -187,13 +192,14 @@ class Loop:
     before: tuple[Value, ...]
 
     @classmethod
-    def of(cls, step: Step) -> Loop:
-        """Separate what depends on the state from what does not."""
+    def of(cls, step: Step, *, whole: bool = False) -> Loop:
+        """Separate what depends on the state from what does not; or on the input either, where the loop is `whole`."""
+        of_loop = {"state", "update", "x"} if whole else {"state", "update"}
         kinds: dict[Value, frozenset[str]] = {}
         for value in step.values:
             own = {value.op} & {"x", "state", "update"}
             kinds[value] = frozenset(own).union(*(kinds[each] for each in value.inputs))
-        inside = {value: None for value in step.values if kinds[value] & {"state", "update"}}
+        inside = {value: None for value in step.values if kinds[value] & of_loop and value.op != "x"}
         used = dict.fromkeys([*(each for value in inside for each in value.inputs), *step.after])
         # Parts of what the loop is given are cut in the loop, so that the gradient of the whole is made there at once.
         inside.update((value, None) for value in used if value.op in ("number", "slice"))

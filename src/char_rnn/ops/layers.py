@@ -50,7 +50,8 @@ def run_layer(
     """
     weight = parameters["weight_hh"]
     products = _products(weight)
-    loop = traced(cell, parameters, zoneout).loop
+    step = traced(cell, parameters, zoneout)
+    loop = step.loop if symbols is not None else step.whole_loop
     own = native.can_run(loop, [*parameters.values(), *state], products)
     if not own and symbols is not None:
         x, symbols = F.embedding(symbols.t(), x).transpose(0, 1), None
@@ -58,10 +59,10 @@ def run_layer(
     if few and not torch.is_grad_enabled():
         with torch.autocast(weight.device.type, enabled=False):
             return reference_layer(cell, x.to(weight.dtype), state, parameters, zoneout)
-    plain = loop.states and zoneout is None and len(parameters) == len(cell.shapes(1, 1)) and cell in _PYTORCH
+    plain = zoneout is None and len(parameters) == len(cell.shapes(1, 1)) and cell in _PYTORCH
     if not own and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
         return _by_pytorch(_PYTORCH[cell], x, state, parameters, products)
-    return _by_loop(loop, x, state, parameters, zoneout if loop.updates else (), symbols, products, own=own)
+    return _by_loop(loop if own else step.loop, x, state, parameters, zoneout if loop.updates else (), symbols, products, own=own)
 
 
 def _products(weight: Tensor) -> torch.dtype | None:
@@ -171,6 +172,7 @@ def _names(loop: Loop) -> tuple[Any, ...]:
 def _read_back(loop: Loop, backward: Backward) -> list[Any]:
     """Return what the way back reads of what the loop is given; the states are on the tape."""
     used = {each for value in backward.values for each in value.inputs}
+    used.update(product.inputs[0] for product, _ in backward.of_products)
     sequences = [value for value in (*loop.sequences, *loop.updates) if value in used]
     return [*sequences, *loop.constants, *loop.matrices, "symbols"]
 
@@ -184,7 +186,7 @@ def _grads_of_matrices(
     products: torch.dtype | None,
 ) -> list[Tensor | None]:
     """Return the gradient of each matrix: of every product's rows, one product over all steps."""
-    read = dict(zip(backward.kept, tape.kept, strict=True))
+    read = {**given, **dict(zip(backward.kept, tape.kept, strict=True))}
     read.update(zip(loop.states, (part[:-1] for part in tape.states), strict=True))
     found: dict[str, Any] = {}
     for product, grad in backward.of_products:
