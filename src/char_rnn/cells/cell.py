@@ -117,7 +117,7 @@ class Step:
         return Loop.of(self, whole=True)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # for zoneout, 1.0 is not True
 def trace(
     cell: Cell,
     inputs: int,
@@ -125,7 +125,7 @@ def trace(
     *,
     normed: bool = False,
     mogrifier: int = 0,
-    zoneout: float | bool = False,
+    zoneout: float | bool | tuple[float, ...] = False,
 ) -> Step:
     """Make the graph of a step.
 
@@ -136,7 +136,8 @@ def trace(
         normed: Whether there is layer normalization inside the cell.
         mogrifier: R, rounds in which x and h gate each other before the step (Melis et al. 2020, arXiv 1909.01792).
         zoneout: How far the state goes from what it was to what the cell makes of it (Krueger et al. 2017, arXiv
-            1606.01305): as far as an ``update`` for each part says (True), or a number; False for no zoneout.
+            1606.01305): as far as an ``update`` for each part says (True), or a number, for all parts or for
+            each; False for no zoneout.
 
     Raises:
         ValueError: The equations do not fit together, or do not make the state that the cell names.
@@ -158,7 +159,8 @@ def trace(
             f"{type(cell).__name__}.step: must return {' and '.join(cell.state)}, {hidden} wide; got {made}"
         )
     if zoneout is not False:
-        after = tuple(_zoned(old, new, zoneout) for old, new in zip(before, after, strict=True))
+        how = zoneout if isinstance(zoneout, tuple) else (zoneout,) * len(before)
+        after = tuple(map(_zoned, before, after, how))
     return Step(shapes, inputs, hidden, cell.state, after)
 
 

@@ -73,7 +73,7 @@ def derive(loop: Loop) -> Backward:
     leaves = {*given, output, *loop.states, *loop.sequences, *loop.constants, *loop.updates}
     read = {value.inputs[0] for value, _ in of_products}
     kept = {value for value in loop.values if value in read or _is_kept(value)}
-    values = [value for value in ordered(wanted, kept) if value not in leaves]
+    values = [value for value in ordered(wanted, {*kept, *leaves}) if value not in leaves]
     used = {each for value in values for each in value.inputs} | read
     needed = tuple(value for value in loop.values if value in kept and value in used)
     return Backward(given, output, *results, tuple(of_products), needed, tuple(values))

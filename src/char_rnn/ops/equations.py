@@ -24,7 +24,7 @@ Update = Tensor | float
 """How far zoneout lets a part of the state go from what it was (0) to what the cell makes of it (1).
 
 In training a (T, B, H) tensor of zeros and ones, in the state's type, one with the probability 1 - p; in evaluation the
-number 1 - p.
+number 1 - p. The updates of all parts of the state are tensors, or all are numbers.
 """
 
 
@@ -67,7 +67,9 @@ def traced(cell: Cell, parameters: Parameters, zoneout: Sequence[Update] | None 
     hidden, inputs = parameters["weight_hh"].shape[1], parameters["weight_ih"].shape[1]
     rounds = sum(name.startswith("mogrifier_") for name in parameters)
     normed = any(name in parameters for name in cell.normalization)
-    how = False if zoneout is None else True if isinstance(zoneout[0], Tensor) else zoneout[0]
+    how: Any = False
+    if zoneout is not None:
+        how = True if isinstance(zoneout[0], Tensor) else tuple(zoneout)
     return trace(cell, inputs, hidden, normed=normed, mogrifier=rounds, zoneout=how)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from char_rnn.cells import Loop, Value, derive
 from char_rnn.kernels import load, openmp
-from char_rnn.kernels.lowering import Elementwise, Place, Problem, RowOperation, TooManyValuesError, lower
+from char_rnn.kernels.lowering import Elementwise, Place, Problem, RowOperation, lower
 from char_rnn.kernels.structures import ArrayStructure, packed, structure
 from char_rnn.ops.derived import Gradients, Tape
 from char_rnn.ops.equations import Results
@@ -175,7 +175,7 @@ def _packed_matrix(library: Any, value: Value, matrix: Tensor, *, bfloat16: bool
 
 @lru_cache(maxsize=256)
 def _forward(loop: Loop, *, keeps: bool) -> Template | None:
-    """Return the way forth; None where a step needs more registers than there are."""
+    """Return the way forth; None where a step needs more registers than there are, or values cut between blocks."""
     layout, kept = Layout(), derive(loop).kept if keeps else ()
     given = {value: layout.place(value) for value in (*loop.sequences, *loop.constants, *loop.states, *loop.updates)}
     after = [(value, layout.place(("after", state))) for value, state in zip(loop.after, loop.states, strict=True)]
@@ -183,7 +183,7 @@ def _forward(loop: Loop, *, keeps: bool) -> Template | None:
     problem = Problem(loop.values, given, wanted, [], loop.states[0].width, layout.scratch)
     try:
         return Template(problem, layout, is_backward=False)
-    except TooManyValuesError:
+    except ValueError:
         return None
 
 
@@ -204,7 +204,7 @@ def _backward(loop: Loop) -> Template | None:
     problem = Problem(backward.values, given, wanted, sums, loop.states[0].width, layout.scratch)
     try:
         return Template(problem, layout, is_backward=True, sums_width=sum(grad.width for grad in constants))
-    except TooManyValuesError:
+    except ValueError:
         return None
 
 
