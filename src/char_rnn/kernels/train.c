@@ -49,6 +49,7 @@
 
 #define ALIGNMENT 64
 #define MOST_ROWS 64        /* that a thread takes through all steps at a time: their numbers of a step stay in the cache */
+#define COLUMNS_AT_A_TIME 64
 #define BLOCKS_OF_A_PIECE 4 /* of a matrix, after which the order can turn */
 
 int train_has_bfloat16(void) { return 1; }
@@ -75,24 +76,45 @@ static inline float from_bfloat16(uint32_t x) {
     return number;
 }
 
+/* Copy ROWS outputs of W for some inputs, input by input, with zeros beyond the `width` outputs. */
+static void pack_columns(
+    const float *restrict matrix, int64_t of_output, int64_t of_input, int64_t width, int64_t columns, float *restrict out) {
+    if (width < ROWS) memset(out, 0, (size_t)(columns * ROWS) * sizeof(float));
+    if (of_output == 1 && width == ROWS) {
+        for (int64_t column = 0; column < columns; column++)
+            for (int64_t r = 0; r < ROWS; r++) out[column * ROWS + r] = matrix[column * of_input + r];
+    } else {
+        for (int64_t r = 0; r < width; r++)
+            for (int64_t column = 0; column < columns; column++)
+                out[column * ROWS + r] = matrix[r * of_output + column * of_input];
+    }
+}
+
+/* Round the packed inputs, or pairs of them; a last one is paired with zero. */
+static void round_columns(const float *from, int64_t columns, void *out) {
+    for (int64_t column = 0; column < columns; column++)
+        for (int64_t r = 0; r < ROWS; r++) {
+            const uint32_t w = bfloat16(from[column * ROWS + r]);
+            if (HAS_PAIRS)
+                ((uint32_t *)out)[column / 2 * ROWS + r] = column % 2 ? ((uint32_t *)out)[column / 2 * ROWS + r] | w << 16 : w;
+            else
+                ((uint16_t *)out)[column * ROWS + r] = (uint16_t)w;
+        }
+}
+
 void train_pack(
     const float *matrix, int64_t stride, int64_t width, int64_t columns, int64_t transposed, int64_t is_bfloat16, void *packed) {
     const int64_t of_output = transposed ? 1 : stride, of_input = transposed ? stride : 1;
-    const int in_pairs = is_bfloat16 && HAS_PAIRS;
-    const int64_t padded = in_pairs ? rounded_up(columns, 2) : columns;
+    const int64_t padded = is_bfloat16 && HAS_PAIRS ? rounded_up(columns, 2) : columns;
     for (int64_t first = 0; first < width; first += ROWS) {
-        for (int64_t column = 0; column < padded; column++) {
-            for (int64_t r = 0; r < ROWS; r++) {
-                const int is_inside = first + r < width && column < columns;
-                const float w = is_inside ? matrix[(first + r) * of_output + column * of_input] : 0;
-                const int64_t place = first * padded + column * ROWS + r;
-                if (in_pairs)
-                    ((uint16_t *)packed)[first * padded + (column / 2 * ROWS + r) * 2 + column % 2] = (uint16_t)bfloat16(w);
-                else if (is_bfloat16)
-                    ((uint16_t *)packed)[place] = (uint16_t)bfloat16(w);
-                else
-                    ((float *)packed)[place] = w;
-            }
+        const int64_t rows = width - first < ROWS ? width - first : ROWS;
+        for (int64_t column = 0; column < columns; column += COLUMNS_AT_A_TIME) {
+            const int64_t count = columns - column < COLUMNS_AT_A_TIME ? columns - column : COLUMNS_AT_A_TIME;
+            const float *from = matrix + first * of_output + column * of_input;
+            const int64_t place = first * padded + column * ROWS;
+            float some[COLUMNS_AT_A_TIME * ROWS];
+            pack_columns(from, of_output, of_input, rows, count, is_bfloat16 ? some : (float *)packed + place);
+            if (is_bfloat16) round_columns(some, count, (uint16_t *)packed + place);
         }
     }
 }
