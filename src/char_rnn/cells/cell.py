@@ -112,9 +112,14 @@ class Step:
         return Loop.of(self)
 
     @cached_property
-    def whole_loop(self) -> Loop:
-        """A loop that computes step by step what depends on the input, too."""
-        return Loop.of(self, whole=True)
+    def loop_on_products(self) -> Loop:
+        """A loop that is given the products with the input alone."""
+        return Loop.of(self, "products")
+
+    @cached_property
+    def loop_on_input(self) -> Loop:
+        """A loop that computes all that depends on the input."""
+        return Loop.of(self, "input")
 
 
 @lru_cache(maxsize=256, typed=True)  # for zoneout, 1.0 is not True
@@ -194,29 +199,39 @@ class Loop:
     before: tuple[Value, ...]
 
     @classmethod
-    def of(cls, step: Step, *, whole: bool = False) -> Loop:
-        """Separate what depends on the state from what does not; or on the input either, where the loop is `whole`."""
-        of_loop = {"state", "update", "x"} if whole else {"state", "update"}
+    def of(cls, step: Step, given: str = "all") -> Loop:
+        """Separate what depends on the state from what does not.
+
+        Args:
+            step: Of a cell.
+            given: What is computed before the loop of what does not depend on the state: "all"; "products" with the
+                input and with parameters alone; or "input", nothing of what depends on the input.
+        """
         kinds: dict[Value, frozenset[str]] = {}
         for value in step.values:
             own = {value.op} & {"x", "state", "update"}
             kinds[value] = frozenset(own).union(*(kinds[each] for each in value.inputs))
-        inside = {value: None for value in step.values if kinds[value] & of_loop and value.op != "x"}
+        of_loop = {"state", "update"} if given == "all" else {"state", "update", "x"}
+
+        def is_before(value: Value) -> bool:
+            return value.op == "x" or (given == "products" and value.op == "product" and kinds[value] == {"x"})
+
+        inside = {value: None for value in step.values if kinds[value] & of_loop and not is_before(value)}
         used = dict.fromkeys([*(each for value in inside for each in value.inputs), *step.after])
         # Parts of what the loop is given are cut in the loop, so that the gradient of the whole is made there at once.
         inside.update((value, None) for value in used if value.op in ("number", "slice"))
         used.update((each, None) for value in inside for each in value.inputs)
-        given = [value for value in used if value not in inside]
+        outside = [value for value in used if value not in inside]
         found = {(value.op, value.name): value for value in inside}
         states = [found.get(("state", name), Value("state", step.hidden, name=name)) for name in step.state]
-        computed = [value for value in ordered(inside, given) if value.op not in ("state", "update")]
+        computed = [value for value in ordered(inside, outside) if value.op not in ("state", "update")]
         return cls(
-            sequences=tuple(value for value in given if "x" in kinds[value]),
-            constants=tuple(value for value in given if "x" not in kinds[value]),
+            sequences=tuple(value for value in outside if "x" in kinds[value]),
+            constants=tuple(value for value in outside if "x" not in kinds[value]),
             states=tuple(states),
             updates=tuple(value for value in inside if value.op == "update"),
             matrices=tuple(dict.fromkeys(value.name for value in computed if value.op == "product")),
             after=step.after,
             values=tuple(computed),
-            before=tuple(ordered(given)),
+            before=tuple(ordered(outside)),
         )

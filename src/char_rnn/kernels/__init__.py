@@ -11,6 +11,7 @@ import logging
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from char_rnn.kernels.build import LEVELS, architecture, digest, library
 
@@ -43,16 +44,25 @@ def load() -> ctypes.CDLL | None:
     return None
 
 
-@cache
-def openmp() -> ctypes.c_void_p | None:
+def openmp() -> Any:
     """Return ``GOMP_parallel`` of the OpenMP library that this process has loaded with PyTorch; None without one."""
+    return _of_openmp("GOMP_parallel")
+
+
+def openmp_team_size() -> Any:
+    """Return its ``omp_get_num_threads``; None without one."""
+    return _of_openmp("omp_get_num_threads")
+
+
+@cache
+def _of_openmp(function: str) -> Any:
     try:
         mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     except OSError:
         return None
     for path in mapped:
         if "libgomp" in Path(path).name:
-            return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, ctypes.c_void_p)
+            return ctypes.cast(getattr(ctypes.CDLL(path), function), ctypes.c_void_p)
     return None
 
 

@@ -49,7 +49,7 @@ static inline __attribute__((always_inline)) void NAME(tile)(
 }
 
 /* Dispatch on the number of streams, so that the sums stay in registers. */
-static void NAME(streams)(
+static __attribute__((noinline)) void NAME(streams)(
     const WEIGHT *weights, int64_t columns, const INPUT *const *x, REAL (*sums)[ROWS], int streams) {
     switch (streams) {
 #define CASE(number)                                                                                                   \

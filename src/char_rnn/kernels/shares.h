@@ -14,4 +14,9 @@ typedef void share_function(const void *argument, int64_t share);
  * that all round and flush alike. */
 void shares_run(share_function *run, const void *argument, int64_t count, parallel *start);
 
+/* As shares_run, but all at the same time, so that they may wait for each other, by `together`; where there are not as many
+ * threads, by `apart`. `team_size` is omp_get_num_threads, or NULL. */
+void shares_run_together(
+    share_function *together, share_function *apart, const void *argument, int64_t count, parallel *start, int (*team_size)(void));
+
 #endif

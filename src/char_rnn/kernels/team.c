@@ -39,14 +39,6 @@ typedef struct {
     int member;
 } place;
 
-static inline void pause_briefly(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Wait for a round after one. */
 static void wait_for_round(team *self, unsigned after) {
     for (int spin = 0; spin < SPINS; spin++) {

@@ -24,4 +24,12 @@ void team_leave(team *self);
 /* Do the parts of a task, from 0 to `parts` (not included), each once, in any order; without a team by oneself. */
 void team_share(team *self, task run, const void *argument, int64_t parts);
 
+static inline void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 #endif

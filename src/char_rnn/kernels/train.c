@@ -1,8 +1,11 @@
 #include "train.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "numbers.h"
+#include "team.h"
 #include "vectors.h"
 
 #define REAL float
@@ -48,6 +51,8 @@
 #include "tiles.h"
 
 #define ALIGNMENT 64
+#define SPINS 4000
+#define LARGEST_OWN (1 << 20) /* bytes of matrices that every thread can have in its own cache */
 #define MOST_ROWS 64        /* that a thread takes through all steps at a time: their numbers of a step stay in the cache */
 #define COLUMNS_AT_A_TIME 64
 #define BLOCKS_OF_A_PIECE 4 /* of a matrix, after which the order can turn */
@@ -149,12 +154,16 @@ static void round_rows(const float **x, int64_t count, int64_t columns, float *r
     }
 }
 
-/* Every other step goes through the matrix the other way round: where it is larger than the cache, what was read last is
+static int64_t blocks_of(const operation *op) { return (op->width + ROWS - 1) / ROWS; }
+
+/* Multiply the rows with the blocks first to last (not included) of a matrix.
+ *
+ * Every other step goes through the matrix the other way round: where it is larger than the cache, what was read last is
  * still there. */
-static void multiply(const operation *op, const moment *now) {
+static void multiply(const operation *op, const moment *now, int64_t first_block, int64_t last_block) {
     const float *x[MOST_ROWS];
     float *y[MOST_ROWS];
-    const int64_t count = now->last - now->first, blocks = (op->width + ROWS - 1) / ROWS;
+    const int64_t count = now->last - now->first, blocks = last_block - first_block;
     for (int64_t r = 0; r < count; r++) {
         x[r] = row_at(now, op->in, now->first + r);
         y[r] = row_at(now, op->out, now->first + r);
@@ -162,8 +171,8 @@ static void multiply(const operation *op, const moment *now) {
     if (op->is_bfloat16) round_rows(x, count, op->columns, now->rounded);
     const int64_t pieces = (blocks + BLOCKS_OF_A_PIECE - 1) / BLOCKS_OF_A_PIECE;
     for (int64_t index = 0; index < pieces; index++) {
-        const int64_t begin = (now->t % 2 ? pieces - 1 - index : index) * BLOCKS_OF_A_PIECE;
-        const int64_t end = begin + BLOCKS_OF_A_PIECE < blocks ? begin + BLOCKS_OF_A_PIECE : blocks;
+        const int64_t begin = first_block + (now->t % 2 ? pieces - 1 - index : index) * BLOCKS_OF_A_PIECE;
+        const int64_t end = begin + BLOCKS_OF_A_PIECE < last_block ? begin + BLOCKS_OF_A_PIECE : last_block;
 #define PRODUCT_OF(kind, columns, x)                                                                                   \
     product_##kind(op->weights, NULL, op->width, columns, begin, end, count, x, op->accumulates ? (const float *const *)y : NULL, y)
         if (!op->is_bfloat16)
@@ -199,7 +208,7 @@ static void normalize_back(const float *in, const float *normalized, float *out,
 
 static void run_operation(const operation *op, const moment *now) {
     if (op->operator == PRODUCT) {
-        multiply(op, now);
+        multiply(op, now, 0, blocks_of(op));
     } else if (op->operator == ELEMENTWISE) {
         run_elementwise_float(op->instructions, op->length, now->of->arrays, op->width, now->t, now->first, now->last,
                               now->sums, now->registers);
@@ -220,16 +229,61 @@ typedef struct {
     int64_t shares;
     float *rounded; /* bfloat16 inputs: room for each share */
     int64_t room;
+    atomic_llong *met; /* threads that have come to a meeting, of all meetings */
 } call;
+
+static moment begin_share(const call *all, int64_t share, registers_float *registers) {
+    const program *of = all->of;
+    clear_registers_float(registers);
+    moment now = {of, 0, 0, 0, of->sums ? of->sums + share * of->sums_width : NULL, NULL, registers};
+    if (all->rounded) now.rounded = all->rounded + share * all->room;
+    if (now.sums) memset(now.sums, 0, (size_t)of->sums_width * sizeof(float));
+    return now;
+}
+
+/* Wait until all threads have come to this meeting. */
+static void meet(const call *all) {
+    const long long shares = all->shares, mine = atomic_fetch_add(all->met, 1), wanted = (mine / shares + 1) * shares;
+    for (int64_t spin = 0; atomic_load(all->met) < wanted; spin++)
+        if (spin < SPINS)
+            pause_briefly();
+        else
+            sched_yield();
+}
+
+/* All steps, each shared by the threads: a product by its outputs, so that each thread reads its part of the matrix alone,
+ * all else by rows. */
+static void share_steps(const void *argument, int64_t share) {
+    const call *all = argument;
+    const program *of = all->of;
+    registers_float registers;
+    moment now = begin_share(all, share, &registers);
+    int by_outputs = 0;
+    for (int64_t step = 0; step < of->time; step++) {
+        now.t = of->is_backward ? of->time - 1 - step : step;
+        for (const operation *op = of->operations; op < of->operations + of->length; op++) {
+            if (by_outputs != (op->operator == PRODUCT)) meet(all);
+            by_outputs = op->operator == PRODUCT;
+            now.first = by_outputs ? 0 : of->batch * share / all->shares;
+            now.last = by_outputs ? of->batch : of->batch * (share + 1) / all->shares;
+            if (!by_outputs) {
+                run_operation(op, &now);
+                continue;
+            }
+            const int64_t first = blocks_of(op) * share / all->shares, last = blocks_of(op) * (share + 1) / all->shares;
+            for (; now.first < of->batch; now.first = now.last) {
+                now.last = of->batch - now.first < MOST_ROWS ? of->batch : now.first + MOST_ROWS;
+                multiply(op, &now, first, last);
+            }
+        }
+    }
+}
 
 static void run_share(const void *argument, int64_t share) {
     const call *all = argument;
     const program *of = all->of;
     registers_float registers;
-    clear_registers_float(&registers);
-    moment now = {of, 0, 0, 0, of->sums ? of->sums + share * of->sums_width : NULL, NULL, &registers};
-    if (all->rounded) now.rounded = all->rounded + share * all->room;
-    if (now.sums) memset(now.sums, 0, (size_t)of->sums_width * sizeof(float));
+    moment now = begin_share(all, share, &registers);
     const int64_t begin = of->batch * share / all->shares, rows = of->batch * (share + 1) / all->shares - begin;
     const int64_t groups = (rows + MOST_ROWS - 1) / MOST_ROWS;
     for (int64_t group = 0; group < groups; group++) {
@@ -242,19 +296,21 @@ static void run_share(const void *argument, int64_t share) {
     }
 }
 
-int train_run(const program *of, int64_t threads, parallel *start) {
-    int64_t columns = 0;
+int train_run(const program *of, int64_t threads, parallel *start, int (*team_size)(void)) {
+    int64_t columns = 0, weights = 0;
+    atomic_llong met = 0;
     for (const operation *op = of->operations; op < of->operations + of->length; op++) {
         if (op->operator == PRODUCT && op->is_bfloat16 && op->columns > columns) columns = op->columns;
+        if (op->operator == PRODUCT) weights += train_packed_size(op->width, op->columns, op->is_bfloat16);
         if (op->operator == ELEMENTWISE) elementwise_prepare(op->instructions, op->length, op->width);
     }
-    call all = {.of = of, .shares = threads};
+    call all = {.of = of, .shares = threads, .met = &met};
     if (columns) {
         all.room = rounded_up(columns * MOST_ROWS, ALIGNMENT);
         all.rounded = aligned_alloc(ALIGNMENT, (size_t)(all.room * threads) * sizeof(float));
         if (!all.rounded) return 1;
     }
-    shares_run(run_share, &all, threads, start);
+    shares_run_together(share_steps, run_share, &all, threads, start, weights > LARGEST_OWN ? team_size : NULL);
     free(all.rounded);
     for (int64_t share = 1; of->sums && share < threads; share++)
         for (int64_t j = 0; j < of->sums_width; j++) of->sums[j] += of->sums[share * of->sums_width + j];

@@ -43,10 +43,13 @@ typedef struct {
     int64_t sums_width;
 } program;
 
-/* Run a program on `threads` threads; on one where `start` is NULL, and in a child after a fork (the pool's threads do
+/* Run a program on `threads` threads. `team_size` is omp_get_num_threads or NULL. Where the matrices are too large for
+ * every thread's cache the threads share each step, provided that all are there; the results are the same to the bit.
+ *
+ * It is run on one where `start` is NULL, and in a child after a fork (the pool's threads do
  * not exist there), with the same shares and so the same bits. Return 0, or 1 where there is not enough memory: nothing
  * has been computed then. */
-int train_run(const program *of, int64_t threads, parallel *start);
+int train_run(const program *of, int64_t threads, parallel *start, int (*team_size)(void));
 
 /* Whether this library has products of bfloat16. */
 int train_has_bfloat16(void);

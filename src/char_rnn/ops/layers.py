@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from char_rnn.cells import GRU, LSTM, RNN, Backward, Cell, Loop, derive
+from char_rnn.cells import GRU, LSTM, RNN, Backward, Cell, Loop, Step, derive
 from char_rnn.ops import derived, native
 from char_rnn.ops.derived import Tape
 from char_rnn.ops.equations import Parameters, Results, State, Update, before_loop, reference_layer, traced
@@ -23,6 +23,9 @@ _PYTORCH: dict[Cell, Callable[..., Any]] = {LSTM(): torch.lstm, GRU("after"): to
 
 _FEWEST_STEPS = 5
 """Steps below which a loop without gradients is faster on the CPU than to pack the weights."""
+
+_CACHE = 1 << 20
+"""Bytes of matrices that a core can keep in its own cache from step to step."""
 
 
 def run_layer(
@@ -51,7 +54,7 @@ def run_layer(
     weight = parameters["weight_hh"]
     products = _products(weight)
     step = traced(cell, parameters, zoneout)
-    loop = step.loop if symbols is not None else step.whole_loop
+    loop = step.loop if symbols is not None else _fastest(step, parameters)
     own = native.can_run(loop, [*parameters.values(), *state], products)
     if not own and symbols is not None:
         x, symbols = F.embedding(symbols.t(), x).transpose(0, 1), None
@@ -62,7 +65,14 @@ def run_layer(
     plain = zoneout is None and len(parameters) == len(cell.shapes(1, 1)) and cell in _PYTORCH
     if not own and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
         return _by_pytorch(_PYTORCH[cell], x, state, parameters, products)
-    return _by_loop(loop if own else step.loop, x, state, parameters, zoneout if loop.updates else (), symbols, products, own=own)
+    loop = loop if own else step.loop
+    return _by_loop(loop, x, state, parameters, zoneout if loop.updates else (), symbols, products, own=own)
+
+
+def _fastest(step: Step, parameters: Parameters) -> Loop:
+    """Return the loop for the kernels: with the products of the input where all matrices stay in a core's cache."""
+    size = sum(parameter.numel() for parameter in parameters.values()) * 4
+    return step.loop_on_input if size <= _CACHE else step.loop_on_products
 
 
 def _products(weight: Tensor) -> torch.dtype | None:

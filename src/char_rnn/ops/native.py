@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from char_rnn.cells import Loop, Value, derive
-from char_rnn.kernels import load, openmp
+from char_rnn.kernels import load, openmp, openmp_team_size
 from char_rnn.kernels.lowering import Elementwise, Place, Problem, RowOperation, lower
 from char_rnn.kernels.structures import ArrayStructure, packed, structure
 from char_rnn.ops.derived import Gradients, Tape
@@ -50,7 +50,7 @@ def kernels() -> Any:
     if library is None or not hasattr(library, "train_run"):
         return None
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    library.train_run.argtypes = pointer, integer, pointer
+    library.train_run.argtypes = pointer, integer, pointer, pointer
     library.train_packed_size.argtypes = integer, integer, integer
     library.train_packed_size.restype = integer
     library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
@@ -149,7 +149,7 @@ class Template:
         address = None if sums is None else sums.data_ptr()
         program = _Program(*size, self.is_backward, ctypes.addressof(operations), len(operations))
         program.arrays, program.sums, program.sums_width = ctypes.addressof(arrays), address, self.sums_width
-        if library.train_run(ctypes.byref(program), threads, openmp()):
+        if library.train_run(ctypes.byref(program), threads, openmp(), openmp_team_size()):
             raise MemoryError("not enough memory for a layer's step")
         return None if sums is None else sums[0]
 
