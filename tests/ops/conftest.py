@@ -1,0 +1,24 @@
+"""Ways to run a layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ops_helpers import WAYS
+
+from char_rnn.ops import layers, native
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
+    """Run layers by the kernels, by the derived loop, or by PyTorch's functions; return the type to run them in."""
+    can_run = native.can_run
+    if request.param == "kernels":
+        if native.kernels() is None:
+            pytest.skip("the kernels are not built, or do not run here")
+        monkeypatch.setattr(native, "can_run", lambda *of: can_run(*of) or pytest.fail("not run by the kernels"))
+    else:
+        monkeypatch.setattr(native, "can_run", lambda *_: False)
+    if request.param == "derived":
+        monkeypatch.setattr(layers, "_PYTORCH", {})
+    return WAYS[request.param]

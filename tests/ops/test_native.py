@@ -1,0 +1,163 @@
+"""The training kernels in layers: odd sizes, threads, a forked child, and what they leave to the derived loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from ops_helpers import (
+    CELLS,
+    OURS,
+    Case,
+    Sizes,
+    assert_all_close,
+    assert_same,
+    each,
+    exact,
+    outputs_and_gradients,
+)
+
+from char_rnn.cells import LSTM, Cell, Value, concatenate, split, tanh
+from char_rnn.kernels.lowering import MOST_REGISTERS
+from char_rnn.ops import native, reference_layer, run_layer
+from char_rnn.ops.equations import traced
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (13, 4, 1, 1),
+        (1, 3, 17, 33),
+        (3, 3, 33, 17),
+        (13, 2, 1, 17),
+        (1, 2, 1000, 33),
+        pytest.param((3, 3, 17, 1000), marks=pytest.mark.slow),
+        pytest.param((13, 3, 1000, 1000), marks=pytest.mark.slow),
+        pytest.param((50, 50, 65, 128), marks=pytest.mark.slow),
+    ],
+    ids=lambda sizes: "B{}-T{}-I{}-H{}".format(*sizes),
+)
+@each([Case(cell) for cell in OURS], ["kernels"])
+def test_kernels_at_odd_sizes(case: Case, way: torch.dtype, sizes: Sizes, norm: bool) -> None:
+    case = Case(case.cell, norm=norm, sizes=sizes)
+    tensors = case.tensors(way)
+    assert_all_close(outputs_and_gradients(case.layer(), tensors), exact(case, tensors))
+
+
+@each([Case("lstm", norm=True, zoneout="mask"), Case("gru-before", symbols=True), Case("rnn")], ["kernels"])
+def test_threads_share_the_sequences_and_change_no_bit_of_them(case: Case, way: torch.dtype) -> None:
+    case = case.at(7, 5, 9, 33)
+    tensors, before = case.tensors(way), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(outputs_and_gradients(case.layer(), tensors))
+    finally:
+        torch.set_num_threads(before)
+    one, two, again, three = found
+    assert_same(two, again)
+    parts = len(CELLS[case.cell].state)
+    of_rows = [*range(1 + parts), *range(2 + parts, 2 + 2 * parts)]  # output, state, and its gradient
+    for other in two, three:
+        assert_same([one[number] for number in of_rows], [other[number] for number in of_rows])
+        assert_all_close(other, one)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@each([Case("lstm")], ["kernels"])
+def test_a_forked_child_runs_layers(case: Case, way: torch.dtype) -> None:
+    """The threads of the parent do not exist in it."""
+    tensors, before = case.tensors(way), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        expected = outputs_and_gradients(case.layer(), tensors)[0]
+        child = os.fork()
+        if not child:
+            signal.alarm(60)  # ends a child that waits for threads
+            with torch.no_grad():
+                found = case.layer()(*tensors)[0]
+            os._exit(0 if torch.equal(found, expected) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        torch.set_num_threads(before)
+
+
+class Wide(Cell):
+    """Needs as many values at a time as it has gates: each is read again after all of them have been added."""
+
+    name = "wide"
+
+    def __init__(self, gates: int) -> None:
+        self.gates = gates
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        parts = [tanh(part) for part in split(p.weight_ih @ x + p.weight_hh @ state[0], *[1] * self.gates)]
+        total = sum(parts, 0.0)
+        for part in parts:
+            total = total * part
+        return (total,)
+
+
+class Halves(Cell):
+    """Cuts a part of the state in two, where the kernels have no boundary."""
+
+    name, gates = "halves", 1
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        left, right = split(state[0], 1, 1)
+        return (tanh(p.weight_ih @ x + p.weight_hh @ concatenate(right, left)),)
+
+
+def given(cell: Cell, dtype: torch.dtype = torch.float32) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+    """Input, state and parameters at 4 units."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(2, 6, 3), *[(2, 4)] * len(cell.state), *cell.shapes(3, 4).values()]
+    tensors = [(torch.rand(shape, generator=generator) + 0.2).to(dtype).requires_grad_() for shape in shapes]
+    x, *rest = tensors
+    state, parameters = rest[: len(cell.state)], rest[len(cell.state) :]
+    return [x, *state], dict(zip(cell.shapes(3, 4), parameters, strict=True))
+
+
+@pytest.mark.parametrize("cell", [Wide(MOST_REGISTERS + 8), Halves()], ids=lambda cell: cell.name)
+def test_a_cell_that_the_kernels_cannot_hold_is_run_by_the_derived_loop(cell: Cell) -> None:
+    (x, *state), parameters = given(cell)
+    assert not native.can_run(traced(cell, parameters).loop, [*parameters.values()], None)
+    results = []
+    for layer in run_layer, reference_layer:
+        output, _ = layer(cell, x, tuple(state), parameters)
+        wanted = [x, *state, parameters["weight_ih"], parameters["weight_hh"]]
+        results.append([output, *torch.autograd.grad(output.square().sum(), wanted)])
+    assert_all_close(*results)
+
+
+def test_the_kernels_run_float32_and_products_of_float32_and_bfloat16_alone() -> None:
+    if native.kernels() is None:
+        pytest.skip("the kernels are not built, or do not run here")
+    types: list[tuple[torch.dtype, torch.dtype | None, bool]] = [
+        (torch.float32, None, True),
+        (torch.float32, torch.bfloat16, bool(native.kernels().train_has_bfloat16())),
+        (torch.float32, torch.float16, False),
+        (torch.float64, None, False),
+    ]
+    for dtype, products, can in types:
+        tensors, parameters = given(LSTM(), dtype)
+        loop = traced(LSTM(), parameters).loop
+        assert native.can_run(loop, [*tensors[1:], *parameters.values()], products) == can
+        assert not native.can_run(loop, [tensor.to("meta") for tensor in tensors], products)
+
+
+def test_without_kernels_none_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "load", lambda: None)
+    native.kernels.cache_clear()
+    try:
+        tensors, parameters = given(LSTM())
+        assert not native.can_run(traced(LSTM(), parameters).loop, tensors, None)
+    finally:
+        native.kernels.cache_clear()
