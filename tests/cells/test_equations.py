@@ -17,7 +17,8 @@ MISTAKES: dict[str, tuple[Callable[[Value, Value, Any], Any], str]] = {
     ),
     "too wide": (lambda x, h, p: (concatenate(h, h),), "Wrong.step: must return h, 4 wide; got 8"),
     "too many": (lambda x, h, p: (h, h), "Wrong.step: must return h, 4 wide; got 4, 4"),
-    "nothing": (lambda x, h, p: (), "Wrong.step: must return h, 4 wide; got "),
+    "nothing": (lambda x, h, p: (), "Wrong.step: must return h, 4 wide; got nothing"),
+    "no input": (lambda x, h, p: (p.weight_hh @ h,), "Wrong.step: what it returns does not depend on the input x"),
     "uneven": (lambda x, h, p: split(h, 2, 1), "split: 4 rows cannot be cut into 3 equal parts"),
     "outside": (lambda x, h, p: (rows(h, 2, 6),), "rows 2 to 6: there are 4"),
 }
@@ -42,6 +43,17 @@ def test_equations_that_do_not_fit_are_refused(mistake: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011
         trace(Wrong(equations), 3, 4)
     assert str(error.value) == message
+
+
+def test_a_parameter_that_there_is_not_is_named() -> None:
+    message = "^weight_hx: not a parameter of the cell; it has weight_ih, weight_hh, bias_ih, bias_hh$"
+    with pytest.raises(AttributeError, match=message):
+        trace(Wrong(lambda x, h, p: p.weight_hx @ x), 3, 4)
+
+
+def test_a_state_of_one_part_may_be_returned_by_itself() -> None:
+    step = trace(Wrong(lambda x, h, p: tanh(p.weight_ih @ x)), 3, 4)
+    assert [value.width for value in step.after] == [4]
 
 
 def test_cells_are_equal_if_their_class_and_attributes_are() -> None:

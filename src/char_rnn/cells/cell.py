@@ -82,6 +82,9 @@ class _Parameters:
         for name, (width, *columns) in shapes.items():
             self.__dict__[name] = Matrix(name, 0, width, *columns) if columns else Value("vector", width, name=name)
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{name}: not a parameter of the cell; it has {', '.join(self.__dict__)}")
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -157,12 +160,15 @@ def trace(
             x = 2.0 * sigmoid(matrix @ h) * x
         else:
             h = 2.0 * sigmoid(matrix @ x) * h
-    after = tuple(cell.step(x, (h, *before[1:]), parameters))
+    made = cell.step(x, (h, *before[1:]), parameters)
+    after = (made,) if isinstance(made, Value) else tuple(made)
     if [value.width for value in after] != [hidden] * len(before):
-        made = ", ".join(str(value.width) for value in after)
+        widths = ", ".join(str(value.width) for value in after) or "nothing"
         raise ValueError(
-            f"{type(cell).__name__}.step: must return {' and '.join(cell.state)}, {hidden} wide; got {made}"
+            f"{type(cell).__name__}.step: must return {' and '.join(cell.state)}, {hidden} wide; got {widths}"
         )
+    if x not in ordered(after):
+        raise ValueError(f"{type(cell).__name__}.step: what it returns does not depend on the input x")
     if zoneout is not False:
         how = zoneout if isinstance(zoneout, tuple) else (zoneout,) * len(before)
         after = tuple(map(_zoned, before, after, how))
