@@ -7,7 +7,7 @@ from char_rnn.bench.cost import matrix_elements, parameter_count, training_flop,
 from char_rnn.bench.training_sides import VOCABULARY, Shape, config_of
 from char_rnn.bench.writing_sides import SYMBOLS, bytes_of, model_file
 from char_rnn.models import build_model
-from char_rnn.ops import lstm_reference
+from char_rnn.ops import reference_layer
 
 
 @pytest.mark.parametrize(("hidden", "layers"), [(16, 1), (24, 2), (8, 3)])
@@ -19,10 +19,8 @@ def test_training_flop_are_those_that_pytorch_counts(hidden: int, layers: int) -
     with FlopCounterMode(display=False) as counter:
         x = weights["embedding.weight"][ids]
         for layer in range(layers):
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            of_layer = (weights[f"lstm.{name}_l{layer}"] for name in names)
             zeros = torch.zeros(batch, hidden)
-            x, _ = lstm_reference(x, (zeros, zeros), *of_layer)
+            x, _ = reference_layer(model.cell, x, (zeros, zeros), model.layers.named(layer))
         scores = nn.functional.linear(x, weights["output_proj.weight"], weights["output_proj.bias"])
         nn.functional.cross_entropy(scores.flatten(0, 1), ids.flatten()).backward()
     of_the_zeros = layers * batch * 2 * gates * hidden * hidden  # no gradient goes to the state before the first step

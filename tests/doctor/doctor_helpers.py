@@ -43,7 +43,7 @@ class WrongGradient(Wrong):
     """Makes one parameter's gradient a twentieth too large."""
 
     def place(self, model: CharModel) -> CharModel:
-        dict(model.named_parameters())[f"{model.name}.weight_hh_l0"].register_hook(lambda gradient: 1.05 * gradient)
+        dict(model.named_parameters())[f"{model.cell.name}.weight_hh_l0"].register_hook(lambda gradient: 1.05 * gradient)
         return model
 
 
@@ -118,9 +118,9 @@ class UnmaskedGradient(Wrong):
         def remember(gradient: torch.Tensor) -> None:
             above.append(gradient)
 
-        def unmasked(x: torch.Tensor, *arguments: Any) -> Any:
+        def unmasked(x: torch.Tensor, *arguments: Any, **options: Any) -> Any:
             nonlocal second
-            output, state = run_layer(x, *arguments)
+            output, state = run_layer(x, *arguments, **options)
             dropped = output.requires_grad and model.dropout
             if dropped and second:
                 x.register_hook(remember)

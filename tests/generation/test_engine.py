@@ -26,7 +26,7 @@ from char_rnn.kernels import load
 from char_rnn.kernels.build import LEVELS, architecture
 from char_rnn.models import build_model
 from char_rnn.models.parameters import parameter_shapes
-from char_rnn.ops.equations import reference
+from char_rnn.ops import reference_layer
 from char_rnn.utils.config import ModelConfig
 
 pytestmark = pytest.mark.usefixtures("kernels")  # by NumPy too
@@ -182,7 +182,7 @@ import gc, os, sys
 import numpy as np
 from char_rnn.generation.engine import Engine
 from char_rnn.models.parameters import parameter_shapes
-from char_rnn.ops.equations import reference
+from char_rnn.ops import reference_layer
 from char_rnn.utils.config import ModelConfig
 
 config = ModelConfig(hidden_size=40)
@@ -255,7 +255,7 @@ def test_a_cell_that_is_not_one_of_ours(cell: Cell, options: dict[str, Any], mon
         pattern = re.compile(rf"{cell.name}\.(\w+)_l{layer}")
         own = {match[1]: tensor for name, tensor in named.items() if (match := pattern.fullmatch(name))}
         zoneout = [1 - settings.zoneout] * len(cell.state) if settings.zoneout else None
-        output, _ = reference(cell, x, tuple(torch.zeros(1, 6).double() for _ in cell.state), own, zoneout)
+        output, _ = reference_layer(cell, x, tuple(torch.zeros(1, 6).double() for _ in cell.state), own, zoneout)
         x = x + output if settings.residual else output
     scores = x[0] @ named["output_proj.weight"].T + named["output_proj.bias"]
     np.testing.assert_allclose(steps, scores.log_softmax(-1), rtol=1e-12, atol=1e-10)

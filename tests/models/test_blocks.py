@@ -183,9 +183,9 @@ def test_weights_are_dropped_once_a_pass() -> None:
     seen: list[Tensor] = []
     run_layer = model.run_layer
 
-    def watched(x: Tensor, state: Any, weights: list[Tensor]) -> Any:
-        seen.append(weights[1])
-        return run_layer(x, state, weights)
+    def watched(x: Tensor, state: Any, parameters: dict[str, Tensor], **options: Any) -> Any:
+        seen.append(parameters["weight_hh"])
+        return run_layer(x, state, parameters, **options)
 
     model.run_layer = watched  # type: ignore[method-assign]
     model(ids())

@@ -59,9 +59,9 @@ def test_dropout_masks_stand_after_every_layer(cell: str) -> None:
     [(x, y)] = windows(1)
     masks = torch.rand(T, L, B, H, dtype=torch.float64)
     output = F.one_hot(x, V).double()
-    for number, weights in enumerate(model.layers):
-        zeros = tuple(torch.zeros(B, H, dtype=torch.float64) for _ in model.state_names)
-        output, _ = model.run_layer(output, zeros, weights)
+    for number in range(L):
+        zeros = tuple(torch.zeros(B, H, dtype=torch.float64) for _ in model.cell.state)
+        output, _ = model.run_layer(output, zeros, model.layers.named(number))
         output = output * masks[:, number].transpose(0, 1)
     (F.cross_entropy(model.output_proj(output).flatten(0, 1), y.flatten()) * T).backward()
     expected = gradients(model)
@@ -127,7 +127,7 @@ def test_pytorchs_kernels_do_the_same_surprises_included(cell: str, monkeypatch:
 def manual(model: CharModel, number: int, time: int, batch: int) -> ManualLayer:
     from char_rnn.torch7.cells import _MANUAL
 
-    return _MANUAL[model.name](model, number, time, batch)
+    return _MANUAL[model.cell.name](model, number, time, batch)
 
 
 def test_double_precision_on_the_cpu_is_computed_by_hand() -> None:

@@ -185,24 +185,44 @@ static void multiply(const operation *op, const moment *now, int64_t first_block
     }
 }
 
+/* Many partial sums: as many vectors of them as hide an addition's latency. */
+enum { MANY = 64 };
+
+static float total_many(float *parts) {
+    for (int64_t half = MANY / 2; half > 0; half /= 2)
+        for (int64_t j = 0; j < half; j++) parts[j] += parts[half + j];
+    return parts[0];
+}
+
+#define FOR_MANY(width, statement)                                                                                     \
+    do {                                                                                                               \
+        int64_t first_ = 0;                                                                                            \
+        for (; first_ + MANY <= (width); first_ += MANY)                                                               \
+            for (int64_t p = 0; p < MANY; p++) {                                                                       \
+                const int64_t j = first_ + p;                                                                          \
+                statement;                                                                                             \
+            }                                                                                                          \
+        for (int64_t j = first_; j < (width); j++) {                                                                   \
+            const int64_t p = j - first_;                                                                              \
+            statement;                                                                                                 \
+        }                                                                                                              \
+    } while (0)
+
 static void normalize(const float *in, float *out, float *rstd, int64_t width) {
-    float parts[PARTS] = {0};
-    SUM(parts, width, in[j]);
-    const float mean = total_float(parts) / (float)width;
-    memset(parts, 0, sizeof parts);
-    SUM(parts, width, (in[j] - mean) * (in[j] - mean));
-    *rstd = 1 / sqrtf(total_float(parts) / (float)width + (float)EPSILON);
-    const float scale = *rstd;
+    float sums[MANY] = {0}, squares[MANY] = {0};
+    FOR_MANY(width, sums[p] += in[j]);
+    const float mean = total_many(sums) / (float)width;
+    FOR_MANY(width, squares[p] += (in[j] - mean) * (in[j] - mean));
+    const float scale = 1 / sqrtf(total_many(squares) / (float)width + (float)EPSILON);
     for (int64_t j = 0; j < width; j++) out[j] = (in[j] - mean) * scale;
+    *rstd = scale;
 }
 
 static void normalize_back(const float *in, const float *normalized, float *out, float rstd, int64_t width) {
-    float parts[PARTS] = {0};
-    SUM(parts, width, in[j]);
-    const float mean = total_float(parts) / (float)width;
-    memset(parts, 0, sizeof parts);
-    SUM(parts, width, in[j] * normalized[j]);
-    const float along = total_float(parts) / (float)width;
+    float sums[MANY] = {0}, products[MANY] = {0};
+    FOR_MANY(width, sums[p] += in[j]; products[p] += in[j] * normalized[j]);
+    const float mean = total_many(sums) / (float)width, along = total_many(products) / (float)width;
+#pragma GCC ivdep
     for (int64_t j = 0; j < width; j++) out[j] = rstd * (in[j] - mean - normalized[j] * along);
 }
 
