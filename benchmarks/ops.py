@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from harness import parser, report
@@ -34,7 +33,8 @@ from parts import measure as measure_part
 from torch import Tensor
 
 from char_rnn import ops
-from char_rnn.bench.layers import LAYERS, Side, Turns, check, compare, timed, train_pass, zero_state
+from char_rnn.bench.layers import LAYERS, Side, Turns, check, compare, named, timed, train_pass, zero_state
+from char_rnn.cells import Cell
 
 
 def main() -> None:
@@ -94,76 +94,74 @@ def compare_option(name: str, hidden: int, turns: Turns) -> dict[str, str | int 
 
 def cell_option(layer: str, option: str, hidden: int, turns: Turns) -> dict[str, Side]:
     """Return the training passes of a layer of ours without and with an option of its cell, checked."""
-    make_module, fast, reference = LAYERS[layer]
+    make_module, cell = LAYERS[layer]
     module = make_module(hidden, hidden, batch_first=True).to(turns.device)
-    weights, state = list(module.parameters()), zero_state(layer, turns.batch, module)
+    state = zero_state(layer, turns.batch, module)
+    plain = named(layer, module.parameters())
     x = torch.randn(turns.batch, turns.time, hidden, device=turns.device, requires_grad=True)
-    keywords, parameters = KEYWORDS[option](layer, x, hidden)
-    inputs = [x, *weights, *parameters]
-    outputs = [function(x, state, *weights, **keywords)[0] for function in (fast, reference)]
+    extra, zoneout = EXTRAS[option](cell, x, hidden)
+    parameters = {**plain, **extra}
+    inputs = [x, *parameters.values()]
+    outputs = [function(cell, x, state, parameters, zoneout)[0] for function in (ops.run_layer, ops.reference_layer)]
     torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-4)
     gradients = [torch.autograd.grad(output.sum(), inputs) for output in outputs]
     for actual, expected in zip(*gradients, strict=True):
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
     return {
-        "plain": train_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
-        "with": train_pass(lambda: fast(x, state, *weights, **keywords)[0], inputs),
+        "plain": train_pass(lambda: ops.run_layer(cell, x, state, plain)[0], [x, *plain.values()]),
+        "with": train_pass(lambda: ops.run_layer(cell, x, state, parameters, zoneout)[0], inputs),
     }
 
 
-def norm(layer: str, x: Tensor, hidden: int) -> tuple[dict[str, Any], list[Tensor]]:
-    make_norm, blocks = {"lstm": (ops.LSTMNorm, (4, 4, 1, 1)), "rnn": (ops.RNNNorm, (1,))}.get(
-        layer, (ops.GRUNorm, (3, 3))
-    )
-    parameters = [x.new_ones(number * hidden).requires_grad_() for number in blocks]
-    return {"norm": make_norm(*parameters)}, parameters
+Extra = tuple[dict[str, Tensor], list[Tensor] | None]
+"""Further parameters, and the updates of zoneout."""
 
 
-def zoneout(layer: str, x: Tensor, hidden: int) -> tuple[dict[str, Any], list[Tensor]]:
-    masks = (torch.rand(2, x.shape[1], x.shape[0], hidden, device=x.device) < 0.9).to(x.dtype).unbind()
-    return {"zoneout": masks if layer == "lstm" else masks[0]}, []
+def norm(cell: Cell, x: Tensor, hidden: int) -> Extra:
+    return {name: x.new_ones(blocks * hidden).requires_grad_() for name, blocks in cell.normalization.items()}, None
 
 
-def mogrifier(_: str, x: Tensor, hidden: int) -> tuple[dict[str, Any], list[Tensor]]:
+def zoneout(cell: Cell, x: Tensor, hidden: int) -> Extra:
+    masks = torch.rand(len(cell.state), x.shape[1], x.shape[0], hidden, device=x.device) < 0.9
+    return {}, list(masks.to(x.dtype).unbind())
+
+
+def mogrifier(_: Cell, x: Tensor, hidden: int) -> Extra:
     """Five rounds, as most of the paper's models have."""
     matrices = [(torch.randn(hidden, hidden, device=x.device) * hidden**-0.5).requires_grad_() for _ in range(5)]
-    return {"mogrifier": matrices}, matrices
+    return {f"mogrifier_{number}": matrix for number, matrix in enumerate(matrices)}, None
 
 
-KEYWORDS: dict[str, Callable[[str, Tensor, int], tuple[dict[str, Any], list[Tensor]]]] = {
-    "norm": norm,
-    "zoneout": zoneout,
-    "mogrifier": mogrifier,
-}
+EXTRAS: dict[str, Callable[[Cell, Tensor, int], Extra]] = {"norm": norm, "zoneout": zoneout, "mogrifier": mogrifier}
 # name: what makes the training passes without and with the option, from the units and the arguments
 OPTIONS: dict[str, Callable[[int, Turns], dict[str, Side]]] = {
     f"{layer} {option}": partial(cell_option, layer, option)
     for layer in LAYERS
-    for option in KEYWORDS
+    for option in EXTRAS
     if layer == "lstm" or option != "mogrifier"
 }
 
 
 def compare_precision(layer: str, hidden: int, precision: str, turns: Turns) -> dict[str, str | int | float]:
     """Check our layer under autocast against its reference, then time it and float32 in turn."""
-    make_module, fast, reference = LAYERS[layer]
+    make_module, cell = LAYERS[layer]
     module = make_module(hidden, hidden, batch_first=True).to(turns.device)
     weights = list(module.parameters())
+    parameters = named(layer, weights)
     x = torch.randn(turns.batch, turns.time, hidden, device=turns.device, requires_grad=True)
     state = zero_state(layer, turns.batch, module)
 
     def low_precision() -> Tensor:
         with torch.autocast(turns.device, dtype=getattr(torch, precision)):
-            output: Tensor = fast(x, state, *weights)[0]
-            return output
+            return ops.run_layer(cell, x, state, parameters)[0]
 
-    expected = reference(x, state, *weights)[0]
+    expected = ops.reference_layer(cell, x, state, parameters)[0]
     torch.testing.assert_close(low_precision().float(), expected, rtol=0, atol=0.03)
     gradients = [torch.autograd.grad(output.float().square().sum(), weights) for output in (low_precision(), expected)]
     for actual, exact in zip(*gradients, strict=True):
         torch.testing.assert_close(actual, exact, rtol=0, atol=0.03 * exact.abs().max().item())
     sides = {
-        "float32": train_pass(lambda: fast(x, state, *weights)[0], [x, *weights]),
+        "float32": train_pass(lambda: ops.run_layer(cell, x, state, parameters)[0], [x, *weights]),
         precision: train_pass(low_precision, [x, *weights]),
     }
     sizes = {"batch": turns.batch, "time": turns.time, "hidden": hidden}

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import char_rnn.ops
-
 from char_rnn.bench import data, generation, ops, quality, texts, training, training_sides
 from char_rnn.bench.layers import check
 from char_rnn.bench.peers import Peer, PeerError

@@ -18,6 +18,7 @@ import pytest
 from cli_helpers import SMALL, TEXT, Command
 from processes import disposition
 
+from char_rnn.kernels import level
 from char_rnn.model_file import ModelFile, read_tensors, write_tensors
 from char_rnn.utils.config import load_config
 
@@ -41,7 +42,7 @@ def test_a_run_prints_its_progress_and_a_sample(char_rnn: Command, poem: Path, t
     assert len(done.out) == 601
     assert set(done.out) <= set(TEXT)
     assert "poem: 2,760 characters, 23 different" in done.err
-    assert "\non CPU, 1 thread, float32, PyTorch" in done.err
+    assert f"\non CPU, 1 thread, float32, {f'kernels ({level()})' if level() else 'PyTorch'}" in done.err
     assert done.err.count(" val ") == 2
     assert "validation:" in done.err
     assert f"char-rnn sample {out}" in done.err

@@ -43,7 +43,9 @@ class WrongGradient(Wrong):
     """Makes one parameter's gradient a twentieth too large."""
 
     def place(self, model: CharModel) -> CharModel:
-        dict(model.named_parameters())[f"{model.cell.name}.weight_hh_l0"].register_hook(lambda gradient: 1.05 * gradient)
+        dict(model.named_parameters())[f"{model.cell.name}.weight_hh_l0"].register_hook(
+            lambda gradient: 1.05 * gradient
+        )
         return model
 
 

@@ -19,7 +19,7 @@ from char_rnn.utils.config import compose_config
         ({"model": {"layer_norm": "cell"}}, "cpu", "kernels (avx512)"),
         ({"model": {"layer_norm": "cell"}, "training": {"precision": "float64"}}, "cpu", "PyTorch (float64)"),
         ({"model": {"layer_norm": "cell"}}, "cuda", "PyTorch"),
-        ({"model": {"type": "gru", "layer_norm": "cell"}}, "cpu", "PyTorch"),
+        ({"model": {"type": "gru"}, "training": {"precision": "bfloat16"}}, "cpu", "kernels (avx512)"),
     ],
 )
 def test_the_path(sections: dict[str, Any], device: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,4 @@ def training_path(config: Config, device: torch.device) -> str:
         return f"PyTorch ({config.training.precision})"
     if (level := kernels.level()) is None:
         return f"PyTorch ({kernels.why_none()})"
-    return f"kernels ({level})" if _has_kernels(config) else "PyTorch"
-
-
-def _has_kernels(config: Config) -> bool:
-    """Return whether the layers have a path by the kernels; see :mod:`char_rnn.ops.lstm_options`."""
-    model = config.model
-    with_options = model.layer_norm == "cell" or model.zoneout > 0
-    return (
-        model.type == "lstm" and with_options and not model.mogrifier_rounds and config.training.precision == "float32"
-    )
+    return f"kernels ({level})"
