@@ -182,7 +182,6 @@ import gc, os, sys
 import numpy as np
 from char_rnn.generation.engine import Engine
 from char_rnn.models.parameters import parameter_shapes
-from char_rnn.ops import reference_layer
 from char_rnn.utils.config import ModelConfig
 
 config = ModelConfig(hidden_size=40)

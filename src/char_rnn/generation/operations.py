@@ -62,7 +62,7 @@ class Arrays:
 
     def __init__(self, states: int, tables: Sequence[Array]) -> None:
         self.states = states
-        self.tables = [np.array(table, order="C") for table in tables]
+        self.tables = [_copied(table) for table in tables]
         self._others: list[Array | int] = []  # vectors, and widths of buffers
         self._buffers: dict[str, int] = {}
 
@@ -72,7 +72,7 @@ class Arrays:
 
     def vector(self, array: Array) -> Place:
         """Return where a copy of a vector is, which is the same for all streams."""
-        self._others.append(np.array(array, order="C"))
+        self._others.append(_copied(array))
         return self._last()
 
     def buffer(self, name: str, width: int) -> Place:
@@ -124,6 +124,12 @@ class Bound:
 def _structure(array: Array) -> Any:
     row = array.strides[0] // array.itemsize if array.ndim == 2 else 0
     return ArrayStructure(array.ctypes.data, 0, row, None, 0)
+
+
+def _copied(array: Array) -> Array:
+    copy = aligned(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -49,10 +49,16 @@ static void OF(normalize)(const REAL *in, REAL *out, int64_t width) {
     for (int64_t j = 0; j < width; j++) out[j] = (in[j] - mean) * scale;
 }
 
+/* In PARTS lanes, as a maximum taken number by number is no loop of vectors. Of NaN any number may be returned. */
 static REAL OF(largest)(const REAL *numbers, int64_t width) {
-    REAL largest = numbers[0];
-    for (int64_t j = 1; j < width; j++) largest = numbers[j] > largest ? numbers[j] : largest;
-    return largest;
+    REAL parts[PARTS];
+    for (int p = 0; p < PARTS; p++) parts[p] = numbers[p < width ? p : 0];
+    int64_t first = PARTS;
+    for (; first + PARTS <= width; first += PARTS)
+        for (int p = 0; p < PARTS; p++) parts[p] = numbers[first + p] > parts[p] ? numbers[first + p] : parts[p];
+    for (int64_t j = first; j < width; j++) parts[j - first] = numbers[j] > parts[j - first] ? numbers[j] : parts[j - first];
+    for (int p = 1; p < PARTS; p++) parts[0] = parts[p] > parts[0] ? parts[p] : parts[0];
+    return parts[0];
 }
 
 static void OF(log_softmax)(const REAL *in, REAL *out, int64_t width) {
