@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import threading
 from collections import Counter
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -129,7 +132,7 @@ def engine_of(bias: np.ndarray, scale: float, precision: Any = "float32", bad: i
 def drawn(engine: Engine, drawing: Drawing, temperatures: np.ndarray, blocks: list[int], seed: int) -> list[int]:
     """Symbols that the kernels draw in blocks; -1 for predictions that nothing can be drawn from."""
     rng, made = np.random.default_rng(seed), [0]
-    writer = engine.begin().writer(drawing, np.zeros(engine.vocab_size, bool), rng)
+    writer = engine.begin().writer(drawing, rng)
     assert writer is not None
     try:
         while len(made) <= len(temperatures):
@@ -213,16 +216,22 @@ def test_predictions_gone_bad_end_a_block_before_them(blocks: list[int]) -> None
 
 
 @needs_kernels
-def test_a_block_ends_after_a_symbol_of_the_last() -> None:
-    drawing, last = Drawing(Strategy(), SYMBOLS), np.arange(12) == 5
-    writer = engine_of(np.zeros(12), 0).begin().writer(drawing, last, np.random.default_rng(3))
+@pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"top_p": 0.5}, {"banned": "a"}])
+@pytest.mark.parametrize("number", [0.0, 0.5, 0.75, math.nextafter(1, 0), 1.0])
+def test_the_kernels_draw_at_the_edges_of_the_weights(settings: dict[str, Any], number: float) -> None:
+    """Weights whose sums are exact, some of them 0, and a uniform number that is given."""
+    interface = Mock(next_double=ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p)(lambda _: number), state_address=0)
+    rng = Mock(bit_generator=Mock(ctypes=interface, lock=threading.Lock()))
+    streams, drawing = (
+        engine_of(np.array([0.0] * 8 + [-math.inf] * 4), 0).begin(),
+        Drawing(Strategy(**settings), SYMBOLS),
+    )
+    writer = streams.writer(drawing, rng)
     assert writer is not None
-    blocks = [writer(0, np.ones(100)) for _ in range(20)]
-    assert all(block.index(5) == len(block) - 1 for block in blocks if len(block) < 100)
-    assert 2 < np.mean([len(block) for block in blocks]) < 30
+    assert writer(0, np.ones(1)) == [drawing.choose(streams.step([0])[0], 1.0, None, Fixed(number))]
 
 
 def test_what_the_kernels_do_not_draw_by() -> None:
     for strategy in (Strategy(typical_p=0.5), Strategy(repetition_penalty=2)):
         streams = engine_of(np.zeros(12), 1).begin()
-        assert streams.writer(Drawing(strategy, SYMBOLS), np.zeros(12, bool), np.random.default_rng(0)) is None
+        assert streams.writer(Drawing(strategy, SYMBOLS), np.random.default_rng(0)) is None

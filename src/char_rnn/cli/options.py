@@ -154,11 +154,17 @@ def write_text(text: str) -> None:
 
 def write_pieces(pieces: Iterable[str]) -> None:
     """Write a text as it comes to standard output, as UTF-8; on a terminal control characters are escaped."""
+    shown = visible_pieces(pieces) if sys.stdout.isatty() else pieces
+    write_bytes(piece.encode("utf-8", "surrogateescape") for piece in shown)
+
+
+def write_bytes(pieces: Iterable[bytes]) -> None:
+    """Write to standard output as it comes: to a terminal each piece at once, elsewhere often enough."""
     sys.stdout.flush()
     is_terminal, output, due = sys.stdout.isatty(), sys.stdout.buffer, 0.0
     try:
-        for piece in visible_pieces(pieces) if is_terminal else pieces:
-            output.write(piece.encode("utf-8", "surrogateescape"))
+        for piece in pieces:
+            output.write(piece)
             if is_terminal or time.monotonic() >= due:
                 output.flush()
                 due = time.monotonic() + _LONGEST_UNSEEN

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from char_rnn.cli.options import say, write_pieces
+from char_rnn.cli.options import say, write_bytes, write_pieces
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
@@ -120,13 +120,9 @@ def _header(cell: str, prime: bytes) -> bytes:
 
 
 def _write(pieces: Iterable[bytes]) -> None:
-    """Write to standard output: to a terminal piece by piece, with control characters escaped."""
-    output = sys.stdout.buffer
-    if output.isatty():
-        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        write_pieces(chain(map(decoder.decode, pieces), [decoder.decode(b"", final=True)]))
+    """Write to standard output; to a terminal with control characters escaped."""
+    if not sys.stdout.isatty():
+        write_bytes(pieces)
         return
-    sys.stdout.flush()
-    for piece in pieces:
-        output.write(piece)
-    output.flush()
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    write_pieces(chain(map(decoder.decode, pieces), [decoder.decode(b"", final=True)]))

@@ -18,7 +18,7 @@ from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import Symbols, decoder_of, ends_of
+from char_rnn.generation.symbols import Symbols, decoder_of
 
 Seed = int | np.random.SeedSequence | None
 
@@ -69,7 +69,6 @@ class Continuation:
         unknown: Unknown = "error",
     ) -> None:
         check_length(length)
-        self._symbols = symbols
         self._rng = _generator(seed)
         self._stop_text = StopText(stop, stop_at_newline, symbols)
         self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
@@ -125,9 +124,9 @@ class Continuation:
         """Returns what draws the next symbols and takes note of them, with streams that have read all but the last.
 
         It is called with the last symbol and with how many to draw at most. It draws at least one, in stream 0, and
-        returns the new last one. A text with a stop text draws nothing beyond that.
+        returns the new last one. Symbols that it draws beyond a stop text count, but never show.
         """
-        write = streams.writer(self.drawing, ends_of(self._symbols, self._stop_text.stops), self._rng)
+        write = streams.writer(self.drawing, self._rng)
         if write is None:
             return lambda symbol, _: self.choose(streams.step((symbol,))[0])
         return lambda symbol, most: self._take_all(write(symbol, self._temperatures(most)))

@@ -138,9 +138,9 @@ class Streams:
         self._check_rows([row])
         self._steps.feed(self._all[row : row + 1], read)
 
-    def writer(self, drawing: Drawing, last: npt.NDArray[np.bool_], rng: np.random.Generator) -> Writer | None:
+    def writer(self, drawing: Drawing, rng: np.random.Generator) -> Writer | None:
         """Return what draws in blocks in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
-        return self._steps.writer(drawing, last, rng) if isinstance(self._steps, NativeSteps) else None
+        return self._steps.writer(drawing, rng) if isinstance(self._steps, NativeSteps) else None
 
     def reset(self, row: int = 0) -> None:
         """Take a stream back to the zero state."""

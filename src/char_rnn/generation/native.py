@@ -34,14 +34,11 @@ class Draw(ctypes.Structure):
     """``drawing`` of draw.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("next_double", "random", "marks")),
+        *((name, ctypes.c_void_p) for name in ("next_double", "random", "banned")),
         ("top_k", ctypes.c_int64),
         *((name, ctypes.c_double) for name in ("top_p", "min_p")),
         *((name, ctypes.c_void_p) for name in ("weights", "order", "left")),
     )
-
-
-_BANNED, _LAST = 1, 2  # the marks of draw.h
 
 
 class Native:
@@ -120,11 +117,11 @@ class NativeSteps:
             work.symbols, work.time = part.ctypes.data, len(part)
             self._native.run(ctypes.byref(work))
 
-    def writer(self, drawing: Drawing, last: npt.NDArray[np.bool_], rng: np.random.Generator) -> NativeWriter | None:
+    def writer(self, drawing: Drawing, rng: np.random.Generator) -> NativeWriter | None:
         """Return what writes in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
         if drawing.is_penalizing or drawing.strategy.typical_p is not None:
             return None
-        return NativeWriter(self._native, self._bound, drawing, last, rng)
+        return NativeWriter(self._native, self._bound, drawing, rng)
 
     def _step(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], length: int) -> Array:
         count = len(rows)
@@ -143,30 +140,21 @@ class NativeWriter:
         native: The network.
         bound: Its operations on the streams' states.
         drawing: How to draw, without a repetition penalty or typical sampling.
-        last: Symbols (V,) that end a block.
         rng: Advanced by one double a symbol.
     """
 
-    def __init__(
-        self,
-        native: Native,
-        bound: Bound,
-        drawing: Drawing,
-        last: npt.NDArray[np.bool_],
-        rng: np.random.Generator,
-    ) -> None:
+    def __init__(self, native: Native, bound: Bound, drawing: Drawing, rng: np.random.Generator) -> None:
         self._native, self._bound, self._drawing, self._rng = native, bound, drawing, rng
         self._work = bound.work(len(native.program), 1, 1, 0, _FIRST_ROW.ctypes.data)
         size, strategy, interface = bound.scores.shape[1], drawing.strategy, rng.bit_generator.ctypes
-        marks = np.full(size, _BANNED, np.uint8)
-        marks[drawing.kept] = 0
-        marks[last] |= _LAST
-        self._last, self._room = last, (marks, np.empty(size), np.empty((2, size), np.int64))
+        banned = np.ones(size, np.uint8)
+        banned[drawing.kept] = 0
+        self._room = (banned, np.empty(size), np.empty((2, size), np.int64))
         self._draw = Draw(
             next_double=ctypes.cast(interface.next_double, ctypes.c_void_p),
             random=interface.state_address,
-            marks=marks.ctypes.data,
-            top_k=size if strategy.top_k is None else strategy.top_k,
+            banned=banned.ctypes.data,
+            top_k=min(size, strategy.top_k or size),
             top_p=1 if strategy.top_p is None else strategy.top_p,
             min_p=strategy.min_p or 0,
             weights=self._room[1].ctypes.data,
@@ -184,7 +172,7 @@ class NativeWriter:
                 structures = ctypes.byref(self._work), ctypes.byref(self._draw)
                 drawn = self._native.write(*structures, temperatures.ctypes.data, symbols.ctypes.data, count)
             # Nothing can be drawn from the predictions that it ended at: the call that finds them first raises.
-            self._has_refused = drawn < count and not (drawn and self._last[symbols[drawn]])
+            self._has_refused = drawn < count
             if drawn:
                 result: list[int] = symbols[1 : drawn + 1].tolist()
                 return result

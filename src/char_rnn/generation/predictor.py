@@ -35,12 +35,11 @@ class Streams(Protocol):
     def feed(self, symbols: npt.ArrayLike, row: int = 0) -> None:
         """Read a text (T,) in one stream."""
 
-    def writer(self, drawing: Drawing, last: npt.NDArray[np.bool_], rng: np.random.Generator) -> Writer | None:
+    def writer(self, drawing: Drawing, rng: np.random.Generator) -> Writer | None:
         """Return what draws in blocks in stream 0, as by :meth:`step` and `Drawing.choose`, but faster.
 
         Args:
             drawing: How.
-            last: Symbols (V,) after which a block ends.
             rng: Advanced as `Drawing.choose` does.
 
         Returns:

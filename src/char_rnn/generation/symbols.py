@@ -108,19 +108,6 @@ def decoder_of(symbols: Symbols) -> Decoder:
     return symbols.decoder()
 
 
-def ends_of(symbols: Symbols, texts: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Which symbols (V,) may be the last of one of some texts, where that is decoded symbol by symbol."""
-    ends = np.zeros(symbols.size, bool)
-    last = {text[-1] for text in texts}
-    if isinstance(symbols, Vocabulary) and symbols.kind == "bytes":
-        final = {character.encode("utf-8", "replace")[-1] for character in last}
-        return ends | [byte in final or "\ufffd" in last for byte in symbols.symbols]  # which any byte may bring about
-    if last:
-        decoder = decoder_of(symbols)
-        ends |= [not last.isdisjoint(decoder.decode([index])) for index in range(symbols.size)]
-    return ends
-
-
 def line_end(symbols: Symbols) -> str | None:
     """Character that ends a line, as `Vocabulary.line_end`."""
     if isinstance(symbols, Vocabulary):

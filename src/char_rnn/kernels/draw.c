@@ -38,19 +38,18 @@ static inline double exp_near(double x) {
     return p * power;
 }
 
-static void read_row(const work *steps, int64_t is_double, double *values, const uint8_t *marks, int64_t width) {
+static void read_row(const work *steps, int64_t is_double, double *values, const uint8_t *banned, int64_t width) {
     const void *row = steps->arrays[steps->operations[steps->length - 1].out.array].base;
     if (is_double)
         memcpy(values, row, (size_t)width * sizeof *values);
     else
         for (int64_t j = 0; j < width; j++) values[j] = ((const float *)row)[j];
-    for (int64_t j = 0; j < width; j++) values[j] = marks[j] & BANNED ? -INFINITY : values[j];
+    for (int64_t j = 0; j < width; j++) values[j] = banned[j] ? -INFINITY : values[j];
 }
 
-/* The largest value; NaN where one is NaN. */
+/* The largest value, or -inf where log-softmax has made every one NaN: it leaves no NaN, or nothing else. */
 static double largest_of(const double *values, int64_t width) {
     double largest[LANES];
-    int64_t is_number = 1;
     for (int lane = 0; lane < LANES; lane++) largest[lane] = -INFINITY;
     int64_t first = 0;
     for (; first + LANES <= width; first += LANES)
@@ -60,8 +59,7 @@ static double largest_of(const double *values, int64_t width) {
         }
     for (; first < width; first++) largest[0] = values[first] > largest[0] ? values[first] : largest[0];
     for (int lane = 1; lane < LANES; lane++) largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
-    for (int64_t j = 0; j < width; j++) is_number &= values[j] == values[j];
-    return is_number ? largest[0] : NAN;
+    return largest[0];
 }
 
 static int64_t first_of(double value, const double *values) {
@@ -146,7 +144,7 @@ static int64_t place_of(double *weights, int64_t width, double part) {
 static int64_t draw(const work *steps, const drawing *how, double temperature, int64_t is_double) {
     const int64_t width = steps->operations[steps->length - 1].width;
     double *weights = how->weights;
-    read_row(steps, is_double, weights, how->marks, width);
+    read_row(steps, is_double, weights, how->banned, width);
     const double largest = largest_of(weights, width);
     if (!isfinite(largest)) return NONE;
     const double number = how->next_double(how->random);
@@ -162,7 +160,7 @@ int64_t write_text(
     team *workers, const work *steps, const drawing *how, const double *temperatures, int64_t *symbols, int64_t count,
     int64_t is_double) {
     work step = *steps;
-    for (int64_t drawn = 0; drawn < count;) {
+    for (int64_t drawn = 0; drawn < count; drawn++) {
         step.symbols = symbols + drawn;
         if (is_double)
             decode_double(workers, &step);
@@ -170,8 +168,7 @@ int64_t write_text(
             decode_float(workers, &step);
         const int64_t symbol = draw(&step, how, temperatures[drawn], is_double);
         if (symbol == NONE) return drawn;
-        symbols[++drawn] = symbol;
-        if (how->marks[symbol] & LAST) return drawn;
+        symbols[drawn + 1] = symbol;
     }
     return count;
 }

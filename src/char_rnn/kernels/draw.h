@@ -9,12 +9,10 @@
 
 #include "decode.h"
 
-enum mark { BANNED = 1, LAST = 2 };
-
 typedef struct {
     double (*next_double)(void *); /* of NumPy's bit generator, whose lock the caller holds */
     void *random;                  /* its state */
-    const uint8_t *marks;          /* of each symbol: BANNED, or LAST, which ends a call */
+    const uint8_t *banned;         /* of each symbol, 0 or 1 */
     int64_t top_k;                 /* the width or more: all */
     double top_p, min_p;           /* 1 or more: all; 0: all */
     double *weights;               /* room for a row, as the next two */
@@ -22,10 +20,8 @@ typedef struct {
 } drawing;
 
 /* Read the first of `symbols`, in the one stream of `steps`, and draw the others, at most so many as there are
- * temperatures; return how many were drawn. The last operation of `steps` makes the log-probabilities.
- *
- * It ends early after a symbol that is marked LAST, and at predictions that nothing can be drawn from.
- */
+ * temperatures; return how many were drawn: fewer at predictions that nothing can be drawn from. The last operation of
+ * `steps` makes the log-probabilities. */
 int64_t write_text(
     team *workers, const work *steps, const drawing *how, const double *temperatures, int64_t *symbols, int64_t count,
     int64_t is_double);
