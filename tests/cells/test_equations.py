@@ -77,6 +77,12 @@ def test_a_state_that_is_not_read_has_no_gradient_from_the_step() -> None:
     assert not derive(loop).kept
 
 
+def test_the_way_back_stays_the_same_while_the_loop_lives() -> None:
+    loops = [trace(RNN(), 1, hidden).loop for hidden in range(1, 300)]
+    ways = [derive(loop) for loop in loops]
+    assert all(derive(loop) is way for loop, way in zip(loops, ways, strict=True))
+
+
 def test_without_a_gain_nothing_is_normalized() -> None:
     value = Value("x", 3)
     assert normalize(value, None) is value

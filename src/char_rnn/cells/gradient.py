@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 from char_rnn.cells.cell import Loop
 from char_rnn.cells.language import FUNCTIONS, Value, concatenate, ordered, rows
@@ -48,9 +48,16 @@ class Backward:
         return list(dict.fromkeys(grad for grad in wanted if grad is not None))
 
 
-@lru_cache(maxsize=256)
+_derived: WeakKeyDictionary[Loop, Backward] = WeakKeyDictionary()
+
+
 def derive(loop: Loop) -> Backward:
-    """Derive the way back through a loop, by the chain rule from its last value to its first."""
+    """Return the way back through a loop: always the same one, because backends keep what they make of its values."""
+    return _derived.get(loop) or _derived.setdefault(loop, _derive(loop))
+
+
+def _derive(loop: Loop) -> Backward:
+    """Apply the chain rule from a loop's last value to its first."""
     given = tuple(Value("grad", state.width, name=state.name) for state in loop.states)
     contributions: dict[Value, list[Contribution]] = defaultdict(list)
     for value, of_state in zip(loop.after, given, strict=True):
