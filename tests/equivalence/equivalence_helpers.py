@@ -67,4 +67,4 @@ def flat_vector(model: CharModel, tensors: Mapping[str, torch.Tensor] | None = N
     """Return a model's parameters, or others by their names, in 2015's order."""
     named = model.state_dict() if tensors is None else tensors
     arrays = {name: tensor.detach().numpy().copy() for name, tensor in named.items()}
-    return layout.to_flat(model.name, model.vocab_size, model.hidden_size, model.num_layers, arrays)
+    return layout.to_flat(model.cell.name, model.vocab_size, model.hidden_size, model.num_layers, arrays)

@@ -23,7 +23,7 @@ from ops_helpers import (
 
 from char_rnn.cells import LSTM, Cell, Value, concatenate, split, tanh
 from char_rnn.kernels.lowering import MOST_REGISTERS
-from char_rnn.ops import native, reference_layer, run_layer
+from char_rnn.ops import layers, native, reference_layer, run_layer
 from char_rnn.ops.equations import traced
 
 
@@ -45,6 +45,14 @@ from char_rnn.ops.equations import traced
 @each([Case(cell) for cell in OURS], ["kernels"])
 def test_kernels_at_odd_sizes(case: Case, way: torch.dtype, sizes: Sizes, norm: bool) -> None:
     case = Case(case.cell, norm=norm, sizes=sizes)
+    tensors = case.tensors(way)
+    assert_all_close(outputs_and_gradients(case.layer(), tensors), exact(case, tensors))
+
+
+@each([*map(Case, CELLS), *[Case(cell, norm=True, zoneout="mask") for cell in OURS]], ["kernels"])
+def test_products_with_the_input_before_the_loop(case: Case, way: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the matrices are too large to stay in a core's cache."""
+    monkeypatch.setattr(layers, "_CACHE", 0)
     tensors = case.tensors(way)
     assert_all_close(outputs_and_gradients(case.layer(), tensors), exact(case, tensors))
 
