@@ -26,7 +26,7 @@ struct pass {
     int64_t count, blocks, shares;
     void (*run)(const pass *all, const trained_parameter *of, int64_t begin, int64_t end, int64_t block);
     double *sums; /* of the squares of each block */
-    double rate, beta1, beta2, epsilon, weight_decay;
+    double rate, beta1, beta2, epsilon;
 };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -61,7 +61,7 @@ static void sum_blocks(const pass *all, const trained_parameter *of, int64_t beg
 }
 
 double optimizer_norm(const trained_parameter *parameters, int64_t count, int64_t threads, parallel *start) {
-    pass all = {parameters, count, all_blocks(parameters, count), 1, sum_blocks, NULL, 0, 0, 0, 0, 0};
+    pass all = {parameters, count, all_blocks(parameters, count), 1, sum_blocks, NULL, 0, 0, 0, 0};
     all.sums = malloc((size_t)(all.blocks + 1) * sizeof(double));
     if (!all.sums) return -1;
     run(&all, threads, start);
@@ -77,10 +77,10 @@ typedef struct {
 } factors;
 
 /* The correction of v is moved out of the root: m / (sqrt(v / c) + e) = sqrt(c) m / (sqrt(v) + sqrt(c) e). */
-static factors factors_of(const pass *all, double steps) {
+static factors factors_of(const pass *all, double steps, double weight_decay) {
     const double root = sqrt(1 - pow(all->beta2, steps));
     return (factors){
-        .kept = (float)(1 - all->rate * all->weight_decay),
+        .kept = (float)(1 - all->rate * weight_decay),
         .beta1_rest = (float)(1 - all->beta1),
         .beta2 = (float)all->beta2,
         .beta2_rest = (float)(1 - all->beta2),
@@ -100,15 +100,15 @@ static void update(
 
 static void update_blocks(const pass *all, const trained_parameter *of, int64_t begin, int64_t end, int64_t block) {
     (void)block;
-    const factors by = factors_of(all, *of->steps);
+    const factors by = factors_of(all, *of->steps, of->weight_decay);
     update(of->parameter + begin, of->gradient + begin, of->mean + begin, of->mean_square + begin, end - begin, by);
 }
 
 void optimizer_adamw(
     const trained_parameter *parameters, int64_t count, double rate, double beta1, double beta2, double epsilon,
-    double weight_decay, int64_t threads, parallel *start) {
+    int64_t threads, parallel *start) {
     for (const trained_parameter *of = parameters; of < parameters + count; of++) *of->steps += 1;
     const int64_t blocks = all_blocks(parameters, count);
-    pass all = {parameters, count, blocks, 1, update_blocks, NULL, rate, beta1, beta2, epsilon, weight_decay};
+    pass all = {parameters, count, blocks, 1, update_blocks, NULL, rate, beta1, beta2, epsilon};
     run(&all, threads, start);
 }

@@ -13,6 +13,7 @@ typedef struct {
     float *mean, *mean_square;
     float *steps;
     int64_t size;
+    double weight_decay;
 } trained_parameter;
 
 /* The Euclidean norm of all gradients together; -1 where there is not enough memory. */
@@ -26,6 +27,6 @@ double optimizer_norm(const trained_parameter *parameters, int64_t count, int64_
  */
 void optimizer_adamw(
     const trained_parameter *parameters, int64_t count, double rate, double beta1, double beta2, double epsilon,
-    double weight_decay, int64_t threads, parallel *start);
+    int64_t threads, parallel *start);
 
 #endif

@@ -105,16 +105,19 @@ class TensorBoardWriter(Callback):
         self._writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
 
     def on_record(self, record: Record) -> None:
-        """Write each number of the record as a scalar."""
+        """Write each number of the record as a scalar, all in one event."""
+        from torch.utils.tensorboard import summary
+
         step, split = record["step"], record["split"]
-        for name in ("loss", "bits_per_character", "perplexity"):
-            self._writer.add_scalar(f"{name}/{split}", record[name], step)
-        for name in ("learning_rate", "gradient_norm", "characters_per_second"):
-            if name in record:
-                self._writer.add_scalar(f"training/{name}", record[name], step)
-        for name in record:
-            if name.startswith(MEMORY):
-                self._writer.add_scalar(f"memory/{name.removeprefix(MEMORY)}", record[name], step)
+        tags = {name: f"{name}/{split}" for name in ("loss", "bits_per_character", "perplexity")}
+        tags |= {name: f"training/{name}" for name in ("learning_rate", "gradient_norm", "characters_per_second")}
+        tags |= {name: f"memory/{name.removeprefix(MEMORY)}" for name in record if name.startswith(MEMORY)}
+        scalar: Any = summary.scalar
+        scalars = [scalar(tag, record[name]) for name, tag in tags.items() if name in record]
+        for other in scalars[1:]:
+            scalars[0].MergeFrom(other)
+        file_writer: Any = self._writer.file_writer
+        file_writer.add_summary(scalars[0], step)
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Replace what will be recorded again."""

@@ -6,6 +6,7 @@ The results are the same bits for any number of threads.
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -27,7 +28,7 @@ def norm(gradients: Sequence[Tensor]) -> float:
     assert kernels is not None
     kernels.optimizer_norm.restype = ctypes.c_double
     whole = [gradient.contiguous() for gradient in gradients]
-    fields = [field for gradient in whole for field in (0, gradient.data_ptr(), 0, 0, 0, gradient.numel())]
+    fields = [field for gradient in whole for field in (0, gradient.data_ptr(), 0, 0, 0, gradient.numel(), 0)]
     found: float = kernels.optimizer_norm(*_parameters(fields), *_threads())
     if found < 0:
         raise MemoryError("not enough memory for the gradient's norm")
@@ -42,36 +43,33 @@ class AdamWStep:
 
     def __call__(
         self,
-        parameters: Sequence[Tensor],
-        stored: Sequence[Mapping[str, Tensor]],
+        parameters: Sequence[tuple[Tensor, Mapping[str, Tensor], float]],
         rate: float,
         betas: tuple[float, float],
         eps: float,
-        weight_decay: float,
     ) -> None:
         """Make a step on parameters that have a gradient.
 
         Args:
-            parameters: the parameters.
-            stored: what ``torch.optim.AdamW`` stores of each.
+            parameters: each with what ``torch.optim.AdamW`` stores of it and its weight decay.
             rate: the learning rate.
             betas: see ``torch.optim.AdamW``.
             eps: see there.
-            weight_decay: see there.
 
         Raises:
             ValueError: what is stored is not contiguous float32 of the parameter's size.
         """
         kernels = load()
         assert kernels is not None
-        gradients = [parameter.grad.contiguous() for parameter in parameters if parameter.grad is not None]
-        fields: list[int] = []
-        for parameter, gradient, kept in zip(parameters, gradients, stored, strict=True):
-            address, mean, mean_square, steps = self._addresses(parameter, kept)
-            fields += (address, gradient.data_ptr(), mean, mean_square, steps, gradient.numel())
-        numbers = map(ctypes.c_double, (rate, *betas, eps, weight_decay))
+        fields, gradients = [], []
+        for parameter, stored, weight_decay in parameters:
+            assert parameter.grad is not None
+            gradients.append(parameter.grad.contiguous())  # and alive until the end
+            address, *others = self._addresses(parameter, stored)
+            fields += [address, gradients[-1].data_ptr(), *others, parameter.numel(), _bits(weight_decay)]
+        numbers = map(ctypes.c_double, (rate, *betas, eps))
         kernels.optimizer_adamw(*_parameters(fields), *numbers, *_threads())
-        torch.autograd.graph.increment_version(parameters)
+        torch.autograd.graph.increment_version([parameter for parameter, _, _ in parameters])
 
     def _addresses(self, parameter: Tensor, stored: Mapping[str, Tensor]) -> tuple[Address, ...]:
         """Return where a parameter and what is stored of it are in memory; check them when they are new there."""
@@ -90,10 +88,16 @@ class AdamWStep:
 
 
 def _parameters(fields: Sequence[int]) -> tuple[ctypes.Array[ctypes.c_int64], ctypes.c_int64]:
-    """Return an array of ``trained_parameter`` (``char_rnn/kernels/optimizer.h``), six fields each, and its length."""
-    return (ctypes.c_int64 * len(fields))(*fields), ctypes.c_int64(len(fields) // 6)
+    """Return ``trained_parameter``s (``char_rnn/kernels/optimizer.h``), seven fields each, and how many they are."""
+    return (ctypes.c_int64 * len(fields))(*fields), ctypes.c_int64(len(fields) // 7)
 
 
 def _threads() -> tuple[ctypes.c_int64, ctypes.c_void_p | None]:
     """Return the last two arguments of every pass."""
     return ctypes.c_int64(torch.get_num_threads()), openmp()
+
+
+def _bits(number: float) -> int:
+    """Return a double's bits, as a field of ``trained_parameter`` beside addresses."""
+    bits: int = struct.unpack("q", struct.pack("d", number))[0]
+    return bits

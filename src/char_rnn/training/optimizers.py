@@ -16,7 +16,7 @@ Group = dict[str, Any]
 
 
 class Optimizer(torch.optim.Optimizer):
-    """Base of the optimizers here: a step is that of each group, over the parameters that have a gradient."""
+    """Base of the optimizers here: a step is on the parameters that have a gradient."""
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, without what keeps the compiler out: that would import it, in a second."""
@@ -34,22 +34,19 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if parameters:
-                self._step(group, parameters)
+        self._step(self.param_groups)
         return loss
 
     @abstractmethod
-    def _step(self, group: Group, parameters: list[torch.Tensor]) -> None:
-        """Make the step of one group."""
+    def _step(self, groups: list[Group]) -> None:
+        """Make the step."""
 
 
 class AdamW(Optimizer):
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) by the kernels in C.
 
     It stores what ``torch.optim.AdamW(fused=True)`` stores and makes the same step but for rounding: the correction of
-    the second moment is outside its root.
+    the second moment is outside its root. Groups may differ in the weight decay alone.
 
     Args:
         params: groups of parameters, contiguous float32 on the CPU.
@@ -70,9 +67,15 @@ class AdamW(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._make = native.AdamWStep()
 
-    def _step(self, group: Group, parameters: list[torch.Tensor]) -> None:
-        stored = [self._stored(parameter) for parameter in parameters]
-        self._make(parameters, stored, group["lr"], group["betas"], group["eps"], group["weight_decay"])
+    def _step(self, groups: list[Group]) -> None:
+        parameters = [
+            (parameter, self._stored(parameter), group["weight_decay"])
+            for group in groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        if parameters:
+            self._make(parameters, groups[0]["lr"], groups[0]["betas"], groups[0]["eps"])
 
     def _stored(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
         stored: dict[str, torch.Tensor] = self.state[parameter]
@@ -109,7 +112,13 @@ class RMSprop(Optimizer):
         super().__init__(params, {"lr": lr, "decay_rate": decay_rate, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def _step(self, group: Group, parameters: list[torch.Tensor]) -> None:
+    def _step(self, groups: list[Group]) -> None:
+        for group in groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters:
+                self._step_of(group, parameters)
+
+    def _step_of(self, group: Group, parameters: list[torch.Tensor]) -> None:
         rate, decay_rate = group["lr"], group["decay_rate"]
         gradients = [parameter.grad for parameter in parameters]
         means = [self._mean_square(parameter) for parameter in parameters]

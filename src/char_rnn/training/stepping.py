@@ -149,11 +149,10 @@ class Stepper:
         for parameter in self.parameters:  # what optimizer.zero_grad() does, without its profiler range
             parameter.grad = None
         losses, states, all_rows = [], [], self.batch_size or len(x)
-        for rows in _parts(len(x), self.micro_batch or len(x)):
+        for ids, following, before in _parts(x, y, hidden, self.micro_batch or len(x)):
             with self.precision.context():
-                ids = x[rows].to(self.device, non_blocking=True)
-                predicted, after, activations = self._predict(ids, rows_of(hidden, rows))
-                target = y[rows].to(self.device, non_blocking=True)
+                predicted, after, activations = self._predict(ids.to(self.device, non_blocking=True), before)
+                target = following.to(self.device, non_blocking=True)
                 objective, loss = self.objective(predicted, target, activations)
             loss = loss.detach()
             if len(target) != all_rows:
@@ -163,7 +162,7 @@ class Stepper:
             losses.append(loss)
             states.append(detach_state(after))
             del objective, predicted, after, activations  # or they hold this part's graph while the next one is made
-        return float(sum(losses)), _joined(states)
+        return sum(map(float, losses)), _joined(states)
 
 
 def _compile(model: CharModel) -> None:
@@ -177,9 +176,16 @@ def _compile(model: CharModel) -> None:
         part.compile()
 
 
-def _parts(count: int, size: int) -> Iterator[slice]:
-    """Cut ``count`` rows into slices of ``size``; the last may be shorter."""
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+def _parts(
+    x: torch.Tensor, y: torch.Tensor, hidden: Hidden, size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, Hidden]]:
+    """Cut a batch and the state before it into parts of ``size`` rows; the last may have fewer."""
+    if size >= len(x):
+        yield x, y, hidden
+        return
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        yield x[rows], y[rows], rows_of(hidden, rows)
 
 
 def _joined(states: Sequence[Any]) -> Hidden:

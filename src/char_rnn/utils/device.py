@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import TypeVar
 
 import psutil
@@ -166,6 +168,12 @@ def _batch_limits(kind: str, model_size: int) -> tuple[int, int]:
     return (32, 1024) if model_size < 5_000_000 else (16, 512)
 
 
+@cache
+def _process(number: int) -> psutil.Process:
+    """Return what asks the system about a process; making one anew reads more than the question."""
+    return psutil.Process(number)
+
+
 def memory_in_use(device: torch.device) -> dict[str, int]:
     """Memory in use, in bytes.
 
@@ -173,7 +181,7 @@ def memory_in_use(device: torch.device) -> dict[str, int]:
         ``rss``: the process's resident memory. On CUDA and MPS also ``allocated`` (by tensors) and ``reserved`` (from
         the device).
     """
-    report = {"rss": int(psutil.Process().memory_info().rss)}
+    report = {"rss": int(_process(os.getpid()).memory_info().rss)}
     if device.type == "cuda":
         report["allocated"] = torch.cuda.memory_allocated(device)
         report["reserved"] = torch.cuda.memory_reserved(device)
