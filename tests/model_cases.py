@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
+from char_rnn.cells import Cell, Value, concatenate, normalize, relu, sigmoid, split, tanh
+
+
+class Own(Cell):
+    """A cell that is none of char-rnn's, with every operation of the language."""
+
+    name = "own"
+    gates = 3
+    state = ("h", "m", "n")
+    vectors: ClassVar = {"share": 2}
+    normalization: ClassVar = {"gain": 2}
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        h, m, n = state
+        weight_ab, weight_r = split(p.weight_hh, 2, 1)
+        ab, r = split(p.weight_ih @ x + (p.bias_ih + p.bias_hh), 2, 1)
+        share_a, share_b = split(p.share, 1, 1)
+        a, b = split(sigmoid(normalize(ab + weight_ab @ (h - 0.5 * n), p.gain)), 1, 1)
+        r = relu(r - weight_r @ (a * m))
+        mixed, rest = split(concatenate(a, share_b, b) * concatenate(m, h, share_a), 2, 1)
+        first, second = split(mixed, 1, 1)
+        return tanh(first + r - second), (1.0 - b) * m + b * first, -rest + 0.5 * n
+
+
+OWN: list[dict[str, Any]] = [
+    {"type": "own"},
+    {"type": "own", "layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
+    {"type": "own", "layer_norm": "between", "residual": True, "embedding_size": 6, "attention": "top"},
+]
 CELLS: list[dict[str, Any]] = [{"type": "lstm"}, {"type": "gru"}, {"type": "gru", "reset": "before"}, {"type": "rnn"}]
 INPUTS: list[dict[str, Any]] = [{"embedding": "one-hot"}, {}, {"embedding_size": 4}]
 OPTIONS: list[dict[str, Any]] = [

@@ -184,7 +184,10 @@ def rewritten(tmp_path: Path, **metadata: str | None) -> Path:
         ({"format": "piano"}, "not one of char-rnn"),
         ({"config": None}, "damaged .missing 'config'"),
         ({"config": "{"}, "description of the model is damaged"),
-        ({"config": '{"model": {"type": "transformer"}}'}, "description of the model is damaged"),
+        (
+            {"config": '{"model": {"type": "transformer"}}'},
+            "its cell is 'transformer', which is none of gru, lstm, rnn.* import the module that defines it",
+        ),
         ({"config": "[" * 100_000}, "description of the model is damaged"),
         ({"vocabulary": '{"kind": "characters", "symbols": []}'}, "description of the model is damaged"),
         ({"vocabulary": "7"}, "description of the model is damaged"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.generation.sampler import TextGenerator
     from char_rnn.model_file import ModelFile
-    from char_rnn.models import CharGRU, CharLSTM, CharRNN, build_model
+    from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN, build_model
     from char_rnn.training import CharRNNTrainer, evaluate, train
     from char_rnn.utils.config import Config, load_config
     from char_rnn.utils.device import DeviceManager
@@ -24,6 +24,7 @@ _HOMES = {
     "CharDataset": "data.dataloader",
     "CharGRU": "models",
     "CharLSTM": "models",
+    "CharModel": "models",
     "CharRNN": "models",
     "CharRNNTrainer": "training",
     "Config": "utils.config",
@@ -44,6 +45,7 @@ __all__ = [
     "CharDataset",
     "CharGRU",
     "CharLSTM",
+    "CharModel",
     "CharRNN",
     "CharRNNTrainer",
     "Config",

@@ -26,8 +26,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from char_rnn.cells import BUILT_IN, CELLS
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.utils.config import Config, config_from_dict
+from char_rnn.utils.config.messages import one_line
 from char_rnn.utils.file_kinds import HEAD, not_a_model
 from char_rnn.utils.files import check_is_path, check_regular, open_regular, replacing
 
@@ -209,11 +211,14 @@ def _description(path: Path, metadata: Mapping[str, str]) -> tuple[Config, Vocab
     _check_format(path, metadata)
     try:
         settings = json.loads(metadata["config"])
+        _check_cell(path, settings)
         config = config_from_dict(settings, "its configuration")
         if "file_order" not in settings.get("data", {}):  # version 1.0 read folders so
             config.data.file_order = "path"
         vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))
         training = json.loads(metadata.get("training", "{}"))
+    except ModelFileError:
+        raise
     except (KeyError, ValueError, RecursionError, TypeError) as error:
         reason = f"missing {error}" if isinstance(error, KeyError) else _first_line(error)
         raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
@@ -243,6 +248,16 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
     if int(version) > FORMAT_VERSION:
         raise ModelFileError(
             f"{path}: written by a later char-rnn (format {version}, this one reads {FORMAT_VERSION}); update char-rnn"
+        )
+
+
+def _check_cell(path: Path, settings: Any) -> None:
+    model = settings.get("model") if isinstance(settings, dict) else None
+    name = model.get("type") if isinstance(model, dict) else None
+    if isinstance(name, str) and name not in CELLS:
+        raise ModelFileError(
+            f"{path}: its cell is {one_line(repr(name))}, which is none of {', '.join(BUILT_IN)}; if it is a cell of"
+            " your own, import the module that defines it before reading the file"
         )
 
 

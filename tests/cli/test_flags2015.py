@@ -7,21 +7,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import pytest
 import torch
 from cli_helpers import SMALL, Command
 
+from char_rnn.cells import BUILT_IN
 from char_rnn.cli.flags2015 import FLAGS
 from char_rnn.cli.train import command
 from char_rnn.cli.train_request import Request
 from char_rnn.model_file import ModelFile
 from char_rnn.utils.config import Config, ConfigError, compose_config, load_config
-from char_rnn.utils.config.model import CellType
 
-CELLS = ", ".join(get_args(CellType))
+CELLS = ", ".join(BUILT_IN)
 TINY = ["-rnn_size", "6", "-num_layers", "1", "-batch_size", "4", "-seq_length", "10", "-max_epochs", "1"]
 
 

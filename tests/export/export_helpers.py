@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from model_cases import CELLS, INPUTS, OPTIONS
+from model_cases import CELLS, INPUTS, OPTIONS, OWN
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
@@ -24,6 +24,7 @@ MOGRIFIERS: list[dict[str, Any]] = [
 MODELS = [
     *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
     *({"type": "lstm", **options} for options in MOGRIFIERS),
+    *OWN,
 ]
 
 

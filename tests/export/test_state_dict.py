@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from export_helpers import IDS, MODELS, V, config, made
-from model_cases import INPUTS
+from model_cases import INPUTS, Own
 from torch import nn
 
 import char_rnn
@@ -91,7 +91,7 @@ def test_what_is_said_to_load_it_does(options: dict[str, Any], tmp_path: Path) -
         assert said.startswith("nn.")
         assert len(eval(f"({said.removesuffix(', of one-hot vectors')})")) == (2 if "one-hot" in said else 3)
         return
-    model = eval(said, {"char_rnn": char_rnn}).eval()
+    model = eval(said, {"char_rnn": char_rnn, "Own": Own}).eval()
     model.load_state_dict(state, strict=True)
     with torch.inference_mode():
         log_probs = model(torch.tensor([IDS]))[0].numpy()
@@ -106,6 +106,7 @@ def test_what_is_said_to_load_it_does(options: dict[str, Any], tmp_path: Path) -
         ({"type": "rnn", "embedding_size": 3}, "nn.Embedding(11, 3), nn.RNN(3, 6, 2), nn.Linear(6, 11)"),
         ({"type": "gru", "reset": "before"}, "char_rnn.CharGRU(11, 6, 2, reset='before')"),
         ({"zoneout": 0.25, "dropout": 0.5}, "char_rnn.CharLSTM(11, 6, 2, zoneout=0.25)"),
+        ({"type": "own", "embedding_size": 4}, "char_rnn.CharModel(11, 6, 2, cell=Own(), embedding_size=4)"),
         ({"attention_window": 9, "reset": "before"}, "nn.Embedding(11, 11), nn.LSTM(11, 6, 2), nn.Linear(6, 11)"),
     ],
     ids=str,

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from engine_helpers import V, config, weights
-from model_cases import CELLS, INPUTS, OPTIONS
+from model_cases import CELLS, INPUTS, OPTIONS, OWN
 
-from char_rnn.cells import Cell, Value, concatenate, relu, sigmoid, split, tanh
+from char_rnn.cells import Cell, Value, concatenate, relu, split, tanh
 from char_rnn.generation.engine import Engine, Streams
 from char_rnn.generation.network import PRECISIONS, Network, Precision, quantize, rounded
 from char_rnn.generation.reference import Reference
@@ -26,7 +25,6 @@ from char_rnn.kernels import load
 from char_rnn.kernels.build import LEVELS, architecture
 from char_rnn.models import build_model
 from char_rnn.models.parameters import parameter_shapes
-from char_rnn.ops import reference_layer
 from char_rnn.utils.config import ModelConfig
 
 pytestmark = pytest.mark.usefixtures("kernels")  # by NumPy too
@@ -40,7 +38,33 @@ MOGRIFIERS: list[dict[str, Any]] = [
 MODELS = [
     *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
     *({"type": "lstm", **options} for options in MOGRIFIERS),
+    *OWN,
+    {"type": "exchanging", "zoneout": 0.3, "embedding_size": 6, "residual": True},
+    {"type": "halved"},
 ]
+
+
+class Exchanging(Cell):
+    """Parts of the state that become each other, and an input that is not multiplied with a matrix alone."""
+
+    name = "exchanging"
+    gates = 1
+    state = ("h", "older", "oldest")
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        h, older, oldest = state
+        return older, relu(x) * h - oldest, tanh(p.weight_ih @ (0.5 - tanh(p.weight_hh @ oldest))) + h
+
+
+class Halved(Cell):
+    """A state in two halves, which the kernels do not know."""
+
+    name = "halved"
+    gates = 1
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        one, other = split(tanh(p.weight_ih @ x + p.weight_hh @ state[0] + p.bias_ih), 1, 1)
+        return (concatenate(one * other, other),)
 
 
 def expected(settings: ModelConfig, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -197,68 +221,6 @@ if child == 0:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60, check=False).returncode == 0
-
-
-class Peephole(Cell):
-    """An LSTM whose gates see the cell (Gers and Schmidhuber, 2000)."""
-
-    name = "peephole"
-    gates = 4
-    state = ("h", "c")
-    vectors: ClassVar = {"peephole": 3}
-
-    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
-        h, c = state
-        i, f, g, o = split(p.weight_ih @ x + p.bias_ih + p.weight_hh @ h + p.bias_hh, 1, 1, 1, 1)
-        of_i, of_f, of_o = split(p.peephole, 1, 1, 1)
-        new = sigmoid(f + of_f * c) * c + sigmoid(i + of_i * c) * tanh(g)
-        return sigmoid(o + of_o * new) * tanh(new), new
-
-
-class Exchanging(Cell):
-    """Parts of the state that become each other, and an input that is not multiplied with a matrix alone."""
-
-    name = "exchanging"
-    gates = 1
-    state = ("h", "older", "oldest")
-
-    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
-        h, older, oldest = state
-        return older, relu(x) * h - oldest, tanh(p.weight_ih @ (0.5 - tanh(p.weight_hh @ oldest))) + h
-
-
-class Halved(Cell):
-    """A state in two halves, which the kernels do not know."""
-
-    name = "halved"
-    gates = 1
-
-    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
-        one, other = split(tanh(p.weight_ih @ x + p.weight_hh @ state[0] + p.bias_ih), 1, 1)
-        return (concatenate(one * other, other),)
-
-
-@pytest.mark.parametrize("options", [{}, {"zoneout": 0.3}, {"mogrifier_rounds": 2}, {"residual": True}], ids=str)
-@pytest.mark.parametrize("cell", [Peephole(), Exchanging(), Halved()], ids=lambda cell: cell.name)
-def test_a_cell_that_is_not_one_of_ours(cell: Cell, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("models.parameters", "generation.network"):
-        monkeypatch.setattr(f"char_rnn.{module}.cell_of", lambda config: cell)
-    settings = config(**options, hidden_size=6, embedding_size=6, num_layers=2)
-    rng = np.random.default_rng(5)
-    tensors = {name: rng.normal(size=shape) for name, shape in parameter_shapes(settings, V)}
-    streams = Engine(settings, tensors, "float64").begin(2)
-    steps = np.array([streams.step([0, index], [0, 1])[1] for index in IDS])
-    named = {name: torch.from_numpy(tensor).double() for name, tensor in tensors.items()}
-    x = named["embedding.weight"][IDS][None]
-    for layer in range(2):
-        pattern = re.compile(rf"{cell.name}\.(\w+)_l{layer}")
-        own = {match[1]: tensor for name, tensor in named.items() if (match := pattern.fullmatch(name))}
-        zoneout = [1 - settings.zoneout] * len(cell.state) if settings.zoneout else None
-        output, _ = reference_layer(cell, x, tuple(torch.zeros(1, 6).double() for _ in cell.state), own, zoneout)
-        x = x + output if settings.residual else output
-    scores = x[0] @ named["output_proj.weight"].T + named["output_proj.bias"]
-    np.testing.assert_allclose(steps, scores.log_softmax(-1), rtol=1e-12, atol=1e-10)
-    assert len(streams.state(1)) == len(cell.state)
 
 
 def test_rounding_a_matrix() -> None:

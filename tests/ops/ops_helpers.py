@@ -22,7 +22,7 @@ Sizes = tuple[int, int, int, int]
 class Peephole(Cell):
     """A user's own cell: an LSTM whose gates read c (Gers and Schmidhuber 2000), one part of the state cut in two."""
 
-    name, gates, state = "peephole", 4, ("h", "c")
+    gates, state = 4, ("h", "c")
     vectors: ClassVar = {"peephole_i": 1, "peephole_f": 1, "peephole_o": 1}
 
     def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
@@ -36,7 +36,7 @@ class Peephole(Cell):
 class Mixture(Cell):
     """No one's cell: every operation of the language, values used twice, and two products in a row."""
 
-    name, gates, state = "mixture", 2, ("h", "c")
+    gates, state = 2, ("h", "c")
 
     def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
         h, c = state

@@ -100,8 +100,6 @@ def test_a_forked_child_runs_layers(case: Case, way: torch.dtype) -> None:
 class Wide(Cell):
     """Needs as many values at a time as it has gates: each is read again after all of them have been added."""
 
-    name = "wide"
-
     def __init__(self, gates: int) -> None:
         self.gates = gates
 
@@ -116,7 +114,7 @@ class Wide(Cell):
 class Halves(Cell):
     """Cuts a part of the state in two, where the kernels have no boundary."""
 
-    name, gates = "halves", 1
+    gates = 1
 
     def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
         left, right = split(state[0], 1, 1)
@@ -133,7 +131,7 @@ def given(cell: Cell, dtype: torch.dtype = torch.float32) -> tuple[list[torch.Te
     return [x, *state], dict(zip(cell.shapes(3, 4), parameters, strict=True))
 
 
-@pytest.mark.parametrize("cell", [Wide(MOST_REGISTERS + 8), Halves()], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", [Wide(MOST_REGISTERS + 8), Halves()], ids=lambda cell: type(cell).__name__)
 def test_a_cell_that_the_kernels_cannot_hold_is_run_by_the_derived_loop(cell: Cell) -> None:
     (x, *state), parameters = given(cell)
     assert not native.can_run(traced(cell, parameters).loop, [*parameters.values()], None)

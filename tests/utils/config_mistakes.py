@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from char_rnn.cells import BUILT_IN
 
-from char_rnn.utils.config.model import CellType
-
-CELLS = ", ".join(get_args(CellType))
+CELLS = ", ".join(BUILT_IN)
 COUNT = "must be a whole number from 1 to 1,000,000,000, or auto"
 
 
@@ -47,7 +45,12 @@ FILES = {
         "model:\n  type: lsmt\n",
         f":2: model.type: must be one of {CELLS}; given 'lsmt'; did you mean lstm?",
     ),
-    "no choice": ("model:\n  type: 5\n", f":2: model.type: must be one of {CELLS}; given 5"),
+    "no choice": ("data:\n  vocabulary: 5\n", ":2: data.vocabulary: must be one of characters, bytes; given 5"),
+    "a cell that nothing defines": (
+        "model:\n  type: peephole\n",
+        f":2: model.type: must be one of {CELLS}; given 'peephole'; if it is a cell of your own, import the module that"
+        " defines it first",
+    ),
     "choice of another case": (
         "model:\n  type: LSTM\n",
         f":2: model.type: must be one of {CELLS}; given 'LSTM'; did you mean lstm?",

@@ -1,9 +1,9 @@
 """Recurrent cells, each written once as its equations, from which every backend comes.
 
-Pure Python: no NumPy, no PyTorch. A cell of one's own is a class like :class:`LSTM`.
+Pure Python: no NumPy, no PyTorch. A cell of one's own is a class like :class:`LSTM`, in any module.
 """
 
-from char_rnn.cells.cell import Cell, Loop, Step, trace
+from char_rnn.cells.cell import CELLS, Cell, Loop, Step, trace
 from char_rnn.cells.gradient import Backward, derive
 from char_rnn.cells.gru import GRU
 from char_rnn.cells.language import (
@@ -24,10 +24,11 @@ from char_rnn.cells.language import (
 from char_rnn.cells.lstm import LSTM
 from char_rnn.cells.rnn import RNN
 
-CELLS: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
-"""By the name in the configuration."""
+BUILT_IN = tuple(CELLS)
+"""Names of the cells that are not defined by the importing program."""
 
 __all__ = [
+    "BUILT_IN",
     "CELLS",
     "EPSILON",
     "GRU",

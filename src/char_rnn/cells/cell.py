@@ -5,6 +5,8 @@ Dimensions: I input size, H hidden, R rounds of the mogrifier.
 
 from __future__ import annotations
 
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +17,24 @@ from char_rnn.cells.language import Matrix, Value, ordered, sigmoid
 
 Shapes = dict[str, tuple[int, ...]]
 
+CELLS: dict[str, type[Cell]] = {}
+"""The cells by name: those of this program, and those that the importing program defines."""
+
+TAKEN = frozenset({"symbols", "log_probs", "memory"})
+"""What parts of a state cannot be called."""
+
 
 class Cell(ABC):
     """Base of the cells. Two instances of a class with equal attributes are the same cell.
+
+    Defining a subclass with a `name` adds it to `CELLS`: configurations and model files find it by that name.
 
     A layer of it has the parameters ``weight_ih`` (GH, I), ``weight_hh`` (GH, H), ``bias_ih`` and ``bias_hh`` (GH,),
     where G is the number of `gates`, and those of `vectors`.
     """
 
     name: ClassVar[str]
-    """What the layers are called in the state dict."""
+    """Name in configurations, and of the layers in the state dict: lower-case letters, digits and underscores."""
     gates: ClassVar[int]
     state: ClassVar[tuple[str, ...]] = ("h",)
     """The parts of the state, each (B, H); the first is the layer's output."""
@@ -33,6 +43,11 @@ class Cell(ABC):
     normalization: ClassVar[Mapping[str, int]] = {}
     """The parameters of layer normalization inside the cell, likewise; empty for a cell that has none. Gains start at
     1, biases at 0."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" in vars(cls):
+            _register(cls)
 
     @abstractmethod
     def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
@@ -72,6 +87,26 @@ class Cell(ABC):
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+
+def _register(cell: type[Cell]) -> None:
+    """Add a cell to `CELLS`.
+
+    Raises:
+        ValueError: Configurations or exports could not name it, or what it is made of.
+    """
+    kind, other = cell.__name__, CELLS.get(cell.name, cell)
+    for name in (cell.name, *cell.state, *cell.vectors, *cell.normalization):
+        if not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise ValueError(f"{kind}: the name {name!r} must be of lower-case letters, digits and _, a letter first")
+    if taken := sorted(TAKEN.intersection(cell.state)):
+        raise ValueError(f"{kind}.state: {', '.join(taken)} is the name of another input of exported models")
+    if (other.__module__, other.__qualname__) != (cell.__module__, cell.__qualname__):
+        raise ValueError(f"{kind}.name: {cell.name!r} is the name of {other.__module__}.{other.__name__}; give another")
+    given = inspect.signature(cell).parameters.values()
+    if needed := [p.name for p in given if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
+        raise ValueError(f"{kind}: {', '.join(needed)} must have a default; configurations have only a cell's name")
+    CELLS[cell.name] = cell
 
 
 class _Parameters:

@@ -1,8 +1,9 @@
 """A model as an ONNX file: symbols and a state go in, log-probabilities and a state come out.
 
-Inputs: ``symbols`` (batch, time), int64, and the state before them in float32: ``h`` (L, batch, H), of an LSTM ``c`` of
-the same shape and, with attention, ``memory`` (A, batch, W, H), the latest last; zeros at a text's beginning. Outputs:
-``log_probs`` (batch, time, V) in nats, and ``h_out``, ``c_out``, ``memory_out``. Batch and time are free, from 1 on.
+Inputs: ``symbols`` (batch, time), int64, and the state before them in float32: the parts of the cell's state by their
+names, such as ``h`` and, of an LSTM, ``c``, (L, batch, H) each; with attention also ``memory`` (A, batch, W, H), the
+latest last. All are zeros at a text's beginning. Outputs: ``log_probs`` (batch, time, V) in nats, and the state after
+them, ``h_out`` and so on. Batch and time are free, from 1 on.
 The metadata are ``config``, ``vocabulary`` and ``training``, in JSON, as in a model file (:mod:`char_rnn.model_file`).
 
 Dimensions: B batch, T time, V vocabulary, L layers, H hidden, A attending layers, W window, N heads, D = H / N.
@@ -128,7 +129,7 @@ def _states(network: Network, names: tuple[str, ...]) -> list[tuple[ValueInfoPro
 
     windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
     recurrent: list[str | int] = [len(network.layers), "batch", network.hidden_size]
-    shapes = {"h": recurrent, "c": recurrent}
+    shapes = dict.fromkeys(network.cell.state, recurrent)
     if windows:
         shapes["memory"] = [len(windows), "batch", windows[0], network.hidden_size]
     return [

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from char_rnn.cells import GRU, LSTM, RNN
 from char_rnn.model_file import ModelFile
-from char_rnn.models.parameters import check_finite, check_tensors
+from char_rnn.models.parameters import cell_of, check_finite, check_tensors
 from char_rnn.utils.config import ModelConfig
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.files import replacing
@@ -44,19 +45,21 @@ def loaded_by(config: ModelConfig, vocab_size: int) -> str:
         ``output_proj``; else the one of :mod:`char_rnn`.
     """
     sizes = f"{config.hidden_size}, {config.num_layers}"
-    kind = config.type.upper()
+    kind, cell = config.type.upper(), cell_of(config)
     if is_plain(config):
         inputs = config.input_size(vocab_size)
         embedding = "" if config.embedding == "one-hot" else f"nn.Embedding({vocab_size}, {inputs}), "
         read = ", of one-hot vectors" if config.embedding == "one-hot" else ""
         return f"{embedding}nn.{kind}({inputs}, {sizes}), nn.Linear({config.hidden_size}, {vocab_size}){read}"
     options = "".join(f", {name}={value!r}" for name, value in _options(config).items())
+    if type(cell) not in (GRU, LSTM, RNN):
+        return f"char_rnn.CharModel({vocab_size}, {sizes}, cell={type(cell).__name__}(){options})"
     return f"char_rnn.Char{kind}({vocab_size}, {sizes}{options})"
 
 
 def is_plain(config: ModelConfig) -> bool:
     """Whether ``nn.Embedding``, ``nn.LSTM`` (``nn.GRU``, ``nn.RNN``) and ``nn.Linear`` compute a model."""
-    return not set(_options(config)) - {"embedding", "embedding_size"}
+    return type(cell_of(config)) in (GRU, LSTM, RNN) and not set(_options(config)) - {"embedding", "embedding_size"}
 
 
 def _options(config: ModelConfig) -> dict[str, object]:

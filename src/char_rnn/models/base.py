@@ -18,6 +18,7 @@ from char_rnn.models.blocks import Block
 from char_rnn.models.checks import (
     ATTENTION,
     LAYER_NORM,
+    check_cell,
     check_choice,
     check_ids,
     check_probabilities,
@@ -46,7 +47,7 @@ class Activations(NamedTuple):
 
 
 class CharModel(nn.Module):
-    """Base of :class:`CharLSTM`, :class:`CharGRU` and :class:`CharRNN`.
+    """A character model of any cell; base of :class:`CharLSTM`, :class:`CharGRU` and :class:`CharRNN`.
 
     A block is a recurrent layer and, where asked for, a sublayer that attends to the past and one that feeds forward;
     these normalize their input and add to it. Dropout stands after every one of them, the top one too, where
@@ -57,6 +58,7 @@ class CharModel(nn.Module):
         hidden_size: H, units of each recurrent layer.
         num_layers: L, stacked recurrent layers.
         dropout: Probability of a unit's output being dropped in training, 0 <= dropout < 1.
+        cell: Cell of the recurrent layers; None for that of the class.
         embedding: "learned" vectors, or fixed "one-hot" ones.
         embedding_size: E, length of the learned vectors; None for V, or H when tied. One-hot vectors are always V long.
         tie_weights: Whether the projection's matrix is the embedding; E is H then.
@@ -81,7 +83,7 @@ class CharModel(nn.Module):
     """
 
     cell: Cell
-    """What its layers are made of; they are called by its name in the state dict."""
+    """Cell of the recurrent layers, which have its name in the state dict."""
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class CharModel(nn.Module):
         num_layers: int,
         dropout: float = 0.0,
         *,
+        cell: Cell | None = None,
         embedding: Literal["learned", "one-hot"] = "learned",
         embedding_size: int | None = None,
         tie_weights: bool = False,
@@ -118,6 +121,9 @@ class CharModel(nn.Module):
         self.dropout, self.locked_dropout = float(dropout), locked_dropout
         self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
+        chosen: Any = getattr(self, "cell", None) if cell is None else cell
+        check_cell(chosen, self)
+        self.cell = chosen
         self.add_module(self.cell.name, self._recurrent_layers(layer_norm == "cell", mogrifier_rounds))
         attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[attention]
         self.attending = tuple(attending)
@@ -140,6 +146,10 @@ class CharModel(nn.Module):
         return nn.Linear(self.hidden_size, self.vocab_size)
 
     def _recurrent_layers(self, normed: bool, mogrifier_rounds: int) -> RecurrentLayers:
+        if normed and not self.cell.normalization:
+            raise ValueError(
+                f'layer_norm: got "cell", but {type(self.cell).__name__} has none inside; give "between" or "none"'
+            )
         if mogrifier_rounds:
             check_sizes(mogrifier_rounds=mogrifier_rounds)
             if self.cell.name != "lstm":

@@ -6,16 +6,18 @@ Dimensions: V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
 
 from char_rnn.models.base import CharModel
-from char_rnn.models.parameters import check_tensors
+from char_rnn.models.parameters import cell_of, check_tensors
 from char_rnn.models.recurrent import CharGRU, CharLSTM, CharRNN
 from char_rnn.utils.config import ModelConfig
 
 MODELS: dict[str, type[CharModel]] = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}
+"""Classes of their own, by the names of their cells."""
 
 
 def build_model(
@@ -59,4 +61,5 @@ def _floating(dtype: torch.dtype | str) -> torch.dtype:
 
 def _make(config: ModelConfig, vocab_size: int, initialization: str) -> CharModel:
     options = config.model_dump(exclude={"type"} if config.type == "gru" else {"type", "reset"})
-    return MODELS[config.type](vocab_size, **{**options, "initialization": initialization})
+    make = MODELS.get(config.type) or partial(CharModel, cell=cell_of(config))
+    return make(vocab_size, **{**options, "initialization": initialization})

@@ -54,10 +54,11 @@ def matrix_of(value: Value, parameters: Parameters) -> Tensor:
 
 
 def _joined(value: Value, *parts: Any) -> Tensor:
-    like = next(part for part in parts if isinstance(part, Tensor))
+    like = max((part for part in parts if isinstance(part, Tensor)), key=Tensor.dim)
+    shapes = [(*like.shape[:-1], each.width) for each in value.inputs]
     filled = [
-        part if isinstance(part, Tensor) else like.new_full((*like.shape[:-1], each.width), part)
-        for part, each in zip(parts, value.inputs, strict=True)
+        part.expand(shape) if isinstance(part, Tensor) else like.new_full(shape, part)
+        for part, shape in zip(parts, shapes, strict=True)
     ]
     return torch.cat(filled, -1)
 

@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from char_rnn.utils.config.model import CellType
-
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
 ModelName = Annotated[str | None, Field(description="Not needed where the server has one model.")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -80,7 +78,7 @@ class Model(BaseModel):
     """A model that is served."""
 
     name: str
-    cell: CellType
+    cell: str
     hidden_size: int
     num_layers: int
     parameters: int

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from char_rnn.utils.config.messages import ConfigError, allowed, choices, did_you_mean, kinds, one_line, shown
+from char_rnn.utils.config.messages import ConfigError, allowed, did_you_mean, hint, kinds, one_line, shown
 from char_rnn.utils.config.schema import SECTIONS, Config
 
 if TYPE_CHECKING:
@@ -234,6 +234,5 @@ def _explain(error: ErrorDetails, given: Layer) -> str:
     section, key = map(str, error["loc"][:2])
     field = SECTIONS[section].model_fields[key]
     value, place, full_key = given[section, key]
-    hint = did_you_mean(value, choices(field)) if isinstance(value, str) else ""
     where = f"{place}: {full_key}" if full_key else place
-    return f"{where}: must be {allowed(field)}; given {shown(value)}{hint}"
+    return f"{where}: must be {allowed(field)}; given {shown(value)}{hint(field, value)}"

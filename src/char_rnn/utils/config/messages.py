@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from char_rnn.utils.config.section import NameOf
 from char_rnn.utils.terminal import visible_name
 
 _LONGEST = 80
@@ -49,7 +50,24 @@ def kinds(field: FieldInfo) -> tuple[Any, ...]:
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """The words a field of named choices takes; none for other fields."""
+    names = _names(field)
+    if names is not None:
+        return names.listed
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def hint(field: FieldInfo, value: object) -> str:
+    """What may have been meant by a value that a field of named choices does not take."""
+    names = _names(field)
+    if not isinstance(value, str):
+        return ""
+    if names is None:
+        return did_you_mean(value, choices(field))
+    return did_you_mean(value, names.known) or f"; {names.hint}"
+
+
+def _names(field: FieldInfo) -> NameOf | None:
+    return next((item for item in field.metadata if isinstance(item, NameOf)), None)
 
 
 def allowed(field: FieldInfo) -> str:

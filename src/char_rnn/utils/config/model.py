@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from char_rnn.utils.config.section import Section, conflict
+from char_rnn.cells import BUILT_IN, CELLS
+from char_rnn.utils.config.section import NameOf, Section, conflict
 
-CellType = Literal["lstm", "gru", "rnn"]
+CellType = Annotated[
+    str, NameOf(CELLS, BUILT_IN, "if it is a cell of your own, import the module that defines it first")
+]
 _WIDTH = 65_536
 LARGEST_DEFAULT_EMBEDDING = 512
 FOR_TRAINING = frozenset({"dropout", "locked_dropout", "embedding_dropout", "weight_dropout", "initialization"})
@@ -19,7 +22,7 @@ class ModelConfig(Section):
     """The network."""
 
     type: CellType = "lstm"
-    """Recurrent cell: lstm, gru or rnn (tanh)."""
+    """Recurrent cell: lstm, gru, rnn (tanh), or one that the importing program defines."""
     hidden_size: int = Field(default=128, ge=1, le=_WIDTH)
     """Units in each recurrent layer."""
     num_layers: int = Field(default=2, ge=1, le=1024)
@@ -110,6 +113,17 @@ class ModelConfig(Section):
                 ("model.hidden_size", "model.attention_heads", "model.attention"),
                 heads=self.attention_heads,
                 hidden=self.hidden_size,
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cell_has_a_normalization(self) -> ModelConfig:
+        if self.layer_norm == "cell" and not CELLS[self.type].normalization:
+            raise conflict(
+                "model.layer_norm is cell, but the cell {type} has no normalization inside;"
+                " set model.layer_norm to between or none",
+                ("model.type", "model.layer_norm"),
+                type=self.type,
             )
         return self
 

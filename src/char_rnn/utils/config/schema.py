@@ -210,6 +210,7 @@ class Config(Section):
 
 
 _TORCH7: dict[str, object] = {
+    "model.type": ("lstm", "gru", "rnn"),
     "model.embedding": "one-hot",
     "model.reset": "before",
     "model.initialization": "uniform",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 COUNT = 1_000_000_000
 """The most of anything that is counted: steps, sequences, symbols."""
@@ -13,6 +17,29 @@ class Section(BaseModel):
     """What the sections share: unknown keys refused, no silent conversion, no infinities."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class NameOf:
+    """Annotation of a text that is one of the names in a mapping, which may grow.
+
+    Attributes:
+        known: The mapping.
+        listed: The names that are always there.
+        hint: What to do about a name that is not there and like none that is.
+    """
+
+    known: Mapping[str, Any]
+    listed: tuple[str, ...]
+    hint: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, name: str) -> str:
+        if name not in self.known:
+            raise ValueError
+        return name
 
 
 def not_empty(path: str | None) -> str | None:
