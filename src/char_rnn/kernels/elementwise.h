@@ -49,8 +49,9 @@ enum code {
  * it is written again within the same list and tile; none is kept from list to list.
  *
  * A LOAD may refer to the array's memory and a STORE may be carried out as soon as its register is computed. The result
- * is that of the instructions in turn as long as no two arrays of different index in one list share memory within a
- * step. (The states before and after a step in one buffer do not: their rows differ by a step.) */
+ * is that of the instructions in turn as long as, in one list and step, two of them refer to the same units of the same
+ * array or to no number in common. (The states before and after a step in one buffer have none: their rows differ by a
+ * step.) */
 typedef struct {
     int32_t code, to, a, b, c;
     int32_t array;    /* index into the program's arrays */

@@ -282,8 +282,9 @@ static void share_steps(const void *argument, int64_t share) {
     for (int64_t step = 0; step < of->time; step++) {
         now.t = of->is_backward ? of->time - 1 - step : step;
         for (const operation *op = of->operations; op < of->operations + of->length; op++) {
-            if (by_outputs != (op->operator == PRODUCT)) meet(all);
-            by_outputs = op->operator == PRODUCT;
+            const int is_product = op->operator == PRODUCT;
+            if (by_outputs || is_product) meet(all); /* a product may read what the one before it wrote */
+            by_outputs = is_product;
             now.first = by_outputs ? 0 : of->batch * share / all->shares;
             now.last = by_outputs ? of->batch : of->batch * (share + 1) / all->shares;
             if (!by_outputs) {
