@@ -12,13 +12,13 @@ import pytest
 import torch
 from train_helpers import (
     COMPUTED,
-    Array,
     Instruction,
     Program,
     aligned,
     assert_gaps_untouched,
     declare,
     interpret,
+    recurrent,
     rows,
     to_bfloat16,
 )
@@ -163,20 +163,6 @@ def test_normalization_and_its_gradient(lib: Any, generator: np.random.Generator
         np.testing.assert_allclose(back, gradient, rtol=1e-4, atol=1e-4 if width > 1 else 1e-2)
         assert_gaps_untouched(out)
         assert_gaps_untouched(rstd)
-
-
-def recurrent(lib: Any, batch: int, width: int, *, bfloat16: bool = False, **how: Any) -> tuple[Array, Array]:
-    """Five steps of h = tanh(W h + x); the states and the sums of the last lines."""
-    generator = np.random.default_rng(7)
-    matrix = generator.standard_normal((width, width), dtype=np.float32) / np.float32(width**0.5)
-    x, h, z = rows(generator, 5, batch, width), rows(generator, 6, batch, width), rows(generator, batch, width)
-    program = Program(lib, 5, batch, [x, h[:-1], h[1:], z], width)
-    program.add_product(matrix, out=(3, 0), bfloat16=bfloat16, **{"in": (1, 0)})
-    loads = [Instruction("LOAD", to=0, array=0), Instruction("LOAD", to=1, array=3), Instruction("ADD", a=0, b=1)]
-    ends = [Instruction("TANH"), Instruction("STORE", array=2), Instruction("SUM_ROWS")]
-    program.add_elementwise(width, [*loads, *ends])
-    sums = program.run(**how)
-    return h, sums
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])

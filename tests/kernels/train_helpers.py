@@ -190,3 +190,17 @@ def interpret(instructions: Sequence[Instruction], width: int, arrays: list[Any]
                 operands = [registers[r] for r in (i.a, i.b, i.c)]
                 registers[i.to] = COMPUTED[i.code](i.number, *operands)
     return sums
+
+
+def recurrent(lib: Any, batch: int, width: int, *, bfloat16: bool = False, **how: Any) -> tuple[Array, Array]:
+    """Five steps of h = tanh(W h + x); the states and the sums of the last lines."""
+    generator = np.random.default_rng(7)
+    matrix = generator.standard_normal((width, width), dtype=np.float32) / np.float32(width**0.5)
+    x, h, z = rows(generator, 5, batch, width), rows(generator, 6, batch, width), rows(generator, batch, width)
+    program = Program(lib, 5, batch, [x, h[:-1], h[1:], z], width)
+    program.add_product(matrix, out=(3, 0), bfloat16=bfloat16, **{"in": (1, 0)})
+    loads = [Instruction("LOAD", to=0, array=0), Instruction("LOAD", to=1, array=3), Instruction("ADD", a=0, b=1)]
+    ends = [Instruction("TANH"), Instruction("STORE", array=2), Instruction("SUM_ROWS")]
+    program.add_elementwise(width, [*loads, *ends])
+    sums = program.run(**how)
+    return h, sums
