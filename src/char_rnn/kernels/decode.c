@@ -73,15 +73,18 @@ static void find_rows(const work *steps) {
 
 #define REAL float
 #define OF(x) x##_float
+#define TANH_OF tanh_float
 #define HAS_SMALL_WEIGHTS 1
 #include "tiles.h"
 #include "operations.h"
 #undef REAL
 #undef OF
+#undef TANH_OF
 #undef HAS_SMALL_WEIGHTS
 
 #define REAL double
 #define OF(x) x##_double
+#define TANH_OF tanh_double
 #define HAS_SMALL_WEIGHTS 0
 #include "tiles.h"
 #include "operations.h"

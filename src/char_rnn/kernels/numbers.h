@@ -50,6 +50,27 @@ static inline float tanh_float(float x) {
     return size < 0.625f ? near_zero : copysignf(far, x);
 }
 
+/* The same in half the time, by a quotient of polynomials (Eigen's coefficients); off by up to five units in the last
+ * place, also where tanh is 1. */
+static inline float tanh_fast_float(float x) {
+    const float most = 7.99881172180175781f;
+    x = x < -most ? -most : x;
+    x = x > most ? most : x; /* NaN stays NaN */
+    const float z = x * x;
+    float p = -2.76076847742355e-16f;
+    p = p * z + 2.00018790482477e-13f;
+    p = p * z - 8.60467152213735e-11f;
+    p = p * z + 5.12229709037114e-08f;
+    p = p * z + 1.48572235717979e-05f;
+    p = p * z + 6.37261928875436e-04f;
+    p = p * z + 4.89352455891786e-03f;
+    float q = 1.19825839466702e-06f;
+    q = q * z + 1.18534705686654e-04f;
+    q = q * z + 2.26843463243900e-03f;
+    q = q * z + 4.89352518554385e-03f;
+    return x * p / q;
+}
+
 static inline float erf_float(float x) { return erff(x); }
 static inline float log_float(float x) { return logf(x); }
 static inline float sqrt_float(float x) { return sqrtf(x); }

@@ -1,4 +1,4 @@
-/* A template: runs the instructions of elementwise.h on REAL numbers. To be included with REAL and OF(x).
+/* A template: runs the instructions of elementwise.h on REAL numbers. To be included with REAL, OF(x) and TANH_OF(x).
  *
  * Where a row's width is a multiple of a vector, a register is a view of rows: a pointer, and the distance from row to
  * row, so that a LOAD costs nothing and a result is written where it is stored. Other rows are copied into registers
@@ -99,7 +99,7 @@ static inline __attribute__((always_inline)) void OF(compute)(
     case SIGMOID:
         EACH(OF(sigmoid)(a[j]));
     case TANH:
-        EACH(OF(tanh)(a[j]));
+        EACH(TANH_OF(a[j]));
     case RELU:
         EACH(a[j] < 0 ? 0 : a[j]);
     case EXP:

@@ -48,6 +48,7 @@
 #endif
 
 #define OF(x) x##_float
+#define TANH_OF tanh_fast_float
 #include "tiles.h"
 
 #define ALIGNMENT 64
