@@ -117,8 +117,18 @@ def test_rows_of_a_table_one_vector_and_what_is_not_kept(lib: Any, generator: np
         np.testing.assert_allclose(total, (table[symbols] * bias).sum(0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.fixture(params=["expanded", "pairs"])
+def instructions_for_bfloat16(request: pytest.FixtureRequest, lib: Any) -> Any:
+    """The float32 instructions, or that for pairs of bfloat16."""
+    if lib.train_use_pairs(request.param == "pairs") != (request.param == "pairs"):
+        pytest.skip("this processor, or level, does not multiply pairs of bfloat16")
+    yield
+    lib.train_use_pairs(lib.train_bfloat16_is_fast())
+
+
 @pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.usefixtures("instructions_for_bfloat16")
 def test_products(lib: Any, generator: np.random.Generator, transposed: bool, bfloat16: bool) -> None:
     for width, columns, batch in ((1, 1, 1), (17, 33, 3), (33, 17, 13), (96, 128, 50), (32, 1000, 7), (1000, 31, 130)):
         matrix = rows(generator, *((columns, width) if transposed else (width, columns)))
@@ -166,6 +176,7 @@ def test_normalization_and_its_gradient(lib: Any, generator: np.random.Generator
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.usefixtures("instructions_for_bfloat16")
 def test_a_row_is_the_same_for_any_number_of_threads(lib: Any, bfloat16: bool) -> None:
     """Also where the threads share each step, as they do where the matrix is too large for a cache of their own."""
     start, size = kernels.openmp(), kernels.openmp_team_size()

@@ -25,14 +25,17 @@
 #undef NAME
 #undef LOAD_WEIGHTS
 
+typedef uint32_t pair __attribute__((may_alias));
+
 /* vdpbf16ps multiplies pairs of bfloat16. Zen 4 and 5 do that twice as fast as the float32 product, Intel's cores half as
  * fast: 89 and 177 GFLOPS on an Emerald Rapids. */
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
-#define HAS_PAIRS (__builtin_cpu_is("amd") && __builtin_cpu_supports("avx512bf16"))
+#define CAN_USE_PAIRS (__builtin_cpu_supports("avx512bf16") != 0)
+#define IS_FASTER_IN_PAIRS (__builtin_cpu_is("amd") != 0)
 #pragma GCC push_options
 #pragma GCC target("avx512bf16")
 #define WEIGHT uint32_t
-#define INPUT uint32_t
+#define INPUT pair
 #define NAME(x) x##_pairs
 #define LOAD_WEIGHTS(w) (*(const VECTOR *)(w))
 #define ADD_PRODUCT(sum, w, x)                                                                                         \
@@ -43,8 +46,9 @@
 #undef LOAD_WEIGHTS
 #pragma GCC pop_options
 #else
-#define HAS_PAIRS 0
-#define product_pairs product_float
+#define CAN_USE_PAIRS 0
+#define IS_FASTER_IN_PAIRS 0
+#define product_pairs(weights, scales, rows, columns, first, last, count, x, start, y) (void)(x)
 #endif
 
 #define OF(x) x##_float
@@ -60,7 +64,13 @@
 
 int train_has_bfloat16(void) { return 1; }
 
-int train_bfloat16_is_fast(void) { return HAS_PAIRS; }
+static int uses_pairs;
+
+static __attribute__((constructor)) void choose(void) { uses_pairs = CAN_USE_PAIRS && IS_FASTER_IN_PAIRS; }
+
+int train_bfloat16_is_fast(void) { return CAN_USE_PAIRS && IS_FASTER_IN_PAIRS; }
+
+int train_use_pairs(int wanted) { return uses_pairs = wanted && CAN_USE_PAIRS; }
 
 static int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
 
@@ -97,21 +107,23 @@ static void pack_columns(
 }
 
 /* Round the packed inputs, or pairs of them; a last one is paired with zero. */
-static void round_columns(const float *from, int64_t columns, void *out) {
-    for (int64_t column = 0; column < columns; column++)
-        for (int64_t r = 0; r < ROWS; r++) {
-            const uint32_t w = bfloat16(from[column * ROWS + r]);
-            if (HAS_PAIRS)
-                ((uint32_t *)out)[column / 2 * ROWS + r] = column % 2 ? ((uint32_t *)out)[column / 2 * ROWS + r] | w << 16 : w;
-            else
-                ((uint16_t *)out)[column * ROWS + r] = (uint16_t)w;
-        }
+static void round_columns(const float *restrict from, int64_t columns, void *restrict out) {
+    if (!uses_pairs) {
+        for (int64_t j = 0; j < columns * ROWS; j++) ((uint16_t *)out)[j] = (uint16_t)bfloat16(from[j]);
+        return;
+    }
+    for (int64_t column = 0; column < columns; column += 2) {
+        const float *even = from + column * ROWS, *odd = even + ROWS;
+        uint32_t *pairs = (uint32_t *)out + column / 2 * ROWS;
+        for (int64_t r = 0; r < ROWS; r++) pairs[r] = bfloat16(even[r]);
+        for (int64_t r = 0; column + 1 < columns && r < ROWS; r++) pairs[r] |= bfloat16(odd[r]) << 16;
+    }
 }
 
 void train_pack(
     const float *matrix, int64_t stride, int64_t width, int64_t columns, int64_t transposed, int64_t is_bfloat16, void *packed) {
     const int64_t of_output = transposed ? 1 : stride, of_input = transposed ? stride : 1;
-    const int64_t padded = is_bfloat16 && HAS_PAIRS ? rounded_up(columns, 2) : columns;
+    const int64_t padded = is_bfloat16 && uses_pairs ? rounded_up(columns, 2) : columns;
     for (int64_t first = 0; first < width; first += ROWS) {
         const int64_t rows = width - first < ROWS ? width - first : ROWS;
         for (int64_t column = 0; column < columns; column += COLUMNS_AT_A_TIME) {
@@ -137,21 +149,14 @@ static inline float *row_at(const moment *now, units of, int64_t row) {
     return row_of_float(&now->of->arrays[of.array], now->t, row) + of.unit;
 }
 
-/* Round the inputs of a product, as the kind of product takes them. */
-static void round_rows(const float **x, int64_t count, int64_t columns, float *rounded) {
-    for (int64_t r = 0; r < count; r++) {
-        const float *in = x[r];
-        x[r] = rounded;
-        if (HAS_PAIRS) {
-            uint32_t *pairs = (uint32_t *)rounded;
-            for (int64_t pair = 0; pair < columns / 2; pair++)
-                pairs[pair] = bfloat16(in[2 * pair]) | bfloat16(in[2 * pair + 1]) << 16;
-            if (columns % 2) pairs[columns / 2] = bfloat16(in[columns - 1]);
-            rounded += (columns + 1) / 2;
-        } else {
-            for (int64_t j = 0; j < columns; j++) rounded[j] = from_bfloat16(bfloat16(in[j]));
-            rounded += columns;
-        }
+/* Round a row: to neighbouring bfloat16, or to float32 of as many digits. */
+static void round_row(const float *restrict in, int64_t columns, float *restrict rounded) {
+    if (uses_pairs) {
+        uint16_t *halves = (uint16_t *)rounded;
+        for (int64_t j = 0; j < columns; j++) halves[j] = (uint16_t)bfloat16(in[j]);
+        if (columns % 2) halves[columns] = 0;
+    } else {
+        for (int64_t j = 0; j < columns; j++) rounded[j] = from_bfloat16(bfloat16(in[j]));
     }
 }
 
@@ -163,13 +168,19 @@ static int64_t blocks_of(const operation *op) { return (op->width + ROWS - 1) / 
  * still there. */
 static void multiply(const operation *op, const moment *now, int64_t first_block, int64_t last_block) {
     const float *x[MOST_ROWS];
+    const pair *pairs[MOST_ROWS];
     float *y[MOST_ROWS];
     const int64_t count = now->last - now->first, blocks = last_block - first_block;
     for (int64_t r = 0; r < count; r++) {
         x[r] = row_at(now, op->in, now->first + r);
         y[r] = row_at(now, op->out, now->first + r);
     }
-    if (op->is_bfloat16) round_rows(x, count, op->columns, now->rounded);
+    for (int64_t r = 0; op->is_bfloat16 && r < count; r++) {
+        float *rounded = now->rounded + r * op->columns;
+        round_row(x[r], op->columns, rounded);
+        x[r] = rounded;
+        pairs[r] = (const pair *)rounded;
+    }
     const int64_t pieces = (blocks + BLOCKS_OF_A_PIECE - 1) / BLOCKS_OF_A_PIECE;
     for (int64_t index = 0; index < pieces; index++) {
         const int64_t begin = first_block + (now->t % 2 ? pieces - 1 - index : index) * BLOCKS_OF_A_PIECE;
@@ -178,8 +189,8 @@ static void multiply(const operation *op, const moment *now, int64_t first_block
     product_##kind(op->weights, NULL, op->width, columns, begin, end, count, x, op->accumulates ? (const float *const *)y : NULL, y)
         if (!op->is_bfloat16)
             PRODUCT_OF(float, op->columns, x);
-        else if (HAS_PAIRS)
-            PRODUCT_OF(pairs, (op->columns + 1) / 2, (const void *)x);
+        else if (uses_pairs)
+            PRODUCT_OF(pairs, (op->columns + 1) / 2, pairs);
         else
             PRODUCT_OF(bfloat16, op->columns, x);
 #undef PRODUCT_OF

@@ -58,6 +58,10 @@ int train_has_bfloat16(void);
  * instructions, with half the memory for the weights. */
 int train_bfloat16_is_fast(void);
 
+/* Whether such products are to use the processor's instruction for pairs of bfloat16, whether it is faster or not: for
+ * tests. To be called before matrices are packed; return whether they do. */
+int train_use_pairs(int wanted);
+
 /* Bytes of a packed matrix of `width` outputs and `columns` inputs. Its memory begins at a multiple of 64 bytes. */
 int64_t train_packed_size(int64_t width, int64_t columns, int64_t is_bfloat16);
 
