@@ -182,7 +182,7 @@ def test_a_row_is_the_same_for_any_number_of_threads(lib: Any, bfloat16: bool) -
     start, size = kernels.openmp(), kernels.openmp_team_size()
     assert start is not None
     assert size is not None
-    for batch, width in ((1, 17), (3, 33), (13, 64), (150, 40), (70, 800), (1, 800)):
+    for batch, width in ((1, 17), (13, 33), (150, 40), (9, 600)):
         alone, sums = recurrent(lib, batch, width, bfloat16=bfloat16)
         for threads in (2, 3):
             how = {"bfloat16": bfloat16, "threads": threads}

@@ -15,7 +15,18 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SOURCES = ("decode.c", "draw.c", "elementwise.c", "loss.c", "optimizer.c", "shares.c", "team.c", "train.c")
+SOURCES = (
+    "decode.c",
+    "draw.c",
+    "elementwise.c",
+    "loss.c",
+    "optimizer.c",
+    "packing.c",
+    "shares.c",
+    "symbols.c",
+    "team.c",
+    "train.c",
+)
 _OPTIONS = "-O3 -std=c11 -Wall -Wextra -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast"
 LEVELS: dict[str, dict[str, str]] = {
     "x86_64": {

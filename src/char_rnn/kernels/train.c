@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "numbers.h"
+#include "packing.h"
 #include "team.h"
 #include "vectors.h"
 
@@ -27,11 +28,7 @@
 
 typedef uint32_t pair __attribute__((may_alias));
 
-/* vdpbf16ps multiplies pairs of bfloat16. Zen 4 and 5 do that twice as fast as the float32 product, Intel's cores half as
- * fast: 89 and 177 GFLOPS on an Emerald Rapids. */
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
-#define CAN_USE_PAIRS (__builtin_cpu_supports("avx512bf16") != 0)
-#define IS_FASTER_IN_PAIRS (__builtin_cpu_is("amd") != 0)
+#if CAN_COMPILE_PAIRS
 #pragma GCC push_options
 #pragma GCC target("avx512bf16")
 #define WEIGHT uint32_t
@@ -46,8 +43,6 @@ typedef uint32_t pair __attribute__((may_alias));
 #undef LOAD_WEIGHTS
 #pragma GCC pop_options
 #else
-#define CAN_USE_PAIRS 0
-#define IS_FASTER_IN_PAIRS 0
 #define product_pairs(weights, scales, rows, columns, first, last, count, x, start, y) (void)(x)
 #endif
 
@@ -59,83 +54,7 @@ typedef uint32_t pair __attribute__((may_alias));
 #define SPINS 4000
 #define LARGEST_OWN (1 << 20) /* bytes of matrices that every thread can have in its own cache */
 #define MOST_ROWS 64        /* that a thread takes through all steps at a time: their numbers of a step stay in the cache */
-#define COLUMNS_AT_A_TIME 64
 #define BLOCKS_OF_A_PIECE 4 /* of a matrix, after which the order can turn */
-
-int train_has_bfloat16(void) { return 1; }
-
-static int uses_pairs;
-
-static __attribute__((constructor)) void choose(void) { uses_pairs = CAN_USE_PAIRS && IS_FASTER_IN_PAIRS; }
-
-int train_bfloat16_is_fast(void) { return CAN_USE_PAIRS && IS_FASTER_IN_PAIRS; }
-
-int train_use_pairs(int wanted) { return uses_pairs = wanted && CAN_USE_PAIRS; }
-
-static int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
-
-int64_t train_packed_size(int64_t width, int64_t columns, int64_t is_bfloat16) {
-    return rounded_up(width, ROWS) * rounded_up(columns, 2) * (is_bfloat16 ? 2 : 4);
-}
-
-/* Round to the nearest bfloat16, ties to even; NaN stays NaN. */
-static inline uint32_t bfloat16(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return x == x ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : 0x7fc0;
-}
-
-static inline float from_bfloat16(uint32_t x) {
-    const uint32_t bits = x << 16;
-    float number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
-/* Copy ROWS outputs of W for some inputs, input by input, with zeros beyond the `width` outputs. */
-static void pack_columns(
-    const float *restrict matrix, int64_t of_output, int64_t of_input, int64_t width, int64_t columns, float *restrict out) {
-    if (width < ROWS) memset(out, 0, (size_t)(columns * ROWS) * sizeof(float));
-    if (of_output == 1 && width == ROWS) {
-        for (int64_t column = 0; column < columns; column++)
-            for (int64_t r = 0; r < ROWS; r++) out[column * ROWS + r] = matrix[column * of_input + r];
-    } else {
-        for (int64_t r = 0; r < width; r++)
-            for (int64_t column = 0; column < columns; column++)
-                out[column * ROWS + r] = matrix[r * of_output + column * of_input];
-    }
-}
-
-/* Round the packed inputs, or pairs of them; a last one is paired with zero. */
-static void round_columns(const float *restrict from, int64_t columns, void *restrict out) {
-    if (!uses_pairs) {
-        for (int64_t j = 0; j < columns * ROWS; j++) ((uint16_t *)out)[j] = (uint16_t)bfloat16(from[j]);
-        return;
-    }
-    for (int64_t column = 0; column < columns; column += 2) {
-        const float *even = from + column * ROWS, *odd = even + ROWS;
-        uint32_t *pairs = (uint32_t *)out + column / 2 * ROWS;
-        for (int64_t r = 0; r < ROWS; r++) pairs[r] = bfloat16(even[r]);
-        for (int64_t r = 0; column + 1 < columns && r < ROWS; r++) pairs[r] |= bfloat16(odd[r]) << 16;
-    }
-}
-
-void train_pack(
-    const float *matrix, int64_t stride, int64_t width, int64_t columns, int64_t transposed, int64_t is_bfloat16, void *packed) {
-    const int64_t of_output = transposed ? 1 : stride, of_input = transposed ? stride : 1;
-    const int64_t padded = is_bfloat16 && uses_pairs ? rounded_up(columns, 2) : columns;
-    for (int64_t first = 0; first < width; first += ROWS) {
-        const int64_t rows = width - first < ROWS ? width - first : ROWS;
-        for (int64_t column = 0; column < columns; column += COLUMNS_AT_A_TIME) {
-            const int64_t count = columns - column < COLUMNS_AT_A_TIME ? columns - column : COLUMNS_AT_A_TIME;
-            const float *from = matrix + first * of_output + column * of_input;
-            const int64_t place = first * padded + column * ROWS;
-            float some[COLUMNS_AT_A_TIME * ROWS];
-            pack_columns(from, of_output, of_input, rows, count, is_bfloat16 ? some : (float *)packed + place);
-            if (is_bfloat16) round_columns(some, count, (uint16_t *)packed + place);
-        }
-    }
-}
 
 /* Some rows of the batch at step t, in the hands of a thread. */
 typedef struct {
@@ -151,7 +70,7 @@ static inline float *row_at(const moment *now, units of, int64_t row) {
 
 /* Round a row: to neighbouring bfloat16, or to float32 of as many digits. */
 static void round_row(const float *restrict in, int64_t columns, float *restrict rounded) {
-    if (uses_pairs) {
+    if (packing_uses_pairs()) {
         uint16_t *halves = (uint16_t *)rounded;
         for (int64_t j = 0; j < columns; j++) halves[j] = (uint16_t)bfloat16(in[j]);
         if (columns % 2) halves[columns] = 0;
@@ -189,7 +108,7 @@ static void multiply(const operation *op, const moment *now, int64_t first_block
     product_##kind(op->weights, NULL, op->width, columns, begin, end, count, x, op->accumulates ? (const float *const *)y : NULL, y)
         if (!op->is_bfloat16)
             PRODUCT_OF(float, op->columns, x);
-        else if (uses_pairs)
+        else if (packing_uses_pairs())
             PRODUCT_OF(pairs, (op->columns + 1) / 2, pairs);
         else
             PRODUCT_OF(bfloat16, op->columns, x);
@@ -348,34 +267,4 @@ int train_run(const program *of, int64_t threads, parallel *start, int (*team_si
     for (int64_t share = 1; of->sums && share < threads; share++)
         for (int64_t j = 0; j < of->sums_width; j++) of->sums[j] += of->sums[share * of->sums_width + j];
     return 0;
-}
-
-/* The sums of the rows of each symbol; a share is some of the units. */
-typedef struct {
-    int64_t shares;
-    const float *rows;
-    int64_t stride;
-    const int64_t *symbols;
-    int64_t count;
-    float *table;
-    int64_t table_rows, width;
-} summing;
-
-static void sum_share(const void *argument, int64_t share) {
-    const summing *of = argument;
-    const int64_t first = of->width * share / of->shares, width = of->width * (share + 1) / of->shares - first;
-    for (int64_t row = 0; row < of->table_rows; row++)
-        memset(of->table + row * of->width + first, 0, (size_t)width * sizeof(float));
-    for (int64_t i = 0; i < of->count; i++) {
-        const float *restrict from = of->rows + i * of->stride + first;
-        float *restrict to = of->table + of->symbols[i] * of->width + first;
-        for (int64_t j = 0; j < width; j++) to[j] += from[j];
-    }
-}
-
-void train_sum_by_symbol(
-    const float *rows, int64_t stride, const int64_t *symbols, int64_t count, float *table, int64_t table_rows, int64_t width,
-    int64_t threads, parallel *start) {
-    const summing of = {threads, rows, stride, symbols, count, table, table_rows, width};
-    shares_run(sum_share, &of, threads, start);
 }
