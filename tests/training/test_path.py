@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from training_helpers import small_config
 
 from char_rnn import kernels
+from char_rnn.ops import native
 from char_rnn.training.path import training_path
 from char_rnn.utils.config import compose_config
 
@@ -31,6 +33,16 @@ def test_the_path(sections: dict[str, Any], device: str, expected: str, monkeypa
     reason = {"kernels (avx512)": "PyTorch (CHAR_RNN_KERNELS=off)", "PyTorch (float64)": expected}
     if device == "cpu":
         assert training_path(config, torch.device(device)) == reason.get(expected, "PyTorch (CHAR_RNN_KERNELS=off)")
+
+
+@pytest.mark.parametrize(
+    ("fast", "expected"), [(True, "kernels (avx2)"), (False, "PyTorch (kernels for avx2 have no bfloat16)")]
+)
+def test_bfloat16_by_kernels_that_have_it(fast: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "level", lambda: "avx2")
+    monkeypatch.setattr(native, "kernels", lambda: SimpleNamespace(train_has_bfloat16=lambda: fast))
+    assert training_path(small_config(training={"precision": "bfloat16"}), torch.device("cpu")) == expected
+    assert training_path(small_config(), torch.device("cpu")) == "kernels (avx2)"
 
 
 def test_the_path_of_2015() -> None:

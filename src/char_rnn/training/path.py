@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from char_rnn import kernels
+from char_rnn.ops import native
 from char_rnn.utils.config import Config
 
 
@@ -23,4 +24,7 @@ def training_path(config: Config, device: torch.device) -> str:
         return f"PyTorch ({config.training.precision})"
     if (level := kernels.level()) is None:
         return f"PyTorch ({kernels.why_none()})"
+    library = native.kernels()
+    if config.training.precision == "bfloat16" and library is not None and not library.train_has_bfloat16():
+        return f"PyTorch (kernels for {level} have no bfloat16)"
     return f"kernels ({level})"
