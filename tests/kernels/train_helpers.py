@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from char_rnn.kernels import lowering
+from char_rnn.kernels import registers
 from char_rnn.kernels.structures import ArrayStructure, packed, structure
 
 Array = NDArray[np.float32]
@@ -65,7 +65,7 @@ class Instruction:
     number: float = 0.0
 
     def lowered(self) -> tuple[Any, ...]:
-        place = lowering.Place(self.array, self.unit)
+        place = registers.Place(self.array, self.unit)
         return self.code, self.to, (self.a, self.b, self.c), place, self.number
 
 
@@ -89,7 +89,7 @@ class Program:
         self.operations.append(made)
 
     def add_elementwise(self, width: int, instructions: Sequence[Instruction]) -> None:
-        listed = packed([lowering.Instruction(*each.lowered()) for each in instructions])
+        listed = packed([registers.Instruction(*each.lowered()) for each in instructions])
         self.alive.append(listed)
         self.add("elementwise", width=width, instructions=ctypes.addressof(listed), length=len(listed))
 

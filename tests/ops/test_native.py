@@ -22,7 +22,7 @@ from ops_helpers import (
 )
 
 from char_rnn.cells import LSTM, Cell, Value, concatenate, split, tanh
-from char_rnn.kernels.lowering import MOST_REGISTERS
+from char_rnn.kernels.registers import MOST_REGISTERS
 from char_rnn.ops import layers, native, reference_layer, run_layer
 from char_rnn.ops.equations import traced
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from char_rnn.generation.network import Array, Precision, quantize
 from char_rnn.generation.state import States
-from char_rnn.kernels.lowering import Place
+from char_rnn.kernels.registers import Place
 from char_rnn.kernels.structures import ArrayStructure, structure
 
 ROWS = 32  # of a block of a packed matrix

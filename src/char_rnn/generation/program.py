@@ -17,7 +17,8 @@ from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Ne
 from char_rnn.generation.operations import OPERATORS, Arrays, Bound, Operation, Packed, Units
 from char_rnn.generation.reference import constants, input_tables
 from char_rnn.generation.state import States
-from char_rnn.kernels.lowering import Elementwise, Place, Problem, lower
+from char_rnn.kernels.lowering import Elementwise, Problem, lower
+from char_rnn.kernels.registers import Place
 from char_rnn.kernels.starts import with_starts
 from char_rnn.kernels.structures import packed
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import IntEnum, auto
 from typing import Any
 
-from char_rnn.kernels.lowering import Instruction
+from char_rnn.kernels.registers import Instruction
 
 
 class Code(IntEnum):

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from char_rnn.cells import Loop, Value, derive
 from char_rnn.kernels import load, openmp, openmp_team_size
-from char_rnn.kernels.lowering import Elementwise, Place, Problem, RowOperation, lower
+from char_rnn.kernels.lowering import Elementwise, Problem, RowOperation, lower
+from char_rnn.kernels.registers import Place
 from char_rnn.kernels.structures import ArrayStructure, packed, structure
 from char_rnn.ops.derived import Gradients, Tape
 from char_rnn.ops.equations import Results
