@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN, detach_state
+from char_rnn.models.dropout import drop_units
 
 V, H, L, B, T = 11, 7, 3, 4, 6
 PLAIN: list[tuple[type[CharModel], type[nn.RNNBase], str]] = [
@@ -190,6 +191,17 @@ def test_dropout_after_the_top_layer_zeroes_its_share() -> None:
     model(ids(50, 20))
     assert (seen[0] == 0).double().mean().item() == pytest.approx(0.25, abs=0.01)
     assert not (seen[1] == 0).any()
+
+
+@pytest.mark.parametrize("p", [0.001, 0.2, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
+    torch.manual_seed(3)
+    x = torch.ones(40, 50, 100).transpose(0, 1)
+    dropped = drop_units(x, p, locked=False)
+    deviation = (p * (1 - p) / x.numel()) ** 0.5
+    assert (dropped == 0).double().mean().item() == pytest.approx(p, abs=5 * deviation + 2**-16)
+    torch.testing.assert_close(dropped[dropped != 0].unique(), torch.tensor([1 / (1 - p)]))
+    assert not torch.equal(dropped, drop_units(x, p, locked=False))
 
 
 def test_dropout_leaves_the_carried_state_alone() -> None:
