@@ -186,7 +186,7 @@ def rewritten(tmp_path: Path, **metadata: str | None) -> Path:
         ({"config": "{"}, "description of the model is damaged"),
         (
             {"config": '{"model": {"type": "transformer"}}'},
-            "its cell is 'transformer', which is none of gru, lstm, rnn.* import the module that defines it",
+            r"unknown cell 'transformer' \(known: gru, lstm, rnn\).* import the module that defines it",
         ),
         ({"config": "[" * 100_000}, "description of the model is damaged"),
         ({"vocabulary": '{"kind": "characters", "symbols": []}'}, "description of the model is damaged"),

@@ -256,8 +256,8 @@ def _check_cell(path: Path, settings: Any) -> None:
     name = model.get("type") if isinstance(model, dict) else None
     if isinstance(name, str) and name not in CELLS:
         raise ModelFileError(
-            f"{path}: its cell is {one_line(repr(name))}, which is none of {', '.join(BUILT_IN)}; if it is a cell of"
-            " your own, import the module that defines it before reading the file"
+            f"{path}: unknown cell {one_line(repr(name))} (known: {', '.join(BUILT_IN)}); if it is a cell of your own,"
+            " import the module that defines it before reading the file"
         )
 
 
