@@ -113,8 +113,9 @@ def table(report: Report, name: str) -> str:
 def aims(report: Report) -> str:
     """Return what the figures were meant to come to."""
     rows = judged(report)
-    missed = sum("missed" in row[""] for row in rows)
-    return f"Aims, {missed or 'none'} missed:\n\n{markdown(rows)}"
+    missed, unmeasured = sum("missed" in row[""] for row in rows), sum(not row[""] for row in rows)
+    words = f"Aims, {missed or 'none'} missed" + (f", {unmeasured} not measured" if unmeasured else "")
+    return f"{words}:\n\n{markdown(rows)}"
 
 
 def value(report: Report, name: str, column: str, *where: str) -> str:
