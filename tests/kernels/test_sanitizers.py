@@ -17,7 +17,7 @@ from char_rnn.kernels import build
 ROOT = Path(__file__).parents[2]
 LEVEL = next((each for each in build.LEVELS.get(build.architecture(), {}) if kernels._runs(each)), None)
 TESTED = (
-    "kernels/test_train.py",
+    "kernels/test_training_kernels.py",
     "generation/test_engine_edges.py",
     "generation/test_drawing.py",
     "ops/test_native.py",
