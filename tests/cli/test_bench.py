@@ -87,7 +87,7 @@ def test_a_question_is_answered(char_rnn: Command, monkeypatch: pytest.MonkeyPat
         (["training", "--peer", "mine=python {characters}"], "{characters}: the places for training are {text}"),
         (["training", "--peer", "generation:mine=python"], "mine: answers generation, which is not asked"),
         (["training", "--case", "9x9"], "9x9: no such case; give 2x128, 1x384"),
-        (["ops", "--case", "2x128"], "belongs to `training`, which is not asked"),
+        (["ops", "--case", "2x128"], "only for the question `training`, which is not given"),
         (["quality", "--text", "no-such-text.txt"], "no-such-text.txt"),
     ],
 )

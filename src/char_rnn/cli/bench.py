@@ -126,7 +126,7 @@ def _cases(names: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
     from char_rnn.bench.training_sides import CASES
 
     if "training" not in asked:
-        raise click.BadParameter("belongs to `training`, which is not asked", param_hint="--case")
+        raise click.BadParameter("only for the question `training`, which is not given", param_hint="--case")
     for name in names:
         if name not in CASES:
             raise click.BadParameter(f"{name}: no such case; give {', '.join(CASES)}", param_hint="--case")
