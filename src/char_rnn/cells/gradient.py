@@ -1,4 +1,4 @@
-"""The way back through a loop, derived from its values.
+"""The backward pass of a loop, derived from its values.
 
 Dimensions: B batch, T time, H hidden.
 """
@@ -19,7 +19,7 @@ Contribution = tuple[int, int, Value]
 
 @dataclass(frozen=True, eq=False)
 class Backward:
-    """A step of the way back: from the gradients of the state after a step to those of all that it was computed from.
+    """A step of the backward pass: from the gradients of the state after a step to those of its inputs.
 
     Attributes:
         given: The gradients that the parts of the state after the step have from later steps, ``grad`` by name.
@@ -28,7 +28,7 @@ class Backward:
         of_sequences: Those of the loop's sequences, in their order; as all the others, None for one that has none.
         of_constants: Those of its constants for every sequence of the batch, in their order; to be summed up.
         of_products: The products of the loop, each with its gradient.
-        kept: What the way forth has to keep: values of the loop, and what is multiplied with a matrix.
+        kept: What the forward pass has to keep: values of the loop, and what is multiplied with a matrix.
         values: What is computed, each value after its inputs.
     """
 
@@ -52,7 +52,7 @@ _derived: WeakKeyDictionary[Loop, Backward] = WeakKeyDictionary()
 
 
 def derive(loop: Loop) -> Backward:
-    """Return the way back through a loop: always the same one, because backends keep what they make of its values."""
+    """Return the backward pass of a loop: always the same one, because backends keep what they make of its values."""
     return _derived.get(loop) or _derived.setdefault(loop, _derive(loop))
 
 
@@ -87,7 +87,7 @@ def _derive(loop: Loop) -> Backward:
 
 
 def _is_kept(value: Value) -> bool:
-    """Whether a value is kept for the way back where that needs it; the others are computed again from those."""
+    """Whether a value is kept for the backward pass where that needs it; the others are computed again from those."""
     return value.op in ("product", "normalize", *FUNCTIONS) or (value.op == "slice" and value.inputs[0].op == "product")
 
 

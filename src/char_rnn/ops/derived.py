@@ -1,4 +1,4 @@
-"""A cell's loop over time and its derived way back, in tensor operations: on any device, in any type.
+"""A cell's loop over time and its derived backward pass, in tensor operations: on any device, in any type.
 
 Dimensions: B batch, T time, H hidden; what is kept is time-major.
 """
@@ -16,7 +16,7 @@ from char_rnn.ops.equations import Results, matrix_of, operations
 
 
 class Tape(NamedTuple):
-    """What the way forth keeps.
+    """What the forward pass keeps.
 
     Attributes:
         states: Each part of the state, before every step and after the last, (T + 1, B, H).
@@ -30,7 +30,7 @@ class Tape(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What the way back makes.
+    """What the backward pass makes.
 
     Attributes:
         states: Of each part of the state before the first step, (B, H).
@@ -43,7 +43,7 @@ class Gradients(NamedTuple):
     constants: dict[Value, Tensor]
 
 
-def forth(
+def forward(
     loop: Loop,
     kept: Sequence[Value],
     given: Results,
@@ -75,7 +75,7 @@ def forth(
     return Tape(*(list(map(torch.stack, zip(*group, strict=True))) for group in (states, rows, of_norms)))
 
 
-def back(
+def backward(
     loop: Loop,
     backward: Backward,
     given: Results,
@@ -83,15 +83,15 @@ def back(
     grads: Sequence[Tensor],
     products: torch.dtype | None,
 ) -> Gradients:
-    """Run all steps back.
+    """Run all steps backward.
 
     Args:
         loop: Of a cell.
-        backward: Its way back.
-        given: As for :func:`forth`; the sequences that the way back reads, alone.
-        tape: What :func:`forth` kept.
+        backward: Its backward pass.
+        given: As for :func:`forward`; the sequences that the backward pass reads, alone.
+        tape: What :func:`forward` kept.
         grads: Of the output, (T, B, H), and of the other parts of the last state, (B, H).
-        products: As for :func:`forth`.
+        products: As for :func:`forward`.
     """
     norms = [value for value in backward.kept if value.op == "normalize"]
     deviations: dict[Value, Tensor] = {}

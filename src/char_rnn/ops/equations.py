@@ -47,7 +47,7 @@ def operations(parameters: Parameters) -> dict[str, Callable[..., Any]]:
 
 
 def matrix_of(value: Value, parameters: Parameters) -> Tensor:
-    """Return the rows of a parameter that a product, or the way back through one, multiplies with."""
+    """Return the rows of a parameter that a product, or the backward pass of one, multiplies with."""
     matrix = parameters[value.name]
     count = value.width if value.op == "product" else value.inputs[0].width
     return matrix if len(matrix) == count else matrix.narrow(0, value.start, count)

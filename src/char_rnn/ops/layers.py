@@ -124,8 +124,8 @@ def _by_loop(
         output, *others = _Loop.apply(loop, products, own, times, *tensors)  # type: ignore[no-untyped-call]
     else:
         given = dict(zip((*_names(loop), "symbols"), (*tensors, times), strict=True))
-        forth = native.forth(loop, given, products, keeps=False) if own else derived.forth(loop, (), given, products)
-        output, *others = forth.states[0][1:], *(part[-1] for part in forth.states[1:])
+        tape = native.forward(loop, given, products, keeps=False) if own else derived.forward(loop, (), given, products)
+        output, *others = tape.states[0][1:], *(part[-1] for part in tape.states[1:])
     return output.transpose(0, 1), (output[-1], *others)
 
 
@@ -139,9 +139,9 @@ class _Loop(torch.autograd.Function):
         backward = derive(loop)
         given: Results = dict(zip((*_names(loop), "symbols"), (*tensors, symbols), strict=True))
         if own:
-            tape = native.forth(loop, given, products, keeps=True)
+            tape = native.forward(loop, given, products, keeps=True)
         else:
-            tape = derived.forth(loop, backward.kept, given, products)
+            tape = derived.forward(loop, backward.kept, given, products)
         read = _read_back(loop, backward)
         ctx.loop, ctx.products, ctx.own = loop, products, own
         ctx.counts = len(read), len(tape.states), len(tape.kept)
@@ -163,9 +163,9 @@ class _Loop(torch.autograd.Function):
         given: Results = dict(zip(read, groups[0], strict=True))
         tape = Tape(groups[1], groups[2], saved)
         if ctx.own:
-            found = native.back(loop, given, tape, grads, ctx.products)
+            found = native.backward(loop, given, tape, grads, ctx.products)
         else:
-            found = derived.back(loop, backward, given, tape, grads, ctx.products)
+            found = derived.backward(loop, backward, given, tape, grads, ctx.products)
         matrices = _grads_of_matrices(loop, backward, given, tape, found.sequences, ctx.products)
         sequences = [None if grad is None else found.sequences[grad] for grad in backward.of_sequences]
         if given["symbols"] is not None:
@@ -180,7 +180,7 @@ def _names(loop: Loop) -> tuple[Any, ...]:
 
 
 def _read_back(loop: Loop, backward: Backward) -> list[Any]:
-    """Return what the way back reads of what the loop is given; the states are on the tape."""
+    """Return what the backward pass reads of what the loop is given; the states are on the tape."""
     used = {each for value in backward.values for each in value.inputs}
     used.update(product.inputs[0] for product, _ in backward.of_products)
     sequences = [value for value in (*loop.sequences, *loop.updates) if value in used]

@@ -164,7 +164,7 @@ def _array(given: Any) -> Any:
 
 
 def _packed_matrix(library: Any, value: Value, matrix: Tensor, *, bfloat16: bool) -> Tensor:
-    """Return the matrix of a product, or its transpose for the way back through one, as the kernels read it."""
+    """Return the matrix of a product, or its transpose for the backward pass of one, as the kernels read it."""
     matrix, back = matrix.contiguous(), value.op == "product_back"
     columns = value.inputs[0].width
     packed = torch.empty(library.train_packed_size(value.width, columns, bfloat16), dtype=torch.uint8)
@@ -176,7 +176,7 @@ def _packed_matrix(library: Any, value: Value, matrix: Tensor, *, bfloat16: bool
 
 @lru_cache(maxsize=256)
 def _forward(loop: Loop, *, keeps: bool) -> Template | None:
-    """Return the way forth; None where a step needs more registers than there are, or values cut between blocks."""
+    """Return the forward program; None where a step needs too many registers, or values cut between blocks."""
     layout, kept = Layout(), derive(loop).kept if keeps else ()
     given = {value: layout.place(value) for value in (*loop.sequences, *loop.constants, *loop.states, *loop.updates)}
     after = [(value, layout.place(("after", state))) for value, state in zip(loop.after, loop.states, strict=True)]
@@ -190,7 +190,7 @@ def _forward(loop: Loop, *, keeps: bool) -> Template | None:
 
 @lru_cache(maxsize=256)
 def _backward(loop: Loop) -> Template | None:
-    """Return the way back, likewise."""
+    """Return the backward program, likewise."""
     layout, backward = Layout(), derive(loop)
     read = (*loop.sequences, *loop.constants, *loop.states, *loop.updates, *backward.kept)
     used = {each for value in backward.values for each in value.inputs} | {*backward.given, backward.output}
@@ -209,8 +209,8 @@ def _backward(loop: Loop) -> Template | None:
         return None
 
 
-def forth(loop: Loop, given: Results, products: torch.dtype | None, *, keeps: bool) -> Tape:
-    """Run all steps; see :func:`char_rnn.ops.derived.forth`."""
+def forward(loop: Loop, given: Results, products: torch.dtype | None, *, keeps: bool) -> Tape:
+    """Run all steps forward; see :func:`char_rnn.ops.derived.forward`."""
     template, kept = _forward(loop, keeps=keeps), derive(loop).kept if keeps else ()
     assert template is not None
     symbols = given.get("symbols")
@@ -228,8 +228,10 @@ def forth(loop: Loop, given: Results, products: torch.dtype | None, *, keeps: bo
     return Tape(states, rows, [arrays["rstd", value] for value in kept if value.op == "normalize"])
 
 
-def back(loop: Loop, given: Results, tape: Tape, grads: Sequence[Tensor], products: torch.dtype | None) -> Gradients:
-    """Run all steps back; see :func:`char_rnn.ops.derived.back`."""
+def backward(
+    loop: Loop, given: Results, tape: Tape, grads: Sequence[Tensor], products: torch.dtype | None
+) -> Gradients:
+    """Run all steps backward; see :func:`char_rnn.ops.derived.backward`."""
     template, backward = _backward(loop), derive(loop)
     assert template is not None
     output, *others = grads
