@@ -60,7 +60,7 @@ def test_a_class_with_a_name_is_known_by_it() -> None:
         ({"state": ("h", "memory")}, r"^Mine\.state: memory is the name of another input of exported models$"),
         ({"__init__": lambda self, depth: None}, r"^Mine: depth must have a default; configurations have only a"),
     ],
-    ids=str,
+    ids=["built in", "spelling", "vector", "state", "argument"],
 )
 def test_a_class_that_cannot_be_named(attributes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
