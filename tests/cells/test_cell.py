@@ -88,9 +88,13 @@ with_depth = {"__init__": lambda self, depth=1: setattr(self, "depth", depth)}
 @pytest.mark.parametrize(
     ("cell", "options", "message"),
     [
-        (lambda: None, {}, r"^cell: got None; give an instance of a class that derives from char_rnn\.cells\.Cell"),
-        (lambda: Own, {}, r"^cell: got <class '.*Own'>; give an instance of a class"),
-        (type("Loose", (LSTM,), {}), {}, r"^cell: got .*Loose.*; give an instance of .* has a name of its own"),
+        (lambda: None, {}, r"^cell: got None; give an instance of a cell, such as char_rnn\.cells\.LSTM\(\)$"),
+        (lambda: Own, {}, r"^cell: got <class '.*Own'>; give an instance of a cell"),
+        (
+            type("Loose", (LSTM,), {}),
+            {},
+            r"^cell: Loose is not the class of its name; name the class, or make Loose\(\) again",
+        ),
         (
             partial(mine, 2, **with_depth),
             {},

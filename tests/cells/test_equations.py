@@ -13,7 +13,7 @@ MISTAKES: dict[str, tuple[Callable[[Value, Value, Any], Any], str]] = {
     "widths": (lambda x, h, p: (x + h,), "add: the values are 3 and 4 wide; they must be equally wide"),
     "columns": (
         lambda x, h, p: (p.weight_hh @ x,),
-        "weight_hh: has 4 columns, but what it is multiplied with 3 rows",
+        "weight_hh: has 4 columns, but the value is 3 wide",
     ),
     "too wide": (lambda x, h, p: (concatenate(h, h),), "Wrong.step: must return h, 4 wide; got 8"),
     "too many": (lambda x, h, p: (h, h), "Wrong.step: must return h, 4 wide; got 4, 4"),

@@ -99,9 +99,7 @@ class Matrix:
 
     def __matmul__(self, value: Value) -> Value:
         if value.width != self.columns:
-            raise ValueError(
-                f"{self.name}: has {self.columns} columns, but what it is multiplied with {value.width} rows"
-            )
+            raise ValueError(f"{self.name}: has {self.columns} columns, but the value is {value.width} wide")
         return Value("product", self.width, (value,), self.name, self.start)
 
 

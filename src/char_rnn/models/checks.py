@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from char_rnn.cells import CELLS, GRU
+from char_rnn.cells import CELLS, GRU, Cell
 
 RESERVED = ("attending", "attention_window", "blocks", "output_norm", "output_proj")
 """Attributes of a model that a cell's name must not be, beside those that it has before its cell."""
@@ -20,10 +20,10 @@ def check_cell(cell: Any, model: nn.Module) -> None:
     """Raise ValueError if a model cannot be made of a cell, or its configuration cannot name it."""
     kind = type(cell).__name__
     if CELLS.get(getattr(cell, "name", "")) is not type(cell):
-        raise ValueError(
-            f"cell: got {cell!r}; give an instance of a class that derives from char_rnn.cells.Cell and has a name of"
-            " its own, made after the class was defined last"
-        )
+        what = f"got {cell!r}; give an instance of a cell, such as char_rnn.cells.LSTM()"
+        if isinstance(cell, Cell):
+            what = f"{kind} is not the class of its name; name the class, or make {kind}() again if it was redefined"
+        raise ValueError(f"cell: {what}")
     if cell != (GRU(cell.reset) if type(cell) is GRU else type(cell)()):
         raise ValueError(f"cell: a configuration has only the name {cell.name}; give {kind}() as it is by default")
     if hasattr(model, cell.name) or cell.name in RESERVED:
