@@ -121,6 +121,26 @@ class Halves(Cell):
         return (tanh(p.weight_ih @ x + p.weight_hh @ concatenate(right, left)),)
 
 
+class Unread(Cell):
+    """Has a part of the state that no step reads."""
+
+    gates, state = 1, ("h", "c")
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        new = tanh(p.weight_ih @ x + p.weight_hh @ state[0])
+        return new, new
+
+
+class Moved(Cell):
+    """Makes of one unread part of the state another."""
+
+    gates, state = 1, ("h", "c", "d")
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        h, c, _ = state
+        return tanh(p.weight_ih @ x), p.weight_hh @ tanh(p.weight_hh @ h), c + p.bias_hh
+
+
 def given(cell: Cell, dtype: torch.dtype = torch.float32) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
     """Input, state and parameters at 4 units."""
     generator = torch.Generator().manual_seed(1)
@@ -140,6 +160,18 @@ def test_a_cell_that_the_kernels_cannot_hold_is_run_by_the_derived_loop(cell: Ce
         output, _ = layer(cell, x, tuple(state), parameters)
         wanted = [x, *state, parameters["weight_ih"], parameters["weight_hh"]]
         results.append([output, *torch.autograd.grad(output.square().sum(), wanted)])
+    assert_all_close(*results)
+
+
+@pytest.mark.parametrize("cell", [Unread(), Moved()], ids=lambda cell: type(cell).__name__)
+def test_parts_of_the_state_that_are_moved_or_not_read(cell: Cell) -> None:
+    (x, *state), parameters = given(cell)
+    results = []
+    for layer in run_layer, reference_layer:
+        output, after = layer(cell, x, tuple(state), parameters)
+        total = sum((part.square().sum() for part in after), output.square().sum())
+        grads = torch.autograd.grad(total, [x, *state, *parameters.values()], materialize_grads=True)
+        results.append([output, *after, *grads])
     assert_all_close(*results)
 
 

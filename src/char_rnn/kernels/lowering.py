@@ -212,7 +212,15 @@ class _Lowering:
                     if place is not None and place.array in written:
                         stage = self.row_stage(value) + 1 if is_row else self._last_stage(value)
                         found[place.array] = max(found.get(place.array, 0), stage)
-        return found
+        moved = {place.array for value, _ in problem.wanted for place in self._given_places(value)} & written
+        if not moved:
+            return found
+        # Two values may change places: then both are stored in one stage, after the last one that reads any of them.
+        return dict.fromkeys([*found, *moved], max(found.values(), default=0))
+
+    def _given_places(self, value: Value) -> list[Place]:
+        """Return where those of a value's blocks are that are given."""
+        return [self.given[each] for each, _ in self.atoms(value) if each in self.given]
 
     def _last_stage(self, value: Value) -> int:
         return max(map(self.stage, self.atoms(value)))

@@ -196,7 +196,8 @@ def _backward(loop: Loop) -> Template | None:
     used = {each for value in backward.values for each in value.inputs} | {*backward.given, backward.output}
     given = {value: layout.place(value) for value in (*backward.given, backward.output, *read) if value in used}
     carried = [
-        (of, layout.place(to)) for of, to in zip(backward.of_states, backward.given, strict=True) if of is not None
+        (of or Value("number", to.width), layout.place(to))  # zeros where nothing reads the state before the step
+        for of, to in zip(backward.of_states, backward.given, strict=True)
     ]
     wanted = [*((grad, layout.place(("row", grad))) for grad in backward.rows), *carried]
     constants = [grad for grad in backward.of_constants if grad is not None]
@@ -249,9 +250,7 @@ def backward(
     sums = template.run((time, batch), arrays, given, bfloat16=products is not None)
     constants = [grad for grad in backward.of_constants if grad is not None]
     parts = () if sums is None else torch.split(sums, [grad.width for grad in constants])
-    found = zip(carried, backward.of_states, strict=True)
-    state = [torch.zeros_like(part) if grad is None else part for part, grad in found]
-    return Gradients(state, rows, dict(zip(constants, parts, strict=True)))
+    return Gradients(carried, rows, dict(zip(constants, parts, strict=True)))
 
 
 def sum_by_symbol(rows: Tensor, symbols: Tensor, count: int) -> Tensor:
