@@ -36,6 +36,7 @@ def declare(library: Any) -> Any:
     """Declare the functions of train.h."""
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     library.train_run.argtypes = pointer, integer, pointer, pointer
+    library.elementwise_prepare.argtypes = pointer, integer, integer
     library.train_packed_size.argtypes = integer, integer, integer
     library.train_packed_size.restype = integer
     library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
@@ -90,6 +91,7 @@ class Program:
 
     def add_elementwise(self, width: int, instructions: Sequence[Instruction]) -> None:
         listed = packed([registers.Instruction(*each.lowered()) for each in instructions])
+        self.library.elementwise_prepare(ctypes.addressof(listed), len(listed), width)
         self.alive.append(listed)
         self.add("elementwise", width=width, instructions=ctypes.addressof(listed), length=len(listed))
 

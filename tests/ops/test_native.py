@@ -77,6 +77,27 @@ def test_threads_share_the_sequences_and_change_no_bit_of_them(case: Case, way: 
         assert_all_close(other, one)
 
 
+@each([Case("lstm", norm=True)], ["kernels"])
+def test_a_run_writes_nothing_that_another_thread_may_read(case: Case, way: torch.dtype) -> None:
+    """Programs are shared by all threads of Python; what a run would write there is cleared first."""
+    tensors = case.tensors(way)
+    expected = outputs_and_gradients(case.layer(), tensors)
+    parameters = dict(zip(case.shapes, tensors[-len(case.shapes) :], strict=True))
+    loop = layers._fastest(traced(CELLS[case.cell], parameters), parameters)
+    templates = native._forward(loop, keeps=True), native._backward(loop)
+    lists = [instructions for template in templates if template for instructions in template._instructions]
+    for instruction in (instruction for listed in lists for instruction in listed):
+        instruction.in_place = 0
+    try:
+        before = [bytes(listed) for listed in lists]
+        assert lists
+        assert_all_close(outputs_and_gradients(case.layer(), tensors), expected)
+        assert [bytes(listed) for listed in lists] == before
+    finally:
+        native._forward.cache_clear()
+        native._backward.cache_clear()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @each([Case("lstm")], ["kernels"])

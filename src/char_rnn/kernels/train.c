@@ -254,7 +254,6 @@ int train_run(const program *of, int64_t threads, parallel *start, int (*team_si
     for (const operation *op = of->operations; op < of->operations + of->length; op++) {
         if (op->operator == PRODUCT && op->is_bfloat16 && op->columns > columns) columns = op->columns;
         if (op->operator == PRODUCT) weights += train_packed_size(op->width, op->columns, op->is_bfloat16);
-        if (op->operator == ELEMENTWISE) elementwise_prepare(op->instructions, op->length, op->width);
     }
     call all = {.of = of, .shares = threads, .met = &met};
     if (columns) {

@@ -29,8 +29,8 @@ typedef struct {
     units out, in;             /* of all but ELEMENTWISE; NORMALIZE and NORMALIZE_BACK may have out = in */
     units rstd;                /* of NORMALIZE (written) and NORMALIZE_BACK (read): one number a row */
     units normalized;          /* of NORMALIZE_BACK: what NORMALIZE wrote */
-    instruction *instructions; /* of ELEMENTWISE */
-    int64_t length;            /* of the instructions */
+    const instruction *instructions; /* of ELEMENTWISE, after elementwise_prepare */
+    int64_t length;                  /* of the instructions */
 } operation;
 
 typedef struct {

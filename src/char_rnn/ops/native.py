@@ -52,6 +52,7 @@ def kernels() -> Any:
         return None
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     library.train_run.argtypes = pointer, integer, pointer, pointer
+    library.elementwise_prepare.argtypes, library.elementwise_prepare.restype = (pointer, integer, integer), None
     library.train_packed_size.argtypes = integer, integer, integer
     library.train_packed_size.restype = integer
     library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
@@ -119,6 +120,7 @@ class Template:
         self._instructions.append(instructions)
         made = _Operation(_ELEMENTWISE, operation.width, length=len(instructions))
         made.instructions = ctypes.addressof(instructions)
+        kernels().elementwise_prepare(made.instructions, len(instructions), operation.width)
         return made
 
     def run(self, size: tuple[int, int], given: dict[Any, Any], matrices: Results, *, bfloat16: bool) -> Tensor | None:
