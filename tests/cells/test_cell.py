@@ -100,6 +100,11 @@ with_depth = {"__init__": lambda self, depth=1: setattr(self, "depth", depth)}
             {},
             r"^cell: a configuration has only the name mine; give Mine\(\) as it is by default$",
         ),
+        (
+            partial(mine, [1], **with_depth),
+            {},
+            r"^cell: Mine's attributes must be hashable, .*'list'; give tuples for lists$",
+        ),
         (partial(mine, name="dropout"), {}, r"^cell: the name dropout is one of the model's attributes; give Mine"),
         (partial(mine, name="blocks"), {}, r"^cell: the name blocks is one of the model's attributes; give Mine"),
         (mine, {"layer_norm": "cell"}, r'^layer_norm: got "cell", but Mine has none inside; give "betw'),

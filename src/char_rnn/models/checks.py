@@ -24,6 +24,10 @@ def check_cell(cell: Any, model: nn.Module) -> None:
         if isinstance(cell, Cell):
             what = f"{kind} is not the class of its name; name the class, or make {kind}() again if it was redefined"
         raise ValueError(f"cell: {what}")
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise ValueError(f"cell: {kind}'s attributes must be hashable, {error}; give tuples for lists") from None
     if cell != (GRU(cell.reset) if type(cell) is GRU else type(cell)()):
         raise ValueError(f"cell: a configuration has only the name {cell.name}; give {kind}() as it is by default")
     if hasattr(model, cell.name) or cell.name in RESERVED:
