@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,15 @@ def test_adamw_goes_on_from_what_pytorch_stored() -> None:
     pairs = zip(trained(own, gradients[2:]), trained(theirs, gradients[2:]), strict=True)
     for found, expected in pairs:
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@with_kernels
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+def test_a_copy_of_adamw_makes_the_same_steps(copied: Callable[[AdamW], AdamW]) -> None:
+    start, gradients = parameters_and_gradients(4)
+    own = AdamW([torch.nn.Parameter(x.clone()) for x in start], lr=0.01)
+    trained(own, gradients[:2])
+    assert all(map(torch.equal, trained(copied(own), gradients[2:]), trained(own, gradients[2:])))
 
 
 @with_kernels

@@ -67,6 +67,11 @@ class AdamW(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._make = native.AdamWStep()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or unpickled optimizer, or one whose state was loaded."""
+        super().__setstate__(state)
+        self._make = native.AdamWStep()
+
     def _step(self, groups: list[Group]) -> None:
         parameters = [
             (parameter, self._stored(parameter), group["weight_decay"])
