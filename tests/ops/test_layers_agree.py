@@ -105,6 +105,18 @@ def test_without_gradients_the_values_are_the_same(case: Case, way: torch.dtype,
         assert_all_close(case.layer()(*tensors), expected)
 
 
+@pytest.mark.parametrize("case", [*PLAIN, Case("lstm", norm=True)], ids=str)
+def test_shapes_are_found_on_the_meta_device(case: Case) -> None:
+    """There are no numbers on it, and no autocast."""
+    tensors = [tensor.detach().to("meta").requires_grad_() for tensor in case.tensors(torch.float32)]
+    output, *state = case.layer()(*tensors)
+    batch, time, _, hidden = case.sizes
+    assert output.is_meta
+    assert [output.shape, *(part.shape for part in state)] == [(batch, time, hidden), *[(batch, hidden)] * len(state)]
+    grads = torch.autograd.grad(output.sum(), tensors, materialize_grads=True)
+    assert [grad.shape for grad in grads] == [tensor.shape for tensor in tensors]
+
+
 @each(SOME)
 def test_non_contiguous_tensors_give_the_same(case: Case, way: torch.dtype) -> None:
     tensors = case.tensors(way)

@@ -6,6 +6,7 @@ Dimensions: B batch, T time, V vocabulary, I input size, H hidden.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def run_layer(
         x, symbols = F.embedding(symbols.t(), x).transpose(0, 1), None
     few = symbols is None and x.shape[1] < (_FEWEST_STEPS if weight.is_cpu else 2)
     if few and not torch.is_grad_enabled():
-        with torch.autocast(weight.device.type, enabled=False):
+        with _without_autocast(weight.device):
             return reference_layer(cell, x.to(weight.dtype), state, parameters, zoneout)
     plain = zoneout is None and len(parameters) == len(cell.shapes(1, 1)) and cell in _PYTORCH
     if not own and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
@@ -83,6 +84,12 @@ def _products(weight: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context without autocast, which some devices, such as meta, never have."""
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
+
+
 def _by_pytorch(
     function: Callable[..., Any], x: Tensor, state: State, parameters: Parameters, products: torch.dtype | None
 ) -> tuple[Tensor, State]:
@@ -91,7 +98,7 @@ def _by_pytorch(
     Autocast over these functions on CUDA casts to float16, whatever type it is asked for; so the cast is made here.
     """
     weights = [parameters[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-    with torch.autocast(x.device.type, enabled=False):
+    with _without_autocast(x.device):
         x, *rest = (tensor if products is None else tensor.to(products) for tensor in (x, *state, *weights))
         hidden = tuple(part.unsqueeze(0) for part in rest[: len(state)])
         start = hidden if len(hidden) > 1 else hidden[0]
@@ -114,7 +121,8 @@ def _by_loop(
     """Compute what the loop is given, of a table in the parameters' type, and run it."""
     dtype = parameters["weight_hh"].dtype
     of_time = symbols is None
-    with torch.autocast(x.device.type, products, enabled=of_time and products is not None):
+    casts = of_time and products is not None
+    with torch.autocast(x.device.type, products) if casts else _without_autocast(x.device):
         results = before_loop(loop, x.transpose(0, 1) if of_time else x.to(dtype), parameters)
     tensors = [results[value].to(dtype) for value in (*loop.sequences, *loop.constants)]
     tensors += [parameters[name] for name in loop.matrices]
