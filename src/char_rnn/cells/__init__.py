@@ -1,6 +1,6 @@
 """Recurrent cells, each written once as its equations, from which every backend comes.
 
-Pure Python: no NumPy, no PyTorch. A cell of one's own is a class like :class:`LSTM`, in any module.
+Pure Python: no NumPy, no PyTorch. A user's cell is a class like :class:`LSTM`, in any module.
 """
 
 from char_rnn.cells.cell import CELLS, Cell, Loop, Step, trace

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from char_rnn.kernels import load, openmp
 
-FEWEST_SCORES = 1 << 16  # of a batch; below, PyTorch's functions take less time than a function of one's own
+FEWEST_SCORES = 1 << 16  # of a batch; below, PyTorch's functions take less time than a custom one
 
 
 def output_loss_reference(
