@@ -41,6 +41,7 @@ MODELS = [
     *OWN,
     {"type": "exchanging", "zoneout": 0.3, "embedding_size": 6, "residual": True},
     {"type": "halved"},
+    {"type": "cutting"},
 ]
 
 
@@ -54,6 +55,17 @@ class Exchanging(Cell):
     def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
         h, older, oldest = state
         return older, relu(x) * h - oldest, tanh(p.weight_ih @ (0.5 - tanh(p.weight_hh @ oldest))) + h
+
+
+class Cutting(Cell):
+    """Cuts the product with the input as it is, without a bias."""
+
+    name = "cutting"
+    gates = 2
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        one, other = split(p.weight_ih @ x, 1, 1)
+        return (tanh(one + other * state[0]),)
 
 
 class Halved(Cell):

@@ -27,12 +27,13 @@ def with_starts(wanted: Sequence[Value], given: Collection[Value]) -> list[Value
         for each in value.inputs:
             users[each].append(value)
     new: dict[Value, Value] = {value: value for value in given}
+    kept = {*given, *wanted}
     for value in order:
         inputs = tuple(new[each] for each in value.inputs)
-        if value.op == "slice" and _is_cut(value.inputs[0], users) and value.inputs[0] not in wanted:
+        if value.op == "slice" and _is_cut(value.inputs[0], users) and value.inputs[0] not in kept:
             new[value] = replace(inputs[0], width=value.width, start=inputs[0].start + value.start)
         else:
-            sums = _with_start(value, users, new, {*given, *wanted}) if value.op == "add" else None
+            sums = _with_start(value, users, new, kept) if value.op == "add" else None
             new[value] = sums or (value if inputs == value.inputs else replace(value, inputs=inputs))
     return [new[value] for value in wanted]
 
