@@ -162,6 +162,16 @@ class Moved(Cell):
         return tanh(p.weight_ih @ x), p.weight_hh @ tanh(p.weight_hh @ h), c + p.bias_hh
 
 
+class Shown(Cell):
+    """Has the product with the input as a part of its state."""
+
+    gates, state = 1, ("h", "c")
+
+    def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+        product = p.weight_ih @ x
+        return tanh(product + p.bias_ih + p.weight_hh @ state[0]), product
+
+
 def given(cell: Cell, dtype: torch.dtype = torch.float32) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
     """Input, state and parameters at 4 units."""
     generator = torch.Generator().manual_seed(1)
@@ -184,9 +194,10 @@ def test_a_cell_that_the_kernels_cannot_hold_is_run_by_the_derived_loop(cell: Ce
     assert_all_close(*results)
 
 
-@pytest.mark.parametrize("cell", [Unread(), Moved()], ids=lambda cell: type(cell).__name__)
-def test_parts_of_the_state_that_are_moved_or_not_read(cell: Cell) -> None:
-    (x, *state), parameters = given(cell)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cell", [Unread(), Moved(), Shown()], ids=lambda cell: type(cell).__name__)
+def test_parts_of_the_state_that_are_moved_or_not_read(cell: Cell, dtype: torch.dtype) -> None:
+    (x, *state), parameters = given(cell, dtype)
     results = []
     for layer in run_layer, reference_layer:
         output, after = layer(cell, x, tuple(state), parameters)

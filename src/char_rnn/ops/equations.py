@@ -119,7 +119,7 @@ def before_loop(loop: Loop, x: Tensor, parameters: Parameters) -> Results:
 @lru_cache(maxsize=256)
 def _with_bias(loop: Loop) -> frozenset[Value]:
     """Return the sums of a product, used nowhere else, and of a constant: PyTorch has one function for both."""
-    uses = [each for value in (*loop.before, *loop.values) for each in value.inputs]
+    uses = [*loop.after, *(each for value in (*loop.before, *loop.values) for each in value.inputs)]
 
     def reads_x(value: Value) -> bool:
         return value.op == "x" or any(map(reads_x, value.inputs))
