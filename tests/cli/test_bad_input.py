@@ -116,7 +116,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "an unknown section": (set_("trainig.seed=1"), 2, r"--set trainig\.seed.*did you mean training"),
     "a value of the wrong type": (set_("training.batch_size=many"), 2, r"training\.batch_size.*whole number.*'?many"),
     "a value out of range": (set_("model.dropout=1.5"), 2, r"model\.dropout.*1\.5"),
-    "a value that is none of the choices": (set_("model.type=transformer"), 2, r"model\.type.*lstm.*gru.*rnn"),
+    "a value that is none of the choices": (set_("model.type=transformer"), 2, r"model\.type.*gru.*lstm.*rnn"),
     "no value": (set_("training.seed"), 2, r"--set training\.seed.*="),
     "true for a number": (set_("training.seed=true"), 2, r"training\.seed.*true"),
     "fractions above 1": (
