@@ -60,7 +60,7 @@ def _of_openmp(function: str) -> Any:
         mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     except OSError:
         return None
-    for path in mapped:
+    for path in sorted(mapped, key=lambda path: ("torch" not in path, path)):  # other packages may have their own
         if "libgomp" in Path(path).name:
             return ctypes.cast(getattr(ctypes.CDLL(path), function), ctypes.c_void_p)
     return None

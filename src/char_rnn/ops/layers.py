@@ -50,7 +50,7 @@ def run_layer(
         state: The parts of the state before the first step, each (B, H).
         parameters: Of the layer, by name.
         zoneout: How far each step updates each part of the state; None for no zoneout.
-        symbols: (B, T). What their vectors add is computed once for each symbol then.
+        symbols: (B, T), from 0 to V - 1, which is not checked. What their vectors add is computed once for each symbol.
     """
     weight = parameters["weight_hh"]
     products = _products(weight)
