@@ -7,10 +7,11 @@ import sys
 from typing import Any
 
 import numpy as np
-from train_helpers import declare, recurrent, rows
+from train_helpers import recurrent, rows
 
 from char_rnn.generation.engine import Engine
 from char_rnn.kernels import load
+from char_rnn.kernels.structures import declared
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 
@@ -45,7 +46,7 @@ def main() -> None:
     assert library is not None
     if sys.argv[2:] == ["race"]:
         pool.start_race()
-    declare(library)
+    declared(library)
     train(library, pool)
     sum_by_symbol(library, pool)
     decode()

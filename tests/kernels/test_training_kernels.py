@@ -16,7 +16,6 @@ from train_helpers import (
     Program,
     aligned,
     assert_gaps_untouched,
-    declare,
     interpret,
     recurrent,
     rows,
@@ -25,6 +24,7 @@ from train_helpers import (
 
 from char_rnn import kernels
 from char_rnn.kernels.build import LEVELS, architecture, library
+from char_rnn.kernels.structures import declared
 
 WIDTHS = (1, 17, 33, 128, 1000)
 BATCHES = (1, 3, 13, 50)
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not BUILT, reason="no kernels are built that run
 
 @pytest.fixture(params=BUILT)
 def lib(request: pytest.FixtureRequest) -> Any:
-    return declare(ctypes.CDLL(str(library(request.param))))
+    return declared(ctypes.CDLL(str(library(request.param))))
 
 
 @pytest.fixture

@@ -11,47 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from char_rnn.kernels import registers
-from char_rnn.kernels.structures import ArrayStructure, packed, structure
+from char_rnn.kernels.structures import ArrayStructure, OperationStructure, ProgramStructure, UnitsStructure, packed
 
 Array = NDArray[np.float32]
-_UNITS = structure("Units", "array unit")
-_OPERATION = structure(
-    "Operation",
-    "operator width columns accumulates is_bfloat16 weights out in rstd normalized instructions length",
-    weights=ctypes.c_void_p,
-    instructions=ctypes.c_void_p,
-    **dict.fromkeys(("out", "in", "rstd", "normalized"), _UNITS),
-)
-_PROGRAM = structure(
-    "Program",
-    "time batch is_backward operations length arrays sums sums_width",
-    operations=ctypes.c_void_p,
-    arrays=ctypes.c_void_p,
-    sums=ctypes.c_void_p,
-)
 OPERATORS = ("product", "normalize", "normalize_back", "elementwise")
-
-
-def declare(library: Any) -> Any:
-    """Declare the functions of train.h."""
-    integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    library.train_run.argtypes = pointer, integer, pointer, pointer
-    library.elementwise_prepare.argtypes = pointer, integer, integer
-    library.train_packed_size.argtypes = integer, integer, integer
-    library.train_packed_size.restype = integer
-    library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
-    library.train_sum_by_symbol.argtypes = (
-        pointer,
-        integer,
-        pointer,
-        integer,
-        pointer,
-        integer,
-        integer,
-        integer,
-        pointer,
-    )
-    return library
 
 
 @dataclass(frozen=True)
@@ -84,9 +47,9 @@ class Program:
     alive: list[Any] = field(default_factory=list)
 
     def add(self, operator: str, **fields: Any) -> None:
-        made = _OPERATION(operator=OPERATORS.index(operator))
+        made = OperationStructure(operator=OPERATORS.index(operator))
         for name, value in fields.items():
-            setattr(made, name, _UNITS(*value) if isinstance(value, tuple) else value)
+            setattr(made, name, UnitsStructure(*value) if isinstance(value, tuple) else value)
         self.operations.append(made)
 
     def add_elementwise(self, width: int, instructions: Sequence[Instruction]) -> None:
@@ -106,9 +69,9 @@ class Program:
     def run(self, threads: int = 1, start: Any = None, team_size: Any = None) -> Array:
         """Run it; return the sums over rows."""
         arrays = (ArrayStructure * len(self.arrays))(*map(_described, self.arrays))
-        operations = (_OPERATION * len(self.operations))(*self.operations)
+        operations = (OperationStructure * len(self.operations))(*self.operations)
         sums = np.full((threads, self.sums_width), np.nan, np.float32)
-        program = _PROGRAM(
+        program = ProgramStructure(
             self.time,
             self.batch,
             self.is_backward,

@@ -19,29 +19,19 @@ from char_rnn.cells import Loop, Value, derive
 from char_rnn.kernels import load, openmp, openmp_team_size
 from char_rnn.kernels.lowering import Elementwise, Problem, RowOperation, lower
 from char_rnn.kernels.registers import Place
-from char_rnn.kernels.structures import ArrayStructure, packed, structure
+from char_rnn.kernels.structures import (
+    ArrayStructure,
+    OperationStructure,
+    ProgramStructure,
+    UnitsStructure,
+    declared,
+    packed,
+)
 from char_rnn.ops.derived import Gradients, Tape
 from char_rnn.ops.equations import Results
 
 _OPERATORS = {"product": 0, "product_back": 0, "normalize": 1, "normalize_back": 2}
 _ELEMENTWISE = 3
-
-
-_Units = structure("_Units", "array unit")
-_Operation = structure(
-    "_Operation",
-    "operator width columns accumulates is_bfloat16 weights out in rstd normalized instructions length",
-    weights=ctypes.c_void_p,
-    instructions=ctypes.c_void_p,
-    **dict.fromkeys(("out", "in", "rstd", "normalized"), _Units),
-)
-_Program = structure(
-    "_Program",
-    "time batch is_backward operations length arrays sums sums_width",
-    operations=ctypes.c_void_p,
-    arrays=ctypes.c_void_p,
-    sums=ctypes.c_void_p,
-)
 
 
 @lru_cache(maxsize=1)
@@ -50,15 +40,7 @@ def kernels() -> Any:
     library = load()
     if library is None or not hasattr(library, "train_run"):
         return None
-    integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    library.train_run.argtypes = pointer, integer, pointer, pointer
-    library.elementwise_prepare.argtypes, library.elementwise_prepare.restype = (pointer, integer, integer), None
-    library.train_packed_size.argtypes = integer, integer, integer
-    library.train_packed_size.restype = integer
-    library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
-    of_rows, of_table = (pointer, integer, pointer, integer), (pointer, integer, integer)
-    library.train_sum_by_symbol.argtypes = *of_rows, *of_table, integer, pointer
-    return library
+    return declared(library)
 
 
 def can_run(loop: Loop, tensors: Sequence[Tensor], products: torch.dtype | None) -> bool:
@@ -103,22 +85,22 @@ class Template:
                 operations.append(self._row_operation(operation))
                 if operation.value.op.startswith("product"):
                     self.products.append((number, operation.value))
-        self.operations = (_Operation * len(operations))(*operations)
+        self.operations = (OperationStructure * len(operations))(*operations)
 
     def _row_operation(self, operation: RowOperation) -> Any:
         value, normalized = operation.value, operation.normalized or Place(0)
-        made = _Operation(_OPERATORS[value.op], value.width, value.inputs[0].width)
-        made.out, made.normalized = _Units(*operation.out), _Units(*normalized)
-        setattr(made, "in", _Units(*operation.read))
+        made = OperationStructure(_OPERATORS[value.op], value.width, value.inputs[0].width)
+        made.out, made.normalized = UnitsStructure(*operation.out), UnitsStructure(*normalized)
+        setattr(made, "in", UnitsStructure(*operation.read))
         if value.op.startswith("normalize"):
             norm = value.inputs[1] if value.op == "normalize_back" else value
-            made.rstd = _Units(*self.layout.place(("rstd", norm)))
+            made.rstd = UnitsStructure(*self.layout.place(("rstd", norm)))
         return made
 
     def _elementwise(self, operation: Elementwise) -> Any:
         instructions = packed(operation.instructions)
         self._instructions.append(instructions)
-        made = _Operation(_ELEMENTWISE, operation.width, length=len(instructions))
+        made = OperationStructure(_ELEMENTWISE, operation.width, length=len(instructions))
         made.instructions = ctypes.addressof(instructions)
         kernels().elementwise_prepare(made.instructions, len(instructions), operation.width)
         return made
@@ -150,7 +132,7 @@ class Template:
             operations[number].weights, operations[number].is_bfloat16 = matrix.data_ptr(), bfloat16
         sums = torch.empty(threads, self.sums_width) if self.sums_width else None
         address = None if sums is None else sums.data_ptr()
-        program = _Program(*size, self.is_backward, ctypes.addressof(operations), len(operations))
+        program = ProgramStructure(*size, self.is_backward, ctypes.addressof(operations), len(operations))
         program.arrays, program.sums, program.sums_width = ctypes.addressof(arrays), address, self.sums_width
         if library.train_run(ctypes.byref(program), threads, openmp(), openmp_team_size()):
             raise MemoryError("not enough memory for a layer's step")
