@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -150,7 +151,7 @@ class _Loop(torch.autograd.Function):
             tape = native.forward(loop, given, products, keeps=True)
         else:
             tape = derived.forward(loop, backward.kept, given, products)
-        read = _read_back(loop, backward)
+        read = _read_back(loop)
         ctx.loop, ctx.products, ctx.own = loop, products, own
         ctx.counts = len(read), len(tape.states), len(tape.kept)
         ctx.table_sizes = [len(given[value]) for value in loop.sequences]
@@ -163,7 +164,7 @@ class _Loop(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         loop: Loop = ctx.loop
         backward = derive(loop)
-        saved, read = list(ctx.saved_tensors), _read_back(loop, backward)
+        saved, read = list(ctx.saved_tensors), _read_back(loop)
         groups = []
         for count in ctx.counts:
             groups.append(saved[:count])
@@ -187,12 +188,14 @@ def _names(loop: Loop) -> tuple[Any, ...]:
     return *loop.sequences, *loop.constants, *loop.matrices, *loop.states, *loop.updates
 
 
-def _read_back(loop: Loop, backward: Backward) -> list[Any]:
+@lru_cache(maxsize=256)
+def _read_back(loop: Loop) -> tuple[Any, ...]:
     """Return what the backward pass reads of what the loop is given; the states are on the tape."""
+    backward = derive(loop)
     used = {each for value in backward.values for each in value.inputs}
     used.update(product.inputs[0] for product, _ in backward.of_products)
     sequences = [value for value in (*loop.sequences, *loop.updates) if value in used]
-    return [*sequences, *loop.constants, *loop.matrices, "symbols"]
+    return *sequences, *loop.constants, *loop.matrices, "symbols"
 
 
 def _grads_of_matrices(
