@@ -100,7 +100,8 @@ def _matrices(model: CharModel) -> Iterator[Tensor]:
     for weight_ih, *_ in model.layers:
         yield from weight_ih.chunk(model.layers.cell.gates)
     yield from _recurrent_matrices(model)
-    yield from (matrix for number in range(model.num_layers) for matrix in model.layers.mogrifier(number))
+    for number in range(model.num_layers):
+        yield from (each for name, each in model.layers.named(number).items() if name.startswith("mogrifier_"))
     yield from (parameter for parameter in model.blocks.parameters() if parameter.ndim == 2)
     yield model.output_proj.weight
 

@@ -52,6 +52,7 @@ class RecurrentLayers(nn.Module):
         self.num_layers = num_layers
         self.normed = normed
         self.mogrifier_rounds = mogrifier_rounds
+        self._names = tuple(cell.shapes(1, 1, normed=normed, mogrifier=mogrifier_rounds))
         for layer in range(num_layers):
             columns = hidden_size if layer else input_size
             for name, shape in cell.shapes(columns, hidden_size, normed=normed, mogrifier=mogrifier_rounds).items():
@@ -68,26 +69,17 @@ class RecurrentLayers(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
         for layer in range(self.num_layers if self.normed else 0):
-            for name, gain_or_bias in zip(self.cell.normalization, self.norm(layer), strict=True):
-                nn.init.constant_(gain_or_bias, name.startswith("gain"))
+            parameters = self.named(layer)
+            for name in self.cell.normalization:
+                nn.init.constant_(parameters[name], name.startswith("gain"))
 
     def named(self, layer: int) -> dict[str, Tensor]:
         """Return the parameters of one layer by their names in the cell's equations, in the order of the state dict."""
-        sizes = self.input_size(layer), self.hidden_size
-        names = self.cell.shapes(*sizes, normed=self.normed, mogrifier=self.mogrifier_rounds)
-        return {name: getattr(self, f"{name}_l{layer}") for name in names}
+        return {name: getattr(self, f"{name}_l{layer}") for name in self._names}
 
     def weights(self, layer: int) -> list[Tensor]:
         """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer."""
         return [getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-
-    def norm(self, layer: int) -> list[Tensor]:
-        """Return the parameters of layer normalization inside one layer."""
-        return [getattr(self, f"{name}_l{layer}") for name in self.cell.normalization]
-
-    def mogrifier(self, layer: int) -> list[Tensor]:
-        """Return the mogrifier's matrices of one layer, of (I, H) and (H, I) in turn."""
-        return [getattr(self, f"mogrifier_{number}_l{layer}") for number in range(self.mogrifier_rounds)]
 
     def input_size(self, layer: int) -> int:
         """Return the length of the vectors that one layer reads."""
