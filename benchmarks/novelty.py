@@ -21,8 +21,8 @@ from harness import parser, report
 from char_rnn.bench.processes import peak_mb
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.mapped import open_ids
-from char_rnn.generation.novelty import match
-from char_rnn.generation.verbatim import Integers
+from char_rnn.novelty.novelty import match
+from char_rnn.novelty.verbatim import Integers
 
 PIECES, LENGTH = 10, 2000
 

@@ -16,9 +16,9 @@ from reading import Ids, Subject
 
 from char_rnn import TextGenerator
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.novelty import judge, match
 from char_rnn.generation.predictor import read
 from char_rnn.generation.strategies import Floats, probabilities
+from char_rnn.novelty.novelty import judge, match
 from char_rnn.runs.pictures import save_figure, style
 
 PRIME = "ROMEO:\nI will s"

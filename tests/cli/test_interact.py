@@ -57,13 +57,13 @@ def test_nothing_written_leaves_nothing(char_rnn: Command, run_folder: Path, key
 def test_a_file_that_cannot_be_written_loses_nothing(
     char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from char_rnn.generation import interactive
+    from char_rnn.interact import draft
 
     def save(text: str, path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(interactive, "save", save)
+    monkeypatch.setattr(draft, "save", save)
     keys("rose" + LEAVE)
     done = char_rnn("interact", run_folder, "--out", "out.txt")
     assert done.status == 1
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_written_loses_nothing(
 def test_what_breaks_loses_nothing(
     char_rnn: Command, run_folder: Path, keys: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from char_rnn.generation.interactive import Draft
+    from char_rnn.interact.draft import Draft
 
     monkeypatch.setattr(Draft, "undo", lambda _: 1 / 0)
     keys("rose\x1a")

@@ -17,7 +17,7 @@ from char_rnn.cli.options import debug_option, say, write_text
 from char_rnn.cli.primes import escapes_option, read_prime, unescaped
 
 if TYPE_CHECKING:
-    from char_rnn.generation.interactive import Draft
+    from char_rnn.interact.draft import Draft
     from char_rnn.model_file import ModelFile
 
 LONG = 10_000  # characters that a person waits for
@@ -64,7 +64,7 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
         raise click.UsageError("--prime and --prime-file exclude each other")
     if out is not None and not out.parent.is_dir():
         raise click.BadParameter(f"{out.parent}: no such folder", param_hint="--out")
-    from char_rnn.generation.interactive_screen import Screen
+    from char_rnn.interact.screen import Screen
 
     encoding, escapes = options.pop("encoding"), options.pop("escapes")
     file = open_model(model)
@@ -90,7 +90,7 @@ def _is_terminal() -> bool:
 
 def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
     from char_rnn.generation.engine import Engine
-    from char_rnn.generation.interactive import Draft
+    from char_rnn.interact.draft import Draft
 
     settings = file.config.generation
     return Draft(
@@ -104,7 +104,7 @@ def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
 
 def _keep(text: str, out: Path | None) -> None:
     """Write the text where it belongs; if that fails, to a new file: nothing is lost."""
-    from char_rnn.generation.interactive import save
+    from char_rnn.interact.draft import save
 
     if not text:
         return

@@ -17,8 +17,8 @@ from char_rnn.cli.primes import escapes_option, unescaped
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
-    from char_rnn.generation.verbatim import Integers
     from char_rnn.model_file import ModelFile
+    from char_rnn.novelty.verbatim import Integers
 
 
 @click.command(name="novelty")
@@ -72,7 +72,7 @@ def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) ->
     from char_rnn.cli.progress import counted, preparation
     from char_rnn.data.corpus import prepare_corpus
     from char_rnn.data.places import find_places
-    from char_rnn.generation.novelty import compare
+    from char_rnn.novelty.novelty import compare
 
     drawing = {name: options.pop(name) for name in GIVEN}
     request, file = Request(**options, drawing=drawing), open_model(model)
@@ -125,8 +125,8 @@ def _parts(file: ModelFile, corpus: Corpus, split: str) -> tuple[Any, Any]:
 
 def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers]:
     """Return what the model writes, in the corpus's symbols."""
-    from char_rnn.generation.novelty import sampled_symbols
     from char_rnn.generation.spelling import default_prime
+    from char_rnn.novelty.novelty import sampled_symbols
 
     settings = file.config.generation
     if request.prime is None:
@@ -151,8 +151,8 @@ def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
 
     from char_rnn.data.reading import TextReader, check_encoding
     from char_rnn.data.text_files import text_files
-    from char_rnn.generation.novelty import to_symbols
     from char_rnn.generation.spelling import fitted
+    from char_rnn.novelty.novelty import to_symbols
 
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")

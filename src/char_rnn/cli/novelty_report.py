@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
     from char_rnn.data.places import Place
-    from char_rnn.generation.novelty import Comparison, Novelty
-    from char_rnn.generation.verbatim import Integers
+    from char_rnn.novelty.novelty import Comparison, Novelty
+    from char_rnn.novelty.verbatim import Integers
 
 LONGEST_SHOWN = 300
 
@@ -51,7 +51,7 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """Yield the table and the longest runs, line by line."""
-        from char_rnn.generation.novelty import MANY
+        from char_rnn.novelty.novelty import MANY
 
         yield from _table(self.result, "samples" if self.file is None else "text", self.corpus.vocabulary.unit)
         for run, place in zip(self._runs(), self.places, strict=True):

@@ -18,7 +18,7 @@ from prompt_toolkit.utils import get_cwidth
 from char_rnn.utils.terminal import wrapped
 
 if TYPE_CHECKING:
-    from char_rnn.generation.interactive_screen import Screen
+    from char_rnn.interact.screen import Screen
 
 ROWS = 20  # of the likeliest characters
 PANEL, BAR = 26, 11  # columns

@@ -1,4 +1,4 @@
-"""The terminal around a draft. `interactive_view` says what is shown, and `interactive_keys` which key does what."""
+"""The terminal around a draft. `view` says what is shown, and `keys` which key does what."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import ColorDepth, Output
 
-from char_rnn.generation import interactive_view as view
-from char_rnn.generation.interactive import Alternative, Candidate, Draft, Until, save
-from char_rnn.generation.interactive_keys import bindings
+from char_rnn.interact import view
+from char_rnn.interact.draft import Alternative, Candidate, Draft, Until, save
+from char_rnn.interact.keys import bindings
 
 SLICE = 0.02  # seconds of writing between two looks at the keyboard
 ESCAPE_WAIT = 0.1  # seconds after which an escape is a key of its own

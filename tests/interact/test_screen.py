@@ -17,11 +17,11 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput, Output
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation import interactive_view as view
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.interactive import Draft
-from char_rnn.generation.interactive_screen import Screen
 from char_rnn.generation.strategy import Strategy
+from char_rnn.interact import view
+from char_rnn.interact.draft import Draft
+from char_rnn.interact.screen import Screen
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 

@@ -1,4 +1,4 @@
-"""A text that a person and a model write in turn; `interactive_screen` is the terminal around it.
+"""A text that a person and a model write in turn; `screen` is the terminal around it.
 
 The text changes at its end alone. The model reads each symbol as it comes, and its state is kept at many places of the
 text, so that going back gives the very numbers that were there.
@@ -20,10 +20,10 @@ import numpy.typing as npt
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.drawing import Drawing
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.interactive_history import Edit, History, Letter, Point
-from char_rnn.generation.interactive_text import LiveText
 from char_rnn.generation.spelling import spelled
 from char_rnn.generation.strategy import Strategy
+from char_rnn.interact.history import Edit, History, Letter, Point
+from char_rnn.interact.text import LiveText
 from char_rnn.utils.files import replacing
 
 MEMORY = 64 << 20  # bytes of states that are kept

@@ -9,10 +9,10 @@ import pytest
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
-from test_interactive_screen import LETTERS, plain, play, text
+from test_screen import LETTERS, plain, play, text
 
-from char_rnn.generation import interactive_view as view
-from char_rnn.generation.interactive_screen import Screen
+from char_rnn.interact import view
+from char_rnn.interact.screen import Screen
 
 
 class Terminal:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from char_rnn.generation import verbatim
-from char_rnn.generation.verbatim import VerbatimIndex
+from char_rnn.novelty import verbatim
+from char_rnn.novelty.verbatim import VerbatimIndex
 
 
 def brute(text: list[int], corpus: list[int]) -> list[int]:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_interactive import ENGINES, draft, stands, write
+from test_draft import ENGINES, draft, stands, write
 
-from char_rnn.generation.interactive import Draft
-from char_rnn.generation.interactive_history import Point, Trail
+from char_rnn.interact.draft import Draft
+from char_rnn.interact.history import Point, Trail
 
 ACTIONS = st.lists(
     st.one_of(

@@ -10,7 +10,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
 if TYPE_CHECKING:
-    from char_rnn.generation.interactive_screen import Screen
+    from char_rnn.interact.screen import Screen
 
 Action = Callable[[KeyPressEvent], object]
 TEMPERATURE_STEP = 0.05

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation import novelty
 from char_rnn.generation.continuation import Continuation, seed_of_sample
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.novelty import (
+from char_rnn.generation.strategy import Strategy
+from char_rnn.model_file import ModelFile
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.novelty import novelty
+from char_rnn.novelty.novelty import (
     Found,
     Run,
     find,
@@ -26,9 +29,6 @@ from char_rnn.generation.novelty import (
     sampled_symbols,
     to_symbols,
 )
-from char_rnn.generation.strategy import Strategy
-from char_rnn.model_file import ModelFile
-from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import Config, ModelConfig
 
 CORPUS = "the rose is red, the violet is blue. sugar is sweet, and so are you; the rose is redder than the violet."

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.interactive_history import Letter, Place, Point, Trail
 from char_rnn.generation.symbols import Decoder, decoder_of
+from char_rnn.interact.history import Letter, Place, Point, Trail
 
 FEWEST_POINTS, MOST_POINTS = 32, 1024
 

@@ -20,8 +20,8 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.sampler import TextGenerator
 from char_rnn.generation.spelling import spelled
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.verbatim import MAX_CELLS, Integers, VerbatimIndex
 from char_rnn.model_file import ModelFile
+from char_rnn.novelty.verbatim import MAX_CELLS, Integers, VerbatimIndex
 
 Ids = npt.NDArray[np.integer[Any]]
 Report = Callable[[int, int], None]

@@ -1,0 +1,1 @@
+"""An extra: a person and a model write a text in turn, in the terminal."""

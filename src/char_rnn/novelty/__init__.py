@@ -1,0 +1,1 @@
+"""An extra: how much of a text is copied from a corpus."""
