@@ -19,9 +19,9 @@ from rich.console import Console
 from char_rnn.cli import main
 from char_rnn.cli.sweep_table import print_tables
 from char_rnn.model_file import ModelFile
+from char_rnn.sweep.running import SweepResult, SweepRun
 from char_rnn.training import progress
 from char_rnn.training.callbacks import Callback
-from char_rnn.training.sweep import SweepResult, SweepRun
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import load_config
 

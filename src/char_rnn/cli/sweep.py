@@ -18,8 +18,8 @@ from char_rnn.cli.train_run import ending, open_run, run_device
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
+    from char_rnn.sweep.running import Job, SweepResult
     from char_rnn.training import CharRNNTrainer, TrainingResult
-    from char_rnn.training.sweep import Job, SweepResult
 
 
 @click.command(name="sweep")
@@ -72,9 +72,9 @@ def command(
       char-rnn sweep my.yaml --grid model.type=lstm,gru --grid model.dropout=0,0.2 --seeds 1,2,3 --minutes 5
       char-rnn sweep --resume runs/my-book-sweep
     """
+    from char_rnn.sweep.folder import read_sweep
+    from char_rnn.sweep.running import sweep
     from char_rnn.training.ranks import Ranks
-    from char_rnn.training.sweep import sweep
-    from char_rnn.training.sweep_folder import read_sweep
 
     if Ranks.announced():
         raise click.UsageError("a sweep trains in one process: leave out torchrun")
@@ -114,7 +114,7 @@ class _Training:
 
     def __call__(self, job: Job) -> TrainingResult:
         """Train a run; what goes wrong is said when it does."""
-        from char_rnn.training.sweep import FAILURES
+        from char_rnn.sweep.running import FAILURES
 
         quiet = self._request.quiet
         say(f"\nrun {job.number} of {job.total}: {job.name}", quiet=quiet)

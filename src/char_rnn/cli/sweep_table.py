@@ -16,7 +16,7 @@ from char_rnn.cli.runs import rounded
 from char_rnn.cli.runs_table import ANY_WIDTH, CELLS, STYLES, fits, table_of
 
 if TYPE_CHECKING:
-    from char_rnn.training.sweep import Setting, SweepResult, SweepRun
+    from char_rnn.sweep.running import Setting, SweepResult, SweepRun
 
 FIGURES = ("params", "steps", "minutes", "val nats", "best at")
 
@@ -26,7 +26,7 @@ def print_tables(result: SweepResult, console: Console | None = None) -> None:
 
     Why a run failed stands below the first table. Piped, the tables are as wide as they need to be.
     """
-    from char_rnn.training.grid import labels
+    from char_rnn.sweep.grid import labels
 
     console = console or Console(highlight=False, width=None if os.isatty(1) else ANY_WIDTH)
     names = labels(result.grid)
@@ -64,7 +64,7 @@ def _print(console: Console, names: Sequence[str], others: Sequence[str], rows: 
 
 
 def _values(values: Mapping[str, Any]) -> list[str]:
-    from char_rnn.training.grid import text_of
+    from char_rnn.sweep.grid import text_of
 
     return [shown(text_of(value)) for value in values.values()]
 

@@ -9,11 +9,11 @@ from training_helpers import rose_config
 
 from char_rnn.model_file import ModelFile
 from char_rnn.runs.listing import find_runs
+from char_rnn.sweep.grid import points
+from char_rnn.sweep.running import Job, Setting, SweepResult, SweepRun, sweep, train_job
 from char_rnn.training import TrainingResult
 from char_rnn.training.callbacks import Callback
-from char_rnn.training.grid import points
 from char_rnn.training.run import Surroundings, resume_run, start_run
-from char_rnn.training.sweep import Job, Setting, SweepResult, SweepRun, sweep, train_job
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, ConfigError, load_config
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from training_helpers import small_config
 
-from char_rnn.training.grid import labels, points
+from char_rnn.sweep.grid import labels, points
 from char_rnn.utils.config import ConfigError
 
 

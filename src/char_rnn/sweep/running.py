@@ -15,12 +15,12 @@ from char_rnn.data.sources import find_source, is_stream
 from char_rnn.data.text_source import joined
 from char_rnn.runs.listing import RunSummary, summarize
 from char_rnn.runs.names import STATE
-from char_rnn.training.grid import Grid, Point, points
+from char_rnn.sweep.folder import claim, default_folder
+from char_rnn.sweep.grid import Grid, Point, points
 from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.result import TrainingResult
 from char_rnn.training.run import resume_run, start_run
 from char_rnn.training.run_folder import absolute_sources, check_run, with_absolute_paths
-from char_rnn.training.sweep_folder import claim, default_folder
 from char_rnn.utils.config import Config, load_config
 from char_rnn.utils.locking import acquire, release
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from training_helpers import rose_config
 
-from char_rnn.training.sweep import SweepResult, sweep
-from char_rnn.training.sweep_folder import FILE, SweepError, read_sweep
+from char_rnn.sweep.folder import FILE, SweepError, read_sweep
+from char_rnn.sweep.running import SweepResult, sweep
 from char_rnn.utils.config import Config
 
 GRID = {"training.learning_rate": [0.01, 0.02], "training.seed": [1, 2]}

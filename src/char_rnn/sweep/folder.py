@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from char_rnn.training.grid import Grid, text_of
+from char_rnn.sweep.grid import Grid, text_of
 from char_rnn.utils.config import Config, ConfigError, Setting, config_from_dict, read_setting
 from char_rnn.utils.files import read_regular, replacing
 
