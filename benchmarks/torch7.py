@@ -27,7 +27,7 @@ from harness import parser, report
 from char_rnn import CharRNNTrainer, Config, Corpus, ModelFile, build_model, create_dataloaders
 from char_rnn.bench.timing import in_turn
 from char_rnn.data.dataloader import CharDataset
-from char_rnn.torch7.program import program
+from char_rnn.torch7.backend import Torch7Backend
 from char_rnn.torch7.recipe import Torch7Trainer
 from char_rnn.torch7.sampling import sample_torch7
 from char_rnn.torch7.text import split_text
@@ -106,7 +106,7 @@ def epoch_rows(path: Path) -> list[dict[str, Any]]:
         with TemporaryDirectory() as folder:
             overrides = (f"data.data_dir={path}", "training.max_epochs=1", "logging.log_interval=100")
             began = time.perf_counter()
-            run = start_run(config_of("lstm", precision, *overrides), folder, program=program())
+            run = start_run(config_of("lstm", precision, *overrides), folder, backend=Torch7Backend())
             result = run.train()
             assert result.val is not None
             speed = len(run.corpus.ids) / (time.perf_counter() - began)

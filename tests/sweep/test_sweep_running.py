@@ -13,7 +13,7 @@ from char_rnn.sweep.grid import points
 from char_rnn.sweep.running import Job, Setting, SweepResult, SweepRun, sweep, train_job
 from char_rnn.training import TrainingResult
 from char_rnn.training.callbacks import Callback
-from char_rnn.training.run import Surroundings, resume_run, start_run
+from char_rnn.training.run import RunContext, resume_run, start_run
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, ConfigError, load_config
 
@@ -90,7 +90,7 @@ def test_cut_off_half_way_through_its_second_run_it_ends_the_same(
     def until_the_second(job: Job) -> TrainingResult:
         assert not job.resumed
         callbacks = [StopAt(5)] if job.number == 2 else []
-        return start_run(job.config, job.folder, surroundings=Surroundings(callbacks=callbacks)).train()
+        return start_run(job.config, job.folder, context=RunContext(callbacks=callbacks)).train()
 
     def noted(job: Job) -> TrainingResult:
         trained.append((job.name, job.resumed))
@@ -150,7 +150,7 @@ def test_a_run_that_fails_or_diverges_is_told_and_the_others_are_trained(config:
 def test_a_run_that_failed_is_tried_again(config: Config, tmp_path: Path) -> None:
     def full_disk(job: Job) -> TrainingResult:
         if job.number == 2:
-            start_run(job.config, job.folder, surroundings=Surroundings(callbacks=[StopAt(5)])).train()
+            start_run(job.config, job.folder, context=RunContext(callbacks=[StopAt(5)])).train()
             raise OSError(28, "No space left on device")
         return train_job(job)
 
@@ -171,7 +171,7 @@ def test_another_device_is_the_same_sweep_and_a_run_goes_on_there(config: Config
     grid = {"training.seed": [1]}
 
     def half(job: Job) -> TrainingResult:
-        return start_run(job.config, job.folder, surroundings=Surroundings(callbacks=[StopAt(5)])).train()
+        return start_run(job.config, job.folder, context=RunContext(callbacks=[StopAt(5)])).train()
 
     sweep(config, grid, tmp_path / "sweep", train=half)
     config.device.preferred = "cpu"

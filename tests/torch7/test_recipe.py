@@ -13,13 +13,13 @@ import torch
 
 from char_rnn import Config, ModelFile
 from char_rnn.torch7 import layout
+from char_rnn.torch7.backend import Torch7Backend
 from char_rnn.torch7.lines import Listener
-from char_rnn.torch7.program import program
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.recipe import Torch7Trainer
 from char_rnn.training.checkpoints import write_state
 from char_rnn.training.guard import TrainingDiverged
-from char_rnn.training.run import Run, Surroundings, resume_run, start_run
+from char_rnn.training.run import Run, RunContext, resume_run, start_run
 from char_rnn.utils.config import compose_config, load_config
 
 TEXT = b"the quick brown fox jumps over the lazy dog, twice; " * 40
@@ -40,7 +40,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def begin(config: Config, folder: Path, *overrides: str, **options: object) -> Run:
-    return start_run(with_(config, *overrides), folder, program=program(), **options)
+    return start_run(with_(config, *overrides), folder, backend=Torch7Backend(), **options)
 
 
 def with_(config: Config, *overrides: str) -> Config:
@@ -87,13 +87,13 @@ class StopAt(Listener):
 def test_a_resumed_run_ends_with_the_same_bits(config: Config, tmp_path: Path, cell: str, stop: int) -> None:
     overrides = (f"model.type={cell}", "model.dropout=0.25")
     whole = StopAt()
-    begin(config, tmp_path / "whole", *overrides, surroundings=Surroundings(callbacks=[whole])).train()
+    begin(config, tmp_path / "whole", *overrides, context=RunContext(callbacks=[whole])).train()
 
     first, rest = StopAt(stop), StopAt()
     folder = tmp_path / "parts"
-    assert begin(config, folder, *overrides, surroundings=Surroundings(callbacks=[first])).train().stopped
+    assert begin(config, folder, *overrides, context=RunContext(callbacks=[first])).train().stopped
     resumed = resume_run(
-        load_config(folder / "config.yaml"), folder, surroundings=Surroundings(callbacks=[rest]), program=program()
+        load_config(folder / "config.yaml"), folder, context=RunContext(callbacks=[rest]), backend=Torch7Backend()
     )
     assert resumed.trainer.step == stop
     resumed.train()
@@ -117,14 +117,14 @@ def test_killed_after_a_state_a_run_has_lost_no_checkpoint(
         patched.setattr("char_rnn.training.keeping.write_state", killed)
         begin(config, tmp_path / "run").train()
     assert len(list((tmp_path / "run").glob("lm_*"))) == 1
-    resume_run(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run", program=program()).train()
+    resume_run(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run", backend=Torch7Backend()).train()
     assert len(list((tmp_path / "run").glob("lm_*"))) == 5
 
 
 def test_the_first_loss_is_known_to_a_run_that_goes_on_from_the_first_step(config: Config, tmp_path: Path) -> None:
-    run = begin(config, tmp_path, "training.eval_interval=1", surroundings=Surroundings(callbacks=[StopAt(1)]))
+    run = begin(config, tmp_path, "training.eval_interval=1", context=RunContext(callbacks=[StopAt(1)]))
     assert run.train().stopped
-    resumed = resume_run(load_config(tmp_path / "config.yaml"), tmp_path, program=program())
+    resumed = resume_run(load_config(tmp_path / "config.yaml"), tmp_path, backend=Torch7Backend())
     assert resumed.trainer.stepper.guard.first == run.trainer.stepper.guard.first is not None
 
 
@@ -182,7 +182,7 @@ def test_a_loss_three_times_the_first_ends_the_run_after_its_checkpoint(config: 
 
 def test_without_validation_batches_the_loss_in_the_name_is_not_a_number(config: Config, tmp_path: Path) -> None:
     watcher, fractions = StopAt(), ("data.train_frac=0.9", "data.val_frac=0.01")
-    result = begin(config, tmp_path / "run", *fractions, surroundings=Surroundings(callbacks=[watcher])).train()
+    result = begin(config, tmp_path / "run", *fractions, context=RunContext(callbacks=[watcher])).train()
     assert result.val is None
     assert len(set(watcher.written)) == len(watcher.written)
     assert [path.name for path in (tmp_path / "run").glob("lm_*2.00*")] == ["lm_fox_epoch2.00_nan.safetensors"]

@@ -41,7 +41,7 @@ def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, text.vocabulary.size, dtype=config.training.precision)
         options.setdefault("vocabulary", text.vocabulary)
-        options.setdefault("facts", {"data": text.name, "data_sha256": text.sha256})
+        options.setdefault("metadata", {"data": text.name, "data_sha256": text.sha256})
         return CharRNNTrainer(model, loaders, config, **options)
 
     return make

@@ -32,7 +32,7 @@ def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: Ma
     assert not torch.equal(raw, mean)
 
     half = make_trainer(small_config(training={**training, "learning_rate": 0.05, "horizons": [[5, 40]]}))
-    half.recorder.callbacks.append(StopAt(22))
+    half.metrics.callbacks.append(StopAt(22))
     half.train()
     state = half.state()
     (tmp_path / "again").mkdir()

@@ -13,7 +13,7 @@ from training_helpers import EVERY_PART, small_config
 from char_rnn.models import CharModel, build_model
 from char_rnn.training import fitting
 from char_rnn.training.fitting import bytes_kept, bytes_of_a_sequence, fitted, largest_micro_batch
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.stepping import Stepper
 from char_rnn.utils.config import Config
 
@@ -104,24 +104,24 @@ def test_auto_becomes_numbers_that_repeat_the_run(monkeypatch: pytest.MonkeyPatc
     model, config = model_and_config(batch_size="auto")
     one = bytes_of_a_sequence(model, 10)
     free_memory(monkeypatch, int(20.5 * one * fitting.PEAK / fitting.SHARE))
-    training = fitted(config, model, CPU, Ranks(), 100_000).training
+    training = fitted(config, model, CPU, ProcessGroup(), 100_000).training
     assert (training.sequences, training.micro_batch_size) == (32, 20)  # 32: the specification's for the CPU
     free_memory(monkeypatch, 1 << 40)
-    training = fitted(config, model, CPU, Ranks(), 100_000).training
+    training = fitted(config, model, CPU, ProcessGroup(), 100_000).training
     assert (training.sequences, training.micro_batch_size) == (32, None)
-    assert fitted(config, model, CPU, Ranks(), 75).training.sequences == 7  # no more than the text has
+    assert fitted(config, model, CPU, ProcessGroup(), 75).training.sequences == 7  # no more than the text has
 
 
 def test_a_given_batch_stays_and_its_parts_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     model, config = model_and_config(batch_size=200, micro_batch_size="auto")
     one = bytes_of_a_sequence(model, 10)
     free_memory(monkeypatch, int(20.5 * one * fitting.PEAK / fitting.SHARE))
-    training = fitted(config, model, CPU, Ranks(), 100_000).training
+    training = fitted(config, model, CPU, ProcessGroup(), 100_000).training
     assert (training.sequences, training.micro_batch_size) == (200, 20)
 
 
 def test_numbers_stay_as_they_are() -> None:
     model, config = model_and_config(batch_size=6, micro_batch_size=2)
-    assert fitted(config, model, CPU, Ranks(), 100) is config
+    assert fitted(config, model, CPU, ProcessGroup(), 100) is config
     with pytest.raises(ValueError, match=r"^training\.batch_size is auto; fit it to a model"):
         _ = model_and_config(batch_size="auto")[1].training.sequences

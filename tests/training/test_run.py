@@ -14,8 +14,8 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel, build_model
 from char_rnn.training import CharRNNTrainer
-from char_rnn.training.program import Program
-from char_rnn.training.run import Surroundings, resume_run, start_run
+from char_rnn.training.backend import TrainerBackend
+from char_rnn.training.run import RunContext, resume_run, start_run
 from char_rnn.utils.config import Config, ConfigError, compose_config, load_config
 from char_rnn.utils.device import DeviceManager
 
@@ -80,7 +80,7 @@ def test_a_run_with_a_damaged_model_goes_on(
     config = config.model_copy(update={"training": config.training.model_copy(update={"max_steps": 9})})
     run = resume_run(config, folder)
     assert f"{damaged}: not a model file, or cut short" in caplog.text
-    assert (run.trainer.step, run.trainer.keeper.best_step == 0) == (6, damaged == "best.safetensors")
+    assert (run.trainer.step, run.trainer.checkpoints.best_step == 0) == (6, damaged == "best.safetensors")
     result = run.train()
     best, last = (ModelFile.read(folder / name).training for name in ("best.safetensors", "last.safetensors"))
     assert (best["step"], last["step"]) == (result.best_step, 9)
@@ -116,11 +116,9 @@ def test_a_model_is_opened_as_the_surroundings_say(text: Path, tmp_path: Path) -
         asked.append(path)
         return origin
 
-    run = start_run(
-        config_for(text), tmp_path / "run", init_from="old.t7", surroundings=Surroundings(open_model=open_model)
-    )
+    run = start_run(config_for(text), tmp_path / "run", init_from="old.t7", context=RunContext(open_model=open_model))
     assert asked == ["old.t7"]
-    assert run.trainer.keeper.facts["init_from"] == "old.t7"
+    assert run.trainer.checkpoints.metadata["init_from"] == "old.t7"
     assert run.corpus.vocabulary == origin.vocabulary
 
 
@@ -131,7 +129,13 @@ def test_the_seed_draws_the_same_model_in_both_precisions(text: Path, tmp_path: 
     assert all(torch.equal(tensor.double(), double[name]) for name, tensor in single.items())
 
 
-def test_a_program_takes_the_place_of_todays(text: Path, tmp_path: Path) -> None:
+class NamedBackend(TrainerBackend):
+    """The modern backend under the other name."""
+
+    name = "torch7"
+
+
+def test_a_backend_replaces_the_modern_one(text: Path, tmp_path: Path) -> None:
     """Its model and trainer are used, when a run starts and when it goes on."""
 
     class Counting(CharRNNTrainer):
@@ -141,42 +145,45 @@ def test_a_program_takes_the_place_of_todays(text: Path, tmp_path: Path) -> None
             super()._advance()
             self.advances += 1
 
-    def make(config: Config, vocab_size: int, tensors: Any) -> CharModel:
-        model = build_model(config.model, vocab_size, tensors)
-        torch.nn.init.zeros_(model.output_proj.weight)
-        return model
+    class Backend(NamedBackend):
+        def model(self, config: Config, vocab_size: int, tensors: Any = None) -> CharModel:
+            model = build_model(config.model, vocab_size, tensors)
+            torch.nn.init.zeros_(model.output_proj.weight)
+            return model
+
+        def trainer(self, *arguments: Any, **options: Any) -> CharRNNTrainer:
+            return Counting(*arguments, **options)
 
     config = config_of_2015(text)
-    program = Program("torch7", model=make, trainer=Counting)
-    run = start_run(config, tmp_path / "run", program=program)
+    run = start_run(config, tmp_path / "run", backend=Backend())
     assert not run.trainer.model.output_proj.weight.any()
     run.train()
     assert isinstance(run.trainer, Counting)
     assert run.trainer.advances == 3
     config.training.max_steps = 5
-    again = resume_run(config, tmp_path / "run", program=program)
+    again = resume_run(config, tmp_path / "run", backend=Backend())
     again.train()
     assert isinstance(again.trainer, Counting)
     assert again.trainer.advances == 2
 
 
-def test_another_program_than_the_configurations_is_refused(text: Path, tmp_path: Path) -> None:
+def test_a_backend_that_the_configuration_does_not_name_is_refused(text: Path, tmp_path: Path) -> None:
     config = config_of_2015(text)
-    with pytest.raises(ValueError, match=r"training\.trainer is torch7, but the run was given the program modern"):
+    with pytest.raises(ValueError, match=r"training\.trainer is torch7, but the run was given the backend modern"):
         start_run(config, tmp_path / "run")
 
 
 def test_the_trainer_of_2015_starts_from_2015s_models_alone(text: Path, tmp_path: Path) -> None:
     config = config_of_2015(text)
     with pytest.raises(ConfigError, match=r"^a model in memory to start from: .* needs model\.embedding one-hot"):
-        start_run(config, tmp_path / "run", init_from=model_file(), program=Program("torch7"))
+        start_run(config, tmp_path / "run", init_from=model_file(), backend=NamedBackend())
 
 
 def test_the_trainer_of_2015_keeps_a_models_dropout(text: Path, tmp_path: Path) -> None:
     config = config_of_2015(text, "model.dropout=0.1")
     origin = model_file(embedding="one-hot")
     origin.vocabulary = Vocabulary.from_text(TEXT, "bytes")
-    run = start_run(config, tmp_path / "run", init_from=origin, program=Program("torch7"))
+    run = start_run(config, tmp_path / "run", init_from=origin, backend=NamedBackend())
     assert (run.trainer.config.model.dropout, run.trainer.model.dropout) == (0.5, 0.5)
 
 
@@ -197,6 +204,6 @@ def test_a_device_without_doubles_falls_back(
     manager.device = torch.device("mps")
     monkeypatch.setattr(CharModel, "to", refuse)
     config = config_for(text, training={"precision": "float64"})
-    run = start_run(config, tmp_path / "run", surroundings=Surroundings(device=manager))
+    run = start_run(config, tmp_path / "run", context=RunContext(device=manager))
     assert run.trainer.device.type == "cpu"
     assert "mps failed (mps: Cannot convert a MPS Tensor" in caplog.text

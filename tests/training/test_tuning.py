@@ -16,13 +16,13 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
 from char_rnn.runs.names import STATE
-from char_rnn.torch7.program import program
+from char_rnn.torch7.backend import Torch7Backend
 from char_rnn.training import run as run_module
 from char_rnn.training import tuning
+from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.checkpoints import read_counters
 from char_rnn.training.guard import TrainingDiverged
-from char_rnn.training.program import Program
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.run import resume_run, start_run
 from char_rnn.training.tuning import fastest, recorded_threads, tuned, tuned_before
 from char_rnn.utils import device as device_module
@@ -56,10 +56,10 @@ class Machine:
 
         return SimpleNamespace(model=model, train_step=train_step)
 
-    def tune(self, config: Config, ranks: Ranks | None = None) -> tuple[int | None, str]:
+    def tune(self, config: Config, group: ProcessGroup | None = None) -> tuple[int | None, str]:
         loaders = create_dataloaders(CharDataset(Corpus.from_text(TEXT), 16), 4)
         model = build_model(config.model, 16)
-        chosen = tuned(config, self.trainer, model, loaders, CPU, ranks, self.clock)
+        chosen = tuned(config, self.trainer, model, loaders, CPU, group, self.clock)
         assert torch.get_num_threads() == chosen.device.threads
         return chosen.device.threads, chosen.training.precision
 
@@ -149,7 +149,7 @@ def test_a_diverging_step_is_left_to_the_run() -> None:
 
 @pytest.mark.parametrize("known", ["given", "one core", "OMP_NUM_THREADS", "OMP_NUM_THREADS beyond the cores", "ranks"])
 def test_nothing_is_timed_where_the_threads_are_known(known: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, ranks, expected = config_of(), Ranks(), 2
+    config, group, expected = config_of(), ProcessGroup(), 2
     of_machine(monkeypatch, cores=6)
     if known == "given":
         config, expected = config_of(device={"threads": 3}), 3
@@ -157,22 +157,22 @@ def test_nothing_is_timed_where_the_threads_are_known(known: str, monkeypatch: p
         of_machine(monkeypatch, cores=1)
         expected = 1
     elif known == "ranks":
-        ranks = Ranks(1, 3)
-        monkeypatch.setattr(ranks, "from_first", lambda value: value)
+        group = ProcessGroup(1, 3)
+        monkeypatch.setattr(group, "broadcast", lambda value: value)
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", "2,1" if known == "OMP_NUM_THREADS" else "9")
         expected = 2 if known == "OMP_NUM_THREADS" else 6
     machine = Machine({})
-    assert machine.tune(config, ranks) == (expected, "float32")
+    assert machine.tune(config, group) == (expected, "float32")
     assert not machine.steps
 
 
 def test_the_first_process_chooses_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     sent: list[float] = []
-    first, second = Ranks(0, 2), Ranks(1, 2)
-    monkeypatch.setattr(first, "from_first", lambda value: sent.append(value) or value)
-    monkeypatch.setattr(second, "from_first", lambda value: sent.pop(0))
+    first, second = ProcessGroup(0, 2), ProcessGroup(1, 2)
+    monkeypatch.setattr(first, "broadcast", lambda value: sent.append(value) or value)
+    monkeypatch.setattr(second, "broadcast", lambda value: sent.pop(0))
     machine = Machine({(1, "float32"): 0.05, (1, "bfloat16"): 0.02})
     assert machine.tune(AUTO, first) == (1, "bfloat16")
     done = len(machine.steps)
@@ -212,7 +212,7 @@ def test_a_run_goes_as_if_nothing_had_been_timed(trainer: str, tmp_path: Path, m
         config = compose_config("torch7", overrides=[f"data.data_dir={config.data.data_dir}", *keys])
 
     def train(name: str) -> Config:
-        run = start_run(config, tmp_path / name, program=program() if trainer == "torch7" else Program())
+        run = start_run(config, tmp_path / name, backend=Torch7Backend() if trainer == "torch7" else TrainerBackend())
         run.train()
         return load_config(tmp_path / name / "config.yaml")
 

@@ -234,5 +234,5 @@ def trainer_loop(
         run_dir=folder,
         callbacks=[LineProgress(Console(file=StringIO()))],
     )
-    trainer.recorder.tell("on_start", trainer)
+    trainer.metrics.tell("on_start", trainer)
     return trainer.train_epoch

@@ -72,8 +72,8 @@ def exit_status(error: BaseException) -> int:
 
 
 def _is_loss_of_a_rank(error: BaseException) -> bool:
-    ranks = sys.modules.get("char_rnn.training.ranks")
-    return ranks is not None and isinstance(error, ranks.RankLostError)
+    module = sys.modules.get("char_rnn.training.process_group")
+    return module is not None and isinstance(error, module.RankLostError)
 
 
 def one_line(error: BaseException) -> str:

@@ -74,9 +74,9 @@ def command(
     """
     from char_rnn.sweep.folder import read_sweep
     from char_rnn.sweep.running import sweep
-    from char_rnn.training.ranks import Ranks
+    from char_rnn.training.process_group import ProcessGroup
 
-    if Ranks.announced():
+    if ProcessGroup.launched():
         raise click.UsageError("a sweep trains in one process: leave out torchrun")
     request = Request(data=data, overrides=overrides, minutes=minutes, device=device, quiet=quiet)
     if resume is None:
@@ -130,11 +130,11 @@ class _Training:
         return result
 
     def _train(self, job: Job) -> TrainingResult:
-        from char_rnn.training.ranks import Ranks
+        from char_rnn.training.process_group import ProcessGroup
 
         folder = str(job.folder)
         request = replace(self._request, resume=folder) if job.resumed else replace(self._request, out=folder)
-        run = open_run(job.config, request, run_device(job.config, request), Ranks())
+        run = open_run(job.config, request, run_device(job.config, request), ProcessGroup())
         self._trainer = run.trainer
         if self._stopped:
             self._trainer.request_stop()

@@ -70,13 +70,13 @@ def command(**options: Any) -> None:
     request.check_folders()
     config = request.config()
     manager = run_device(config, request)
-    from char_rnn.training.ranks import Ranks
+    from char_rnn.training.process_group import ProcessGroup
 
-    with Ranks.joined(manager.device) as ranks:
-        request = request if ranks.is_first else replace(request, quiet=True)
-        run = open_run(config, request, manager, ranks)
+    with ProcessGroup.join(manager.device) as group:
+        request = request if group.is_first else replace(request, quiet=True)
+        run = open_run(config, request, manager, group)
         text = _train(run, request)
-    if not request.torch7 and ranks.is_first:
+    if not request.torch7 and group.is_first:
         write_text(text + "\n")
 
 
@@ -84,7 +84,7 @@ def _train(run: Run, request: Request) -> str:
     """Train; say how it ended; return a sample of the best model, or nothing as train.lua."""
     quiet = request.silent
     trainer = run.trainer
-    with stopping_at_signals(trainer.request_stop, request.quiet, twice=trainer.ranks.alone) as received:
+    with stopping_at_signals(trainer.request_stop, request.quiet, twice=trainer.group.alone) as received:
         result = run.train()
     if result.stopped:
         source = given_again(run.trainer.config)

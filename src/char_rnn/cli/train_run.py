@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.models import CharModel
     from char_rnn.training import Callback, TrainingResult
-    from char_rnn.training.program import Program
-    from char_rnn.training.ranks import Ranks
+    from char_rnn.training.backend import TrainerBackend
+    from char_rnn.training.process_group import ProcessGroup
     from char_rnn.training.run import Run
     from char_rnn.utils.config import Config
     from char_rnn.utils.device import DeviceManager
@@ -30,54 +30,52 @@ def run_device(config: Config, request: Request) -> DeviceManager:
 
     Several processes train on CUDA, a GPU each, or on the CPU: gloo and NCCL know no other device.
     """
-    from char_rnn.training.ranks import Ranks
+    from char_rnn.training.process_group import ProcessGroup
     from char_rnn.utils.device import DeviceManager
 
     wanted = config.device
-    if Ranks.announced():
+    if ProcessGroup.launched():
         if request.device == "mps":
             raise click.UsageError("--device mps trains in one process: leave out torchrun, or give --device cpu")
-        Ranks.take_gpu()
+        ProcessGroup.take_gpu()
         if wanted.preferred == "mps":
             wanted = wanted.model_copy(update={"preferred": "cuda" if "cuda" in DeviceManager.available() else "cpu"})
     fallback = wanted.fallback and not request.insists_on_device
-    preferred = wanted.preferred if Ranks.announced() else request.device_name(config)
+    preferred = wanted.preferred if ProcessGroup.launched() else request.device_name(config)
     return DeviceManager(preferred, auto_detect=wanted.auto_detect, fallback=fallback)
 
 
-def open_run(config: Config, request: Request, manager: DeviceManager, ranks: Ranks) -> Run:
+def open_run(config: Config, request: Request, manager: DeviceManager, group: ProcessGroup) -> Run:
     """Put a new run together, or one that goes on, and say what it is."""
     from char_rnn.cli.progress import preparation
-    from char_rnn.training.run import Surroundings, resume_run, start_run
+    from char_rnn.training.run import RunContext, resume_run, start_run
 
     with preparation(request.silent) as progress:
-        surroundings = Surroundings(
+        context = RunContext(
             device=manager,
             callbacks=_callbacks(request),
             sampler=None if request.silent else sampler_of(config),
             progress=progress,
             open_model=open_model,
-            ranks=ranks,
+            group=group,
         )
         if request.resume is not None:
-            run = resume_run(config, request.resume, surroundings=surroundings, program=_program(config))
+            run = resume_run(config, request.resume, context=context, backend=_backend(config))
         else:
-            run = start_run(
-                config, request.out, init_from=request.init_from, surroundings=surroundings, program=_program(config)
-            )
+            run = start_run(config, request.out, init_from=request.init_from, context=context, backend=_backend(config))
     say(_introduction(run, manager.describe()), quiet=request.silent, wrap=True)
     return run
 
 
-def _program(config: Config) -> Program:
-    """Return what the configuration wants to be trained with."""
+def _backend(config: Config) -> TrainerBackend:
+    """Return the implementation that ``training.trainer`` selects."""
     if config.training.trainer == "torch7":
-        from char_rnn.torch7.program import program
+        from char_rnn.torch7.backend import Torch7Backend
 
-        return program()
-    from char_rnn.training.program import Program
+        return Torch7Backend()
+    from char_rnn.training.backend import TrainerBackend
 
-    return Program()
+    return TrainerBackend()
 
 
 def _callbacks(request: Request) -> list[Callback]:
@@ -101,8 +99,8 @@ def _introduction(run: Run, device: str) -> str:
     read = f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} different"
     built = f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters"
     trained = f"on {device}, {trainer.config.training.precision}, {training_path(trainer.config, trainer.device)}"
-    if not trainer.ranks.alone:
-        trained += f", in each of {trainer.ranks.count} processes"
+    if not trainer.group.alone:
+        trained += f", in each of {trainer.group.size} processes"
     passed = f"{len(train):,} steps an epoch; {train.dropped:,} of {train.split.predicted:,} predictions left over"
     begin = f"goes on at step {trainer.step:,}" if trainer.step else "begins"
     if trainer.finished:

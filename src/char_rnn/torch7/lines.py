@@ -52,7 +52,7 @@ class TrainLuaLines(Listener):
         self._write(f"data load done. Number of data batches in {listed}")
         self._write(f"vocab size: {trainer.model.vocab_size}")
         made = f"an {model.type} with {model.num_layers} layers"
-        origin = trainer.keeper.facts.get("init_from")
+        origin = trainer.checkpoints.metadata.get("init_from")
         if trainer.step:
             self._write(f"going on after iteration {trainer.step} of {made}")
         else:

@@ -190,15 +190,15 @@ class Torch7Trainer(CharRNNTrainer):
             guard.first = loss
         if ends or self.step % self.config.training.eval_interval == 0:
             self.evaluate_and_save()
-        self.recorder.tell("on_step", self, loss)
+        self.metrics.tell("on_step", self, loss)
         self._tell("on_iteration", self, loss)
         guard.check(loss)
 
     def _finish(self) -> TrainingResult:
-        if self.recorder.steps:
+        if self.metrics.steps:
             self._record_training()
         val = self._last_evaluation()
-        self.keeper.load_best(self.model, self.step)
+        self.checkpoints.load_best(self.model, self.step)
         return self._result(val, None, stopped=False)
 
     def _masks(self) -> torch.Tensor | None:
@@ -212,7 +212,7 @@ class Torch7Trainer(CharRNNTrainer):
         return kept.to(self.device, model.output_proj.weight.dtype).div_(1 - p)
 
     def _tell(self, event: str, *facts: Any) -> None:
-        for callback in self.recorder.callbacks:
+        for callback in self.metrics.callbacks:
             if isinstance(callback, Listener):
                 getattr(callback, event)(*facts)
 

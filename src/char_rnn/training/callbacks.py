@@ -157,7 +157,7 @@ def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingC
     return listeners
 
 
-class Recorder:
+class MetricsLogger:
     """Averages over the steps between two records, makes the records, and tells the listeners."""
 
     def __init__(self, callbacks: Sequence[Callback], clock: Callable[[], float]) -> None:

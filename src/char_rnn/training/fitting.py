@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from char_rnn.models import CharModel
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.stepping import Stepper
 from char_rnn.utils.config import Config, TrainingConfig
 from char_rnn.utils.device import DeviceManager, forked_rng, is_out_of_memory, optimal_batch_size
@@ -17,14 +17,14 @@ SHARE = 0.5  # of the memory that is free: the rest is for the evaluation, the t
 PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.4 to 1.5 (benchmarks/memory.py)
 
 
-def working_device(device: DeviceManager | torch.device | str, model: CharModel, ranks: Ranks) -> torch.device:
+def working_device(device: DeviceManager | torch.device | str, model: CharModel, group: ProcessGroup) -> torch.device:
     """Return the device to train on.
 
     A manager tries a step of the model on it first, and may fall back to the CPU; one of several processes may not.
     """
     if not isinstance(device, DeviceManager):
         return torch.device(device)
-    if not ranks.alone:
+    if not group.alone:
         return device.device
 
     def step(device: torch.device) -> torch.device:
@@ -44,28 +44,28 @@ def _moved(model: CharModel, device: torch.device) -> CharModel:
         raise NotImplementedError(f"{device}: {error}") from error
 
 
-def fitted(config: Config, model: CharModel, device: torch.device, ranks: Ranks, characters: int) -> Config:
+def fitted(config: Config, model: CharModel, device: torch.device, group: ProcessGroup, characters: int) -> Config:
     """Return the configuration with numbers in the place of ``auto``, the same on every rank.
 
     Args:
         config: in which ``training.batch_size`` and ``training.micro_batch_size`` may be ``auto``.
         model: what is to be trained, on the CPU or on ``device``.
         device: where.
-        ranks: the processes that share a batch.
+        group: the processes that share a batch.
         characters: how many there are to train on; a batch cannot have more.
     """
     training = config.training
     micro_batch = training.micro_batch_size
     if training.batch_size == "auto":
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        best = ranks.count * optimal_batch_size(device.type, parameters, training.seq_length)
+        best = group.size * optimal_batch_size(device.type, parameters, training.seq_length)
         batch_size = max(1, min(best, (characters - 1) // training.seq_length))
         micro_batch = "auto" if micro_batch is None else micro_batch
     else:
         batch_size = training.batch_size
     if micro_batch == "auto":
-        rows = -(-batch_size // ranks.count)
-        micro_batch = int(ranks.least(largest_micro_batch(model, training, device, rows, ranks.count)))
+        rows = -(-batch_size // group.size)
+        micro_batch = int(group.min(largest_micro_batch(model, training, device, rows, group.size)))
         micro_batch = None if micro_batch >= rows else micro_batch
     if (batch_size, micro_batch) == (training.batch_size, training.micro_batch_size):
         return config

@@ -39,7 +39,7 @@ def saved_model(run: Path) -> ModelHeader:
         return ModelHeader.read(run / BEST)
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes a run's model files and training state; without a folder it keeps the best model in memory.
 
     A file that cannot be written (a full disk, a folder without permission) raises an ``OSError`` that says what is
@@ -48,7 +48,7 @@ class Keeper:
     Args:
         run_dir: the run's folder, which must exist; without one nothing is written.
         vocabulary: the symbols of the ids; needed to write model files.
-        facts: what else to tell in the model files.
+        metadata: what else to tell in the model files.
         most: how many of the models on the way stay.
 
     Attributes:
@@ -58,11 +58,11 @@ class Keeper:
     """
 
     def __init__(
-        self, run_dir: Path | None, vocabulary: Vocabulary | None, facts: Mapping[str, Any], most: int = 0
+        self, run_dir: Path | None, vocabulary: Vocabulary | None, metadata: Mapping[str, Any], most: int = 0
     ) -> None:
         if run_dir is not None and vocabulary is None:
             raise ValueError("a trainer that writes a run folder needs the vocabulary")
-        self.run_dir, self.vocabulary, self.facts, self.most = run_dir, vocabulary, dict(facts), most
+        self.run_dir, self.vocabulary, self.metadata, self.most = run_dir, vocabulary, dict(metadata), most
         self.best_loss, self.best_step = math.inf, 0
         self.last_saved: int | None = None
         self._best: dict[str, torch.Tensor] = {}
@@ -73,12 +73,12 @@ class Keeper:
         if self.vocabulary is None:
             raise ValueError("a model file needs the vocabulary: give it to the trainer")
         tensors = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-        facts = {**self.facts, **position}
+        metadata = {**self.metadata, **position}
         if math.isfinite(self.best_loss):
-            facts |= {"best_val_loss": self.best_loss, "best_step": self.best_step}
+            metadata |= {"best_val_loss": self.best_loss, "best_step": self.best_step}
         if self._holds_best:
-            facts["step"] = self.best_step
-        return ModelFile(config, self.vocabulary, tensors, facts).without_paths().write(path)
+            metadata["step"] = self.best_step
+        return ModelFile(config, self.vocabulary, tensors, metadata).without_paths().write(path)
 
     def save(
         self,

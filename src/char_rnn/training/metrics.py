@@ -22,7 +22,7 @@ import torch
 
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.runs.history import read_lines
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.device import is_out_of_memory
 from char_rnn.utils.files import check_regular, replacing
 
@@ -71,7 +71,7 @@ def evaluate(
     model: CharModel,
     split: Split,
     device: torch.device | str | None = None,
-    ranks: Ranks | None = None,
+    group: ProcessGroup | None = None,
     characters: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -85,7 +85,7 @@ def evaluate(
         model: any model of this package; its training mode is restored.
         split: the text; the character before it, where there is one, is the first input.
         device: where to compute; where the model is, when not given.
-        ranks: the processes that share the streams out; this one alone when not given.
+        group: the processes that share the streams out; this one alone when not given.
         characters: About how many to predict: as many streams as a text of that length has, spread evenly over the
             split, each its first characters only. None, or no fewer than there are, predicts all.
         progress: Called with the characters predicted and all that are to be, again and again.
@@ -98,9 +98,9 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        ranks = ranks or Ranks()
-        streams = _Streams(split, ranks, BURN_IN + model.attention_window, characters)
-        total = ranks.total(_negative_log_likelihood(model, streams, device, progress))
+        group = group or ProcessGroup()
+        streams = _Streams(split, group, BURN_IN + model.attention_window, characters)
+        total = group.sum(_negative_log_likelihood(model, streams, device, progress))
     finally:
         model.train(was_training)
     return Evaluation(total / streams.scored, streams.scored, of=targets if streams.scored < targets else None)
@@ -177,7 +177,7 @@ class _Streams:
     streams of all processes.
     """
 
-    def __init__(self, split: Split, ranks: Ranks, burn_in: int, characters: int | None = None) -> None:
+    def __init__(self, split: Split, group: ProcessGroup, burn_in: int, characters: int | None = None) -> None:
         self.ids, self.context, self.targets = split.ids, split.context, split.predicted
         part = min(characters or self.targets, self.targets)
         count = max(1, min(MAX_STREAMS, part // MIN_STREAM))
@@ -185,7 +185,7 @@ class _Streams:
         self.reach = self.length if part == self.targets else part // count
         starts = np.arange(count) * self.length
         self.scored = int(np.clip(self.targets - starts, 0, self.reach).sum())
-        self.starts = starts[ranks.rows(count)]
+        self.starts = starts[group.rows(count)]
         self.count, self.cold = len(self.starts), int(0 in self.starts)
         self._burn_in = min(burn_in, self.length)
         self._pages = PageReleaser(split.ids)

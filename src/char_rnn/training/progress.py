@@ -43,9 +43,9 @@ class LineProgress(Callback):
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
         """Remember the best loss so far, to mark the next one, and what the model predicts."""
-        self._best = trainer.keeper.best_loss
-        if trainer.keeper.vocabulary is not None:
-            self._unit = trainer.keeper.vocabulary.unit
+        self._best = trainer.checkpoints.best_loss
+        if trainer.checkpoints.vocabulary is not None:
+            self._unit = trainer.checkpoints.vocabulary.unit
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         """Remember where the run ends, for the lines; ``~`` marks an estimate."""

@@ -58,7 +58,7 @@ class Recovery:
         halvings = plan.halvings + 1
         if not good or halvings > training.rollbacks:
             after = f", after going back {plan.halvings} times" if plan.halvings else ""
-            reason = f"stopped at step {failed}: {event}{after}; {trainer.keeper.kept()}"
+            reason = f"stopped at step {failed}: {event}{after}; {trainer.checkpoints.kept()}"
             raise TrainingDiverged(f"{reason}. {advice(training)}") from None
         self._go_back(good[-1])
         plan.halvings = halvings
@@ -69,7 +69,7 @@ class Recovery:
     def from_device(self, error: Exception) -> None:
         """Go back, and on with the CPU; re-raise ``error`` where it is not the device's or the CPU is not allowed."""
         trainer = self._trainer
-        if not trainer.ranks.alone or self._manager is None or not self._manager.falls_back_after(error):
+        if not trainer.group.alone or self._manager is None or not self._manager.falls_back_after(error):
             raise error
         failed, device, reason = trainer.failing_step, str(trainer.device), str(error).strip().partition("\n")[0]
         trainer.model.to_empty(device=self._manager.device)  # nothing can be read from a device that failed
@@ -81,9 +81,9 @@ class Recovery:
 
     def _go_back(self, state: State) -> None:
         """Take up a state; the time since it is spent all the same, and the best model since it is there."""
-        seconds, keeper = self._trainer.seconds, self._trainer.keeper
-        best = keeper.best_loss, keeper.best_step
+        seconds, checkpoints = self._trainer.seconds, self._trainer.checkpoints
+        best = checkpoints.best_loss, checkpoints.best_step
         self._states = [state]
         self._trainer.load_state(*state)
-        keeper.best_loss, keeper.best_step = best
+        checkpoints.best_loss, checkpoints.best_step = best
         self._trainer.stopwatch.go_on(seconds)

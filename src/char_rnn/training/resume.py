@@ -67,17 +67,17 @@ def capture(trainer: TrainerState) -> tuple[dict[str, torch.Tensor], dict[str, A
     counters = {
         **{name: getattr(trainer, name) for name in COUNTERS},
         **{name: getattr(trainer.stopwatch, part) for name, part in SECONDS.items()},
-        "best_val_loss": trainer.keeper.best_loss if math.isfinite(trainer.keeper.best_loss) else None,
+        "best_val_loss": trainer.checkpoints.best_loss if math.isfinite(trainer.checkpoints.best_loss) else None,
         "seconds": trainer.seconds,
-        "best_step": trainer.keeper.best_step,
+        "best_step": trainer.checkpoints.best_step,
         "first_loss": stepper.guard.first,
         "guard": stepper.guard.state(),
         "micro_batch": stepper.micro_batch if stepper.ran_out_of_memory else None,
         "scaler": stepper.precision.state(),
         "averaging": stepper.averaging.state(),
-        "interval": trainer.recorder.interval(),
+        "interval": trainer.metrics.interval(),
         "plan": trainer.plan.state(),
-        "data": trainer.keeper.facts.get("data_sha256"),
+        "data": trainer.checkpoints.metadata.get("data_sha256"),
         "reading": reading(trainer),
         "computing": computing(trainer),
         "event": trainer.event,
@@ -101,8 +101,8 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
         for name, kind in COUNTERS.items():
             setattr(trainer, name, kind(counters[name]))
         best = counters["best_val_loss"]
-        trainer.keeper.best_loss = math.inf if best is None else float(best)
-        trainer.keeper.best_step = int(counters["best_step"])
+        trainer.checkpoints.best_loss = math.inf if best is None else float(best)
+        trainer.checkpoints.best_step = int(counters["best_step"])
         _restore_stepper(trainer, tensors, counters)
         trainer.stepper.guard.load_state(counters["first_loss"], counters.get("guard", {}))
         seconds = float(counters["seconds"])
@@ -110,12 +110,12 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
         for name, part in SECONDS.items():
             setattr(trainer.stopwatch, part, float(counters.get(name, 0.0)))
         trainer.event = counters.get("event")
-        trainer.recorder.load_interval(counters["interval"])
+        trainer.metrics.load_interval(counters["interval"])
         trainer.plan.load_state(counters["plan"], trainer.step, seconds)
         like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
         trainer.hidden = rows_of(restore_hidden(like, unpack("hidden", tensors)), trainer.train_batches.rows)
-        if not restore_rng(trainer.device, unpack("rng", tensors), trainer.ranks.rank):
-            trainer.ranks.seed_apart(trainer.config.training.seed + trainer.step)
+        if not restore_rng(trainer.device, unpack("rng", tensors), trainer.group.rank):
+            trainer.group.seed_apart(trainer.config.training.seed + trainer.step)
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
@@ -126,10 +126,10 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
 def _all_rows(trainer: TrainerState) -> Hidden:
     """Return the carried state of the whole batch, from the parts of all ranks."""
     hidden, total = trainer.hidden, trainer.train_batches.batch_size
-    if hidden is None or trainer.ranks.alone:
+    if hidden is None or trainer.group.alone:
         return hidden
     parts = hidden if isinstance(hidden, tuple) else (hidden,)
-    whole = tuple(torch.cat(trainer.ranks.gather(part, total, dim=1), 1) for part in parts)
+    whole = tuple(torch.cat(trainer.group.gather(part, total, dim=1), 1) for part in parts)
     return whole if isinstance(hidden, tuple) else whole[0]
 
 
@@ -137,7 +137,7 @@ def _all_generators(trainer: TrainerState) -> dict[str, torch.Tensor]:
     """Return the generators of all ranks, those of all but the first by ``DEVICE.RANK``."""
     states = {}
     for name, state in rng_tensors(trainer.device).items():
-        for rank, gathered in enumerate(trainer.ranks.gather(state)):
+        for rank, gathered in enumerate(trainer.group.gather(state)):
             states[f"{name}.{rank}" if rank else name] = gathered
     return states
 
@@ -195,7 +195,7 @@ def computing(trainer: TrainerState) -> dict[str, Any]:
 
 def _check_run(trainer: TrainerState, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
-    if counters.get("data") != trainer.keeper.facts.get("data_sha256"):
+    if counters.get("data") != trainer.checkpoints.metadata.get("data_sha256"):
         raise CheckpointError(f"the text is not the one this run was trained on; to go on with another, {start_anew}")
     before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
     for name, value in {**reading(trainer), **computing(trainer)}.items():

@@ -12,7 +12,7 @@ from char_rnn.model_file import ModelFile
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.progress import training_progress
 from char_rnn.training.result import TrainingResult
-from char_rnn.training.run import Surroundings, start_run
+from char_rnn.training.run import RunContext, start_run
 from char_rnn.utils.config import compose_config, config_from_dict
 from char_rnn.utils.device import DeviceManager
 
@@ -68,6 +68,6 @@ def train(
     config = config_from_dict(sections, "settings")
     device = DeviceManager(config.device.preferred, config.device.auto_detect, config.device.fallback)
     listeners = [training_progress()] if callbacks is None else callbacks
-    run = start_run(config, folder, init_from=init_from, surroundings=Surroundings(device, listeners))
+    run = start_run(config, folder, init_from=init_from, context=RunContext(device, listeners))
     assert run.folder is not None
     return Trained(run.folder, run.train())

@@ -20,7 +20,7 @@ from char_rnn.training.guard import LossGuard
 from char_rnn.training.objective import Objective
 from char_rnn.training.optimizers import build_optimizer, set_learning_rate
 from char_rnn.training.precision import Precision
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
 
@@ -35,7 +35,7 @@ class Stepper:
         training: the ``training`` section of the run's configuration.
         device: where the model is.
         batch_size: B over all processes; where this is the only one, as many as it is given, when not given.
-        ranks: the processes that share a batch; this one alone when not given.
+        group: the processes that share a batch; this one alone when not given.
 
     Attributes:
         optimizer: over all parameters.
@@ -54,10 +54,10 @@ class Stepper:
         training: TrainingConfig,
         device: torch.device,
         batch_size: int | None = None,
-        ranks: Ranks | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.model, self.training, self.device = model, training, device
-        self.batch_size, self.ranks = batch_size, ranks or Ranks()
+        self.batch_size, self.group = batch_size, group or ProcessGroup()
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(model, training)
         self.precision = Precision(training.precision, device)
@@ -114,7 +114,7 @@ class Stepper:
                 if not is_out_of_memory(error) or min(self.micro_batch or len(x), len(x)) == 1:
                     raise
             else:
-                return self.ranks.add_gradients(self.parameters, loss), after
+                return self.group.reduce_gradients(self.parameters, loss), after
             self.micro_batch = min(self.micro_batch or len(x), len(x)) // 2  # here the failed pass's memory is free
             self.ran_out_of_memory = True
             if self.device.type == "cuda":

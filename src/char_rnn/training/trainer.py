@@ -14,7 +14,7 @@ import torch
 from char_rnn.training.evaluation_time import plan_evaluations
 from char_rnn.training.guard import TrainingDiverged
 from char_rnn.training.metrics import Evaluation, evaluate
-from char_rnn.training.ranks import RankLostError
+from char_rnn.training.process_group import RankLostError
 from char_rnn.training.result import TrainingResult
 from char_rnn.training.trainer_state import TrainerState
 from char_rnn.utils.allocator import memory_kept
@@ -34,11 +34,11 @@ class CharRNNTrainer(TrainerState):
         vocabulary: the symbols of the ids; needed to write model files.
         run_dir: the run's folder, which must exist; without one nothing is written.
         log_dir: the folder for TensorBoard; ``run_dir/tensorboard`` when not given.
-        facts: what else to tell in the model files (the data's name and hash, ...).
+        metadata: what else to tell in the model files (the data's name and hash, ...).
         callbacks: listeners besides those that write ``metrics.jsonl`` and the TensorBoard events.
         sample: given the model, returns a text to show at each evaluation.
         clock: seconds, as ``time.perf_counter``.
-        ranks: the processes that train together, whose ``dataloaders`` give parts of the same batches; this one alone
+        group: the processes that train together, whose ``dataloaders`` give parts of the same batches; this one alone
             when not given. Only the first of them needs a ``run_dir``.
         manager: decides whether a device that fails is left for the CPU; without one the error is raised.
 
@@ -49,7 +49,7 @@ class CharRNNTrainer(TrainerState):
         stepper: makes the steps.
         event: why the run has gone back to its present state, until that is recorded; else None.
         stopwatch: counts the time.
-        keeper: keeps the models.
+        checkpoints: keeps the models.
     """
 
     @memory_kept()
@@ -63,10 +63,10 @@ class CharRNNTrainer(TrainerState):
         self.stopwatch.go_on()
         if self._sample is not None:
             self._first_sample_at = self.seconds + SECONDS_TO_FIRST_SAMPLE
-        self.recorder.tell("on_start", self)
+        self.metrics.tell("on_start", self)
         if self.plan.budget is not None and not self.stopwatch.in_evaluation:
             plan_evaluations(self)
-        self.recorder.restart_clock()
+        self.metrics.restart_clock()
         if self.recovery.is_empty or self.plan.budget is not None:
             self.recovery.remember(*self.state())
         try:
@@ -81,7 +81,7 @@ class CharRNNTrainer(TrainerState):
                     self.recovery.from_device(error)
         finally:
             self.stopwatch.pause()
-            self.recorder.tell("on_end", self)
+            self.metrics.tell("on_end", self)
 
     def _run(self) -> TrainingResult:
         while not self.finished:
@@ -96,7 +96,7 @@ class CharRNNTrainer(TrainerState):
             loss = self.train_step(x, y)
             self._advance()
             share = self._share(y)
-            self.recorder.add_step(loss, self.train_batches.batch_size * y.shape[1], share)
+            self.metrics.add_step(loss, self.train_batches.batch_size * y.shape[1], share)
             self._after_step(loss)
             total, weight = total + share * loss, weight + share
             if self.finished:
@@ -139,7 +139,7 @@ class CharRNNTrainer(TrainerState):
     @property
     def _stopping(self) -> bool:
         """Whether to stop; several processes do so after the same step."""
-        return self._stop_wanted if self.ranks.alone else self._stop_agreed
+        return self._stop_wanted if self.group.alone else self._stop_agreed
 
     def validate(self) -> float:
         """Return the loss on the whole validation split, in nats per character.
@@ -162,9 +162,9 @@ class CharRNNTrainer(TrainerState):
     def measure(self, split: str, characters: int | None) -> Evaluation:
         """Evaluate a split, or about so many characters of it, and note what one of them takes."""
         began, text = self.stopwatch.now(), self.dataloaders[split].split
-        progress = partial(self.recorder.tell, "on_evaluating", split)
-        evaluation = evaluate(self.stepper.trained, text, self.device, self.ranks, characters, progress)
-        seconds = self.ranks.from_first(self.stopwatch.now() - began)
+        progress = partial(self.metrics.tell, "on_evaluating", split)
+        evaluation = evaluate(self.stepper.trained, text, self.device, self.group, characters, progress)
+        seconds = self.group.broadcast(self.stopwatch.now() - began)
         self.stopwatch.per_character = seconds / evaluation.characters
         return evaluation
 
@@ -178,12 +178,12 @@ class CharRNNTrainer(TrainerState):
         val = None
         if "val" in self.dataloaders:
             val = self.evaluate("val")
-            self.recorder.record_evaluation(self.position(), "val", val)
+            self.metrics.record_evaluation(self.position(), "val", val)
             if not math.isfinite(val.loss):
                 raise TrainingDiverged(f"the validation loss is {val.loss}")
-            improved = val.loss < self.keeper.best_loss
+            improved = val.loss < self.checkpoints.best_loss
             if improved:
-                self.keeper.keep_best(val.loss, self.stepper.trained, self.repeatable_config(), self.position())
+                self.checkpoints.keep_best(val.loss, self.stepper.trained, self.repeatable_config(), self.position())
             self.plan.evaluated(self.step, improved=improved)
             if self.stepper.averaging.evaluated(self.step, val.loss):
                 self.tell_event({"event": "averaging"})
@@ -192,7 +192,7 @@ class CharRNNTrainer(TrainerState):
         self._show_sample()
         self._val, self._evaluated_at = val, self.step
         self.stopwatch.in_evaluation = self.stopwatch.now() - began
-        self.recorder.restart_clock()
+        self.metrics.restart_clock()
         return val
 
     def keep_evaluated(self, val: Evaluation | None) -> None:
@@ -202,12 +202,12 @@ class CharRNNTrainer(TrainerState):
         """Write a sample; the first is due after some seconds, the others at evaluations."""
         self._first_sample_at = math.inf
         if (text := self.sample()) is not None:
-            self.recorder.tell("on_sample", self.step, text)
-            self.recorder.restart_clock()
+            self.metrics.tell("on_sample", self.step, text)
+            self.metrics.restart_clock()
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write the model as it is now to a self-contained model file."""
-        return self.keeper.write_model(path, self.stepper.trained, self.repeatable_config(), self.position())
+        return self.checkpoints.write_model(path, self.stepper.trained, self.repeatable_config(), self.position())
 
     def _advance(self) -> None:
         """Count the step and its place in the epoch; at the end of one the streams go back to their beginnings."""
@@ -216,13 +216,13 @@ class CharRNNTrainer(TrainerState):
             self.epoch, self.batch, self.hidden = self.epoch + 1, 0, None
 
     def _after_step(self, loss: float) -> None:
-        self.recorder.tell("on_step", self, loss)
+        self.metrics.tell("on_step", self, loss)
         if self.plan.budget is not None:
             self._refit()
         if self.step % self.config.logging.log_interval == 0:
             self._record_training()
-        if not self.ranks.alone:
-            self._stop_agreed = self.ranks.any(self._stop_wanted)
+        if not self.group.alone:
+            self._stop_agreed = self.group.any(self._stop_wanted)
         if self.step >= self.total_steps:
             return
         if self.step % self.config.training.eval_interval == 0:
@@ -234,10 +234,10 @@ class CharRNNTrainer(TrainerState):
 
     def _refit(self) -> None:
         """Fit the schedule of a timed run anew where it is due, on every rank by the clock of the first."""
-        seconds = self.ranks.from_first(self.seconds)
+        seconds = self.group.broadcast(self.seconds)
         if self.plan.refit_due(self.step, seconds):
             test = self.stopwatch.per_character * self.predicted("test")
-            of_first = map(self.ranks.from_first, (self.stopwatch.in_steps, self.stopwatch.in_evaluation, test))
+            of_first = map(self.group.broadcast, (self.stopwatch.in_steps, self.stopwatch.in_evaluation, test))
             self.plan.refit(self.step, seconds, *of_first)
 
     def predicted(self, split: str) -> int:
@@ -254,31 +254,33 @@ class CharRNNTrainer(TrainerState):
     def _record_training(self) -> None:
         rate = self.plan.learning_rate(self.step - 1)
         memory = memory_in_use(self.device)
-        self.recorder.record_training(self.position(), rate, self.stepper.gradient_norm, memory)
+        self.metrics.record_training(self.position(), rate, self.stepper.gradient_norm, memory)
 
     def _finish(self) -> TrainingResult:
         """Measure and save the end of the run; then test the best model."""
-        if self.recorder.steps:
+        if self.metrics.steps:
             self._record_training()
         val, best = self._last_evaluation(), self.stepper.trained
-        if self.ranks.is_first:
-            self.keeper.load_best(best, self.step)
-        self.ranks.copy_first(best)
+        if self.group.is_first:
+            self.checkpoints.load_best(best, self.step)
+        self.group.broadcast_parameters(best)
         self.model.load_state_dict(best.state_dict())
         test = None
         if "test" in self.dataloaders:
             test = self.evaluate("test")
-            self.recorder.record_evaluation(self.position(), "test", test)
+            self.metrics.record_evaluation(self.position(), "test", test)
         return self._result(val, test, stopped=False)
 
     def _stop(self) -> TrainingResult:
-        if self.keeper.last_saved != self.step:
+        if self.checkpoints.last_saved != self.step:
             self.save()
         return self._result(None, None, stopped=True)
 
     def _result(self, val: Evaluation | None, test: Evaluation | None, *, stopped: bool) -> TrainingResult:
-        keeper, early = self.keeper, not stopped and self.step < self.total_steps
-        return TrainingResult(self.step, self.seconds, val, keeper.best_loss, keeper.best_step, test, stopped, early)
+        checkpoints, early = self.checkpoints, not stopped and self.step < self.total_steps
+        return TrainingResult(
+            self.step, self.seconds, val, checkpoints.best_loss, checkpoints.best_step, test, stopped, early
+        )
 
     def _last_evaluation(self) -> Evaluation | None:
         """Measure and save the end of the run; only save it where that has just been measured."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from char_rnn.models import CharModel
-from char_rnn.training.callbacks import Callback, Recorder, writers
+from char_rnn.training.callbacks import Callback, MetricsLogger, writers
 from char_rnn.training.checkpoints import Hidden
-from char_rnn.training.keeping import Keeper
+from char_rnn.training.keeping import CheckpointWriter
 from char_rnn.training.metrics import Evaluation
 from char_rnn.training.plan import Plan
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.recovery import Recovery
 from char_rnn.training.resume import capture, restore
 from char_rnn.training.stepping import Stepper
@@ -43,23 +43,23 @@ class TrainerState:
         vocabulary: Vocabulary | None = None,
         run_dir: str | Path | None = None,
         log_dir: str | Path | None = None,
-        facts: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         callbacks: Sequence[Callback] = (),
         sample: Callable[[CharModel], str] | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        ranks: Ranks | None = None,
+        group: ProcessGroup | None = None,
         manager: DeviceManager | None = None,
     ) -> None:
         self.dataloaders, self.config = dict(dataloaders), config
         self.train_batches = self.dataloaders["train"]
         self.run_dir = Path(run_dir) if run_dir is not None else None
-        self.keeper = Keeper(self.run_dir, vocabulary, facts or {}, config.logging.keep)
-        self.recorder = Recorder([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
+        self.checkpoints = CheckpointWriter(self.run_dir, vocabulary, metadata or {}, config.logging.keep)
+        self.metrics = MetricsLogger([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
         self._sample, self.stopwatch = sample, Stopwatch(clock)
-        self.ranks, self.recovery = ranks or Ranks(), Recovery(self, manager)
+        self.group, self.recovery = group or ProcessGroup(), Recovery(self, manager)
         self.model = model
         self.settle(torch.device(device))
-        self.ranks.seed_apart(config.training.seed)
+        self.group.seed_apart(config.training.seed)
         self.plan = Plan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
         self.step = self.epoch = self.batch = 0
         self.hidden: Hidden = None
@@ -95,13 +95,13 @@ class TrainerState:
             CheckpointError: it belongs to another model, another text or another way of reading it.
         """
         restore(self, tensors, counters)
-        self.keeper.last_saved = self.step
+        self.checkpoints.last_saved = self.step
 
     def settle(self, device: torch.device) -> None:
         """Go to a device, with nothing but the model; ``load_state`` brings the rest."""
         self.device = device
         self.model = self.model.to(device)
-        self.stepper = Stepper(self.model, self.config.training, device, self.train_batches.batch_size, self.ranks)
+        self.stepper = Stepper(self.model, self.config.training, device, self.train_batches.batch_size, self.group)
 
     def save(self) -> None:
         """Write the models and the training state, each in one step; nothing without a run folder.
@@ -111,10 +111,10 @@ class TrainerState:
         """
         began = self.stopwatch.now()
         state, config, position = self.state(), self.repeatable_config(), self.position()
-        self.recorder.tell("on_save", self)
+        self.metrics.tell("on_save", self)
         if self.step % self.config.logging.save_interval == 0 and self.step:
-            self.keeper.keep_on_the_way(self.stepper.trained, config, position)
-        self.keeper.save(self.stepper.trained, config, position, state)
+            self.checkpoints.keep_on_the_way(self.stepper.trained, config, position)
+        self.checkpoints.save(self.stepper.trained, config, position, state)
         self.recovery.remember(*state)
         self.stopwatch.in_saving = self.stopwatch.now() - began
 
@@ -138,7 +138,7 @@ class TrainerState:
         self.save()
         self.tell_event(event)
         self.event = None
-        self.recorder.restart_clock()
+        self.metrics.restart_clock()
 
     def repeatable_config(self) -> Config:
         """Return the configuration that repeats this run exactly: minutes turned into the steps they came to."""
@@ -158,4 +158,4 @@ class TrainerState:
 
     def tell_event(self, event: dict[str, Any]) -> None:
         """Tell the listeners what happened, after which step."""
-        self.recorder.tell("on_event", self, {"step": self.step, **event})
+        self.metrics.tell("on_event", self, {"step": self.step, **event})

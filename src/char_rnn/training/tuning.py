@@ -20,7 +20,7 @@ from char_rnn.kernels import multiplies_bfloat16
 from char_rnn.model_file import ModelFile, ModelHeader
 from char_rnn.models import CharModel
 from char_rnn.training.guard import TrainingDiverged
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.allocator import memory_kept
 from char_rnn.utils.config import Config
@@ -54,7 +54,7 @@ def tuned(
     model: CharModel,
     loaders: Mapping[str, Batches],
     device: torch.device,
-    ranks: Ranks | None = None,
+    group: ProcessGroup | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Config:
     """Set the number of CPU threads; return the configuration with what was chosen, the same on every rank.
@@ -69,24 +69,24 @@ def tuned(
         model: Model to be trained.
         loaders: Batches of the run.
         device: Device to train on.
-        ranks: Process group; the first rank chooses.
+        group: Process group; the first rank chooses.
         clock: Seconds, as ``time.perf_counter``.
     """
-    ranks = ranks or Ranks()
+    group = group or ProcessGroup()
     if device.type != "cpu":
         DeviceManager.set_threads(config.device.threads)
         return _with(config, config.device.threads, _precisions(config, device)[-1])
-    counts, names = _thread_counts(config, ranks), _precisions(config, device)
+    counts, names = _thread_counts(config, group), _precisions(config, device)
     threads, precision = counts[0], names[0]
     DeviceManager.set_threads(threads)
-    if len(counts) + len(names) > 2 and ranks.is_first:
+    if len(counts) + len(names) > 2 and group.is_first:
         with forked_rng(device), memory_kept():
             trial = _Trial(config, names, make_trainer, model, loaders, clock)
             threads, _ = trial.fastest([(count, precision) for count in counts])
             _, precision = trial.fastest([(threads, name) for name in names])
-    threads = int(ranks.from_first(threads))
+    threads = int(group.broadcast(threads))
     DeviceManager.set_threads(threads)
-    half = ranks.from_first(float(precision == "bfloat16"))  # the processors may differ
+    half = group.broadcast(float(precision == "bfloat16"))  # the processors may differ
     return _with(config, threads, "bfloat16" if half else names[0])
 
 
@@ -134,15 +134,15 @@ def _with(config: Config, threads: int | None, precision: str) -> Config:
     return config.model_copy(update={"device": device, "training": training})
 
 
-def _thread_counts(config: Config, ranks: Ranks) -> Sequence[int]:
+def _thread_counts(config: Config, group: ProcessGroup) -> Sequence[int]:
     """Return the numbers of threads to choose from: one alone where it is known in advance."""
     if config.device.threads is not None:
         return [config.device.threads]
     cores, requested = available_cores(), requested_threads()
     if requested is not None:
         return [requested]
-    if not ranks.alone:
-        return [max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", ranks.count)))]
+    if not group.alone:
+        return [max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", group.size)))]
     return sorted({1, cores // 2 if cores >= 4 else 1, cores})
 
 

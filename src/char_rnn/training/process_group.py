@@ -27,21 +27,21 @@ class RankLostError(RuntimeError):
     """Another process of the run has ended, so this one cannot go on; the message says how to."""
 
 
-class Ranks:
+class ProcessGroup:
     """One process's view of them all; by itself, a run of a single process.
 
     Args:
         rank: this process's number, from 0; rank 0 writes what the run leaves.
-        count: how many there are.
+        size: how many there are.
         device: where tensors have to be to be sent; None for the CPU.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
-        self.rank, self.count, self._device = rank, count, device or torch.device("cpu")
+    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
+        self.rank, self.size, self._device = rank, size, device or torch.device("cpu")
         self._flat = torch.empty(0)
 
     @staticmethod
-    def announced() -> bool:
+    def launched() -> bool:
         """Tell whether torchrun started this process as one of several."""
         return os.environ.get("WORLD_SIZE", "1") != "1"
 
@@ -60,13 +60,13 @@ class Ranks:
 
     @classmethod
     @contextmanager
-    def joined(cls, device: torch.device) -> Iterator[Ranks]:
+    def join(cls, device: torch.device) -> Iterator[ProcessGroup]:
         """Meet the other processes, if torchrun started any: over NCCL on CUDA, over gloo elsewhere.
 
         Raises:
             RankLostError: they cannot be reached.
         """
-        if not cls.announced():
+        if not cls.launched():
             yield cls()
             return
         try:
@@ -90,25 +90,25 @@ class Ranks:
     @property
     def alone(self) -> bool:
         """Whether there is no other process."""
-        return self.count == 1
+        return self.size == 1
 
     def rows(self, total: int, rank: int | None = None) -> slice:
         """Return which of ``total`` rows belong to a rank (this one): contiguous, as even as can be."""
         rank = self.rank if rank is None else rank
-        return slice(total * rank // self.count, total * (rank + 1) // self.count)
+        return slice(total * rank // self.size, total * (rank + 1) // self.size)
 
     def seed_apart(self, seed: int) -> None:
         """Let every rank but the first draw dropout masks of its own."""
         if self.rank:
-            torch.manual_seed((seed * self.count + self.rank) % (1 << 63))
+            torch.manual_seed((seed * self.size + self.rank) % (1 << 63))
 
-    def copy_first(self, model: torch.nn.Module) -> None:
+    def broadcast_parameters(self, model: torch.nn.Module) -> None:
         """Give every rank the parameters that the model has on the first."""
         if not self.alone:
             for parameter in model.parameters():
                 self._call(dist.broadcast, parameter.data, 0)
 
-    def add_gradients(self, parameters: Sequence[torch.Tensor], loss: float) -> float:
+    def reduce_gradients(self, parameters: Sequence[torch.Tensor], loss: float) -> float:
         """Give every rank the sum of all ranks' gradients, and return the sum of their losses."""
         if self.alone:
             return loss
@@ -123,7 +123,7 @@ class Ranks:
             start += parameter.numel()
         return float(self._flat[-1])
 
-    def total(self, value: float) -> float:
+    def sum(self, value: float) -> float:
         """Return the sum of all ranks' values, in float64."""
         return value if self.alone else self._reduced(value, dist.ReduceOp.SUM)
 
@@ -131,11 +131,11 @@ class Ranks:
         """Tell whether any rank says so."""
         return flag if self.alone else self._reduced(float(flag), dist.ReduceOp.MAX) > 0
 
-    def least(self, value: float) -> float:
+    def min(self, value: float) -> float:
         """Return the smallest of all ranks' values."""
         return value if self.alone else self._reduced(value, dist.ReduceOp.MIN)
 
-    def from_first(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """Return what rank 0 gives."""
         if self.alone:
             return value
@@ -154,7 +154,7 @@ class Ranks:
         if self.alone:
             return [tensor]
         gathered = []
-        for rank in range(self.count):
+        for rank in range(self.size):
             shape = list(tensor.shape)
             if total is not None:
                 rows = self.rows(total, rank)

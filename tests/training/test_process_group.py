@@ -19,7 +19,7 @@ from training_helpers import REGULARIZED, STALLING, timeless
 from char_rnn.cli import main
 from char_rnn.model_file import ModelFile
 from char_rnn.training.metrics import MetricsFile
-from char_rnn.training.ranks import Ranks
+from char_rnn.training.process_group import ProcessGroup
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, and gloo over sockets")
 
@@ -229,15 +229,15 @@ def test_torchrun_starts_a_run(poem: Path, one_and_two: tuple[Path, Path]) -> No
 
 @pytest.mark.parametrize(("total", "count"), [(5, 2), (64, 3), (2, 4), (7, 7)])
 def test_rows_are_shared_out_whole_and_even(total: int, count: int) -> None:
-    shares = [Ranks(rank, count).rows(total) for rank in range(count)]
+    shares = [ProcessGroup(rank, count).rows(total) for rank in range(count)]
     assert [row for share in shares for row in range(total)[share]] == list(range(total))
     sizes = [share.stop - share.start for share in shares]
     assert max(sizes) - min(sizes) <= 1
-    assert Ranks(0, count).rows(total, count - 1) == shares[-1]
+    assert ProcessGroup(0, count).rows(total, count - 1) == shares[-1]
 
 
 def test_one_process_asks_nobody() -> None:
-    alone, tensor = Ranks(), torch.ones(2)
-    assert (alone.total(2.5), alone.any(True), alone.from_first(3.0), alone.least(4.0)) == (2.5, True, 3.0, 4.0)
+    alone, tensor = ProcessGroup(), torch.ones(2)
+    assert (alone.sum(2.5), alone.any(True), alone.broadcast(3.0), alone.min(4.0)) == (2.5, True, 3.0, 4.0)
     assert alone.gather(tensor)[0] is tensor
     assert alone.in_turn(lambda: 7) == 7
