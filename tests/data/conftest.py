@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from char_rnn.data import preparation, reading
+from char_rnn.data import corpus as corpus_module
+from char_rnn.data import reading
 from char_rnn.data.text_files import TextFile
 
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trust the times of files that were written just now."""
-    monkeypatch.setattr(preparation, "is_settled", lambda newest, started: True)
+    monkeypatch.setattr(corpus_module, "is_settled", lambda newest, started: True)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ import pytest
 from data_helpers import TEXT, text_of, write, zipped
 
 from char_rnn.data import cache as cache_module
-from char_rnn.data import preparation, reading
+from char_rnn.data import corpus as corpus_module
+from char_rnn.data import reading
 from char_rnn.data.corpus import prepare_corpus
 from char_rnn.data.datasets import data_root
 from char_rnn.data.errors import DataError
@@ -126,7 +127,7 @@ def test_an_unfinished_character_belongs_to_its_own_file(tmp_path: Path) -> None
 
 def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = cache_module.shutil.disk_usage(tmp_path)._replace(free=3)
-    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(corpus_module.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(DataError, match="4 bytes are needed to prepare it and 3 are free"):
         prepare_corpus(write(tmp_path / "text", "abcd"))
 

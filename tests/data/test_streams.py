@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.data.corpus import Corpus
+from char_rnn.data.corpus import Corpus, Split
 from char_rnn.data.errors import DataError
-from char_rnn.data.splits import Split
 from char_rnn.data.streams import StreamBatches, random_cuts
 
 

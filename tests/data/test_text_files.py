@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from data_helpers import TEXT, text_of, write, zipped
 
-from char_rnn.data import decompression as module
+from char_rnn.data import text_files as module
 from char_rnn.data.corpus import prepare_corpus
 from char_rnn.data.errors import DataError
 

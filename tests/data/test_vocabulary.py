@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from char_rnn.data.corpus import prepare_corpus
-from char_rnn.data.symbols import SymbolSet
-from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import SymbolSet, UnknownCharacterError, Vocabulary
 
 AWKWARD = "e\u0301 👩‍👩‍👧 日本\x00\r\n\u2028ÿĀ\ufeff"
 

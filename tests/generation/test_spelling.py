@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.data.symbols import VocabularyKind
-from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary, VocabularyKind
 from char_rnn.generation.continuation import Continuation
 from char_rnn.generation.drawing import drawable_symbols
 from char_rnn.generation.spelling import Spelling, Unknown, canonical, default_prime, fitted, spelled

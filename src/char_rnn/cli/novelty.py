@@ -71,7 +71,7 @@ def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) ->
     """
     from char_rnn.cli.progress import counted, preparation
     from char_rnn.data.corpus import prepare_corpus
-    from char_rnn.data.places import find_places
+    from char_rnn.data.locations import find_places
     from char_rnn.novelty.novelty import compare
 
     drawing = {name: options.pop(name) for name in GIVEN}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
-    from char_rnn.data.places import Place
+    from char_rnn.data.locations import Place
     from char_rnn.novelty.novelty import Comparison, Novelty
     from char_rnn.novelty.verbatim import Integers
 

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from char_rnn.data.splits import SPLITS, Split
+from char_rnn.data.corpus import SPLITS, Split
 from char_rnn.data.streams import ALL_ROWS, StreamBatches
 from char_rnn.data.windows import CharDataset, WindowBatches
 

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from char_rnn.data.corpus import Split
 from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import BlockReader, PageReleaser
-from char_rnn.data.splits import Split
 
 ALL_ROWS = slice(None)
 

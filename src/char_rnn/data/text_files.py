@@ -3,22 +3,120 @@
 What a file is shows in its first bytes, whatever its name. Everything is decompressed in pieces, in bounded memory.
 """
 
+import bz2
+import gzip
+import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
-from char_rnn.data.decompression import Readable, damage_reported, decompressed, zip_archive
 from char_rnn.data.errors import DataError
-from char_rnn.data.guessing import guess_wide
-from char_rnn.utils.file_kinds import HEAD, ZIP, Foreign, compression, find_document, find_foreign
+from char_rnn.utils.file_kinds import BZIP2, GZIP, HEAD, XZ, ZIP, Foreign, compression, find_document, find_foreign
 from char_rnn.utils.files import open_regular
 
-BINARY_PROBE = 8 << 10  # bytes at a file's beginning that are searched for NUL
+BLOCK = 1 << 16  # compressed bytes read at once
+XZ_MEMORY = 256 << 20  # bytes; `xz -9` needs 65 MB to decompress
+MAX_DIRECTORY = 16 << 20  # bytes of a zip archive's list of members; Python takes ten times that for it
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; none at the end."""
+
+
+@contextmanager
+def damage_reported(name: str) -> Iterator[None]:
+    """Raise a `DataError` that names the file, for whatever goes wrong when compressed data is read."""
+    try:
+        yield
+    except EOFError:
+        raise DataError(f"{name}: the compressed data ends early; get the file again") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise DataError(f"{name}: cannot be read ({error.strerror})") from None
+        raise _damaged(name, error) from None  # gzip and bz2 have no error of their own
+    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
+        raise _damaged(name, error) from None
+
+
+def _damaged(name: str, error: Exception) -> DataError:
+    return DataError(f"{name}: the compressed data is damaged ({error}); get the file again, or decompress it yourself")
+
+
+def decompressed(raw: BinaryIO) -> Readable:
+    """Return the content of an open file: decompressed if it begins as gzip, bzip2 or xz, else as it is."""
+    kind = compression(raw.read(HEAD))
+    raw.seek(0)
+    if kind == GZIP:
+        return gzip.GzipFile(fileobj=raw)
+    if kind == BZIP2:
+        return bz2.BZ2File(raw)
+    return _Xz(raw) if kind == XZ else raw
+
+
+def zip_archive(raw: BinaryIO) -> zipfile.ZipFile:
+    """Open an archive; it is not decompressed yet.
+
+    Raises:
+        BadZipFile: If its list of members is damaged or too long.
+    """
+    return zipfile.ZipFile(cast(BinaryIO, _Bounded(raw)))
+
+
+class _Xz:
+    """Decompresses xz streams, one after the other, in bounded memory: `lzma.LZMAFile` takes no limit."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+        self._ahead = b""
+
+    def read(self, size: int, /) -> bytes:
+        piece = b""
+        while not piece:
+            if self._stream.eof and not self._begin_next():
+                return b""
+            block = b""
+            if self._stream.needs_input:
+                block, self._ahead = self._ahead or self._file.read(BLOCK), b""
+                if not block:
+                    raise EOFError
+            piece = self._stream.decompress(block, size)
+        return piece
+
+    def _begin_next(self) -> bool:
+        """Go on with the stream behind this one and its padding; return whether there is one."""
+        ahead = self._stream.unused_data.lstrip(b"\0")
+        while not ahead and (block := self._file.read(BLOCK)):
+            ahead = block.lstrip(b"\0")
+        if ahead:
+            self._stream, self._ahead = lzma.LZMADecompressor(memlimit=XZ_MEMORY), ahead
+        return bool(ahead)
+
+
+class _Bounded:
+    """A file whose longest read is bounded: `zipfile` reads the list of members at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_DIRECTORY:
+            raise zipfile.BadZipFile("its list of members is too long")
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile decompresses the others without a bound
 SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 
@@ -118,25 +216,13 @@ def is_compressed(path: Path) -> bool:
     return _compression(path) is not None
 
 
-def refusal(file: TextFile, text: OpenText, encoding: str) -> str | None:
-    """Return why a file cannot be read as text, and what to do: it is a document or an archive, or plainly UTF-16."""
-    head = text.read(HEAD)
-    if foreign := _foreign(file, head):
-        return f"{foreign.what}, not plain text; {foreign.advice}"
-    if not _is_wide(encoding) and (wide := guess_wide(head)):
-        return f"not {encoding}; it looks like {wide}: give --encoding {wide}, or use --vocabulary bytes"
-    return None
-
-
-def not_text(file: TextFile, text: OpenText, encoding: str) -> str | None:
-    """Return what a file is if it does not seem to be text: foreign content, or a NUL byte near its beginning.
-
-    UTF-16 and UTF-32 have NUL bytes.
-    """
-    head = text.read(BINARY_PROBE)
-    if foreign := _foreign(file, head):
-        return foreign.what
-    return "a binary file" if b"\0" in head and not _is_wide(encoding) else None
+def find_foreign_in(file: TextFile, head: bytes) -> Foreign | None:
+    """Return what a file that begins with `head` is if it is a document or an archive; None for what may be text."""
+    foreign = find_foreign(head)
+    if foreign is None and file.member is None and compression(head) == ZIP:
+        with _archive(file.path) as archive:
+            foreign = find_document(archive.namelist())
+    return foreign
 
 
 def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
@@ -146,18 +232,6 @@ def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
         digits = str(parts[place]).lstrip("0")
         parts[place] = (len(digits), digits)
     return parts, name
-
-
-def _foreign(file: TextFile, head: bytes) -> Foreign | None:
-    foreign = find_foreign(head)
-    if foreign is None and file.member is None and compression(head) == ZIP:
-        with _archive(file.path) as archive:
-            foreign = find_document(archive.namelist())
-    return foreign
-
-
-def _is_wide(encoding: str) -> bool:
-    return encoding.startswith(("utf-16", "utf-32"))
 
 
 def _is_hidden(member: str) -> bool:

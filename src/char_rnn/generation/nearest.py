@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator
 
-from char_rnn.data.symbols import LINE_ENDS
+from char_rnn.data.vocabulary import LINE_ENDS
 
 _ALIKE = (
     "'‘’‚‛`´′",

@@ -21,8 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.symbols import LINE_ENDS
-from char_rnn.data.vocabulary import UnknownCharacterError
+from char_rnn.data.vocabulary import LINE_ENDS, UnknownCharacterError
 from char_rnn.generation.nearest import nearest_text
 from char_rnn.generation.symbols import Symbols, knowing, line_end
 

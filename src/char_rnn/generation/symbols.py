@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.symbols import LINE_ENDS
-from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import LINE_ENDS, UnknownCharacterError, Vocabulary
 
 _SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # those between stand for bytes that are not UTF-8
 

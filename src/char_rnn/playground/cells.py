@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.symbols import LINE_ENDS
+from char_rnn.data.vocabulary import LINE_ENDS
 
 Array = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]

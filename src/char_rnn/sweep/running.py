@@ -11,8 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from char_rnn.data.sources import find_source, is_stream
-from char_rnn.data.text_source import joined
+from char_rnn.data.sources import find_source, is_stream, joined
 from char_rnn.runs.listing import RunSummary, summarize
 from char_rnn.runs.names import STATE
 from char_rnn.sweep.folder import claim, default_folder

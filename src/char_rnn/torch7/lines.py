@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from char_rnn.data.splits import SPLITS
+from char_rnn.data.corpus import SPLITS
 from char_rnn.training.callbacks import Callback
 
 if TYPE_CHECKING:

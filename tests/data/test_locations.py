@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from char_rnn.data import places
+from char_rnn.data import locations
 from char_rnn.data.corpus import Corpus, prepare_corpus
-from char_rnn.data.places import Place, find_places
+from char_rnn.data.locations import Place, find_places
 
 
 def test_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "PIECE", 3)
+    monkeypatch.setattr(locations, "PIECE", 3)
     path = tmp_path / "a.txt"
     path.write_text("one\ntwo\n\nfour", encoding="utf-8")
     corpus = prepare_corpus(path, cache_dir=tmp_path / "cache")

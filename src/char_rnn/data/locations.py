@@ -10,9 +10,8 @@ import numpy as np
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.reading import TextReader, check_encoding
-from char_rnn.data.sources import FileOrder, Sources, as_list, find_source, is_stream
+from char_rnn.data.sources import FileOrder, Sources, as_list, find_source, is_stream, joined
 from char_rnn.data.text_files import TextFile
-from char_rnn.data.text_source import joined
 
 PIECE = 4 << 20  # symbols looked at at once
 
