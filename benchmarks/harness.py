@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from char_rnn.bench.report import print_rows
-from char_rnn.doctor.machine import describe_machine
+from char_rnn.machine import describe_machine
 
 
 def parser(description: str | None, *, threads: bool = True) -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from char_rnn.bench.report import Report, Table, counted, describe, shown
-from char_rnn.doctor.machine import describe_machine
+from char_rnn.machine import describe_machine
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:

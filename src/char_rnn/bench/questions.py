@@ -88,7 +88,7 @@ def measure(question: str, settings: Settings) -> Report:
     """
     import torch
 
-    from char_rnn.doctor.machine import describe_machine
+    from char_rnn.machine import describe_machine
 
     if question not in QUESTIONS:
         raise KeyError(question)

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from char_rnn.doctor.machine import describe_machine
+from char_rnn.machine import describe_machine
 
 Row = Mapping[str, Any]
 

@@ -14,13 +14,13 @@ from char_rnn.doctor.batches import batch_change
 from char_rnn.doctor.drawing import drawing
 from char_rnn.doctor.dropout import dropout
 from char_rnn.doctor.finding import Finding
-from char_rnn.doctor.machine import describe_machine
 from char_rnn.doctor.memory import memory
 from char_rnn.doctor.numbers import forward, gradients, training
 from char_rnn.doctor.problem import CELLS, Problem, Sizes
 from char_rnn.doctor.report import CheckResult, Report, Speed, Status, Threads
 from char_rnn.doctor.speed import COMPARED, HIDDEN, compare_threads, speed
 from char_rnn.doctor.verdict import DRAWING, judge
+from char_rnn.machine import describe_machine
 from char_rnn.utils.device import DeviceManager, first_line, on_threads
 
 Progress = Callable[[str, int, int], None]
