@@ -29,7 +29,7 @@ def open_model(model: str | Path) -> ModelFile:
 
 
 def reading_of(file: ModelFile, encoding: str | None) -> dict[str, Any]:
-    """Return how a model's text is read: its options for ``prepare_corpus`` and ``find_places``.
+    """Return how a model's text is read: its options for ``prepare_corpus`` and ``find_locations``.
 
     Args:
         file: The model.

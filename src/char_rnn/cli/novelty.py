@@ -71,7 +71,7 @@ def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) ->
     """
     from char_rnn.cli.progress import counted, preparation
     from char_rnn.data.corpus import prepare_corpus
-    from char_rnn.data.locations import find_places
+    from char_rnn.data.locations import find_locations
     from char_rnn.novelty.novelty import compare
 
     drawing = {name: options.pop(name) for name in GIVEN}
@@ -88,7 +88,7 @@ def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) ->
     with counted(request.quiet) as show:
         report = None if show is None else lambda done, total: show(f"{file.vocabulary.unit}s searched", done, total)
         result = compare(texts, searched, others, corpus.vocabulary.size, request.runs, report)
-    places = find_places(data, corpus, offsets=[found.first for _, found in result.copied], **reading)
+    places = find_locations(data, corpus, offsets=[found.first for _, found in result.copied], **reading)
     words = Report(model, corpus, request.split, len(searched), texts, request.text, result, places)
     if as_json:
         click.echo(json.dumps(words.facts()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
-    from char_rnn.data.locations import Place
+    from char_rnn.data.locations import SourceLocation
     from char_rnn.novelty.novelty import Comparison, Novelty
     from char_rnn.novelty.verbatim import Integers
 
@@ -37,7 +37,7 @@ class Report:
     texts: Sequence[Integers]
     file: str | None
     result: Comparison
-    places: Sequence[Place]
+    places: Sequence[SourceLocation]
 
     def heading(self) -> str:
         """Return a line that says what was compared."""

@@ -17,7 +17,7 @@ PIECE = 4 << 20  # symbols looked at at once
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLocation:
     """A place in a text.
 
     Attributes:
@@ -34,14 +34,14 @@ class Place:
         return f"line {self.line:,}" if self.path is None else f"{self.path}:{self.line}"
 
 
-def find_places(
+def find_locations(
     source: Sources,
     corpus: Corpus,
     encoding: str,
     offsets: Sequence[int],
     separator: str = "",
     file_order: FileOrder = "natural",
-) -> list[Place]:
+) -> list[SourceLocation]:
     """Say which file and line some places of a text are in.
 
     Args:
@@ -65,7 +65,7 @@ def find_places(
     owners = [bisect_right(starts, offset) - 1 for offset in offsets]
     line_ends = _line_ends(corpus, sorted({*starts, *offsets}))
     return [
-        Place(offset, paths[owner], line_ends[offset] - line_ends[starts[owner]] + 1)
+        SourceLocation(offset, paths[owner], line_ends[offset] - line_ends[starts[owner]] + 1)
         for offset, owner in zip(offsets, owners, strict=True)
     ]
 
