@@ -18,8 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from char_rnn.bench.report import Report
-from char_rnn.runs.pictures import GREY, save_figure, style
-from char_rnn.runs.plots import COLOURS
+from char_rnn.runs.plots import COLOURS, GREY, save_figure, style
 
 Rows = Sequence[Mapping[str, Any]]
 BLUE, ORANGE, GREEN, PINK = COLOURS[:4]

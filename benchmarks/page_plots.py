@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from char_rnn.bench.report import Report, shown
-from char_rnn.runs.pictures import GREY, save_figure, style
-from char_rnn.runs.plots import COLOURS
+from char_rnn.runs.plots import COLOURS, GREY, save_figure, style
 
 Rows = Sequence[Mapping[str, Any]]
 SIZE = (8.0, 3.4)

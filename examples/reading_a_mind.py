@@ -22,7 +22,7 @@ import char_rnn
 from char_rnn.data.datasets import NAMES
 from char_rnn.generation.engine import Engine
 from char_rnn.playground.cells import Cell, best_cells
-from char_rnn.runs.pictures import check_picture, save_figure
+from char_rnn.runs.plots import check_picture, save_figure
 
 READ = 6000  # characters in which cells are looked for
 COLUMNS, ROWS = 88, 16  # of the picture

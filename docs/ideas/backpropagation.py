@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from char_rnn.models import CharModel
 from char_rnn.models.base import Hidden, detach_state
-from char_rnn.runs.pictures import save_figure, style
+from char_rnn.runs.plots import save_figure, style
 
 Norms = npt.NDArray[np.float64]
 COLOURS = {"lstm": "#1b6ca8", "gru": "#2a9d57", "rnn": "#d95f02"}

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from reading import Ids, Subject
 
 from char_rnn.models import CharModel
-from char_rnn.runs.pictures import save_figure, style
+from char_rnn.runs.plots import save_figure, style
 
 Losses = npt.NDArray[np.float64]
 WINDOW = 64

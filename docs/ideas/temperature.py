@@ -19,7 +19,7 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.predictor import read
 from char_rnn.generation.strategies import Floats, probabilities
 from char_rnn.novelty.novelty import judge, match
-from char_rnn.runs.pictures import save_figure, style
+from char_rnn.runs.plots import save_figure, style
 
 PRIME = "ROMEO:\nI will s"
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

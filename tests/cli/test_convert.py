@@ -16,7 +16,7 @@ from t7_writer import dump
 
 from char_rnn.model_file import ModelFile
 from char_rnn.torch7 import read_model
-from char_rnn.torch7.t7.types import Table
+from char_rnn.torch7.t7.values import Table
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_checkpoint.py"
 

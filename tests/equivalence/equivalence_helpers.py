@@ -13,8 +13,8 @@ from char_rnn import Config, Corpus, build_model
 from char_rnn.models import CharModel
 from char_rnn.torch7 import layout
 from char_rnn.torch7.random import Generator
-from char_rnn.torch7.recipe import Torch7Trainer, initialize
 from char_rnn.torch7.text import split_text
+from char_rnn.torch7.trainer import Torch7Trainer, initialize
 from char_rnn.training import Callback
 
 

@@ -12,7 +12,7 @@ import torch
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.torch7 import layout, read_model
-from char_rnn.torch7.caches import read_caches
+from char_rnn.torch7.text import read_caches
 
 RUNS = ["lstm", "gru", "rnn", "lstm_drop", "lstm1"]
 WITH_ASCII = ["lstm", "gru", "rnn"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import BEST, LAST, ModelFile
-from char_rnn.runs.names import STATE
+from char_rnn.runs import STATE
 from char_rnn.training.checkpoints import write_state
 from char_rnn.training.run_folder import write_config
 from char_rnn.utils.config import Config

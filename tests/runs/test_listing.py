@@ -13,8 +13,8 @@ import pytest
 from runs_helpers import measured, record, saved
 
 from char_rnn.model_file import BEST, LAST
+from char_rnn.runs import CONFIG, STATE
 from char_rnn.runs.listing import find_runs, summarize
-from char_rnn.runs.names import CONFIG, STATE
 
 
 def test_a_finished_run(tmp_path: Path) -> None:

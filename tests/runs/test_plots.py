@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from runs_helpers import measured, record
 
+from char_rnn.runs.curves import labels, spread, y_range
 from char_rnn.runs.history import History, Point, read_history
-from char_rnn.runs.layout import labels, spread, y_range
-from char_rnn.runs.pictures import save_figure
-from char_rnn.runs.plots import loss_figure
+from char_rnn.runs.plots import loss_figure, save_figure
 
 LN2 = math.log(2)
 RECORDS = [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from char_rnn.torch7 import layout
-from char_rnn.torch7.t7.types import Table, TorchObject
+from char_rnn.torch7.t7.values import Table, TorchObject
 
 OPTIONS: dict[str, Any] = {
     "batch_size": 4.0,

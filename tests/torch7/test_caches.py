@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from t7_writer import dump
 
 from char_rnn.data.errors import DataError
-from char_rnn.torch7.caches import read_caches
-from char_rnn.torch7.t7.types import Table
+from char_rnn.torch7.t7.values import Table
+from char_rnn.torch7.text import read_caches
 
 DAY = 86_400
 

@@ -15,10 +15,10 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.torch7 import layout
+from char_rnn.torch7.checkpoints import read_model
 from char_rnn.torch7.checkpoints.char_rnn import read_checkpoint
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError
-from char_rnn.torch7.convert import read_model
-from char_rnn.torch7.naming import is_t7
+from char_rnn.torch7.t7 import is_t7
 
 SIZES = (5, 3, 2)
 SYMBOLS = [b"\n", b" ", b"a", b"\xc3", b"\xff"]

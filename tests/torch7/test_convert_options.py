@@ -9,7 +9,7 @@ import pytest
 from made_checkpoints import options, simple_checkpoint
 
 from char_rnn.torch7.checkpoints.char_rnn import read_checkpoint
-from char_rnn.torch7.t7.types import Table
+from char_rnn.torch7.t7.values import Table
 
 
 def test_options_become_the_configuration() -> None:

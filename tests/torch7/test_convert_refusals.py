@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from made_checkpoints import checkpoint, flat_vector, made, network, options, record, simple_checkpoint
 from t7_writer import dump
 
+from char_rnn.torch7.checkpoints import read_model
 from char_rnn.torch7.checkpoints.char_rnn import read_checkpoint
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError
-from char_rnn.torch7.convert import read_model
-from char_rnn.torch7.t7.types import Function, T7Error, Table, TorchObject, fill
+from char_rnn.torch7.t7.values import Function, T7Error, Table, TorchObject, fill
 
 SIZES = (5, 3, 2)
 SYMBOLS = [b"\n", b" ", b"a", b"\xc3", b"\xff"]

@@ -18,7 +18,7 @@ from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError
 from char_rnn.torch7.checkpoints.torch_rnn import is_torch_rnn, read_torch_rnn
-from char_rnn.torch7.t7.types import Table, TorchObject
+from char_rnn.torch7.t7.values import Table, TorchObject
 
 TOKENS = [b"h", b"e", b"l", "é".encode(), b"\n"]
 V, D, H = 5, 4, 3

@@ -6,8 +6,8 @@ import pytest
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError
-from char_rnn.torch7.checkpoints.tokens import read_tokens
-from char_rnn.torch7.t7.types import Table
+from char_rnn.torch7.checkpoints.torch_rnn import read_tokens
+from char_rnn.torch7.t7.values import Table
 
 
 def idx_to_token(tokens: list[object]) -> Table:

@@ -18,12 +18,12 @@ def open_model(model: str | Path) -> ModelFile:
         ValueError: it is no model; the message says why.
     """
     from char_rnn.model_file import ModelFile, find_model
-    from char_rnn.torch7.naming import is_t7
+    from char_rnn.torch7.t7 import is_t7
 
     path = find_model(model)
     if not is_t7(path):
         return ModelFile.read(path)
-    from char_rnn.torch7.convert import read_model
+    from char_rnn.torch7.checkpoints import read_model
 
     return read_model(path)
 

@@ -12,8 +12,8 @@ from char_rnn.cli.options import debug_option, quiet_option, say, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from char_rnn.runs.curves import X
     from char_rnn.runs.history import History
-    from char_rnn.runs.layout import X
 
 
 @click.command(name="plot")
@@ -51,8 +51,7 @@ def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: boo
       char-rnn plot runs/* --bits --smooth 10
     """
     from char_rnn.runs.history import read_history
-    from char_rnn.runs.pictures import check_picture, save_figure
-    from char_rnn.runs.plots import loss_figure
+    from char_rnn.runs.plots import check_picture, loss_figure, save_figure
 
     folders = list(dict.fromkeys(map(Path, runs)))
     histories = [read_history(folder) for folder in folders]

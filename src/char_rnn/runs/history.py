@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from char_rnn.data.corpus import SPLITS
-from char_rnn.runs.names import CONFIG, METRICS
+from char_rnn.runs import CONFIG, METRICS
 from char_rnn.utils.config import ConfigError, load_config
 from char_rnn.utils.files import open_regular
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from char_rnn.data.sources import find_source, is_stream, joined
+from char_rnn.runs import STATE
 from char_rnn.runs.listing import RunSummary, summarize
-from char_rnn.runs.names import STATE
 from char_rnn.sweep.folder import claim, default_folder
 from char_rnn.sweep.grid import Grid, Point, points
 from char_rnn.training.guard import TrainingDiverged

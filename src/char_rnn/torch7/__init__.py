@@ -7,17 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from char_rnn.torch7.convert import read_model
+    from char_rnn.torch7.checkpoints import read_model
     from char_rnn.torch7.t7.reader import load
-    from char_rnn.torch7.t7.types import Function, T7Error, Table, TorchObject
+    from char_rnn.torch7.t7.values import Function, T7Error, Table, TorchObject
 
 _HOMES = {
-    "Function": "t7.types",
-    "T7Error": "t7.types",
-    "Table": "t7.types",
-    "TorchObject": "t7.types",
+    "Function": "t7.values",
+    "T7Error": "t7.values",
+    "Table": "t7.values",
+    "TorchObject": "t7.values",
     "load": "t7.reader",
-    "read_model": "convert",
+    "read_model": "checkpoints",
 }
 
 __all__ = ["Function", "T7Error", "Table", "TorchObject", "load", "read_model"]

@@ -14,10 +14,9 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel
-from char_rnn.torch7.caches import read_caches
 from char_rnn.torch7.random import Generator
-from char_rnn.torch7.recipe import Torch7Trainer, initialize, set_forget_bias
-from char_rnn.torch7.text import split_text
+from char_rnn.torch7.text import read_caches, split_text
+from char_rnn.torch7.trainer import Torch7Trainer, initialize, set_forget_bias
 from char_rnn.training.backend import PrepareProgress, TrainerBackend
 from char_rnn.utils.config import Config
 

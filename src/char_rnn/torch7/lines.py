@@ -10,7 +10,7 @@ from char_rnn.data.corpus import SPLITS
 from char_rnn.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from char_rnn.torch7.recipe import Torch7Trainer
+    from char_rnn.torch7.trainer import Torch7Trainer
 
 
 class Listener(Callback):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from char_rnn.data.corpus import SPLITS
-from char_rnn.runs.names import METRICS, TENSORBOARD
+from char_rnn.runs import METRICS, TENSORBOARD
 from char_rnn.training.metrics import Evaluation, MetricsFile, perplexity
 from char_rnn.utils.terminal import visible_name
 

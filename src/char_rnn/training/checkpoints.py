@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from char_rnn.model_file import BEST, LAST, ModelFileError, read_shapes, read_tensors, write_tensors
-from char_rnn.runs.names import CONFIG, STATE
+from char_rnn.runs import CONFIG, STATE
 from char_rnn.utils.terminal import quoted
 
 FORMAT, VERSION = "char-rnn training state", 1

@@ -13,7 +13,7 @@ import torch
 
 from char_rnn.model_file import BEST, LAST, ModelFile, ModelFileError, ModelHeader
 from char_rnn.models import CharModel
-from char_rnn.runs.names import STATE
+from char_rnn.runs import STATE
 from char_rnn.training.checkpoints import write_state
 from char_rnn.utils.terminal import quoted
 

@@ -20,7 +20,7 @@ from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
-from char_rnn.runs.names import STATE
+from char_rnn.runs import STATE
 from char_rnn.training.backend import PrepareProgress, TrainerBackend
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, read_state, what_stays

@@ -1,1 +1,47 @@
-"""What the checkpoints of char-rnn and torch-rnn hold, as model files."""
+"""What the checkpoints of char-rnn and torch-rnn hold, as model files.
+
+From a .t7 checkpoint to a model file: char-rnn's and torch-rnn's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from char_rnn.model_file import ModelFile
+from char_rnn.models.parameters import check_tensors
+from char_rnn.torch7.checkpoints.char_rnn import is_checkpoint, read_checkpoint
+from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, kind
+from char_rnn.torch7.checkpoints.torch_rnn import is_torch_rnn, read_torch_rnn
+from char_rnn.torch7.t7.reader import load
+from char_rnn.torch7.t7.values import Table
+
+
+def read_model(path: str | Path) -> ModelFile:
+    """Read a checkpoint of the 2015 char-rnn, or of torch-rnn, as a model file.
+
+    The tensors have the file's element type (half precision becomes float32; a model whose batch normalization was
+    folded is float64), the configuration holds what the file says about the run, and ``training`` its losses and
+    options: under ``torch7`` those of char-rnn, under ``torch_rnn`` those of torch-rnn.
+
+    Raises:
+        OSError: the file cannot be read.
+        T7Error: it is damaged, or no .t7 file.
+        CheckpointFormatError: it is no checkpoint of these programs.
+    """
+    top = load(path)
+    try:
+        file = _converted(top)
+        check_tensors(file.config.model, file.vocabulary.size, file.tensors)
+    except ValueError as error:
+        raise CheckpointFormatError(f"{path}: {error}") from None
+    return file
+
+
+def _converted(top: object) -> ModelFile:
+    if isinstance(top, Table):
+        if is_checkpoint(top):
+            return read_checkpoint(top)
+        if is_torch_rnn(top):
+            return read_torch_rnn(top)
+    what = "a table without a model" if isinstance(top, Table) else kind(top)
+    raise CheckpointFormatError(f"holds {what}; give a checkpoint that train.lua of char-rnn or torch-rnn wrote")

@@ -18,21 +18,24 @@ import numpy as np
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.torch7.checkpoints.fields import (
+    MAX_LOSSES,
     CheckpointFormatError,
     Scalar,
     check_apart,
     floats,
     is_finite,
     losses,
+    make_config,
     module,
     probability,
     scalars,
+    settings_in,
     table,
+    training_facts,
 )
 from char_rnn.torch7.checkpoints.graph import Graph, read_graph
-from char_rnn.torch7.checkpoints.options import MAX_LOSSES, make_config, settings_in, training_facts
 from char_rnn.torch7.layout import Floats, linears, to_tensors
-from char_rnn.torch7.t7.types import Table, TorchObject
+from char_rnn.torch7.t7.values import Table, TorchObject
 from char_rnn.utils.config import Config
 
 _OPTIONS = {

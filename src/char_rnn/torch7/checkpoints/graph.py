@@ -19,7 +19,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, module, table
-from char_rnn.torch7.t7.types import Table, TorchObject
+from char_rnn.torch7.t7.values import Table, TorchObject
 
 # How often each module occurs in a layer, besides the Linears, the Dropout, and what only passes on or cuts up.
 _LAYERS: dict[str, dict[str, int]] = {

@@ -3,28 +3,35 @@
 A checkpoint is a table: ``model`` (an ``nn.LanguageModel``, with its tokens), ``opt`` (the command line), the histories
 of the losses, and ``i``. What the network becomes stands in :mod:`char_rnn.torch7.checkpoints.torch_rnn_net`; as with
 char-rnn, ``opt`` is not asked for its sizes.
+
+
+The tokens of a torch-rnn model as a vocabulary.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.torch7.checkpoints.fields import (
+    MAX_LOSSES,
     CheckpointFormatError,
     Scalar,
     field,
     is_finite,
     losses,
+    make_config,
     module,
     scalars,
+    settings_in,
     table,
+    training_facts,
 )
-from char_rnn.torch7.checkpoints.options import MAX_LOSSES, make_config, settings_in, training_facts
-from char_rnn.torch7.checkpoints.tokens import read_tokens
 from char_rnn.torch7.checkpoints.torch_rnn_net import read_network
-from char_rnn.torch7.t7.types import Table, TorchObject
+from char_rnn.torch7.t7.values import Table, TorchObject
 
 _OPTIONS = {
     "batch_size": "training.batch_size",
@@ -90,3 +97,33 @@ def _facts(top: Table, options: Mapping[str, Scalar]) -> dict[str, Any]:
         "val_losses": {str(place): loss for place, loss in measured},
     }
     return facts
+
+
+_BYTE = re.compile(rb"\[(1(?:2[89]|[3-9]\d)|2(?:[0-4]\d|5[0-5]))\]")  # [128] to [255]
+
+
+def read_tokens(idx_to_token: Table) -> Vocabulary:
+    """Return the vocabulary of a table token by index, in its order.
+
+    Tokens are characters in UTF-8; with ``preprocess.py --encoding bytes`` they are ASCII characters, and other bytes
+    are written as "[195]".
+
+    Raises:
+        CheckpointFormatError: they are not numbered from 1 on, or are something else.
+    """
+    tokens = idx_to_token.array()
+    if not tokens or len(tokens) != len(idx_to_token) or not all(isinstance(token, bytes) for token in tokens):
+        raise CheckpointFormatError("model.idx_to_token does not give a token to every index from 1 on")
+    try:
+        if any(_BYTE.fullmatch(token) for token in tokens):
+            return Vocabulary("bytes", [_byte(token) for token in tokens])
+        return Vocabulary("characters", [ord(token.decode()) for token in tokens])
+    except (ValueError, TypeError):
+        raise CheckpointFormatError(
+            "model.idx_to_token holds tokens that are not single characters, each once"
+        ) from None
+
+
+def _byte(token: bytes) -> int:
+    written = _BYTE.fullmatch(token)
+    return int(written[1]) if written else ord(token.decode("ascii"))

@@ -29,7 +29,7 @@ import numpy as np
 from char_rnn.torch7.checkpoints import fields
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, floats
 from char_rnn.torch7.layout import Floats
-from char_rnn.torch7.t7.types import TorchObject
+from char_rnn.torch7.t7.values import TorchObject
 
 Affine = tuple[Floats, Floats]
 """Factor and addend, (H,) or scalar, in float64."""

@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from char_rnn.torch7.t7.ascii import AsciiInput
-from char_rnn.torch7.t7.binary import BinaryInput
-from char_rnn.torch7.t7.input import ByteOrder, Input, LongSize, MalformedError
+from char_rnn.torch7.t7.inputs import AsciiInput, BinaryInput, ByteOrder, Input, LongSize, MalformedError
 from char_rnn.torch7.t7.objects import FUNCTION, ObjectReader
-from char_rnn.torch7.t7.types import T7Error
+from char_rnn.torch7.t7.values import T7Error
 from char_rnn.utils.file_kinds import HEAD, not_a_model
 from char_rnn.utils.files import read_regular
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from char_rnn.runs import CONFIG
 from char_rnn.runs.history import History, Point
-from char_rnn.runs.names import CONFIG
 from char_rnn.utils.config import load_config
 
 X = Literal["steps", "epochs", "minutes", "characters"]

@@ -1,3 +1,0 @@
-"""What the files of a run folder are called, beside the models (``model_file.BEST`` and ``LAST``)."""
-
-CONFIG, METRICS, STATE, TENSORBOARD = "config.yaml", "metrics.jsonl", "training_state.safetensors", "tensorboard"
