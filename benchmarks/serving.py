@@ -31,8 +31,8 @@ import numpy as np
 from harness import parser, report
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.continuation import Continuation
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.generation_state import GenerationState
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import Config
@@ -187,7 +187,7 @@ def write_alone(number: int, count: int, length: int) -> float:
     """Return the seconds that the engine and the drawing take for as many texts, one symbol of each at a step."""
     file = model_file(number)
     streams = Engine(file.config.model, file.tensors).begin(count)
-    texts = [Continuation(file.vocabulary, "", length, seed=seed) for seed in range(count)]
+    texts = [GenerationState(file.vocabulary, "", length, seed=seed) for seed in range(count)]
     began = time.perf_counter()
     symbols = [text.begin() or 0 for text in texts]
     while not texts[0].done:

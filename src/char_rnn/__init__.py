@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus, prepare_corpus
     from char_rnn.data.dataloader import CharDataset, create_dataloaders
     from char_rnn.data.vocabulary import Vocabulary
-    from char_rnn.generation.sampler import TextGenerator
+    from char_rnn.generation.text_generator import TextGenerator
     from char_rnn.model_file import ModelFile
     from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN, build_model
     from char_rnn.training import CharRNNTrainer, evaluate, train
@@ -31,7 +31,7 @@ _HOMES = {
     "Corpus": "data.corpus",
     "DeviceManager": "utils.device",
     "ModelFile": "model_file",
-    "TextGenerator": "generation.sampler",
+    "TextGenerator": "generation.text_generator",
     "Vocabulary": "data.vocabulary",
     "build_model": "models",
     "create_dataloaders": "data.dataloader",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cli_helpers import TEXT, Command
 
-from char_rnn.generation.sampler import TextGenerator
+from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.model_file import ModelFile
 from char_rnn.utils.config.schema import GenerationConfig
 

@@ -112,7 +112,7 @@ def test_a_strategy(tree: Tree) -> None:
     [text] = tree.follow("A strategy")
     assert len(text) > 100
     tree.python("-c", EPSILON_FILTERS)
-    tree.run("pytest tests/generation/test_drawing.py tests/cli/test_help.py")
+    tree.run("pytest tests/generation/test_sampler.py tests/cli/test_help.py")
 
 
 def test_a_cell(tree: Tree) -> None:

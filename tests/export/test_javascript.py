@@ -14,10 +14,10 @@ from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.export.bundle import joined
 from char_rnn.export.packing import pack, packed_tensors
 from char_rnn.generation import strategies
-from char_rnn.generation.drawing import Drawing, drawable_symbols
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.nearest import nearest_text
 from char_rnn.generation.network import Network
+from char_rnn.generation.sampler import Sampler, drawable_symbols
 from char_rnn.generation.spelling import spelled
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
@@ -127,8 +127,8 @@ def test_the_strategies(page: Any, settings: dict[str, Any]) -> None:
     rows -= np.log(np.exp(rows).sum(1, keepdims=True))
     recent = [1, 4, 4, 9]
     vocabulary = Vocabulary.from_text(SYMBOLS)
-    drawing = Drawing(strategy, vocabulary)
-    weights = [drawing.weights(row, strategy.temperature, [recent])[0] for row in rows]
+    sampler = Sampler(strategy, vocabulary)
+    weights = [sampler.weights(row, strategy.temperature, [recent])[0] for row in rows]
     found = page.evaluate(
         """([rows, strategy, recent, vocabulary]) => {
             const kept = new Symbols(vocabulary).kept(strategy.allowed, strategy.banned);

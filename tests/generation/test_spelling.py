@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary, VocabularyKind
-from char_rnn.generation.continuation import Continuation
-from char_rnn.generation.drawing import drawable_symbols
+from char_rnn.generation.generation_state import GenerationState
+from char_rnn.generation.sampler import drawable_symbols
 from char_rnn.generation.spelling import Spelling, Unknown, canonical, default_prime, fitted, spelled
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategy import Strategy
@@ -146,7 +146,7 @@ def test_a_text_that_is_compared_keeps_its_characters(known: str, text: str, exp
 
 def test_stop_texts_and_banned_characters_are_looked_for_in_the_models_form() -> None:
     symbols = Vocabulary.from_text("aeé")
-    continuation = Continuation(symbols, "", 9, stop="e\u0301", seed=1)
+    continuation = GenerationState(symbols, "", 9, stop="e\u0301", seed=1)
     for index in symbols.encode("aéa").tolist():
         if not continuation.done:
             continuation.take(index)

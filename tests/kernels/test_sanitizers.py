@@ -19,7 +19,7 @@ LEVEL = next((each for each in build.LEVELS.get(build.architecture(), {}) if ker
 TESTED = (
     "kernels/test_training_kernels.py",
     "generation/test_engine_edges.py",
-    "generation/test_drawing.py",
+    "generation/test_sampler.py",
     "ops/test_native.py",
     "ops/test_output_loss.py",
     "training/test_clipping.py",

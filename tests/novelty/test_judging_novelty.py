@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.continuation import Continuation, seed_of_sample
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.generation_state import GenerationState, seed_of_sample
 from char_rnn.generation.strategy import Strategy
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import parameter_shapes
@@ -150,7 +150,7 @@ def test_samples_of_bytes_that_are_no_text() -> None:
     in_model = {0: 1, 2: 0, 3: 2}
     engine = Engine(settings, tensors)
     for sample, seed, text in zip(found, (seed_of_sample(7, number) for number in range(4)), texts, strict=True):
-        continuation, streams = Continuation(of_model, "a", 50, Strategy(top_p=0.99), seed=seed), engine.begin()
+        continuation, streams = GenerationState(of_model, "a", 50, Strategy(top_p=0.99), seed=seed), engine.begin()
         while not continuation.done:
             text.append(continuation.choose(streams.step([text[-1]])[0]))
         assert [in_model[symbol] for symbol in sample.tolist()] == text[1:]

@@ -23,8 +23,8 @@ import httpx  # noqa: E402
 from starlette.applications import Starlette  # noqa: E402
 
 from char_rnn.data.vocabulary import Vocabulary  # noqa: E402
-from char_rnn.generation.continuation import Continuation  # noqa: E402
 from char_rnn.generation.engine import Engine  # noqa: E402
+from char_rnn.generation.generation_state import GenerationState  # noqa: E402
 from char_rnn.generation.strategy import Strategy  # noqa: E402
 from char_rnn.model_file import ModelFile  # noqa: E402
 from char_rnn.models.parameters import parameter_shapes  # noqa: E402
@@ -137,7 +137,7 @@ def alone(file: ModelFile, prime: str = "", length: int = 500, strategy: Strateg
     """Return what the engine writes by itself."""
     streams = Engine(file.config.model, file.tensors).begin()
     options = {"unknown": "nearest", **options}
-    text = Continuation(file.vocabulary, prime, length, strategy or Strategy(), **options)
+    text = GenerationState(file.vocabulary, prime, length, strategy or Strategy(), **options)
     for index in text.prime[:-1]:
         streams.step([index])
     symbol = int(text.prime[-1]) if len(text.prime) else text.begin()

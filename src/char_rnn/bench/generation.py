@@ -30,7 +30,7 @@ from char_rnn.bench.writing_sides import (
 )
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
-from char_rnn.generation.sampler import TextGenerator
+from char_rnn.generation.text_generator import TextGenerator
 
 SIZES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
 HIDDEN, QUICK_HIDDEN = (128, 512), (128,)

@@ -16,7 +16,7 @@ from char_rnn.bench.timing import ratio, timed_each
 from char_rnn.bench.writing_sides import SYMBOLS, Side, bytes_of, model_file, products, reader, steps_of, writer
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
-from char_rnn.generation.sampler import TextGenerator
+from char_rnn.generation.text_generator import TextGenerator
 
 SIZES: dict[Precision, int] = {"float32": 4, "int8": 1}
 COPIES = 4  # of the weights in float32 while an engine is made, the random numbers they are drawn as among them

@@ -17,7 +17,7 @@ from torch import nn
 from char_rnn.bench.training_sides import MODULES
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.sampler import TextGenerator
+from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import Config

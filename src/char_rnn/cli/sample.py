@@ -25,7 +25,7 @@ from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_then
 from char_rnn.cli.sample_options import Request, writing_options
 
 if TYPE_CHECKING:
-    from char_rnn.generation.sampler import TextGenerator
+    from char_rnn.generation.text_generator import TextGenerator
     from char_rnn.model_file import ModelFile
 
 _BETWEEN = "---\n"
@@ -79,7 +79,7 @@ def command(model: str, **options: Any) -> None:
 
 
 def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
-    from char_rnn.generation.sampler import TextGenerator
+    from char_rnn.generation.text_generator import TextGenerator
 
     if request.seed is not None and request.seed < 0:
         raise click.BadParameter(f"{request.seed} is not in the range x>=0.", param_hint="'--seed' / '-seed'")

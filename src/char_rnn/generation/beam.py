@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation import strategies
-from char_rnn.generation.drawing import drawable_symbols
 from char_rnn.generation.predictor import Predictor, Streams
 from char_rnn.generation.ranges import check_count, check_length
+from char_rnn.generation.sampler import drawable_symbols
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.drawing import Drawing
 from char_rnn.generation.native import Native, NativeSteps
 from char_rnn.generation.network import PRECISIONS, Array, Network, Precision
 from char_rnn.generation.predictor import Writer
 from char_rnn.generation.reference import Reference, ReferenceSteps
+from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.state import Shapes, State, States
 from char_rnn.kernels import load
 from char_rnn.kernels.registers import LoweringError
@@ -138,9 +138,9 @@ class Streams:
         self._check_rows([row])
         self._steps.feed(self._all[row : row + 1], read)
 
-    def writer(self, drawing: Drawing, rng: np.random.Generator) -> Writer | None:
+    def writer(self, sampler: Sampler, rng: np.random.Generator) -> Writer | None:
         """Return what draws in blocks in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
-        return self._steps.writer(drawing, rng) if isinstance(self._steps, NativeSteps) else None
+        return self._steps.writer(sampler, rng) if isinstance(self._steps, NativeSteps) else None
 
     def reset(self, row: int = 0) -> None:
         """Take a stream back to the zero state."""

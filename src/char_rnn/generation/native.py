@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.drawing import Drawing
 from char_rnn.generation.network import Array, Network, Precision
 from char_rnn.generation.operations import Bound
 from char_rnn.generation.program import Program
+from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.state import States
 from char_rnn.generation.strategies import Floats
 from char_rnn.utils.cores import available_cores
@@ -117,11 +117,11 @@ class NativeSteps:
             work.symbols, work.time = part.ctypes.data, len(part)
             self._native.run(ctypes.byref(work))
 
-    def writer(self, drawing: Drawing, rng: np.random.Generator) -> NativeWriter | None:
+    def writer(self, sampler: Sampler, rng: np.random.Generator) -> NativeWriter | None:
         """Return what writes in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
-        if drawing.is_penalizing or drawing.strategy.typical_p is not None:
+        if sampler.is_penalizing or sampler.strategy.typical_p is not None:
             return None
-        return NativeWriter(self._native, self._bound, drawing, rng)
+        return NativeWriter(self._native, self._bound, sampler, rng)
 
     def _step(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], length: int) -> Array:
         count = len(rows)
@@ -139,16 +139,16 @@ class NativeWriter:
     Args:
         native: The network.
         bound: Its operations on the streams' states.
-        drawing: How to draw, without a repetition penalty or typical sampling.
+        sampler: How to draw, without a repetition penalty or typical sampling.
         rng: Advanced by one double a symbol.
     """
 
-    def __init__(self, native: Native, bound: Bound, drawing: Drawing, rng: np.random.Generator) -> None:
-        self._native, self._bound, self._drawing, self._rng = native, bound, drawing, rng
+    def __init__(self, native: Native, bound: Bound, sampler: Sampler, rng: np.random.Generator) -> None:
+        self._native, self._bound, self._sampler, self._rng = native, bound, sampler, rng
         self._work = bound.work(len(native.program), 1, 1, 0, _FIRST_ROW.ctypes.data)
-        size, strategy, interface = bound.scores.shape[1], drawing.strategy, rng.bit_generator.ctypes
+        size, strategy, interface = bound.scores.shape[1], sampler.strategy, rng.bit_generator.ctypes
         banned = np.ones(size, np.uint8)
-        banned[drawing.kept] = 0
+        banned[sampler.kept] = 0
         self._room = (banned, np.empty(size), np.empty((2, size), np.int64))
         self._draw = Draw(
             next_double=ctypes.cast(interface.next_double, ctypes.c_void_p),
@@ -177,7 +177,7 @@ class NativeWriter:
                 result: list[int] = symbols[1 : drawn + 1].tolist()
                 return result
         self._has_refused = False
-        return [self._drawing.choose(self._bound.scores[0], float(temperatures[0]), None, self._rng)]
+        return [self._sampler.choose(self._bound.scores[0], float(temperatures[0]), None, self._rng)]
 
 
 def _end(kernels: ctypes.CDLL, team: ctypes.c_void_p, process: int) -> None:

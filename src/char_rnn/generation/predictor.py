@@ -1,4 +1,4 @@
-"""What writing needs of a model: `Engine` is one, `ModuleEngine` makes a PyTorch module into one.
+"""What writing needs of a model: `Engine` is one, `TorchEngine` makes a PyTorch module into one.
 
 Dimensions: N streams, T time, V vocabulary.
 """
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.strategies import Floats
 
 Predictions = npt.NDArray[np.floating[Any]]
@@ -35,12 +35,12 @@ class Streams(Protocol):
     def feed(self, symbols: npt.ArrayLike, row: int = 0) -> None:
         """Read a text (T,) in one stream."""
 
-    def writer(self, drawing: Drawing, rng: np.random.Generator) -> Writer | None:
-        """Return what draws in blocks in stream 0, as by :meth:`step` and `Drawing.choose`, but faster.
+    def writer(self, sampler: Sampler, rng: np.random.Generator) -> Writer | None:
+        """Return what draws in blocks in stream 0, as by :meth:`step` and `Sampler.choose`, but faster.
 
         Args:
-            drawing: How.
-            rng: Advanced as `Drawing.choose` does.
+            sampler: How.
+            rng: Advanced as `Sampler.choose` does.
 
         Returns:
             ``None`` where there is no faster way.

@@ -1,293 +1,186 @@
-"""Writes text with a trained model, one symbol at a time.
+"""Draws by a strategy in as few passes over the predictions as it takes; `strategies` says the same, readably.
 
-Nothing here loads PyTorch unless it is given a module, or another device than the CPU.
-
-Dimensions: N texts, T time, V vocabulary.
+Dimensions: N texts, V vocabulary. A symbol that is out of the draw has the weight 0.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+import math
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.beam import BeamText, beam_search
-from char_rnn.generation.continuation import Continuation, choose_together, seed_of_sample
-from char_rnn.generation.drawing import Drawing
-from char_rnn.generation.engine import Engine
-from char_rnn.generation.network import Precision
-from char_rnn.generation.predictor import Predictor, read
-from char_rnn.generation.ranges import check_count
-from char_rnn.generation.spelling import Unknown, encode_prime
+from char_rnn.generation import strategies
+from char_rnn.generation.spelling import canonical
+from char_rnn.generation.strategies import Floats
 from char_rnn.generation.strategy import Strategy
-from char_rnn.generation.symbols import as_symbols
-from char_rnn.model_file import ModelFile
+from char_rnn.generation.symbols import Symbols, indices_of
 
-if TYPE_CHECKING:
-    import torch
-
-    from char_rnn.models import CharModel
-
-_BLOCK_SECONDS = 0.01
-"""What is drawn at a time takes less than twice this, so that a reader sees it come and an interrupt is heard."""
-_LARGEST_BLOCK = 4096
-_TOGETHER = 256
-_MOST_SAMPLES = 1_000_000
+_SAFE_TEMPERATURE = 1e-3
+"""No log-probability of float32 overflows float64 when it is divided by this."""
 
 
-class Options(TypedDict, total=False):
-    """What can also be said of a text that is to be written: see `Continuation` and, from the fifth on, `Strategy`."""
-
-    seed: int | None
-    stop: str | Sequence[str] | None
-    stop_at_newline: bool
-    unknown: Unknown
-    final_temperature: float | None
-    min_p: float | None
-    typical_p: float | None
-    repetition_penalty: float
-    repetition_window: int
-    banned: str
-    allowed: str | None
-
-
-class TextGenerator:
-    """Continues texts with a model.
+class Sampler:
+    """A strategy for one vocabulary, ready to draw.
 
     Args:
-        model: An `Engine`, or a PyTorch model whose ``forward(x, hidden)`` gives log-probabilities (B, T, V); that is
-            moved to ``device``.
-        vocabulary: The model's vocabulary, or a mapping from characters to indices.
-        idx_to_char: With a mapping: its inverse; ``None`` = made from it.
-        device: Where a PyTorch model computes. An engine does on the CPU, which is the fastest for most models, as
-            every symbol waits for the last.
+        strategy: The settings.
+        symbols: The vocabulary.
+
+    Attributes:
+        kept: Indices of the symbols that can be drawn.
 
     Raises:
-        ValueError: Vocabulary and model are of different sizes, or the mappings do not fit each other.
+        ValueError: ``banned`` and ``allowed`` leave nothing to draw, or name what is no single symbol.
     """
 
-    def __init__(
-        self,
-        model: CharModel | Engine,
-        vocabulary: Vocabulary | Mapping[str, int],
-        idx_to_char: Mapping[int, str] | Sequence[str] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.symbols = as_symbols(vocabulary, idx_to_char)
-        if model.vocab_size != self.symbols.size:
-            raise ValueError(
-                f"vocabulary: has {self.symbols.size} symbols, but the model was made for {model.vocab_size};"
-                " use the one it was trained with"
-            )
-        self.model = model
-        self.device = str(device)
-        self._predictor = _predictor(model, self.device)
+    def __init__(self, strategy: Strategy, symbols: Symbols) -> None:
+        self.strategy = strategy
+        drawable = drawable_symbols(strategy, symbols)
+        self.kept = np.flatnonzero(drawable)
+        self._out = None if drawable.all() else ~drawable
+        self.is_penalizing = strategy.repetition_penalty != 1
+        self._is_filtering = any((strategy.top_k, strategy.top_p, strategy.min_p, strategy.typical_p))
 
-    @classmethod
-    def load(
-        cls, source: str | Path | ModelFile, device: torch.device | str = "cpu", precision: Precision | None = None
-    ) -> TextGenerator:
-        """A generator for a model.
+    def weights(
+        self, log_probs: npt.ArrayLike, temperature: float, recent: Sequence[Collection[int]] | None = None
+    ) -> Floats:
+        """What is drawn from, not yet scaled to sum to 1.
 
         Args:
-            source: A model file, a run folder (its best model), or what `ModelFile.read` made of one.
-            device: Where the model computes.
-            precision: In what: see `Engine`; other devices have "float32" and "float64" alone. ``None`` = what its
-                weights were trained in.
-
-        Raises:
-            ValueError: The file is no model file of this program, or damaged; or the device has not this precision.
-            OSError: It cannot be read.
-        """
-        file = source if isinstance(source, ModelFile) else ModelFile.read(source)
-        chosen = precision or file.config.training.parameter_type
-        if str(device) == "cpu":
-            return cls(Engine(file.config.model, file.tensors, chosen), file.vocabulary)
-        if chosen not in ("float32", "float64"):
-            raise ValueError(f"precision: must be float32 or float64 on the device {device}; given {chosen!r}")
-        from char_rnn.models import build_model
-
-        model = build_model(file.config.model, file.vocabulary.size, file.tensors, chosen)
-        return cls(model.eval(), file.vocabulary, device=device)
-
-    def generate(
-        self,
-        prime_text: str = "",
-        length: int = 1000,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        **options: Unpack[Options],
-    ) -> str:
-        """Continues a text.
-
-        Args:
-            prime_text: Text to continue; all of it runs through the model. If it is empty the model starts from the
-                zero state and the first symbol is drawn from the uniform distribution (temperature 0: is the first).
-            length: Symbols to add: characters, or bytes for a byte vocabulary.
-            temperature: Divides the log-probabilities; 0 = always the likeliest symbol.
-            top_k: Draw among the k likeliest symbols only; ``None`` = all.
-            top_p: Draw among the likeliest symbols that together have this probability; ``None`` = all.
-            **options: ``seed``, ``stop``, ``stop_at_newline``, ``unknown``: see `Continuation`;
-                ``final_temperature``, ``min_p``, ``typical_p``, ``repetition_penalty``, ``repetition_window``,
-                ``banned``, ``allowed``: see `Strategy`.
+            log_probs: Log-probabilities (N, V), in nats.
+            temperature: That of this step.
+            recent: For each text the symbols that the repetition penalty is about.
 
         Returns:
-            ``prime_text`` and what the model added. Bytes at the very end that are no whole character are left out.
+            Weights (N, V).
 
         Raises:
-            UnknownCharacterError: ``prime_text`` has a character that the vocabulary has not.
-            ValueError: Another argument is out of range, or the model gives no usable numbers.
+            ValueError: A row holds NaN, +inf or nothing above -inf.
         """
-        strategy, others = _parted(temperature, top_k, top_p, options)
-        continuation = Continuation(self.symbols, prime_text, length, strategy, **others)
-        for _ in self._blocks(continuation):
-            pass
-        return prime_text + continuation.text()
+        values = np.array(log_probs, dtype=np.float64, ndmin=2)
+        if self._out is not None:
+            values[:, self._out] = -np.inf
+        if self.is_penalizing and recent is not None:
+            for row, seen in zip(values, recent, strict=True):
+                if seen:
+                    row[list(set(seen))] *= self.strategy.repetition_penalty
+        largest = np.maximum.reduce(values, axis=-1, keepdims=True)
+        if not math.isfinite(np.add.reduce(largest, axis=None)):
+            strategies.softmax(values)
+        values -= largest
+        if temperature == 0:
+            weights: Floats = np.zeros_like(values)
+            weights[np.arange(len(values)), values.argmax(axis=-1)] = 1
+            return weights
+        if temperature != 1:
+            with np.errstate(over="ignore"):
+                values /= temperature
+        weights = np.exp(values)
+        if self._is_filtering:
+            self._filter(weights)
+        return weights
 
-    def stream(
-        self,
-        prime_text: str = "",
-        length: int = 1000,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        **options: Unpack[Options],
-    ) -> Iterator[str]:
-        """As `generate`, but yields the text in pieces as they are made, ``prime_text`` first.
+    def choose(
+        self, log_probs: npt.ArrayLike, temperature: float, recent: Collection[int] | None, rng: np.random.Generator
+    ) -> int:
+        """Draws the next symbol of one text, of log-probabilities (V,): as `draw` from :meth:`weights`, but faster."""
+        values = np.array(log_probs, dtype=np.float64)
+        if self._out is not None:
+            values[self._out] = -np.inf
+        if self.is_penalizing and recent:
+            values[list(set(recent))] *= self.strategy.repetition_penalty
+        largest = values.max()
+        if not math.isfinite(largest):
+            strategies.softmax(values)
+        number = rng.random()
+        if temperature == 0:
+            return int(values.argmax())
+        values -= largest
+        if temperature < _SAFE_TEMPERATURE:
+            values = strategies.apply_temperature(values, temperature)
+        elif temperature != 1:
+            values /= temperature
+        weights: Floats = np.exp(values, values)
+        if self._is_filtering:
+            self._filter(weights[None])
+        sums = np.add.accumulate(weights)
+        place = int(sums.searchsorted(number * sums[-1], "right"))
+        return place if place < len(sums) else _last(weights)
 
-        A piece of a fast model is what it writes in about 10 ms, that of a slow one a character.
-
-        Bad arguments raise here, before the first piece is asked for.
-        """
-        strategy, others = _parted(temperature, top_k, top_p, options)
-        return self._pieces(prime_text, Continuation(self.symbols, prime_text, length, strategy, **others))
-
-    def generate_many(
-        self,
-        prime_text: str = "",
-        length: int = 1000,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        *,
-        num_samples: int,
-        **options: Unpack[Options],
-    ) -> list[str]:
-        """As `generate`, but several texts, side by side: much faster than one after the other.
-
-        Text k of a seed is the same however many there are, and text 0 is that of `generate`.
-
-        Args:
-            prime_text: See `generate`, as for the next ones.
-            length: Of each.
-            temperature: Of each.
-            top_k: Of each.
-            top_p: Of each.
-            num_samples: How many texts.
-            **options: See `generate`.
-        """
-        check_count("num_samples", num_samples, _MOST_SAMPLES)
-        strategy, others = _parted(temperature, top_k, top_p, options)
-        drawing, seed = Drawing(strategy, self.symbols), others.pop("seed", None)
-        prime = encode_prime(self.symbols, prime_text, others.pop("unknown", "error"))
-        texts = []
-        for start in range(0, num_samples, _TOGETHER):
-            seeds = [seed_of_sample(seed, k) for k in range(start, min(start + _TOGETHER, num_samples))]
-            continuations = [Continuation(self.symbols, prime, length, drawing, seed=own, **others) for own in seeds]
-            self._write_together(continuations)
-            texts += [prime_text + continuation.text() for continuation in continuations]
-        return texts
-
-    def beam_search(
-        self,
-        prime_text: str = "",
-        length: int = 1000,
-        beams: int = 4,
-        *,
-        banned: str = "",
-        allowed: str | None = None,
-        stop: str | Sequence[str] | None = None,
-        stop_at_newline: bool = False,
-        unknown: Unknown = "error",
-    ) -> list[BeamText]:
-        """The likeliest continuations, the best first; see `char_rnn.generation.beam.beam_search`.
-
-        Returns:
-            Their texts without ``prime_text``, and their log-probabilities.
-        """
-        return beam_search(
-            self._predictor, self.symbols, prime_text, length, beams,
-            banned=banned, allowed=allowed, stop=stop, stop_at_newline=stop_at_newline, unknown=unknown,
-        )  # fmt: skip
-
-    def _pieces(self, prime_text: str, continuation: Continuation) -> Iterator[str]:
-        if prime_text:
-            yield prime_text
-        for _ in self._blocks(continuation):
-            if piece := continuation.text():
-                yield piece
-
-    def _blocks(self, continuation: Continuation) -> Iterator[None]:
-        """Draws the symbols of a text, to its end, as many between two of the caller's turns as take little time."""
-        if continuation.done:
-            return
-        streams = self._predictor.begin()
-        symbol = continuation.begin()
-        if symbol is None:
-            symbol = continuation.choose(read(streams, continuation.prime))
-        yield
-        write, most = continuation.writer(streams), 1
-        while not continuation.done:
-            began = time.monotonic()
-            symbol = write(symbol, most)
-            is_quick = time.monotonic() - began < _BLOCK_SECONDS
-            most = min(2 * most, _LARGEST_BLOCK) if is_quick else max(1, most // 2)
-            yield
-
-    def _write_together(self, continuations: list[Continuation]) -> None:
-        """Writes texts with the same prime text to their ends."""
-        first = continuations[0]
-        if first.done:
-            return
-        streams = self._predictor.begin(len(continuations))
-        if len(first.prime):
-            prediction = read(streams, first.prime)
-            state = streams.state()
-            for row in range(1, len(continuations)):
-                streams.set_state(state, row)
-            symbols = choose_together(continuations, np.tile(prediction, (len(continuations), 1)))
-        else:
-            symbols = [symbol for continuation in continuations if (symbol := continuation.begin()) is not None]
-        live = list(range(len(continuations)))
-        while live := [row for row in live if not continuations[row].done]:
-            predictions = streams.step([symbols[row] for row in live], live)
-            drawn = choose_together([continuations[row] for row in live], predictions)
-            for row, symbol in zip(live, drawn, strict=True):
-                symbols[row] = symbol
+    def _filter(self, weights: Floats) -> None:
+        strategy = self.strategy
+        if strategy.top_k is not None or strategy.top_p is not None:
+            _keep_largest(weights, strategy.top_k, strategy.top_p)
+        if strategy.min_p is not None:
+            weights[weights < strategy.min_p] = 0  # the largest weight is 1, before and after the other two
+        if strategy.typical_p is not None and strategy.typical_p < 1:
+            _keep_typical(weights, strategy.typical_p)
 
 
-def _predictor(model: CharModel | Engine, device: str) -> Predictor:
-    if isinstance(model, Engine):
-        if device != "cpu":
-            raise ValueError(f"device: an engine computes on the CPU; given {device!r}")
-        return model
-    from char_rnn.generation.module import ModuleEngine
+def draw(weights: Floats, generators: Iterable[np.random.Generator]) -> list[int]:
+    """Draws an index for each row, by one uniform number of its own generator; never one of weight zero.
 
-    return ModuleEngine(model, device)
+    Args:
+        weights: (N, V), of each row at least one positive.
+        generators: N of them, each advanced by one double.
+    """
+    cumulative = weights.cumsum(axis=-1)
+    numbers = np.array([generator.random() for generator in generators]) * cumulative[:, -1]
+    places: list[int] = np.count_nonzero(cumulative <= numbers[:, None], axis=-1).tolist()
+    if max(places) == weights.shape[-1]:
+        return [min(place, _last(row)) for place, row in zip(places, weights, strict=True)]
+    return places
 
 
-_OF_A_TEXT = ("seed", "stop", "stop_at_newline", "unknown")
+def _last(weights: Floats) -> int:
+    """The last symbol that can be drawn; a number times the sum that rounds up to the whole sum points past it."""
+    return int(np.flatnonzero(weights)[-1])
 
 
-def _parted(
-    temperature: float, top_k: int | None, top_p: float | None, options: Options
-) -> tuple[Strategy, dict[str, Any]]:
-    """The strategy, and what else a `Continuation` takes."""
-    settings: dict[str, Any] = dict(options)
-    others = {name: settings.pop(name) for name in _OF_A_TEXT if name in settings}
-    return Strategy(temperature, top_k=top_k, top_p=top_p, **settings), others
+def drawable_symbols(strategy: Strategy, symbols: Symbols) -> npt.NDArray[np.bool_]:
+    """Which symbols (V,) are not banned and, if only some are allowed, among them.
+
+    Raises:
+        ValueError: None is, or ``banned`` or ``allowed`` names what is no single symbol.
+    """
+    mask = np.full(symbols.size, strategy.allowed is None)
+    if strategy.allowed is not None:
+        mask[indices_of(symbols, canonical(symbols, strategy.allowed, ("NFC",)), "allowed")] = True
+    mask[indices_of(symbols, canonical(symbols, strategy.banned, ("NFC",)), "banned")] = False
+    if not mask.any():
+        raise ValueError("banned, allowed: leave no character of the model's vocabulary to draw")
+    return mask
+
+
+def _keep_largest(weights: Floats, top_k: int | None, top_p: float | None) -> None:
+    """Sets to 0 what is not among the ``top_k`` largest, nor in the nucleus of ``top_p`` of these."""
+    order = _flat((-weights).argsort(axis=-1, kind="stable"))
+    kept = order[:, :top_k]
+    weights.put(order[:, kept.shape[1] :], 0.0)
+    if top_p is not None and top_p < 1:
+        _keep_first(weights, kept, top_p)
+
+
+def _keep_typical(weights: Floats, p: float) -> None:
+    """Sets to 0 what is not in the locally typical set of ``p``."""
+    shares = weights / weights.sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        information = -np.log(shares)
+    entropy = shares * np.where(shares > 0, information, 0)
+    distance = np.abs(information - entropy.sum(axis=-1, keepdims=True))
+    _keep_first(weights, _flat(distance.argsort(axis=-1, kind="stable")), p)
+
+
+def _keep_first(weights: Floats, order: npt.NDArray[np.intp], p: float) -> None:
+    """Sets to 0 what comes in ``order`` after the first, at least one, that together have the share ``p`` of all."""
+    cumulative = weights.take(order).cumsum(axis=-1)
+    outside = cumulative[:, :-1] >= p * cumulative[:, -1:]
+    weights.put(order[:, 1:][outside], 0.0)
+
+
+def _flat(order: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Places in rows (N, V) as places in all of them one after the other."""
+    count, size = order.shape
+    return order if count == 1 else order + np.arange(0, count * size, size)[:, None]

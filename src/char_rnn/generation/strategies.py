@@ -1,7 +1,7 @@
 """Sampling strategies: pure functions on logits or log-probabilities, in float64 NumPy, with an explicit generator.
 
 They run in NumPy on the CPU whatever the model's device: ``torch.multinomial`` on MPS has drawn items of probability
-zero (pytorch issue 192577). `drawing` does the same in fewer passes; these are what it is held to.
+zero (pytorch issue 192577). `Sampler` does the same in fewer passes; these are what it is held to.
 
 Dimensions: V vocabulary; ``...`` any leading ones. A symbol that is out of the draw has the logit -inf.
 """

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.drawing import Drawing
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.interact.history import Edit, History, Letter, Point
@@ -92,7 +92,7 @@ class Draft:
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._strategy = strategy
-        self._drawing = Drawing(strategy, vocabulary)
+        self._sampler = Sampler(strategy, vocabulary)
         self._live = LiveText(engine, vocabulary, memory // 2, ALTERNATIVES)
         self._history = History(self._live.points)
         self.notes = self.type(prime)
@@ -130,7 +130,7 @@ class Draft:
     @temperature.setter
     def temperature(self, value: float) -> None:
         self._strategy = replace(self._strategy, temperature=round(min(max(value, 0.0), HIGHEST), 4))
-        self._drawing = Drawing(self._strategy, self._live.vocabulary)
+        self._sampler = Sampler(self._strategy, self._live.vocabulary)
 
     def type(self, text: str) -> list[str]:
         """Write what a person typed.
@@ -225,8 +225,8 @@ class Draft:
         Raises:
             ValueError: The model gives no usable numbers.
         """
-        recent = [self._recent(())] if self._drawing.is_penalizing else None
-        weights = self._drawing.weights(self._live.log_probs, self.temperature, recent)[0]
+        recent = [self._recent(())] if self._sampler.is_penalizing else None
+        weights = self._sampler.weights(self._live.log_probs, self.temperature, recent)[0]
         shares = weights / weights.sum()
         order = np.argsort(-shares, kind="stable")[:count].tolist()
         return [Candidate(symbol, self._live.name(symbol), float(shares[symbol])) for symbol in order if shares[symbol]]
@@ -259,8 +259,8 @@ class Draft:
             self._history.add(Edit(start, (), self._live.since(start), self._live.point(), typed))
 
     def _draw(self, log_probs: npt.NDArray[Any], more: Sequence[int], rng: np.random.Generator) -> int:
-        recent = self._recent(more) if self._drawing.is_penalizing else None
-        return self._drawing.choose(log_probs, self.temperature, recent, rng)
+        recent = self._recent(more) if self._sampler.is_penalizing else None
+        return self._sampler.choose(log_probs, self.temperature, recent, rng)
 
     def _recent(self, more: Sequence[int]) -> list[int]:
         """The last symbols of the text, `more` after it, that a repetition penalty looks at."""

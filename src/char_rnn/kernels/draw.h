@@ -1,4 +1,4 @@
-/* The next symbol of a text, drawn from a network's predictions: what generation/drawing.py does, for the commonest settings.
+/* The next symbol of a text, drawn from a network's predictions: what generation/sampler.py does, for the commonest settings.
  *
  * All decisions are made in double precision, in the order of the sums there. What differs is exp, by a rounding.
  */

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
-from char_rnn.generation.continuation import Continuation
+from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.spelling import spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.playground import bodies, schema
@@ -140,11 +140,11 @@ class Api:
                 raise ApiError(422, f"{name}: from 0 to {size - 1} in model {model.name}; given {value}", name)
 
 
-def _continuation(model: Served, body: schema.GenerateRequest) -> tuple[Continuation, dict[str, Any]]:
+def _continuation(model: Served, body: schema.GenerateRequest) -> tuple[GenerationState, dict[str, Any]]:
     """Return the text that is asked for, and what to say of the reading of its prime."""
     try:
         prime = spelled(model.vocabulary, body.prime, body.unknown)
-        continuation = Continuation(
+        continuation = GenerationState(
             model.vocabulary,
             prime.indices,
             body.length,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.continuation import Continuation
+from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
 from char_rnn.generation.symbols import decoder_of
 from char_rnn.playground.batch import Reading
@@ -37,7 +37,7 @@ class Generation(Reading):
 
     def __init__(
         self,
-        continuation: Continuation,
+        continuation: GenerationState,
         vocabulary: Vocabulary,
         outbox: Outbox,
         alternatives: int = 0,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from char_rnn.generation.continuation import Continuation
+from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
 from char_rnn.playground.batch import Reading
 
@@ -94,7 +94,7 @@ class States(Recording):
 class Sample(States):
     """Writes a text, and keeps all h on the way."""
 
-    def __init__(self, continuation: Continuation) -> None:
+    def __init__(self, continuation: GenerationState) -> None:
         first = continuation.begin()
         super().__init__(np.append(continuation.prime, [] if first is None else [first]).astype(int).tolist())
         self._continuation = continuation

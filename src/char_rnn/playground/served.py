@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from char_rnn.generation.continuation import Continuation
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.spelling import Spelling, spelled
 from char_rnn.generation.strategy import Strategy
@@ -150,7 +150,7 @@ class Served:
         return np.stack([start, *kept])[ends]
 
     async def _own_cells(self) -> list[Cell]:
-        sample = Sample(Continuation(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))
+        sample = Sample(GenerationState(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))
         states = np.stack(await self.recorded(sample, own=True))
         text, ends = aligned(self.vocabulary, sample.symbols)
         return await asyncio.to_thread(best_cells, text, states[ends])

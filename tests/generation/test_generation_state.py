@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.continuation import Continuation, choose_together, seed_of_sample
-from char_rnn.generation.drawing import Drawing
+from char_rnn.generation.generation_state import GenerationState, choose_together, seed_of_sample
+from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.strategies import probabilities
 from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import CharacterMap
@@ -32,7 +32,7 @@ STRATEGIES: list[dict[str, Any]] = [
 ]
 
 
-def written(continuation: Continuation, log_probs: Any) -> str:
+def written(continuation: GenerationState, log_probs: Any) -> str:
     continuation.begin()
     while not continuation.done:
         continuation.choose(log_probs)
@@ -46,7 +46,7 @@ def one_hot(symbol: int, size: int = 5) -> np.ndarray:
 
 
 def test_draws_are_those_of_the_pure_functions() -> None:
-    continuation = Continuation(VOCABULARY, "a", 200, Strategy(0.7, top_k=4, top_p=0.9), seed=3)
+    continuation = GenerationState(VOCABULARY, "a", 200, Strategy(0.7, top_k=4, top_p=0.9), seed=3)
     rng = np.random.default_rng(3)
     sums = np.cumsum(probabilities(LOGS, 0.7, 4, 0.9))
     for _ in range(200):
@@ -55,25 +55,25 @@ def test_draws_are_those_of_the_pure_functions() -> None:
 
 
 def test_the_prime_is_what_the_model_reads() -> None:
-    continuation = Continuation(VOCABULARY, "ab\n", 3)
+    continuation = GenerationState(VOCABULARY, "ab\n", 3)
     assert continuation.prime.tolist() == [1, 2, 0]
     assert continuation.begin() is None
     assert not continuation.done
 
 
 def test_without_a_prime_the_first_symbol_is_drawn_from_all_alike() -> None:
-    texts = {written(Continuation(VOCABULARY, "", 1, seed=seed), LOGS) for seed in range(50)}
+    texts = {written(GenerationState(VOCABULARY, "", 1, seed=seed), LOGS) for seed in range(50)}
     assert texts == set("abcd\n")
-    texts = {written(Continuation(VOCABULARY, "", 1, Strategy(allowed="bd"), seed=seed), LOGS) for seed in range(50)}
+    texts = {written(GenerationState(VOCABULARY, "", 1, Strategy(allowed="bd"), seed=seed), LOGS) for seed in range(50)}
     assert texts == {"b", "d"}
-    assert written(Continuation(VOCABULARY, "", 1, Strategy(0, banned="\n")), LOGS) == "a"
-    continuation = Continuation(VOCABULARY, "", 2)
+    assert written(GenerationState(VOCABULARY, "", 1, Strategy(0, banned="\n")), LOGS) == "a"
+    continuation = GenerationState(VOCABULARY, "", 2)
     assert continuation.begin() is not None
     assert continuation.begin() is None
 
 
 def test_length_zero_is_done() -> None:
-    continuation = Continuation(VOCABULARY, "", 0)
+    continuation = GenerationState(VOCABULARY, "", 0)
     assert continuation.done
     assert continuation.begin() is None
     assert continuation.text() == ""
@@ -84,12 +84,12 @@ def test_side_by_side_it_is_the_same_text_as_alone(settings: dict[str, Any]) -> 
     rng = np.random.default_rng(1)
     predictions = rng.normal(size=(40, 7, 5)).astype(np.float32)
     predictions[3, 2, 4] = -np.inf
-    drawing = Drawing(Strategy(**settings), VOCABULARY)
-    together = [Continuation(VOCABULARY, "ab", 40, drawing, seed=seed) for seed in range(7)]
+    sampler = Sampler(Strategy(**settings), VOCABULARY)
+    together = [GenerationState(VOCABULARY, "ab", 40, sampler, seed=seed) for seed in range(7)]
     for step in predictions:
         choose_together(together, step)
     for row, continuation in enumerate(together):
-        alone = Continuation(VOCABULARY, "ab", 40, Strategy(**settings), seed=row)
+        alone = GenerationState(VOCABULARY, "ab", 40, Strategy(**settings), seed=row)
         for step in predictions:
             alone.choose(step[row])
         assert continuation.done
@@ -97,7 +97,7 @@ def test_side_by_side_it_is_the_same_text_as_alone(settings: dict[str, Any]) -> 
 
 
 def test_text_is_given_out_once_and_when_it_is_certain() -> None:
-    continuation = Continuation(VOCABULARY, "a", 6, stop="bcd")
+    continuation = GenerationState(VOCABULARY, "a", 6, stop="bcd")
     shown = []
     for symbol in (2, 3, 2, 3, 1, 2):
         continuation.choose(one_hot(symbol))
@@ -119,7 +119,7 @@ def test_text_is_given_out_once_and_when_it_is_certain() -> None:
     ],
 )
 def test_where_it_stops(options: dict[str, Any], expected: str) -> None:
-    continuation = Continuation(VOCABULARY, "a", 6, **options)
+    continuation = GenerationState(VOCABULARY, "a", 6, **options)
     for symbol in (2, 3, 4, 1, 0, 2):
         if not continuation.done:
             continuation.choose(one_hot(symbol))
@@ -129,14 +129,14 @@ def test_where_it_stops(options: dict[str, Any], expected: str) -> None:
 
 def test_a_line_may_end_as_on_windows() -> None:
     vocabulary = Vocabulary.from_text("ab\r\n")
-    continuation = Continuation(vocabulary, "a", 9, stop_at_newline=True)
+    continuation = GenerationState(vocabulary, "a", 9, stop_at_newline=True)
     for symbol in vocabulary.encode("a\ra\r\n"):
         continuation.choose(one_hot(symbol, 4))
     assert continuation.text() == "a\ra"
 
 
 def test_a_split_character_is_held_back() -> None:
-    continuation = Continuation(BYTES, "x", 4)
+    continuation = GenerationState(BYTES, "x", 4)
     shown = []
     for byte in "é€".encode()[:4]:
         continuation.choose(one_hot(byte, 256))
@@ -149,14 +149,14 @@ def test_a_schedule_goes_straight_to_the_final_temperature() -> None:
     assert [strategy.temperature_at(place, 4) for place in range(5)] == pytest.approx([2, 1.5, 1, 0.5, 0.5])
     assert strategy.temperature_at(0, 1) == 2
     assert Strategy(0.7).temperature_at(3, 4) == 0.7
-    continuation = Continuation(VOCABULARY, "a", 2, Strategy(1e6, final_temperature=0), seed=0)
+    continuation = GenerationState(VOCABULARY, "a", 2, Strategy(1e6, final_temperature=0), seed=0)
     np.testing.assert_allclose(continuation.probabilities(LOGS), 0.2, atol=1e-5)
     continuation.choose(LOGS)
     np.testing.assert_array_equal(continuation.probabilities(LOGS), [0, 1, 0, 0, 0])
 
 
 def test_repetitions_are_counted_over_the_window_from_the_prime_on() -> None:
-    continuation = Continuation(VOCABULARY, "abb", 9, Strategy(repetition_penalty=2, repetition_window=2))
+    continuation = GenerationState(VOCABULARY, "abb", 9, Strategy(repetition_penalty=2, repetition_window=2))
     assert set(continuation.recent) == {2}
     expected = np.array([0.1, 0.4, 0.3**2, 0.15, 0.05])
     np.testing.assert_allclose(continuation.probabilities(LOGS), expected / expected.sum())
@@ -169,24 +169,24 @@ def test_repetitions_are_counted_over_the_window_from_the_prime_on() -> None:
 def test_a_wide_window_costs_no_more_than_the_symbols_in_it() -> None:
     rng = np.random.default_rng(0)
     drawn = rng.integers(1, 5, 500).tolist()
-    continuation = Continuation(VOCABULARY, "", 501, Strategy(repetition_penalty=2, repetition_window=3))
+    continuation = GenerationState(VOCABULARY, "", 501, Strategy(repetition_penalty=2, repetition_window=3))
     for count, symbol in enumerate(drawn, 1):
         continuation.take(symbol)
         assert set(continuation.recent) == set(drawn[max(0, count - 3) : count])
         assert len(continuation.recent) <= 3
-    wide = Continuation(VOCABULARY, "ab" * 5000, 9, Strategy(repetition_penalty=2, repetition_window=10_000))
+    wide = GenerationState(VOCABULARY, "ab" * 5000, 9, Strategy(repetition_penalty=2, repetition_window=10_000))
     assert len(wide.recent) == 2
 
 
 def test_a_symbol_that_someone_else_chose() -> None:
-    continuation = Continuation(VOCABULARY, "a", 2, seed=1)
+    continuation = GenerationState(VOCABULARY, "a", 2, seed=1)
     assert continuation.take(4) == 4
     assert (continuation.count, continuation.text()) == (1, "d")
 
 
 def test_seeds_of_samples_do_not_depend_on_how_many_there_are() -> None:
     def text(seed: Any) -> str:
-        return written(Continuation(VOCABULARY, "a", 30, seed=seed), LOGS)
+        return written(GenerationState(VOCABULARY, "a", 30, seed=seed), LOGS)
 
     texts = [text(seed_of_sample(7, sample)) for sample in range(4)]
     assert texts[0] == text(7)
@@ -197,19 +197,19 @@ def test_seeds_of_samples_do_not_depend_on_how_many_there_are() -> None:
 @pytest.mark.parametrize("kept", [{"banned": "abcd\n"}, {"allowed": "xyz"}, {"allowed": "a", "banned": "a"}])
 def test_nothing_left_to_draw(kept: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^banned, allowed: leave no character of the model's vocabulary to draw$"):
-        Continuation(VOCABULARY, "a", 5, Strategy(**kept))
+        GenerationState(VOCABULARY, "a", 5, Strategy(**kept))
 
 
 def test_banned_characters_of_several_bytes() -> None:
     with pytest.raises(ValueError, match=r"^banned: 'é' is 2 bytes, and this model writes byte by byte; name"):
-        Continuation(BYTES, "a", 5, Strategy(banned="aé"))
-    assert written(Continuation(BYTES, "a", 3, Strategy(allowed="é"[:0] + "z")), np.zeros(256)) == "zzz"
+        GenerationState(BYTES, "a", 5, Strategy(banned="aé"))
+    assert written(GenerationState(BYTES, "a", 3, Strategy(allowed="é"[:0] + "z")), np.zeros(256)) == "zzz"
 
 
 def test_what_is_banned_and_predicted_alone_is_an_error() -> None:
     log_probs = np.where(np.arange(5) == 1, 0.0, -np.inf)
     with pytest.raises(ValueError, match=r"^logits: hold only -inf, which no symbol can be drawn from"):
-        Continuation(VOCABULARY, "b", 5, Strategy(banned="a")).choose(log_probs)
+        GenerationState(VOCABULARY, "b", 5, Strategy(banned="a")).choose(log_probs)
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_p": 0.9}, {"temperature": 0}])
@@ -218,7 +218,7 @@ def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None
     log_probs = LOGS.copy()
     log_probs[2] = bad
     with pytest.raises(ValueError, match=r"^logits: hold (NaN|\+inf), which no symbol can be drawn from; has the"):
-        Continuation(VOCABULARY, "b", 5, Strategy(**settings)).choose(log_probs)
+        GenerationState(VOCABULARY, "b", 5, Strategy(**settings)).choose(log_probs)
 
 
 @pytest.mark.parametrize(
@@ -237,19 +237,19 @@ def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
-        Continuation(VOCABULARY, **{"prime_text": "a", **options})
+        GenerationState(VOCABULARY, **{"prime_text": "a", **options})
 
 
 def test_unknown_characters_of_the_prime(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UnknownCharacterError, match="'x'"):
-        Continuation(VOCABULARY, "axb")
-    assert Continuation(VOCABULARY, "axb", unknown="skip").prime.tolist() == [1, 2]
+        GenerationState(VOCABULARY, "axb")
+    assert GenerationState(VOCABULARY, "axb", unknown="skip").prime.tolist() == [1, 2]
     assert caplog.messages == ["prime text: skipped what the vocabulary does not have: 'x'"]
     caplog.clear()
-    assert Continuation(VOCABULARY, "efghijklmnopqrstuvwxyza", unknown="skip").prime.tolist() == [1]
+    assert GenerationState(VOCABULARY, "efghijklmnopqrstuvwxyza", unknown="skip").prime.tolist() == [1]
     assert caplog.messages[0].endswith(" 'w' 'x' and 2 more")
     caplog.clear()
     symbols = CharacterMap({"a": 0, "E": 1, '"': 2})
-    assert Continuation(symbols, "Áa“x”", unknown="nearest").prime.tolist() == [0, 0, 2, 2]
+    assert GenerationState(symbols, "Áa“x”", unknown="nearest").prime.tolist() == [0, 0, 2, 2]
     replaced = """'Á' as 'a', '“' as '"', '”' as '"'"""
     assert caplog.messages == [f"prime text: read {replaced}; skipped what the vocabulary does not have: 'x'"]

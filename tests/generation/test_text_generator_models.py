@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from sampler_helpers import FULL_BYTES, VOCABULARY, lstm, table, uniform
+from generator_helpers import FULL_BYTES, VOCABULARY, lstm, table, uniform
 
 from char_rnn.data.vocabulary import UnknownCharacterError
-from char_rnn.generation import sampler
+from char_rnn.generation import text_generator
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.sampler import TextGenerator
 from char_rnn.generation.strategies import PredictionError
+from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.utils.config import Config
@@ -117,7 +117,7 @@ def test_sample_k_is_the_same_however_many_there_are(
     texts = generator.generate_many(prime, 60, num_samples=9, seed=3, **options)
     assert texts[0] == generator.generate(prime, 60, seed=3, **options)
     assert generator.generate_many(prime, 60, num_samples=2, seed=3, **options) == texts[:2]
-    monkeypatch.setattr(sampler, "_TOGETHER", 4)
+    monkeypatch.setattr(text_generator, "_TOGETHER", 4)
     assert generator.generate_many(prime, 60, num_samples=9, seed=3, **options) == texts
     assert len(set(texts)) == 9
     assert all(text.startswith(prime) for text in texts)

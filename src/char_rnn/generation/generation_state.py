@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.drawing import Drawing, draw
 from char_rnn.generation.predictor import Streams
 from char_rnn.generation.ranges import check_length, check_seed
+from char_rnn.generation.sampler import Sampler, draw
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
 from char_rnn.generation.strategies import Floats
@@ -23,7 +23,7 @@ from char_rnn.generation.symbols import Symbols, decoder_of
 Seed = int | np.random.SeedSequence | None
 
 
-class Continuation:
+class GenerationState:
     """A text being written: what the model reads first, what is drawn, what may be shown of it, and when it ends.
 
     What it draws depends on seed, strategy and the log-probabilities alone. A model that reads symbol by symbol writes
@@ -40,7 +40,7 @@ class Continuation:
         symbols: The model's vocabulary.
         prime_text: Text to continue, or the indices (T,) that the model reads of it.
         length: Symbols to add: characters, or bytes for a byte vocabulary.
-        strategy: How they are drawn; several texts may share a `Drawing` made of it.
+        strategy: How they are drawn; several texts may share a `Sampler` made of it.
         seed: Seed of the drawing; ``None`` = another text each time.
         stop: End before this text, or the first of these; ``None`` = go on to ``length``.
         stop_at_newline: End before the end of a line, too.
@@ -61,7 +61,7 @@ class Continuation:
         symbols: Symbols,
         prime_text: str | npt.NDArray[np.int64] = "",
         length: int = 1000,
-        strategy: Strategy | Drawing = Strategy(),  # noqa: B008 (frozen)
+        strategy: Strategy | Sampler = Strategy(),  # noqa: B008 (frozen)
         *,
         seed: Seed = None,
         stop: str | Sequence[str] | None = None,
@@ -71,7 +71,7 @@ class Continuation:
         check_length(length)
         self._rng = _generator(seed)
         self._stop_text = StopText(stop, stop_at_newline, symbols)
-        self.drawing = strategy if isinstance(strategy, Drawing) else Drawing(strategy, symbols)
+        self.sampler = strategy if isinstance(strategy, Sampler) else Sampler(strategy, symbols)
         self.prime: npt.NDArray[np.int64] = (
             prime_text if isinstance(prime_text, np.ndarray) else encode_prime(symbols, prime_text, unknown)
         )
@@ -79,14 +79,14 @@ class Continuation:
         self._decoder = decoder_of(symbols)
         self._undecoded: list[int] = []
         self._pieces: list[str] = []
-        window = self.drawing.strategy.repetition_window if self.drawing.is_penalizing else 0
+        window = self.sampler.strategy.repetition_window if self.sampler.is_penalizing else 0
         self._window = deque(self.prime[-window:].tolist(), window)
         self._recent = Counter(self._window)
 
     @property
     def temperature(self) -> float:
         """That of the next symbol."""
-        return self.drawing.strategy.temperature_at(self.count, self.length)
+        return self.sampler.strategy.temperature_at(self.count, self.length)
 
     @property
     def stopped(self) -> bool:
@@ -106,7 +106,7 @@ class Continuation:
         """
         if len(self.prime) or self.count or self.done:
             return None
-        kept = self.drawing.kept
+        kept = self.sampler.kept
         return self.take(int(kept[0 if self.temperature == 0 else self._rng.integers(len(kept))]))
 
     def choose(self, log_probs: npt.ArrayLike) -> int:
@@ -118,7 +118,7 @@ class Continuation:
         Raises:
             ValueError: ``log_probs`` hold NaN or +inf, or nothing above -inf is left to draw.
         """
-        return self.take(self.drawing.choose(log_probs, self.temperature, self._recent, self._rng))
+        return self.take(self.sampler.choose(log_probs, self.temperature, self._recent, self._rng))
 
     def writer(self, streams: Streams) -> Callable[[int, int], int]:
         """Returns what draws the next symbols and takes note of them, with streams that have read all but the last.
@@ -126,14 +126,14 @@ class Continuation:
         It is called with the last symbol and with how many to draw at most. It draws at least one, in stream 0, and
         returns the new last one. Symbols that it draws beyond a stop text count, but never show.
         """
-        write = streams.writer(self.drawing, self._rng)
+        write = streams.writer(self.sampler, self._rng)
         if write is None:
             return lambda symbol, _: self.choose(streams.step((symbol,))[0])
         return lambda symbol, most: self._take_all(write(symbol, self._temperatures(most)))
 
     def probabilities(self, log_probs: npt.ArrayLike) -> Floats:
         """What :meth:`choose` would draw from, (V,), without drawing."""
-        weights = self.drawing.weights(log_probs, self.temperature, (self._recent,))[0]
+        weights = self.sampler.weights(log_probs, self.temperature, (self._recent,))[0]
         return np.asarray(weights / weights.sum())
 
     def take(self, symbol: int) -> int:
@@ -166,7 +166,7 @@ class Continuation:
 
     def _temperatures(self, most: int) -> Floats:
         """Those of the next symbols, of so many at most."""
-        strategy, places = self.drawing.strategy, range(self.count, min(self.count + most, self.length))
+        strategy, places = self.sampler.strategy, range(self.count, min(self.count + most, self.length))
         if strategy.final_temperature is None:
             return np.full(len(places), strategy.temperature, np.float64)
         return np.array([strategy.temperature_at(place, self.length) for place in places])
@@ -187,8 +187,8 @@ class Continuation:
         self._undecoded.clear()
 
 
-def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArray[np.floating]) -> list[int]:
-    """`Continuation.choose` for texts that share a `Drawing` and are equally long so far, faster than one by one.
+def choose_together(continuations: Sequence[GenerationState], log_probs: npt.NDArray[np.floating]) -> list[int]:
+    """`GenerationState.choose` for texts that share a `Sampler` and are equally long so far, faster than one by one.
 
     Args:
         continuations: N of them.
@@ -198,7 +198,7 @@ def choose_together(continuations: Sequence[Continuation], log_probs: npt.NDArra
         The N symbols, the same as they would have been alone.
     """
     first = continuations[0]
-    weights = first.drawing.weights(log_probs, first.temperature, [text.recent for text in continuations])
+    weights = first.sampler.weights(log_probs, first.temperature, [text.recent for text in continuations])
     drawn = draw(weights, (text._rng for text in continuations))
     return [text.take(symbol) for text, symbol in zip(continuations, drawn, strict=True)]
 

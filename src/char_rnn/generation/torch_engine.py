@@ -19,7 +19,7 @@ from char_rnn.models.base import Hidden
 _CHUNK = 1024
 
 
-class ModuleEngine:
+class TorchEngine:
     """A module, ready to predict; it is left in the mode it is in.
 
     Args:
@@ -32,15 +32,15 @@ class ModuleEngine:
         self.model = model.to(self.device)
         self.vocab_size = model.vocab_size
 
-    def begin(self, count: int = 1) -> ModuleStreams:
+    def begin(self, count: int = 1) -> TorchStreams:
         """Return ``count`` streams in the zero state."""
-        return ModuleStreams(self, count)
+        return TorchStreams(self, count)
 
 
-class ModuleStreams:
+class TorchStreams:
     """Texts that a module reads; one after the other, so that none depends on those beside it."""
 
-    def __init__(self, engine: ModuleEngine, count: int) -> None:
+    def __init__(self, engine: TorchEngine, count: int) -> None:
         self._model, self._device = engine.model, engine.device
         self._hidden: list[Hidden] = [self._model.init_hidden(1, self._device) for _ in range(count)]
 
