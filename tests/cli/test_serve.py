@@ -18,8 +18,9 @@ import pytest
 from cli_helpers import Command
 from processes import disposition
 
-pytest.importorskip("starlette", reason="the extra playground is not installed")
-pytest.importorskip("uvicorn", reason="the extra playground is not installed")
+PACKAGES = ["prometheus_client", "sse_starlette", "starlette", "uvicorn"]
+for needed in PACKAGES:
+    pytest.importorskip(needed, reason="the extra playground is not installed")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -149,7 +150,7 @@ def test_what_cannot_be_served(
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_without_the_extra_the_way_to_it_is_named(run_folder: Path, tmp_path: Path, package: str) -> None:
     script = (
         f"import sys; sys.modules[{package!r}] = None\n"

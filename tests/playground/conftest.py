@@ -16,7 +16,7 @@ def served() -> Iterator[Serving]:
     """Two models, `one` of letters and `bytes`; not to be stopped."""
     from playground_helpers import BYTES, model_file, serving
 
-    from char_rnn.playground.limits import Limits
+    from char_rnn.playground.schema import Limits
 
     files = {"one": model_file(), "bytes": model_file(BYTES, type="gru", num_layers=1)}
     with serving(files, Limits(length=3000, prime=2000, streams=16)) as running:

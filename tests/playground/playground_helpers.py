@@ -16,7 +16,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-for package in ("httpx", "starlette", "uvicorn"):
+for package in ("httpx", "prometheus_client", "sse_starlette", "starlette", "uvicorn"):
     pytest.importorskip(package, reason=f"{package} is not installed (extras playground and dev)")
 
 import httpx  # noqa: E402
@@ -29,7 +29,7 @@ from char_rnn.generation.strategy import Strategy  # noqa: E402
 from char_rnn.model_file import ModelFile  # noqa: E402
 from char_rnn.models.parameters import parameter_shapes  # noqa: E402
 from char_rnn.playground.app import create_app  # noqa: E402
-from char_rnn.playground.limits import Limits  # noqa: E402
+from char_rnn.playground.schema import Limits  # noqa: E402
 from char_rnn.playground.server import Server, bind  # noqa: E402
 from char_rnn.utils.config import Config  # noqa: E402
 
@@ -77,7 +77,8 @@ class Serving:
     def is_idle(self) -> bool:
         """Whether no text is being computed or sent."""
         batches = [model.batch for model in self.app.state.models.values()]
-        return not any(batch.active + batch.waiting for batch in batches) and self.app.state.metrics.streams == 0
+        streams = self.app.state.metrics.registry.get_sample_value("char_rnn_streams_active")
+        return not any(batch.active + batch.waiting for batch in batches) and streams == 0
 
 
 @contextmanager

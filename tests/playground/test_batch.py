@@ -14,7 +14,7 @@ from playground_helpers import WAIT, eventually, model_file
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Array
 from char_rnn.playground.batch import CLOSING, Batch, ClosedError, FullError, Reading
-from char_rnn.playground.outbox import Outbox
+from char_rnn.playground.events import Outbox
 from char_rnn.playground.reading import Scoring, States, UnfinishedError
 
 FILE = model_file()

@@ -11,10 +11,9 @@ from playground_helpers import model_file
 from pydantic import BaseModel
 
 from char_rnn.playground import schema
-from char_rnn.playground.api import _continuation
-from char_rnn.playground.bodies import checked, parsed
-from char_rnn.playground.errors import ApiError
-from char_rnn.playground.limits import Limits
+from char_rnn.playground.api import begun
+from char_rnn.playground.requests import ApiError, checked, parsed
+from char_rnn.playground.schema import Limits
 from char_rnn.playground.served import Served
 
 REQUESTS = (schema.GenerateRequest, schema.ActivationsRequest, schema.CellsRequest, schema.ScoreRequest)
@@ -32,7 +31,7 @@ def bodies(model: type[BaseModel]) -> st.SearchStrategy[Any]:
 
 
 def told(error: ApiError) -> bool:
-    return 400 <= error.status < 500 and "\n" not in error.message and 0 < len(error.message) < 400
+    return 400 <= error.status_code < 500 and "\n" not in error.detail and 0 < len(error.detail) < 400
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,0123456789.eE-+ntrufalsdI\\', max_size=60).map(str.encode))
@@ -79,7 +78,7 @@ def test_what_is_taken_can_be_written(body: dict[str, Any]) -> None:
     """A request that is not refused makes a text; the ranges of the two agree."""
     try:
         request = checked(schema.GenerateRequest, {"model": "m", **body})
-        _continuation(MODEL, request)
+        begun(MODEL, request)
     except ApiError as error:
         assert told(error)
-        assert error.field is not None or "banned, allowed" in error.message
+        assert error.field is not None or "banned, allowed" in error.detail

@@ -19,7 +19,7 @@ import pytest
 from playground_helpers import WAIT, Serving, alone, events, eventually, exchange, model_file, serving, text_of
 
 from char_rnn.playground.batch import CLOSING
-from char_rnn.playground.limits import Limits
+from char_rnn.playground.schema import Limits
 
 LONG = Limits(length=10**9, streams=4, characters_held=20)
 

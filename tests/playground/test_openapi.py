@@ -11,9 +11,9 @@ from starlette.routing import Route
 
 from char_rnn.generation.strategy import Strategy
 from char_rnn.playground import schema
-from char_rnn.playground.openapi import OPERATIONS, PREFIX, document
+from char_rnn.playground.api import DOCUMENT, OPERATIONS
+from char_rnn.playground.openapi import PREFIX
 
-DOCUMENT = document()
 TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
 TEXT = 'a "bad" cafe,\n  a "face".\n' * 3
 SAMPLES: dict[str, list[dict[str, Any]]] = {

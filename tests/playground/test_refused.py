@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playground_helpers import WAIT, Serving, exchange, model_file, serving
 
-from char_rnn.playground.limits import Limits
+from char_rnn.playground.guard import POLICY
+from char_rnn.playground.schema import Limits
 
 GENERATE = "/api/generate"
 
@@ -18,12 +19,12 @@ GENERATE = "/api/generate"
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"", 400, "no JSON"),
-        (b"{", 400, "no JSON"),
-        (b"\xff", 400, "no JSON"),
-        (b'{"model": "one", "temperature": NaN}', 400, "NaN is no number"),
-        (b"[" * 60_000, 400, "no JSON"),
-        (b'{"model": "one", "seed": ' + b"1" * 5000 + b"}", 400, "no JSON"),
+        (b"", 400, "not valid JSON"),
+        (b"{", 400, "not valid JSON"),
+        (b"\xff", 400, "not valid JSON"),
+        (b'{"model": "one", "temperature": NaN}', 400, "NaN is not a JSON number"),
+        (b"[" * 60_000, 400, "not valid JSON"),
+        (b'{"model": "one", "seed": ' + b"1" * 5000 + b"}", 400, "not valid JSON"),
         (b"[]", 422, "must be a JSON object"),
         (b"null", 422, "must be a JSON object"),
     ],
@@ -90,7 +91,7 @@ def test_a_field_that_is_wrong_is_named(served: Serving, change: dict[str, Any],
 
 def test_a_misspelt_field_leads_to_the_right_one(served: Serving) -> None:
     error = served.post(GENERATE, model="one", lenght=5).json()["error"]
-    assert error == {"message": "lenght: there is no such field; did you mean length?", "field": "lenght"}
+    assert error == {"message": "lenght: no such field; did you mean length?", "field": "lenght"}
 
 
 def test_half_a_surrogate_pair_is_no_name_of_a_field(served: Serving) -> None:
@@ -98,7 +99,7 @@ def test_half_a_surrogate_pair_is_no_name_of_a_field(served: Serving) -> None:
     answer = served.http.post(GENERATE, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert answer.json()["error"]["field"] is None
-    assert answer.json()["error"]["message"].startswith("the name of a field: ")
+    assert answer.json()["error"]["message"].startswith("a field name: ")
 
 
 def test_half_a_surrogate_pair_is_a_character_like_no_other(served: Serving) -> None:
@@ -121,7 +122,7 @@ def test_models_units_and_texts_that_are_not_there(served: Serving) -> None:
         answer = served.post(f"/api/{path}", model="../one", **body)
         assert answer.status_code == 404
         assert answer.json()["error"]["field"] == "model"
-        assert "there is one, bytes" in answer.json()["error"]["message"]
+        assert "the models are one, bytes" in answer.json()["error"]["message"]
         answer = served.post(f"/api/{path}", **body)
         assert answer.status_code == 422
         assert answer.json()["error"] == {"message": "model: must be one of one, bytes", "field": "model"}
@@ -138,12 +139,25 @@ def test_methods_and_types(served: Serving) -> None:
     answer = served.http.get(GENERATE)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
-    assert answer.json()["error"]["message"] == "this address does not take this method"
+    assert answer.json()["error"]["message"] == "this address does not accept this method"
     assert served.http.delete("/api/models").status_code == 405
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"):
         answer = served.http.post(GENERATE, content=b'{"model": "one"}', headers={"content-type": kind})
         assert answer.status_code == 415, kind
     assert served.http.post(GENERATE, content=b'{"model": "one"}').status_code == 415
+
+
+def test_a_mistake_of_the_program(
+    served: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("char_rnn.playground.api.spelled", lambda *_: {}["x"])
+    answer = served.post(GENERATE, model="one")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["message"].startswith("KeyError (a mistake in char-rnn; the server's standard error")
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["cache-control"] == "no-store"
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
+    assert served.http.get("/api/health").status_code == 200
 
 
 def test_a_body_that_is_too_large(served: Serving) -> None:

@@ -83,10 +83,10 @@ def command(
         from char_rnn.playground.server import Server, address_of, bind
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in ("starlette", "uvicorn"):
+        if package not in ("prometheus_client", "sse_starlette", "starlette", "uvicorn"):
             raise
         raise click.ClickException(f"the playground needs {package}, which is not installed: {INSTALL}") from None
-    from char_rnn.playground.limits import Limits
+    from char_rnn.playground.schema import Limits
     from char_rnn.playground.served import names_of
 
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # what a prime is read as is told to the one who asked

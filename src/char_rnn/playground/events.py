@@ -1,96 +1,109 @@
-"""Server-sent events: an answer that goes on while a text is written."""
+"""Server-sent events: from a scheduler's thread, through an outbox, to a client that reads while a text is written."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
-from starlette.responses import Response
+from sse_starlette import EventSourceResponse, JSONServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from char_rnn.playground.outbox import Item, Outbox
+PACE = 0.04  # seconds between messages; a message for each character costs several times the character itself
+NO_PING = 10**6  # seconds; comments of the library would be news to programs that read this stream since 1.0
 
-LAST = ("done", "error")
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
-PACE = 0.04  # seconds between messages: one for every character costs several times what the character does
+Item = tuple[str, Mapping[str, Any]]
+"""An event's name (empty for a character) and its data."""
 
 
-class EventStream(Response):
-    """Sends what an outbox is given, until `done` or `error` or the reader goes.
+class Outbox:
+    """A queue from one thread to one task of the event loop, on which it has to be made.
 
     Args:
-        outbox: Where it comes from.
-        left: Called at the end, however it comes.
-        patience: Seconds after which a reader who takes nothing is left.
+        capacity: Items from which on the queue is `full`, and its job pauses.
+        wake: Called when there is room again.
     """
 
-    media_type = "text/event-stream"
+    def __init__(self, capacity: int, wake: Callable[[], None]) -> None:
+        self._capacity, self._wake = capacity, wake
+        self._items: deque[Item] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._notified = False
 
-    def __init__(self, outbox: Outbox, left: Callable[[], None], patience: float) -> None:
-        super().__init__()
-        self._outbox, self._left, self._patience = outbox, left, patience
-        self._sent, self._is_sending = 0, False
-        del self.headers["content-length"]
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def full(self) -> bool:
+        """Whether the client lags behind."""
+        return len(self._items) >= self._capacity
+
+    def put(self, *items: Item) -> None:
+        """Add items, from the thread or on the event loop."""
+        self._items.extend(items)
+        if not self._notified:
+            self._notified = True
+            with suppress(RuntimeError):  # the loop is closed: no client is left
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def take(self) -> list[Item]:
+        """Wait for items, and return all of them."""
+        await self._changed.wait()
+        self._changed.clear()
+        self._notified = False  # before the items are taken, so that each later `put` notifies again
+        items = [self._items.popleft() for _ in range(len(self._items))]
+        self._wake()
+        return items
+
+
+class EventStream(EventSourceResponse):
+    """Sends the items of an outbox until `done`, `error` or a disconnect.
+
+    Args:
+        outbox: Source of the items.
+        leave: Called at the end, for whatever reason.
+        patience: Seconds after which a client that reads nothing is disconnected.
+    """
+
+    def __init__(self, outbox: Outbox, leave: Callable[[], None], patience: float) -> None:
+        super().__init__(_messages(outbox), ping=NO_PING, send_timeout=patience)
+        self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream."""
-        sending = asyncio.ensure_future(self._send(send))
-        watching = asyncio.ensure_future(self._watch(receive))
         try:
-            await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
+            with suppress(OSError):  # a reset connection, or (TimeoutError) a client that reads nothing
+                await super().__call__(scope, receive, send)
         finally:
-            self._left()
-            for task in (sending, watching):
-                task.cancel()
-                with suppress(asyncio.CancelledError, OSError):  # a reader who has gone is no error
-                    await task
-
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        ended = False
-        while not ended:
-            items = await self._outbox.take()
-            ended = any(name in LAST for name, _ in items)
-            if items:
-                self._is_sending = True
-                await send({"type": "http.response.body", "body": encoded(items), "more_body": not ended})
-                self._sent, self._is_sending = self._sent + 1, False
-                await asyncio.sleep(PACE if not ended and any(not name for name, _ in items) else 0)
-
-    async def _watch(self, receive: Receive) -> None:
-        """Return when the reader has gone, or takes nothing for too long."""
-        leaving = asyncio.ensure_future(gone(receive))
-        try:
-            sent = -1
-            while not leaving.done() and not (self._is_sending and self._sent == sent):
-                sent = self._sent
-                await asyncio.wait({leaving}, timeout=self._patience)
-        finally:
-            leaving.cancel()
+            self._leave()
 
 
-async def gone(receive: Receive) -> None:
-    """Return when the one who asked has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _messages(outbox: Outbox) -> AsyncIterator[bytes]:
+    ended = False
+    while not ended:
+        items = await outbox.take()
+        ended = any(name in ("done", "error") for name, _ in items)
+        if items:
+            yield encoded(items)
+            await asyncio.sleep(PACE if not ended and any(not name for name, _ in items) else 0)
 
 
 def encoded(items: Sequence[Item]) -> bytes:
-    """Return items as events; characters that follow each other are one message."""
+    """Return items as events; consecutive characters share one message."""
     parts = []
     for name, group in groupby(items, key=lambda item: item[0]):
-        if name:
-            parts += [_event(data, name) for _, data in group]
-        else:
-            characters = [data for _, data in group]
-            parts.append(_event({"text": "".join(data["text"] for data in characters), "characters": characters}))
-    return "".join(parts).encode()
+        data = [each for _, each in group]
+        if not name:
+            data = [{"text": "".join(each["text"] for each in data), "characters": data}]
+        parts += [JSONServerSentEvent(each, event=name or None, sep="\n").encode() for each in data]
+    return b"".join(parts)
 
 
-def _event(data: Any, name: str = "") -> str:
-    body = _JSON.encode(data)
-    return f"event: {name}\ndata: {body}\n\n" if name else f"data: {body}\n\n"
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has disconnected."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

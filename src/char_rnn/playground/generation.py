@@ -19,7 +19,7 @@ from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
 from char_rnn.generation.symbols import decoder_of
 from char_rnn.playground.batch import Reading
-from char_rnn.playground.outbox import Outbox
+from char_rnn.playground.events import Outbox
 from char_rnn.playground.texts import labels
 
 

@@ -1,22 +1,24 @@
-"""Who may ask, and what a browser may do with the answer.
+"""Which requests are answered, and what a browser may do with the answers.
 
-A page of any other site can make its visitor's browser send requests to this machine. Browsers say where a request
-comes from (Origin, Sec-Fetch-Site), and what name it was sent to (Host): a name of someone else's that leads here (DNS
-rebinding) is none of the server's.
+A page of any other site can make its visitor's browser send requests to this machine. Browsers report where a request
+comes from (Origin, Sec-Fetch-Site) and the name in its address (Host). Someone else's name that leads here (DNS
+rebinding) is refused.
+
+Starlette's TrustedHostMiddleware compares Host with a fixed list. It cannot allow every IP address, nor the one that a
+connection arrived at; it does not compare Origin with Host or notice a second Host; its answers are not JSON.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import logging
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from char_rnn.playground.errors import ApiError
+from char_rnn.playground.requests import ApiError, refuse
 
 POLICY = "; ".join(
     (
@@ -43,7 +45,7 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 LONGEST_HEAD = 16_384  # bytes of a request's address and headers
-ONCE = (  # a second one of these could be read by one part of the program and ignored by another
+ONCE = (  # one part of the program could read the first of two, another part the second
     "content-length",
     "content-type",
     "host",
@@ -54,16 +56,14 @@ ONCE = (  # a second one of these could be read by one part of the program and i
 )
 LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
-_logger = logging.getLogger("char_rnn")
-
 
 class Guard:
-    """Refuses what comes from other sites, and gives each answer the headers that keep it to this one.
+    """Middleware that refuses requests of other sites, and adds the security headers to each answer.
 
     Args:
-        app: What is guarded.
-        host: The address the server is bound to. It also goes by the number that a connection came to; bound to every
-            address of the machine, by any number and by the machine's name. A number cannot be rebound.
+        app: Application to protect.
+        host: Address the server is bound to. Requests may also name the IP address that they arrived at; if the server
+            is bound to all addresses, any IP address and the machine's name. An IP address cannot be rebound.
     """
 
     def __init__(self, app: ASGIApp, host: str = "127.0.0.1") -> None:
@@ -72,12 +72,13 @@ class Guard:
         self._names = LOCAL | ({socket.gethostname().lower()} if self._everywhere else {host.lower()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through or refuse it."""
+        """Answer a request or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-        unread = _has_body(scope)
+        unread = any(
+            name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in scope["headers"]
+        )
 
         async def received() -> Message:
             nonlocal unread
@@ -86,39 +87,31 @@ class Guard:
             return message
 
         async def guarded(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers.setdefault("cache-control", "no-store")
                 if unread:
-                    headers["connection"] = "close"  # the rest of the body is not waited for
+                    headers["connection"] = "close"  # without waiting for the rest of the body
             await send(message)
 
+        app = self._app
         try:
             _check_size(scope)
             here, _ = scope.get("server") or ("", None)
             self.check(scope["method"], scope["path"], Headers(scope=scope), here)
-            await self._app(scope, received, guarded)
         except ApiError as error:
-            await error.response()(scope, receive, guarded)
-        except ClientDisconnect:
-            return
-        except Exception as error:
-            _logger.exception("%s %s", scope["method"], scope["path"])
-            if not started:
-                message = f"{type(error).__name__} (a mistake in char-rnn; the server's standard error shows where)"
-                await ApiError(500, message).response()(scope, receive, guarded)
+            app = await refuse(Request(scope), error)
+        await app(scope, received, guarded)
 
     def check(self, method: str, path: str, headers: Headers, here: str = "") -> None:
-        """Raise `ApiError` for a request that another site has a hand in.
+        """Raise `ApiError` for a request in which another site may have a part.
 
         Args:
-            method: Of the request.
-            path: Of its address.
-            headers: All of them.
-            here: The number that the connection came to.
+            method: HTTP method.
+            path: Path of the address.
+            headers: All headers.
+            here: IP address that the connection arrived at.
         """
         for name in ONCE:
             if len(headers.getlist(name)) > 1:
@@ -127,50 +120,44 @@ class Guard:
         if host is None:
             raise ApiError(400, "Host: must be given once")
         if not self._is_own(host, here):
-            raise ApiError(403, f"Host {host[:100]!r}: is not this server; open it by the address it printed")
+            raise ApiError(403, f"Host {host[:100]!r}: not this server; open the address that it printed")
         origin = headers.get("origin")
-        if origin is not None and (_netloc(origin) != host.lower() or urlsplit(origin).scheme not in ("http", "https")):
-            raise ApiError(403, f"Origin {origin[:100]!r}: only the server's own page may ask")
+        if origin is not None and not _is_same(origin, host):
+            raise ApiError(403, f"Origin {origin[:100]!r}: only the server's own page may send requests")
         if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
             return
         if method != "GET" or path.startswith("/api/") or headers.get("sec-fetch-dest") != "document":
-            raise ApiError(403, "Sec-Fetch-Site: only the server's own page may ask")  # a link to the page is no harm
+            raise ApiError(403, "Sec-Fetch-Site: only the server's own page may send requests")  # links are harmless
 
     def _is_own(self, host: str, here: str) -> bool:
-        name = hostname(host)
-        return name is not None and (
-            name in self._names or (_is_address(name) and (self._everywhere or name == here.lower()))
-        )
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in scope["headers"])
+        parts = _split(f"//{host}")
+        if parts is None or parts.netloc != host or "@" in host or parts.hostname is None:
+            return False
+        if parts.hostname in self._names:
+            return True
+        return _is_address(parts.hostname) and (self._everywhere or parts.hostname == here.lower())
 
 
 def _check_size(scope: Scope) -> None:
-    size = (
-        len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name + value) for name, value in scope["headers"])
-    )
+    headers = sum(len(name + value) for name, value in scope["headers"])
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + headers
     if size > LONGEST_HEAD:
         raise ApiError(431, f"address and headers: at most {LONGEST_HEAD:,} bytes; given {size:,}")
 
 
-def hostname(host: str) -> str | None:
-    """Return the name in a Host header, without port and brackets; ``None`` if it is no such header."""
+def _is_same(origin: str, host: str) -> bool:
+    parts = _split(origin)
+    return parts is not None and parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+def _split(address: str) -> SplitResult | None:
+    """Split an address into its parts; ``None`` if it is invalid."""
     try:
-        parts = urlsplit(f"//{host}")
+        parts = urlsplit(address)
         _ = parts.port
     except ValueError:
         return None
-    return parts.hostname if parts.netloc == host and "@" not in host else None
-
-
-def _netloc(origin: str) -> str | None:
-    """Return host and port of an Origin header; ``None`` if it is none."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
+    return parts
 
 
 def _is_address(name: str) -> bool:

@@ -1,69 +1,69 @@
-"""What the server counts, for Prometheus."""
+"""Counts of the server, for Prometheus."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from char_rnn.playground.batch import Batch
 
 
-class Metrics:
-    """Counts requests by where they went and how they ended.
+class Metrics(Collector):
+    """Counts of one server, in a registry of their own.
+
+    Args:
+        batches: Batches by model.
 
     Attributes:
-        requests: By endpoint and status.
-        seconds: From the request to the answer's end, by endpoint.
-        streams: Answers that are being streamed.
-        began: When the server started, `time.monotonic`.
+        registry: All counts; `collect` adds those of the batches.
+        requests: Requests by endpoint and status.
+        seconds: Seconds from request to the end of its answer, by endpoint.
+        streams: Texts being streamed.
     """
 
-    def __init__(self) -> None:
-        self.requests: Counter[tuple[str, int]] = Counter()
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.streams = 0
-        self.began = time.monotonic()
+    def __init__(self, batches: Mapping[str, Batch]) -> None:
+        self._batches, began = batches, time.monotonic()
+        self.registry = own = CollectorRegistry()
+        self.requests = Counter("char_rnn_requests", "Requests answered.", ["endpoint", "status"], registry=own)
+        about = "Seconds from requests to the ends of their answers."
+        self.seconds = Counter("char_rnn_request_seconds", about, ["endpoint"], registry=own)
+        self.streams = Gauge("char_rnn_streams_active", "Texts being streamed.", registry=own)
+        uptime = Gauge("char_rnn_uptime_seconds", "Seconds since the start.", registry=own)
+        uptime.set_function(lambda: time.monotonic() - began)
+        own.register(self)
 
-    def text(self, batches: Mapping[str, Batch]) -> str:
-        """Return all in the text format 0.0.4 of Prometheus.
-
-        Args:
-            batches: By model.
-        """
-        requests = [(f'endpoint="{name}",status="{status}"', n) for (name, status), n in sorted(self.requests.items())]
-        seconds = [(f'endpoint="{name}"', value) for name, value in sorted(self.seconds.items())]
-        by_model = [(f'model="{_escaped(name)}"', batch) for name, batch in batches.items()]
-        parts = [
-            _metric("requests_total", "counter", "Requests answered.", requests),
-            _metric("request_seconds_total", "counter", "Time from request to the end of its answer.", seconds),
-            _metric("streams_active", "gauge", "Texts being streamed.", [("", self.streams)]),
-            _metric("rows_active", "gauge", "Texts being computed.", [(of, batch.active) for of, batch in by_model]),
-            _metric("queue", "gauge", "Texts about to join.", [(of, batch.waiting) for of, batch in by_model]),
-            _metric("characters_total", "counter", "Symbols read.", [(of, batch.symbols) for of, batch in by_model]),
-            _metric(
-                "step_seconds_total", "counter", "Time computing.", [(of, batch.seconds) for of, batch in by_model]
-            ),
-            _metric("uptime_seconds", "gauge", "Since the start.", [("", time.monotonic() - self.began)]),
-        ]
-        return "".join(parts)
+    def collect(self) -> Iterator[Metric]:
+        """Return the counts of the batches."""
+        active = GaugeMetricFamily("char_rnn_rows_active", "Texts being computed.", labels=["model"])
+        queue = GaugeMetricFamily("char_rnn_queue", "Texts that wait for a row.", labels=["model"])
+        symbols = CounterMetricFamily("char_rnn_characters", "Symbols read.", labels=["model"])
+        seconds = CounterMetricFamily("char_rnn_step_seconds", "Seconds of computing.", labels=["model"])
+        for name, batch in self._batches.items():
+            active.add_metric([name], batch.active)
+            queue.add_metric([name], batch.waiting)
+            symbols.add_metric([name], batch.symbols)
+            seconds.add_metric([name], batch.seconds)
+        yield from (active, queue, symbols, seconds)
 
 
 class Measured:
-    """Counts what goes through it.
+    """Middleware that counts requests.
 
     Args:
-        app: What answers; it leaves its `endpoint` in the scope.
-        metrics: Where to count.
+        app: Application that answers; the router stores its `endpoint` in the scope.
+        metrics: Counts to add to.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and count it when it has been answered."""
+        """Answer a request, then count it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -79,15 +79,5 @@ class Measured:
             await self._app(scope, receive, counted)
         finally:
             name = getattr(scope.get("endpoint"), "__name__", "none")
-            self._metrics.requests[name, status] += 1
-            self._metrics.seconds[name] += time.monotonic() - began
-
-
-def _metric(name: str, kind: str, about: str, values: Iterable[tuple[str, float]]) -> str:
-    lines = [f"# HELP char_rnn_{name} {about}", f"# TYPE char_rnn_{name} {kind}"]
-    lines += [f"char_rnn_{name}{f'{{{labels}}}' if labels else ''} {value}" for labels, value in values]
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+            self._metrics.requests.labels(name, status).inc()
+            self._metrics.seconds.labels(name).inc(time.monotonic() - began)

@@ -1,14 +1,51 @@
-"""What requests and answers hold: requests are checked by these models, and the OpenAPI description is made of them."""
+"""Requests and answers of the API: these models check the requests, and the OpenAPI description is made from them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
-ModelName = Annotated[str | None, Field(description="Not needed where the server has one model.")]
+ModelName = Annotated[str | None, Field(description="Name of the model; optional if the server has one model.")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest requests that the server answers.
+
+    Attributes:
+        length: Symbols that a request may have written.
+        streams: Requests that a model computes for at once.
+        prime: Characters of a text in a request.
+        numbers: Activations in one answer.
+        characters_held: Characters written ahead of a client that lags behind.
+        seconds_stalled: Seconds for which a client may read nothing before it is disconnected.
+        seconds_body: Seconds in which the body of a request has to arrive.
+
+    Raises:
+        ValueError: `length`, `streams` or `prime` is below 1.
+    """
+
+    length: int = 10_000
+    streams: int = 32
+    prime: int = 10_000
+    numbers: int = 1_000_000
+    characters_held: int = 1024
+    seconds_stalled: float = 60.0
+    seconds_body: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("length", "streams", "prime"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be 1 or more; given {getattr(self, name)}")
+
+    @property
+    def body(self) -> int:
+        """Bytes of a request: JSON needs up to 12 for a character of the prime."""
+        return 12 * self.prime + 65_536
 
 
 class Body(BaseModel):
@@ -20,76 +57,81 @@ class Body(BaseModel):
 class Unit(Body):
     """A hidden cell."""
 
-    layer: Count = Field(description="From 0, the lowest.")
+    layer: Count = Field(description="Layer, from 0 (the lowest).")
     index: Count
 
 
-class GenerateRequest(Body):
-    """What to write."""
+class StrategyFields(Body):
+    """Fields of :class:`char_rnn.generation.strategy.Strategy`."""
+
+    temperature: float = Field(1.0, ge=0, description="Temperature; 0 always takes the likeliest character.")
+    final_temperature: float | None = Field(None, ge=0, description="Temperature at the end, reached linearly.")
+    top_k: int | None = Field(None, ge=1)
+    top_p: float | None = Field(None, gt=0, le=1)
+    min_p: float | None = Field(None, gt=0, le=1, description="Fraction of the likeliest character's probability.")
+    typical_p: float | None = Field(None, gt=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=100)
+    repetition_window: int = Field(64, ge=1, le=100_000)
+    banned: str = Field("", max_length=10_000, description="Characters that are never drawn.")
+    allowed: str | None = Field(None, min_length=1, max_length=10_000, description="The only characters drawn.")
+
+
+class GenerateRequest(StrategyFields):
+    """A text to write."""
 
     model: ModelName = None
     prime: Text = ""
     length: Count = Field(500, description="Symbols to write, at most `limits.length`.")
-    seed: Count | None = Field(None, description="The same text again; another each time without one.")
+    seed: Count | None = Field(None, description="Seed of the text; without one each text is different.")
     stop: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
-        [], max_length=16, description="End before any of these would appear."
+        [], max_length=16, description="Texts before which the text ends."
     )
     stop_at_newline: bool = False
     unknown: Literal["nearest", "skip", "error"] = Field(
-        "nearest", description="What to do with characters of the prime that the model has never seen."
+        "nearest", description="Treatment of characters in the prime that the model has never seen."
     )
-    temperature: float = Field(1.0, ge=0, description="0: always the likeliest.")
-    final_temperature: float | None = Field(None, ge=0, description="Reached at the end, in a straight line.")
-    top_k: int | None = Field(None, ge=1)
-    top_p: float | None = Field(None, gt=0, le=1)
-    min_p: float | None = Field(None, gt=0, le=1, description="Of the likeliest character's probability.")
-    typical_p: float | None = Field(None, gt=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, le=100)
-    repetition_window: int = Field(64, ge=1, le=100_000)
-    banned: str = Field("", max_length=10_000, description="Characters never drawn.")
-    allowed: str | None = Field(None, min_length=1, max_length=10_000, description="The only characters drawn.")
-    alternatives: int = Field(0, ge=0, le=20, description="How many likeliest characters come with each.")
-    unit: Unit | None = Field(None, description="The cell whose activation comes with each character.")
+    alternatives: int = Field(0, ge=0, le=20, description="Likeliest characters to send with each character.")
+    unit: Unit | None = Field(None, description="Cell whose activation is sent with each character.")
 
 
 class ActivationsRequest(Body):
-    """What to look at."""
+    """A text and the cells to read."""
 
     model: ModelName = None
     text: Text
-    layer: Count = Field(description="From 0, the lowest.")
-    unit: Count | None = Field(None, description="All of the layer without one.")
+    layer: Count = Field(description="Layer, from 0 (the lowest).")
+    unit: Count | None = Field(None, description="Cell of the layer; without one, all of them.")
 
 
 class CellsRequest(Body):
-    """The text to find cells by."""
+    """A text to find cells in."""
 
     text: Text
 
 
 class ScoreRequest(Body):
-    """The text to be surprised by."""
+    """A text to score."""
 
     model: ModelName = None
     text: Text
 
 
 class Model(BaseModel):
-    """A model that is served."""
+    """A served model."""
 
     name: str
     cell: str
     hidden_size: int
     num_layers: int
     parameters: int
-    symbols: list[str] = Field(description="Characters; a byte that alone is none is written as \\xC3.")
-    data: str | None = Field(description="What it was trained on.")
+    symbols: list[str] = Field(description="Characters; a byte that is not a character alone is \\xC3.")
+    data: str | None = Field(description="Name of the training text.")
     loss: float | None = Field(description="Best validation loss, in nats per symbol.")
     precision: Literal["float64", "float32", "bfloat16", "int8"]
 
 
 class LimitsAnswer(BaseModel):
-    """What the server refuses more of."""
+    """Largest requests that the server answers."""
 
     length: int = Field(description="Symbols to write.")
     streams: int = Field(description="Requests that a model computes for at once.")
@@ -105,32 +147,32 @@ class ModelsAnswer(BaseModel):
 
 
 class Read(BaseModel):
-    """What the model read that is not the text as given; both fields are left out where all was read as given."""
+    """Differences between a text and what the model read of it; both fields are absent if there are none."""
 
     normal_form: Literal["NFC", "NFD"] | None = Field(
-        None, description="Unicode normal form in which the whole text was read, as the model knows more of it then."
+        None, description="Unicode normal form in which the whole text was read, because the model knows more of it."
     )
     substitutions: list[tuple[str, str]] | None = Field(
-        None, description="Different pieces of the text, and what was read for each; empty for nothing."
+        None, description="Pairs of a piece of the text and its replacement, which is empty if it was skipped."
     )
 
 
 class StartEvent(Read):
     """The event `start`."""
 
-    prime: str = Field(description="What the model read, after `unknown`.")
-    activations: list[float] | None = Field(None, description="Of `unit`, after each symbol of the prime.")
+    prime: str = Field(description="The prime as the model read it.")
+    activations: list[float] | None = Field(None, description="Activation of `unit` after each symbol of the prime.")
 
 
 class Character(BaseModel):
-    """A character that was written."""
+    """A character of the written text."""
 
     text: str = Field(description="Empty for a byte that does not complete a character.")
-    probability: float = Field(description="As the model predicted it, before the strategy.")
-    alternatives: list[tuple[str, float]] | None = Field(None, description="The likeliest, and their probabilities.")
-    activation: float | None = Field(None, description="Of `unit`, after this character.")
+    probability: float = Field(description="The model's probability, before temperature and filters.")
+    alternatives: list[tuple[str, float]] | None = Field(None, description="Likeliest characters, with probabilities.")
+    activation: float | None = Field(None, description="Activation of `unit` after this character.")
     symbol: str | None = Field(
-        None, description="The symbol that was drawn, as in `alternatives`, where it is not `text`: a byte as \\xE2."
+        None, description="The drawn symbol as in `alternatives`, if it differs from `text`: a byte as \\xE2."
     )
 
 
@@ -147,7 +189,7 @@ class DoneEvent(BaseModel):
     reason: Literal["length", "stop"]
     characters: int
     seconds: float
-    writing_seconds: float = Field(description="Of these, after the prime had been read.")
+    writing_seconds: float = Field(description="Seconds after the prime was read.")
 
 
 class ErrorEvent(BaseModel):
@@ -157,13 +199,13 @@ class ErrorEvent(BaseModel):
 
 
 class ActivationsAnswer(Read):
-    """After each character of the text."""
+    """Activations after each character of the text."""
 
     activations: list[float] | list[list[float]]
 
 
 class CellAnswer(BaseModel):
-    """A cell, and what it tracks."""
+    """A cell and the feature it tracks."""
 
     tracks: str
     layer: int
@@ -172,21 +214,21 @@ class CellAnswer(BaseModel):
 
 
 class CellsAnswer(Read):
-    """The cells that track something best."""
+    """The cells that track each feature best."""
 
     cells: list[CellAnswer]
 
 
 class ScoreAnswer(Read):
-    """How likely each character was."""
+    """Log-probability of each character."""
 
     log_probs: list[float | None] = Field(
-        description="In nats, of each character given those before; null for one that the model has nothing like."
+        description="In nats, given the characters before; null for a character that the model skips."
     )
 
 
 class HealthAnswer(BaseModel):
-    """That the server runs."""
+    """State of the server."""
 
     status: Literal["ok"]
     version: str
@@ -194,7 +236,7 @@ class HealthAnswer(BaseModel):
 
 
 class OpenApiAnswer(BaseModel):
-    """A description of an API."""
+    """An OpenAPI description."""
 
     openapi: str
     info: dict[str, Any]
@@ -203,14 +245,14 @@ class OpenApiAnswer(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong, and where."""
+    """A message and the field it is about."""
 
     message: str
     field: str | None
 
 
 class ErrorAnswer(BaseModel):
-    """What every refusal looks like."""
+    """A refused request."""
 
     error: ErrorDetail
 

@@ -21,9 +21,9 @@ from char_rnn.generation.strategy import Strategy
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.batch import Batch, ClosedError, FullError, Reading
 from char_rnn.playground.cells import Cell, best_cells
-from char_rnn.playground.errors import ApiError
-from char_rnn.playground.limits import Limits
 from char_rnn.playground.reading import Recording, Sample, Scoring, States, UnfinishedError
+from char_rnn.playground.requests import ApiError
+from char_rnn.playground.schema import Limits
 from char_rnn.playground.texts import aligned, labels
 
 SAMPLE = 4000  # symbols that a model writes for its cells to be found
