@@ -48,8 +48,7 @@ FILES = {
     "no choice": ("data:\n  vocabulary: 5\n", ":2: data.vocabulary: must be one of characters, bytes; given 5"),
     "a cell that nothing defines": (
         "model:\n  type: peephole\n",
-        f":2: model.type: must be one of {CELLS}; given 'peephole'; if it is a cell of your own, import the module that"
-        " defines it first",
+        f":2: model.type: must be one of {CELLS}; given 'peephole'; to use a cell of your own, import its module first",
     ),
     "choice of another case": (
         "model:\n  type: LSTM\n",
@@ -119,8 +118,7 @@ FILES = {
     ),
     "minutes and horizons": (
         "training:\n  minutes: 3\n  horizons: [[0, 5]]\n",
-        ":3: training.minutes 3.0 asks for a schedule to be fitted, and training.horizons is one that was;"
-        " set one of them to null",
+        ":3: training.minutes 3.0 fits a new schedule, but training.horizons gives one; set one of them to null",
     ),
     "all of it smoothed": (
         "training:\n  label_smoothing: 1\n",
@@ -136,7 +134,7 @@ FILES = {
     ),
     "random segments of windows": (
         "training:\n  random_segments: true\ndata:\n  batching: windows\n",
-        ":4: training.random_segments is for streams, and data.batching is windows, all of one length;"
+        ":4: training.random_segments needs streams, but data.batching is windows;"
         " set training.random_segments to false or data.batching to streams",
     ),
     "guard below 1": (
@@ -181,7 +179,7 @@ FILES = {
     ),
     "tied to another length": (
         "model:\n  tie_weights: true\n  embedding_size: 8\n",
-        ":3: model.embedding_size is 8, but a tied embedding is as long as model.hidden_size 128;"
+        ":3: model.embedding_size is 8, but a tied embedding has the size of model.hidden_size, 128;"
         " set model.embedding_size to null or model.tie_weights to false",
     ),
     "heads that do not fit": (
@@ -190,7 +188,7 @@ FILES = {
     ),
     "a mogrifier that is no LSTM": (
         "model:\n  mogrifier_rounds: 5\n  type: gru\n",
-        ":3: model.mogrifier_rounds is 5, but model.type is gru, and only an lstm has them;"
+        ":3: model.mogrifier_rounds is 5, but model.type is gru, and only lstm has mogrifier rounds;"
         " set model.mogrifier_rounds to 0 or model.type to lstm",
     ),
     "a norm of its own": (
@@ -211,7 +209,7 @@ FILES = {
     ),
     "2015 with today's embedding": (
         "training:\n  trainer: torch7\n",
-        ":2: training.trainer torch7 needs model.embedding one-hot, not learned; leave it to the recipe torch7,"
+        ":2: training.trainer torch7 needs model.embedding one-hot, not learned; use the recipe torch7,"
         " or set training.trainer to modern",
     ),
     "twice": (

@@ -71,7 +71,7 @@ def test_the_trainer_of_2015_refuses_what_it_does_not_compute(override: str, nee
     with pytest.raises(ConfigError) as caught:
         compose_config("torch7", overrides=[*(["model.type=gru"] if "reset" in override else []), override])
     assert str(caught.value) == (
-        f"--set {override}: training.trainer torch7 needs {needs}; leave it to the recipe torch7,"
+        f"--set {override}: training.trainer torch7 needs {needs}; use the recipe torch7,"
         " or set training.trainer to modern"
     )
 
@@ -81,7 +81,7 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
     for path, message in {
         missing: f"{missing}: no such file; char-rnn config list shows the recipes that come along",
         tmp_path: f"{tmp_path}: is a folder; give a YAML file, such as the config.yaml of a run",
-        Path("a\0b"): "a\\x00b: is no file name",
+        Path("a\0b"): "a\\x00b: is not a file name",
         tmp_path / ("x" * 300): f"{tmp_path / ('x' * 300)}: cannot be read: File name too long",
     }.items():
         with pytest.raises(ConfigError) as caught:

@@ -9,67 +9,65 @@ from pydantic import Field, model_validator
 from char_rnn.cells import BUILT_IN, CELLS
 from char_rnn.utils.config.section import NameOf, Section, conflict
 
-CellType = Annotated[
-    str, NameOf(CELLS, BUILT_IN, "if it is a cell of your own, import the module that defines it first")
-]
+CellType = Annotated[str, NameOf(CELLS, BUILT_IN, "to use a cell of your own, import its module first")]
 _WIDTH = 65_536
 LARGEST_DEFAULT_EMBEDDING = 512
 FOR_TRAINING = frozenset({"dropout", "locked_dropout", "embedding_dropout", "weight_dropout", "initialization"})
-"""The keys that matter in training alone: what a trained model computes does not depend on them."""
+"""Keys that affect training only, not the predictions of a trained model."""
 
 
 class ModelConfig(Section):
-    """The network."""
+    """The model's architecture."""
 
     type: CellType = "lstm"
-    """Recurrent cell: lstm, gru, rnn (tanh), or one that the importing program defines."""
+    """Recurrent cell: lstm, gru, rnn (tanh), or a cell that your program defines."""
     hidden_size: int = Field(default=128, ge=1, le=_WIDTH)
-    """Units in each recurrent layer."""
+    """Number of units in each recurrent layer."""
     num_layers: int = Field(default=2, ge=1, le=1024)
-    """Recurrent layers stacked on each other."""
+    """Number of recurrent layers."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Probability of dropping a unit, between the layers and after the top one; 0 = none."""
+    """Dropout probability between the layers and after the top layer; 0 = none."""
     locked_dropout: bool = False
-    """Whether dropout drops the same units at every step of a sequence (variational dropout)."""
+    """Drop the same units at every step of a sequence (variational dropout)."""
     embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Probability of dropping a symbol's whole input vector, wherever it stands in the batch; 0 = none."""
+    """Probability of dropping a symbol's input vector at all its positions in the batch; 0 = none."""
     weight_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Probability of dropping a recurrent weight for a whole batch (DropConnect); 0 = none."""
+    """Probability of dropping a recurrent weight for one batch (DropConnect); 0 = none."""
     zoneout: float = Field(default=0.0, ge=0, lt=1)
-    """Probability of a unit keeping its state of the step before; 0 = none."""
+    """Probability that a unit keeps its state from the previous step; 0 = none."""
     embedding: Literal["learned", "one-hot"] = "learned"
-    """How a symbol enters the first layer: a learned vector, or the fixed one-hot vector of 2015."""
+    """Input of the first layer: a learned vector for each symbol, or the one-hot vector of 2015."""
     embedding_size: int | None = Field(default=None, ge=1, le=_WIDTH)
-    """Length of a learned vector; null = the vocabulary's size (a new run: 512 at most), hidden_size when tied."""
+    """Length of a learned vector; null = the vocabulary size (at most 512 in new runs), or hidden_size if tied."""
     tie_weights: bool = False
-    """Whether the embedding is the output projection's matrix too; it is as long as hidden_size then."""
+    """Use one matrix for the embedding and the output projection; embedding_size is then hidden_size."""
     reset: Literal["after", "before"] = "after"
-    """GRU only: the reset gate acts after the recurrent product (PyTorch) or before it (Chung et al. 2014)."""
+    """Reset gate of a GRU: after the recurrent product (PyTorch), or before it (Chung et al. 2014)."""
     mogrifier_rounds: int = Field(default=0, ge=0, le=100)
-    """LSTM only: times that input and state gate each other before a step; 0 = none."""
+    """Number of mogrifier rounds of an LSTM, in which input and state gate each other; 0 = none."""
     layer_norm: Literal["none", "between", "cell"] = "none"
-    """Layer normalization: of each layer's input and of what leaves the top, or inside the cells (Ba et al. 2016)."""
+    """Layer normalization (Ba et al. 2016): between the layers and after the top layer, or inside the cells."""
     residual: bool = False
-    """Whether a layer's output is added to its input, where both are equally long."""
+    """Add a layer's input to its output, where both have the same size."""
     feed_forward_size: int | None = Field(default=None, ge=1, le=_WIDTH)
-    """Units of a feed-forward sublayer after each layer; null = none."""
+    """Number of units of the feed-forward block after each layer; null = none."""
     attention: Literal["none", "top", "all"] = "none"
-    """After which recurrent layers a sublayer attends to the past."""
+    """Recurrent layers that an attention block follows."""
     attention_heads: int = Field(default=1, ge=1, le=_WIDTH)
-    """Heads of the attention, a divisor of hidden_size."""
+    """Number of attention heads; must divide hidden_size."""
     attention_window: int = Field(default=256, ge=1, le=_WIDTH)
-    """Steps before the present one that attention sees, across sequences too."""
+    """Number of past steps that attention sees, also from earlier sequences."""
     initialization: Literal["pytorch", "uniform", "xavier", "he", "orthogonal"] = "pytorch"
-    """Scheme of the starting weights; uniform is 2015's (within 0.08 of 0, LSTM forget bias 1)."""
+    """Initialization of the weights; uniform is that of 2015 (from -0.08 to 0.08, LSTM forget bias 1)."""
 
     def input_size(self, vocab_size: int) -> int:
-        """Return the length of the vectors that enter the first layer."""
+        """Return the length of the first layer's input vectors."""
         return self.embedding_size or (self.hidden_size if self.tie_weights else vocab_size)
 
     def for_new_run(self, vocab_size: int) -> ModelConfig:
-        """Return the section with the embedding's default length written out where the vocabulary is larger.
+        """Return the section for a new run, whose embedding is at most ``LARGEST_DEFAULT_EMBEDDING`` long by default.
 
-        Files of 1.0 hold null with vectors as long as a large vocabulary, so null keeps that meaning in what is read.
+        In files of 1.0 null means the size of the vocabulary, also a large one, so null keeps that meaning.
         """
         chosen = self.embedding_size is not None or self.embedding == "one-hot" or self.tie_weights
         if chosen or vocab_size <= LARGEST_DEFAULT_EMBEDDING:
@@ -97,7 +95,7 @@ class ModelConfig(Section):
             )
         if self.tie_weights and self.embedding_size not in {None, self.hidden_size}:
             raise conflict(
-                "model.embedding_size is {size}, but a tied embedding is as long as model.hidden_size {hidden};"
+                "model.embedding_size is {size}, but a tied embedding has the size of model.hidden_size, {hidden};"
                 " set model.embedding_size to null or model.tie_weights to false",
                 ("model.hidden_size", "model.embedding_size", "model.tie_weights"),
                 size=self.embedding_size,
@@ -120,7 +118,7 @@ class ModelConfig(Section):
     def _cell_has_a_normalization(self) -> ModelConfig:
         if self.layer_norm == "cell" and not CELLS[self.type].normalization:
             raise conflict(
-                "model.layer_norm is cell, but the cell {type} has no normalization inside;"
+                "model.layer_norm is cell, but the cell {type} has no normalization;"
                 " set model.layer_norm to between or none",
                 ("model.type", "model.layer_norm"),
                 type=self.type,
@@ -131,7 +129,7 @@ class ModelConfig(Section):
     def _mogrifier_is_an_lstm(self) -> ModelConfig:
         if self.mogrifier_rounds and self.type != "lstm":
             raise conflict(
-                "model.mogrifier_rounds is {rounds}, but model.type is {type}, and only an lstm has them;"
+                "model.mogrifier_rounds is {rounds}, but model.type is {type}, and only lstm has mogrifier rounds;"
                 " set model.mogrifier_rounds to 0 or model.type to lstm",
                 ("model.type", "model.mogrifier_rounds"),
                 rounds=self.mogrifier_rounds,

@@ -1,7 +1,7 @@
 """The schema of a configuration: every key with its type, range, unit and default.
 
-The classes are the truth: the shipped YAML files, the messages and ``docs`` are held to them. The docstring under
-each field is its description; defaults are the values of the specification's ``config/default.yaml``.
+The docstring below each field is its description. Tests hold the shipped YAML files, the messages and ``docs`` to these
+classes. The defaults are those of the specification's ``config/default.yaml``.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from char_rnn.utils.config.training import TrainingConfig
 
 
 class DataConfig(Section):
-    """The text and how it is read."""
+    """The text and its splits."""
 
     data_dir: str | list[str] = Field(
         default="data/tinyshakespeare", min_length=1, json_schema_extra={"allowed": "a path or name, or a list of them"}
     )
-    """Named data set, file, folder, or - for standard input; or a list of them, read one after the other."""
+    """Named data set, file, folder, or - for standard input; or a list of these, read in the given order."""
     separator: str = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
-    """Text put between two files."""
+    """Text inserted between two files."""
     file_order: Literal["natural", "path"] = "natural"
-    """Order of a folder's files: natural (2 before 10), or by path as in version 1.0, which counts links as files."""
+    """Order of the files in a folder: natural (2 before 10), or path as in version 1.0, which also reads links."""
     train_frac: float = Field(default=0.95, gt=0, le=1)
-    """Share of the text that is trained on (its beginning)."""
+    """Fraction of the text for training, from its beginning."""
     val_frac: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the text for validation (what follows); the rest is the test split."""
+    """Fraction of the text for validation, after the training split; the rest is the test split."""
     vocabulary: Literal["characters", "bytes"] = "characters"
-    """What a symbol is: a Unicode code point or a byte."""
+    """Symbols of the model: Unicode characters (code points) or bytes."""
     encoding: str = Field(
         default="utf-8", json_schema_extra={"allowed": "a text encoding that Python knows, such as utf-8 or latin-1"}
     )
     """Encoding of the text files."""
     batching: Literal["streams", "windows"] = "streams"
-    """Contiguous streams with the hidden state carried over, or shuffled windows that each start from zero."""
+    """Contiguous streams with the hidden state carried over, or shuffled windows that start from a zero state."""
     num_workers: int = Field(default=0, ge=0, le=1024)
-    """Processes that load windows; 0 = the training process itself."""
+    """Number of processes that load windows; 0 = the training process itself."""
     cache_dir: str | None = Field(default=None, json_schema_extra={"allowed": "a path or null"})
-    """Folder of the encoded texts; null = the user's cache folder."""
+    """Folder for the cache of encoded texts; null = the user's cache folder."""
 
     @property
     def sources(self) -> list[str]:
@@ -91,7 +91,7 @@ class DataConfig(Section):
 
 
 class GenerationConfig(Section):
-    """The writing of text."""
+    """Text generation."""
 
     temperature: float = Field(default=1.0, ge=0)
     """Divides the log-probabilities before sampling: below 1 safer, above 1 bolder; 0 = always the likeliest."""
@@ -110,11 +110,11 @@ class GenerationConfig(Section):
     repetition_window: int = Field(default=64, ge=1, le=COUNT)
     """How many symbols back that looks."""
     length: int = Field(default=1000, ge=0, le=COUNT)
-    """Symbols to write after the prime text."""
+    """Number of symbols to generate after the prime."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
-    """Seed of the drawing; null = a new one each time."""
+    """Seed of the random numbers; null = a new seed each time."""
     prime: str = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
-    """Text that is continued; empty = the first symbol is drawn uniformly."""
+    """Text to continue; empty = the first symbol is drawn from the uniform distribution."""
 
     @field_validator("prime")
     @classmethod
@@ -124,24 +124,24 @@ class GenerationConfig(Section):
 
 
 class LoggingConfig(Section):
-    """What a run writes down, and where."""
+    """Records and checkpoints of a run."""
 
     log_dir: str | None = Field(default="logs", json_schema_extra={"allowed": "a path or null"})
-    """Folder of the TensorBoard event files, a folder a run inside it; null = tensorboard/ inside the run folder."""
+    """Folder for TensorBoard event files, with one folder for each run; null = tensorboard/ in the run folder."""
     checkpoint_dir: str = Field(default="checkpoints", json_schema_extra={"allowed": "a path"})
-    """Folder that new run folders are made in when no --out is given."""
+    """Folder for new run folders when --out is not given."""
     log_interval: int = Field(default=100, ge=1, le=COUNT)
-    """Steps between two records of the training loss."""
+    """Number of steps between two records of the training loss."""
     save_interval: int = Field(default=1000, ge=1, le=COUNT)
-    """Steps between two checkpoints."""
+    """Number of steps between two checkpoints."""
     keep: int = Field(default=3, ge=0, le=COUNT)
-    """Models of those checkpoints that are kept beside the best and the last, the newest ones."""
+    """Number of checkpoint models to keep, the newest, in addition to the best and the last model."""
     tensorboard: bool = True
-    """Whether TensorBoard event files are written."""
+    """Write TensorBoard event files."""
     savefile: str | None = Field(default=None, json_schema_extra={"allowed": "a file name or null"})
-    """NAME in the names of 2015's checkpoints, lm_NAME_epoch0.95_2.0681; null = the model's type."""
+    """NAME in the checkpoint names of 2015, lm_NAME_epoch0.95_2.0681; null = model.type."""
     sample_length: int = Field(default=200, ge=0, le=COUNT)
-    """Symbols sampled and shown after 20 seconds and at each evaluation; 0 = none."""
+    """Number of symbols in the samples shown after 20 seconds and at each evaluation; 0 = no samples."""
 
     @field_validator("log_dir", "checkpoint_dir")
     @classmethod
@@ -157,39 +157,39 @@ class LoggingConfig(Section):
 
 
 class DeviceConfig(Section):
-    """Where it runs."""
+    """Device and threads."""
 
     auto_detect: bool = True
-    """Whether another device is taken when the preferred one is not there (mps, then cuda, then cpu)."""
+    """Use another device when the preferred one is not available (mps, then cuda, then cpu)."""
     preferred: Literal["mps", "cuda", "cpu"] = "mps"
-    """Device that is tried first."""
+    """Device to try first."""
     fallback: bool = True
-    """Whether to go on, with a warning, on the CPU when the device is missing or fails."""
+    """Continue on the CPU, with a warning, when the device is missing or fails."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads; null = as many as train fastest, timed when the run starts."""
+    """Number of CPU threads; null = the fastest number, measured when the run starts."""
 
 
 class Config(Section):
-    """A whole configuration, one attribute a section."""
+    """A complete configuration, one attribute for each section."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The network."""
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    """The optimisation."""
+    """Training."""
     data: DataConfig = Field(default_factory=DataConfig)
-    """The text and how it is read."""
+    """The text and its splits."""
     generation: GenerationConfig = Field(default_factory=GenerationConfig)
-    """The writing of text."""
+    """Text generation."""
     logging: LoggingConfig = Field(default_factory=LoggingConfig)
-    """What a run writes down, and where."""
+    """Records and checkpoints of a run."""
     device: DeviceConfig = Field(default_factory=DeviceConfig)
-    """Where it runs."""
+    """Device and threads."""
 
     @model_validator(mode="after")
     def _segments_are_of_streams(self) -> Config:
         if self.training.random_segments and self.data.batching == "windows":
             raise conflict(
-                "training.random_segments is for streams, and data.batching is windows, all of one length;"
+                "training.random_segments needs streams, but data.batching is windows;"
                 " set training.random_segments to false or data.batching to streams",
                 ("training.random_segments", "data.batching"),
             )
@@ -245,7 +245,7 @@ _TORCH7: dict[str, object] = {
     "data.vocabulary": "bytes",
     "data.batching": "streams",
 }
-"""What the 2015 program knows no other way of, or one of several; ``model.reset`` only in a GRU."""
+"""Values that the program of 2015 supports: one value, or a tuple of them. ``model.reset`` applies to a GRU only."""
 
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,
@@ -260,7 +260,7 @@ SECTIONS: dict[str, type[Section]] = {
 def _not_of_2015(name: str, found: object, needed: object) -> PydanticCustomError:
     found, needed = (value if isinstance(value, str) else shown(value) for value in (found, needed))
     return conflict(
-        "training.trainer torch7 needs {name} {needed}, not {found}; leave it to the recipe torch7,"
+        "training.trainer torch7 needs {name} {needed}, not {found}; use the recipe torch7,"
         " or set training.trainer to modern",
         ("training.trainer", name),
         name=name,

@@ -15,103 +15,103 @@ Horizon = Annotated[
 
 
 class TrainingConfig(Section):
-    """The optimisation."""
+    """Training."""
 
     trainer: Literal["modern", "torch7"] = "modern"
-    """Which program trains: today's, or that of 2015 number for number (see the recipe torch7)."""
+    """Training program: modern, or torch7 to reproduce the program of 2015 exactly (see the recipe torch7)."""
     batch_size: Annotated[int, Field(ge=1, le=COUNT)] | Literal["auto"] = Field(
         default=50, json_schema_extra={"allowed": "a whole number from 1 to 1,000,000,000, or auto"}
     )
-    """Sequences trained on side by side, in all processes together; auto = what suits the device, however it fits."""
+    """Number of sequences in a batch, over all processes; auto = a size that suits the device."""
     micro_batch_size: Annotated[int, Field(ge=1, le=COUNT)] | Literal["auto"] | None = Field(
         default=None, json_schema_extra={"allowed": "a whole number from 1 to 1,000,000,000, auto or null"}
     )
-    """Sequences computed at once, their gradients added up; auto = as many as fit into memory, null = the batch."""
+    """Number of sequences computed at once (gradient accumulation); auto = as many as fit, null = the batch."""
     seq_length: int = Field(default=50, ge=1, le=COUNT)
-    """Characters in each sequence: the reach of truncated back-propagation through time."""
+    """Number of characters in each sequence: the length of truncated backpropagation through time."""
     random_segments: bool = False
-    """Whether streams are read in sequences of random lengths around seq_length, the learning rate in proportion."""
+    """Use sequences of random lengths around seq_length, with the learning rate in proportion (streams only)."""
     precision: Literal["float32", "float64", "bfloat16", "float16", "auto"] = "float32"
-    """Floating-point type; bfloat16 and float16 are for products alone; auto = bfloat16 where it trains faster."""
+    """Number type; bfloat16 and float16 are for matrix products only; auto = bfloat16 where it trains faster."""
     compile: bool = False
-    """Whether torch.compile makes what stands between the recurrent layers."""
+    """Compile the operations between the recurrent layers with torch.compile."""
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
-    """How a gradient becomes a step: AdamW, 2015's RMSprop, or stochastic gradient descent."""
+    """Optimizer: AdamW, the RMSprop of 2015, or stochastic gradient descent."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of each target that is spread evenly over the vocabulary (Szegedy et al. 2016); 0 = none."""
+    """Fraction of each target that is spread evenly over the vocabulary (Szegedy et al. 2016); 0 = none."""
     activation_regularization: float = Field(default=0.0, ge=0)
-    """Weight of the mean square of the top recurrent layer's output after its dropout (AR, Merity et al. 2017)."""
+    """Weight of the mean square of the top layer's output after dropout (AR, Merity et al. 2017); 0 = none."""
     temporal_activation_regularization: float = Field(default=0.0, ge=0)
-    """Weight of the mean square of that output's change from step to step, before dropout (TAR); 0 = none."""
+    """Weight of the mean square of that output's change between steps, before dropout (TAR); 0 = none."""
     learning_rate: float = Field(default=0.002, gt=0)
-    """Largest step size of the optimizer, reached at the end of the warm-up."""
+    """Learning rate at the end of the warm-up, the largest of the schedule."""
     weight_decay: float = Field(default=1e-5, ge=0)
-    """Weight decay of the matrices, decoupled from the gradient but in SGD; 0 = none."""
+    """Weight decay of the matrices, decoupled from the gradient except with SGD; 0 = none."""
     adam_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         default=(0.9, 0.999), strict=False, json_schema_extra={"allowed": "two numbers, each from 0 to below 1"}
     )
-    """Decay rates of AdamW's running means of the gradient and of its square."""
+    """Decay rates of AdamW's running means of the gradient and its square."""
     decay_rate: float = Field(default=0.95, ge=0, lt=1)
     """Decay rate of RMSprop's running mean of the gradient's square."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Decay rate of SGD's running sum of gradients; 0 = none."""
     averaging: Literal["none", "polyak", "ema", "nt-asgd"] = "none"
-    """What is evaluated and kept: the last parameters, their mean, moving average, or mean since validation stalled."""
+    """Parameters to evaluate and save: the last, their mean, their moving average, or their mean since a stall."""
     averaging_start: int = Field(default=0, ge=0, le=COUNT)
-    """Steps after which the averaging begins; that of nt-asgd, at the earliest."""
+    """Number of steps before averaging starts; for nt-asgd the earliest start."""
     averaging_decay: float = Field(default=0.999, ge=0, lt=1)
-    """Decay rate of the moving average of the parameters (ema), lower in its first steps."""
+    """Decay rate of the moving average (ema), lower in its first steps."""
     averaging_patience: int = Field(default=5, ge=1, le=COUNT)
-    """Evaluations, the latest, that are left out of the best which a new one must miss for nt-asgd to begin."""
+    """Non-monotone interval of nt-asgd, in evaluations."""
     max_epochs: int = Field(default=50, ge=1, le=COUNT)
-    """Passes over the training split, at most."""
+    """Largest number of passes over the training split."""
     max_steps: int | None = Field(default=None, ge=1, le=COUNT)
-    """Optimizer steps, at most; null = no limit but max_epochs."""
+    """Largest number of optimizer steps; null = no limit except max_epochs."""
     minutes: float | None = Field(default=None, gt=0)
-    """Wall-clock minutes to train for, the schedule fitted to them; null = as many as the other limits take."""
+    """Training time in minutes, to which the schedule is fitted; null = no time limit."""
     patience: int | None = Field(default=None, ge=1, le=COUNT)
-    """Evaluations in a row without a new best after which training ends early; null = never."""
+    """Number of evaluations in a row without a new best after which training stops early; null = never."""
     schedule: Literal["cosine", "linear", "constant", "one-cycle", "plateau", "exponential"] = "cosine"
-    """How the learning rate goes after the warm-up; plateau falls when validation stalls, exponential is 2015's."""
+    """Learning-rate schedule after the warm-up; plateau falls when validation stalls, exponential is that of 2015."""
     warmup_steps: int = Field(default=100, ge=0, le=COUNT)
-    """Steps over which the learning rate rises linearly from 0; 0 = none."""
+    """Number of warm-up steps, in which the learning rate rises linearly from 0; 0 = none."""
     min_learning_rate: float = Field(default=0.0, ge=0)
-    """Learning rate at the end of cosine, linear and one-cycle, and the others' lowest; at most learning_rate."""
+    """Learning rate at the end of cosine, linear and one-cycle; lower bound of the others; at most learning_rate."""
     learning_rate_decay: float = Field(default=0.97, gt=0, le=1)
-    """Factor of the exponential schedule's learning rate after each epoch; 1 = none."""
+    """Factor on the learning rate of the exponential schedule after each epoch; 1 = no decay."""
     learning_rate_decay_after: int = Field(default=10, ge=0, le=COUNT)
-    """Epoch at whose end the exponential schedule's learning rate falls for the first time."""
+    """Epoch after which the learning rate of the exponential schedule first falls."""
     plateau_factor: float = Field(default=0.5, gt=0, lt=1)
-    """Factor of the plateau schedule's learning rate when validation stalls."""
+    """Factor on the learning rate of the plateau schedule when validation stalls."""
     plateau_patience: int = Field(default=2, ge=1, le=COUNT)
-    """Evaluations in a row without a new best after which the plateau schedule's learning rate falls."""
+    """Number of evaluations in a row without a new best after which the plateau schedule falls."""
     horizons: list[Horizon] | None = Field(
         default=None,
         min_length=1,
         json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
     )
-    """From which step on the schedule was to end where; a run of so many minutes writes it, to be repeatable."""
+    """Schedule segments [step, end]: from this step, the schedule ends at that one; written by timed runs."""
     clip: Literal["norm", "value"] = "norm"
-    """What grad_clip limits: the norm of the whole gradient, or each element of it summed over the sequence (2015)."""
+    """Gradient clipping by the norm of the whole gradient, or by value for each element (2015)."""
     grad_clip: float = Field(default=5.0, ge=0)
-    """Largest norm, or largest element, of the gradient; 0 = no clipping."""
+    """Largest norm or element of the gradient; 0 = no clipping."""
     eval_interval: int = Field(default=1000, ge=1, le=COUNT)
-    """Steps between two evaluations on the validation split."""
+    """Number of steps between two evaluations on the validation split."""
     eval_characters: int | None = Field(default=None, ge=1, le=COUNT)
-    """Characters of a split that an evaluation predicts; null = all, or what leaves a timed run the time to train."""
+    """Number of characters in an evaluation; null = the whole split, or in a timed run as many as time allows."""
     explosion_factor: float = Field(default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"})
-    """A run stops when its mean loss is above this many times the larger of the first and ln V; 0 = never."""
+    """Factor on the larger of the first loss and ln V: a mean loss above stops the run; 0 = never."""
     rollbacks: int = Field(default=3, ge=0, le=1000)
-    """Times a run whose loss explodes goes back to its last good state with half the learning rate, before it stops."""
+    """Number of times an exploding run returns to its last good state with half the learning rate before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
-    """Seed of the starting weights, dropout, the order of windows and the lengths of segments."""
+    """Seed of the initial weights, dropout, the order of windows and the lengths of segments."""
 
     @property
     def sequences(self) -> int:
-        """The batch size, once it is a number.
+        """The batch size as a number.
 
         Raises:
-            ValueError: it is ``auto`` still.
+            ValueError: It is ``auto``.
         """
         if self.batch_size == "auto":
             raise ValueError("training.batch_size is auto; fit it to a model and a device first (start_run does)")
@@ -119,7 +119,7 @@ class TrainingConfig(Section):
 
     @property
     def parameter_type(self) -> Literal["float32", "float64"]:
-        """What the parameters are stored in: in half precision the products alone are computed."""
+        """Number type of the parameters; half precision applies to products only."""
         return "float64" if self.precision == "float64" else "float32"
 
     @field_validator("horizons")
@@ -153,7 +153,7 @@ class TrainingConfig(Section):
     def _one_plan(self) -> TrainingConfig:
         if self.minutes is not None and self.horizons is not None:
             raise conflict(
-                "training.minutes {minutes} asks for a schedule to be fitted, and training.horizons is one that was;"
+                "training.minutes {minutes} fits a new schedule, but training.horizons gives one;"
                 " set one of them to null",
                 ("training.minutes", "training.horizons"),
                 minutes=self.minutes,

@@ -79,7 +79,7 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file; char-rnn config list shows the recipes that come along"
     if isinstance(error, ValueError):
-        return "is no file name"
+        return "is not a file name"
     if error.errno == errno.EFBIG:
         return f"longer than {MAX_BYTES:,} bytes, which no configuration is; is it another file?"
     # Windows calls the opening of a folder a lack of permission.
