@@ -226,7 +226,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "another architecture for a model to start from": (
         lambda tmp, poem, run: ["train", poem, "--init-from", run, "--set", "model.hidden_size=9"],
         2,
-        r"--init-from takes the model's own architecture",
+        r"--init-from uses the architecture of the model",
     ),
     "nothing to resume": (lambda tmp, *_: ["train", "--resume", tmp], 1, r"nothing to resume here"),
     "a state cut short": (

@@ -79,7 +79,7 @@ def test_convert_replaces_a_file_only_when_told(char_rnn: Command, old: Path, tm
     new.write_bytes(b"precious")
     done = char_rnn("convert", old, new)
     assert done.status == 2
-    assert f"{new}: is there already; give another name, or --force to replace it" in done.err
+    assert f"{new}: exists already; give another name, or --force to replace it" in done.err
     assert new.read_bytes() == b"precious"
     assert char_rnn("convert", old, new, "--force").status == 0
     (folder := new.with_name("folder.safetensors")).mkdir()

@@ -53,16 +53,16 @@ def test_another_text_has_no_training_split(char_rnn: Command, run_folder: Path,
 
 def test_the_help_gives_the_defaults(char_rnn: Command) -> None:
     shown = " ".join(char_rnn("eval", "--help").out.replace("│", " ").split())
-    for option, default in (("eta", RATE), ("lambda", DECAY), ("steps", SEGMENT)):
-        assert f"{option}; {default} when not given" in shown
+    for option, default in (("eta", RATE), ("lambda", DECAY), ("updates", SEGMENT)):
+        assert f"{option} (default: {default})" in shown
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--dynamic-rate", 0.01], "--dynamic-rate is an option of --dynamic; give that too, or neither"),
-        (["--dynamic-decay", 0], "--dynamic-decay is an option of --dynamic"),
-        (["--dynamic-segment", 5], "--dynamic-segment is an option of --dynamic"),
+        (["--dynamic-rate", 0.01], "--dynamic-rate has no effect without --dynamic; give both, or neither"),
+        (["--dynamic-decay", 0], "--dynamic-decay has no effect without --dynamic"),
+        (["--dynamic-segment", 5], "--dynamic-segment has no effect without --dynamic"),
         (["--dynamic", "--dynamic-rate", -1], "--dynamic-rate"),
         (["--dynamic", "--dynamic-rate", "nan"], "nan is not a finite number"),
         (["--dynamic", "--dynamic-decay", 1.5], "--dynamic-decay"),

@@ -69,7 +69,7 @@ def test_it_replaces_a_file_only_when_told(char_rnn: Command, run_folder: Path, 
     out.write_bytes(b"precious")
     done = char_rnn("export", run_folder, out)
     assert done.status == 2
-    assert f"{out}: is there already; give another name, or --force to replace it" in done.err
+    assert f"{out}: exists already; give another name, or --force to replace it" in done.err
     assert out.read_bytes() == b"precious"
     assert char_rnn("export", run_folder, out, "--force").status == 0
     assert out.read_bytes().startswith(b"<!doctype html>")
@@ -78,16 +78,16 @@ def test_it_replaces_a_file_only_when_told(char_rnn: Command, run_folder: Path, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --format (html, onnx, torch), or a name for OUT that ends in one's ending"),
-        (["poem"], "give --format (html, onnx, torch), or a name for OUT that ends in one's ending"),
-        (["poem.gguf"], "give --format (html, onnx, torch), or a name for OUT that ends in one's ending"),
+        ([], "give --format (html, onnx, torch), or an OUT that ends in .html, .onnx or .pt"),
+        (["poem"], "give --format (html, onnx, torch), or an OUT that ends in .html, .onnx or .pt"),
+        (["poem.gguf"], "give --format (html, onnx, torch), or an OUT that ends in .html, .onnx or .pt"),
         (["--format", "gguf"], "'gguf' is not one of 'html', 'onnx', 'torch'"),
         (["poem.html", "--format", "onnx"], "poem.html: must end in .onnx"),
         (["poem.onnx", "--format", "torch"], "poem.onnx: must end in .pt or .pth"),
         (["folder.html"], "folder.html: is a folder"),
         (["folder.html", "--force"], "folder.html: is a folder"),
         (["no/poem.html"], "no: no such folder"),
-        (["poem.pt", "--title", "A"], "--title and --description are words of a page; give them with --format html"),
+        (["poem.pt", "--title", "A"], "--title and --description need --format html"),
     ],
 )
 def test_bad_input(

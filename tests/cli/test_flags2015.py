@@ -113,7 +113,7 @@ def test_init_from_is_passed_on() -> None:
 @pytest.mark.parametrize("flag", ["-rnn_size", "-num_layers", "-model"])
 def test_a_model_to_start_from_keeps_its_architecture(flag: str) -> None:
     value = "gru" if flag == "-model" else "3"
-    with pytest.raises(click.UsageError, match=r"^--init-from takes the model's own architecture: leave out -model"):
+    with pytest.raises(click.UsageError, match=r"^--init-from uses the architecture of the model: leave out -model"):
         request("--init-from", "cv/lm.t7", flag, value)
     assert request("--torch7", "-init_from", "cv/lm.t7", flag, value).init_from == "cv/lm.t7"  # as train.lua
 
@@ -128,7 +128,7 @@ def test_a_recipe_or_a_file_takes_the_place_of_the_recipe_of_2015(tmp_path: Path
     file = tmp_path / "my.yaml"
     file.write_text("model: {hidden_size: 8}\n")
     for arguments in (["--recipe", "default"], ["--config", file]):
-        with pytest.raises(click.UsageError, match=r"--torch7 trains as in 2015, and .* training\.trainer modern"):
+        with pytest.raises(click.UsageError, match=r"--torch7 needs training\.trainer=torch7, .* has modern"):
             config("--torch7", *arguments)
     assert config("--torch7", "--recipe", "torch7").training.trainer == "torch7"
 
@@ -182,8 +182,8 @@ def test_a_bad_value_is_named_as_it_was_given(arguments: list[str], message: str
     [
         (["-opencl", "1"], r"-opencl 1: there is no OpenCL any more; .* give -gpuid 0 \(NVIDIA, AMD\) or --device mps"),
         (["-gpuid", "one"], r"'-gpuid': 'one' is not a valid integer"),
-        (["-gpuid", "0", "--device", "cpu"], r"--device and -gpuid name the device twice"),
-        (["a.txt", "-data_dir", "b"], r"DATA and -data_dir name the text twice"),
+        (["-gpuid", "0", "--device", "cpu"], r"--device and -gpuid both name the device"),
+        (["a.txt", "-data_dir", "b"], r"DATA and -data_dir both name the text"),
         (["-rnnsize", "5"], r"No such option:? '?-rnnsize.*-rnn_size"),
         (["--torch7", "--vocabulary", "characters"], r"--vocabulary characters: training\.trainer torch7 needs"),
         (["--torch7", "--minutes", "3"], r"--minutes 3\.0: training\.trainer torch7 needs training\.minutes null"),

@@ -87,7 +87,7 @@ def test_what_breaks_loses_nothing(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prime", "a", "--prime-file", __file__], "exclude each other"),
+        (["--prime", "a", "--prime-file", __file__], "not both"),
         (["--prime-file", "nowhere.txt"], "nowhere.txt"),
         (["--length", "0"], "--length"),
         (["--out", "no/story.txt"], "--out: no: no such folder"),

@@ -60,9 +60,9 @@ def test_what_is_left_out_is_said(char_rnn: Command, run: Path, tmp_path: Path) 
     (empty / "metrics.jsonl").touch()
     done = char_rnn("plot", run, empty, "--out", tmp_path / "loss.png")
     assert done.err.splitlines() == [
-        f"{run}: left out, losses that are no finite number: 1",
-        f"{run}: left out, damaged lines of metrics.jsonl: 1",
-        f"{empty}: left out, no loss has been measured yet",
+        f"{run}: not shown: NaN or infinite losses: 1",
+        f"{run}: not shown: damaged lines of metrics.jsonl: 1",
+        f"{empty}: not shown: no loss has been measured yet",
         f"wrote {tmp_path / 'loss.png'}",
     ]
     done = char_rnn("plot", empty)

@@ -40,7 +40,7 @@ def test_a_line_a_run_with_tabs(char_rnn: Command, three: Path, run_folder: Path
     assert (float(poem["val nats"]), int(poem["best at"])) == (facts["best_val_loss"], facts["best_step"])
     assert float(poem["val bits"]) == pytest.approx(facts["best_val_loss"] / math.log(2))
     assert (poem["steps"], poem["state"], poem["unit"]) == ("60", "finished", "character")
-    assert (runs["begun"]["state"], runs["begun"]["val nats"], runs["begun"]["steps"]) == ("only begun", "", "60")
+    assert (runs["begun"]["state"], runs["begun"]["val nats"], runs["begun"]["steps"]) == ("no model yet", "", "60")
     assert runs["damaged"]["state"].startswith("damaged: last.safetensors: not a model file")
 
 
@@ -79,7 +79,7 @@ def test_nothing_found(char_rnn: Command, tmp_path: Path, monkeypatch: pytest.Mo
     for arguments in ([], ["."]):
         done = char_rnn("runs", *arguments)
         assert (done.status, done.out) == (0, "")
-        assert done.err.startswith("no runs in ")
+        assert done.err.startswith("no runs found in ")
         assert len(done.err.splitlines()) == 1
     assert char_rnn("runs", "--json").out == "[]\n"
 
@@ -110,7 +110,7 @@ def test_the_table_has_the_columns_that_fit(
     poem = runs[-1]
     heading = "".join(table[:3])
     assert [name for name in CELLS if name not in heading] == left_out
-    for words in ("lstm 1x8", f"{poem.best_loss:.4f}", "finished", "only begun", "damaged"):
+    for words in ("lstm 1x8", f"{poem.best_loss:.4f}", "finished", "no model yet", "damaged"):
         assert words in out.getvalue()
     for name, words in (("params", f"{poem.parameters:,}"), ("val bits", f"{poem.best_bits:.4f}"), ("size", " kB")):
         assert (words in out.getvalue()) == (name not in left_out)

@@ -142,7 +142,7 @@ def test_config_show_can_be_read_back(char_rnn: Command, tmp_path: Path) -> None
     assert load_config(path).model.hidden_size == 77
     assert set(yaml.safe_load(shown)) == {"model", "training", "data", "generation", "logging", "device"}
     checked = char_rnn("config", "check", path)
-    assert (checked.status, checked.out) == (0, f"{path}: good\n")
+    assert (checked.status, checked.out) == (0, f"{path}: valid\n")
 
 
 def test_config_list_names_every_recipe(char_rnn: Command) -> None:
@@ -154,6 +154,6 @@ def test_config_list_names_every_recipe(char_rnn: Command) -> None:
 def test_datasets(char_rnn: Command) -> None:
     listed = char_rnn("datasets").out
     assert "python-stdlib" in listed
-    assert "here: " in listed
+    assert "  at " in listed
     assert "tinyshakespeare" in listed
-    assert "1.1 MB  downloaded when first used" in listed
+    assert "1.1 MB  downloaded on first use" in listed

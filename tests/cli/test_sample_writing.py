@@ -146,7 +146,7 @@ def test_a_models_own_prime_never_fails(char_rnn: Command, tmp_path: Path, chara
     assert given.status == (0 if prime == "\n" else 2)
     line = char_rnn("sample", path, "--prime", "a", "--length", 200, "--stop-at-newline")
     assert len(line.out.splitlines()) == 1
-    assert ("--stop-at-newline has no effect: the model does not write ends of lines" in line.err) == (not prime)
+    assert ("--stop-at-newline has no effect: the vocabulary has no line end" in line.err) == (not prime)
 
 
 def test_escapes(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
@@ -164,8 +164,8 @@ def test_a_stop_text_that_cannot_appear_is_named(char_rnn: Command, path: Path) 
     done = char_rnn("sample", path, "--length", 3, "--stop", r"\n", "--stop", "xa", "--stop", "a")
     lines = done.err.splitlines()[1:]
     assert lines == [
-        r"--stop '\n' never appears: the model does not write '\'; --escapes reads \n as the end of a line",
-        "--stop 'xa' never appears: the model does not write 'x'",
+        r"--stop '\n' never appears: the vocabulary lacks '\'; give --escapes to read \n as a line end",
+        "--stop 'xa' never appears: the vocabulary lacks 'x'",
     ]
 
 
@@ -205,7 +205,7 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--prime", "a", "--prime-file", "x"], 2, r"--prime and --prime-file both give the text to go on from"),
+        (["--prime", "a", "--prime-file", "x"], 2, r"--prime and --prime-file both give the text to continue"),
         (["--prime-file", "no-such-file.txt"], 2, r"no-such-file\.txt: no such file"),
         (["--prime-file", "."], 2, r"\.: is a directory"),
         (["--num-samples", "0"], 2, r"'--num-samples': 0"),
@@ -221,8 +221,8 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
         (["--only", "xyz"], 2, r"banned, allowed: leave no character"),
         (["--stop", "a", "--stop", ""], 2, r"--stop: must be a text of at least one character"),
         (["--beam", "0"], 2, r"'--beam': 0"),
-        (["--beam", "3", "--top-k", "5"], 2, r"--top-k: --beam draws nothing; leave out one of them"),
-        (["--beam", "3", "--seed", "1"], 2, r"--seed: --beam draws nothing"),
+        (["--beam", "3", "--top-k", "5"], 2, r"--top-k: --beam does not sample; leave out one of them"),
+        (["--beam", "3", "--seed", "1"], 2, r"--seed: --beam does not sample"),
         (["--beam", "3", "--num-samples", "4"], 2, r"--num-samples: --beam 3 finds 3 texts at most"),
         (["--precision", "int4"], 2, r"'int4' is not one of"),
         (["--unknown", "drop"], 2, r"'drop' is not one of"),

@@ -69,7 +69,7 @@ def test_it_serves_until_ctrl_c(run_folder: Path) -> None:
         line,
         address,
     ):
-        assert line == f"poem, best, poem-2: {address} (Ctrl-C ends it)\n"
+        assert line == f"poem, best, poem-2: {address} (press Ctrl-C to stop)\n"
         answer = json.loads(ask(address, "api/models"))
         assert [model["name"] for model in answer["models"]] == ["poem", "best", "poem-2"]
         assert answer["models"][0]["data"] == "poem"
@@ -159,7 +159,8 @@ def test_without_the_extra_the_way_to_it_is_named(run_folder: Path, tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=WAIT)
     assert done.returncode == 1
     assert done.stderr == (
-        f'error: the playground needs {package}, which is not installed: pip install "char-rnn-pytorch[playground]"\n'
+        f"error: the playground needs {package}, which is not installed; run:"
+        ' pip install "char-rnn-pytorch[playground]"\n'
     )
 
 

@@ -97,7 +97,7 @@ def test_the_table_leaves_nothing_out(swept: Path, width: int) -> None:
     heading = "".join(lines).replace(" ", "")
     if width > 80:
         assert "learning_rate_decay_after" in heading
-    for words in ("not begun", "failed", "learning_", "embedding_", "\nb: the [disk] is full " + "x" * 100 + "\n"):
+    for words in ("not started", "failed", "learning_", "embedding_", "\nb: the [disk] is full " + "x" * 100 + "\n"):
         assert words in out.getvalue()
     assert "…" not in out.getvalue()
 
@@ -110,7 +110,7 @@ def test_without_out_the_folder_is_named_after_the_text(
     done = char_rnn(*sweep, "--set", "training.max_steps=3")
     assert done.status == 0, done.err
     assert "run 1 of 1: seed=5\n" in done.err
-    assert "3 steps in 0.0 minutes; the best was " in done.err
+    assert "3 steps in 0.0 minutes; best validation loss " in done.err
     run = Path("runs/poem-sweep/seed=5")
     assert load_config(run / "config.yaml").training.seed == 5
     again = char_rnn(*sweep, "--set", "training.max_steps=3")
@@ -186,13 +186,13 @@ def test_a_signal_saves_first_and_the_same_command_goes_on_to_the_same_end(
     with disposition(False, number):
         done = char_rnn(*sweep)
     assert (done.status, done.out) == (status, "")
-    assert done.err.endswith(f"stopped; go on with: char-rnn sweep --resume {tmp_path / 'sweep'}\n")
+    assert done.err.endswith(f"stopped; continue with: char-rnn sweep --resume {tmp_path / 'sweep'}\n")
     assert left in char_rnn("runs", tmp_path / "sweep" / second).out
     assert not (tmp_path / "sweep" / "learning_rate=0.001,seed=1").exists()
     monkeypatch.setattr(progress, "training_progress", Callback)
     again = char_rnn(*sweep, "--json")
     assert again.status == 0, again.err
-    assert ("goes on at step 7" in again.err) == (step == 7)
+    assert ("continues at step 7" in again.err) == (step == 7)
     assert "run 1 of 4" not in again.err
     assert timeless(again.out) == timeless(char_rnn("sweep", "--resume", swept, "--json", "-q").out)
     for run in swept.glob("learning_rate=*"):

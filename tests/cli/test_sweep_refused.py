@@ -77,8 +77,8 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "a value twice": (["quickstart", "TEXT", "--grid", "model.dropout=0.5,5e-1"], r"model\.dropout=0\.5 twice"),
     "a key twice": (["quickstart", "TEXT", "--seeds", "1", "--grid", "training.seed=2"], r"seed is in the grid twice"),
     "a key set too": (["quickstart", "TEXT", "--seeds", "1", "--set", "training.seed=2"], r"given by --set train"),
-    "minutes set too": (["quickstart", "TEXT", "--grid", "training.minutes=1", "--minutes", "2"], r"by --minutes too"),
-    "a text set too": (["quickstart", "TEXT", "--grid", "data.data_dir=a,b"], r"given by DATA too"),
+    "minutes set too": (["quickstart", "TEXT", "--grid", "training.minutes=1", "--minutes", "2"], r"by --minutes"),
+    "a text set too": (["quickstart", "TEXT", "--grid", "data.data_dir=a,b"], r"both in the grid and given by DATA"),
     "a conflict": (
         ["quickstart", "TEXT", "--grid", "model.embedding_size=4,null", "--grid", "model.embedding=learned,one-hot"],
         r"model\.embedding_size=4 model\.embedding=one-hot: .*set model\.embedding_size to null",
@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no such recipe": (["quikstart", "TEXT", "--seeds", "1"], r"did you mean quickstart"),
     "no such file": (["no.yaml", "TEXT", "--seeds", "1"], r"no\.yaml: no such file"),
     "no such text": (["quickstart", "no.txt", "--seeds", "1"], r"no\.txt: no such file"),
-    "resume and a grid": (["--resume", "DIR", "--seeds", "1"], r"leave out all but --device"),
+    "resume and a grid": (["--resume", "DIR", "--seeds", "1"], r"leave out all options but --device"),
 }  # fmt: skip
 
 

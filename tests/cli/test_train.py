@@ -41,7 +41,7 @@ def test_a_run_prints_its_progress_and_a_sample(char_rnn: Command, poem: Path, t
     ]
     assert len(done.out) == 601
     assert set(done.out) <= set(TEXT)
-    assert "poem: 2,760 characters, 23 different" in done.err
+    assert "poem: 2,760 characters, 23 distinct" in done.err
     assert f"\non CPU, 1 thread, float32, {f'kernels ({level()})' if level() else 'PyTorch'}" in done.err
     assert done.err.count(" val ") == 2
     assert "validation:" in done.err
@@ -269,7 +269,7 @@ def test_a_signal_saves_first(poem: Path, tmp_path: Path, number: int, status: i
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == status
-    assert f"go on with: char-rnn train --resume '{run}'\n".encode() in err
+    assert f"continue with: char-rnn train --resume '{run}'\n".encode() in err
     assert b"Traceback" not in err
     assert (run / "training_state.safetensors").exists()
     assert not list(run.glob("*.tmp"))
@@ -343,7 +343,7 @@ def test_several_files_are_found_again(char_rnn: Command, tmp_path: Path, monkey
     assert f"one-and-1-more: {2 * len(TEXT) + 12:,} characters" in done.err
     monkeypatch.chdir("elsewhere")
     resumed = char_rnn("train", "--resume", "../run", *steps(8))
-    assert "goes on at step 5" in resumed.err
+    assert "continues at step 5" in resumed.err
     config = load_config("../run/config.yaml").data
     assert (config.separator, config.data_dir) == ("\n\n", [str(tmp_path / "one.txt"), str(tmp_path / "two.txt")])
     assert "on the val split of one-and-1-more" in char_rnn("eval", "../run", "../one.txt", "../two.txt").err
@@ -365,5 +365,5 @@ def test_a_run_of_version_1_0_reads_a_folder_in_its_order(char_rnn: Command, tmp
         write_tensors(run / f"{name}.safetensors", tensors, {**metadata, "config": json.dumps(config)})
     lines = (run / "config.yaml").read_text().splitlines()
     (run / "config.yaml").write_text("\n".join(line for line in lines if "file_order" not in line))
-    assert "goes on at step 5" in char_rnn("train", "--resume", run, *steps(8)).err
+    assert "continues at step 5" in char_rnn("train", "--resume", run, *steps(8)).err
     assert "on the val split" in char_rnn("eval", run, books).err

@@ -211,7 +211,7 @@ def test_a_signal_stops_all_after_the_same_step(poem: Path) -> None:
     processes[1].send_signal(signal.SIGTERM)
     outcomes = finish(processes)
     assert outcomes[1][0] == 143
-    assert "go on with: char-rnn train" in outcomes[0][2]
+    assert "continue with: char-rnn train" in outcomes[0][2]
     assert ModelFile.read(run / "last.safetensors").training["step"] > 0
 
 

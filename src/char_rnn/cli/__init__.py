@@ -1,8 +1,8 @@
 """The command ``char-rnn``: one file a subcommand, loaded when it is called.
 
-Text goes to standard output, everything else to standard error. Exit status: 0, 2 for a command line or a
-configuration that cannot be used, 1 for any other failure, 141 when the reader of the output has gone, 128 and the
-signal's number after a signal (130 after Ctrl-C).
+Text goes to standard output, everything else to standard error. Exit status: 0, 2 for an invalid command line or
+configuration, 1 for any other failure, 141 when the reader of the output has closed it, 128 plus the signal's number
+after a signal (130 after Ctrl-C).
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class LazyGroup(click.RichGroup):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="char-rnn")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback when something fails.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def cli() -> None:
-    """Give it a text, get a model that writes like it.
+    """Train character-level language models on your own texts, and generate text with them.
 
     \b
     Examples:

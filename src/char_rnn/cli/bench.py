@@ -23,28 +23,30 @@ UNASKED = ("training", "generation")
 
 @click.command(name="bench")
 @click.argument("questions", nargs=-1, type=click.Choice([*QUESTIONS, "all"]), metavar="[QUESTION]...")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of every side.")
-@click.option("--rounds", type=click.IntRange(min=1), help="Turns of each side; 5, or 3 with --quick, when not given.")
-@click.option("--quick", is_flag=True, help="Few and small cases: rough figures, much sooner.")
 @click.option(
-    "--text", default="python-stdlib", show_default=True, metavar="DATA", help="What is learnt to answer `quality`."
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of each program compared."
+)
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of measurements (default: 5, or 3 with --quick).")
+@click.option("--quick", is_flag=True, help="Measure fewer and smaller cases: sooner, but less precisely.")
+@click.option(
+    "--text", default="python-stdlib", show_default=True, metavar="DATA", help="Text that `quality` trains on."
 )
 @click.option(
     "--peer",
     "peers",
     multiple=True,
     metavar="[QUESTION:]NAME=COMMAND",
-    help="Another program to time beside this one; may be repeated.",
+    help="Other program to compare with; may be repeated.",
 )
 @click.option(
     "--case",
     "cases",
     multiple=True,
     metavar="NAME",
-    help="Of `training`, measure only this case beside the bare loop (2x128, 1x384, ...); may be repeated.",
+    help="Case of `training` to compare with the bare loop, such as 2x128; may be repeated (default: all).",
 )
-@click.option("--out", metavar="FOLDER", help="Write QUESTION.json into this folder, for each when it is answered.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, a report for each question.")
+@click.option("--out", metavar="FOLDER", help="Folder for the results, one file QUESTION.json for each question.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with a report for each question.")
 @quiet_option
 @debug_option
 def command(
@@ -59,16 +61,16 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Measure this machine: how fast are training and writing, beside plain PyTorch and what else there is?
+    """Measure the speed of training and generation on this machine, compared with plain PyTorch and other programs.
 
-    QUESTION is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (what is learnt in
-    equal time), `growth` (the cost as the work grows, beside what the machine can do) or `all`. Without one, `training`
-    and `generation` are answered in the form of `--quick`; all in full took 18 minutes on two cores. Sides take
-    turns; figures are medians; of two that are compared, a ratio above 1 says that this package is faster.
+    QUESTION is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (the loss after equal
+    times), `growth` (the cost of larger models and texts, compared with the limits of the machine) or `all`. The
+    default is `training` and `generation` with `--quick`. `all` takes about 18 minutes on two cores. The programs
+    compared take turns. Figures are medians; a ratio above 1 means that char-rnn is faster.
 
-    A peer is run without a shell, at two lengths, so that its start does not count. Its command says where values go:
-    {text} {steps} {batch} {length} {hidden} {layers} {out} for `training`, which is meant when no question stands
-    before its name, and {characters} {hidden} {layers} {model} for `generation`.
+    A peer runs without a shell, at two lengths, so that its start-up time cancels out. Its command contains
+    placeholders: {text} {steps} {batch} {length} {hidden} {layers} {out} for `training`, the default, and {characters}
+    {hidden} {layers} {model} for `generation`.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ from char_rnn.cli.options import config_options, debug_option, print_result
 
 @click.group(name="config")
 def command() -> None:
-    """List the recipes, show a whole configuration, check a file.
+    """List recipes, print a complete configuration, or check a configuration file.
 
     \b
     Examples:
@@ -22,7 +22,7 @@ def command() -> None:
 @command.command(name="list")
 @debug_option
 def list_() -> None:
-    """List the named recipes.
+    """List the recipes that come with char-rnn.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def list_() -> None:
 @config_options
 @debug_option
 def show(recipe: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
-    """Print a whole configuration as YAML, every key explained.
+    """Print a complete configuration as YAML, with a description of each key.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def show(recipe: str | None, config_file: str | None, overrides: tuple[str, ...]
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @debug_option
 def check(files: tuple[str, ...]) -> None:
-    """Check configuration files: every key, type and range.
+    """Check the keys, types and ranges in configuration files.
 
     \b
     Examples:
@@ -65,4 +65,4 @@ def check(files: tuple[str, ...]) -> None:
 
     for file in files:
         load_config(file)
-        print_result(f"{file}: good")
+        print_result(f"{file}: valid")

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 @click.command(name="convert")
 @click.argument("old")
 @click.argument("new")
-@click.option("--force", is_flag=True, help="Replace NEW if it is there already.")
+@click.option("--force", is_flag=True, help="Replace NEW if it exists.")
 @quiet_option
 @debug_option
 def command(old: str, new: str, force: bool, quiet: bool) -> None:
-    """Make a model file of a checkpoint of 2015.
+    """Convert a checkpoint of 2015 to a model file.
 
-    OLD is a .t7 file that char-rnn or torch-rnn wrote on Torch7, on a CPU or a GPU (or a run folder or a .safetensors
-    file, which is written anew). NEW must end in .safetensors. Weights keep their precision; the options and losses of
-    the run go along (`char-rnn inspect NEW`), of paths in them the last part. The other commands take .t7 files too.
+    OLD is a .t7 file that char-rnn or torch-rnn wrote with Torch7, on a CPU or a GPU. It may also be a run folder or a
+    .safetensors file. NEW must end in .safetensors. Weights keep their precision. The options and losses of the run are
+    copied (see `char-rnn inspect NEW`), with paths shortened to their last part. All other commands read .t7 files too.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from char_rnn.cli.options import debug_option
 @click.command(name="datasets")
 @debug_option
 def command() -> None:
-    """List the named data sets, their sizes, and whether they are on this machine.
+    """List the named data sets with their sizes and locations.
 
     \b
     Examples:
@@ -21,6 +21,6 @@ def command() -> None:
 
     for info in list_datasets():
         size = f"{info.size / 1e6:.1f} MB" if info.size is not None else "?"
-        here = f"here: {info.path}" if info.path else "downloaded when first used"
+        here = f"at {info.path}" if info.path else "downloaded on first use"
         click.echo(f"{info.name:<16}  {size:>8}  {here}\n    {info.description}")
-    click.echo(f"data sets and caches are kept in {data_root()} (CHAR_RNN_DATA_DIR names another place)", err=True)
+    click.echo(f"data sets and caches are in {data_root()}; set CHAR_RNN_DATA_DIR to use another folder", err=True)

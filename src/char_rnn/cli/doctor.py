@@ -18,20 +18,17 @@ WIDEST = 120
 
 
 @click.command(name="doctor")
-@click.option(
-    "--device", type=click.Choice(DEVICES[1:]), help="The one device to examine; all there are when not given."
-)
-@click.option("--quick", is_flag=True, help="Leave the speed out.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
+@click.option("--device", type=click.Choice(DEVICES[1:]), help="Device to check (default: all).")
+@click.option("--quick", is_flag=True, help="Skip the speed measurements.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @quiet_option
 @debug_option
 def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None:
-    """Check this machine: does each device compute right, how fast, and which settings are the best.
+    """Check the correctness and speed of this machine's devices, and recommend settings.
 
-    Every cell is run on every device in float32 and compared with the CPU in float64: forward pass, gradients, 200
-    training steps, and the hazards that PyTorch's devices are known for. The exit status is 1 if a check failed on the
-    device that the verdict names, or the device that `char-rnn train` takes by itself trains wrong; else 0. It takes
-    about a minute.
+    Every cell runs on every device in float32 and is compared with the CPU in float64: forward pass, gradients, 200
+    training steps, and the known bugs of PyTorch's devices. The exit status is 1 if a check fails on the recommended
+    device or if the default device of `char-rnn train` trains incorrectly, else 0. The check takes about a minute.
 
     \b
     Examples:
@@ -46,7 +43,7 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
     available = DeviceManager.available()
     if device is not None and device not in available:
         raise click.BadParameter(
-            f"{device}: is not there (this machine has {', '.join(available)})", param_hint="--device"
+            f"{device}: not available (this machine has {', '.join(available)})", param_hint="--device"
         )
     with counted(quiet) as progress:
         report = examine([device] if device else None, speed=not quick, progress=progress)

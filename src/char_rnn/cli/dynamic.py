@@ -23,22 +23,22 @@ def dynamic_options(function: Function) -> Function:
         click.option(
             "--dynamic-segment",
             type=click.IntRange(1, 1000),
-            help="Characters between two of its steps; 20 when not given.",
+            help="Characters between two updates (default: 20).",
         ),
         click.option(
             "--dynamic-decay",
             type=click.FloatRange(0, 1),
             callback=_number,
-            help="How fast it returns to the model as it was, lambda; 0.002 when not given.",
+            help="Rate of return to the original parameters, lambda (default: 0.002).",
         ),
         click.option(
             "--dynamic-rate",
             type=click.FloatRange(min=0),
             callback=_number,
-            help="How fast --dynamic learns, eta; 0.0005 when not given.",
+            help="Learning rate of --dynamic, eta (default: 0.0005).",
         ),
         click.option(
-            "--dynamic", is_flag=True, help="Evaluate once more, the model learning from what it has predicted."
+            "--dynamic", is_flag=True, help="Also evaluate a model that learns from the text during the evaluation."
         ),
     ):
         function = option(function)
@@ -58,7 +58,7 @@ def dynamic_settings(
     if dynamic:
         return chosen
     if chosen:
-        raise click.UsageError(f"--dynamic-{next(iter(chosen))} is an option of --dynamic; give that too, or neither")
+        raise click.UsageError(f"--dynamic-{next(iter(chosen))} has no effect without --dynamic; give both, or neither")
     return None
 
 

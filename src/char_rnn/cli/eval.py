@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part of the text; by default val for the text the model was trained on, all for any other.",
+    help="Split to evaluate (default: val for the text the model was trained on, all for any other).",
 )
-@click.option("--encoding", help="The text's encoding; the one the model was trained with when not given.")
+@click.option("--encoding", help="Encoding of the text (default: that of the training text).")
 @dynamic_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @device_option("cpu")
@@ -52,12 +52,12 @@ def command(
 ) -> None:
     """Measure how well a model predicts a text.
 
-    Every character of the split is predicted once, with the state carried along. The loss is in nats and in bits per
-    character (per byte, for a model of bytes); perplexity is exp(nats). The split is cut by the fractions the model was
-    trained with. DATA is what `char-rnn train` takes; several files are joined as in the model's training.
+    Every character of the split is predicted once, with the state carried over. The loss is in nats and in bits per
+    character (per byte for a byte model); perplexity is exp(nats). The splits are those of the model's training. DATA
+    is the same as for `char-rnn train`; several files are joined as in the model's training.
 
-    With --dynamic a second figure follows: the loss of a model that adapts to the very text it is scored on (dynamic
-    evaluation, Krause et al. 2018). It is another quantity than the first, to be compared with its like alone.
+    --dynamic adds a second result: the loss of a model that adapts to the text during the evaluation (dynamic
+    evaluation, Krause et al. 2018). It is not comparable with the static loss.
 
     \b
     Examples:

@@ -23,11 +23,11 @@ ENDINGS = {"html": (".html", ".htm"), "onnx": (".onnx",), "torch": (".pt", ".pth
     "--format",
     "kind",
     type=click.Choice(list(ENDINGS)),
-    help="What to make of the model; what OUT ends in says it when not given.",
+    help="Format of OUT (default: the one that its ending names).",
 )
-@click.option("--title", metavar="TEXT", help="html: the page's title; the model's name when not given.")
-@click.option("--description", metavar="TEXT", help="html: a sentence beneath the title.")
-@click.option("--force", is_flag=True, help="Replace OUT if it is there already.")
+@click.option("--title", metavar="TEXT", help="html: title of the page (default: the model's name).")
+@click.option("--description", metavar="TEXT", help="html: sentence below the title.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @quiet_option
 @debug_option
 def command(
@@ -39,13 +39,13 @@ def command(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Make a file of a model that runs without char-rnn.
+    """Export a model to a file that works without char-rnn.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. Without OUT the file is
-    called as the model is, and written to the present folder.
+    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The default for OUT is the
+    model's name, in the current folder.
 
-    html: one page that runs the model in any browser, from disk, on a phone, without a network. onnx: a graph for ONNX
-    runtimes, with the state in and out (needs the extra onnx). torch: a plain PyTorch state dict.
+    html: one page that runs the model in any browser, offline, also on a phone. onnx: a graph for ONNX runtimes, with
+    the state as input and output (needs the extra onnx). torch: a plain PyTorch state dict.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def command(
     """
     kind = kind or _kind_of(out)
     if kind != "html" and (title is not None or description is not None):
-        raise click.UsageError("--title and --description are words of a page; give them with --format html")
+        raise click.UsageError("--title and --description need --format html")
     target = Path(_name_of(model) + ENDINGS[kind][0]) if out is None else Path(out)
     check_target(target, ENDINGS[kind], "OUT", force=force)
     file = open_model(model)
@@ -67,7 +67,7 @@ def command(
 def _kind_of(out: str | None) -> str:
     kind = next((kind for kind, endings in ENDINGS.items() if out and Path(out).suffix in endings), None)
     if kind is None:
-        raise click.UsageError(f"give --format ({', '.join(ENDINGS)}), or a name for OUT that ends in one's ending")
+        raise click.UsageError(f"give --format ({', '.join(ENDINGS)}), or an OUT that ends in .html, .onnx or .pt")
     return kind
 
 

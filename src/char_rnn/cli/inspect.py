@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.command(name="inspect")
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @debug_option
 def command(model: str, as_json: bool) -> None:
-    """Show what is in a model file: architecture, parameters, vocabulary, training, losses.
+    """Show the content of a model file: architecture, parameters, vocabulary, training, losses.
 
     \b
     Examples:

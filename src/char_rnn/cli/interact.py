@@ -25,32 +25,33 @@ LONG = 10_000  # characters that a person waits for
 
 @click.command(name="interact")
 @click.argument("model")
-@click.option("--prime", default="", metavar="TEXT", help="What the text begins with.")
+@click.option("--prime", default="", metavar="TEXT", help="Text to begin with.")
 @click.option(
     "--prime-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with what the text begins with.",
+    help="File with the text to begin with.",
 )
-@click.option("--encoding", help="Encoding of the --prime-file; the one the model was trained with when not given.")
+@click.option("--encoding", help="Encoding of the --prime-file (default: that of the training text).")
 @escapes_option("--prime")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the text to this file at the end.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write the text to at the end.")
 @click.option(
     "--length",
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="How many characters the model writes when it is asked for more.",
+    help="Characters that the model writes on Ctrl-P.",
 )
 @drawing_options
-@click.option("--seed", type=click.IntRange(min=0), help="The same keys write the same text again.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of the random numbers; the same keys then give the same text."
+)
 @debug_option
 def command(model: str, prime: str, prime_file: Path | None, out: Path | None, length: int, **options: Any) -> None:
     """Write a text together with a model, in the terminal.
 
-    What you type the model reads as you type, and beside the text stands what it expects next. It goes on when asked
-    to: Tab for a word, Ctrl-E for the rest of the line, Ctrl-P for more, Ctrl-N for several ways to choose from. Ctrl-Z
-    takes anything back. The keys are shown below the text. At the end (Ctrl-Q) the text is printed, or written to the
-    file of --out.
+    The model reads what you type and shows its predictions beside the text. Press Tab to let it write a word, Ctrl-E
+    for the rest of the line, Ctrl-P for more, and Ctrl-N for several continuations to choose from. Ctrl-Z undoes
+    anything. The keys are listed below the text. Ctrl-Q ends and prints the text, or writes it to the file of --out.
 
     \b
     Examples:
@@ -61,7 +62,7 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
     if not _is_terminal():
         raise click.UsageError("interact needs a terminal for input and output; `char-rnn sample` works without one")
     if prime and prime_file:
-        raise click.UsageError("--prime and --prime-file exclude each other")
+        raise click.UsageError("give --prime or --prime-file, not both")
     if out is not None and not out.parent.is_dir():
         raise click.BadParameter(f"{out.parent}: no such folder", param_hint="--out")
     from char_rnn.interact.screen import Screen

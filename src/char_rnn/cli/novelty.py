@@ -25,42 +25,47 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True)
 @click.option(
-    "--length", type=click.IntRange(min=1), default=2000, show_default=True, help="How many characters a sample has."
+    "--length", type=click.IntRange(min=1), default=2000, show_default=True, help="Characters in each sample."
 )
 @click.option(
     "--num-samples",
     type=click.IntRange(1, 1_000_000),
     default=10,
     show_default=True,
-    help="How many samples to draw.",
+    help="Number of samples.",
 )
-@click.option("--prime", metavar="TEXT", help="The text that each goes on from; it is not judged.")
+@click.option("--prime", metavar="TEXT", help="Text that each sample continues; it is not counted.")
 @escapes_option("--prime")
 @drawing_options
-@click.option("--seed", type=click.IntRange(min=0), help="Draw the same samples again.")
-@click.option("--text", metavar="FILE", help="Judge this text instead of samples.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of the random numbers; the same seed gives the same samples."
+)
+@click.option("--text", metavar="FILE", help="File with a text to check instead of samples.")
 @click.option(
     "--split",
     type=click.Choice(["train", "all"]),
     default="train",
     show_default=True,
-    help="Where to look: in the training split, or in all of the text and without anything to compare with.",
+    help="Part of DATA to search: the training split, or all of it (without a comparison).",
 )
 @click.option(
-    "--runs", type=click.IntRange(min=0), default=10, show_default=True, help="How many of the longest runs to show."
+    "--runs",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Number of the longest copied runs to show.",
 )
-@click.option("--encoding", help="The texts' encoding; the one the model was trained with when not given.")
+@click.option("--encoding", help="Encoding of the texts (default: that of the training text).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @quiet_option
 @debug_option
 def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Find out how much of what a model writes is copied.
+    """Measure how much of a model's text is copied from its training text.
 
-    Samples are drawn from MODEL, and every stretch of them that stands word for word in the training split of DATA is
-    found. The same is done with equally long pieces of the rest of DATA, which the model was not trained on: so much is
-    usual for that text. The split is cut by the fractions the model was trained with. What is not given is
-    taken from the model's configuration, as `char-rnn sample` does. DATA is what `char-rnn train` takes; several files
-    are joined as in the model's training.
+    The command generates samples with MODEL and finds every run of characters in them that occurs in the training split
+    of DATA. For comparison it does the same with equally long pieces of the rest of DATA, which the model has not seen.
+    The splits are those of the model's training. Options not given come from the model's configuration, as in
+    `char-rnn sample`. DATA is the same as for `char-rnn train`; several files are joined as in the model's training.
 
     \b
     Examples:
@@ -159,7 +164,7 @@ def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
     reader = TextReader(text_files(Path(path)), corpus.vocabulary.kind, check_encoding(encoding), lambda _: None)
     pieces = list(reader)
     if not pieces:
-        raise click.UsageError(f"{path}: is empty; give a text to judge")
+        raise click.UsageError(f"{path}: is empty; give a text to check")
     if corpus.vocabulary.kind == "characters":
         pieces = [fitted(corpus.vocabulary, "".join(map(str, pieces)))]
     return np.concatenate([to_symbols(piece, corpus.vocabulary) for piece in pieces])

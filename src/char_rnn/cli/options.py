@@ -44,14 +44,14 @@ class OneDashCommand(click.RichCommand):
 def debug_option(function: Function) -> Function:
     """``--debug`` after the subcommand as well as before it."""
     option = click.option(
-        "--debug", is_flag=True, expose_value=False, hidden=True, help="Show the traceback when something fails."
+        "--debug", is_flag=True, expose_value=False, hidden=True, help="Show the traceback of an error."
     )
     return option(function)
 
 
 def quiet_option(function: Function) -> Function:
     """``--quiet``: nothing on standard error but errors."""
-    return click.option("--quiet", "-q", is_flag=True, help="Print no diagnostics.")(function)
+    return click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")(function)
 
 
 def device_option(default: str | None) -> Callable[[Function], Function]:
@@ -61,14 +61,18 @@ def device_option(default: str | None) -> Callable[[Function], Function]:
         type=click.Choice(DEVICES),
         default=default,
         show_default=default is not None,
-        help="Where to compute; auto takes the fastest there is.",
+        help="Device to compute on; auto is the fastest available.",
     )
 
 
 def set_option(function: Function) -> Function:
     """``--set``."""
     return click.option(
-        "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Set one value; may be repeated."
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Configuration value to set; may be repeated.",
     )(function)
 
 
@@ -76,8 +80,8 @@ def config_options(function: Function) -> Function:
     """``--recipe``, ``--config`` and ``--set``, later wins."""
     for option in (
         set_option,
-        click.option("--config", "config_file", metavar="FILE", help="A YAML file with some or all of the values."),
-        click.option("--recipe", metavar="NAME", help="A named recipe; `char-rnn config list` shows them."),
+        click.option("--config", "config_file", metavar="FILE", help="YAML file with some or all of the values."),
+        click.option("--recipe", metavar="NAME", help="Name of a recipe (see `char-rnn config list`)."),
     ):
         function = option(function)
     return function
@@ -99,7 +103,7 @@ def check_target(target: Path, endings: Sequence[str], argument: str, *, force: 
     if target.is_dir():
         raise click.BadParameter(f"{target}: is a folder", param_hint=argument)
     if target.exists() and not force:
-        raise click.UsageError(f"{target}: is there already; give another name, or --force to replace it")
+        raise click.UsageError(f"{target}: exists already; give another name, or --force to replace it")
     if not target.parent.is_dir():
         raise click.BadParameter(f"{target.parent}: no such folder", param_hint=argument)
 

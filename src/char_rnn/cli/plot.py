@@ -19,30 +19,32 @@ if TYPE_CHECKING:
 @click.command(name="plot")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option(
-    "--out", metavar="FILE", help="A .png, .svg or .pdf file; RUN/loss.png for one run, ./loss.png for several."
+    "--out",
+    metavar="FILE",
+    help="Picture to write, .png, .svg or .pdf (default: RUN/loss.png, or ./loss.png for several runs).",
 )
 @click.option(
     "--x",
     type=click.Choice(["steps", "epochs", "minutes", "characters"]),
     default="steps",
     show_default=True,
-    help="What is along the axis.",
+    help="Quantity on the horizontal axis.",
 )
 @click.option(
     "--smooth",
     type=click.IntRange(min=1),
     default=1,
     metavar="N",
-    help="Average the training loss over N records; as it was measured when not given.",
+    help="Records over which the training loss is averaged (default: 1).",
 )
-@click.option("--bits", is_flag=True, help="Bits on the left axis and nats on the right.")
+@click.option("--bits", is_flag=True, help="Show bits on the left axis and nats on the right.")
 @quiet_option
 @debug_option
 def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: bool, quiet: bool) -> None:
-    """Draw the losses of a run, or of several to compare them.
+    """Plot the losses of one run, or of several to compare them.
 
-    RUN is a run folder, finished or not. The training loss is thin, the validation loss has markers, the lowest is
-    ringed. The first losses lie above the picture.
+    RUN is a run folder, finished or not. Thin lines are training losses, lines with markers validation losses; a ring
+    marks the lowest. The high losses of the first steps are above the visible range.
 
     \b
     Examples:
@@ -72,9 +74,9 @@ def _left_out(histories: Sequence[History]) -> list[str]:
     for history in histories:
         name = shown(str(history.folder))
         if not any(map(history.finite, history.points)):
-            lines.append(f"{name}: left out, no loss has been measured yet")
+            lines.append(f"{name}: not shown: no loss has been measured yet")
         elif history.infinite:
-            lines.append(f"{name}: left out, losses that are no finite number: {history.infinite:,}")
+            lines.append(f"{name}: not shown: NaN or infinite losses: {history.infinite:,}")
         if history.unreadable:
-            lines.append(f"{name}: left out, damaged lines of metrics.jsonl: {history.unreadable:,}")
+            lines.append(f"{name}: not shown: damaged lines of metrics.jsonl: {history.unreadable:,}")
     return lines

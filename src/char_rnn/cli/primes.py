@@ -29,7 +29,9 @@ _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 def escapes_option(options: str) -> Callable[[Function], Function]:
     """``--escapes``, for the options named."""
-    return click.option("--escapes", is_flag=True, help=rf"Read \n, \r, \t, \\ and \uXXXX in {options} as in C.")
+    return click.option(
+        "--escapes", is_flag=True, help=rf"Interpret the escapes \n, \r, \t, \\ and \uXXXX in {options}."
+    )
 
 
 def unescaped(text: str, option: str) -> str:
@@ -44,7 +46,7 @@ def unescaped(text: str, option: str) -> str:
         found = chr(int(code, 16)) if code else _SINGLE.get(single)
         if found is None or "\ud800" <= found <= "\udfff":
             known = r"\n, \r, \t, \\ and \uXXXX (of a character)"
-            raise click.BadParameter(f"{match.group()!r} is not an escape; the escapes are {known}", param_hint=option)
+            raise click.BadParameter(f"{match.group()!r} is not an escape; write one of {known}", param_hint=option)
         return found
 
     return _ESCAPE.sub(character, text)
@@ -91,10 +93,8 @@ def impossible_stops(stops: tuple[str, ...], at_newline: bool, vocabulary: Vocab
         try:
             vocabulary.encode(canonical(vocabulary, stop))
         except UnknownCharacterError as error:
-            hint = r"; --escapes reads \n as the end of a line" if error.character == "\\" else ""
-            lines.append(
-                f"--stop '{shown(stop)}' never appears: the model does not write '{shown(error.character)}'{hint}"
-            )
+            hint = r"; give --escapes to read \n as a line end" if error.character == "\\" else ""
+            lines.append(f"--stop '{shown(stop)}' never appears: the vocabulary lacks '{shown(error.character)}'{hint}")
     if at_newline and vocabulary.line_end is None:
-        lines.append("--stop-at-newline has no effect: the model does not write ends of lines")
+        lines.append("--stop-at-newline has no effect: the vocabulary has no line end")
     return lines

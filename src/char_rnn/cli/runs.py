@@ -40,15 +40,15 @@ COLUMNS = (
     type=click.Choice(list(ORDERS)),
     default="name",
     show_default=True,
-    help="Lowest loss, last written, longest training or largest folder first.",
+    help="Sort order: by name, lowest loss, latest change, longest training or largest folder.",
 )
 @debug_option
 def command(folders: tuple[str, ...], as_json: bool, order: str) -> None:
-    """List the runs: model, best validation loss, time, size, and how far each has come.
+    """List runs with their model, best validation loss, time, size and progress.
 
-    Looks in each FOLDER and three folders deep below it; without one, in runs/ and checkpoints/, and at the present
-    folder and those directly in it. In a terminal it is a table of the columns that fit; piped, a line a run with all
-    columns and tabs between.
+    The command searches each FOLDER and three levels of folders below it. The default is runs/, checkpoints/, the
+    current folder and the folders in it. A terminal shows a table of the columns that fit. Piped output has all
+    columns, separated by tabs, with one line for each run.
 
     \b
     Examples:
@@ -62,8 +62,10 @@ def command(folders: tuple[str, ...], as_json: bool, order: str) -> None:
     if as_json:
         write_text(json.dumps([everything(run) for run in runs], indent=2) + "\n")
     elif not runs:
-        places = ", ".join(folders) or "runs/, checkpoints/ and the present folder"
-        say(f"no runs in {shown(places)}; char-rnn train makes them, char-rnn runs FOLDER looks elsewhere")
+        places = ", ".join(folders) or "runs/, checkpoints/ and the current folder"
+        say(
+            f"no runs found in {shown(places)}; create one with `char-rnn train`, or search with `char-rnn runs FOLDER`"
+        )
     elif os.isatty(1):
         from char_rnn.cli.runs_table import print_table
 
@@ -94,7 +96,7 @@ def state_of(run: RunSummary) -> str:
     running = ", running" if run.running else ""
     if run.state == "unfinished":
         return f"step {run.steps:,}" + (f" of {run.total_steps:,}" if run.total_steps is not None else "") + running
-    return ("only begun" if run.state == "begun" else run.state) + running
+    return ("no model yet" if run.state == "begun" else run.state) + running
 
 
 def rounded(value: float | None, digits: int) -> str:

@@ -39,12 +39,12 @@ _BETWEEN = "---\n"
 @quiet_option
 @debug_option
 def command(model: str, **options: Any) -> None:
-    """Write text with a trained model.
+    """Generate text with a trained model.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. What is not given is taken
-    from the configuration the model was trained with (`char-rnn inspect MODEL`); with --torch7 or another --rng it is
-    what sample.lua or torch-rnn took. The text goes to standard output as it is made. The flags of sample.lua
-    (-primetext, -length, -temperature, -seed, -sample, -gpuid, -verbose) are understood.
+    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. Options not given come
+    from the model's configuration (see `char-rnn inspect MODEL`), with --torch7 or --rng from sample.lua or torch-rnn.
+    The text is printed while it is generated. The flags of sample.lua also work (-primetext, -length, -temperature,
+    -seed, -sample, -gpuid, -verbose).
 
     \b
     Examples:

@@ -38,27 +38,26 @@ _TEXT = (
         "--length",
         "-length",
         type=click.IntRange(min=0),
-        help="How many characters to write (bytes, for a byte model).",
+        help="Number of characters to generate (bytes for a byte model).",
     ),
-    click.option("--prime", "-primetext", "prime", metavar="TEXT", help="The text to go on from; it is printed first."),
-    click.option("--prime-file", metavar="FILE", help="Go on from the text of a file; - is standard input."),
-    click.option("--encoding", help="Encoding of the --prime-file; the one the model was trained with when not given."),
+    click.option("--prime", "-primetext", "prime", metavar="TEXT", help="Text to continue; it is printed first."),
+    click.option("--prime-file", metavar="FILE", help="File with the text to continue; - is standard input."),
+    click.option("--encoding", help="Encoding of the --prime-file (default: that of the training text)."),
     escapes_option("--prime, --stop, --ban and --only"),
-    click.option("--hide-prime", is_flag=True, help="Print what is written, without the text it goes on from."),
+    click.option("--hide-prime", is_flag=True, help="Print the new text only, without the prime."),
     click.option(
         "--unknown",
         type=click.Choice(["error", "skip", "nearest"]),
         default="error",
         show_default=True,
-        help='What to do with characters of the prime that the model has never seen; nearest: read É as E, “ as ",'
-        " and say so.",
+        help="Treatment of prime characters that the vocabulary lacks; nearest reads É as E, say, and reports it.",
     ),
-    click.option("--stop", multiple=True, metavar="TEXT", help="End before this text would appear; may be repeated."),
-    click.option("--stop-at-newline", is_flag=True, help="End before the end of a line."),
+    click.option("--stop", multiple=True, metavar="TEXT", help="Text to stop before; may be repeated."),
+    click.option("--stop-at-newline", is_flag=True, help="Stop before the first line end."),
     click.option(
-        "--num-samples", type=click.IntRange(1, 1_000_000), help="Write so many texts, with a line --- between two."
+        "--num-samples", type=click.IntRange(1, 1_000_000), help="Number of texts, separated by lines of ---."
     ),
-    click.option("--seed", "-seed", type=int, help="Write the same text again."),
+    click.option("--seed", "-seed", type=int, help="Seed of the random numbers; the same seed gives the same text."),
 )
 _DRAWING = (
     temperature_option("-temperature"),
@@ -73,15 +72,18 @@ _DRAWING = (
     click.option(
         "--repetition-window", type=click.IntRange(1, 1_000_000_000), help="How far back that looks, in characters."
     ),
-    click.option("--ban", metavar="TEXT", help="Never write these characters."),
-    click.option("--only", metavar="TEXT", help="Write these characters only."),
+    click.option("--ban", metavar="TEXT", help="Characters that are never generated."),
+    click.option("--only", metavar="TEXT", help="Characters that may be generated (default: all)."),
     click.option(
-        "--beam", type=click.IntRange(1, 1024), metavar="N", help="Draw nothing: search for likely texts, N at once."
+        "--beam",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="Width of a beam search for likely texts, which replaces sampling.",
     ),
     click.option(
         "--precision",
         type=click.Choice(["float32", "bfloat16", "int8", "float64"]),
-        help="What to keep and compute in; what is not given is what the model was trained in.",
+        help="Number type of the weights and the computation (default: that of the training).",
     ),
 )
 
@@ -171,12 +173,12 @@ class Request:
         if self.only == "":
             raise click.BadParameter("must be a text of at least one character", param_hint="--only")
         if self.prime is not None and self.prime_file is not None:
-            raise click.UsageError("--prime and --prime-file both give the text to go on from; leave out one of them")
+            raise click.UsageError("--prime and --prime-file both give the text to continue; leave out one of them")
         if self.beam is None:
             return
         drawing = [flag for name, flag in {**_STRATEGY, "seed": "--seed"}.items() if getattr(self, name) is not None]
         if drawing:
-            raise click.UsageError(f"{drawing[0]}: --beam draws nothing; leave out one of them")
+            raise click.UsageError(f"{drawing[0]}: --beam does not sample; leave out one of them")
         if (self.num_samples or 1) > self.beam:
             raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
 

@@ -25,33 +25,37 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @click.command(name="serve")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8015, show_default=True, help="0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8015,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option(
     "--max-length",
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
-    help="Characters that one request may have written.",
+    help="Largest number of characters in one request.",
 )
 @click.option(
     "--max-streams",
     type=click.IntRange(1, 1024),
     default=32,
     show_default=True,
-    help="Texts that a model writes at once.",
+    help="Largest number of texts that a model generates at the same time.",
 )
-@click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that each model computes with."
-)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads for each model.")
 @click.option(
     "--precision",
     type=click.Choice(["float64", "float32", "bfloat16", "int8"]),
     default="float32",
     show_default=True,
-    help="What to compute in; bfloat16 and int8 are of the weights alone.",
+    help="Number type of the computation; bfloat16 and int8 apply to the weights only.",
 )
-@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @quiet_option
 @debug_option
 def command(
@@ -65,11 +69,11 @@ def command(
     open_page: bool,
     quiet: bool,
 ) -> None:
-    """Open a playground: a page that writes with one or several models and shows what they think.
+    """Serve the playground, a page that generates text with one or more models and shows their predictions.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The page needs no network.
-    It and the API under /api are for this machine alone, unless --host says otherwise: there is no password. Ctrl-C
-    ends it.
+    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The page needs no internet
+    access. The page and the API under /api have no password; only this machine can reach them, unless --host is given.
+    Press Ctrl-C to stop.
 
     \b
     Examples:
@@ -85,7 +89,7 @@ def command(
         package = (error.name or "").partition(".")[0]
         if package not in ("prometheus_client", "sse_starlette", "starlette", "uvicorn"):
             raise
-        raise click.ClickException(f"the playground needs {package}, which is not installed: {INSTALL}") from None
+        raise click.ClickException(f"the playground needs {package}, which is not installed; run: {INSTALL}") from None
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.served import names_of
 
@@ -97,9 +101,9 @@ def command(
         address = address_of(bound)
 
         def started() -> None:
-            say(f"{', '.join(files)}: {address} (Ctrl-C ends it)", quiet=quiet)
+            say(f"{', '.join(files)}: {address} (press Ctrl-C to stop)", quiet=quiet)
             if host not in LOCAL:
-                say(f"anyone who can reach {host} can use it; there is no password", quiet=quiet)
+                say(f"there is no password: anyone who can reach {host} can use it", quiet=quiet)
             if open_page:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 

@@ -30,7 +30,7 @@ def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = 
             return
         received.append(number)
         if not quiet:
-            again = b" (once more to stop at once)" if twice else b""
+            again = b" (press Ctrl-C again to stop at once)" if twice else b""
             with suppress(OSError):  # the terminal may be closed
                 os.write(2, b"\nstopping after this step" + again + b"\n")
         stop()

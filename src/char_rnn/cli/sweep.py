@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     "axes",
     multiple=True,
     metavar="SECTION.KEY=V1,V2,...",
-    help="Values of one key, as --set takes one; repeated, every combination is trained.",
+    help="Values of one key; repeat the option to train every combination of several keys.",
 )
-@click.option("--seeds", metavar="S1,S2,...", help="Short for --grid training.seed=S1,S2,...")
+@click.option("--seeds", metavar="S1,S2,...", help="Seeds; short for --grid training.seed=S1,S2,...")
 @set_option
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     metavar="M",
-    help="Train each run for M minutes, the schedule fitted to them.",
+    help="Training time of each run in minutes; the schedule is fitted to it.",
 )
-@click.option("--out", metavar="DIR", help="The folder of the runs; named after the text when not given.")
-@click.option("--resume", metavar="DIR", help="Go on with the sweep in this folder.")
+@click.option("--out", metavar="DIR", help="Folder for the runs (default: named after the text).")
+@click.option("--resume", metavar="DIR", help="Folder of a sweep to continue.")
 @device_option(None)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @quiet_option
@@ -59,12 +59,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train a run for every combination of some values, and compare them in a table.
+    """Train one run for each combination of values, and compare the runs in a table.
 
-    RECIPE is a recipe's name (`char-rnn config list`) or a YAML file, DATA a text as `char-rnn train` takes it. The
-    runs are trained one after the other, each in a folder of its own in DIR. The same command again, or --resume DIR,
-    goes on where a sweep was cut off. Values are separated by commas; those inside brackets or quotation marks are part
-    of a value, as in training.adam_betas=[0.9,0.95],[0.9,0.99].
+    RECIPE is the name of a recipe (see `char-rnn config list`) or a YAML file. DATA is the same as for `char-rnn
+    train`. The runs are trained one after the other, each in its own folder in DIR. To continue an interrupted sweep,
+    repeat the command or give --resume DIR. Commas separate values, except inside brackets and quotation marks, as in
+    training.adam_betas=[0.9,0.95],[0.9,0.99].
 
     \b
     Examples:
@@ -82,7 +82,9 @@ def command(
     if resume is None:
         config, grid = asked(with_recipe(request, recipe), axes, seeds)
     elif any(value is not None for value in (recipe, *data, *axes, seeds, *overrides, minutes, out)):
-        raise click.UsageError("--resume takes the sweep's own settings: leave out all but --device, --json, --quiet")
+        raise click.UsageError(
+            "--resume uses the settings of the sweep: leave out all options but --device, --json, --quiet"
+        )
     else:
         config, grid = read_sweep(resume)
         request.place(config)
@@ -92,7 +94,7 @@ def command(
     with stopping_at_signals(training.stop, quiet) as received:
         result = sweep(config, grid, resume or out, train=training, stop=lambda: bool(received))
     if result.stopped:
-        say(f"stopped; go on with: char-rnn sweep --resume {quoted(result.folder)}", quiet=quiet)
+        say(f"stopped; continue with: char-rnn sweep --resume {quoted(result.folder)}", quiet=quiet)
         raise Exit(128 + received[0])
     _print(result, as_json)
     _conclude(result, quiet)

@@ -24,7 +24,9 @@ def with_recipe(request: Request, recipe: str | None) -> Request:
     from char_rnn.utils.config import recipes
 
     if recipe is None:
-        raise click.UsageError("Missing argument 'RECIPE': a name that `char-rnn config list` shows, or a YAML file")
+        raise click.UsageError(
+            "Missing argument 'RECIPE': give the name of a recipe (see `char-rnn config list`) or a YAML file"
+        )
     is_file = recipe not in recipes() and (Path(recipe).exists() or len(Path(recipe).parts) > 1 or "." in recipe)
     return replace(request, config_file=recipe) if is_file else replace(request, recipe=recipe)
 
@@ -66,7 +68,7 @@ def _check_given_once(request: Request, grid: Mapping[str, object]) -> None:
         given["device.preferred"] = "--device"
     for key in grid:
         if key in given:
-            raise click.UsageError(f"{key} is in the grid and given by {given[key]} too: leave one of them out")
+            raise click.UsageError(f"{key} is both in the grid and given by {given[key]}: leave one of them out")
 
 
 def _settings(axis: str) -> list[Setting]:
@@ -78,7 +80,7 @@ def _settings(axis: str) -> list[Setting]:
     if not equals or not all(values):
         empty = "an empty value" if len(values) > 1 else "no values"
         raise ConfigError(
-            f"--grid {shown(axis)}: has {empty}; write it as section.key=V1,V2, an empty text as '' and none as null"
+            f"--grid {shown(axis)}: has {empty}; write section.key=V1,V2, with '' for an empty text and null for none"
         )
     return [Setting(f"{key}={value}", f"--grid {key}={value}") for value in values]
 
@@ -89,7 +91,7 @@ def _seeds(text: str) -> list[Setting]:
 
     values = split_values(text)
     if not all(values):
-        raise ConfigError(f"--seeds {shown(text)}: a seed is missing; write them as S1,S2,...")
+        raise ConfigError(f"--seeds {shown(text)}: a seed is missing; write S1,S2,...")
     return [Setting(f"training.seed={value}", f"--seeds {value}") for value in values]
 
 

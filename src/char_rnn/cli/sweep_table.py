@@ -76,7 +76,7 @@ def _figures(run: SweepRun) -> list[Text | str]:
 def _state(run: SweepRun) -> Text | str:
     if run.failure is not None:
         return Text(run.failure, STYLES["damaged"])
-    return "not begun" if run.summary is None else CELLS["state"](run.summary)
+    return "not started" if run.summary is None else CELLS["state"](run.summary)
 
 
 def _spread(setting: Setting) -> list[Text | str]:

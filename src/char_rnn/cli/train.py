@@ -35,26 +35,28 @@ if TYPE_CHECKING:
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     metavar="M",
-    help="Train for M minutes on this machine, the schedule fitted to it.",
+    help="Training time in minutes; the schedule is fitted to it.",
 )
-@click.option("--out", metavar="RUN", help="The run folder to make; named after the text when not given.")
-@click.option("--seed", "-seed", type=int, help="Where all randomness starts.")
-@click.option("--device", type=click.Choice(DEVICES), help="Where to train; auto takes the fastest there is.")
-@click.option("--vocabulary", type=click.Choice(["characters", "bytes"]), help="What the model reads one at a time.")
-@click.option("--encoding", help="The text's encoding; UTF-8 when not given.")
-@click.option("--separator", metavar="TEXT", help=r"Text put between two files; \n, \r, \t, \\ and \uXXXX are escapes.")
-@click.option("--resume", metavar="RUN", help="Go on with the run in this folder.")
-@click.option("--init-from", "-init_from", metavar="MODEL", help="Start from a model's weights and vocabulary.")
+@click.option("--out", metavar="RUN", help="Run folder to create (default: named after the text).")
+@click.option("--seed", "-seed", type=int, help="Seed of all random numbers.")
+@click.option("--device", type=click.Choice(DEVICES), help="Device to train on; auto is the fastest available.")
+@click.option(
+    "--vocabulary", type=click.Choice(["characters", "bytes"]), help="Symbols that the model reads and predicts."
+)
+@click.option("--encoding", help="Encoding of the text (default: UTF-8).")
+@click.option("--separator", metavar="TEXT", help=r"Text between two files; \n, \r, \t, \\ and \uXXXX are escapes.")
+@click.option("--resume", metavar="RUN", help="Folder of a run to continue.")
+@click.option("--init-from", "-init_from", metavar="MODEL", help="Model whose weights and vocabulary to start from.")
 @flags_of_2015
 @quiet_option
 @debug_option
 def command(**options: Any) -> None:
     """Train a model on a text.
 
-    DATA is a text file (also compressed: gzip, bzip2, xz, zip), a folder of them, - for standard input, or a named data
-    set (`char-rnn datasets`). Several are read one after the other. The run folder gets the model (best.safetensors),
-    the measurements (metrics.jsonl) and all that --resume needs. MODEL is a run folder, a .safetensors file, or a .t7
-    checkpoint of 2015. The flags of train.lua (-data_dir, -rnn_size, -eval_val_every, ...) are understood.
+    DATA is a text file (plain, gzip, bzip2, xz or zip), a folder of text files, - for standard input, or a named data
+    set (see `char-rnn datasets`). Several texts are read in the given order. The run folder contains the model
+    (best.safetensors), the metrics (metrics.jsonl) and the state for --resume. MODEL is a run folder, a .safetensors
+    file, or a .t7 checkpoint of 2015. The flags of train.lua also work (-data_dir, -rnn_size, -eval_val_every, ...).
 
     \b
     Examples:
@@ -89,7 +91,7 @@ def _train(run: Run, request: Request) -> str:
     if result.stopped:
         source = given_again(run.trainer.config)
         again = f"char-rnn train {'--torch7 ' if request.torch7 else ''}{source}--resume {quoted(run.folder or '')}"
-        say(f"stopped at step {result.step:,}; go on with: {again}", quiet=request.quiet)
+        say(f"stopped at step {result.step:,}; continue with: {again}", quiet=request.quiet)
         raise Exit(128 + received[0] if received else 0)
     if request.torch7:
         return ""

@@ -69,7 +69,7 @@ class Request:
         flags = {flag.name: rest.pop(flag.name) for flag in FLAGS}
         data_dir, init_from = rest.pop("data_dir"), rest.pop("init_from") or None  # train.lua's default is ""
         if data_dir is not None and rest["data"]:
-            raise click.UsageError("DATA and -data_dir name the text twice: leave one of them out")
+            raise click.UsageError("DATA and -data_dir both name the text: leave one of them out")
         data = (data_dir,) if data_dir is not None else rest["data"]
         del rest["data"]
         request = cls(**rest, data=data, init_from=init_from, flags=flags)
@@ -79,16 +79,16 @@ class Request:
     def _check(self) -> None:
         if self.resume and (self.out or self.recipe or self.config_file or self.init_from):
             raise click.UsageError(
-                "--resume takes the run's own settings: leave out --out, --recipe, --config, --init-from"
+                "--resume uses the settings of the run: leave out --out, --recipe, --config, --init-from"
             )
         if self.init_from and any(text.startswith("model.") and "dropout" not in text for text in self.overrides):
-            raise click.UsageError("--init-from takes the model's own architecture: leave out --set model....")
+            raise click.UsageError("--init-from uses the architecture of the model: leave out --set model....")
         if self.init_from and not self.torch7 and any(self.flags[name] is not None for name in _ARCHITECTURE):
             raise click.UsageError(
-                f"--init-from takes the model's own architecture: leave out {', '.join(f'-{n}' for n in _ARCHITECTURE)}"
+                f"--init-from uses the architecture of the model: leave out {', '.join(f'-{n}' for n in _ARCHITECTURE)}"
             )
         if self.gpuid is not None and self.device is not None:
-            raise click.UsageError("--device and -gpuid name the device twice: leave one of them out")
+            raise click.UsageError("--device and -gpuid both name the device: leave one of them out")
 
     @property
     def silent(self) -> bool:
@@ -133,8 +133,8 @@ class Request:
         config = compose_config(recipe, file, [*settings, *fitted_fractions(self.flags, base), *self._given()])
         if self.torch7 and config.training.trainer != TORCH7:
             raise click.UsageError(
-                "--torch7 trains as in 2015, and the configuration has training.trainer modern: leave out --torch7,"
-                " or set training.trainer=torch7"
+                "--torch7 needs training.trainer=torch7, but the configuration has modern: change it, or leave out"
+                " --torch7"
             )
         self.place(config)
         return config
@@ -174,7 +174,7 @@ class Request:
             config.data.separator = unescaped(self.separator, "--separator")
         if self.resume is not None and not self.data and (sources := given_again(config)):
             again = f"char-rnn train {sources}--resume {quoted(self.resume)} < TEXT"
-            raise click.UsageError(f"the run read standard input; give it again: {again}")
+            raise click.UsageError(f"the run reads standard input; give it the text again: {again}")
         if self.out is not None:  # --out RUN keeps everything of the run in RUN
             config.logging.log_dir = None
             if config.training.trainer == TORCH7 and self.flags["checkpoint_dir"] is None:

@@ -96,22 +96,22 @@ def _introduction(run: Run, device: str) -> str:
     trainer, vocabulary = run.trainer, run.corpus.vocabulary
     model, train = trainer.config.model, trainer.dataloaders["train"]
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    read = f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} different"
+    read = f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} distinct"
     built = f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters"
     trained = f"on {device}, {trainer.config.training.precision}, {training_path(trainer.config, trainer.device)}"
     if not trainer.group.alone:
         trained += f", in each of {trainer.group.size} processes"
-    passed = f"{len(train):,} steps an epoch; {train.dropped:,} of {train.split.predicted:,} predictions left over"
-    begin = f"goes on at step {trainer.step:,}" if trainer.step else "begins"
+    passed = f"{len(train):,} steps per epoch; {train.dropped:,} of {train.split.predicted:,} predictions unused"
+    begin = f"continues at step {trainer.step:,}" if trainer.step else "starts"
     if trainer.finished:
-        begin = f"is finished after {trainer.step:,} steps, and is measured again"
+        begin = f"is finished after {trainer.step:,} steps and is evaluated again"
     return f"{read}\n{built}\n{trained}\n{passed}\n{run.folder} {begin}"
 
 
 def ending(result: TrainingResult, config: Config) -> str:
     """Say how a run that came to its end went."""
-    best = f"; the best was {result.best_val_loss:.4f} at step {result.best_step:,}" if result.best_step else ""
-    early = f", ended early: {config.training.patience} evaluations without a new best" if result.early else ""
+    best = f"; best validation loss {result.best_val_loss:.4f} at step {result.best_step:,}" if result.best_step else ""
+    early = f"; stopped early: no improvement in {config.training.patience} evaluations" if result.early else ""
     return f"{result.step:,} steps in {result.seconds / 60:.1f} minutes{best}{early}"
 
 
