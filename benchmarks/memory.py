@@ -125,7 +125,7 @@ def peak_of_step(
 
     from char_rnn.models import build_model
     from char_rnn.training.fitting import bytes_of_a_sequence
-    from char_rnn.training.stepping import Stepper
+    from char_rnn.training.train_step import TrainStep
     from char_rnn.utils.config import Config
 
     torch.set_num_threads(threads)
@@ -136,7 +136,7 @@ def peak_of_step(
     config = Config.model_validate(sections)
     model = build_model(config.model, symbols, dtype=config.training.parameter_type)
     a_sequence = bytes_of_a_sequence(model, time)
-    stepper, unit = Stepper(model, config.training, torch.device("cpu")), 1 if sys.platform == "darwin" else 1024
+    stepper, unit = TrainStep(model, config.training, torch.device("cpu")), 1 if sys.platform == "darwin" else 1024
     peaks = []
     for rows in (2, max(8, int(KEPT / a_sequence))):
         ids, hidden_state = torch.randint(0, symbols, (rows, time)), None

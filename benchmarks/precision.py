@@ -10,8 +10,8 @@ import torch
 
 from char_rnn import CharDataset, Config, build_model, create_dataloaders
 from char_rnn.bench.timing import in_turn, ratio
-from char_rnn.training.metrics import evaluate
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.evaluation import evaluate
+from char_rnn.training.train_step import TrainStep
 
 # name: cell, reset gate, hidden units, layers, batch, time
 CASES = {
@@ -38,7 +38,7 @@ class Training:
         config = Config.model_validate({"model": model, "training": training})
         torch.manual_seed(0)
         self.model = build_model(config.model, dataset.vocab_size)
-        self.stepper = Stepper(self.model, config.training, torch.device("cpu"))
+        self.stepper = TrainStep(self.model, config.training, torch.device("cpu"))
         self.batches = cycle(create_dataloaders(dataset, self.batch)["train"].epoch(0))
         self.hidden: Any = None
         self.losses: list[float] = []

@@ -15,7 +15,7 @@ from reading import Ids, Subject
 from torch.nn import functional as F
 
 from char_rnn.models import CharModel
-from char_rnn.models.base import Hidden, detach_state
+from char_rnn.models.char_model import Hidden, detach_state
 from char_rnn.runs.plots import save_figure, style
 
 Norms = npt.NDArray[np.float64]

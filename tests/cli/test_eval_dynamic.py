@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import Command
 
-from char_rnn.training.dynamic import DECAY, RATE, SEGMENT
+from char_rnn.training.dynamic_evaluation import DECAY, RATE, SEGMENT
 
 
 def test_both_figures_are_there_under_their_names(char_rnn: Command, run_folder: Path, poem: Path) -> None:
@@ -90,7 +90,7 @@ def test_ctrl_c_leaves_the_static_figure(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("char_rnn.training.dynamic._learn_along", interrupted)
+    monkeypatch.setattr("char_rnn.training.dynamic_evaluation._learn_along", interrupted)
     done = char_rnn("eval", run_folder, poem, "--dynamic", "--quiet")
     assert (done.status, done.err.strip()) == (130, "interrupted")
     assert done.out == char_rnn("eval", run_folder, poem, "--quiet").out

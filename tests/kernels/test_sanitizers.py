@@ -20,7 +20,7 @@ TESTED = (
     "kernels/test_training_kernels.py",
     "generation/test_engine_edges.py",
     "generation/test_sampler.py",
-    "ops/test_native.py",
+    "ops/test_kernel_loop.py",
     "ops/test_output_loss.py",
     "training/test_clipping.py",
     "training/test_optimizers.py",

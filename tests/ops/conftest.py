@@ -6,19 +6,19 @@ import pytest
 import torch
 from ops_helpers import WAYS
 
-from char_rnn.ops import layers, native
+from char_rnn.ops import kernel_loop, layers
 
 
 @pytest.fixture
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
     """Run layers by the kernels, by the derived loop, or by PyTorch's functions; return the type to run them in."""
-    can_run = native.can_run
+    can_run = kernel_loop.can_run
     if request.param == "kernels":
-        if native.kernels() is None:
+        if kernel_loop.kernels() is None:
             pytest.skip("the kernels are not built, or do not run here")
-        monkeypatch.setattr(native, "can_run", lambda *of: can_run(*of) or pytest.fail("not run by the kernels"))
+        monkeypatch.setattr(kernel_loop, "can_run", lambda *of: can_run(*of) or pytest.fail("not run by the kernels"))
     else:
-        monkeypatch.setattr(native, "can_run", lambda *_: False)
+        monkeypatch.setattr(kernel_loop, "can_run", lambda *_: False)
     if request.param == "derived":
         monkeypatch.setattr(layers, "_PYTORCH", {})
     return WAYS[request.param]

@@ -21,7 +21,7 @@ from ops_helpers import (
 )
 from torch import Tensor
 
-from char_rnn.ops import native
+from char_rnn.ops import kernel_loop
 
 ROUNDING = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
 CASES = [*map(Case, CELLS), Case("lstm", symbols=True), *[Case(cell, norm=True, zoneout="mask") for cell in OURS]]
@@ -32,7 +32,7 @@ PLAIN = [Case(cell) for cell in OURS]
 @pytest.fixture
 def way(way: torch.dtype, request: pytest.FixtureRequest) -> torch.dtype:
     """As for the other tests, where the kernels have such products."""
-    kernels: Any = native.kernels()
+    kernels: Any = kernel_loop.kernels()
     if way == torch.float32 and not kernels.train_has_bfloat16():
         pytest.skip("these kernels have no products of bfloat16")
     return way
@@ -139,7 +139,7 @@ def test_other_devices_compute_in_bfloat16_as_asked(monkeypatch: pytest.MonkeyPa
     case = Case(cell, sizes=(2, 7, 5, 6))
     tensors = case.tensors(torch.float32)
     expected = exact(case, tensors)[: 1 + len(CELLS[cell].state)]
-    monkeypatch.setattr(native, "can_run", lambda *_: False)
+    monkeypatch.setattr(kernel_loop, "can_run", lambda *_: False)
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
     found = in_autocast(case)(*tensors)
     assert {tensor.dtype for tensor in found} == {torch.bfloat16}

@@ -18,7 +18,7 @@ from char_rnn.torch7.lines import Listener
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.trainer import Torch7Trainer
 from char_rnn.training.checkpoints import write_state
-from char_rnn.training.guard import TrainingDiverged
+from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import Run, RunContext, resume_run, start_run
 from char_rnn.utils.config import compose_config, load_config
 

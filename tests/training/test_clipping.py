@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from char_rnn.training.clipping import clip_norm, clip_value, gradient_norm
+from char_rnn.training.optimizers import clip_norm, clip_value, gradient_norm
 
 
 def parameters(*gradients: list[float]) -> list[torch.Tensor]:

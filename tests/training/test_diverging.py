@@ -14,7 +14,7 @@ from training_helpers import (
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import CharRNNTrainer, TrainingDiverged
-from char_rnn.training.guard import LossGuard
+from char_rnn.training.loss import LossGuard
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 

@@ -14,7 +14,7 @@ from char_rnn.models import CharModel, build_model
 from char_rnn.training import fitting
 from char_rnn.training.fitting import bytes_kept, bytes_of_a_sequence, fitted, largest_micro_batch
 from char_rnn.training.process_group import ProcessGroup
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import Config
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def test_the_cpus_free_memory_sets_the_limit(monkeypatch: pytest.MonkeyPatch, se
     assert largest_micro_batch(model, config.training, CPU, 64, sharing=2) == max(1, min(64, int(sequences / 2)))
 
 
-class Limited(Stepper):
+class Limited(TrainStep):
     """A device on which so many sequences fit."""
 
     most = 0
@@ -92,7 +92,7 @@ def test_a_gpu_is_tried(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
     monkeypatch.setattr(Limited, "most", most)
-    monkeypatch.setattr(fitting, "Stepper", lambda copy, training, device, rows: Limited(copy, training, CPU, rows))
+    monkeypatch.setattr(fitting, "TrainStep", lambda copy, training, device, rows: Limited(copy, training, CPU, rows))
     monkeypatch.setattr(CharModel, "to", lambda model, *arguments: model)
     found = largest_micro_batch(model, config.training, torch.device("cuda"), 64)
     assert found == max(1, min(most, 64))

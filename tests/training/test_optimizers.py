@@ -17,7 +17,7 @@ from torch import Tensor
 
 from char_rnn.kernels import load
 from char_rnn.models import CharRNN
-from char_rnn.training import native
+from char_rnn.training import optimizers
 from char_rnn.training.optimizers import AdamW, RMSprop, build_optimizer, set_learning_rate
 from char_rnn.utils.config import TrainingConfig
 
@@ -124,7 +124,7 @@ def test_adamw_and_the_norm_are_the_same_bits_for_any_number_of_threads(threads:
     for count in (1, 2, 3, 7):
         torch.set_num_threads(count)
         found.append(trained(AdamW([torch.nn.Parameter(x.clone()) for x in start], lr=0.01), gradients))
-        norms.append(native.norm(gradients[0]))
+        norms.append(optimizers.norm(gradients[0]))
     for other in found[1:]:
         assert all(map(torch.equal, found[0], other))
     assert len(set(norms)) == 1
@@ -201,7 +201,7 @@ def test_the_configuration_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(adamw) is (torch.optim.AdamW if load() is None else AdamW)
     double = build_optimizer(CharRNN(5, 3, 1).double(), TrainingConfig())
     assert (type(double), double.defaults["fused"]) == (torch.optim.AdamW, True)
-    monkeypatch.setattr(native, "load", lambda: None)
+    monkeypatch.setattr(optimizers, "load", lambda: None)
     assert type(build_optimizer(model, TrainingConfig())) is torch.optim.AdamW
     rmsprop = build_optimizer(model, TrainingConfig(optimizer="rmsprop", decay_rate=0.7, weight_decay=0.5))
     assert type(rmsprop) is RMSprop

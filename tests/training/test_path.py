@@ -10,8 +10,8 @@ import torch
 from training_helpers import small_config
 
 from char_rnn import kernels
-from char_rnn.ops import native
-from char_rnn.training.path import training_path
+from char_rnn.ops import kernel_loop
+from char_rnn.training.tuning import training_path
 from char_rnn.utils.config import compose_config
 
 
@@ -40,7 +40,7 @@ def test_the_path(sections: dict[str, Any], device: str, expected: str, monkeypa
 )
 def test_bfloat16_by_kernels_that_have_it(fast: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "level", lambda: "avx2")
-    monkeypatch.setattr(native, "kernels", lambda: SimpleNamespace(train_has_bfloat16=lambda: fast))
+    monkeypatch.setattr(kernel_loop, "kernels", lambda: SimpleNamespace(train_has_bfloat16=lambda: fast))
     assert training_path(small_config(training={"precision": "bfloat16"}), torch.device("cpu")) == expected
     assert training_path(small_config(), torch.device("cpu")) == "kernels (avx2)"
 

@@ -22,7 +22,8 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.training import Callback, CharRNNTrainer, evaluate
-from char_rnn.training.metrics import Evaluation, MetricsFile
+from char_rnn.training.evaluation import Evaluation
+from char_rnn.training.metrics import MetricsFile
 from char_rnn.utils import allocator
 
 MakeTrainer = Callable[..., CharRNNTrainer]
@@ -257,7 +258,7 @@ def test_a_timed_run_on_a_large_text_evaluates_a_part(
     class Steps(Callback):
         def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
             now[0] += 0.5
-            trainer.stopwatch.in_steps += 0.5
+            trainer.timer.in_steps += 0.5
 
     monkeypatch.setattr("char_rnn.training.trainer.evaluate", costly)
     text = Corpus.from_text("a rose is a rose\n" * 12_000)

@@ -21,7 +21,7 @@ from char_rnn.training import run as run_module
 from char_rnn.training import tuning
 from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.checkpoints import read_counters
-from char_rnn.training.guard import TrainingDiverged
+from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.run import resume_run, start_run
 from char_rnn.training.tuning import fastest, recorded_threads, tuned, tuned_before

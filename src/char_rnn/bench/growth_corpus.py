@@ -19,7 +19,7 @@ from char_rnn.bench.texts import settle, write_text
 from char_rnn.bench.training_sides import Shape, config_of
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.train_step import TrainStep
 
 ON_DISK = 2.1  # bytes for each of a text: itself and its indices
 SPARE = 10**9  # bytes that are left on the disk
@@ -107,7 +107,7 @@ def train(file: str, cache: str, steps: int, threads: int, began: float) -> dict
     batches = create_dataloaders(dataset, shape.batch)["train"].epoch(0)
     x, y = next(batches)
     text = time.perf_counter() - opened
-    stepper = Stepper(build_model(config.model, dataset.vocab_size), config.training, torch.device("cpu"))
+    stepper = TrainStep(build_model(config.model, dataset.vocab_size), config.training, torch.device("cpu"))
     _, state = stepper.step(x, y, None, config.training.learning_rate)
     start, seconds = time.time() - began, []
     for x, y in islice(batches, steps):

@@ -20,7 +20,7 @@ from char_rnn.bench.timing import ratio, timed_each
 from char_rnn.bench.training_sides import VOCABULARY, BareLoop, Shape, config_of
 from char_rnn.bench.writing_sides import Side
 from char_rnn.models import build_model
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.train_step import TrainStep
 
 ADAM = 4  # copies of the parameters: themselves, their gradients, two moments
 KEPT = 12  # numbers that a character keeps for the backward pass, and that exist at its peak, in units of L H; about
@@ -140,7 +140,7 @@ def train_shape(shape: Mapping[str, Any], rounds: int, seconds: float, threads: 
 def _steps(shape: Shape, ids: Tensor) -> Side:
     """Return the steps of this package, on ids (B, T + 1)."""
     config = config_of(shape)
-    stepper = Stepper(build_model(config.model, VOCABULARY), config.training, torch.device("cpu"))
+    stepper = TrainStep(build_model(config.model, VOCABULARY), config.training, torch.device("cpu"))
 
     def run(count: int) -> None:
         state = None

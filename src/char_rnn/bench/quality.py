@@ -20,7 +20,7 @@ from char_rnn.bench.training_sides import BareLoop, Shape, as_string, config_of
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
-from char_rnn.training.metrics import evaluate
+from char_rnn.training.evaluation import evaluate
 from char_rnn.training.run import start_run
 from char_rnn.utils.config import Config, compose_config
 

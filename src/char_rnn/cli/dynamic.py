@@ -12,7 +12,7 @@ from char_rnn.cli.options import Function
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
     from char_rnn.models import CharModel
-    from char_rnn.training.dynamic import DynamicEvaluation
+    from char_rnn.training.dynamic_evaluation import DynamicEvaluation
 
 STATISTICS = {"train": "the training split", "own": "text that the model writes"}
 
@@ -67,7 +67,7 @@ def evaluate_shown(
 ) -> DynamicEvaluation:
     """Evaluate dynamically, with a bar on a terminal."""
     from char_rnn.cli.progress import counted
-    from char_rnn.training.dynamic import evaluate_dynamically
+    from char_rnn.training.dynamic_evaluation import evaluate_dynamically
 
     with counted(quiet) as progress:
         return evaluate_dynamically(model, split, train_split, **settings, progress=progress)

@@ -91,7 +91,7 @@ def _callbacks(request: Request) -> list[Callback]:
 
 
 def _introduction(run: Run, device: str) -> str:
-    from char_rnn.training.path import training_path
+    from char_rnn.training.tuning import training_path
 
     trainer, vocabulary = run.trainer, run.corpus.vocabulary
     model, train = trainer.config.model, trainer.dataloaders["train"]

@@ -21,7 +21,7 @@ from char_rnn.doctor.finding import Finding, judge_gradients
 from char_rnn.doctor.numbers import GRADIENT, LOG_PROBS
 from char_rnn.doctor.problem import CPU, LAYERS, SEED, Computed, Problem, compute, exact
 from char_rnn.models import CharModel
-from char_rnn.models.base import State
+from char_rnn.models.char_model import State
 
 SHARE, SIGMAS = 0.5, 6.0
 KEPT = 1 / (1 - SHARE)

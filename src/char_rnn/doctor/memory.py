@@ -11,7 +11,7 @@ from itertools import pairwise
 from char_rnn.doctor.backend import Backend
 from char_rnn.doctor.finding import Finding
 from char_rnn.doctor.problem import CELLS, LAYERS, RATE, Problem
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
 
 STRETCHES = 4
@@ -37,7 +37,7 @@ def _examine(backend: Backend, problem: Problem) -> Finding:
     """
     sizes = problem.sizes
     model = backend.place(CELLS[problem.cell](sizes.vocabulary, sizes.leak_hidden, LAYERS))
-    stepper = Stepper(model, TrainingConfig(), backend.device)
+    stepper = TrainStep(model, TrainingConfig(), backend.device)
     ids = problem.ids(*sizes.batch)
     looks = []
     for _ in range((2 + STRETCHES) * sizes.leak_steps):

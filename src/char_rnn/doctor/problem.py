@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
 
 CELLS: Mapping[str, Callable[..., CharModel]] = {
@@ -127,7 +127,7 @@ class Problem:
     def train(self, model: CharModel, device: torch.device) -> Trained:
         """Train a model that stands on the device, by the package's own steps, on a text that repeats itself."""
         batch, time = self.sizes.trained
-        stepper = Stepper(model, TrainingConfig(), device)
+        stepper = TrainStep(model, TrainingConfig(), device)
         text = self.ids(batch, 96).repeat(1, self.sizes.steps * time // 96 + 2)
         start, loss, hidden = _parameters(model), 0.0, None
         for step in range(self.sizes.steps):

@@ -13,7 +13,7 @@ import torch
 from char_rnn.doctor.backend import Backend
 from char_rnn.doctor.problem import CELLS, CPU, LAYERS, RATE, SEED
 from char_rnn.doctor.report import Speed, Threads
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import on_threads
 
@@ -53,7 +53,7 @@ class _Run:
         torch.manual_seed(SEED)
         model = backend.place(CELLS[cell](VOCABULARY, hidden, LAYERS))
         self._backend = backend
-        self._stepper = Stepper(model, TrainingConfig(), backend.device)
+        self._stepper = TrainStep(model, TrainingConfig(), backend.device)
         self._ids = torch.randint(VOCABULARY, (BATCH, TIME + 1), generator=torch.Generator(CPU).manual_seed(SEED))
 
     def steps(self, count: int) -> None:

@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from char_rnn.generation.network import Array, Precision, quantize
 from char_rnn.generation.state import States
-from char_rnn.kernels.registers import Place
-from char_rnn.kernels.structures import ArrayStructure, structure
+from char_rnn.kernels.instructions import ArrayStructure, BufferRef, structure
 
 ROWS = 32  # of a block of a packed matrix
 _KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}
@@ -66,26 +65,26 @@ class Arrays:
         self._others: list[Array | int] = []  # vectors, and widths of buffers
         self._buffers: dict[str, int] = {}
 
-    def table(self, number: int) -> Place:
+    def table(self, number: int) -> BufferRef:
         """Return where a table's rows are."""
-        return Place(self.states + number)
+        return BufferRef(self.states + number)
 
-    def vector(self, array: Array) -> Place:
+    def vector(self, array: Array) -> BufferRef:
         """Return where a copy of a vector is, which is the same for all streams."""
         self._others.append(_copied(array))
         return self._last()
 
-    def buffer(self, name: str, width: int) -> Place:
+    def buffer(self, name: str, width: int) -> BufferRef:
         """Return where the rows of a buffer are, which is as wide as the widest that is asked for by its name."""
         if name not in self._buffers:
             self._others.append(0)
             self._buffers[name] = len(self._others) - 1
         number = self._buffers[name]
         self._others[number] = max(width, self._others[number])
-        return Place(self.states + len(self.tables) + number)
+        return BufferRef(self.states + len(self.tables) + number)
 
-    def _last(self) -> Place:
-        return Place(self.states + len(self.tables) + len(self._others) - 1)
+    def _last(self) -> BufferRef:
+        return BufferRef(self.states + len(self.tables) + len(self._others) - 1)
 
     def bind(self, states: States) -> tuple[Any, list[Array]]:
         """Return the arrays for the kernels, with buffers for some streams, and what they refer to."""
@@ -99,7 +98,7 @@ class Arrays:
 class Bound:
     """What the operations work on for some streams."""
 
-    def __init__(self, operations: Any, arrays: Arrays, scores: Place, states: States) -> None:
+    def __init__(self, operations: Any, arrays: Arrays, scores: BufferRef, states: States) -> None:
         self._operations = operations
         self._arrays, buffers = arrays.bind(states)
         self._kept = states, arrays.tables, buffers

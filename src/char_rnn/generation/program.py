@@ -17,10 +17,9 @@ from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Ne
 from char_rnn.generation.operations import OPERATORS, Arrays, Bound, Operation, Packed, Units
 from char_rnn.generation.reference import constants, input_tables
 from char_rnn.generation.state import States
+from char_rnn.kernels.instructions import BufferRef, packed
 from char_rnn.kernels.lowering import Elementwise, Problem, lower
-from char_rnn.kernels.registers import Place
 from char_rnn.kernels.starts import with_starts
-from char_rnn.kernels.structures import packed
 
 
 class Program:
@@ -60,7 +59,7 @@ class Program:
         """Give the operations the states that they advance, and room for as many streams."""
         return Bound(self._operations, self._arrays, self._scores, states)
 
-    def _layers(self, network: Network) -> Place:
+    def _layers(self, network: Network) -> BufferRef:
         """Advance all layers, and return their output."""
         given = input_tables(network)
         tables = [] if given is None else list(given.values())
@@ -78,17 +77,19 @@ class Program:
             self._do("turn", x, 1, columns=self._ring_places)
         return x
 
-    def _vectors(self, network: Network) -> Place:
+    def _vectors(self, network: Network) -> BufferRef:
         if network.embedding is not None:
             return self._arrays.table(len(self._arrays.tables) - 1)
         x = self._buffer("one_hot", network.vocab_size)
         self._do("one_hot", x, network.vocab_size)
         return x
 
-    def _layer(self, number: int, layer: Layer, x: Place | None, looked_up: Mapping[Value, Place] | None) -> Place:
+    def _layer(
+        self, number: int, layer: Layer, x: BufferRef | None, looked_up: Mapping[Value, BufferRef] | None
+    ) -> BufferRef:
         """Advance a layer and what is around it, and return its output."""
         step, hidden = layer.step, layer.step.hidden
-        states = [Place(part, number * hidden) for part in range(len(step.state))]
+        states = [BufferRef(part, number * hidden) for part in range(len(step.state))]
         given = dict(zip(step.loop.states, states, strict=True))
         given.update((value, self._arrays.vector(array)) for value, array in constants(layer).items())
         if looked_up is not None:
@@ -110,15 +111,15 @@ class Program:
 
     def _lower(
         self,
-        given: Mapping[Value, Place],
-        wanted: list[tuple[Value, Place]],
+        given: Mapping[Value, BufferRef],
+        wanted: list[tuple[Value, BufferRef]],
         hidden: int,
         parameters: Mapping[str, Array] | None = None,
     ) -> None:
         """Compute values from those given."""
         room = 0
 
-        def scratch(width: int) -> Place:
+        def scratch(width: int) -> BufferRef:
             nonlocal room
             room += 1
             return self._buffer(f"scratch {room}", width)
@@ -136,7 +137,7 @@ class Program:
                 matrix = parameters[operation.value.name][start : start + width]
                 self._product(operation.read, matrix, operation.out, operation.start)
 
-    def _attend(self, attention: Attention, x: Place, hidden: int) -> Place:
+    def _attend(self, attention: Attention, x: BufferRef, hidden: int) -> BufferRef:
         heads, size = attention.heads, hidden // attention.heads
         seen = self._normalize(x, attention.norm, "seen")
         query, asked = self._buffer("query", hidden), self._buffer("asked", heads * hidden)
@@ -146,7 +147,7 @@ class Program:
             self._product(query.after(head * size), key, asked.after(head * hidden))
         self._ring_places = attention.window + 1
         mean = self._buffer("mean", heads * hidden + self._ring_places)
-        ring = Place(self._ring, self._attending * self._ring_places * hidden)
+        ring = BufferRef(self._ring, self._attending * self._ring_places * hidden)
         self._do(
             "attend", mean, hidden, in_=seen, other=asked, extra=ring, columns=self._ring_places, kind=heads,
             number=1 / math.sqrt(size),
@@ -159,7 +160,7 @@ class Program:
         self._product(query, attention.output, found)
         return self._add(x, found, hidden)
 
-    def _feed_forward(self, sublayer: FeedForward, x: Place, hidden: int) -> Place:
+    def _feed_forward(self, sublayer: FeedForward, x: BufferRef, hidden: int) -> BufferRef:
         size = len(sublayer.widen)
         seen, wide = self._normalize(x, sublayer.norm, "seen"), self._buffer("wide", size)
         self._product(seen, sublayer.widen, wide, self._arrays.vector(sublayer.widen_bias))
@@ -168,12 +169,12 @@ class Program:
         self._product(wide, sublayer.narrow, found, self._arrays.vector(sublayer.narrow_bias))
         return self._add(x, found, hidden)
 
-    def _add(self, x: Place, found: Place, width: int) -> Place:
+    def _add(self, x: BufferRef, found: BufferRef, width: int) -> BufferRef:
         left, right, out = Value("x", width), Value("x", width), self._buffer("x", width)
         self._lower({left: x, right: found}, [(left + right, out)], width)
         return out
 
-    def _normalize(self, x: Place, norm: Norm, name: str) -> Place:
+    def _normalize(self, x: BufferRef, norm: Norm, name: str) -> BufferRef:
         width = len(norm.gain)
         read, gain, bias = Value("x", width), Value("vector", width), Value("vector", width)
         given = {read: x, gain: self._arrays.vector(norm.gain), bias: self._arrays.vector(norm.bias)}
@@ -181,14 +182,14 @@ class Program:
         self._lower(given, [(normalize(read, gain, bias), out)], width)
         return out
 
-    def _product(self, x: Place, matrix: Array, out: Place, start: Place | None = None) -> None:
+    def _product(self, x: BufferRef, matrix: Array, out: BufferRef, start: BufferRef | None = None) -> None:
         made = Packed(matrix, self._precision)
         self._kept.append(made)
         self.weight_bytes += made.numbers.nbytes
         self._do(
             "product", out, made.rows, in_=x, columns=made.columns, kind=made.kind, weights=made.numbers.ctypes.data,
             scales=None if made.scales is None else made.scales.ctypes.data,
-            has_start=start is not None, other=start or Place(0),
+            has_start=start is not None, other=start or BufferRef(0),
         )  # fmt: skip
 
     def _elementwise(self, operation: Elementwise) -> None:
@@ -196,8 +197,8 @@ class Program:
         self._kept.append(instructions)
         address, length = ctypes.addressof(instructions), len(instructions)
         self._prepare(address, length, operation.width)
-        self._do("elementwise", Place(0), operation.width, instructions=address, length=length)
+        self._do("elementwise", BufferRef(0), operation.width, instructions=address, length=length)
 
-    def _do(self, operator: str, out: Place, width: int, **others: Any) -> None:
-        fields = {name: Units(*other) if isinstance(other, Place) else other for name, other in others.items()}
+    def _do(self, operator: str, out: BufferRef, width: int, **others: Any) -> None:
+        fields = {name: Units(*other) if isinstance(other, BufferRef) else other for name, other in others.items()}
         self._steps.append(Operation(operator=OPERATORS.index(operator), out=Units(*out), width=width, **fields))

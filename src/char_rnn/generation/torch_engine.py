@@ -14,7 +14,7 @@ import torch
 
 from char_rnn.generation.predictor import Predictions
 from char_rnn.models import CharModel
-from char_rnn.models.base import Hidden
+from char_rnn.models.char_model import Hidden
 
 _CHUNK = 1024
 

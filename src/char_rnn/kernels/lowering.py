@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from char_rnn.cells import Value
-from char_rnn.kernels.registers import Atom, Instruction, LoweringError, Place, Plan, Registers
+from char_rnn.kernels.instructions import Atom, BufferRef, Instruction, LoweringError, Plan, Registers
 
 ROW_OPERATIONS = ("product", "product_back", "normalize", "normalize_back")
 
@@ -37,10 +37,10 @@ class RowOperation(NamedTuple):
     """
 
     value: Value
-    out: Place
-    read: Place
-    normalized: Place | None
-    start: Place | None = None
+    out: BufferRef
+    read: BufferRef
+    normalized: BufferRef | None
+    start: BufferRef | None = None
 
 
 class Elementwise(NamedTuple):
@@ -64,11 +64,11 @@ class Problem:
     """
 
     values: Sequence[Value]
-    given: Mapping[Value, Place]
-    wanted: Sequence[tuple[Value, Place]]
+    given: Mapping[Value, BufferRef]
+    wanted: Sequence[tuple[Value, BufferRef]]
     sums: Sequence[tuple[Value, int]]
     hidden: int
-    scratch: Callable[[int], Place]
+    scratch: Callable[[int], BufferRef]
 
 
 def lower(problem: Problem) -> list[RowOperation | Elementwise]:
@@ -85,12 +85,12 @@ class _Lowering:
     def __init__(self, problem: Problem) -> None:
         self.given, self.hidden, self.scratch = problem.given, problem.hidden, problem.scratch
         self.rows = [value for value in problem.values if value.op in ROW_OPERATIONS]
-        self.made: dict[Value, Place] = {}  # what row operations make
-        self.saved: dict[Atom, Place] = {}  # what a list stores and later lists load
+        self.made: dict[Value, BufferRef] = {}  # what row operations make
+        self.saved: dict[Atom, BufferRef] = {}  # what a list stores and later lists load
         self.stages: dict[Atom, int] = {}
-        self.stores: dict[int, list[tuple[Atom, Place]]] = defaultdict(list)
+        self.stores: dict[int, list[tuple[Atom, BufferRef]]] = defaultdict(list)
         self.sums: dict[int, list[tuple[Atom, int]]] = defaultdict(list)
-        self.read: dict[Value, Place] = {}  # what row operations read
+        self.read: dict[Value, BufferRef] = {}  # what row operations read
         self.uses: Counter[Atom] = Counter()
         self._place(problem)
 
@@ -135,7 +135,7 @@ class _Lowering:
                 block -= part.width // width
         return value, block
 
-    def memory(self, value: Value) -> Place | None:
+    def memory(self, value: Value) -> BufferRef | None:
         """Return where a whole value stands; None if nowhere."""
         place = self.given.get(value) or self.made.get(value)
         if place is None and value.op == "slice":
@@ -143,7 +143,7 @@ class _Lowering:
             return None if whole is None else whole.after(value.start)
         return place
 
-    def in_memory(self, atom: Atom, stage: int) -> Place | None:
+    def in_memory(self, atom: Atom, stage: int) -> BufferRef | None:
         """Return where a block can be loaded from in a stage; None if it is to be computed."""
         value, block = atom
         place = self.given.get(value) or self.made.get(value)
@@ -193,7 +193,7 @@ class _Lowering:
                 self.sums[self.stage(atom)].append((atom, unit + block * self.width(value)))
         self._save_between_stages(problem)
 
-    def _store(self, value: Value, place: Place, not_before: int) -> None:
+    def _store(self, value: Value, place: BufferRef, not_before: int) -> None:
         for block, atom in enumerate(self.atoms(value)):
             to = place.after(block * self.width(value))
             self.stores[max(self.stage(atom), not_before)].append((atom, to))
@@ -218,7 +218,7 @@ class _Lowering:
         # Two values may change places: then both are stored in one stage, after the last one that reads any of them.
         return dict.fromkeys([*found, *moved], max(found.values(), default=0))
 
-    def _given_places(self, value: Value) -> list[Place]:
+    def _given_places(self, value: Value) -> list[BufferRef]:
         """Return where those of a value's blocks are that are given."""
         return [self.given[each] for each, _ in self.atoms(value) if each in self.given]
 

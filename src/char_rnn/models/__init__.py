@@ -7,18 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from char_rnn.models.base import CharModel, Hidden, detach_state
     from char_rnn.models.build import build_model
-    from char_rnn.models.recurrent import CharGRU, CharLSTM, CharRNN
+    from char_rnn.models.char_model import CharGRU, CharLSTM, CharModel, CharRNN, Hidden, detach_state
 
 _HOMES = {
-    "CharGRU": "recurrent",
-    "CharLSTM": "recurrent",
-    "CharModel": "base",
-    "CharRNN": "recurrent",
-    "Hidden": "base",
+    "CharGRU": "char_model",
+    "CharLSTM": "char_model",
+    "CharModel": "char_model",
+    "CharRNN": "char_model",
+    "Hidden": "char_model",
     "build_model": "build",
-    "detach_state": "base",
+    "detach_state": "char_model",
 }
 
 __all__ = ["CharGRU", "CharLSTM", "CharModel", "CharRNN", "Hidden", "build_model", "detach_state"]

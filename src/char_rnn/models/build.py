@@ -11,9 +11,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from char_rnn.models.base import CharModel
+from char_rnn.models.char_model import CharGRU, CharLSTM, CharModel, CharRNN
 from char_rnn.models.parameters import cell_of, check_tensors
-from char_rnn.models.recurrent import CharGRU, CharLSTM, CharRNN
 from char_rnn.utils.config import ModelConfig
 
 MODELS: dict[str, type[CharModel]] = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}

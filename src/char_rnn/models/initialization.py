@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from char_rnn.cells import LSTM
 
 if TYPE_CHECKING:
-    from char_rnn.models.base import CharModel
+    from char_rnn.models.char_model import CharModel
 
 
 def pytorch(model: CharModel) -> None:

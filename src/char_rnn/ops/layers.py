@@ -16,9 +16,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from char_rnn.cells import GRU, LSTM, RNN, Backward, Cell, Loop, Step, derive
-from char_rnn.ops import derived, native
-from char_rnn.ops.derived import Tape
+from char_rnn.ops import kernel_loop, tensor_loop
 from char_rnn.ops.equations import Parameters, Results, State, Update, before_loop, reference_layer, traced
+from char_rnn.ops.tensor_loop import Tape
 
 _PYTORCH: dict[Cell, Callable[..., Any]] = {LSTM(): torch.lstm, GRU("after"): torch.gru, RNN(): torch.rnn_tanh}
 """The functions of PyTorch: oneDNN's on the CPU, cuDNN's on CUDA."""
@@ -42,7 +42,7 @@ def run_layer(
     """Run one layer; see :func:`char_rnn.ops.equations.reference_layer` for the other arguments and the results.
 
     By the training kernels, where they are built and can (float32 or, under autocast, bfloat16 on the CPU); else by
-    PyTorch's own function, where it has one for the cell; else by the loop of :mod:`char_rnn.ops.derived`. All but
+    PyTorch's own function, where it has one for the cell; else by the loop of :mod:`char_rnn.ops.tensor_loop`. All but
     PyTorch's can be differentiated once. Under autocast the state, the gates and all sums stay in the parameters' type.
 
     Args:
@@ -57,7 +57,7 @@ def run_layer(
     products = _products(weight)
     step = traced(cell, parameters, zoneout)
     loop = step.loop if symbols is not None else _fastest(step, parameters)
-    own = native.can_run(loop, [*parameters.values(), *state], products)
+    own = kernel_loop.can_run(loop, [*parameters.values(), *state], products)
     if not own and symbols is not None:
         x, symbols = F.embedding(symbols.t(), x).transpose(0, 1), None
     few = symbols is None and x.shape[1] < (_FEWEST_STEPS if weight.is_cpu else 2)
@@ -133,7 +133,10 @@ def _by_loop(
         output, *others = _Loop.apply(loop, products, own, times, *tensors)  # type: ignore[no-untyped-call]
     else:
         given = dict(zip((*_names(loop), "symbols"), (*tensors, times), strict=True))
-        tape = native.forward(loop, given, products, keeps=False) if own else derived.forward(loop, (), given, products)
+        if own:
+            tape = kernel_loop.forward(loop, given, products, keeps=False)
+        else:
+            tape = tensor_loop.forward(loop, (), given, products)
         output, *others = tape.states[0][1:], *(part[-1] for part in tape.states[1:])
     return output.transpose(0, 1), (output[-1], *others)
 
@@ -148,9 +151,9 @@ class _Loop(torch.autograd.Function):
         backward = derive(loop)
         given: Results = dict(zip((*_names(loop), "symbols"), (*tensors, symbols), strict=True))
         if own:
-            tape = native.forward(loop, given, products, keeps=True)
+            tape = kernel_loop.forward(loop, given, products, keeps=True)
         else:
-            tape = derived.forward(loop, backward.kept, given, products)
+            tape = tensor_loop.forward(loop, backward.kept, given, products)
         read = _read_back(loop)
         ctx.loop, ctx.products, ctx.own = loop, products, own
         ctx.counts = len(read), len(tape.states), len(tape.kept)
@@ -172,14 +175,17 @@ class _Loop(torch.autograd.Function):
         given: Results = dict(zip(read, groups[0], strict=True))
         tape = Tape(groups[1], groups[2], saved)
         if ctx.own:
-            found = native.backward(loop, given, tape, grads, ctx.products)
+            found = kernel_loop.backward(loop, given, tape, grads, ctx.products)
         else:
-            found = derived.backward(loop, backward, given, tape, grads, ctx.products)
+            found = tensor_loop.backward(loop, backward, given, tape, grads, ctx.products)
         matrices = _grads_of_matrices(loop, backward, given, tape, found.sequences, ctx.products)
         sequences = [None if grad is None else found.sequences[grad] for grad in backward.of_sequences]
         if given["symbols"] is not None:
             pairs = zip(sequences, ctx.table_sizes, strict=True)
-            sequences = [None if rows is None else native.sum_by_symbol(rows, given["symbols"], n) for rows, n in pairs]
+            sequences = [
+                None if rows is None else kernel_loop.sum_by_symbol(rows, given["symbols"], size)
+                for rows, size in pairs
+            ]
         constants = [None if grad is None else found.constants[grad] for grad in backward.of_constants]
         return None, None, None, None, *sequences, *constants, *matrices, *found.states, *(None for _ in loop.updates)
 

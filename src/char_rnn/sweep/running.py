@@ -16,7 +16,7 @@ from char_rnn.runs import STATE
 from char_rnn.runs.listing import RunSummary, summarize
 from char_rnn.sweep.folder import claim, default_folder
 from char_rnn.sweep.grid import Grid, Point, points
-from char_rnn.training.guard import TrainingDiverged
+from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.result import TrainingResult
 from char_rnn.training.run import resume_run, start_run
 from char_rnn.training.run_folder import absolute_sources, check_run, with_absolute_paths

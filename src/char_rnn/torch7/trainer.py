@@ -25,9 +25,9 @@ from char_rnn.torch7.lines import Listener
 from char_rnn.torch7.network import Network
 from char_rnn.torch7.random import Generator
 from char_rnn.training.checkpoints import DamagedStateError, Hidden
-from char_rnn.training.clipping import gradient_norm
-from char_rnn.training.guard import LossGuard, TrainingDiverged
-from char_rnn.training.metrics import Evaluation
+from char_rnn.training.evaluation import Evaluation
+from char_rnn.training.loss import LossGuard, TrainingDiverged
+from char_rnn.training.optimizers import gradient_norm
 from char_rnn.training.result import TrainingResult
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config
@@ -107,13 +107,13 @@ class Torch7Trainer(CharRNNTrainer):
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """Learn from one batch, ids (B, T) each; return the mean loss in nats per character, before the update."""
-        began = self.stopwatch.now()
+        began = self.timer.now()
         loss = self.network.train(x.to(self.device), y.to(self.device), self._masks()).item()
         if limit := self.config.training.grad_clip:
             torch.nn.utils.clip_grad_value_(self.stepper.parameters, limit)
         self.stepper.update(self.plan.schedule.learning_rate(self.step))
-        self.step_seconds = self.stopwatch.now() - began
-        self.stopwatch.in_steps += self.step_seconds
+        self.step_seconds = self.timer.now() - began
+        self.timer.in_steps += self.step_seconds
         return loss
 
     def norm_ratio(self) -> float:

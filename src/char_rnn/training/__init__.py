@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from char_rnn.training.callbacks import Callback
     from char_rnn.training.checkpoints import CheckpointError
-    from char_rnn.training.guard import TrainingDiverged
-    from char_rnn.training.metrics import Evaluation, evaluate
+    from char_rnn.training.evaluation import Evaluation, evaluate
+    from char_rnn.training.loss import TrainingDiverged
     from char_rnn.training.result import TrainingResult
     from char_rnn.training.shorthand import Trained, train
     from char_rnn.training.trainer import CharRNNTrainer
@@ -19,11 +19,11 @@ _HOMES = {
     "Callback": "callbacks",
     "CharRNNTrainer": "trainer",
     "CheckpointError": "checkpoints",
-    "Evaluation": "metrics",
+    "Evaluation": "evaluation",
     "Trained": "shorthand",
-    "TrainingDiverged": "guard",
+    "TrainingDiverged": "loss",
     "TrainingResult": "result",
-    "evaluate": "metrics",
+    "evaluate": "evaluation",
     "train": "shorthand",
 }
 

@@ -13,14 +13,13 @@ An event is a flat dict too: ``step``, at which the run goes on, and ``event``: 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from char_rnn.data.corpus import SPLITS
 from char_rnn.runs import METRICS, TENSORBOARD
-from char_rnn.training.metrics import Evaluation, MetricsFile, perplexity
+from char_rnn.training.metrics import MEMORY, MetricsFile
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 
 _logger = logging.getLogger("char_rnn")
-
-MEMORY = "memory_"
 
 
 class Callback:
@@ -155,74 +152,3 @@ def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingC
         else:
             listeners.append(TensorBoardWriter(folder))
     return listeners
-
-
-class MetricsLogger:
-    """Averages over the steps between two records, makes the records, and tells the listeners."""
-
-    def __init__(self, callbacks: Sequence[Callback], clock: Callable[[], float]) -> None:
-        self.callbacks, self._clock = list(callbacks), clock
-        self._loss_sum = self._steps = 0.0
-        self._characters, self._since = 0, clock()
-
-    def tell(self, event: str, *args: Any) -> None:
-        """Call the method ``event`` of every listener."""
-        for callback in self.callbacks:
-            getattr(callback, event)(*args)
-
-    def add_step(self, loss: float, characters: int, share: float = 1.0) -> None:
-        """Count one training step.
-
-        Args:
-            loss: its mean, in nats per character.
-            characters: how many it had.
-            share: those by the number of a usual step; the step counts for as much in the mean.
-        """
-        self._loss_sum, self._steps = self._loss_sum + share * loss, self._steps + share
-        self._characters += characters
-
-    def record_training(
-        self,
-        position: Mapping[str, float],
-        learning_rate: float,
-        gradient_norm: float,
-        memory: Mapping[str, int],
-    ) -> None:
-        """Tell the mean loss since the last training record, the speed since the clock was started, and the memory."""
-        elapsed = self._clock() - self._since
-        speed = self._characters / elapsed if elapsed > 0 else 0.0
-        more = {
-            "learning_rate": learning_rate,
-            "gradient_norm": gradient_norm,
-            "characters_per_second": speed,
-            **{MEMORY + name: size for name, size in memory.items()},
-        }
-        self._record(position, "train", self._loss_sum / (self._steps or 1), more)
-        self._loss_sum = self._steps = 0.0
-        self.restart_clock()
-
-    def record_evaluation(self, position: Mapping[str, float], split: str, evaluation: Evaluation) -> None:
-        """Tell what was measured on a split."""
-        part = {"characters_in_split": evaluation.of} if evaluation.of is not None else {}
-        self._record(position, split, evaluation.loss, {"characters": evaluation.characters, **part})
-
-    def restart_clock(self) -> None:
-        """Measure the speed from here on; what lies between, an evaluation say, does not count."""
-        self._characters, self._since = 0, self._clock()
-
-    @property
-    def steps(self) -> float:
-        """Steps since the last training record, each by its share."""
-        return self._steps
-
-    def interval(self) -> list[float]:
-        """Return the unfinished average, for the training state."""
-        return [self._loss_sum, self._steps]
-
-    def load_interval(self, interval: Sequence[float]) -> None:
-        """Take up what ``interval`` returned."""
-        self._loss_sum, self._steps = float(interval[0]), float(interval[1])
-
-    def _record(self, position: Mapping[str, float], split: str, loss: float, more: Mapping[str, float]) -> None:
-        losses = {"loss": loss, "bits_per_character": loss / math.log(2), "perplexity": perplexity(loss)}
-        self.tell("on_record", {"step": position["step"], "split": split, **losses, **position, **more})

@@ -9,7 +9,7 @@ import torch
 
 from char_rnn.models import CharModel
 from char_rnn.training.process_group import ProcessGroup
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import Config, TrainingConfig
 from char_rnn.utils.device import DeviceManager, forked_rng, is_out_of_memory, optimal_batch_size
 
@@ -136,7 +136,7 @@ def _fits(model: CharModel, training: TrainingConfig, device: torch.device, rows
     try:
         with forked_rng(device):
             copy = deepcopy(model).to(device)
-            stepper = Stepper(copy, whole, device, rows)
+            stepper = TrainStep(copy, whole, device, rows)
             hidden = None
             for _ in range(2):
                 _, hidden = stepper.step(ids, ids, hidden, 0.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from char_rnn.data.windows import WindowBatches
-from char_rnn.training.guard import TrainingDiverged, advice
+from char_rnn.training.loss import TrainingDiverged, advice
 from char_rnn.utils.device import DeviceManager
 
 if TYPE_CHECKING:
@@ -86,4 +86,4 @@ class Recovery:
         self._states = [state]
         self._trainer.load_state(*state)
         checkpoints.best_loss, checkpoints.best_step = best
-        self._trainer.stopwatch.go_on(seconds)
+        self._trainer.timer.go_on(seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from char_rnn.training.metrics import Evaluation
+from char_rnn.training.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ SECONDS = {
     "seconds_of_evaluation": "in_evaluation",
     "seconds_per_character": "per_character",
 }
-"""What the file calls the parts of the stopwatch."""
+"""What the file calls the parts of the timer."""
 
 
 def capture(trainer: TrainerState) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -66,7 +66,7 @@ def capture(trainer: TrainerState) -> tuple[dict[str, torch.Tensor], dict[str, A
     }
     counters = {
         **{name: getattr(trainer, name) for name in COUNTERS},
-        **{name: getattr(trainer.stopwatch, part) for name, part in SECONDS.items()},
+        **{name: getattr(trainer.timer, part) for name, part in SECONDS.items()},
         "best_val_loss": trainer.checkpoints.best_loss if math.isfinite(trainer.checkpoints.best_loss) else None,
         "seconds": trainer.seconds,
         "best_step": trainer.checkpoints.best_step,
@@ -106,9 +106,9 @@ def restore(trainer: TrainerState, tensors: Mapping[str, torch.Tensor], counters
         _restore_stepper(trainer, tensors, counters)
         trainer.stepper.guard.load_state(counters["first_loss"], counters.get("guard", {}))
         seconds = float(counters["seconds"])
-        trainer.stopwatch.go_on(seconds)
+        trainer.timer.go_on(seconds)
         for name, part in SECONDS.items():
-            setattr(trainer.stopwatch, part, float(counters.get(name, 0.0)))
+            setattr(trainer.timer, part, float(counters.get(name, 0.0)))
         trainer.event = counters.get("event")
         trainer.metrics.load_interval(counters["interval"])
         trainer.plan.load_state(counters["plan"], trainer.step, seconds)

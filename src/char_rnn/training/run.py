@@ -138,7 +138,7 @@ def start_run(
         trainer = _trainer(backend.trainer, config, path, corpus, model, loaders, device, name, context)
         if path is not None:
             write_config(path, config)
-        trainer.stopwatch.go_on(seconds)
+        trainer.timer.go_on(seconds)
         trainer.save()  # so that a run can be resumed whenever it is stopped
     return Run(path, trainer, corpus)
 

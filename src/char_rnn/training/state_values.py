@@ -29,7 +29,7 @@ class _Values(BaseModel):
 
 
 class PlanValues(_Values):
-    """``Plan.state``."""
+    """``SchedulePlan.state``."""
 
     stale: Count = 0
     stale_since_drop: Count = 0

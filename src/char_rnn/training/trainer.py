@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from char_rnn.training.evaluation_time import plan_evaluations
-from char_rnn.training.guard import TrainingDiverged
-from char_rnn.training.metrics import Evaluation, evaluate
+from char_rnn.training.evaluation import Evaluation, evaluate
+from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import RankLostError
 from char_rnn.training.result import TrainingResult
+from char_rnn.training.time_budget import plan_evaluations
 from char_rnn.training.trainer_state import TrainerState
 from char_rnn.utils.allocator import memory_kept
 from char_rnn.utils.device import memory_in_use
@@ -48,7 +48,7 @@ class CharRNNTrainer(TrainerState):
         hidden: the state carried to the next batch; None for zeros.
         stepper: makes the steps.
         event: why the run has gone back to its present state, until that is recorded; else None.
-        stopwatch: counts the time.
+        timer: counts the time.
         checkpoints: keeps the models.
     """
 
@@ -60,11 +60,11 @@ class CharRNNTrainer(TrainerState):
             TrainingDiverged: the loss exploded, and going back did not help; what was saved before stays.
             RankLostError: another process of the run has ended; what was saved before stays.
         """
-        self.stopwatch.go_on()
+        self.timer.go_on()
         if self._sample is not None:
             self._first_sample_at = self.seconds + SECONDS_TO_FIRST_SAMPLE
         self.metrics.tell("on_start", self)
-        if self.plan.budget is not None and not self.stopwatch.in_evaluation:
+        if self.plan.budget is not None and not self.timer.in_evaluation:
             plan_evaluations(self)
         self.metrics.restart_clock()
         if self.recovery.is_empty or self.plan.budget is not None:
@@ -80,7 +80,7 @@ class CharRNNTrainer(TrainerState):
                 except (RuntimeError, NotImplementedError) as error:
                     self.recovery.from_device(error)
         finally:
-            self.stopwatch.pause()
+            self.timer.pause()
             self.metrics.tell("on_end", self)
 
     def _run(self) -> TrainingResult:
@@ -116,13 +116,13 @@ class CharRNNTrainer(TrainerState):
         Raises:
             TrainingDiverged: the loss or the gradient has gone astray; no update was made.
         """
-        began, micro_batch = self.stopwatch.now(), self.stepper.micro_batch
+        began, micro_batch = self.timer.now(), self.stepper.micro_batch
         rate = self.plan.learning_rate(self.step) * self._share(x)
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
         value, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
         self.stepper.averaging.after_step(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
-        self.stopwatch.in_steps += self.stopwatch.now() - began
+        self.timer.in_steps += self.timer.now() - began
         if self.stepper.micro_batch != micro_batch:
             self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return value
@@ -161,11 +161,11 @@ class CharRNNTrainer(TrainerState):
 
     def measure(self, split: str, characters: int | None) -> Evaluation:
         """Evaluate a split, or about so many characters of it, and note what one of them takes."""
-        began, text = self.stopwatch.now(), self.dataloaders[split].split
+        began, text = self.timer.now(), self.dataloaders[split].split
         progress = partial(self.metrics.tell, "on_evaluating", split)
         evaluation = evaluate(self.stepper.trained, text, self.device, self.group, characters, progress)
-        seconds = self.group.broadcast(self.stopwatch.now() - began)
-        self.stopwatch.per_character = seconds / evaluation.characters
+        seconds = self.group.broadcast(self.timer.now() - began)
+        self.timer.per_character = seconds / evaluation.characters
         return evaluation
 
     def evaluate_and_save(self) -> Evaluation | None:
@@ -174,7 +174,7 @@ class CharRNNTrainer(TrainerState):
         Raises:
             TrainingDiverged: the validation loss is not a finite number; nothing was saved.
         """
-        began = self.stopwatch.now()
+        began = self.timer.now()
         val = None
         if "val" in self.dataloaders:
             val = self.evaluate("val")
@@ -191,7 +191,7 @@ class CharRNNTrainer(TrainerState):
         self.save()
         self._show_sample()
         self._val, self._evaluated_at = val, self.step
-        self.stopwatch.in_evaluation = self.stopwatch.now() - began
+        self.timer.in_evaluation = self.timer.now() - began
         self.metrics.restart_clock()
         return val
 
@@ -236,8 +236,8 @@ class CharRNNTrainer(TrainerState):
         """Fit the schedule of a timed run anew where it is due, on every rank by the clock of the first."""
         seconds = self.group.broadcast(self.seconds)
         if self.plan.refit_due(self.step, seconds):
-            test = self.stopwatch.per_character * self.predicted("test")
-            of_first = map(self.group.broadcast, (self.stopwatch.in_steps, self.stopwatch.in_evaluation, test))
+            test = self.timer.per_character * self.predicted("test")
+            of_first = map(self.group.broadcast, (self.timer.in_steps, self.timer.in_evaluation, test))
             self.plan.refit(self.step, seconds, *of_first)
 
     def predicted(self, split: str) -> int:

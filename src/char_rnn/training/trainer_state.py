@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from char_rnn.models import CharModel
-from char_rnn.training.callbacks import Callback, MetricsLogger, writers
+from char_rnn.training.callbacks import Callback, writers
 from char_rnn.training.checkpoints import Hidden
+from char_rnn.training.evaluation import Evaluation
 from char_rnn.training.keeping import CheckpointWriter
-from char_rnn.training.metrics import Evaluation
-from char_rnn.training.plan import Plan
+from char_rnn.training.metrics import MetricsLogger
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.recovery import Recovery
 from char_rnn.training.resume import capture, restore
-from char_rnn.training.stepping import Stepper
-from char_rnn.training.stopwatch import Stopwatch
+from char_rnn.training.schedule_plan import SchedulePlan
+from char_rnn.training.time_budget import Timer
+from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.device import forked_rng
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ class TrainerState:
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.checkpoints = CheckpointWriter(self.run_dir, vocabulary, metadata or {}, config.logging.keep)
         self.metrics = MetricsLogger([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
-        self._sample, self.stopwatch = sample, Stopwatch(clock)
+        self._sample, self.timer = sample, Timer(clock)
         self.group, self.recovery = group or ProcessGroup(), Recovery(self, manager)
         self.model = model
         self.settle(torch.device(device))
         self.group.seed_apart(config.training.seed)
-        self.plan = Plan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
+        self.plan = SchedulePlan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
         self.step = self.epoch = self.batch = 0
         self.hidden: Hidden = None
         self.event: dict[str, Any] | None = None
@@ -77,7 +78,7 @@ class TrainerState:
     @property
     def seconds(self) -> float:
         """Seconds spent on this run, earlier parts of a resumed run included."""
-        return self.stopwatch.seconds
+        return self.timer.seconds
 
     @property
     def failing_step(self) -> int:
@@ -101,7 +102,7 @@ class TrainerState:
         """Go to a device, with nothing but the model; ``load_state`` brings the rest."""
         self.device = device
         self.model = self.model.to(device)
-        self.stepper = Stepper(self.model, self.config.training, device, self.train_batches.batch_size, self.group)
+        self.stepper = TrainStep(self.model, self.config.training, device, self.train_batches.batch_size, self.group)
 
     def save(self) -> None:
         """Write the models and the training state, each in one step; nothing without a run folder.
@@ -109,14 +110,14 @@ class TrainerState:
         The state comes last: a run that is killed before it goes on from the state before, and makes again what it had
         written since. What came after the state would be lost. All processes of a run have to call this together.
         """
-        began = self.stopwatch.now()
+        began = self.timer.now()
         state, config, position = self.state(), self.repeatable_config(), self.position()
         self.metrics.tell("on_save", self)
         if self.step % self.config.logging.save_interval == 0 and self.step:
             self.checkpoints.keep_on_the_way(self.stepper.trained, config, position)
         self.checkpoints.save(self.stepper.trained, config, position, state)
         self.recovery.remember(*state)
-        self.stopwatch.in_saving = self.stopwatch.now() - began
+        self.timer.in_saving = self.timer.now() - began
 
     def sample(self) -> str | None:
         """Return a text of the model as it is; None where no samples are asked for.

@@ -2,6 +2,9 @@
 
 Two threads are up to twice as fast as one on an idle machine and several times slower on a busy one, and bfloat16 is
 faster or slower than float32 by the processor and the model's size. Neither can be known without a measurement.
+
+
+Which code computes the recurrent layers of a training: kernels in C, or PyTorch and why.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ from statistics import median
 
 import torch
 
+from char_rnn import kernels
 from char_rnn.data.dataloader import Batches
 from char_rnn.kernels import multiplies_bfloat16
 from char_rnn.model_file import ModelFile, ModelHeader
 from char_rnn.models import CharModel
-from char_rnn.training.guard import TrainingDiverged
+from char_rnn.ops import kernel_loop
+from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.allocator import memory_kept
@@ -206,3 +211,24 @@ class _Trial:
         with suppress(TrainingDiverged):
             self._trainers[precision].train_step(self._x[:, :length], self._y[:, :length])
         return self._clock() - began
+
+
+def training_path(config: Config, device: torch.device) -> str:
+    """Return which code trains the recurrent layers, such as ``kernels (avx512)`` or ``PyTorch (float64)``.
+
+    Args:
+        config: Configuration of the run, its precision chosen.
+        device: Device it trains on.
+    """
+    if config.training.trainer == "torch7":
+        return "PyTorch (as in 2015)"
+    if device.type != "cpu":
+        return "PyTorch"
+    if config.training.precision in {"float64", "float16"}:
+        return f"PyTorch ({config.training.precision})"
+    if (level := kernels.level()) is None:
+        return f"PyTorch ({kernels.why_none()})"
+    library = kernel_loop.kernels()
+    if config.training.precision == "bfloat16" and library is not None and not library.train_has_bfloat16():
+        return f"PyTorch (kernels for {level} have no bfloat16)"
+    return f"kernels ({level})"

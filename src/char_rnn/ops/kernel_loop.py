@@ -17,18 +17,18 @@ from torch import Tensor
 
 from char_rnn.cells import Loop, Value, derive
 from char_rnn.kernels import load, openmp, openmp_team_size
-from char_rnn.kernels.lowering import Elementwise, Problem, RowOperation, lower
-from char_rnn.kernels.registers import Place
-from char_rnn.kernels.structures import (
+from char_rnn.kernels.instructions import (
     ArrayStructure,
+    BufferRef,
     OperationStructure,
     ProgramStructure,
     UnitsStructure,
     declared,
     packed,
 )
-from char_rnn.ops.derived import Gradients, Tape
+from char_rnn.kernels.lowering import Elementwise, Problem, RowOperation, lower
 from char_rnn.ops.equations import Results
+from char_rnn.ops.tensor_loop import Gradients, Tape
 
 _OPERATORS = {"product": 0, "product_back": 0, "normalize": 1, "normalize_back": 2}
 _ELEMENTWISE = 3
@@ -59,11 +59,11 @@ class Layout:
     numbers: dict[Any, int] = field(default_factory=dict)
     widths: dict[int, int] = field(default_factory=dict)
 
-    def place(self, key: Any) -> Place:
+    def place(self, key: Any) -> BufferRef:
         """Return where a call's array stands."""
-        return Place(self.numbers.setdefault(key, len(self.numbers)))
+        return BufferRef(self.numbers.setdefault(key, len(self.numbers)))
 
-    def scratch(self, width: int) -> Place:
+    def scratch(self, width: int) -> BufferRef:
         """Return room for rows so many numbers wide."""
         place = self.place(object())
         self.widths[place.array] = width
@@ -88,7 +88,7 @@ class Template:
         self.operations = (OperationStructure * len(operations))(*operations)
 
     def _row_operation(self, operation: RowOperation) -> Any:
-        value, normalized = operation.value, operation.normalized or Place(0)
+        value, normalized = operation.value, operation.normalized or BufferRef(0)
         made = OperationStructure(_OPERATORS[value.op], value.width, value.inputs[0].width)
         made.out, made.normalized = UnitsStructure(*operation.out), UnitsStructure(*normalized)
         setattr(made, "in", UnitsStructure(*operation.read))
@@ -195,7 +195,7 @@ def _backward(loop: Loop) -> Template | None:
 
 
 def forward(loop: Loop, given: Results, products: torch.dtype | None, *, keeps: bool) -> Tape:
-    """Run all steps forward; see :func:`char_rnn.ops.derived.forward`."""
+    """Run all steps forward; see :func:`char_rnn.ops.tensor_loop.forward`."""
     template, kept = _forward(loop, keeps=keeps), derive(loop).kept if keeps else ()
     assert template is not None
     symbols = given.get("symbols")
@@ -216,7 +216,7 @@ def forward(loop: Loop, given: Results, products: torch.dtype | None, *, keeps: 
 def backward(
     loop: Loop, given: Results, tape: Tape, grads: Sequence[Tensor], products: torch.dtype | None
 ) -> Gradients:
-    """Run all steps backward; see :func:`char_rnn.ops.derived.backward`."""
+    """Run all steps backward; see :func:`char_rnn.ops.tensor_loop.backward`."""
     template, backward = _backward(loop), derive(loop)
     assert template is not None
     output, *others = grads

@@ -16,22 +16,21 @@ from training_helpers import REGULARIZED, small_config
 from char_rnn.models import build_model
 from char_rnn.training import CharRNNTrainer
 from char_rnn.training.callbacks import Callback
-from char_rnn.training.guard import TrainingDiverged
-from char_rnn.training.precision import Precision
-from char_rnn.training.stepping import Stepper
+from char_rnn.training.loss import TrainingDiverged
+from char_rnn.training.train_step import Precision, TrainStep
 
 CPU = torch.device("cpu")
 
 
 def stepper(
     kind: str = "lstm", rows: int = 7, precision: str = "float64", model: dict[str, Any] | None = None, **training: Any
-) -> Stepper:
+) -> TrainStep:
     config = small_config(
         model={"type": kind, "dropout": 0.0, **(model or {})}, training={"precision": precision, **training}
     )
     torch.manual_seed(0)
     built = build_model(config.model, 11, dtype=config.training.parameter_type)
-    return Stepper(built, config.training, CPU, rows)
+    return TrainStep(built, config.training, CPU, rows)
 
 
 def batch(rows: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,7 +82,7 @@ def test_the_graph_of_a_part_is_gone_when_the_next_begins() -> None:
 class Cramped:
     """Runs out of memory when more than ``most`` sequences come at once."""
 
-    def __init__(self, one: Stepper, most: int, error: Exception) -> None:
+    def __init__(self, one: TrainStep, most: int, error: Exception) -> None:
         self.predict, self.most, self.error = one._predict, most, error
         self.seen: list[int] = []
 

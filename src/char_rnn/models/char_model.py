@@ -1,6 +1,9 @@
 """What every character model shares: an embedding, blocks of a recurrent layer and its sublayers, a projection.
 
 Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers, A attending blocks, W window.
+
+
+The character models, one for each cell.
 """
 
 from __future__ import annotations
@@ -13,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from char_rnn.cells import Cell
-from char_rnn.models.blocks import Block
+from char_rnn.cells import GRU, LSTM, RNN, Cell
 from char_rnn.models.checks import (
     ATTENTION,
     LAYER_NORM,
@@ -27,7 +29,7 @@ from char_rnn.models.checks import (
 )
 from char_rnn.models.dropout import drop_symbols, drop_units, drop_weights, zoneout_mask
 from char_rnn.models.initialization import initialize
-from char_rnn.models.layers import OneHot, RecurrentLayers, TiedProjection, make_embedding
+from char_rnn.models.layers import Block, OneHot, RecurrentLayers, TiedProjection, make_embedding
 from char_rnn.ops import Parameters, run_layer
 
 Hidden = Tensor | tuple[Tensor, ...]
@@ -291,3 +293,54 @@ def detach_state(hidden: Hidden) -> Hidden:
 
 def _as_hidden(parts: Sequence[Tensor]) -> Hidden:
     return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+class CharLSTM(CharModel):
+    """A character model of stacked LSTM layers; its hidden state is a pair (h, c), each (L, B, H).
+
+    See :class:`CharModel` for the arguments, and :class:`char_rnn.cells.LSTM` for the equations.
+    """
+
+    cell = LSTM()
+
+
+class CharGRU(CharModel):
+    """A character model of stacked GRU layers; its hidden state is (L, B, H).
+
+    See :class:`char_rnn.cells.GRU` for the equations.
+
+    Args:
+        vocab_size: V, symbols in the vocabulary.
+        hidden_size: H, units of each recurrent layer.
+        num_layers: L, stacked recurrent layers.
+        dropout: Probability of a unit's output being dropped in training, 0 <= dropout < 1.
+        reset: Whether the reset gate is applied "after" the recurrent product, as ``nn.GRU`` does, or "before" it,
+            as the 2015 model does. They are different functions of the same weights.
+        options: The keyword arguments of :class:`~char_rnn.models.char_model.CharModel`.
+
+    Raises:
+        ValueError: As the base, or `reset` is neither.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float = 0.0,
+        *,
+        reset: str = "after",
+        **options: Any,
+    ) -> None:
+        self.cell = GRU(reset)
+        super().__init__(vocab_size, hidden_size, num_layers, dropout, **options)
+        self.reset = reset
+
+
+class CharRNN(CharModel):
+    """A character model of stacked simple (tanh) layers; its hidden state is (L, B, H).
+
+    See :class:`CharModel` for the arguments, and :class:`char_rnn.cells.RNN` for the equations.
+    """
+
+    cell = RNN()

@@ -1,10 +1,15 @@
-"""Instructions on registers, for the blocks that a list of them is to store."""
+"""Instructions on registers, for the blocks that a list of them is to store.
+
+The structures of elementwise.h, which programs for training and for decoding share, and those of train.h.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from enum import IntEnum, auto
+from typing import Any, NamedTuple, Protocol
 
 from char_rnn.cells import Value
 
@@ -18,15 +23,15 @@ Plan = tuple[str, list[Atom], float]
 """How a block is made: a code, the blocks that it takes, and a number."""
 
 
-class Place(NamedTuple):
+class BufferRef(NamedTuple):
     """Where a value stands: from a unit on in the rows of an array."""
 
     array: int
     unit: int = 0
 
-    def after(self, units: int) -> Place:
+    def after(self, units: int) -> BufferRef:
         """Return the place so many units on."""
-        return Place(self.array, self.unit + units)
+        return BufferRef(self.array, self.unit + units)
 
 
 class Instruction(NamedTuple):
@@ -35,7 +40,7 @@ class Instruction(NamedTuple):
     code: str
     to: int = 0
     operands: tuple[int, ...] = ()
-    place: Place = Place(0)
+    place: BufferRef = BufferRef(0)
     number: float = 0.0
 
 
@@ -56,7 +61,7 @@ class Blocks(Protocol):
     def plan(self, atom: Atom, stage: int) -> Plan:
         """Return how a stage makes a block."""
 
-    def in_memory(self, atom: Atom, stage: int) -> Place | None:
+    def in_memory(self, atom: Atom, stage: int) -> BufferRef | None:
         """Return where a stage can load a block from; None if it is to be computed."""
 
 
@@ -71,7 +76,7 @@ class Registers:
         self._free = list(range(MOST_REGISTERS))[::-1]
         self._written: list[Instruction] = []
 
-    def write(self, stores: Sequence[tuple[Atom, Place]], sums: Sequence[tuple[Atom, int]]) -> list[Instruction]:
+    def write(self, stores: Sequence[tuple[Atom, BufferRef]], sums: Sequence[tuple[Atom, int]]) -> list[Instruction]:
         """Return the instructions that store blocks, and add up their rows."""
         for atom, _ in (*stores, *sums):
             self._count(atom)
@@ -81,11 +86,11 @@ class Registers:
             self._written.append(Instruction("STORE", operands=(register,), place=place))
             self._release([atom])
         for atom, unit in sums:
-            self._written.append(Instruction("SUM_ROWS", operands=(self._compute(atom),), place=Place(0, unit)))
+            self._written.append(Instruction("SUM_ROWS", operands=(self._compute(atom),), place=BufferRef(0, unit)))
             self._release([atom])
         return self._written
 
-    def _load_before_storing(self, to: Place, width: int) -> None:
+    def _load_before_storing(self, to: BufferRef, width: int) -> None:
         """Load what is still needed of the numbers that a store overwrites."""
         for atom, (code, _, _) in self._plans.items():
             if code == "LOAD" and self._left[atom] and atom not in self._registers:
@@ -109,7 +114,7 @@ class Registers:
                 raise TooManyValuesError(f"a step needs more than {MOST_REGISTERS} values at a time")
             self._registers[atom] = self._free.pop()
             place = self._blocks.in_memory(atom, self._stage) if code == "LOAD" else None
-            self._written.append(Instruction(code, self._registers[atom], read, place or Place(0), number))
+            self._written.append(Instruction(code, self._registers[atom], read, place or BufferRef(0), number))
         return self._registers[atom]
 
     def _release(self, atoms: Sequence[Atom]) -> None:
@@ -117,3 +122,77 @@ class Registers:
             self._left[atom] -= 1
             if not self._left[atom]:
                 self._free.append(self._registers.pop(atom))
+
+
+class Code(IntEnum):
+    """The codes of instructions."""
+
+    LOAD = 0
+    STORE = auto()
+    SUM_ROWS = auto()
+    NUMBER = auto()
+    SCALE = auto()
+    ADD = auto()
+    SUBTRACT = auto()
+    MULTIPLY = auto()
+    MULTIPLY_ADD = auto()
+    SIGMOID = auto()
+    TANH = auto()
+    RELU = auto()
+    EXP = auto()
+    SIGMOID_SLOPE = auto()
+    TANH_SLOPE = auto()
+    STEP = auto()
+
+
+def structure(name: str, fields: str, default: Any = ctypes.c_int64, **types: Any) -> Any:
+    """Return a structure whose fields are of the types given, else of the default."""
+    listed = [(each, types.get(each, default)) for each in fields.split()]
+    return type(name, (ctypes.Structure,), {"_fields_": listed})
+
+
+ArrayStructure = structure("ArrayStructure", "base step row rows rows_step", base=ctypes.c_void_p, rows=ctypes.c_void_p)
+InstructionStructure = structure(
+    "InstructionStructure", "code to a b c array unit in_place number", ctypes.c_int32, number=ctypes.c_double
+)
+
+UnitsStructure = structure("UnitsStructure", "array unit")
+OperationStructure = structure(
+    "OperationStructure",
+    "operator width columns accumulates is_bfloat16 weights out in rstd normalized instructions length",
+    weights=ctypes.c_void_p,
+    instructions=ctypes.c_void_p,
+    **dict.fromkeys(("out", "in", "rstd", "normalized"), UnitsStructure),
+)
+ProgramStructure = structure(
+    "ProgramStructure",
+    "time batch is_backward operations length arrays sums sums_width",
+    operations=ctypes.c_void_p,
+    arrays=ctypes.c_void_p,
+    sums=ctypes.c_void_p,
+)
+
+
+def declared(library: Any) -> Any:
+    """Return a library, the functions of train.h declared."""
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    library.train_run.argtypes = pointer, integer, pointer, pointer
+    library.elementwise_prepare.argtypes, library.elementwise_prepare.restype = (pointer, integer, integer), None
+    library.train_packed_size.argtypes = integer, integer, integer
+    library.train_packed_size.restype = integer
+    library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
+    of_rows, of_table = (pointer, integer, pointer, integer), (pointer, integer, integer)
+    library.train_sum_by_symbol.argtypes = *of_rows, *of_table, integer, pointer
+    return library
+
+
+def packed(instructions: Sequence[Instruction]) -> Any:
+    """Return instructions as an array for the kernels."""
+    return (InstructionStructure * len(instructions))(*map(_packed, instructions))
+
+
+def _packed(instruction: Instruction) -> Any:
+    operands = (*instruction.operands, 0, 0, 0)[:3]
+    return InstructionStructure(
+        Code[instruction.code], instruction.to, *operands, *instruction.place, 0, instruction.number
+    )

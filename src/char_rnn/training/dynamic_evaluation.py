@@ -3,29 +3,37 @@
 Source: Krause, Kahembwe, Murray and Renals 2018, "Dynamic Evaluation of Neural Sequence Models", arXiv 1709.07432.
 
 n is the number of characters of a segment.
+
+
+How large a model's gradients are, element by element: the statistics behind the steps of dynamic evaluation.
+
+Dimensions: B streams, n characters of a segment.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from char_rnn.data.mapped import PageReleaser
-from char_rnn.models import CharModel
-from char_rnn.training.gradient_scale import Progress, gradient_scale, mean_loss
-from char_rnn.training.metrics import Evaluation, targets_of
+from char_rnn.data.streams import StreamBatches
+from char_rnn.models import CharModel, detach_state
+from char_rnn.training.evaluation import Evaluation, targets_of
 from char_rnn.utils.device import on_threads
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
     from char_rnn.models import Hidden
+
 
 RATE, DECAY, SEGMENT = 5e-4, 2e-3, 20
 LONGEST_SEGMENT = 1000  # its graph is kept in memory, as many times as streams are read side by side
@@ -69,7 +77,7 @@ def evaluate_dynamically(
         theta' = theta - eta g / (RMS + eps) + lambda min(RMS / mean(RMS), 1 / lambda) (theta_0 - theta)
 
     with g the gradient of the segment's mean loss and RMS what
-    :func:`~char_rnn.training.gradient_scale.gradient_scale` measures beforehand; the mean is over all elements.
+    :func:`~char_rnn.training.dynamic_evaluation.gradient_scale` measures beforehand; the mean is over all elements.
 
     Args:
         model: any model of this package; a copy learns, without dropout, and the model stays as it is.
@@ -162,3 +170,77 @@ def _check(rate: float, decay: float, segment: int) -> None:
         raise ValueError(f"decay: got {decay}; give a number from 0 to 1")
     if not 1 <= segment <= LONGEST_SEGMENT:
         raise ValueError(f"segment: got {segment}; give a whole number of characters from 1 to {LONGEST_SEGMENT:,}")
+
+
+STREAMS, LENGTH = 100, 1000  # B, and characters of each
+KEPT, MAX_KEPT = 8, 1 << 25  # numbers kept for the backward pass: about so many a unit and step, and at most in all
+FEWEST = 10  # segments of each, however long
+
+Batch = tuple[Tensor, Tensor]
+Progress = Callable[[str, int, int], None]
+
+
+def gradient_scale(model: CharModel, text: Split | None, segment: int, told: Progress) -> list[Tensor]:
+    """Return the root mean square of a segment's gradient, for each parameter of a model in evaluation mode.
+
+    It comes from batches of B segments, carrying the state. A batch's gradient is the mean of its segments'; these
+    being independent and about zero, its mean square is a B-th of theirs, and is scaled to theirs. So what it is used
+    for does not depend on B (in the paper of dynamic evaluation the batch is a hyperparameter).
+
+    Args:
+        model: where it is to be computed.
+        text: what the model was trained on, at least n characters of it; parts from all over it are read. None for
+            text that the model writes itself, from a fixed seed: the gradients' mean square is then the diagonal of its
+            Fisher information, where training text gives the empirical one.
+        segment: n.
+        told: progress: what is under way, parts done, parts in all.
+    """
+    kept = segment * max(model.vocab_size, KEPT * model.num_layers * model.hidden_size)
+    streams = max(1, min(STREAMS, MAX_KEPT // kept))
+    count = max(FEWEST, LENGTH // segment)
+    if text is None:
+        return _root_mean_squares(model, own_text(model, streams, segment), count, told)
+    streams = max(1, min(streams, text.predicted // (segment * FEWEST)))
+    batches = StreamBatches(text, streams, segment)
+    return _root_mean_squares(model, batches.epoch(0), min(count, len(batches)), told)
+
+
+def mean_loss(model: CharModel, x: Tensor, y: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:
+    """Return the mean loss of a batch in nats, and the state after it, cut off from it; x and y are (B, n)."""
+    device = model.output_proj.bias.device
+    log_probs, hidden = model(x.to(device), hidden)
+    return F.nll_loss(log_probs.flatten(0, 1), y.to(device).flatten()), detach_state(hidden)
+
+
+def own_text(model: CharModel, streams: int, segment: int) -> Iterator[Batch]:
+    """Yield what a model writes, without end, from a fixed seed: inputs and targets (B, n)."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = model.init_hidden(streams)
+    last = torch.randint(model.vocab_size, (streams, 1), generator=generator)
+    while True:
+        symbols = [last]
+        for _ in range(segment):
+            last, hidden = _next_symbols(model, last, hidden, generator)
+            symbols.append(last)
+        text = torch.cat(symbols, 1)
+        yield text[:, :-1], text[:, 1:]
+
+
+@torch.no_grad()
+def _next_symbols(model: CharModel, last: Tensor, hidden: Hidden, generator: torch.Generator) -> tuple[Tensor, Hidden]:
+    """Draw the symbols after the last ones, both (B, 1), on the CPU: not every device draws right."""
+    log_probs, hidden = model(last.to(model.output_proj.bias.device), hidden)
+    return torch.multinomial(log_probs[:, -1].exp().cpu(), 1, generator=generator), hidden
+
+
+@torch.enable_grad()  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def _root_mean_squares(model: CharModel, batches: Iterator[Batch], count: int, told: Progress) -> list[Tensor]:
+    parameters = list(model.parameters())
+    squares = [torch.zeros_like(parameter) for parameter in parameters]
+    hidden: Hidden | None = None
+    for done, (x, y) in enumerate(islice(batches, count), 1):
+        loss, hidden = mean_loss(model, x, y, model.init_hidden(len(x)) if hidden is None else hidden)
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        torch._foreach_addcmul_(squares, gradients, gradients, len(x))
+        told("measuring gradients", done, count)
+    return [(square / count).sqrt_() for square in squares]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.models import CharLSTM, CharModel, CharRNN
-from char_rnn.training.metrics import BURN_IN, CHUNK, MIN_STREAM, Evaluation, MetricsFile, evaluate
+from char_rnn.training.evaluation import BURN_IN, CHUNK, MIN_STREAM, Evaluation, evaluate
+from char_rnn.training.metrics import MetricsFile
 
 WORDS = "It was the best of times, it was the worst of times.\n"
 
@@ -162,7 +163,7 @@ def test_a_large_vocabulary_is_evaluated_in_smaller_pieces(monkeypatch: pytest.M
     corpus = corpus_of(2 * MIN_STREAM + 7)
     model = CharLSTM(corpus.vocabulary.size, 6, 2).double()
     whole = evaluate(model, corpus.split("all"))
-    monkeypatch.setattr("char_rnn.training.metrics.MAX_OUTPUTS", 2 * corpus.vocabulary.size * 37)
+    monkeypatch.setattr("char_rnn.training.evaluation.MAX_OUTPUTS", 2 * corpus.vocabulary.size * 37)
     assert evaluate(model, corpus.split("all")).loss == pytest.approx(whole.loss, rel=1e-12)
 
 

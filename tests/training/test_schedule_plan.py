@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from char_rnn.training.plan import Plan, TimeBudget
+from char_rnn.training.schedule_plan import SchedulePlan, TimeBudget
 from char_rnn.utils.config import TrainingConfig
 
 
 def test_a_run_shorter_than_its_warmup_still_ends() -> None:
-    plan = Plan(TrainingConfig(max_steps=3, warmup_steps=100), steps_per_epoch=50)
+    plan = SchedulePlan(TrainingConfig(max_steps=3, warmup_steps=100), steps_per_epoch=50)
     assert plan.total_steps == 3
     assert all(0 < plan.schedule.learning_rate(step) < 0.002 for step in range(3))
 
 
 def test_limits_whichever_comes_first() -> None:
-    assert Plan(TrainingConfig(max_epochs=3), 40).total_steps == 120
-    assert Plan(TrainingConfig(max_epochs=3, max_steps=50), 40).total_steps == 50
-    assert Plan(TrainingConfig(max_epochs=1, max_steps=50), 40).total_steps == 40
+    assert SchedulePlan(TrainingConfig(max_epochs=3), 40).total_steps == 120
+    assert SchedulePlan(TrainingConfig(max_epochs=3, max_steps=50), 40).total_steps == 50
+    assert SchedulePlan(TrainingConfig(max_epochs=1, max_steps=50), 40).total_steps == 40
 
 
 def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
-    plan = Plan(TrainingConfig(minutes=1.0, eval_interval=100, warmup_steps=10), steps_per_epoch=1000)
+    plan = SchedulePlan(TrainingConfig(minutes=1.0, eval_interval=100, warmup_steps=10), steps_per_epoch=1000)
     step, elapsed, in_steps = 0, 0.0, 0.0
     rates = []
     while step < plan.total_steps:
@@ -34,13 +34,13 @@ def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
             plan.refit(step, elapsed, in_steps, 1.0)
     assert elapsed + 1.0 == pytest.approx(60, abs=1.5)
     horizons = plan.schedule.horizons
-    repeated = Plan(TrainingConfig(max_steps=plan.total_steps, horizons=horizons, warmup_steps=10), 1000)
+    repeated = SchedulePlan(TrainingConfig(max_steps=plan.total_steps, horizons=horizons, warmup_steps=10), 1000)
     assert repeated.total_steps == plan.total_steps
     assert [repeated.schedule.learning_rate(s) for s in range(step)] == rates
 
 
 def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> None:
-    plan = Plan(TrainingConfig(minutes=3.0), steps_per_epoch=10_000)
+    plan = SchedulePlan(TrainingConfig(minutes=3.0), steps_per_epoch=10_000)
     step, elapsed = 0, 0.0
     while step < plan.total_steps:
         step, elapsed = step + 1, elapsed + (2.0 if elapsed < 40 else 0.05)
@@ -51,15 +51,15 @@ def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> Non
 
 
 def test_the_step_total_of_a_timed_run_settles_when_two_fits_agree() -> None:
-    assert Plan(TrainingConfig(max_epochs=3), 40).settled
+    assert SchedulePlan(TrainingConfig(max_epochs=3), 40).settled
     config = TrainingConfig(minutes=1.0, warmup_steps=0)
-    plan = Plan(config, steps_per_epoch=1000)
+    plan = SchedulePlan(config, steps_per_epoch=1000)
     settled = []
     for step, elapsed in ((100, 10.0), (200, 15.0), (300, 20.5), (400, 25.8)):  # the first steps are the slowest
         plan.refit(step, elapsed, elapsed, 0.0)
         settled.append(plan.settled)
     assert settled == [False, False, False, True]
-    again = Plan(config, 1000)
+    again = SchedulePlan(config, 1000)
     assert not again.settled
     again.load_state(plan.state(), 400, 25.8)
     assert again.settled
@@ -67,7 +67,7 @@ def test_the_step_total_of_a_timed_run_settles_when_two_fits_agree() -> None:
 
 @pytest.mark.parametrize("limit", [{"max_steps": 70}, {"max_epochs": 7}])
 def test_minutes_do_not_lift_the_other_limits(limit: dict[str, int]) -> None:
-    plan = Plan(TrainingConfig.model_validate({"minutes": 10.0, **limit}), steps_per_epoch=10)
+    plan = SchedulePlan(TrainingConfig.model_validate({"minutes": 10.0, **limit}), steps_per_epoch=10)
     assert plan.total_steps == 70
     plan.refit(20, 12.0, 12.0, 0.0)
     assert plan.total_steps == 70
@@ -85,7 +85,7 @@ def test_a_budget_fits_once_for_each_of_its_moments() -> None:
 
 def test_a_slow_beginning_does_not_end_the_learning() -> None:
     """The first step takes three seconds, as on a cold machine, and an evaluation is thought to take a minute."""
-    plan = Plan(TrainingConfig(minutes=1.0, eval_interval=40, warmup_steps=0), steps_per_epoch=980)
+    plan = SchedulePlan(TrainingConfig(minutes=1.0, eval_interval=40, warmup_steps=0), steps_per_epoch=980)
     step, elapsed, rates = 0, 0.0, []
     while step < plan.total_steps:
         rates.append(plan.learning_rate(step))
@@ -137,13 +137,13 @@ def test_patience_and_plateaus_count_evaluations(schedule: str) -> None:
         {"patience": 5, "schedule": schedule, "plateau_patience": 2, "plateau_factor": 0.1, "learning_rate": 1.0,
          "warmup_steps": 0, "min_learning_rate": 0.005}
     )  # fmt: skip
-    plan = Plan(config, 10_000)
+    plan = SchedulePlan(config, 10_000)
     outcomes = [True, False, False, False, True, False, False, False, False, False]
     for number, improved in enumerate(outcomes, 1):
         assert not plan.out_of_patience
         plan.evaluated(10 * number, improved=improved)
         plan.evaluated(10 * number, improved=False)  # a second look at the same step counts for nothing
-        again = Plan(config, 10_000)
+        again = SchedulePlan(config, 10_000)
         again.load_state(plan.state(), 10 * number, 1.0)
         assert again.state() == plan.state()
         plan = again
@@ -155,21 +155,21 @@ def test_patience_and_plateaus_count_evaluations(schedule: str) -> None:
 
 
 def test_the_rate_is_halved_for_each_rollback() -> None:
-    plan = Plan(TrainingConfig(warmup_steps=0), 100)
+    plan = SchedulePlan(TrainingConfig(warmup_steps=0), 100)
     before = plan.learning_rate(7)
     plan.halvings = 2
     assert plan.learning_rate(7) == before / 4
-    again = Plan(TrainingConfig(warmup_steps=0), 100)
+    again = SchedulePlan(TrainingConfig(warmup_steps=0), 100)
     again.load_state(plan.state(), 7, 1.0)
     assert again.learning_rate(7) == before / 4
 
 
 def test_a_plan_goes_on_where_its_state_was_taken() -> None:
     config = TrainingConfig(minutes=1.0, eval_interval=100)
-    plan = Plan(config, 1000)
+    plan = SchedulePlan(config, 1000)
     plan.refit(100, 10.0, 10.0, 0.5, 1.5)
     plan.eval_characters = 4096
-    again = Plan(config, 1000)
+    again = SchedulePlan(config, 1000)
     again.load_state(plan.state(), 100, 10.0)
     assert again.eval_characters == 4096
     assert again.total_steps == plan.total_steps
@@ -179,10 +179,10 @@ def test_a_plan_goes_on_where_its_state_was_taken() -> None:
 
 @pytest.mark.parametrize("minutes", [3.0, 60.0])
 def test_another_budget_is_fitted_at_once(minutes: float) -> None:
-    plan = Plan(TrainingConfig(minutes=1.0), 1000)
+    plan = SchedulePlan(TrainingConfig(minutes=1.0), 1000)
     plan.refit(100, 10.0, 10.0, 0.0)
     assert plan.total_steps == 600
-    longer = Plan(TrainingConfig(minutes=minutes), 1000)
+    longer = SchedulePlan(TrainingConfig(minutes=minutes), 1000)
     longer.load_state(plan.state(), 100, 10.0)
     assert longer.refit_due(100, 10.0)
     longer.refit(100, 10.0, 10.0, 0.0)
@@ -191,17 +191,17 @@ def test_another_budget_is_fitted_at_once(minutes: float) -> None:
 
 
 def test_a_schedule_at_its_end_cannot_go_on() -> None:
-    plan = Plan(TrainingConfig(minutes=1.0), 1000)
+    plan = SchedulePlan(TrainingConfig(minutes=1.0), 1000)
     plan.refit(100, 10.0, 10.0, 0.0)
-    longer = Plan(TrainingConfig(minutes=3.0), 1000)
+    longer = SchedulePlan(TrainingConfig(minutes=3.0), 1000)
     with pytest.raises(ValueError, match="--init-from"):
         longer.load_state(plan.state(), 600, 60.0)
 
 
 def test_an_exponential_can_be_given_more_minutes_at_its_end() -> None:
-    plan = Plan(TrainingConfig(minutes=1.0, schedule="exponential"), 1000)
+    plan = SchedulePlan(TrainingConfig(minutes=1.0, schedule="exponential"), 1000)
     plan.refit(100, 10.0, 10.0, 0.0)
-    longer = Plan(TrainingConfig(minutes=2.0, schedule="exponential"), 1000)
+    longer = SchedulePlan(TrainingConfig(minutes=2.0, schedule="exponential"), 1000)
     longer.load_state(plan.state(), 600, 60.0)
     longer.refit(600, 60.0, 60.0, 0.0)
     assert longer.total_steps == 1200
@@ -210,6 +210,6 @@ def test_an_exponential_can_be_given_more_minutes_at_its_end() -> None:
 def test_the_plan_takes_the_schedule_of_the_configuration() -> None:
     config = TrainingConfig(schedule="exponential", learning_rate=1.0, warmup_steps=0, learning_rate_decay=0.5,
                             learning_rate_decay_after=2, max_epochs=5)  # fmt: skip
-    plan = Plan(config, steps_per_epoch=3)
+    plan = SchedulePlan(config, steps_per_epoch=3)
     assert plan.total_steps == 15
     assert [plan.schedule.learning_rate(step) for step in range(0, 15, 3)] == [1.0, 1.0, 0.5, 0.25, 0.125]

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from training_helpers import REGULARIZED, small_config
 
 from char_rnn.models import CharModel, build_model
-from char_rnn.models.base import Activations
-from char_rnn.training.objective import Objective
-from char_rnn.training.stepping import Stepper
+from char_rnn.models.char_model import Activations
+from char_rnn.training.loss import Objective
+from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
 
 
@@ -62,11 +62,11 @@ def test_with_nothing_on_the_loss_itself_is_minimized() -> None:
 ROWS, VOCABULARY = 7, 11
 
 
-def stepper(kind: str = "lstm", precision: str = "float64", **training: Any) -> Stepper:
+def stepper(kind: str = "lstm", precision: str = "float64", **training: Any) -> TrainStep:
     config = small_config(model={"type": kind, "dropout": 0.0}, training={"precision": precision, **training})
     torch.manual_seed(0)
     model = build_model(config.model, VOCABULARY, dtype=config.training.parameter_type)
-    return Stepper(model, config.training, torch.device("cpu"), ROWS)
+    return TrainStep(model, config.training, torch.device("cpu"), ROWS)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,7 +78,7 @@ def gradients(model: CharModel) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def written_out(one: Stepper) -> dict[str, torch.Tensor]:
+def written_out(one: TrainStep) -> dict[str, torch.Tensor]:
     """The gradient of the whole batch's objective, from the model's activations."""
     (x, y), training = batch(), one.training
     log_probs, _, (output, dropped) = one.model.with_activations(x)

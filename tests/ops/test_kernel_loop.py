@@ -22,8 +22,8 @@ from ops_helpers import (
 )
 
 from char_rnn.cells import LSTM, Cell, Value, concatenate, split, tanh
-from char_rnn.kernels.registers import MOST_REGISTERS
-from char_rnn.ops import layers, native, reference_layer, run_layer
+from char_rnn.kernels.instructions import MOST_REGISTERS
+from char_rnn.ops import kernel_loop, layers, reference_layer, run_layer
 from char_rnn.ops.equations import traced
 
 
@@ -84,7 +84,7 @@ def test_a_run_writes_nothing_that_another_thread_may_read(case: Case, way: torc
     expected = outputs_and_gradients(case.layer(), tensors)
     parameters = dict(zip(case.shapes, tensors[-len(case.shapes) :], strict=True))
     loop = layers._fastest(traced(CELLS[case.cell], parameters), parameters)
-    templates = native._forward(loop, keeps=True), native._backward(loop)
+    templates = kernel_loop._forward(loop, keeps=True), kernel_loop._backward(loop)
     lists = [instructions for template in templates if template for instructions in template._instructions]
     for instruction in (instruction for listed in lists for instruction in listed):
         instruction.in_place = 0
@@ -94,8 +94,8 @@ def test_a_run_writes_nothing_that_another_thread_may_read(case: Case, way: torc
         assert_all_close(outputs_and_gradients(case.layer(), tensors), expected)
         assert [bytes(listed) for listed in lists] == before
     finally:
-        native._forward.cache_clear()
-        native._backward.cache_clear()
+        kernel_loop._forward.cache_clear()
+        kernel_loop._backward.cache_clear()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -185,7 +185,7 @@ def given(cell: Cell, dtype: torch.dtype = torch.float32) -> tuple[list[torch.Te
 @pytest.mark.parametrize("cell", [Wide(MOST_REGISTERS + 8), Halves()], ids=lambda cell: type(cell).__name__)
 def test_a_cell_that_the_kernels_cannot_hold_is_run_by_the_derived_loop(cell: Cell) -> None:
     (x, *state), parameters = given(cell)
-    assert not native.can_run(traced(cell, parameters).loop, [*parameters.values()], None)
+    assert not kernel_loop.can_run(traced(cell, parameters).loop, [*parameters.values()], None)
     results = []
     for layer in run_layer, reference_layer:
         output, _ = layer(cell, x, tuple(state), parameters)
@@ -208,26 +208,26 @@ def test_parts_of_the_state_that_are_moved_or_not_read(cell: Cell, dtype: torch.
 
 
 def test_the_kernels_run_float32_and_products_of_float32_and_bfloat16_alone() -> None:
-    if native.kernels() is None:
+    if kernel_loop.kernels() is None:
         pytest.skip("the kernels are not built, or do not run here")
     types: list[tuple[torch.dtype, torch.dtype | None, bool]] = [
         (torch.float32, None, True),
-        (torch.float32, torch.bfloat16, bool(native.kernels().train_has_bfloat16())),
+        (torch.float32, torch.bfloat16, bool(kernel_loop.kernels().train_has_bfloat16())),
         (torch.float32, torch.float16, False),
         (torch.float64, None, False),
     ]
     for dtype, products, can in types:
         tensors, parameters = given(LSTM(), dtype)
         loop = traced(LSTM(), parameters).loop
-        assert native.can_run(loop, [*tensors[1:], *parameters.values()], products) == can
-        assert not native.can_run(loop, [tensor.to("meta") for tensor in tensors], products)
+        assert kernel_loop.can_run(loop, [*tensors[1:], *parameters.values()], products) == can
+        assert not kernel_loop.can_run(loop, [tensor.to("meta") for tensor in tensors], products)
 
 
 def test_without_kernels_none_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "load", lambda: None)
-    native.kernels.cache_clear()
+    monkeypatch.setattr(kernel_loop, "load", lambda: None)
+    kernel_loop.kernels.cache_clear()
     try:
         tensors, parameters = given(LSTM())
-        assert not native.can_run(traced(LSTM(), parameters).loop, tensors, None)
+        assert not kernel_loop.can_run(traced(LSTM(), parameters).loop, tensors, None)
     finally:
-        native.kernels.cache_clear()
+        kernel_loop.kernels.cache_clear()

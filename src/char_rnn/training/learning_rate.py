@@ -1,7 +1,7 @@
 """Learning rates as functions of the step alone (and, of the plateau schedule, of the steps at which it fell).
 
 A schedule never looks at the clock: a run that is to last so many minutes refits its horizons on the way; see
-:mod:`char_rnn.training.plan`.
+:mod:`char_rnn.training.schedule_plan`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.training.plan import Plan
-from char_rnn.training.schedules import (
+from char_rnn.training.learning_rate import (
     OneCycle,
     WarmupConstant,
     WarmupCosine,
@@ -19,6 +18,7 @@ from char_rnn.training.schedules import (
     progress,
     straight,
 )
+from char_rnn.training.schedule_plan import SchedulePlan
 from char_rnn.utils.config import TrainingConfig
 
 
@@ -100,7 +100,7 @@ def test_every_schedule_warms_up_and_keeps_to_its_floor(schedule: str) -> None:
     config = TrainingConfig.model_validate(
         {"schedule": schedule, "warmup_steps": 10, "learning_rate": 1.0, "min_learning_rate": 0.01, "max_steps": 100}
     )
-    rates = [Plan(config, 1000).learning_rate(step) for step in range(100)]
+    rates = [SchedulePlan(config, 1000).learning_rate(step) for step in range(100)]
     assert rates[0] <= 0.1
     assert max(rates) == pytest.approx(1.0, rel=1e-3)
     assert min(rates[10:]) >= 0.01

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN
-from char_rnn.training import dynamic, evaluate, gradient_scale
-from char_rnn.training.dynamic import evaluate_dynamically
+from char_rnn.training import dynamic_evaluation, evaluate
+from char_rnn.training.dynamic_evaluation import evaluate_dynamically
 
 WORDS = ["rose ", "thorn ", "leaf\n", "root, ", "bee. "]
 CELLS = [CharLSTM, CharGRU, CharRNN]
@@ -28,9 +28,9 @@ each_parts = pytest.mark.parametrize("parts", PARTS, ids=["plain", "every part"]
 
 @pytest.fixture(autouse=True)
 def _little_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradient_scale, "STREAMS", 3)
-    monkeypatch.setattr(gradient_scale, "LENGTH", 56)
-    monkeypatch.setattr(gradient_scale, "FEWEST", 2)
+    monkeypatch.setattr(dynamic_evaluation, "STREAMS", 3)
+    monkeypatch.setattr(dynamic_evaluation, "LENGTH", 56)
+    monkeypatch.setattr(dynamic_evaluation, "FEWEST", 2)
 
 
 def garden(words: int = 120) -> Corpus:
@@ -90,7 +90,7 @@ def dynamic_by_hand(
         with torch.no_grad():
             for theta, theta_0, gradient, r in zip(model.parameters(), origin, gradients, rms, strict=True):
                 rms_norm = torch.clamp(r / mean, max=1 / decay)
-                theta.add_(-rate * gradient / (r + dynamic.EPSILON) + decay * (theta_0 - theta) * rms_norm)
+                theta.add_(-rate * gradient / (r + dynamic_evaluation.EPSILON) + decay * (theta_0 - theta) * rms_norm)
     return total / (len(ids) - 1)
 
 
@@ -150,7 +150,8 @@ def test_the_strongest_decay_remembers_one_segment_alone(monkeypatch: pytest.Mon
     """With every element's decay at its limit each update begins at theta_0."""
     corpus = garden(30)
     model = small(CharRNN, corpus).eval()
-    monkeypatch.setattr(dynamic, "gradient_scale", lambda *_: [torch.ones_like(p) for p in model.parameters()])
+    ones = [torch.ones_like(parameter) for parameter in model.parameters()]
+    monkeypatch.setattr(dynamic_evaluation, "gradient_scale", lambda *_: ones)
     split = corpus.split("all")
     found = evaluate_dynamically(model, split, rate=0.1, decay=1, segment=5)
     origin, ids, hidden, total = weights_of(model), split.ids, None, 0.0
@@ -160,7 +161,7 @@ def test_the_strongest_decay_remembers_one_segment_alone(monkeypatch: pytest.Mon
         hidden, total = detached(after), total + loss * (text.shape[1] - 1)
         with torch.no_grad():
             for theta, theta_0, gradient in zip(model.parameters(), origin, gradients, strict=True):
-                theta.copy_(theta_0 - 0.1 * gradient / (1 + dynamic.EPSILON))
+                theta.copy_(theta_0 - 0.1 * gradient / (1 + dynamic_evaluation.EPSILON))
     assert found.loss == pytest.approx(total / (len(ids) - 1), rel=1e-12)
 
 

@@ -1,12 +1,20 @@
 """One optimizer step: the gradient of a batch, what is allowed of it, and the update.
 
 Shapes: B streams (batch), T characters (time), L layers, H hidden.
+
+
+The numbers a step computes in: the parameters' own type, or half precision where it is safe.
+
+In bfloat16 and float16 the parameters, the optimizer and the recurrent state stay in float32; autocast multiplies
+matrices in the shorter type. float16 has little range, so the loss is scaled up before the backward pass, and steps
+whose gradients overflow are left out (Micikevicius et al. 2018, arXiv 1710.03740).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,11 +23,8 @@ from char_rnn.models import CharModel, detach_state
 from char_rnn.ops.output_loss import can_run
 from char_rnn.training.averaging import Averaging
 from char_rnn.training.checkpoints import Hidden, rows_of
-from char_rnn.training.clipping import clip_norm, clip_value, gradient_norm
-from char_rnn.training.guard import LossGuard
-from char_rnn.training.objective import Objective
-from char_rnn.training.optimizers import build_optimizer, set_learning_rate
-from char_rnn.training.precision import Precision
+from char_rnn.training.loss import LossGuard, Objective
+from char_rnn.training.optimizers import build_optimizer, clip_norm, clip_value, gradient_norm, set_learning_rate
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
@@ -27,7 +32,7 @@ from char_rnn.utils.device import is_out_of_memory
 Predict = Callable[..., tuple[Any, ...]]
 
 
-class Stepper:
+class TrainStep:
     """Makes the steps of a run.
 
     Args:
@@ -194,3 +199,66 @@ def _joined(states: Sequence[Any]) -> Hidden:
         return tuple(torch.cat(parts, 1) for parts in zip(*states, strict=True))
     joined: Hidden = torch.cat(list(states), 1) if len(states) > 1 else states[0]
     return joined
+
+
+SMALLEST_SCALE = 2.0**-10
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Precision:
+    """How a step computes.
+
+    Args:
+        name: ``training.precision``.
+        device: where it computes.
+
+    Raises:
+        ValueError: float16 on MPS.
+
+    Attributes:
+        scaler: what scales the loss of float16; None elsewhere.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self._device, self._half = device.type, HALVES.get(name)
+        if name == "float16" and device.type == "mps":  # optimizers there do not leave out steps that overflow
+            raise ValueError("training.precision float16 does not work on MPS; set it to bfloat16 or float32")
+        self.scaler = torch.amp.GradScaler(device.type) if self._half is torch.float16 else None
+
+    def context(self) -> AbstractContextManager[Any]:
+        """Return the context that a forward pass runs in."""
+        return torch.autocast(self._device, self._half) if self._half is not None else nullcontext()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Run the backward pass of a loss."""
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
+
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
+        """Bring the gradients back to their own size; called once a step, when they are complete."""
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer make its step, unless the gradients of float16 have overflowed."""
+        if self.scaler is None:
+            optimizer.step()
+            return
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether a gradient that is not finite may be due to the scale; not when that has come down to nothing."""
+        return self.scaler is not None and self.scaler.get_scale() >= SMALLEST_SCALE
+
+    def state(self) -> dict[str, float]:
+        """Return the scaler's state, as JSON can hold it; empty without one."""
+        kept = self.scaler.state_dict() if self.scaler is not None else {}
+        return {"scale": float(kept["scale"]), "growth": int(kept["_growth_tracker"])} if kept else {}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Take up what ``state`` returned."""
+        if self.scaler is not None and state:
+            kept = self.scaler.state_dict()
+            self.scaler.load_state_dict({**kept, "scale": state["scale"], "_growth_tracker": int(state["growth"])})
