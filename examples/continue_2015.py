@@ -1,8 +1,8 @@
-"""Goes on with a checkpoint of 2015: opens it, has it write as it wrote then, trains it further, and saves it anew.
+"""Continues a checkpoint of 2015: samples the text that it wrote then, trains it further, and saves a model file.
 
     python examples/continue_2015.py cv/lm_lstm_epoch50.00_1.3656.t7 my-book.txt
 
-The text that comes first is the one that `th sample.lua` printed for the same seed, byte for byte.
+The first text equals the output of `th sample.lua` for the same seed, byte for byte.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def main() -> None:
     """Sample, train, compare, save."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("checkpoint", type=Path, help="a .t7 file of char-rnn, or of torch-rnn")
-    options.add_argument("text", type=Path, help="what to go on with; it may be another than then")
-    options.add_argument("--minutes", type=float, default=1.0, help="how long to train")
+    options.add_argument("text", type=Path, help="training text; may differ from the original one")
+    options.add_argument("--minutes", type=float, default=1.0, help="minutes of training")
     options.add_argument("--out", type=Path, default=Path("continued.safetensors"), help="the model file to write")
     arguments = options.parse_args()
     for path in (arguments.checkpoint, arguments.text):
         if not path.is_file():
             options.error(f"{path}: no such file")
     if not arguments.out.parent.is_dir() or arguments.out.is_dir():
-        options.error(f"--out {arguments.out}: must be a file in a folder that is there")
+        options.error(f"--out {arguments.out}: must be a file in an existing folder")
     old = read_model(arguments.checkpoint)
     corpus = char_rnn.prepare_corpus(arguments.text, vocabulary=old.vocabulary)
     print("--- as in 2015 ---", flush=True)

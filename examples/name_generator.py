@@ -1,10 +1,10 @@
-"""Invents names: by default, of emoji that do not exist yet.
+"""Invents names: by default, of emoji that do not exist.
 
     python examples/name_generator.py
     python examples/name_generator.py names.txt --minutes 3 --begin "Ka"
 
-A model learns a list of names, one a line, and goes on with it; what stands in the list already is left out. Without a
-list it learns what Unicode calls its pictures.
+A model learns a list of names, one per line, and writes new ones; names in the list are not printed. Without a list it
+learns the Unicode names of pictographs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ATTEMPTS = 20
 
 
 def emoji_names() -> list[str]:
-    """Return the names of the pictures that this Python knows."""
+    """Return the pictograph names in this Python's Unicode data."""
     names = (unicodedata.name(chr(point), "") for point in PICTURES)
     return [name.lower() for name in names if name]
 
@@ -37,7 +37,7 @@ def listed(path: Path) -> list[str]:
 
 
 def new_names(model: Path, known: set[str], begin: str, count: int, temperature: float, seed: int) -> list[str]:
-    """Return names that are not in the list, each once; fewer if the model knows little but the list."""
+    """Return distinct names that are not in the list; fewer than `count` if the model mostly repeats the list."""
     generator = char_rnn.TextGenerator.load(model)
     found: dict[str, None] = {}
     for attempt in range(ATTEMPTS):
@@ -53,11 +53,11 @@ def new_names(model: Path, known: set[str], begin: str, count: int, temperature:
 def main() -> None:
     """Train, then invent."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("list", nargs="?", type=Path, help="a text with one name a line")
-    options.add_argument("--minutes", type=float, default=1.0, help="how long to learn")
-    options.add_argument("--begin", default="", help="how every name begins")
-    options.add_argument("--count", type=int, default=12, help="how many to invent")
-    options.add_argument("--temperature", type=float, default=0.8, help="higher is stranger")
+    options.add_argument("list", nargs="?", type=Path, help="text with one name per line")
+    options.add_argument("--minutes", type=float, default=1.0, help="minutes of training")
+    options.add_argument("--begin", default="", help="beginning of every name")
+    options.add_argument("--count", type=int, default=12, help="number of names")
+    options.add_argument("--temperature", type=float, default=0.8, help="sampling temperature")
     options.add_argument("--seed", type=int, default=1)
     arguments = options.parse_args()
     if arguments.list is not None and not arguments.list.is_file():
@@ -67,13 +67,13 @@ def main() -> None:
     names = listed(arguments.list) if arguments.list else emoji_names()
     known = {name.strip() for name in names} - {""}
     if strange := set(arguments.begin) - set("".join(known)):
-        options.error(f"--begin: no name in the list has {' or '.join(sorted(strange))}")
+        options.error(f"--begin: no name in the list contains {' or '.join(sorted(strange))}")
     with TemporaryDirectory() as folder:
         text = Path(folder, "names.txt")
-        shuffled = random.Random(arguments.seed).sample(sorted(known), len(known))  # the last ones are validated on
+        shuffled = random.Random(arguments.seed).sample(sorted(known), len(known))  # the last ones are the validation split
         text.write_text("".join(f"{name}\n" for name in shuffled), encoding="utf-8")
-        print(f"learning {len(known):,} names", file=sys.stderr)
-        batch = max(1, min(32, text.stat().st_size // 320))  # a short list has to fill ten batches, too
+        print(f"training on {len(known):,} names", file=sys.stderr)
+        batch = max(1, min(32, text.stat().st_size // 320))  # ten batches, also for a short list
         settings = {
             "device.threads": 1,
             "training.seed": arguments.seed,
@@ -83,7 +83,7 @@ def main() -> None:
         run = char_rnn.train(text, Path(folder, "run"), recipe="names", minutes=arguments.minutes, settings=settings)
         found = new_names(run.folder, known, arguments.begin, arguments.count, arguments.temperature, arguments.seed)
     if not found:
-        sys.exit("it wrote nothing that is not in the list; raise --temperature")
+        sys.exit("the model wrote only names in the list; raise --temperature")
     print("\n".join(found))
 
 

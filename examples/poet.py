@@ -1,11 +1,11 @@
-"""Writes between two voices: a dial says how much of each.
+"""Writes with a mixture of two models; `--dial` sets the weight of the second.
 
     python examples/poet.py
     python examples/poet.py letters.txt recipes.txt --dial 0.3 --prime "My dear "
 
-Two models, one for each text, read what is written and predict what comes next; the character is drawn from a mixture
-of what they say. At 0 the first writes alone, at 1 the second, between them both have to live with what the other
-began. Without texts, one has read the source of Python's standard library and the other the language's manual.
+Two models, one trained on each text, predict the next character, and it is drawn from a mixture of their predictions. At
+0 the first model writes alone, at 1 the second. Without texts, one model is trained on the source of Python's standard
+library and the other on the language's manual.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from pydoc_data.topics import topics  # what Python's `help` tells of the language
+from pydoc_data.topics import topics  # the manual that Python's `help` prints
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -29,7 +29,7 @@ CHARACTERS = 400_000  # of each text
 
 
 class Voice:
-    """A model that reads along, and says in the characters of a common alphabet what it expects."""
+    """A model that reads the common text and predicts over a common alphabet."""
 
     def __init__(self, model: Path, alphabet: str) -> None:
         file = char_rnn.ModelFile.read(model / "best.safetensors")
@@ -39,7 +39,7 @@ class Voice:
         self.expected: Floats = np.full(len(alphabet), 1 / len(alphabet))
 
     def read(self, character: str) -> None:
-        """Read a character; one that the voice has never seen it does not hear."""
+        """Read a character and predict the next; ignore characters that the model does not know."""
         if character in self.places:
             log_probs = self.streams.step(np.array([self.places[character]]))[0]
             to, of = np.array(self.shared).T
@@ -53,7 +53,7 @@ def letters(vocabulary: Vocabulary) -> str:
 
 
 def write(voices: list[Voice], alphabet: str, dial: float, prime: str, length: int, seed: int) -> Iterator[str]:
-    """Yield characters, each drawn from the mixture of two voices and read by both."""
+    """Yield characters, each drawn from the mixture of two models and read by both."""
     rng = np.random.default_rng(seed)
     for character in prime:
         for voice in voices:
@@ -73,8 +73,8 @@ def opening(source: str | Path) -> str:
 
 
 def learnt(name: str, text: str, folder: Path, minutes: float) -> Path:
-    """Train a voice; return its run folder."""
-    print(f"learning {name}", file=sys.stderr)
+    """Train a model; return its run folder."""
+    print(f"training on {name}", file=sys.stderr)
     path = folder / f"{name}.txt"
     path.write_text(text, encoding="utf-8")
     settings = {"device.threads": 1, "logging.sample_length": 0}
@@ -82,11 +82,11 @@ def learnt(name: str, text: str, folder: Path, minutes: float) -> Path:
 
 
 def main() -> None:
-    """Train two voices, then write with the dial at each of its places."""
+    """Train two models, then write a text for each dial value."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("texts", nargs="*", type=Path, help="two texts; the first is the dial's 0")
+    options.add_argument("texts", nargs="*", type=Path, help="two texts; --dial 0 is the first")
     options.add_argument("--dial", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
-    options.add_argument("--minutes", type=float, default=0.75, help="how long to learn each")
+    options.add_argument("--minutes", type=float, default=0.75, help="minutes of training for each model")
     options.add_argument("--prime", default="The ")
     options.add_argument("--length", type=int, default=300)
     options.add_argument("--seed", type=int, default=1)

@@ -1,10 +1,10 @@
-"""Reads a cell's mind: finds hidden cells that follow something in a text, and colours the text by what they do.
+"""Finds hidden cells that follow features of a text, and colours the text by their activations.
 
     python examples/reading_a_mind.py
     python examples/reading_a_mind.py --model runs/my-book --text my-book.txt --picture cells.png
 
-Nobody tells a model of quotation marks or of indentation. It predicts better when it knows about them, so some of its
-cells learn to keep track; they are found here by correlation. Without a model, one learns Python's standard library.
+A model is not told about quotation marks or indentation, but it predicts better if it tracks them, so some cells learn
+to. This program finds them by correlation. Without `--model`, it trains one on Python's standard library.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from char_rnn.generation.engine import Engine
 from char_rnn.playground.cells import Cell, best_cells
 from char_rnn.runs.plots import check_picture, save_figure
 
-READ = 6000  # characters in which cells are looked for
+READ = 6000  # characters to search
 COLUMNS, ROWS = 88, 16  # of the picture
 
 
@@ -39,7 +39,7 @@ def activations(file: char_rnn.ModelFile, text: str) -> NDArray[np.floating]:
 
 
 def coloured(text: str, values: NDArray[np.floating]) -> str:
-    """Return a text for a terminal, blue where a cell is on and red where it is its opposite."""
+    """Return a text for a terminal, blue for positive values of a cell and red for negative ones."""
     pieces = []
     for character, value in zip(text, values, strict=True):
         strength = int(200 * min(1, abs(float(value))))
@@ -49,7 +49,7 @@ def coloured(text: str, values: NDArray[np.floating]) -> str:
 
 
 def lines_of(text: str) -> list[tuple[int, int, int]]:
-    """Return (row, column, place in the text) of the characters that the picture has room for."""
+    """Return (row, column, position in the text) of the characters that fit into the picture."""
     places, row, column = [], 0, 0
     for place, character in enumerate(text):
         if character == "\n" or column == COLUMNS:
@@ -63,7 +63,7 @@ def lines_of(text: str) -> list[tuple[int, int, int]]:
 
 
 def draw(text: str, cells: list[Cell], values: NDArray[np.floating]) -> Figure:
-    """Draw the beginning of a text once a cell, each character on its cell's colour."""
+    """Draw the beginning of a text once per cell, each character on the colour of the activation."""
     figure = Figure(figsize=(9, 2.9 * len(cells)), layout="constrained")
     for axes, cell in zip(np.atleast_1d(figure.subplots(len(cells))), cells, strict=True):
         grid = np.zeros((ROWS, COLUMNS))
@@ -77,13 +77,13 @@ def draw(text: str, cells: list[Cell], values: NDArray[np.floating]) -> Figure:
 
 
 def main() -> None:
-    """Train if need be, look inside, print and draw."""
+    """Train a model if none is given, find cells, print and draw."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--model", type=Path, help="a model of characters; one is trained when not given")
-    options.add_argument("--text", default="python-stdlib", help="what to read: a file, or a data set's name")
-    options.add_argument("--minutes", type=float, default=1.0, help="how long to train")
-    options.add_argument("--picture", type=Path, default=Path("cells.png"), help="where to draw: .png, .svg or .pdf")
-    options.add_argument("--cells", type=int, default=3, choices=range(1, 7), help="how many to draw")
+    options.add_argument("--model", type=Path, help="characters model (default: train one)")
+    options.add_argument("--text", default="python-stdlib", help="text to read: a file or a named data set")
+    options.add_argument("--minutes", type=float, default=1.0, help="minutes of training")
+    options.add_argument("--picture", type=Path, default=Path("cells.png"), help="picture to write: .png, .svg or .pdf")
+    options.add_argument("--cells", type=int, default=3, choices=range(1, 7), help="number of cells")
     arguments = options.parse_args()
     for path in (arguments.model, None if arguments.text in NAMES else Path(arguments.text)):
         if path is not None and not path.exists():
@@ -105,7 +105,7 @@ def main() -> None:
     values = activations(file, text)
     found = sorted(best_cells(text, values, 1), key=lambda cell: -abs(cell.correlation))[: arguments.cells]
     if not found:
-        sys.exit("this text shows nothing that cells could follow; give a longer one with --text")
+        sys.exit("no feature of this text can be tracked; give a longer one with --text")
     for cell in found:
         print(f"\n{cell.tracks}: layer {cell.layer}, cell {cell.index}, correlation {cell.correlation:.2f}")
         print(coloured(text[:400], np.sign(cell.correlation) * values[:400, cell.layer, cell.index]))

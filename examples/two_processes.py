@@ -1,11 +1,11 @@
-"""Trains one model in one process and in two, and compares what they come to.
+"""Trains the same model in one process and in two, and compares the losses.
 
     python examples/two_processes.py
     python examples/two_processes.py my-book.txt --steps 500
 
-Two processes each take half of every batch and add up their gradients, so they make the same steps as one, up to
-rounding: no loss may differ by more than 0.0001. On one machine's cores that is no faster than threads; with a GPU or a
-machine for each it is.
+Two processes each compute half of every batch and sum their gradients, so their steps equal those of one process except
+for rounding: no loss may differ by more than 0.0001. On the cores of one machine this is not faster than threads; with
+one GPU or machine per process it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4  # nats per character
 
 
 def train(processes: int, text: str, steps: int, folder: Path) -> list[Record]:
-    """Train on the CPU in so many processes; return the records of training and validation."""
+    """Train on the CPU with this number of processes; return the training and validation records."""
     settings = {
         "training.max_steps": steps, "training.eval_interval": steps, "logging.log_interval": max(1, steps // 10),
         "logging.sample_length": 0, "device.preferred": "cpu", "device.threads": 1, "model.dropout": 0,
@@ -43,9 +43,9 @@ def train(processes: int, text: str, steps: int, folder: Path) -> list[Record]:
 
 
 def main() -> None:
-    """Train twice, print both side by side."""
+    """Train twice and print the losses side by side."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("text", nargs="?", default="python-stdlib", help="a file, a folder, or a data set's name")
+    options.add_argument("text", nargs="?", default="python-stdlib", help="file, folder or named data set")
     options.add_argument("--steps", type=int, default=200)
     arguments = options.parse_args()
     if arguments.text not in NAMES and not Path(arguments.text).exists():

@@ -1,4 +1,4 @@
-"""How far gradients reach back: the norm of the loss's derivative by the state of k characters before.
+"""How far gradients reach: the norm of the derivative of the loss by the state k characters earlier.
 
 Dimensions: N sequences, T characters of each, K steps back.
 """
@@ -42,7 +42,7 @@ def gradient_norms(model: CharModel, ids: Ids, back: int) -> Norms:
         parts = (hidden,) if isinstance(hidden, torch.Tensor) else hidden
         states.append(tuple(part.requires_grad_() if part.is_leaf else part for part in parts))
         log_probs, hidden = model(x[:, step - back - 1 : step - back], hidden)
-    loss = F.nll_loss(log_probs[:, -1], x[:, -1], reduction="sum")  # no sequence touches another's state
+    loss = F.nll_loss(log_probs[:, -1], x[:, -1], reduction="sum")  # sequences are independent
     flat = torch.autograd.grad(loss, [part for parts in states for part in parts])
     count = len(states[0])
     by_step = [torch.cat(flat[start : start + count], dim=-1) for start in range(0, len(flat), count)]
@@ -56,7 +56,7 @@ def measure(subjects: dict[str, Subject], sequences: int, back: int) -> dict[str
         ids = subject.held_out(sequences * (2 * back + 1))
         length = len(ids) // sequences
         ids = ids[: sequences * length].reshape(sequences, length)
-        found[name] = gradient_norms(subject.module().double(), ids, back)  # float32 has no number so small
+        found[name] = gradient_norms(subject.module().double(), ids, back)  # float32 underflows
     return {name: norms.mean(0) for name, norms in found.items()}
 
 
@@ -76,7 +76,7 @@ def draw(found: dict[str, Norms], folder: Path) -> list[Path]:
 
 
 def tell(found: dict[str, Norms]) -> str:
-    """Put the numbers into lines."""
+    """Format the numbers as lines."""
     names = [name.rpartition("=")[2] for name in found]
     back = len(next(iter(found.values())))
     rows = [k for k in (1, 2, 4, 8, 16, 32, 64, 128, 256) if k <= back]

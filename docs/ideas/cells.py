@@ -1,4 +1,4 @@
-"""Cells that follow quotes, lines, indentation and brackets, and a text coloured by what they hold.
+"""Cells that follow quotes, lines, indentation and brackets, and a text coloured by their activations.
 
 Dimensions: T characters, L layers, H hidden.
 """
@@ -28,7 +28,7 @@ _LEVELS = 8  # of colour, either way
 
 @dataclass(frozen=True)
 class Scored:
-    """A cell, and how it fares elsewhere.
+    """A cell and its scores.
 
     Attributes:
         cell: The best of its feature in the first half of the text.
@@ -44,7 +44,7 @@ class Scored:
 
 
 def activations(engine: Engine, ids: Ids) -> Activations:
-    """Read a text (T,); return what every cell holds after each character, (T, L, H)."""
+    """Read a text (T,); return the activation of every cell after each character, (T, L, H)."""
     streams = engine.begin()
     held = []
     for symbol in ids:
@@ -80,7 +80,7 @@ def measure(subject: Subject, characters: int, seed: int) -> dict[str, Any]:
 
 
 def draw(found: dict[str, Any], folder: Path, name: str) -> list[Path]:
-    """Colour the place of the second half at which each feature varies most by its cell."""
+    """Draw, for each feature, the part of the second half where it varies most, coloured by its cell."""
     text, parts, top = found["text"], [], 0
     for scored in found["scored"]:
         cell = scored.cell
@@ -102,14 +102,14 @@ def draw(found: dict[str, Any], folder: Path, name: str) -> list[Path]:
 
 
 def _liveliest(text: str, tracks: str) -> int:
-    """The beginning of the line from which on a feature varies most, in what is shown."""
+    """The start of the line after which a feature varies most within the picture."""
     values, size = FEATURES[tracks](text), COLUMNS * ROWS // 2
     starts = [0, *(place + 1 for place, character in enumerate(text[:-size]) if character == "\n")]
     return max(starts, key=lambda start: values[start : start + size].var())
 
 
 def _wrapped(text: str, start: int) -> list[tuple[int, int]]:
-    """Where the lines that are shown begin and end."""
+    """Start and end of the drawn lines."""
     lines: list[tuple[int, int]] = []
     while len(lines) < ROWS and start < len(text):
         end = text.find("\n", start, start + COLUMNS)
@@ -152,7 +152,7 @@ def _colour(level: int) -> str:
 
 
 def tell(found: dict[str, Any]) -> str:
-    """Put the cells into lines."""
+    """Format the cells as lines."""
     lines = ["tracks       layer  cell  found  again  untrained  shifted"]
     for of in found["scored"]:
         cell = of.cell

@@ -1,4 +1,4 @@
-"""Measures what the pages beside it tell, prints the numbers and draws the pictures.
+"""Measures the figures of the pages in this folder, prints them and draws the pictures.
 
 python docs/ideas/draw.py state runs/plays
 python docs/ideas/draw.py backpropagation runs/kinds/type=lstm runs/kinds/type=gru runs/kinds/type=rnn
@@ -27,16 +27,16 @@ def main(given: Sequence[str] | None = None) -> None:
     """Draw one idea."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("idea", choices=("state", "backpropagation", "temperature", "cells"))
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a run folder or a model file")
-    parser.add_argument("--text", default="tinyshakespeare", help="what the models were trained on a part of")
-    parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR", help="where the pictures go")
-    parser.add_argument("--characters", type=int, default=100_000, help="of held-out text (state; cells: a fifth)")
-    parser.add_argument("--sequences", type=int, default=64, help="side by side (backpropagation)")
-    parser.add_argument("--back", type=int, default=256, help="steps that gradients are followed (backpropagation)")
-    parser.add_argument("--samples", type=int, default=10, help="texts at each temperature")
-    parser.add_argument("--length", type=int, default=2000, help="of each")
-    parser.add_argument("--prime", default=temperature.PRIME, help="what the bars continue (temperature)")
-    parser.add_argument("--name", default="plays", help="of the picture (cells)")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="run folder or model file")
+    parser.add_argument("--text", default="tinyshakespeare", help="training text of the models")
+    parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR", help="folder for the pictures")
+    parser.add_argument("--characters", type=int, default=100_000, help="characters of held-out text (state; cells: a fifth)")
+    parser.add_argument("--sequences", type=int, default=64, help="number of sequences (backpropagation)")
+    parser.add_argument("--back", type=int, default=256, help="steps of backpropagation")
+    parser.add_argument("--samples", type=int, default=10, help="number of texts per temperature")
+    parser.add_argument("--length", type=int, default=2000, help="characters per text")
+    parser.add_argument("--prime", default=temperature.PRIME, help="prime for the bars (temperature)")
+    parser.add_argument("--name", default="plays", help="name of the picture (cells)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(given)
@@ -49,7 +49,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def drawn(arguments: argparse.Namespace) -> tuple[str, list[Path]]:
-    """Measure and draw one idea; return the numbers in words, and the pictures."""
+    """Measure and draw one idea; return the numbers as text, and the pictures."""
     subjects = {model: Subject.of(model, arguments.text) for model in arguments.models}
     subject = subjects[arguments.models[0]]
     found: Any

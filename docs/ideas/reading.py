@@ -1,4 +1,4 @@
-"""A trained model, and text that it was not trained on: what every drawing begins with.
+"""A trained model and held-out text, the input of every drawing.
 
 Dimensions: N characters.
 """
@@ -42,7 +42,7 @@ class Subject:
         return np.asarray(self.corpus.ids[: self._end])
 
     def held_out(self, most: int) -> Ids:
-        """The first characters, (N,) with N at most ``most``, of what comes after the training split."""
+        """The first characters after the training split, (N,) with N at most ``most``."""
         return np.asarray(self.corpus.ids[self._end : self._end + most], np.int64)
 
     def module(self) -> CharModel:

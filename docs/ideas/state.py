@@ -1,4 +1,4 @@
-"""What the carried state is worth: the loss by place in a window, and with the state set to zero every so often.
+"""The effect of the carried state: the loss by position in a window, and with the state reset at intervals.
 
 Dimensions: N characters, W windows, T characters of each, B windows at once.
 """
@@ -25,7 +25,7 @@ _AT_ONCE = 1 << 14  # characters
 
 @torch.inference_mode()
 def carried_losses(model: CharModel, ids: Ids) -> Losses:
-    """Read a text (N + 1,) as one stream; return what each of its N predictions costs, (N,), in nats."""
+    """Read a text (N + 1,) as one stream; return the loss of each of its N predictions, (N,), in nats."""
     hidden, losses = None, []
     for start in range(0, len(ids) - 1, _AT_ONCE):
         piece = torch.from_numpy(ids[start : start + _AT_ONCE + 1])
@@ -36,7 +36,7 @@ def carried_losses(model: CharModel, ids: Ids) -> Losses:
 
 @torch.inference_mode()
 def reset_losses(model: CharModel, ids: Ids, window: int) -> Losses:
-    """As :func:`carried_losses`, from a zero state every T = ``window`` characters: (W, T), of whole windows alone."""
+    """As :func:`carried_losses`, from a zero state every T = ``window`` characters: (W, T), complete windows only."""
     count = (len(ids) - 1) // window
     x, y = (torch.from_numpy(part[: count * window].reshape(count, window)) for part in (ids[:-1], ids[1:]))
     rows = max(1, _AT_ONCE // window)
@@ -48,7 +48,7 @@ def reset_losses(model: CharModel, ids: Ids, window: int) -> Losses:
 
 
 def measure(subject: Subject, characters: int, window: int = WINDOW) -> dict[str, Any]:
-    """Return the mean losses by place in a window, (T,), and by how often the state is reset."""
+    """Return the mean losses by position in a window, (T,), and by interval of resets."""
     model, ids = subject.module(), subject.held_out(characters + 1)
     carried = carried_losses(model, ids)
     whole = len(carried) // window * window
@@ -81,7 +81,7 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def tell(found: dict[str, Any]) -> str:
-    """Put the numbers into lines."""
+    """Format the numbers as lines."""
     zero, carried = found["zero"], found["carried"]
     lines = [f"{found['characters']:,} characters", "", "characters of the window  carried  from zero"]
     first = 1

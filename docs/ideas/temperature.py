@@ -1,4 +1,4 @@
-"""What temperature and the filters make of one prediction, and what temperature makes of a text.
+"""The effect of temperature and filters on one prediction, and of temperature on a text.
 
 Dimensions: T characters of a text, V vocabulary, N texts.
 """
@@ -39,7 +39,7 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Figures:
-    """What is measured of some texts.
+    """Figures of some texts.
 
     Attributes:
         entropy: Of what is drawn from, in bits a character; that of the model alone for a text of a person's.
@@ -55,7 +55,7 @@ class Figures:
 
 
 def entropy(engine: Engine, texts: Sequence[Ids], temperature: float) -> float:
-    """Return the mean entropy, in bits, of what each character of N texts of one length was drawn from."""
+    """Return the mean entropy, in bits, of the distributions that N texts of one length were drawn from."""
     streams, total = engine.begin(len(texts)), 0.0
     symbols = np.array(texts, np.int64)
     for column in symbols[:, :-1].T:
@@ -66,13 +66,13 @@ def entropy(engine: Engine, texts: Sequence[Ids], temperature: float) -> float:
 
 
 def repeated(text: str, length: int = NGRAM) -> float:
-    """Return the share of a text's n-grams that stand earlier in it."""
+    """Return the share of a text's n-grams that occur earlier in it."""
     grams = [text[start : start + length] for start in range(len(text) - length + 1)]
     return 1 - len(set(grams)) / len(grams)
 
 
 def words(text: str) -> list[str]:
-    """Return the runs of letters of a text, but the last, which may be cut."""
+    """Return the words of a text except the last, which may be incomplete."""
     return "".join(character if character.isalpha() else " " for character in text).split()[:-1]
 
 
@@ -147,7 +147,7 @@ def _lines(temperatures: Mapping[float, Figures], person: Figures) -> Figure:
 
 
 def tell(found: dict[str, Any]) -> str:
-    """Put the figures into lines."""
+    """Format the figures as lines."""
     lines = ["temperature  entropy, bits  repeated 8-grams  new 8-grams  invented words"]
     rows = [*found["temperatures"].items(), ("held out", found["person"])]
     for name, of in rows:
