@@ -70,7 +70,7 @@ def main() -> None:
         options.error(f"--begin: no name in the list contains {' or '.join(sorted(strange))}")
     with TemporaryDirectory() as folder:
         text = Path(folder, "names.txt")
-        shuffled = random.Random(arguments.seed).sample(sorted(known), len(known))  # the last ones are the validation split
+        shuffled = random.Random(arguments.seed).sample(sorted(known), len(known))  # the last are validated on
         text.write_text("".join(f"{name}\n" for name in shuffled), encoding="utf-8")
         print(f"training on {len(known):,} names", file=sys.stderr)
         batch = max(1, min(32, text.stat().st_size // 320))  # ten batches, also for a short list

@@ -3,8 +3,8 @@
     python examples/poet.py
     python examples/poet.py letters.txt recipes.txt --dial 0.3 --prime "My dear "
 
-Two models, one trained on each text, predict the next character, and it is drawn from a mixture of their predictions. At
-0 the first model writes alone, at 1 the second. Without texts, one model is trained on the source of Python's standard
+Two models, one trained on each text, predict the next character; it is drawn from a mixture of their predictions. At 0
+the first model writes alone, at 1 the second. Without texts, one model is trained on the source of Python's standard
 library and the other on the language's manual.
 """
 

@@ -30,7 +30,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", help="run folder or model file")
     parser.add_argument("--text", default="tinyshakespeare", help="training text of the models")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR", help="folder for the pictures")
-    parser.add_argument("--characters", type=int, default=100_000, help="characters of held-out text (state; cells: a fifth)")
+    parser.add_argument("--characters", type=int, default=100_000, help="held-out characters (state; cells: a fifth)")
     parser.add_argument("--sequences", type=int, default=64, help="number of sequences (backpropagation)")
     parser.add_argument("--back", type=int, default=256, help="steps of backpropagation")
     parser.add_argument("--samples", type=int, default=10, help="number of texts per temperature")

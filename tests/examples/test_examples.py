@@ -55,7 +55,7 @@ def test_help_is_quick_and_shows_a_command() -> None:
         ("poet", ["--dial", "2"], "--dial: must be from 0 to 1"),
         ("reading_a_mind", ["--text", "none.txt"], "none.txt: no such file or folder"),
         ("continue_2015", ["none.t7", "none.txt"], "none.t7: no such file"),
-        ("name_generator", ["--begin", "Ж"], "--begin: no name in the list has Ж"),
+        ("name_generator", ["--begin", "Ж"], "--begin: no name in the list contains Ж"),
         ("name_generator", ["--count", "0"], "--count: must be 1 or more, and --temperature 0 or more"),
         ("reading_a_mind", ["--picture", "none/cells.png"], "none: no such folder"),
         ("reading_a_mind", ["--picture", "cells.xyz"], "a picture's name must end in one of .png, .svg, .pdf"),
