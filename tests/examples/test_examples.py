@@ -63,7 +63,7 @@ def test_help_is_quick_and_shows_a_command() -> None:
         (
             "continue_2015",
             [__file__, __file__, "--out", "none/a.safetensors"],
-            "must be a file in a folder that is there",
+            "must be a file in an existing folder",
         ),
         ("two_processes", ["none.txt"], "none.txt: no such file"),
     ],
