@@ -75,6 +75,19 @@ class ModelFile:
         }
         return replace(self, config=self.config.model_copy(update=sections), training=training)
 
+    def summary(self) -> dict[str, Any]:
+        """Return cell, sizes, parameters, data and loss in JSON types: no path, and no loss that is not finite."""
+        model, training = self.config.model, self.without_paths().training
+        data, loss = training.get("data"), training.get("best_val_loss")
+        return {
+            "cell": model.type,
+            "hidden_size": model.hidden_size,
+            "num_layers": model.num_layers,
+            "parameters": sum(tensor.size for tensor in self.tensors.values()),
+            "data": None if data is None else str(data),
+            "loss": loss if isinstance(loss, int | float) and math.isfinite(loss) else None,
+        }
+
     def write(self, path: str | Path) -> Path:
         """Write the file in one step: whoever reads ``path`` sees the old file or the new one, never a part.
 

@@ -76,9 +76,9 @@ class Serving:
 
     def is_idle(self) -> bool:
         """Whether no text is being computed or sent."""
-        batches = [model.batch for model in self.app.state.models.values()]
+        schedulers = [model.scheduler for model in self.app.state.models.values()]
         streams = self.app.state.metrics.registry.get_sample_value("char_rnn_streams_active")
-        return not any(batch.active + batch.waiting for batch in batches) and streams == 0
+        return not any(each.active + each.waiting for each in schedulers) and streams == 0
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from char_rnn import __version__
 from char_rnn.generation.engine import Engine
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cells import FEATURES, best_cells
-from char_rnn.playground.served import names_of
+from char_rnn.playground.served import model_names
 
 TEXT = 'a "bad" cafe,\n  a "face".\n' * 4
 
@@ -213,10 +213,10 @@ def test_a_diverged_model_ends_its_text_with_an_error() -> None:
 
 
 def test_names_are_those_of_folders_and_files_and_each_is_another(tmp_path: object) -> None:
-    assert names_of(["runs/a/best.safetensors", "b.t7", "best.safetensors", "x/best.t7"]) == [
+    assert model_names(["runs/a/best.safetensors", "b.t7", "best.safetensors", "x/best.t7"]) == [
         "best", "b", "best-2", "best-3",
     ]  # fmt: skip
-    assert names_of([str(tmp_path), f"{tmp_path}/"])[1] == f"{names_of([str(tmp_path)])[0]}-2"
+    assert model_names([str(tmp_path), f"{tmp_path}/"])[1] == f"{model_names([str(tmp_path)])[0]}-2"
 
 
 def metrics(served: Serving) -> dict[str, float]:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from playground_helpers import WAIT, Serving, alone, events, eventually, exchange, model_file, serving, text_of
 
-from char_rnn.playground.batch import CLOSING
+from char_rnn.playground.scheduler import CLOSING
 from char_rnn.playground.schema import Limits
 
 LONG = Limits(length=10**9, streams=4, characters_held=20)
@@ -70,7 +70,7 @@ def test_a_reader_who_goes_frees_the_row(unit: object, readers: Readers) -> None
         for _ in range(3):
             for _ in range(4):
                 read_until(readers.connect(now, length=10**9, unit=unit), b"data: ")
-            eventually(lambda: now.app.state.models["one"].batch.active >= 4)
+            eventually(lambda: now.app.state.models["one"].scheduler.active >= 4)
             readers.close()
             eventually(now.is_idle)
         assert now.text(length=30, seed=1) == alone(model_file(), "", 30, seed=1)
@@ -108,7 +108,7 @@ def test_one_stream_too_many_is_told_to_come_again(readers: Readers) -> None:
             assert "4 texts are being written or read already; try again soon" in refused.json()["error"]["message"]
         assert now.http.get("/api/health").status_code == 200
         readers.connections[0].close()
-        eventually(lambda: now.app.state.models["one"].batch.active == 3)
+        eventually(lambda: now.app.state.models["one"].scheduler.active == 3)
         assert len(now.text(length=20)) == 20
 
 
@@ -117,15 +117,15 @@ def test_a_slow_reader_makes_the_server_wait_and_gets_all(readers: Readers) -> N
     limits = Limits(length=10**9, streams=4, characters_held=50)
     with serving({"one": model_file()}, limits) as now:
         eventually(now.is_idle)
-        batch = now.app.state.models["one"].batch
-        before = batch.symbols
+        scheduler = now.app.state.models["one"].scheduler
+        before = scheduler.symbols
         reader = readers.connect(now, length=2000, seed=7, alternatives=15)
         counted = -1
-        while counted != batch.symbols:  # the buffers between the two are full
-            counted = batch.symbols
+        while counted != scheduler.symbols:  # the buffers between the two are full
+            counted = scheduler.symbols
             time.sleep(0.2)
         assert 50 < counted - before < 1900
-        outboxes = [text._outbox for text in batch._rows if text is not None]
+        outboxes = [text._outbox for text in scheduler._rows if text is not None]
         assert len(outboxes[0]) in (50, 51)
         assert now.text(length=200, seed=1) == alone(model_file(), "", 200, seed=1)
         raw = read_until(reader, b'event: done\ndata: {"reason":"length","characters":2000')
@@ -138,8 +138,8 @@ def test_a_reader_who_takes_nothing_is_left(readers: Readers, monkeypatch: pytes
     limits = Limits(length=10**9, streams=1, characters_held=50, seconds_stalled=0.2)
     with serving({"one": model_file()}, limits) as now:
         readers.connect(now, length=10**9, alternatives=15)
-        batch = now.app.state.models["one"].batch
-        eventually(lambda: any(text is not None and text.paused for text in batch._rows))
+        scheduler = now.app.state.models["one"].scheduler
+        eventually(lambda: any(text is not None and text.paused for text in scheduler._rows))
         eventually(now.is_idle)
         eventually(lambda: not now.server.server_state.connections)
 
@@ -196,7 +196,7 @@ def test_ending_the_server_ends_the_texts(readers: Readers) -> None:
         now.server.should_exit = True
         rest = read_until(reader, b"event: error")
         assert CLOSING.encode() in rest
-        eventually(lambda: not now.app.state.models["one"].batch._thread.is_alive())
+        eventually(lambda: not now.app.state.models["one"].scheduler._thread.is_alive())
 
 
 def dechunked(raw: bytes) -> str:
@@ -270,13 +270,15 @@ def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
         tracemalloc.start()
         grown = [grown_by(now, count, seed) for seed in range(1, 4)]
         tracemalloc.stop()
-        batch = now.app.state.models["one"].batch
-        eventually(lambda: batch._rows == [None] * 17 or not any(row and not row.cancelled for row in batch._rows))
-        assert not batch._waiting
+        scheduler = now.app.state.models["one"].scheduler
+        eventually(
+            lambda: scheduler._rows == [None] * 17 or not any(row and not row.cancelled for row in scheduler._rows)
+        )
+        assert not scheduler._waiting
         assert not now.server.server_state.tasks
         eventually(lambda: now.tasks() <= tasks)
         assert own_threads() == threads
         assert min(grown) < 20_000 + 300 * count, grown
         assert now.text(length=50, seed=1) == alone(model_file(), "", 50, seed=1)
         eventually(now.is_idle)
-        assert [row for row in batch._rows if row is not None and not row.ended and not row.cancelled] == []
+        assert [row for row in scheduler._rows if row is not None and not row.ended and not row.cancelled] == []

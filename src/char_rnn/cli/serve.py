@@ -91,10 +91,10 @@ def command(
             raise
         raise click.ClickException(f"the playground needs {package}, which is not installed; run: {INSTALL}") from None
     from char_rnn.playground.schema import Limits
-    from char_rnn.playground.served import names_of
+    from char_rnn.playground.served import model_names
 
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # what a prime is read as is told to the one who asked
-    files = dict(zip(names_of(models), map(open_model, models), strict=True))
+    files = dict(zip(model_names(models), map(open_model, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
     app = create_app(files, limits=limits, precision=precision, threads=threads, host=host)
     with bind(host, port) as bound:

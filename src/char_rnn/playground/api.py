@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -15,19 +15,16 @@ from starlette.responses import JSONResponse, Response
 from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.generation_state import GenerationState
-from char_rnn.generation.spelling import spelled
+from char_rnn.generation.spelling import Spelling, spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.events import EventStream, Outbox, disconnected
-from char_rnn.playground.generation import Generation
+from char_rnn.playground.jobs import WriteJob
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation, document
 from char_rnn.playground.requests import CLIENT_GONE, ApiError, read
-from char_rnn.playground.served import Served
-from char_rnn.playground.texts import how_read
-
-STRATEGY = tuple(field.name for field in fields(Strategy))
+from char_rnn.playground.served import ServedModel
 
 
 class Api:
@@ -39,43 +36,43 @@ class Api:
         metrics: Counts of the server.
     """
 
-    def __init__(self, models: Mapping[str, Served], limits: schema.Limits, metrics: Metrics) -> None:
+    def __init__(self, models: Mapping[str, ServedModel], limits: schema.Limits, metrics: Metrics) -> None:
         self._models, self._limits, self._metrics = models, limits, metrics
 
     async def models(self, _request: Request) -> Response:
         """List the models and the limits."""
         limits = {name: getattr(self._limits, name) for name in schema.LimitsAnswer.model_fields}
-        return JSONResponse({"models": [model.facts for model in self._models.values()], "limits": limits})
+        return JSONResponse({"models": [model.metadata for model in self._models.values()], "limits": limits})
 
     async def generate(self, request: Request) -> Response:
         """Write a text, as events: `start`, unnamed ones (CharactersEvent), `done` or `error`; a disconnect ends it."""
         body = await read(request, schema.GenerateRequest, self._limits)
-        model = self._model(body.model, "model")
+        model = self._model(body.model)
         if body.length > self._limits.length:
             raise ApiError(422, f"length: at most {self._limits.length:,}; given {body.length:,}", "length")
         self._check_text(body.prime, "prime")
         unit = None if body.unit is None else (body.unit.layer, body.unit.index)
         if unit is not None:
-            self._check_unit(model, unit, ("unit.layer", "unit.index"))
-        continuation, changes = await asyncio.to_thread(begun, model, body)  # many unknown characters take a while
-        outbox = Outbox(self._limits.characters_held, model.batch.wake)
-        generation = Generation(continuation, model.vocabulary, outbox, body.alternatives, unit, changes)
-        if not generation.ended:
-            model.add(generation)
+            _check_unit(model, unit, ("unit.layer", "unit.index"))
+        text, spelling = await asyncio.to_thread(new_text, model, body)  # many unknown characters take a while
+        outbox = Outbox(self._limits.characters_held, model.scheduler.wake)
+        job = WriteJob(text, model.vocabulary, outbox, body.alternatives, unit, spelling)
+        if not job.ended:
+            model.scheduler.add(job)
         self._metrics.streams.inc()
 
         def leave() -> None:
             self._metrics.streams.dec()
-            model.cancel(generation)
+            model.scheduler.cancel(job)
 
         return EventStream(outbox, leave, self._limits.seconds_stalled)
 
     async def activations(self, request: Request) -> Response:
         """Return the activations of a hidden cell, or of a layer, after each character of a text."""
         body = await read(request, schema.ActivationsRequest, self._limits)
-        model = self._model(body.model, "model")
-        self._check_text(body.text, "text")
-        self._check_unit(model, (body.layer, body.unit or 0), ("layer", "unit"))
+        model = self._model(body.model)
+        self._check_text(body.text)
+        _check_unit(model, (body.layer, body.unit or 0), ("layer", "unit"))
         size = len(body.text) * (model.hidden_size if body.unit is None else 1)
         if size > self._limits.numbers:
             most = self._limits.numbers // model.hidden_size
@@ -85,8 +82,8 @@ class Api:
     async def score(self, request: Request) -> Response:
         """Return the log-probability of each character of a text."""
         body = await read(request, schema.ScoreRequest, self._limits)
-        model = self._model(body.model, "model")
-        self._check_text(body.text, "text")
+        model = self._model(body.model)
+        self._check_text(body.text)
         return await _unless_disconnected(request, _score(model, body.text))
 
     async def cells(self, request: Request) -> Response:
@@ -97,7 +94,7 @@ class Api:
         """List the cells that best track these features in a given text."""
         model = self._model(request.path_params["name"])
         body = await read(request, schema.CellsRequest, self._limits)
-        self._check_text(body.text, "text")
+        self._check_text(body.text)
         if len(body.text) < SHORTEST:
             raise ApiError(422, f"text: at least {SHORTEST} characters; given {len(body.text)}", "text")
         most = self._limits.numbers * 10 // (model.num_layers * model.hidden_size)
@@ -115,23 +112,24 @@ class Api:
         """Return this description."""
         return JSONResponse(DOCUMENT)
 
-    def _model(self, name: str | None, field: str | None = None) -> Served:
+    def _model(self, name: str | None) -> ServedModel:
         known = ", ".join(self._models)
         if name is None and len(self._models) != 1:
-            raise ApiError(422, f"model: must be one of {known}", field)
+            raise ApiError(422, f"model: must be one of {known}", "model")
         name = known if name is None else name
         if name not in self._models:
-            raise ApiError(404, f"model {name[:100]!r}: not served here; the models are {known}", field)
+            raise ApiError(404, f"model {name[:100]!r}: not served here; the models are {known}", "model")
         return self._models[name]
 
-    def _check_text(self, text: str, field: str) -> None:
+    def _check_text(self, text: str, field: str = "text") -> None:
         if len(text) > self._limits.prime:
             raise ApiError(422, f"{field}: at most {self._limits.prime:,} characters; given {len(text):,}", field)
 
-    def _check_unit(self, model: Served, unit: tuple[int, int], names: tuple[str, str]) -> None:
-        for name, value, size in zip(names, unit, (model.num_layers, model.hidden_size), strict=True):
-            if value >= size:
-                raise ApiError(422, f"{name}: from 0 to {size - 1} in model {model.name}; given {value}", name)
+
+def _check_unit(model: ServedModel, unit: tuple[int, int], names: tuple[str, str]) -> None:
+    for name, value, size in zip(names, unit, (model.num_layers, model.hidden_size), strict=True):
+        if value >= size:
+            raise ApiError(422, f"{name}: from 0 to {size - 1} in model {model.name}; given {value}", name)
 
 
 OPERATIONS = (
@@ -148,7 +146,7 @@ OPERATIONS = (
 DOCUMENT = document(OPERATIONS)
 
 
-def begun(model: Served, body: schema.GenerateRequest) -> tuple[GenerationState, dict[str, Any]]:
+def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[GenerationState, dict[str, Any]]:
     """Return the text to write, and the fields that report how its prime was read.
 
     Raises:
@@ -156,32 +154,37 @@ def begun(model: Served, body: schema.GenerateRequest) -> tuple[GenerationState,
     """
     try:
         prime = spelled(model.vocabulary, body.prime, body.unknown)
-        continuation = GenerationState(
-            model.vocabulary,
-            prime.indices,
-            body.length,
-            Strategy(**{name: getattr(body, name) for name in STRATEGY}),
-            seed=body.seed,
-            stop=body.stop,
-            stop_at_newline=body.stop_at_newline,
-        )
+        strategy = Strategy(**{name: getattr(body, name) for name in schema.StrategyFields.model_fields})
+        ends: dict[str, Any] = {"stop": body.stop, "stop_at_newline": body.stop_at_newline}
+        text = GenerationState(model.vocabulary, prime.indices, body.length, strategy, seed=body.seed, **ends)
     except UnknownCharacterError as error:
         raise ApiError(422, f"prime: {error}", "prime") from None
     except ValueError as error:
         field = str(error).partition(":")[0]
         raise ApiError(422, str(error), field if field in schema.GenerateRequest.model_fields else None) from None
-    return continuation, how_read(prime)
+    return text, _spelling_fields(prime)
 
 
-async def _score(model: Served, text: str) -> Response:
+def _spelling_fields(spelling: Spelling) -> dict[str, Any]:
+    r"""Return the fields of `SpellingFields` that apply to a text.
+
+    Half a surrogate pair, which UTF-8 cannot encode, is written as ``\ud800``.
+    """
+    substitutions = spelling.substitutions.items()
+    pairs = [(given.encode("utf-8", "backslashreplace").decode(), read) for given, read in substitutions]
+    fields: dict[str, Any] = {"normal_form": spelling.form, "substitutions": pairs}
+    return {name: value for name, value in fields.items() if value}
+
+
+async def _score(model: ServedModel, text: str) -> Response:
     spelling = await model.spelled(text)
-    return JSONResponse({"log_probs": await model.score(spelling), **how_read(spelling)})
+    return JSONResponse({"log_probs": await model.score(spelling), **_spelling_fields(spelling)})
 
 
-async def _activations(model: Served, body: schema.ActivationsRequest) -> Response:
+async def _activations(model: ServedModel, body: schema.ActivationsRequest) -> Response:
     spelling = await model.spelled(body.text)
     rows = await model.activations(spelling, body.layer, body.unit)
-    changes = json.dumps(how_read(spelling))[1:-1]
+    changes = json.dumps(_spelling_fields(spelling))[1:-1]
 
     def encode() -> str:  # row by row: a million numbers at once would block all other threads
         return f'{{"activations":[{",".join(json.dumps(row.tolist()) for row in rows)}]{changes and ","}{changes}}}'
@@ -189,12 +192,15 @@ async def _activations(model: Served, body: schema.ActivationsRequest) -> Respon
     return Response(await asyncio.to_thread(encode), media_type="application/json")
 
 
-async def _cells(model: Served, text: str | None = None) -> Response:
-    """List the cells that track features in a text, or without one in a text that the model writes."""
-    spelling = None if text is None else await model.spelled(text)
-    cells = await (model.cells() if text is None or spelling is None else model.cells_of(text, spelling))
-    facts = {"cells": [asdict(cell) | {"correlation": round(cell.correlation, 4)} for cell in cells]}
-    return JSONResponse(facts | (how_read(spelling) if spelling else {}))
+async def _cells(model: ServedModel, text: str | None = None) -> Response:
+    """List the cells that track features of a text, by default of one that the model writes."""
+    if text is None:
+        cells, changes = await model.cells(), {}
+    else:
+        spelling = await model.spelled(text)
+        cells, changes = await model.cells_of(text, spelling), _spelling_fields(spelling)
+    rounded = [asdict(cell) | {"correlation": round(cell.correlation, 4)} for cell in cells]
+    return JSONResponse({"cells": rounded, **changes})
 
 
 async def _unless_disconnected(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:

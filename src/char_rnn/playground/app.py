@@ -23,8 +23,9 @@ from char_rnn.playground.guard import HEADERS, Guard
 from char_rnn.playground.metrics import Measured, Metrics
 from char_rnn.playground.openapi import PREFIX
 from char_rnn.playground.requests import ApiError, refuse
+from char_rnn.playground.scheduler import MISTAKE
 from char_rnn.playground.schema import Limits
-from char_rnn.playground.served import Served
+from char_rnn.playground.served import ServedModel
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 """Media types of the page's files: a system's own table may name others, which a browser does not run."""
@@ -50,13 +51,13 @@ def create_app(
         host: Address the server is bound to; requests to other names are refused.
 
     Returns:
-        An ASGI application. Its `state.models` are the `Served` models by name, and `state.metrics` the counts.
+        An ASGI application. Its `state.models` are the models (`ServedModel`) by name, and `state.metrics` the counts.
 
     Raises:
         ValueError: A model's weights do not match its configuration.
     """
-    served = {name: Served(name, file, precision, limits, threads) for name, file in models.items()}
-    metrics = Metrics({name: model.batch for name, model in served.items()})
+    served = {name: ServedModel(name, file, precision, limits, threads) for name, file in models.items()}
+    metrics = Metrics({name: model.scheduler for name, model in served.items()})
     api, pages = Api(served, limits, metrics), Pages()
 
     @asynccontextmanager
@@ -84,8 +85,8 @@ def create_app(
 async def _fail(request: Request, error: Exception) -> Response:
     """Log an unexpected error; its answer does not pass the `Guard`, and gets the security headers here."""
     _logger.error("%s %s", request.method, request.url.path, exc_info=error)
-    message = f"{type(error).__name__} (a mistake in char-rnn; the server's standard error shows where)"
-    return await refuse(request, ApiError(500, message, headers=HEADERS | {"cache-control": "no-store"}))
+    headers = HEADERS | {"cache-control": "no-store"}
+    return await refuse(request, ApiError(500, MISTAKE.format(type(error).__name__), headers=headers))
 
 
 class Pages:

@@ -1,7 +1,7 @@
-"""Which hidden cells follow what a reader sees in a text: quotes, lines, indentation, brackets.
+"""Hidden cells that track features of a text: quotes, line length, indentation, brackets.
 
-Source: Karpathy, Johnson and Fei-Fei 2015, "Visualizing and Understanding Recurrent Networks", arXiv 1506.02078, who
-found such cells by eye; here they are found by correlation.
+Source: Karpathy, Johnson and Fei-Fei 2015, "Visualizing and Understanding Recurrent Networks", arXiv 1506.02078. They
+found such cells by eye; this module finds them by correlation.
 
 Dimensions: T characters of a text, L layers, H hidden, K features.
 """
@@ -21,8 +21,8 @@ from char_rnn.data.vocabulary import LINE_ENDS
 Array = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 
-SHORTEST = 50  # characters, below which a correlation says nothing
-_RAREST = 10  # characters at which a feature has to differ from what it is most often
+SHORTEST = 50  # characters; correlations in a shorter text mean nothing
+_RAREST = 10  # characters at which a feature has to differ from its most frequent value
 
 _IN_A_PARAGRAPH = r"(?:(?!\n[ \t]*\n)[^{0}])*"
 _QUOTED = re.compile(
@@ -39,13 +39,13 @@ _QUOTED = re.compile(
 
 @dataclass(frozen=True)
 class Cell:
-    """A hidden cell, and what it tracks.
+    """A hidden cell and the feature it tracks.
 
     Attributes:
-        tracks: One of the names in :data:`FEATURES`.
-        layer: From 0, the lowest.
-        index: From 0 to H - 1.
-        correlation: Pearson's, of the cell's activation with the feature; below 0 the cell is its negative.
+        tracks: A name in :data:`FEATURES`.
+        layer: Layer, from 0 (the lowest).
+        index: Cell of the layer, 0 to H - 1.
+        correlation: Pearson correlation of activation and feature; below 0 the cell does the opposite.
     """
 
     tracks: str
@@ -70,7 +70,7 @@ def line_length(text: str) -> Floats:
 
 
 def indentation(text: str) -> Floats:
-    """Spaces that the line begins with, as far as it has come; a tab counts as four."""
+    """Spaces at the beginning of the line so far; a tab counts as four."""
     depths = []
     depth, leading = 0, True
     for character in text:
@@ -85,7 +85,7 @@ def indentation(text: str) -> Floats:
 
 
 def brackets(text: str) -> Floats:
-    """Brackets that are open, of any kind; an empty line closes them all."""
+    """Number of open brackets of any kind; an empty line closes all."""
     depths = []
     depth, before = 0, ""
     for character in text:
@@ -125,14 +125,14 @@ def best_cells(text: str, activations: Array, count: int = 3) -> list[Cell]:
 
     Args:
         text: T characters.
-        activations: (T, L, H), after each of them.
-        count: How many cells a feature.
+        activations: Activations after each character, (T, L, H).
+        count: Cells for each feature.
 
     Returns:
-        Feature by feature, best first; nothing of a feature that the text shows at fewer than ten characters.
+        Cells by feature, best first; none for a feature that varies at fewer than ten characters of the text.
 
     Raises:
-        ValueError: There are not T activations.
+        ValueError: The number of activations is not T.
     """
     if len(activations) != len(text):
         raise ValueError(f"activations: must be one for each of {len(text)} characters; given {len(activations)}")
@@ -152,7 +152,7 @@ def best_cells(text: str, activations: Array, count: int = 3) -> list[Cell]:
 
 
 def correlations(features: Array, activations: Array) -> Floats:
-    """Return Pearson's correlation of each feature (K, T) with each cell (T, N): (K, N), 0 where one is constant."""
+    """Return the Pearson correlation of each feature (K, T) with each cell (T, N): (K, N), 0 if one is constant."""
     of_features = _standardized(np.asarray(features, np.float64))
     of_cells = _standardized(np.asarray(activations, np.float64).T)
     result: Floats = np.clip(of_features @ of_cells.T, -1, 1)
@@ -160,7 +160,7 @@ def correlations(features: Array, activations: Array) -> Floats:
 
 
 def _standardized(rows: Floats) -> Floats:
-    """Bring rows (N, T) to mean 0 and length 1; a constant one to 0."""
+    """Scale rows (N, T) to mean 0 and length 1; a constant row becomes 0."""
     centred = rows - rows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     sizes = np.linalg.norm(rows, axis=1, keepdims=True)

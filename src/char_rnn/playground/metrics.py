@@ -10,24 +10,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from char_rnn.playground.batch import Batch
+from char_rnn.playground.scheduler import Scheduler
 
 
 class Metrics(Collector):
     """Counts of one server, in a registry of their own.
 
     Args:
-        batches: Batches by model.
+        schedulers: Schedulers by model.
 
     Attributes:
-        registry: All counts; `collect` adds those of the batches.
+        registry: All counts; `collect` adds those of the schedulers.
         requests: Requests by endpoint and status.
         seconds: Seconds from request to the end of its answer, by endpoint.
         streams: Texts being streamed.
     """
 
-    def __init__(self, batches: Mapping[str, Batch]) -> None:
-        self._batches, began = batches, time.monotonic()
+    def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
+        self._schedulers, began = schedulers, time.monotonic()
         self.registry = own = CollectorRegistry()
         self.requests = Counter("char_rnn_requests", "Requests answered.", ["endpoint", "status"], registry=own)
         about = "Seconds from requests to the ends of their answers."
@@ -38,16 +38,16 @@ class Metrics(Collector):
         own.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the counts of the batches."""
+        """Return the counts of the schedulers."""
         active = GaugeMetricFamily("char_rnn_rows_active", "Texts being computed.", labels=["model"])
         queue = GaugeMetricFamily("char_rnn_queue", "Texts that wait for a row.", labels=["model"])
         symbols = CounterMetricFamily("char_rnn_characters", "Symbols read.", labels=["model"])
         seconds = CounterMetricFamily("char_rnn_step_seconds", "Seconds of computing.", labels=["model"])
-        for name, batch in self._batches.items():
-            active.add_metric([name], batch.active)
-            queue.add_metric([name], batch.waiting)
-            symbols.add_metric([name], batch.symbols)
-            seconds.add_metric([name], batch.seconds)
+        for name, scheduler in self._schedulers.items():
+            active.add_metric([name], scheduler.active)
+            queue.add_metric([name], scheduler.waiting)
+            symbols.add_metric([name], scheduler.symbols)
+            seconds.add_metric([name], scheduler.seconds)
         yield from (active, queue, symbols, seconds)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from char_rnn.playground.cells import Cell
+
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
 ModelName = Annotated[str | None, Field(description="Name of the model; optional if the server has one model.")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -146,7 +148,7 @@ class ModelsAnswer(BaseModel):
     limits: LimitsAnswer
 
 
-class Read(BaseModel):
+class SpellingFields(BaseModel):
     """Differences between a text and what the model read of it; both fields are absent if there are none."""
 
     normal_form: Literal["NFC", "NFD"] | None = Field(
@@ -157,7 +159,7 @@ class Read(BaseModel):
     )
 
 
-class StartEvent(Read):
+class StartEvent(SpellingFields):
     """The event `start`."""
 
     prime: str = Field(description="The prime as the model read it.")
@@ -198,28 +200,19 @@ class ErrorEvent(BaseModel):
     message: str
 
 
-class ActivationsAnswer(Read):
+class ActivationsAnswer(SpellingFields):
     """Activations after each character of the text."""
 
     activations: list[float] | list[list[float]]
 
 
-class CellAnswer(BaseModel):
-    """A cell and the feature it tracks."""
-
-    tracks: str
-    layer: int
-    index: int
-    correlation: float
-
-
-class CellsAnswer(Read):
+class CellsAnswer(SpellingFields):
     """The cells that track each feature best."""
 
-    cells: list[CellAnswer]
+    cells: list[Cell]
 
 
-class ScoreAnswer(Read):
+class ScoreAnswer(SpellingFields):
     """Log-probability of each character."""
 
     log_probs: list[float | None] = Field(

@@ -1,102 +1,72 @@
-"""A model that is served: its engine, its batch, and what is told of it.
+"""A served model: its engine, its scheduler, and what its hidden cells and predictions are for a text.
 
-Dimensions: T characters, L layers, H hidden.
+Dimensions: T characters, N symbols, L layers, H hidden.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.spelling import Spelling, spelled
 from char_rnn.generation.strategy import Strategy
 from char_rnn.model_file import ModelFile
-from char_rnn.playground.batch import Batch, ClosedError, FullError, Reading
 from char_rnn.playground.cells import Cell, best_cells
-from char_rnn.playground.reading import Recording, Sample, Scoring, States, UnfinishedError
-from char_rnn.playground.requests import ApiError
+from char_rnn.playground.jobs import ReadJob, SampleJob, ScoreJob, StateJob, labels
+from char_rnn.playground.scheduler import Scheduler
 from char_rnn.playground.schema import Limits
-from char_rnn.playground.texts import aligned, labels
 
-SAMPLE = 4000  # symbols that a model writes for its cells to be found
+SAMPLE = 4000  # symbols that a model writes to find its cells in
 SAMPLE_STRATEGY = Strategy(temperature=0.8)
 
 
-class Served:
-    """A model and its batch.
+class ServedModel:
+    """A model and its scheduler.
 
     Args:
-        name: What it goes by, in addresses too.
+        name: Name of the model, in addresses too.
         file: The model.
-        precision: Of its engine.
-        limits: How many texts at once.
-        threads: Of the engine; ``None`` for what the model's size is worth.
+        precision: Precision of its engine.
+        limits: Limits of the server.
+        threads: Threads of the engine; ``None`` chooses by the model's size.
 
     Raises:
-        ValueError: The file's weights are not those of its configuration.
+        ValueError: The weights do not match the configuration.
     """
 
     def __init__(
         self, name: str, file: ModelFile, precision: Precision, limits: Limits, threads: int | None = None
     ) -> None:
-        self.name = name
-        self.vocabulary = file.vocabulary
+        self.name, self.vocabulary = name, file.vocabulary
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
-        self.batch = Batch(Engine(file.config.model, file.tensors, precision, threads=threads), limits.streams, name)
-        loss = file.training.get("best_val_loss")
-        data = file.without_paths().training.get("data")
-        self.facts: dict[str, Any] = {
-            "name": name,
-            "cell": file.config.model.type,
-            "hidden_size": self.hidden_size,
-            "num_layers": self.num_layers,
-            "parameters": sum(tensor.size for tensor in file.tensors.values()),
-            "symbols": list(labels(file.vocabulary)),
-            "data": None if data is None else str(data),
-            "loss": loss if loss is not None and math.isfinite(loss) else None,
-            "precision": precision,
-        }
+        engine = Engine(file.config.model, file.tensors, precision, threads=threads)
+        self.scheduler = Scheduler(engine, limits.streams, name)
+        symbols = {"symbols": list(labels(file.vocabulary)), "precision": precision}
+        self.metadata: dict[str, Any] = {"name": name, **file.summary(), **symbols}
         self._cells: asyncio.Task[list[Cell]] | None = None
 
     def start(self) -> None:
         """Start computing, and look for cells in the background; on the event loop."""
-        self.batch.start()
+        self.scheduler.start()
         self._cells = asyncio.get_running_loop().create_task(self._own_cells())
         self._cells.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def stop(self) -> None:
         """End all texts and the thread."""
-        self.batch.close()
-        await asyncio.to_thread(self.batch.join, 10)
-
-    def add(self, reading: Reading, *, own: bool = False) -> None:
-        """Let a text join the batch.
-
-        Raises:
-            ApiError: There is no room, or the server is shutting down.
-        """
-        try:
-            self.batch.add(reading, own=own)
-        except FullError as error:
-            raise ApiError(429, f"model {self.name}: {error}; try again soon", headers={"retry-after": "1"}) from None
-        except ClosedError as error:
-            raise ApiError(503, str(error)) from None
-
-    def cancel(self, reading: Reading) -> None:
-        """Give a text up."""
-        reading.cancel()
-        self.batch.wake()
+        self.scheduler.close()
+        await asyncio.to_thread(self.scheduler.join, 10)
 
     async def cells(self) -> list[Cell]:
-        """Wait for the cells found in a text of the model's own."""
+        """Wait for the cells found in a text that the model writes."""
         assert self._cells is not None
         return await asyncio.shield(self._cells)
 
@@ -105,9 +75,8 @@ class Served:
         return await asyncio.to_thread(spelled, self.vocabulary, text, "nearest")
 
     async def cells_of(self, text: str, spelling: Spelling) -> list[Cell]:
-        """Find the cells that track something in a text, which is read so."""
-        states = await self._states(spelling)
-        return await asyncio.to_thread(best_cells, text, states)
+        """Find the cells that track features of a text with this spelling."""
+        return await asyncio.to_thread(best_cells, text, await self._states(spelling))
 
     async def activations(self, spelling: Spelling, layer: int, unit: int | None) -> Array:
         """Return h after each character: of a unit (T,), or of a layer (T, H)."""
@@ -116,48 +85,52 @@ class Served:
         return result
 
     async def score(self, spelling: Spelling) -> list[float | None]:
-        """Return the log-probability of each character, in nats; ``None`` where the model reads nothing for it."""
+        """Return the log-probability of each character, in nats; ``None`` for one that the model skips."""
         symbols, ends = spelling.indices.tolist(), spelling.ends
-        if not symbols:
-            return [None] * len(ends)
-        sums = np.cumsum([0.0, *await self.recorded(Scoring(symbols, self.vocabulary.size))])
+        scores = await self.result(ScoreJob(symbols, self.vocabulary.size)) if symbols else []
+        sums = np.cumsum([0.0, *scores])
         begins = np.concatenate([[0], ends[:-1]])
-        of_characters = sums[ends] - sums[begins]
-        known = ends > begins
-        return [round(float(value), 5) if seen else None for value, seen in zip(of_characters, known, strict=True)]
+        values = (sums[ends] - sums[begins]).round(5).tolist()
+        return [value if read else None for value, read in zip(values, ends > begins, strict=True)]
 
-    async def recorded(self, reading: Recording, *, own: bool = False) -> list[Any]:
-        """Have a text read, and return what is kept of it; cancelled, it leaves the batch.
+    async def result(self, job: ReadJob, *, own: bool = False) -> list[Any]:
+        """Return the records of a job, which is cancelled with the caller.
 
         Raises:
-            ApiError: There is no room, or it came to no end.
+            ApiError: All rows are in use, or the job failed.
         """
-        self.add(reading, own=own)
+        self.scheduler.add(job, own=own)
         try:
-            return await asyncio.wrap_future(reading.result)
-        except UnfinishedError as error:
-            raise ApiError(503, f"model {self.name}: {error}") from None
+            return await asyncio.wrap_future(job.result)
         except asyncio.CancelledError:
-            self.cancel(reading)
+            self.scheduler.cancel(job)
             raise
 
     async def _states(self, spelling: Spelling, layer: int | None = None, unit: int | None = None) -> Array:
-        """Return what `States` keeps after each character, (T, ...); before anything is read it is 0."""
+        """Return h after each character, as `StateJob` has it, (T, ...); 0 before the first symbol is read."""
         symbols, ends = spelling.indices.tolist(), spelling.ends
         start = np.zeros((self.num_layers, self.hidden_size))
         start = start if layer is None else start[layer] if unit is None else start[layer, unit]
-        kept = await self.recorded(States(symbols, layer, unit)) if symbols else []
-        return np.stack([start, *kept])[ends]
+        return np.stack([start, *(await self.result(StateJob(symbols, layer, unit)) if symbols else [])])[ends]
 
     async def _own_cells(self) -> list[Cell]:
-        sample = Sample(GenerationState(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))
-        states = np.stack(await self.recorded(sample, own=True))
+        sample = SampleJob(GenerationState(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))
+        states = np.stack(await self.result(sample, own=True))
         text, ends = aligned(self.vocabulary, sample.symbols)
         return await asyncio.to_thread(best_cells, text, states[ends])
 
 
-def names_of(paths: Iterable[str | Path]) -> list[str]:
-    """Return a name for each model: its folder's or its file's without the ending, made unique by a number."""
+def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, npt.NDArray[np.int64]]:
+    """Return the text (T characters) of symbols (N,), and the index (T,) of the last symbol of each character."""
+    if vocabulary.kind == "characters":
+        return vocabulary.decode(symbols), np.arange(len(symbols))
+    decoder = vocabulary.decoder()
+    pieces = [decoder.decode([index]) for index in symbols]
+    return "".join(pieces), np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+
+
+def model_names(paths: Iterable[str | Path]) -> list[str]:
+    """Return a name for each model: its folder's or its file's without the ending, and a number if it is taken."""
     names: list[str] = []
     for path in map(Path, paths):
         resolved = path.resolve()

@@ -11,10 +11,10 @@ from playground_helpers import model_file
 from pydantic import BaseModel
 
 from char_rnn.playground import schema
-from char_rnn.playground.api import begun
+from char_rnn.playground.api import new_text
 from char_rnn.playground.requests import ApiError, checked, parsed
 from char_rnn.playground.schema import Limits
-from char_rnn.playground.served import Served
+from char_rnn.playground.served import ServedModel
 
 REQUESTS = (schema.GenerateRequest, schema.ActivationsRequest, schema.CellsRequest, schema.ScoreRequest)
 VALUES = st.recursive(
@@ -22,7 +22,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-MODEL = Served("m", model_file(), "float32", Limits(streams=1))
+MODEL = ServedModel("m", model_file(), "float32", Limits(streams=1))
 
 
 def bodies(model: type[BaseModel]) -> st.SearchStrategy[Any]:
@@ -78,7 +78,7 @@ def test_what_is_taken_can_be_written(body: dict[str, Any]) -> None:
     """A request that is not refused makes a text; the ranges of the two agree."""
     try:
         request = checked(schema.GenerateRequest, {"model": "m", **body})
-        begun(MODEL, request)
+        new_text(MODEL, request)
     except ApiError as error:
         assert told(error)
         assert error.field is not None or "banned, allowed" in error.detail

@@ -13,14 +13,15 @@ from playground_helpers import WAIT, eventually, model_file
 
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Array
-from char_rnn.playground.batch import CLOSING, Batch, ClosedError, FullError, Reading
 from char_rnn.playground.events import Outbox
-from char_rnn.playground.reading import Scoring, States, UnfinishedError
+from char_rnn.playground.jobs import ScoreJob, StateJob
+from char_rnn.playground.requests import ApiError
+from char_rnn.playground.scheduler import CLOSING, Scheduler, TextJob
 
 FILE = model_file()
 
 
-class Endless(Reading):
+class Endless(TextJob):
     """Reads one symbol for ever, as long as it may."""
 
     symbol = 1
@@ -53,8 +54,8 @@ class Wrong(Endless):
 
 
 @pytest.fixture
-def batch():  # type: ignore[no-untyped-def]
-    made = Batch(Engine(FILE.config.model, FILE.tensors), 3)
+def scheduler():  # type: ignore[no-untyped-def]
+    made = Scheduler(Engine(FILE.config.model, FILE.tensors), 3)
     made.start()
     yield made
     made.close()
@@ -62,119 +63,118 @@ def batch():  # type: ignore[no-untyped-def]
     assert not made._thread.is_alive()
 
 
-def test_each_text_goes_on_at_every_step(batch: Batch) -> None:
+def test_each_text_goes_on_at_every_step(scheduler: Scheduler) -> None:
     texts = [Endless() for _ in range(3)]
     for text in texts:
         text.held = True
-        batch.add(text)
-    eventually(lambda: batch.active == 3)
+        scheduler.add(text)
+    eventually(lambda: scheduler.active == 3)
     for text in texts:
         text.held = False
-    batch.wake()
+    scheduler.wake()
     eventually(lambda: texts[0].count > 100)
     counts = [text.count for text in texts]
     assert max(counts) - min(counts) <= 50  # they are read one after the other, while the steps go on
 
 
-def test_a_text_that_waits_holds_up_no_other_and_goes_on_when_it_may(batch: Batch) -> None:
+def test_a_text_that_waits_holds_up_no_other_and_goes_on_when_it_may(scheduler: Scheduler) -> None:
     held, other = Endless(), Endless()
     held.held = True
-    batch.add(held)
-    batch.add(other)
+    scheduler.add(held)
+    scheduler.add(other)
     eventually(lambda: other.count > 20)
     assert held.count == 0
     held.held = False
     other.held = True
-    batch.wake()
+    scheduler.wake()
     eventually(lambda: held.count > 20)
 
 
-def test_nothing_to_do_costs_no_steps(batch: Batch) -> None:
+def test_nothing_to_do_costs_no_steps(scheduler: Scheduler) -> None:
     held = Endless()
     held.held = True
-    batch.add(held)
-    eventually(lambda: batch.active == 1)
-    before = batch.symbols
+    scheduler.add(held)
+    eventually(lambda: scheduler.active == 1)
+    before = scheduler.symbols
     threading.Event().wait(0.05)
-    assert batch.symbols == before
+    assert scheduler.symbols == before
 
 
-def test_a_full_batch_takes_one_more_of_the_servers_own(batch: Batch) -> None:
+def test_a_full_batch_takes_one_more_of_the_servers_own(scheduler: Scheduler) -> None:
     texts = [Endless() for _ in range(3)]
     for text in texts:
-        batch.add(text)
-    with pytest.raises(FullError, match="3 texts"):
-        batch.add(Endless())
-    batch.add(Endless(), own=True)
-    with pytest.raises(FullError):
-        batch.add(Endless(), own=True)
-    texts[1].cancel()
-    texts[2].cancel()
-    batch.wake()
-    eventually(lambda: batch.active == 2)
-    batch.add(Endless())
+        scheduler.add(text)
+    with pytest.raises(ApiError, match="3 texts"):
+        scheduler.add(Endless())
+    scheduler.add(Endless(), own=True)
+    with pytest.raises(ApiError, match="429"):
+        scheduler.add(Endless(), own=True)
+    scheduler.cancel(texts[1])
+    scheduler.cancel(texts[2])
+    eventually(lambda: scheduler.active == 2)
+    scheduler.add(Endless())
 
 
-def test_a_row_begins_anew(batch: Batch) -> None:
+def test_a_row_begins_anew(scheduler: Scheduler) -> None:
     symbols = [1, 5, 3, 3, 8]
     for _ in range(5):
-        text = Scoring(symbols, FILE.vocabulary.size)
-        batch.add(text)
+        text = ScoreJob(symbols, FILE.vocabulary.size)
+        scheduler.add(text)
         scores = text.result.result(WAIT)
     streams = Engine(FILE.config.model, FILE.tensors).begin()
     expected = [float(streams.step([now])[0][after]) for now, after in pairwise(symbols)]
     np.testing.assert_array_equal(scores[1:], expected)
 
 
-def test_what_is_kept_of_the_state(batch: Batch) -> None:
+def test_what_is_kept_of_the_state(scheduler: Scheduler) -> None:
     kept = []
     for place in ((), (1,), (1, 4)):
-        text = States([2, 7], *place)
-        batch.add(text)
+        text = StateJob([2, 7], *place)
+        scheduler.add(text)
         kept.append(np.array(text.result.result(WAIT)))
     assert kept[0].shape == (2, 2, 12)
     np.testing.assert_array_equal(kept[1], kept[0][:, 1])
     np.testing.assert_array_equal(kept[2], kept[0][:, 1, 4])
 
 
-def test_a_mistake_in_one_text_ends_that_one_alone(batch: Batch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mistake_in_one_text_ends_that_one_alone(scheduler: Scheduler, caplog: pytest.LogCaptureFixture) -> None:
     other, useless, wrong = Endless(), Wrong(ValueError("no number")), Wrong(KeyError("x"))
     for text in (other, useless, wrong):
-        batch.add(text)
+        scheduler.add(text)
     assert useless.failed.result(WAIT) == "no number"
     assert wrong.failed.result(WAIT).startswith("KeyError (a mistake in char-rnn")
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
     count = other.count
-    eventually(lambda: other.count > count and batch.active == 1)
+    eventually(lambda: other.count > count and scheduler.active == 1)
 
 
-def test_a_symbol_that_there_is_not(batch: Batch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_symbol_that_there_is_not(scheduler: Scheduler, caplog: pytest.LogCaptureFixture) -> None:
     wrong = Endless()
     wrong.symbol = 999
-    batch.add(wrong)
+    scheduler.add(wrong)
     assert wrong.failed.result(WAIT).startswith("IndexError")
-    text = Scoring([1, 2], FILE.vocabulary.size)
-    batch.add(text)
+    text = ScoreJob([1, 2], FILE.vocabulary.size)
+    scheduler.add(text)
     assert len(text.result.result(WAIT)) == 2
 
 
 def test_closing_ends_every_text_and_takes_no_other() -> None:
-    batch = Batch(Engine(FILE.config.model, FILE.tensors), 2)
+    scheduler = Scheduler(Engine(FILE.config.model, FILE.tensors), 2)
     texts = [Endless(), Endless()]
     texts[1].held = True
-    unfinished = States([1] * 10**6)
+    unfinished = StateJob([1] * 10**6)
     for text in (*texts,):
-        batch.add(text)
-    batch.start()
-    batch.add(unfinished, own=True)
+        scheduler.add(text)
+    scheduler.start()
+    scheduler.add(unfinished, own=True)
     eventually(lambda: texts[0].count > 0)
-    batch.close()
+    scheduler.close()
     assert [text.failed.result(WAIT) for text in texts] == [CLOSING, CLOSING]
-    with pytest.raises(UnfinishedError, match=CLOSING):
+    with pytest.raises(ApiError, match=CLOSING):
         unfinished.result.result(WAIT)
-    batch.join(WAIT)
-    with pytest.raises(ClosedError, match="shutting down"):
-        batch.add(Endless())
+    scheduler.join(WAIT)
+    with pytest.raises(ApiError, match="shutting down"):
+        scheduler.add(Endless())
 
 
 def test_an_outbox_loses_nothing_between_thread_and_loop() -> None:

@@ -1,0 +1,249 @@
+"""The texts that a scheduler computes: written for a client, or read for their predictions and states.
+
+Dimensions: T symbols, V vocabulary, L layers, H hidden.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.generation_state import GenerationState
+from char_rnn.generation.network import Array
+from char_rnn.generation.symbols import decoder_of
+from char_rnn.playground.events import Outbox
+from char_rnn.playground.requests import ApiError
+from char_rnn.playground.scheduler import TextJob
+
+
+@lru_cache
+def labels(vocabulary: Vocabulary) -> tuple[str, ...]:
+    r"""Return each symbol as it is shown: its character, or for a byte that is not a character alone ``\xC3``."""
+    characters = 128 if vocabulary.kind == "bytes" else sys.maxunicode + 1
+    return tuple(chr(symbol) if symbol < characters else f"\\x{symbol:02X}" for symbol in vocabulary.symbols)
+
+
+class WriteJob(TextJob):
+    """Writes a text into an outbox.
+
+    Args:
+        text: State of the text.
+        vocabulary: Vocabulary of the model.
+        outbox: Receives `start`, the characters, and `done` or `error`.
+        alternatives: Number of likeliest characters to send with each.
+        unit: Layer and index of the cell whose activation after each character is sent with it; ``None`` for none.
+        spelling: Fields of `start` that report how the prime was read.
+    """
+
+    def __init__(
+        self,
+        text: GenerationState,
+        vocabulary: Vocabulary,
+        outbox: Outbox,
+        alternatives: int = 0,
+        unit: tuple[int, int] | None = None,
+        spelling: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.wants_state = unit is not None
+        self._text, self._outbox = text, outbox
+        self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
+        self._began = self._prime_read = time.perf_counter()
+        self._decoder, self._labels = decoder_of(vocabulary), labels(vocabulary)
+        self._unread = deque(text.prime.tolist())
+        self._start: dict[str, Any] | None = {"prime": vocabulary.decode(text.prime), **spelling}
+        self._prime_activations: list[float] = []
+        self._entries: deque[dict[str, Any]] = deque()  # characters drawn, not yet sent
+        self._certain = ""  # text that no stop text can take back, of these characters
+        self._written = 0
+        if self.wants_state and self._unread:
+            self.symbol = self._unread.popleft()
+            return
+        self._send_start()
+        if self._unread and not text.done:
+            self.symbol = self._unread.popleft()
+        elif text.done:
+            self._finish()
+        else:  # the first symbol of a text without a prime is drawn without the model
+            first = text.begin()
+            assert first is not None
+            self._draw(first, None)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client lags behind."""
+        return self._outbox.full
+
+    def take(self, log_probs: Array, state: Array | None) -> None:
+        """Go on with the prime, or draw a character."""
+        if state is not None:
+            self._note(round(float(state[self._unit]), 5))
+        if self._unread:
+            self.symbol = self._unread.popleft()
+            return
+        self._send_start()
+        if not self._text.count:
+            self._prime_read = time.perf_counter()
+        if self._text.done:
+            self._finish()
+        else:
+            self._draw(self._text.choose(log_probs), log_probs)
+
+    def fail(self, message: str) -> None:
+        """End the stream with an error."""
+        self.ended = True
+        self._outbox.put(("error", {"message": message}))
+
+    def _send_start(self) -> None:
+        if self._start is not None:
+            activations = {"activations": self._prime_activations} if self.wants_state else {}
+            self._outbox.put(("start", self._start | activations))
+            self._start = None
+
+    def _draw(self, symbol: int, log_probs: Array | None) -> None:
+        """Enter a drawn character; without the model all symbols are equally likely."""
+        self.symbol = symbol
+        log_prob = -math.log(len(self._labels)) if log_probs is None else log_probs[symbol]
+        entry: dict[str, Any] = {"text": self._decoder.decode([symbol]), "probability": _probability(log_prob)}
+        if self._labels[symbol] != entry["text"]:
+            entry["symbol"] = self._labels[symbol]
+        if self._alternatives:
+            entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
+        self._entries.append(entry)
+        self._certain += self._text.text()
+        if not self.wants_state:  # else only when the model has read the symbol
+            self._release()
+            if self._text.done:
+                self._finish()
+
+    def _note(self, activation: float) -> None:
+        """Enter the unit's activation after the symbol just read."""
+        if self._entries:
+            self._entries[-1]["activation"] = activation
+            self._release()
+        else:
+            self._prime_activations.append(activation)
+
+    def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
+        best = (-log_probs).argsort(kind="stable")[: self._alternatives]
+        found = zip(best.tolist(), log_probs[best].tolist(), strict=True)
+        return [(self._labels[index], _probability(log_prob)) for index, log_prob in found]
+
+    def _release(self) -> None:
+        """Send the characters whose text has become certain."""
+        released = []
+        while self._entries and len(self._entries[0]["text"]) <= len(self._certain):
+            entry = self._entries.popleft()
+            self._certain = self._certain[len(entry["text"]) :]
+            released.append(("", entry))
+        if released:
+            self._written += len(released)
+            self._outbox.put(*released)
+
+    def _finish(self) -> None:
+        self.ended = True
+        if self._certain and self._entries:  # a stop text begins within the text of one symbol
+            self._entries[0]["text"] = self._certain
+            self._release()
+        now = time.perf_counter()
+        done = {
+            "reason": "stop" if self._text.stopped else "length",
+            "characters": self._written,
+            "seconds": round(now - self._began, 4),
+            "writing_seconds": round(now - self._prime_read, 4),
+        }
+        self._outbox.put(("done", done))
+
+
+def _probability(log_prob: float) -> float:
+    return round(math.exp(log_prob), 6)
+
+
+class ReadJob(TextJob):
+    """Reads symbols (T,), at least one, and records something after each.
+
+    Attributes:
+        result: The T records, when all symbols are read; or `ApiError`.
+    """
+
+    def __init__(self, symbols: Sequence[int]) -> None:
+        self.symbols = list(symbols)
+        self.symbol = self.symbols[0]
+        self.result: Future[list[Any]] = Future()
+        self._records: list[Any] = []
+        self._read = 0
+
+    def take(self, log_probs: Array, state: Array | None) -> None:
+        """Record, and go on to the next symbol."""
+        self._read += 1
+        self.record(log_probs, state)
+        if self._read < len(self.symbols):
+            self.symbol = self.symbols[self._read]
+            return
+        self.ended = True
+        self._resolve(self.result.set_result, self._records)
+
+    @abstractmethod
+    def record(self, log_probs: Array, state: Array | None) -> None:
+        """Record something after a symbol was read."""
+
+    def fail(self, message: str) -> None:
+        """Raise `ApiError` for whoever waits for the result."""
+        self._resolve(self.result.set_exception, ApiError(503, message))
+
+    def _resolve(self, how: Callable[[Any], None], value: Any) -> None:
+        with suppress(Exception):  # the future was cancelled at this moment
+            how(value)
+
+
+class ScoreJob(ReadJob):
+    """Records the log-probability of each symbol; the first is one of V equally likely ones."""
+
+    def __init__(self, symbols: Sequence[int], vocab_size: int) -> None:
+        super().__init__(symbols)
+        self._records = [-math.log(vocab_size)]
+
+    def record(self, log_probs: Array, state: Array | None) -> None:
+        """Record the prediction of the next symbol."""
+        if self._read < len(self.symbols):
+            self._records.append(float(log_probs[self.symbols[self._read]]))
+
+
+class StateJob(ReadJob):
+    """Records h after each symbol: all of it (L, H), that of one layer (H,), or of one unit."""
+
+    wants_state = True
+
+    def __init__(self, symbols: Sequence[int], layer: int | None = None, unit: int | None = None) -> None:
+        super().__init__(symbols)
+        self._part = () if layer is None else (layer,) if unit is None else (layer, unit)
+
+    def record(self, log_probs: Array, state: Array | None) -> None:
+        """Record this part of the state."""
+        assert state is not None
+        self._records.append(state[self._part].copy())
+
+
+class SampleJob(StateJob):
+    """Writes a text that has no prime, and records all h on the way."""
+
+    def __init__(self, text: GenerationState) -> None:
+        first = text.begin()
+        assert first is not None
+        super().__init__([first])
+        self._text = text
+
+    def take(self, log_probs: Array, state: Array | None) -> None:
+        """Draw the next symbol to read."""
+        if not self._text.done:
+            self.symbols.append(self._text.choose(log_probs))
+        super().take(log_probs, state)
