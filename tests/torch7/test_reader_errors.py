@@ -24,29 +24,35 @@ def tensor(sizes: list[int], strides: list[int], offset: int, storage: Any, kind
 
 ones = Storage(np.ones(6))
 MALFORMED: dict[str, tuple[Build, str]] = {
-    "unknown tag": (lambda w: w.ints(3, 1, 1).write("a").ints(9), "type tag 9 is none of Torch7's"),
-    "negative tag": (lambda w: w.ints(3, 1, 1).write("a").ints(-1), "type tag -1 is none"),
+    "unknown tag": (lambda w: w.ints(3, 1, 1).write("a").ints(9), "type tag 9 is not one of Torch7's"),
+    "negative tag": (lambda w: w.ints(3, 1, 1).write("a").ints(-1), "type tag -1 is not one"),
     "boolean": (lambda w: w.ints(5, 2), "a boolean is 2"),
     "negative string": (lambda w: w.ints(2, -1), "a string has a negative size"),
     "long string": (lambda w: w.ints(2, 2**31 - 1).raw(b"abc"), "a string needs 2147483647 bytes, but"),
     "negative table": (lambda w: w.ints(3, 1, -1), "a table of -1 entries"),
-    "large table": (lambda w: w.ints(3, 1, 2**31 - 1, 0, 0), "a table of 2147483647 entries, but the file has"),
+    "large table": (lambda w: w.ints(3, 1, 2**31 - 1, 0, 0), "a table of 2147483647 entries, but only"),
     "nil as key": (lambda w: w.ints(3, 1, 1, 0).write("value"), "a table's key is nil"),
     "nan as key": (lambda w: w.ints(3, 1, 1).write(float("nan")).write("value"), "a table's key is not a number"),
     "index of nothing": (lambda w: w.ints(3, 5, 0), "object 5 comes after 0 objects"),
     "index zero": (lambda w: w.ints(3, 0, 0), "object 0 comes after 0 objects"),
     "negative index": (lambda w: w.ints(4, -7, 0), "object -7 comes after 0 objects"),
-    "table as object": (lambda w: w.ints(3, 1, 1).write("a").ints(4, 1), "object 1 is referred to as what it is not"),
-    "table as function": (lambda w: w.ints(3, 1, 1).write("a").ints(8, 1), "object 1 is referred to as what it is not"),
+    "table as object": (
+        lambda w: w.ints(3, 1, 1).write("a").ints(4, 1),
+        "is not of the type of this reference",
+    ),
+    "table as function": (
+        lambda w: w.ints(3, 1, 1).write("a").ints(8, 1),
+        "is not of the type of this reference",
+    ),
     "tensor as table": (lambda w: w.write(TorchObject("C", 1, [ones])).ints(0), "the object ends here"),
     "function": (lambda w: w.ints(8, 1).string(b"").ints(0), "bytecode is not Lua's"),
     "function of text": (lambda w: w.ints(6).string(b"return 'something'").ints(0), "bytecode is not Lua's"),
-    "no class": (lambda w: w.ints(4, 1).class_name("").ints(0), "a class's name is '', which is none"),
-    "class of two lines": (lambda w: w.ints(4, 1).class_name("a\nb").ints(0), r"a class's name is 'a\\nb', which"),
-    "long class": (lambda w: w.ints(4, 1).class_name("a" * 101).ints(0), "a class's name is 'aaaa"),
+    "no class": (lambda w: w.ints(4, 1).class_name("").ints(0), "'' is not a class's name"),
+    "class of two lines": (lambda w: w.ints(4, 1).class_name("a\nb").ints(0), r"'a\\nb' is not a class's name"),
+    "long class": (lambda w: w.ints(4, 1).class_name("a" * 101).ints(0), "'a{100}' is not a class's name"),
     "element type": (
         lambda w: w.ints(4, 1).class_name("torch.QuaternionTensor"),
-        "of an element type that is not known",
+        "torch.QuaternionTensor has an unknown element type",
     ),
     "dimensions": (lambda w: w.ints(4, 1).class_name("torch.IntTensor").ints(33), "a tensor of 33 dimensions"),
     "negative dimensions": (lambda w: w.ints(4, 1).class_name("torch.IntTensor").ints(-1), "a tensor of -1 dim"),
@@ -68,11 +74,11 @@ MALFORMED: dict[str, tuple[Build, str]] = {
     ),
     "storage is itself": (
         lambda w: w.ints(4, 1).class_name("torch.IntTensor").ints(0).longs(1).ints(4, 1),
-        "a tensor's storage refers to an object that is none",
+        "a tensor's storage refers to an object that is not a storage",
     ),
     "storage is the table": (
         lambda w: w.ints(3, 1, 1).write("a").ints(4, 2).class_name("torch.IntTensor").ints(0).longs(1).ints(4, 1),
-        "a tensor's storage refers to an object that is none",
+        "a tensor's storage refers to an object that is not a storage",
     ),
     "storage is negative": (
         lambda w: w.ints(4, 1).class_name("torch.IntStorage").longs(-1),
@@ -82,7 +88,7 @@ MALFORMED: dict[str, tuple[Build, str]] = {
         lambda w: w.ints(4, 1).class_name("torch.IntStorage").longs(2**30).numbers("i", 1, 2, 3),
         "the storage needs .* bytes, but",
     ),
-    "more behind": (lambda w: w.write("a").write("b"), "the object ends here, but the file has"),
+    "more behind": (lambda w: w.write("a").write("b"), "the object ends here, but"),
 }
 
 
@@ -104,7 +110,7 @@ def test_refused_with_its_reason(form: dict[str, Any], name: str) -> None:
     [((2**62, 2**62), (0, 0)), ((2**40, 2**40, 0), (0, 0, 0)), ((2**62,), (0,)), ((2**62, 2), (2**62, 2**62))],
 )
 def test_sizes_beyond_counting(sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
-    with pytest.raises(T7Error, match=r"more than a computer can count|of a storage that has 6"):
+    with pytest.raises(T7Error, match=r"too large for any computer|of a storage that has 6"):
         loads(dump(Tensor(ones, sizes, strides)))
 
 
@@ -137,7 +143,7 @@ def test_the_message_names_file_byte_and_field(tmp_path: Path) -> None:
         load(path)
     assert caught.value.offset == len(writer.data) - 16
     assert caught.value.field == "protos.modules[2].weight"
-    assert caught.value.reason == "a boolean is 3, neither 0 nor 1"
+    assert caught.value.reason == "a boolean is 3, not 0 or 1"
     assert (
         str(caught.value) == f"{path}: byte {caught.value.offset}, in protos.modules[2].weight: {caught.value.reason}"
     )
@@ -194,9 +200,9 @@ def test_what_is_no_torch7_file(data: bytes) -> None:
         (b"1\n1 2\n", "a number has 2 numbers in its line, not 1"),
         (b"1\n0x10\n", "not a number"),
         (b"1\n" + b"1" * 5000 + b"\n", "a number is a line too long or cut short, for 1 numbers"),
-        (b"3\n99999999999\n", "which does not fit 32 bits"),
+        (b"3\n99999999999\n", "which does not fit in 32 bits"),
         (b"3\n1e2\n", "an object's index is b'1e2', not a number"),
-        (b"4\n1\n17\ntorch.ShortTensor\n1\n99999999999999999999\n", "does not fit 64 bits"),
+        (b"4\n1\n17\ntorch.ShortTensor\n1\n99999999999999999999\n", "does not fit in 64 bits"),
     ],
 )
 def test_lines_of_ascii(line: bytes, reason: str) -> None:
@@ -207,9 +213,9 @@ def test_lines_of_ascii(line: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "line", "reason"),
     [
-        ("Short", b"3\n1 2 40000\n", "does not fit 16 bits"),
-        ("Int", b"3\n1 2 3000000000\n", "does not fit 32 bits"),
-        ("Int", b"3\n1 2 10000000000000000000\n", "does not fit 64 bits"),
+        ("Short", b"3\n1 2 40000\n", "does not fit in 16 bits"),
+        ("Int", b"3\n1 2 3000000000\n", "does not fit in 32 bits"),
+        ("Int", b"3\n1 2 10000000000000000000\n", "does not fit in 64 bits"),
         ("Int", b"3\n1 2\n3\n", "the storage has 2 numbers in its line, not 3"),
         ("Int", b"3\n1 2 3 4\n", "the storage has more than 3 numbers in its line"),
         ("Int", b"3\n1 2 34", "the file ends in the storage"),

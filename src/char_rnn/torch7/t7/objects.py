@@ -1,22 +1,20 @@
-"""The name of the value that was being read when something went wrong, such as ``protos.rnn.modules[3].weight``.
-
-The objects of a Torch7 file.
+"""The objects of a Torch7 file.
 
 Every object is an ``int`` tag and a body:
 
     0 nil         nothing
     1 number      double
     2 string      int length, characters
-    3 table       int index; at its first occurrence int count, then so many keys and values (objects)
-    4 object      int index; at its first occurrence a string "V n" (the class's version; left out in old files),
-                  a string (the class's name), and what the class writes: an object, for all but tensors and storages
+    3 table       int index; at its first occurrence int count, then that many keys and values (objects)
+    4 object      int index; at its first occurrence a string "V n" (the class's version; missing in old files),
+                  a string (the class's name), and what the class writes: one object, except for tensors and storages
     5 boolean     int 0 or 1
     6 function    string (bytecode), object (captured variables); the oldest form
     7, 8 function int index; at its first occurrence as 6
 
-An index counts the tables, objects and functions of the file from 1; met again, it means the same one. Cycles are
-common, and graphs nest hundreds of levels deep, so reading keeps its own stack: what is unfinished is a frame on it,
-and the values read so far stand in one list, from which each frame takes its own when it has them all.
+An index counts the tables, objects and functions of the file from 1; a repeated index refers to the same one. Cycles
+are common, and graphs nest hundreds of levels deep, so the reader does not recurse. It has its own stack with a frame
+for each unfinished object, and one list of the values read so far, from which each frame takes its own when complete.
 """
 
 from __future__ import annotations
@@ -24,67 +22,21 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from char_rnn.torch7.t7.inputs import Array, Input, MalformedError
+from char_rnn.torch7.t7.inputs import Input, MalformedError
 from char_rnn.torch7.t7.values import (
     Function,
     Storage,
     Table,
-    TensorClass,
     TorchObject,
     fill,
-    read_geometry,
     read_storage,
+    read_tensor,
     tensor_class,
-    view,
 )
-
-_IDENTIFIER = re.compile(rb"[A-Za-z_]\w*")
-_FIRST, _LAST = 8, 4  # steps shown of a path longer than both
-_LONGEST_KEY = 40
-
-
-def field_path(values: Sequence[Any], starts: Sequence[int]) -> str:
-    """Return the path to the value being read.
-
-    Args:
-        values: what was read so far: each unfinished object, then what it has of its own.
-        starts: where in ``values`` the outermost value and then each unfinished object's own begin.
-    """
-
-    def steps(levels: Sequence[int]) -> str:
-        ends = [starts[level + 1] - 1 if level + 1 < len(starts) else len(values) for level in levels]
-        return "".join(_step(values, starts[level], end) for level, end in zip(levels, ends, strict=True))
-
-    levels = range(1, len(starts))
-    if len(levels) <= _FIRST + _LAST:
-        return steps(levels).removeprefix(".")
-    return f"{steps(levels[:_FIRST]).removeprefix('.')} ... {steps(levels[-_LAST:])}"
-
-
-def _step(values: Sequence[Any], start: int, end: int) -> str:
-    """Return what the path says of one object: which of its fields is being read."""
-    container, count = values[start - 1], end - start
-    if isinstance(container, Function):
-        return ".<captured variables>"
-    if not isinstance(container, Table):
-        return ""
-    return _name(values[end - 1]) if count % 2 else f".<key {count // 2 + 1}>"
-
-
-def _name(key: Any) -> str:
-    if isinstance(key, bool):
-        return f"[{str(key).lower()}]"
-    if isinstance(key, float):
-        return f"[{key:.15g}]"
-    if isinstance(key, bytes):
-        text = key[:_LONGEST_KEY].decode("utf-8", "backslashreplace")
-        return f".{text}" if _IDENTIFIER.fullmatch(key) else f"[{text!r}]"
-    return f"[<{type(key).__name__}>]"
-
 
 NIL, NUMBER, STRING, TABLE, OBJECT, BOOLEAN, OLDEST_FUNCTION, OLD_FUNCTION, FUNCTION = range(9)
 _VERSION = re.compile(rb"V (\d{1,9})")
@@ -97,21 +49,16 @@ _REFERABLE: dict[int, tuple[type, ...]] = {
     OLD_FUNCTION: (Function,),
     FUNCTION: (Function,),
 }
-Container: TypeAlias = Table | TorchObject | Function
 
 
 class ObjectReader:
-    """Reads one object, with all that it holds, from the whole of an input.
-
-    Args:
-        source: the input, at its beginning.
-    """
+    """Reads one object, with everything it holds, from an input at its beginning to its end."""
 
     def __init__(self, source: Input) -> None:
         self._source = source
         self._known: list[Any] = []  # by index - 1: a table, object, function, storage or tensor
         self._values: list[Any] = []
-        # Frames: where in the values an object's own begin (right behind itself), and how many there will be.
+        # Frames: where an object's own values begin in the list (right after the object itself), and their number.
         self._starts = array("q", [0])
         self._wanted = array("q", [1])
 
@@ -119,7 +66,7 @@ class ObjectReader:
         """Return the object.
 
         Raises:
-            MalformedError: anything is not as Torch7 writes it; :attr:`field` then says where.
+            MalformedError: Something is not as Torch7 writes it; :attr:`field` then says where.
         """
         while True:
             while len(self._values) - self._starts[-1] == self._wanted[-1]:
@@ -131,17 +78,17 @@ class ObjectReader:
 
     @property
     def field(self) -> str:
-        """The value being read."""
+        """Path of the value being read."""
         return field_path(self._values, self._starts)
 
-    def _open(self, container: Container, wanted: int) -> None:
-        """Begin an object that has so many values of its own."""
+    def _open(self, container: Table | TorchObject | Function, wanted: int) -> None:
+        """Begin an object that has ``wanted`` values of its own."""
         self._values.append(container)
         self._starts.append(len(self._values))
         self._wanted.append(wanted)
 
     def _close(self) -> None:
-        """Hand the innermost object its values."""
+        """Fill the innermost object with its values."""
         start = self._starts.pop()
         self._wanted.pop()
         fill(self._values[start - 1], self._values[start:])
@@ -164,11 +111,11 @@ class ObjectReader:
         elif tag in _REFERABLE:
             self._read_indexed(tag)
         else:
-            raise MalformedError(f"type tag {tag} is none of Torch7's (0 to 8)", start)
+            raise MalformedError(f"type tag {tag} is not one of Torch7's (0 to 8)", start)
 
     def _append(self, value: Any, start: int) -> None:
         """Add a value without values of its own."""
-        if (value is None or value != value) and self._is_key():  # NaN alone differs from itself
+        if (value is None or value != value) and self._is_key():  # only NaN differs from itself
             raise MalformedError(f"a table's key is {'nil' if value is None else 'not a number'}", start)
         self._values.append(value)
 
@@ -183,7 +130,7 @@ class ObjectReader:
         if index is not None:
             value = self._known[index]
             if not isinstance(value, _REFERABLE[tag]):
-                raise MalformedError(f"object {index + 1} is referred to as what it is not (type tag {tag})", start)
+                raise MalformedError(f"object {index + 1} is not of the type of this reference (tag {tag})", start)
             self._values.append(value.array if isinstance(value, Storage) else value)
         elif tag == TABLE:
             self._open_table()
@@ -193,7 +140,7 @@ class ObjectReader:
             self._known.append(self._open_function())
 
     def _index(self) -> int | None:
-        """Read an index; returns the place in what is known, or None for a new one."""
+        """Read an index; return its place in the known objects, or None for a new one."""
         start = self._source.position
         index = self._source.integer("an object's index")
         if not 1 <= index <= len(self._known) + 1:
@@ -204,7 +151,7 @@ class ObjectReader:
         source, start = self._source, self._source.position
         count = source.integer("a table's size")
         if not 0 <= count * source.smallest_pair <= source.left:
-            raise MalformedError(f"a table of {count} entries, but the file has {source.left} bytes more", start)
+            raise MalformedError(f"a table of {count} entries, but only {source.left} bytes follow", start)
         table = Table()
         self._known.append(table)
         self._open(table, 2 * count)
@@ -224,7 +171,7 @@ class ObjectReader:
         found = tensor_class(class_name)
         if found is None:
             if _TENSOR_LIKE.fullmatch(class_name):
-                raise MalformedError(f"{class_name} is of an element type that is not known", start)
+                raise MalformedError(f"{class_name} has an unknown element type", start)
             new = TorchObject(class_name, version)
             self._known.append(new)
             self._open(new, 1)
@@ -232,7 +179,10 @@ class ObjectReader:
             self._known.append(read_storage(self._source, found))
             self._values.append(self._known[-1].array)
         else:
-            self._values.append(self._tensor(found))
+            place = len(self._known)
+            self._known.append(None)  # the tensor's storage has the next index
+            self._known[place] = read_tensor(self._source, found, self._storage)
+            self._values.append(self._known[place])
 
     def _class(self) -> tuple[str, int]:
         """Read a class's name and version."""
@@ -241,16 +191,8 @@ class ObjectReader:
         version = _VERSION.fullmatch(first)
         name = (first if version is None else self._string("a class's name")).decode("utf-8", "replace")
         if not (0 < len(name) <= _LONGEST_NAME and name.isprintable()):
-            raise MalformedError(f"a class's name is {name[:_LONGEST_NAME]!r}, which is none", start)
+            raise MalformedError(f"{name[:_LONGEST_NAME]!r} is not a class's name", start)
         return name, int(version[1]) if version else 0
-
-    def _tensor(self, found: TensorClass) -> Array:
-        start, place = self._source.position, len(self._known)
-        self._known.append(None)  # its storage has the next index
-        geometry = read_geometry(self._source)
-        tensor = view(found, geometry, self._storage(), start)
-        self._known[place] = tensor
-        return tensor
 
     def _storage(self) -> Storage | None:
         """Read a tensor's storage."""
@@ -259,7 +201,7 @@ class ObjectReader:
         if tag == NIL:
             return None
         if tag != OBJECT:
-            raise MalformedError(f"a tensor's storage has type tag {tag}, which no storage has", start)
+            raise MalformedError(f"a tensor's storage has type tag {tag}, not {OBJECT}", start)
         index = self._index()
         if index is None:
             class_name, _ = self._class()
@@ -269,7 +211,7 @@ class ObjectReader:
             self._known.append(read_storage(source, found))
         storage = self._known[-1 if index is None else index]
         if not isinstance(storage, Storage):
-            raise MalformedError("a tensor's storage refers to an object that is none", start)
+            raise MalformedError("a tensor's storage refers to an object that is not a storage", start)
         return storage
 
     def _string(self, name: str) -> bytes:
@@ -279,5 +221,49 @@ class ObjectReader:
         start = self._source.position
         value = self._source.integer("a boolean")
         if value not in (0, 1):
-            raise MalformedError(f"a boolean is {value}, neither 0 nor 1", start)
+            raise MalformedError(f"a boolean is {value}, not 0 or 1", start)
         return value == 1
+
+
+_IDENTIFIER = re.compile(rb"[A-Za-z_]\w*")
+_FIRST, _LAST = 8, 4  # steps shown of a path longer than both
+_LONGEST_KEY = 40
+
+
+def field_path(values: Sequence[Any], starts: Sequence[int]) -> str:
+    """Return the path of the value being read, such as ``protos.rnn.modules[3].weight``.
+
+    Args:
+        values: Values read so far: each unfinished object, followed by its own values.
+        starts: Where in ``values`` the outermost value, and then the own values of each unfinished object, begin.
+    """
+
+    def steps(levels: Sequence[int]) -> str:
+        ends = [starts[level + 1] - 1 if level + 1 < len(starts) else len(values) for level in levels]
+        joined = (_step(values, starts[level], end) for level, end in zip(levels, ends, strict=True))
+        return "".join(joined).removeprefix(".")
+
+    levels = range(1, len(starts))  # a file may nest very deep: make no list of them all
+    if len(levels) <= _FIRST + _LAST:
+        return steps(levels)
+    return f"{steps(levels[:_FIRST])} ... {steps(levels[-_LAST:])}"
+
+
+def _step(values: Sequence[Any], start: int, end: int) -> str:
+    """Return one object's step of the path: the field that is being read."""
+    container, count = values[start - 1], end - start
+    if isinstance(container, Function):
+        return ".<captured variables>"
+    if not isinstance(container, Table):
+        return ""
+    if count % 2 == 0:
+        return f".<key {count // 2 + 1}>"
+    key = values[end - 1]
+    if isinstance(key, bool):
+        return f"[{str(key).lower()}]"
+    if isinstance(key, float):
+        return f"[{key:.15g}]"
+    if isinstance(key, bytes):
+        text = key[:_LONGEST_KEY].decode("utf-8", "backslashreplace")
+        return f".{text}" if _IDENTIFIER.fullmatch(key) else f"[{text!r}]"
+    return f"[<{type(key).__name__}>]"

@@ -1,8 +1,8 @@
-"""Torch7's files read without Torch7: ``torch.save``'s binary and ascii formats.
+"""Opens a ``.t7`` file without Torch7: ``torch.save``'s binary and ascii formats.
 
-A file is one object (:mod:`char_rnn.torch7.t7.objects` has its layout), with no header: neither the format, nor the
-byte order, nor the size of a ``long`` is written anywhere. The first four bytes are a type tag from 0 to 8, which tells
-the format and the byte order; a ``long`` of 8 bytes is tried first, then one of 4.
+A file is one object (:mod:`char_rnn.torch7.t7.objects` has the layout) without a header: the format, the byte order and
+the size of a ``long`` are not stored. The first four bytes are a type tag from 0 to 8, which reveals the format and the
+byte order; a ``long`` of 8 bytes is tried first, then one of 4.
 
 Reading runs nothing of the file, and its memory is bounded by the file's size.
 """
@@ -34,24 +34,24 @@ def load(
 ) -> Any:
     """Read a file that Torch7 wrote.
 
-    nil is None, numbers are ``float``, strings ``bytes``, tables :class:`Table`, tensors and storages NumPy arrays
-    (tensors of one storage share memory), functions :class:`Function`, objects of all other classes
-    :class:`TorchObject`. Tensors of a GPU are read as any others.
+    nil becomes None, numbers ``float``, strings ``bytes``, tables :class:`Table`, tensors and storages NumPy arrays
+    (tensors on one storage share memory), functions :class:`Function`, objects of all other classes
+    :class:`TorchObject`. A GPU's tensors are read like any others.
 
     Args:
-        path: the file.
-        byte_order: of the machine that wrote it; None finds out.
-        long_size: bytes of its ``long``; None finds out.
-        ascii: whether it is in the ascii format; None finds out.
+        path: The file.
+        byte_order: Byte order of the machine that wrote it (default: detect).
+        long_size: Bytes of its ``long`` (default: detect).
+        ascii: Whether it is in the ascii format (default: detect).
 
     Raises:
-        T7Error: the file is not in this format, or damaged.
-        OSError: it cannot be read.
+        T7Error: The file is not in this format, or is damaged.
+        OSError: It cannot be read.
     """
     data = read_regular(path, MAX_BYTES)
     if what := not_a_model(data[:HEAD]):
         raise T7Error(what, 0, source=str(path))
-    return _read(data, str(path), byte_order, long_size, ascii)
+    return loads(data, byte_order=byte_order, long_size=long_size, ascii=ascii, source=str(path))
 
 
 def loads(
@@ -60,17 +60,27 @@ def loads(
     byte_order: ByteOrder | None = None,
     long_size: LongSize | None = None,
     ascii: bool | None = None,  # noqa: A002 (the format's name in Torch)
+    source: str = "",
 ) -> Any:
-    """Read the bytes of a file, as :func:`load` does.
+    """Read the bytes of a file, as :func:`load` does; errors name ``source``.
 
     Raises:
-        T7Error: the bytes are not in this format, or damaged.
+        T7Error: The bytes are not in this format, or are damaged.
     """
-    return _read(data, "", byte_order, long_size, ascii)
+    failures: list[tuple[int, T7Error]] = []
+    for candidate in _candidates(data, byte_order, long_size, ascii):
+        reader = ObjectReader(candidate)
+        try:
+            return reader.read()
+        except MalformedError as error:
+            failures.append((candidate.position, T7Error(error.reason, error.offset, reader.field, source)))
+    if not failures:
+        raise T7Error("not a Torch7 file: it does not begin with a type tag (0 to 8)", 0, "", source)
+    raise max(failures, key=lambda failure: failure[0])[1]  # of the format that fits longest
 
 
 def plausible_format(head: bytes) -> Literal["little", "big", "ascii"] | None:
-    """Return the format that the first four or more bytes of a file speak for, None for no Torch7 file."""
+    """Return the format that a file's first four or more bytes suggest; None if it is not a Torch7 file."""
     if head[:1].isdigit() and head[1:2] == b"\n" and head[0] - ord("0") <= FUNCTION:
         return "ascii"
     for order in _ORDERS:
@@ -79,30 +89,10 @@ def plausible_format(head: bytes) -> Literal["little", "big", "ascii"] | None:
     return None
 
 
-def _read(
-    data: bytes,
-    source: str,
-    byte_order: ByteOrder | None,
-    long_size: LongSize | None,
-    in_ascii: bool | None,
-) -> Any:
-    """Read in each way that is possible until one succeeds; else report the failure of the one that got furthest."""
-    failures: list[tuple[int, T7Error]] = []
-    for way in _ways(data, byte_order, long_size, in_ascii):
-        reader = ObjectReader(way)
-        try:
-            return reader.read()
-        except MalformedError as error:
-            failures.append((way.position, T7Error(error.reason, error.offset, reader.field, source)))
-    if not failures:
-        raise T7Error("not a Torch7 file: it does not begin with a type tag (0 to 8)", 0, "", source)
-    raise max(failures, key=lambda failure: failure[0])[1]
-
-
-def _ways(
+def _candidates(
     data: bytes, byte_order: ByteOrder | None, long_size: LongSize | None, in_ascii: bool | None
 ) -> Iterator[Input]:
-    """Go through the ways in which the bytes may be meant; what is not given is told by the first of them."""
+    """Yield the inputs that the bytes may be."""
     found = plausible_format(data)
     if in_ascii or (in_ascii is None and found == "ascii"):
         yield AsciiInput(data)

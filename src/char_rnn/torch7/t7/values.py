@@ -1,21 +1,18 @@
-"""What a Torch7 file holds, as Python objects: tables, objects of Torch classes, functions.
+"""The contents of a Torch7 file as Python values: tables, objects of Torch classes, functions, tensors and storages.
 
-They are compared by identity, as in Lua: two tables are equal only if they are the same table.
+Tables, objects and functions are compared by identity, as in Lua: two tables are equal only if they are the same table.
 
-
-Torch's tensors and storages as NumPy arrays.
-
-A storage is ``long`` count and the elements; it becomes an array of its own, shape (count,), in the machine's byte
+A storage is ``long`` count and the elements; it becomes an array of its own, shape (count,), in this machine's byte
 order. A tensor is ``int`` dimensions, ``long`` sizes, ``long`` strides (in elements), ``long`` offset (from 1), and its
-storage; it becomes a view of the storage's array, so tensors that share a storage share memory. A stride of 0
-repeats an element: a small file may describe an array that would not fit the memory when copied.
+storage; it becomes a view of the storage's array, so tensors that share a storage share memory. A stride of 0 repeats
+an element, so a small file may describe an array that would not fit in memory when copied.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,12 +22,12 @@ from char_rnn.torch7.t7.inputs import ELEMENTS, Array, Input, MalformedError
 
 
 class T7Error(ValueError):
-    """A file that is not in Torch7's format, or damaged.
+    """A file that is not in Torch7's format, or is damaged.
 
     Attributes:
-        reason: what is wrong.
-        offset: the byte of the file where it was noticed.
-        field: which value was being read, such as ``protos.rnn.modules[3].weight``; empty for the outermost.
+        reason: What is wrong.
+        offset: Byte of the file where the error was found.
+        field: Path of the value being read, such as ``protos.rnn.modules[3].weight``; empty for the outermost.
     """
 
     def __init__(self, reason: str, offset: int, field: str = "", source: str = "") -> None:
@@ -44,12 +41,12 @@ class T7Error(ValueError):
 class Table(Mapping[Any, Any]):
     """A Lua table, read-only, in the file's order.
 
-    Keys are as in Lua: numbers by value, strings (``bytes``) by content, booleans apart from numbers, everything else
-    by identity. A ``str`` finds the string of its UTF-8 bytes. A key that occurs twice has its last value, and one
-    whose value is nil is not there.
+    Keys are as in Lua: numbers by value, strings (``bytes``) by content, booleans distinct from numbers, everything
+    else by identity. A ``str`` finds the string of its UTF-8 bytes. The last value of a repeated key counts, and a key
+    whose value is nil does not exist.
 
     Args:
-        items: keys and values in turn.
+        items: Keys and values, alternating.
     """
 
     __slots__ = ("_items", "_places")
@@ -83,14 +80,14 @@ class Table(Mapping[Any, Any]):
         return f"<Table of {len(self)}>"
 
     def array(self) -> list[Any]:
-        """Return the values of the keys 1, 2, ..., up to the first that is missing."""
+        """Return the values of the keys 1, 2, ..., up to the first missing one."""
         places, values = self._index(), list[Any]()
         while (place := places.get(len(values) + 1)) is not None:
             values.append(self._items[place + 1])
         return values
 
     def _index(self) -> dict[Any, int]:
-        """Return the place of every key, made when it is first asked for: most tables of a checkpoint never are."""
+        """Return the place of every key. Made on first use: most tables of a checkpoint are never looked into."""
         if self._places is None:
             keys, values = self._items[::2], self._items[1::2]
             self._places = {
@@ -106,9 +103,9 @@ class TorchObject:
     """An object of a Torch class other than tensors and storages.
 
     Attributes:
-        class_name: such as ``nn.Linear``.
-        version: of the class; 0 in files older than versions.
-        fields: what it wrote: a :class:`Table` for every class that does not write itself.
+        class_name: Name such as ``nn.Linear``.
+        version: Version of the class; 0 in files older than versions.
+        fields: The object's fields: a :class:`Table` for every class without a format of its own.
     """
 
     class_name: str
@@ -124,7 +121,7 @@ class TorchObject:
         return isinstance(self.fields, Table) and key in self.fields
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """Return a field, or ``default`` where there is none."""
+        """Return a field, or ``default`` if there is none."""
         return self.fields.get(key, default) if isinstance(self.fields, Table) else default
 
     def __repr__(self) -> str:
@@ -133,10 +130,10 @@ class TorchObject:
 
 @dataclass(eq=False, repr=False, slots=True)
 class Function:
-    """A Lua function. Its bytecode was skipped; what it had captured is kept.
+    """A Lua function. The reader skips its bytecode.
 
     Attributes:
-        upvalues: the table of captured variables.
+        upvalues: Table of captured variables.
     """
 
     upvalues: Any = None
@@ -146,7 +143,7 @@ class Function:
 
 
 def fill(container: Table | TorchObject | Function, values: list[Any]) -> None:
-    """Give an object the values that were read for it, once they all are; a table takes keys and values in turn."""
+    """Set the contents of an object once all are read; those of a table are keys and values, alternating."""
     if isinstance(container, Table):
         container._items = tuple(values)
     elif isinstance(container, TorchObject):
@@ -155,8 +152,8 @@ def fill(container: Table | TorchObject | Function, values: list[Any]) -> None:
         [container.upvalues] = values
 
 
-class _Same:
-    """A key that is equal to itself alone, around what Python cannot hash."""
+class _ByIdentity:
+    """A key that equals only itself, around a value that Python cannot hash."""
 
     __slots__ = ("value",)
 
@@ -164,7 +161,7 @@ class _Same:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+        return isinstance(other, _ByIdentity) and self.value is other.value
 
     def __hash__(self) -> int:
         return id(self.value)
@@ -174,12 +171,12 @@ _FALSE, _TRUE = object(), object()
 
 
 def _comparable(key: Any) -> Any:
-    """Return what stands for a Lua key in a dict, where True would be equal to 1."""
+    """Return the dict key of a Lua key; in a dict, True would equal 1."""
     if isinstance(key, str):
         return key.encode("utf-8", "surrogateescape")
     if isinstance(key, (bool, np.bool_)):
         return _TRUE if key else _FALSE
-    return _Same(key) if isinstance(key, np.ndarray) else key
+    return _ByIdentity(key) if isinstance(key, np.ndarray) else key
 
 
 _CLASS = re.compile(r"torch\.(Cuda|Cl)?([A-Z][a-z]+)?(Tensor|Storage)")
@@ -188,24 +185,19 @@ _MOST_BYTES = (1 << 63) - 1
 
 
 class Storage(NamedTuple):
-    """A storage and what a tensor must be to use it.
-
-    Attributes:
-        kind: the class's name without its ending, such as ``torch.Double``.
-        array: the elements, shape (count,).
-    """
+    """A storage: its class name without the ending, such as ``torch.Double``, and its elements, shape (count,)."""
 
     kind: str
     array: Array
 
 
 class TensorClass(NamedTuple):
-    """What a tensor's or storage's class name says.
+    """The parts of a tensor's or storage's class name.
 
     Attributes:
-        kind: the class's name without its ending; a tensor and its storage have the same.
-        element: one of :data:`ELEMENTS`.
-        is_storage: whether the class is a storage.
+        kind: Class name without its ending; that of a tensor and its storage are the same.
+        element: One of :data:`ELEMENTS`.
+        is_storage: Whether the class is a storage.
     """
 
     kind: str
@@ -213,24 +205,10 @@ class TensorClass(NamedTuple):
     is_storage: bool
 
 
-class Geometry(NamedTuple):
-    """How a tensor lies on its storage, in elements.
-
-    Attributes:
-        sizes: of the dimensions; none for a tensor that was never filled.
-        strides: one for each dimension.
-        offset: place of the first element, from 0.
-    """
-
-    sizes: list[int]
-    strides: list[int]
-    offset: int
-
-
 def tensor_class(class_name: str) -> TensorClass | None:
-    """Take a class name apart; None if it is no tensor or storage of a known element type.
+    """Split a class name; None unless it is a tensor or storage of a known element type.
 
-    A GPU's plain ``torch.CudaTensor`` and ``torch.ClTensor`` are of float; other types are named behind the device.
+    A GPU's plain ``torch.CudaTensor`` and ``torch.ClTensor`` hold floats; other types follow the device's name.
     """
     match = _CLASS.fullmatch(class_name)
     if match is None:
@@ -249,51 +227,41 @@ def read_storage(source: Input, found: TensorClass) -> Storage:
     return Storage(found.kind, source.array(found.element, count, "the storage"))
 
 
-def read_geometry(source: Input) -> Geometry:
-    """Read the body of a tensor up to its storage."""
+def read_tensor(source: Input, found: TensorClass, storage_of: Callable[[], Storage | None]) -> Array:
+    """Read the body of a tensor as a view of its storage's array; read-only if it repeats elements (stride 0).
+
+    Args:
+        source: The input, at the body.
+        found: The tensor's class.
+        storage_of: Reads the storage, which follows; returns None for nil.
+
+    Raises:
+        MalformedError: The storage has another type, or the tensor reaches outside it.
+    """
     start = source.position
     dimensions = source.integer("the number of dimensions")
     if not 0 <= dimensions <= _MOST_DIMENSIONS:
-        raise MalformedError(f"a tensor of {dimensions} dimensions; at most {_MOST_DIMENSIONS} are read", start)
+        raise MalformedError(f"a tensor of {dimensions} dimensions; the limit is {_MOST_DIMENSIONS}", start)
     sizes = source.longs(dimensions, "the tensor's sizes")
     strides = source.longs(dimensions, "the tensor's strides")
-    [offset] = source.longs(1, "the tensor's offset")
+    [first] = source.longs(1, "the tensor's offset")
     if min(sizes + strides, default=0) < 0:
         raise MalformedError(f"a tensor with a negative size or stride (sizes {sizes}, strides {strides})", start)
-    return Geometry(sizes, strides, offset - 1)
-
-
-def view(found: TensorClass, geometry: Geometry, storage: Storage | None, offset: int) -> Array:
-    """Return a tensor's array on its storage's.
-
-    An array that repeats elements (stride 0) is read-only.
-
-    Args:
-        found: the tensor's class.
-        geometry: how it lies there.
-        storage: None for nil.
-        offset: byte of the file to name in errors.
-
-    Raises:
-        MalformedError: the storage has another type, or the tensor reaches outside it.
-    """
-    dtype = np.dtype(ELEMENTS[found.element])
+    storage = storage_of()
     if storage is not None and storage.kind != found.kind:
-        raise MalformedError(f"a {found.kind}Tensor on a {storage.kind}Storage", offset)
-    if math.prod(max(size, 1) for size in geometry.sizes) * dtype.itemsize > _MOST_BYTES:
-        raise MalformedError(f"a tensor of sizes {geometry.sizes}, more than a computer can count", offset)
-    if math.prod(geometry.sizes or [0]) == 0:
-        return np.empty(geometry.sizes or 0, dtype)
+        raise MalformedError(f"a {found.kind}Tensor on a {storage.kind}Storage", start)
+    dtype = np.dtype(ELEMENTS[found.element])
+    if math.prod(max(size, 1) for size in sizes) * dtype.itemsize > _MOST_BYTES:
+        raise MalformedError(f"a tensor of sizes {sizes}, too large for any computer", start)
+    if math.prod(sizes or [0]) == 0:  # no sizes: a tensor that was never filled
+        return np.empty(sizes or 0, dtype)
+    steps = [stride if size > 1 else 0 for size, stride in zip(sizes, strides, strict=True)]
+    last = first + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
     available = 0 if storage is None else len(storage.array)
-    steps = [stride if size > 1 else 0 for size, stride in zip(geometry.sizes, geometry.strides, strict=True)]
-    last = geometry.offset + sum((size - 1) * step for size, step in zip(geometry.sizes, steps, strict=True))
-    if storage is None or geometry.offset < 0 or last >= available:
-        raise MalformedError(
-            f"a tensor over elements {geometry.offset + 1} to {last + 1} of a storage that has {available}", offset
-        )
-    size = dtype.itemsize
-    strides = [step * size for step in steps]
-    array: Array = np.ndarray(geometry.sizes, dtype, storage.array, geometry.offset * size, strides)
-    if any(step == 0 and length > 1 for step, length in zip(steps, geometry.sizes, strict=True)):
+    if storage is None or first < 1 or last > available:
+        raise MalformedError(f"a tensor over elements {first} to {last} of a storage that has {available}", start)
+    byte_strides = [step * dtype.itemsize for step in steps]
+    array: Array = np.ndarray(sizes, dtype, storage.array, (first - 1) * dtype.itemsize, byte_strides)
+    if any(step == 0 and size > 1 for step, size in zip(steps, sizes, strict=True)):
         array.flags.writeable = False
     return array
