@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from flat_parameters import to_flat
 
 from char_rnn import Config, Corpus, build_model
 from char_rnn.models import CharModel
-from char_rnn.torch7 import layout
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.text import split_text
 from char_rnn.torch7.trainer import Torch7Trainer, initialize
@@ -67,4 +67,4 @@ def flat_vector(model: CharModel, tensors: Mapping[str, torch.Tensor] | None = N
     """Return a model's parameters, or others by their names, in 2015's order."""
     named = model.state_dict() if tensors is None else tensors
     arrays = {name: tensor.detach().numpy().copy() for name, tensor in named.items()}
-    return layout.to_flat(model.cell.name, model.vocab_size, model.hidden_size, model.num_layers, arrays)
+    return to_flat(model.cell.name, model.vocab_size, model.hidden_size, model.num_layers, arrays)

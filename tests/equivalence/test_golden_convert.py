@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from flat_parameters import to_flat
 
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
-from char_rnn.torch7 import layout, read_model
+from char_rnn.torch7 import read_model
 from char_rnn.torch7.text import read_caches
 
 RUNS = ["lstm", "gru", "rnn", "lstm_drop", "lstm1"]
@@ -37,7 +38,7 @@ def predicted(file: ModelFile, ids: np.ndarray, dtype: str) -> tuple[np.ndarray,
 
 def flat(file: ModelFile) -> np.ndarray:
     model = file.config.model
-    return layout.to_flat(model.type, file.vocabulary.size, model.hidden_size, model.num_layers, file.tensors)
+    return to_flat(model.type, file.vocabulary.size, model.hidden_size, model.num_layers, file.tensors)
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from equations_2015 import char_rnn
+from flat_parameters import to_flat
 from made_checkpoints import checkpoint, flat_vector, network, simple_checkpoint
 from t7_writer import dump
 
@@ -50,7 +51,7 @@ def test_the_precision_of_the_file_is_kept(stored: str, kept: str) -> None:
     file = read_checkpoint(checkpoint(network("gru", SIZES, flat).network(), SYMBOLS))
     assert {tensor.dtype.name for tensor in file.tensors.values()} == {kept}
     assert file.config.training.precision == kept
-    assert np.array_equal(layout.to_flat("gru", *SIZES, file.tensors), flat)
+    assert np.array_equal(to_flat("gru", *SIZES, file.tensors), flat)
 
 
 def test_nothing_is_lost_in_the_model_file(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_dropout_comes_from_the_graph() -> None:
     net = network("lstm", SIZES, flat, {"p": 0.25, "v2": True}).network()
     file = read_checkpoint(checkpoint(net, SYMBOLS))
     assert file.config.model.dropout == 0.25
-    assert np.array_equal(layout.to_flat("lstm", *SIZES, file.tensors), flat)
+    assert np.array_equal(to_flat("lstm", *SIZES, file.tensors), flat)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

@@ -262,7 +262,7 @@ def many_times(depth: int) -> TorchObject:
         (changed_normalization(running_var=None), "has no field 'running_var'"),
         (with_dropout(1.5, True), "p is 1.5, not a probability"),
         ([nested(40)], "is a nn.Sequential, which no model"),
-        ([many_times(6)], r"modules\[2\] stands in the network twice"),
+        ([many_times(6)], r"modules\[2\] is in the network twice"),
     ],
 )
 def test_what_is_no_model_of_torch_rnn_is_refused_in_one_line(parts: list[TorchObject], message: str) -> None:

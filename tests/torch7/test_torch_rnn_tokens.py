@@ -31,5 +31,5 @@ def test_tokens_that_are_no_single_characters_are_refused(tokens: list[object]) 
 
 
 def test_indices_must_be_without_a_gap() -> None:
-    with pytest.raises(CheckpointFormatError, match="token to every index from 1 on"):
+    with pytest.raises(CheckpointFormatError, match="token for every index from 1"):
         read_tokens(Table.of({1.0: b"a", 3.0: b"b"}))

@@ -1,7 +1,4 @@
-"""What the checkpoints of char-rnn and torch-rnn hold, as model files.
-
-From a .t7 checkpoint to a model file: char-rnn's and torch-rnn's.
-"""
+"""Conversion of .t7 checkpoints, of char-rnn and of torch-rnn, to model files."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ from char_rnn.torch7.t7.values import Table
 def read_model(path: str | Path) -> ModelFile:
     """Read a checkpoint of the 2015 char-rnn, or of torch-rnn, as a model file.
 
-    The tensors have the file's element type (half precision becomes float32; a model whose batch normalization was
-    folded is float64), the configuration holds what the file says about the run, and ``training`` its losses and
-    options: under ``torch7`` those of char-rnn, under ``torch_rnn`` those of torch-rnn.
+    The tensors have the file's element type (half precision becomes float32; a model with folded batch normalization is
+    float64). The configuration has the file's options, and ``training`` its losses and options: under ``torch7`` those
+    of char-rnn, under ``torch_rnn`` those of torch-rnn.
 
     Raises:
-        OSError: the file cannot be read.
-        T7Error: it is damaged, or no .t7 file.
-        CheckpointFormatError: it is no checkpoint of these programs.
+        OSError: The file cannot be read.
+        T7Error: It is damaged, or not a .t7 file.
+        CheckpointFormatError: It is not a checkpoint of these programs.
     """
     top = load(path)
     try:

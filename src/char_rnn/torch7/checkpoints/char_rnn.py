@@ -1,9 +1,9 @@
 """Checkpoints of the 2015 program as model files.
 
 A checkpoint is a table: ``protos`` (``rnn``, the graph, and ``criterion``), ``opt`` (the command line), ``vocab``
-(index from 1 by byte), ``train_losses``, ``val_losses`` (by iteration), ``val_loss``, ``i``, ``epoch``. The model is
-what the graph is: ``opt`` is not asked for its sizes, because a run with ``-init_from`` keeps those of another. Where
-the graph's parameters go, and why, stands in :mod:`char_rnn.torch7.layout`.
+(index from 1 by byte), ``train_losses``, ``val_losses`` (by iteration), ``val_loss``, ``i``, ``epoch``. The model's
+sizes are those of the graph, not of ``opt``: a run with ``-init_from`` keeps the sizes of another run.
+:mod:`char_rnn.torch7.layout` maps the graph's parameters.
 
 Dimensions: V vocabulary, H hidden, L layers.
 """
@@ -31,7 +31,7 @@ from char_rnn.torch7.checkpoints.fields import (
     scalars,
     settings_in,
     table,
-    training_facts,
+    training_metadata,
 )
 from char_rnn.torch7.checkpoints.graph import Graph, read_graph
 from char_rnn.torch7.layout import Floats, linears, to_tensors
@@ -57,15 +57,15 @@ _OPTIONS = {
 
 
 def is_checkpoint(top: Table) -> bool:
-    """Say whether a file's table is meant as a checkpoint of char-rnn."""
+    """Return whether a file's table looks like a checkpoint of char-rnn."""
     return "protos" in top
 
 
 def read_checkpoint(top: Table) -> ModelFile:
-    """Make a model file of a checkpoint's table.
+    """Convert a checkpoint's table to a model file.
 
     Raises:
-        CheckpointFormatError: it is none, or not one this program knows.
+        CheckpointFormatError: It is not a supported checkpoint.
     """
     graph = read_graph(_network(table(top, "protos", "the checkpoint")))
     parameters = _parameters(graph)
@@ -75,24 +75,24 @@ def read_checkpoint(top: Table) -> ModelFile:
     dtype = np.result_type(parameters[0][0], np.float32)  # half precision becomes single
     flat = np.concatenate([part.ravel() for pair in parameters for part in pair], dtype=dtype)
     tensors = to_tensors(graph.cell, vocab_size, hidden_size, graph.num_layers, flat)
-    dropout = _dropout(graph, tensors)
     options = scalars(top.get("opt"))
-    settings = {
+    required = {
         "model.type": graph.cell,
         "model.hidden_size": hidden_size,
         "model.num_layers": graph.num_layers,
+        "model.dropout": _dropout(graph, tensors),
         "training.precision": flat.dtype.name,
         "training.trainer": "torch7" if vocabulary.kind == "bytes" else "modern",
         "data.vocabulary": vocabulary.kind,
     }
-    return ModelFile(_config(settings, dropout, options), vocabulary, tensors, _facts(top, options))
+    return ModelFile(_config(required, options), vocabulary, tensors, _metadata(top, options))
 
 
 def _network(protos: Table) -> TorchObject:
     if "rnn" not in protos and "softmax" in protos:
         raise CheckpointFormatError(
-            "written by the first release of char-rnn (May 2015), whose network is another one (its embedding and "
-            "softmax stand apart); it is not converted"
+            "written by the first release of char-rnn (May 2015), whose network is different (separate embedding and "
+            "softmax); it cannot be converted"
         )
     network = module(protos.get("rnn"), "protos.rnn")
     if network.class_name != "nn.gModule":
@@ -101,30 +101,30 @@ def _network(protos: Table) -> TorchObject:
 
 
 def _parameters(graph: Graph) -> list[tuple[Floats, Floats]]:
-    """Return weight and bias of every Linear, of one element type."""
+    """Return weight and bias of every Linear, all of one element type."""
     pairs = []
-    for place, linear in enumerate(graph.linears, 1):
-        where = f"protos.rnn: nn.Linear number {place}"
+    for number, linear in enumerate(graph.linears, 1):
+        where = f"protos.rnn: nn.Linear number {number}"
         pairs.append((floats(linear, "weight", where, 2), floats(linear, "bias", where, 1)))
     check_apart(part for pair in pairs for part in pair)
     if len({part.dtype for pair in pairs for part in pair}) > 1:
-        raise CheckpointFormatError("protos.rnn mixes precisions; bring it to one of them in Torch7 (:double())")
+        raise CheckpointFormatError("protos.rnn mixes precisions; convert it to one of them in Torch7 (:double())")
     return pairs
 
 
 def _check_shapes(graph: Graph, vocab_size: int, hidden_size: int, pairs: list[tuple[Floats, Floats]]) -> None:
-    layout = linears(graph.cell, vocab_size, hidden_size, graph.num_layers)
-    for linear, (weight, bias) in zip(layout, pairs, strict=True):
-        for name, part, shape in (("weight", weight, linear.shape), ("bias", bias, linear.shape[:1])):
+    slots = linears(graph.cell, vocab_size, hidden_size, graph.num_layers)
+    for slot, (weight, bias) in zip(slots, pairs, strict=True):
+        for name, part, shape in (("weight", weight, slot.shape), ("bias", bias, slot.shape[:1])):
             if part.shape != shape:
                 raise CheckpointFormatError(
-                    f"protos.rnn: {linear.name} has a {name} of shape {part.shape}, where the {graph.cell} of "
+                    f"protos.rnn: {slot.name} has a {name} of shape {part.shape}, where the {graph.cell} of "
                     f"{hidden_size} units and {vocab_size} symbols has {shape}"
                 )
 
 
 def _vocabulary(vocab: Table, vocab_size: int) -> Vocabulary:
-    """Return the vocabulary: bytes, or, of the variants of the program that read UTF-8, characters."""
+    """Return the vocabulary: bytes, or characters for the variants of the program that read UTF-8."""
     indices = {symbol: index for symbol, index in vocab.items() if isinstance(symbol, bytes) and is_finite(index)}
     if len(indices) != len(vocab) or sorted(indices.values()) != list(range(1, vocab_size + 1)):
         raise CheckpointFormatError(f"vocab does not number {vocab_size} symbols from 1 to {vocab_size}, each once")
@@ -134,14 +134,14 @@ def _vocabulary(vocab: Table, vocab_size: int) -> Vocabulary:
     try:
         return Vocabulary("characters", [ord(symbol.decode()) for symbol in symbols])
     except (ValueError, TypeError):
-        raise CheckpointFormatError("vocab holds symbols that are neither bytes nor characters in UTF-8") from None
+        raise CheckpointFormatError("vocab has symbols that are neither bytes nor characters in UTF-8") from None
 
 
 def _dropout(graph: Graph, tensors: dict[str, Floats]) -> float:
-    """Return the probability of the graph's dropout; 0 where it has none.
+    """Return the graph's dropout probability; 0 without dropout.
 
-    An ``nn.Dropout`` that is not of the second version (``v2``) multiplies by 1 - p when it does not drop. As each
-    stands before a Linear, that factor goes into the Linear's weight.
+    An ``nn.Dropout`` that is not of the second version (``v2``) multiplies by 1 - p in evaluation. That factor is
+    folded into the weight of the Linear that follows.
     """
     p = 0.0
     for layer, dropout in enumerate(graph.dropouts, 1):
@@ -152,34 +152,33 @@ def _dropout(graph: Graph, tensors: dict[str, Floats]) -> float:
     return p
 
 
-def _config(settings: Mapping[str, Any], dropout: float, options: Mapping[str, Scalar]) -> Config:
+def _config(required: Mapping[str, Any], options: Mapping[str, Scalar]) -> Config:
     seed, decay = options.get("seed"), options.get("learning_rate_decay")
     if isinstance(seed, int):
         options = {**options, "seed": seed % 2**32}  # as Torch7's generator takes it
     if isinstance(decay, float | int) and decay > 1:
-        options = {**options, "learning_rate_decay": 1}  # train.lua lets the rate alone then
+        options = {**options, "learning_rate_decay": 1}  # train.lua ignores it
     fractions = {f"data.{name}": options.get(name) for name in ("train_frac", "val_frac")}
-    return make_config("torch7", {**settings, "model.dropout": dropout}, [*settings_in(options, _OPTIONS), fractions])
+    return make_config("torch7", required, [*settings_in(options, _OPTIONS), fractions])
 
 
-def _facts(top: Table, options: Mapping[str, Scalar]) -> dict[str, Any]:
-    val_losses = _by_iteration(top.get("val_losses"))
-    train_losses = top.get("train_losses")
-    facts = training_facts(
+def _metadata(top: Table, options: Mapping[str, Scalar]) -> dict[str, Any]:
+    val_losses, train_losses = _by_iteration(top.get("val_losses")), top.get("train_losses")
+    metadata = training_metadata(
         step=top.get("i"), epoch=top.get("epoch"), data=options.get("data_dir"), val_losses=val_losses
     )
     if is_finite(val_loss := top.get("val_loss")):
-        facts["val_loss"] = val_loss
-    facts["torch7"] = {
+        metadata["val_loss"] = val_loss
+    metadata["torch7"] = {
         "opt": dict(options),
         "train_losses": losses(train_losses.array()[:MAX_LOSSES]) if isinstance(train_losses, Table) else [],
         "val_losses": {str(iteration): loss for iteration, loss in val_losses.items()},
     }
-    return facts
+    return metadata
 
 
 def _by_iteration(val_losses: object) -> dict[int, float | None]:
     if not isinstance(val_losses, Table):
         return {}
-    known = {key: value for key, value in val_losses.items() if is_finite(key) and key.is_integer()}
-    return dict(zip(map(int, sorted(known)), losses(known[key] for key in sorted(known)), strict=True))
+    known = sorted((int(key), val_losses[key]) for key in val_losses if is_finite(key) and key.is_integer())
+    return dict(zip((key for key, _ in known), losses(value for _, value in known), strict=True))

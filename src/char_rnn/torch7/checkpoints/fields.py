@@ -1,6 +1,6 @@
-"""Checked access to what a .t7 file holds: what is missing or of another kind is named, with its place.
+"""Checked access to the fields of a .t7 file, and its options as today's configuration.
 
-What a 2015 file says about its training, as today's configuration and facts.
+Errors name a field that is missing or of the wrong type, with its path.
 """
 
 from __future__ import annotations
@@ -17,36 +17,31 @@ from char_rnn.utils.config import Config, ConfigError, compose_config, config_fr
 
 Scalar = bool | int | float | str | None
 _MAX_TEXT = 4096
+MAX_LOSSES = 2_000_000
+"""Training losses that are carried over; the header of a safetensors file is limited to 100 MB."""
 
 
 class CheckpointFormatError(ValueError):
-    """A .t7 file that is no checkpoint this program knows; the message says which, why, and what to do."""
+    """A .t7 file that is not a supported checkpoint; the message says which, why, and what to do."""
 
 
 def field(holder: Table | TorchObject, name: str, where: str) -> Any:
-    """Return ``holder[name]``.
-
-    Args:
-        holder: a table or an object.
-        name: the field.
-        where: what the holder is called, for the message.
+    """Return ``holder[name]``; ``where`` is the holder's path, for the message.
 
     Raises:
-        CheckpointFormatError: there is no such field, or it is nil.
+        CheckpointFormatError: There is no such field, or it is nil.
     """
     value = holder.get(name)
     if value is None:
-        raise CheckpointFormatError(
-            f"{where} has no field {name!r}; the file is damaged or of a program not known here"
-        )
+        raise CheckpointFormatError(f"{where} has no field {name!r}; the file is damaged or of an unknown program")
     return value
 
 
 def table(holder: Table | TorchObject, name: str, where: str) -> Table:
-    """Return the field as a table.
+    """Return a field that must be a table.
 
     Raises:
-        CheckpointFormatError: it is missing or something else.
+        CheckpointFormatError: It is missing or something else.
     """
     value = field(holder, name, where)
     if not isinstance(value, Table):
@@ -55,10 +50,10 @@ def table(holder: Table | TorchObject, name: str, where: str) -> Table:
 
 
 def module(value: Any, where: str) -> TorchObject:
-    """Return a torch object with fields.
+    """Return a value that must be a torch object with fields.
 
     Raises:
-        CheckpointFormatError: it is something else.
+        CheckpointFormatError: It is something else.
     """
     if not isinstance(value, TorchObject) or not isinstance(value.fields, Table):
         raise CheckpointFormatError(f"{where} is {kind(value)}, not a torch object with fields")
@@ -66,11 +61,11 @@ def module(value: Any, where: str) -> TorchObject:
 
 
 def floats(holder: TorchObject, name: str, where: str, dimensions: int) -> Floats:
-    """Return the field as a vector or a matrix of float16, float32 or float64, the file's memory itself.
+    """Return a field that must be a vector or matrix of float16, float32 or float64, without copying it.
 
     Raises:
-        CheckpointFormatError: it is missing, something else, empty, or its elements lie upon each other (so that a
-            small file could describe a large tensor).
+        CheckpointFormatError: It is missing, something else, empty, or has overlapping elements (so that a small file
+            could describe a large tensor).
     """
     value = field(holder, name, where)
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.ndim != dimensions:
@@ -82,10 +77,10 @@ def floats(holder: TorchObject, name: str, where: str, dimensions: int) -> Float
 
 
 def probability(dropout: TorchObject, where: str) -> float:
-    """Return the probability with which an ``nn.Dropout`` drops.
+    """Return the dropout probability of an ``nn.Dropout``.
 
     Raises:
-        CheckpointFormatError: it is none.
+        CheckpointFormatError: It is not a probability below 1.
     """
     p = dropout.get("p")
     if not is_finite(p) or not 0 <= p < 1:
@@ -94,59 +89,65 @@ def probability(dropout: TorchObject, where: str) -> float:
 
 
 def is_virtual(tensor: np.ndarray) -> bool:
-    """Say whether elements of a tensor lie upon each other, as in an expanded one: it is larger than its memory."""
+    """Return whether a tensor is larger than its memory because elements overlap, as in an expanded one."""
     return tensor.size > _extent(tensor) // tensor.itemsize
 
 
 def check_apart(tensors: Iterable[Floats]) -> None:
-    """Check that parameters lie apart in the file, so that they cannot become more than the file holds.
+    """Check that parameters do not overlap in the file, so that they cannot take more memory than the file.
 
     Raises:
-        CheckpointFormatError: two of them share memory.
+        CheckpointFormatError: Two of them share memory.
     """
     end = 0
-    for start, size in sorted((_address(tensor), _extent(tensor)) for tensor in tensors):
+    for start, size in sorted((int(tensor.ctypes.data), _extent(tensor)) for tensor in tensors):
         if start < end:
-            raise CheckpointFormatError(
-                "two of its parameters share memory; tied weights have no place in these models"
-            )
+            raise CheckpointFormatError("two of its parameters share memory; tied weights are not supported")
         end = start + size
 
 
+def _extent(tensor: np.ndarray) -> int:
+    """Return the bytes from a tensor's first element to the end of its last."""
+    steps = zip(tensor.shape, tensor.strides, strict=True)
+    return int(tensor.itemsize + sum((size - 1) * stride for size, stride in steps))
+
+
 def scalars(options: object) -> dict[str, Scalar]:
-    """Return the numbers, strings and booleans of a table with string keys, in types that JSON has, sorted by name."""
+    """Return a table's numbers, strings and booleans with string keys, in JSON's types, sorted by name.
+
+    NaN and infinities become None, whole numbers int.
+    """
     if not isinstance(options, Table):
         return {}
-    known = {text(key): value for key, value in options.items() if isinstance(key, bytes)}
-    return {key: scalar(value) for key, value in sorted(known.items()) if isinstance(value, bool | float | bytes)}
+    known = {_text(key): value for key, value in options.items() if isinstance(key, bytes)}
+    return {key: _scalar(value) for key, value in sorted(known.items()) if isinstance(value, bool | float | bytes)}
 
 
-def scalar(value: bool | float | bytes) -> Scalar:
-    """Return a value in a type that JSON has: whole numbers as int, NaN and infinities as None."""
+def _scalar(value: bool | float | bytes) -> Scalar:
     if isinstance(value, bytes):
-        return text(value)
+        return _text(value)
     if isinstance(value, bool) or not math.isfinite(value):
         return value if isinstance(value, bool) else None
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
-def text(value: bytes) -> str:
-    """Return a Lua string as text, its first 4,096 bytes; those that are not UTF-8 are written as ``\\xff``."""
+def _text(value: bytes) -> str:
+    """Return the first 4,096 bytes of a Lua string; bytes that are not UTF-8 are written as ``\\xff``."""
     return value[:_MAX_TEXT].decode("utf-8", "backslashreplace")
 
 
 def losses(values: Iterable[object]) -> list[float | None]:
-    """Return losses in types that JSON has: None for NaN, infinities and whatever is no number."""
+    """Return losses in JSON's types: None for everything that is not a finite number."""
     return [value if is_finite(value) else None for value in values]
 
 
 def is_finite(value: object) -> TypeGuard[float]:
-    """Say whether a value is a finite number."""
+    """Return whether a value is a finite number."""
     return isinstance(value, float) and math.isfinite(value)
 
 
 def kind(value: object) -> str:
-    """Say what a value is, for messages."""
+    """Return what a value is, for messages."""
     if isinstance(value, np.ndarray):
         return f"a tensor of {value.dtype}, shape {value.shape}"
     if isinstance(value, TorchObject):
@@ -155,43 +156,24 @@ def kind(value: object) -> str:
     return names.get(type(value), "nil" if value is None else "a function")
 
 
-def _address(tensor: Floats) -> int:
-    address: int = tensor.ctypes.data
-    return address
-
-
-def _extent(tensor: np.ndarray) -> int:
-    """Bytes from a tensor's first element to the end of its last."""
-    extent: int = tensor.itemsize
-    for size, stride in zip(tensor.shape, tensor.strides, strict=True):
-        extent += (size - 1) * stride
-    return extent
-
-
-Sections = dict[str, dict[str, Any]]
-
-MAX_LOSSES = 2_000_000
-"""Training losses that are carried over; the header of a safetensors file ends at 100 MB."""
-
-
-def make_config(recipe: str | None, settings: Mapping[str, Any], wishes: Sequence[Mapping[str, Any]]) -> Config:
+def make_config(recipe: str | None, required: Mapping[str, Any], optional: Sequence[Mapping[str, Any]]) -> Config:
     """Return a recipe with some values changed.
 
     Args:
-        recipe: name of a recipe; None for today's defaults.
-        settings: ``{"section.key": value}`` that must hold: what the weights are made for.
-        wishes: groups of such values from the file's options; a group that the configuration does not allow (a batch
-            size of 0, say) is left out, as a model is worth reading whatever stands beside it.
+        recipe: Name of a recipe; None for today's defaults.
+        required: ``{"section.key": value}`` that the weights need.
+        optional: Groups of such values from the file's options. An invalid group (a batch size of 0, say) is ignored:
+            the model is worth reading anyway.
 
     Raises:
-        CheckpointFormatError: the settings themselves are not allowed.
+        CheckpointFormatError: A required value is invalid.
     """
-    sections: Sections = compose_config(recipe).model_dump(mode="json")
+    sections = compose_config(recipe).model_dump(mode="json")
     try:
-        config = config_from_dict(_changed(sections, settings), "protos.rnn")
+        config = config_from_dict(_changed(sections, required), "protos.rnn")
     except ConfigError as error:
         raise CheckpointFormatError(str(error)) from None
-    for group in wishes:
+    for group in optional:
         try:
             config = config_from_dict(_changed(config.model_dump(mode="json"), group), "opt")
         except ConfigError:
@@ -199,43 +181,38 @@ def make_config(recipe: str | None, settings: Mapping[str, Any], wishes: Sequenc
     return config
 
 
-def settings_in(options: Mapping[str, Scalar], keys: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the configuration's values that stand in a file's options.
-
-    Args:
-        options: the file's.
-        keys: today's ``section.key`` by the option's name.
-    """
-    return [{key: options[name]} for name, key in keys.items() if options.get(name) not in (None, "")]
-
-
-def training_facts(
-    *, step: object, epoch: object, data: object, val_losses: Mapping[int, float | None]
-) -> dict[str, Any]:
-    """Return the facts that a model file carries about its training.
-
-    Args:
-        step: iterations done; left out unless it is a number.
-        epoch: epochs done, likewise.
-        data: what was trained on; left out unless it is a text.
-        val_losses: validation loss in nats by iteration; None where it was no finite number.
-    """
-    facts: dict[str, Any] = {}
-    if is_finite(step) and step.is_integer():
-        facts["step"] = int(step)
-    if is_finite(epoch):
-        facts["epoch"] = epoch
-    if isinstance(data, str):
-        facts["data"] = data
-    known = {iteration: loss for iteration, loss in val_losses.items() if loss is not None}
-    if known and "step" in facts:
-        facts["best_step"], facts["best_val_loss"] = min(known.items(), key=lambda item: (item[1], item[0]))
-    return facts
-
-
-def _changed(sections: Sections, values: Mapping[str, Any]) -> Sections:
+def _changed(sections: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     changed = {section: dict(entries) for section, entries in sections.items()}
     for name, value in values.items():
         section, key = name.split(".")
         changed[section][key] = value
     return changed
+
+
+def settings_in(options: Mapping[str, Scalar], keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the configuration values among a file's options; ``keys`` maps an option to today's ``section.key``."""
+    return [{key: options[name]} for name, key in keys.items() if options.get(name) not in (None, "")]
+
+
+def training_metadata(
+    *, step: object, epoch: object, data: object, val_losses: Mapping[int, float | None]
+) -> dict[str, Any]:
+    """Return a model file's metadata about its training.
+
+    Args:
+        step: Iterations done; ignored unless it is a number.
+        epoch: Epochs done; likewise.
+        data: Name of the training text; ignored unless it is a string.
+        val_losses: Validation loss in nats by iteration; None if it was not finite.
+    """
+    metadata: dict[str, Any] = {}
+    if is_finite(step) and step.is_integer():
+        metadata["step"] = int(step)
+    if is_finite(epoch):
+        metadata["epoch"] = epoch
+    if isinstance(data, str):
+        metadata["data"] = data
+    known = {iteration: loss for iteration, loss in val_losses.items() if loss is not None}
+    if known and "step" in metadata:
+        metadata["best_step"], metadata["best_val_loss"] = min(known.items(), key=lambda item: (item[1], item[0]))
+    return metadata

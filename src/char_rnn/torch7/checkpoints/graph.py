@@ -1,16 +1,16 @@
-"""The graph of a char-rnn checkpoint: which cell it is, and its ``nn.Linear`` modules in the order they run.
+"""The graph of a char-rnn checkpoint: its cell, and its ``nn.Linear`` modules in the order in which they run.
 
-An ``nn.gModule`` keeps its nodes in forward topological order. A node has ``data.module`` (none where a table is only
-taken apart) and ``children``, the nodes that take its output. What a Linear is for does not stand in the file; it
-follows from its neighbours:
+An ``nn.gModule`` keeps its nodes in forward topological order. A node has ``data.module`` (none if it only splits a
+table) and ``children``, the nodes that take its output. The file does not say what a Linear is for; it follows from its
+neighbours:
 
-* its input is the state of the last step if that comes straight from an ``nn.Identity`` (one of the graph's inputs),
-  or, in a GRU, from a product (reset gate times state); else it is the input from below;
-* its sum with its partner goes through tanh in a GRU's candidate, and through a sigmoid in the two gates, of which the
-  update gate is the one that is also turned into 1 - z.
+* Its input is the state of the last step if that comes directly from an ``nn.Identity`` (one of the graph's inputs)
+  or, in a GRU, from a product (reset gate times state); otherwise it is the input from the layer below.
+* Its sum with its partner goes through tanh in a GRU's candidate, and through a sigmoid in the two gates; the update
+  gate is the one that is also turned into 1 - z.
 
-This must agree, Linear by Linear, with :func:`char_rnn.torch7.layout.linears`: another order or another graph (a
-variant of the program with residual connections, say) is refused, as its numbers would be put in wrong places.
+The roles must agree, Linear by Linear, with :func:`char_rnn.torch7.layout.linears`. Another order or another graph (a
+variant of the program with residual connections, say) is refused, because its numbers would go to the wrong places.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, module, table
+from char_rnn.torch7.layout import linears
 from char_rnn.torch7.t7.values import Table, TorchObject
 
-# How often each module occurs in a layer, besides the Linears, the Dropout, and what only passes on or cuts up.
+# Modules of a layer, besides the Linears, the Dropout, and those that only pass on or split their input.
 _LAYERS: dict[str, dict[str, int]] = {
     "lstm": {"nn.Sigmoid": 3, "nn.Tanh": 2, "nn.CMulTable": 3, "nn.CAddTable": 2},
     "gru": {
@@ -34,18 +35,17 @@ _LAYERS: dict[str, dict[str, int]] = {
     },
     "rnn": {"nn.Tanh": 1, "nn.CAddTable": 1},
 }
-_LINEARS = {"lstm": 2, "gru": 6, "rnn": 2}
 _PASSING = {"nn.Identity", "OneHot", "nn.Reshape", "nn.View", "nn.SplitTable", "nn.Narrow", "nn.Dropout"}
 _WHERE = "protos.rnn"
 
 
 @dataclass(eq=False)
-class Node:
-    """A step of the graph: its module (None where there is none), what feeds it, and what it feeds."""
+class GraphNode:
+    """A node of the graph: its module (None if it has none), its inputs, and the nodes that take its output."""
 
     module: TorchObject | None
-    parents: list[Node] = field(default_factory=list)
-    children: list[Node] = field(default_factory=list)
+    parents: list[GraphNode] = field(default_factory=list)
+    children: list[GraphNode] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -55,13 +55,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a checkpoint's graph is.
+    """The parts of a checkpoint's graph.
 
     Attributes:
         cell: "lstm", "gru" or "rnn".
         num_layers: L.
-        linears: the ``nn.Linear`` modules in the order of the flat vector.
-        dropouts: the ``nn.Dropout`` modules; one a layer, or none.
+        linears: The ``nn.Linear`` modules in the order of the flat vector.
+        dropouts: The ``nn.Dropout`` modules; one per layer, or none.
     """
 
     cell: str
@@ -71,40 +71,40 @@ class Graph:
 
 
 def read_graph(network: TorchObject) -> Graph:
-    """Understand an ``nn.gModule``.
+    """Parse an ``nn.gModule``.
 
     Raises:
-        CheckpointFormatError: it is no graph of char-rnn; the message names the first thing that is not as there.
+        CheckpointFormatError: It is not a graph of char-rnn; the message names the first difference.
     """
     nodes = _nodes(table(network, "forwardnodes", _WHERE))
-    counts = Counter(node.name for node in nodes if node.name)
-    cell, num_layers = _architecture(counts)
-    linears = [node for node in nodes if node.name == "nn.Linear"]
-    for place, node in enumerate(linears[:-1]):
-        _check_role(cell, place, node)
-    return Graph(
-        cell,
-        num_layers,
-        [module(node.module, _WHERE) for node in linears],
-        [module(node.module, _WHERE) for node in nodes if node.name == "nn.Dropout"],
-    )
+    cell, num_layers = _architecture(Counter(node.name for node in nodes if node.name))
+    modules = {name: [node for node in nodes if node.name == name] for name in ("nn.Linear", "nn.Dropout")}
+    slots = linears(cell, 1, 1, num_layers)
+    for number, (node, slot) in enumerate(zip(modules["nn.Linear"][:-1], slots[:-1], strict=True), 1):
+        role = _role(cell, node)
+        if role != slot.role:
+            raise CheckpointFormatError(
+                f"{_WHERE}: nn.Linear number {number} is used as {role}, where the {cell} of char-rnn has {slot.role}"
+            )
+    found = ([module(node.module, _WHERE) for node in listed] for listed in modules.values())
+    return Graph(cell, num_layers, *found)
 
 
-def _nodes(listed: Table) -> list[Node]:
+def _nodes(listed: Table) -> list[GraphNode]:
     """Return the nodes in forward order, linked.
 
     Raises:
-        CheckpointFormatError: something is no node, or occurs twice: a small file could describe no end of links.
+        CheckpointFormatError: Something is not a node, or occurs twice: a small file could describe endless links.
     """
     records = [module(record, f"{_WHERE}.forwardnodes[{place}]") for place, record in enumerate(listed.array(), 1)]
     nodes = []
     for place, record in enumerate(records, 1):
         held = table(record, "data", f"{_WHERE}.forwardnodes[{place}]").get("module")
-        nodes.append(Node(None if held is None else module(held, f"{_WHERE}.forwardnodes[{place}].data.module")))
+        nodes.append(GraphNode(None if held is None else module(held, f"{_WHERE}.forwardnodes[{place}].data.module")))
     by_record = {id(record): node for record, node in zip(records, nodes, strict=True)}
     lists = [table(record, "children", f"{_WHERE}.forwardnodes") for record in records]
     if not len(by_record) == len(set(map(id, lists))) == len(records):
-        raise CheckpointFormatError(f"{_WHERE}.forwardnodes has a node twice, or a list of children that is two nodes'")
+        raise CheckpointFormatError(f"{_WHERE}.forwardnodes has a node twice, or two nodes share a list of children")
     for listed_children, node in zip(lists, nodes, strict=True):
         for child in dict.fromkeys(map(id, listed_children.array())):
             if child in by_record:
@@ -114,20 +114,20 @@ def _nodes(listed: Table) -> list[Node]:
 
 
 def _architecture(counts: Counter[str]) -> tuple[str, int]:
-    """Return cell and number of layers from how often each module occurs.
+    """Return cell and number of layers from the counts of modules.
 
     Raises:
-        CheckpointFormatError: no cell's numbers.
+        CheckpointFormatError: They are not the counts of a cell.
     """
     cell = "rnn" if not counts["nn.Sigmoid"] else "gru" if counts["nn.MulConstant"] else "lstm"
     num_layers = counts["nn.Tanh"] // _LAYERS[cell]["nn.Tanh"]
     expected = {name: number * num_layers for name, number in _LAYERS[cell].items()}
-    expected |= {"nn.Linear": _LINEARS[cell] * num_layers + 1, "nn.LogSoftMax": 1}
     for name in counts:
-        if name not in expected and name not in _PASSING:
+        if name not in (*expected, "nn.Linear", "nn.LogSoftMax") and name not in _PASSING:
             raise CheckpointFormatError(f"{_WHERE} has a module {name[:60]!r}, which no model of char-rnn has")
     if num_layers == 0:
         raise CheckpointFormatError(f"{_WHERE} has no recurrent layers")
+    expected |= {"nn.Linear": len(linears(cell, 1, 1, num_layers)), "nn.LogSoftMax": 1}
     for name, number in expected.items():
         if counts[name] != number:
             raise CheckpointFormatError(
@@ -139,30 +139,14 @@ def _architecture(counts: Counter[str]) -> tuple[str, int]:
     return cell, num_layers
 
 
-_ROLES = {
-    "lstm": ("i2h", "h2h"),
-    "gru": ("update i2h", "update h2h", "candidate i2h", "reset i2h", "reset h2h", "candidate h2h"),
-    "rnn": ("i2h", "h2h"),
-}
-
-
-def _check_role(cell: str, place: int, node: Node) -> None:
-    """Check what the Linear at a place (from 0) is for."""
-    expected = _ROLES[cell][place % len(_ROLES[cell])]
-    gate = f"{_gate(node)} " if cell == "gru" else ""
-    role = f"{gate}{'h2h' if _reads_state(cell, node) else 'i2h'}"
-    if role != expected:
-        raise CheckpointFormatError(
-            f"{_WHERE}: nn.Linear number {place + 1} is used as {role}, where the {cell} of char-rnn has {expected}"
-        )
-
-
-def _reads_state(cell: str, node: Node) -> bool:
+def _role(cell: str, node: GraphNode) -> str:
+    """Return what a Linear is used for, as the layout names it."""
     sources = {parent.name for parent in node.parents}
-    return sources == {"nn.Identity"} or (cell == "gru" and sources == {"nn.CMulTable"})
+    reads_state = sources == {"nn.Identity"} or (cell == "gru" and sources == {"nn.CMulTable"})
+    return (f"{_gate(node)} " if cell == "gru" else "") + ("h2h" if reads_state else "i2h")
 
 
-def _gate(node: Node) -> str:
+def _gate(node: GraphNode) -> str:
     gates = {gate for total in node.children for gate in total.children}
     if {gate.name for gate in gates} == {"nn.Tanh"}:
         return "candidate"

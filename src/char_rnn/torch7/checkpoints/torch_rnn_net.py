@@ -1,19 +1,18 @@
 r"""The network of a torch-rnn model as tensors.
 
-Its ``net`` holds, one after the other, an ``nn.LookupTable``, for each layer an ``nn.LSTM`` or ``nn.VanillaRNN``, maybe
-batch normalization and dropout, and at last an ``nn.Linear``. Vectors are rows that multiply from the left, so the
-weight of a layer, (I + H, G H), is the transpose of PyTorch's two, the input's rows above the state's; there is one
-bias, and the LSTM's blocks of H are i, f, o, g where PyTorch has i, f, g, o.
+Its ``net`` is a sequence: an ``nn.LookupTable``, for each layer an ``nn.LSTM`` or ``nn.VanillaRNN``, optionally with
+batch normalization and dropout, and an ``nn.Linear``. Vectors are rows, multiplied from the left, so the weight of a
+layer, (I + H, G H), is the transpose of PyTorch's two, with the input's rows above the state's. There is one bias, and
+the LSTM's blocks of H are i, f, o, g; PyTorch's are i, f, g, o.
 
-Batch normalization stands between a layer and the next, never inside the recurrence, and when it does not train it is
-affine, y = s h + t with
+Batch normalization is between a layer and the next, never inside the recurrence. In evaluation it is affine,
+y = s h + t with
 
     s = gamma / sqrt(running_var + eps)        t = beta - running_mean s
 
-What comes next multiplies y by a matrix: W (s h + t) + b = (W diag(s)) h + (b + W t). So it disappears into the weight
-and the bias of the next layer's input, or of the output projection. That is computed in float64, and all tensors of
-such a model are float64, to lose nothing. A dropout that scales when it does not train (``v2`` false, y = (1 - p) h) is
-affine too.
+The next matrix multiplies y: W (s h + t) + b = (W diag(s)) h + (b + W t). So it is folded into the weight and bias of
+the next layer's input, or of the output projection, in float64. All tensors of such a model are float64, to lose
+nothing. A dropout that scales in evaluation (``v2`` false, y = (1 - p) h) is affine too.
 
 Dimensions: V vocabulary, D embedding, I a layer's input, H hidden, G gates.
 """
@@ -34,26 +33,26 @@ from char_rnn.torch7.t7.values import TorchObject
 Affine = tuple[Floats, Floats]
 """Factor and addend, (H,) or scalar, in float64."""
 Affines = list[Callable[[], Affine]]
-"""Made when they are needed: of the same few numbers a file may make any number of them."""
+"""Computed when needed: a file may refer to the same few numbers any number of times."""
 
 _CELLS = {"nn.LSTM": "lstm", "nn.SequenceLSTM": "lstm", "nn.VanillaRNN": "rnn", "nn.SequenceRNN": "rnn"}
 _BLOCKS = {"lstm": (0, 1, 3, 2), "rnn": (0,)}
-"""Which of torch-rnn's blocks stands where in PyTorch."""
+"""torch-rnn's block for each of PyTorch's."""
 _CONTAINERS = {"nn.Sequential", "nn.TemporalAdapter"}
 _MAX_NESTING = 8
 
 
 @dataclass
-class Linear:
-    """A weight and a bias, as in the file, and the affine maps between what comes before and them."""
+class FoldedLinear:
+    """A weight and a bias, as in the file, and the affine maps between the previous layer and them."""
 
     where: str
     weight: Floats
     bias: Floats
-    before: Affines = field(default_factory=list)
+    before: Affines
 
     def folded(self, weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """Return weight (out, H) and bias (out,) that do to h what the given ones do to all the maps of h."""
+        """Return weight (out, H) and bias (out,) that map h as the given ones map the affine maps of h."""
         for affine in reversed(self.before):
             scale, shift = affine()
             if scale.shape not in ((), weight.shape[1:]):
@@ -65,29 +64,63 @@ class Linear:
 
 
 @dataclass
-class Network:
-    """A network in the order of its forward pass.
+class TorchRNNNetwork:
+    """A network in the order of its forward pass, filled module by module.
 
     Attributes:
-        cell: "lstm" or "rnn".
+        cells: Types of its recurrent layers, "lstm" or "rnn".
         embedding: (V, D).
-        layers: the recurrent ones.
-        output: the projection to V.
-        dropout: probability.
+        layers: The recurrent layers.
+        output: The projection to V.
+        dropout: Probability.
     """
 
-    cell: str
-    embedding: Floats
-    layers: list[Linear]
-    output: Linear
-    dropout: float
+    cells: set[str] = field(default_factory=set)
+    embedding: Floats | None = None
+    layers: list[FoldedLinear] = field(default_factory=list)
+    output: FoldedLinear | None = None
+    dropout: float = 0.0
+    _affines: Affines = field(default_factory=list)  # since the last layer
+
+    @property
+    def cell(self) -> str:
+        """The one type of its recurrent layers."""
+        [cell] = self.cells
+        return cell
+
+    def add(self, part: TorchObject, where: str) -> None:
+        """Add the next module."""
+        name = part.class_name
+        inside = self.embedding is not None and self.output is None
+        if name == "nn.LookupTable" and self.embedding is None:
+            self.embedding = floats(part, "weight", where, 2)
+        elif name in _CELLS and inside:
+            self.layers.append(self._linear(part, where))
+            self.cells.add(_CELLS[name])
+        elif name == "nn.Linear" and inside:
+            self.output = self._linear(part, where)
+        elif name == "nn.BatchNormalization" and inside and self.layers:
+            self._affines.append(partial(_normalization, part, where))
+        elif name == "nn.Dropout" and inside and self.layers:
+            self.dropout = fields.probability(part, where)
+            if not part.get("v2"):
+                kept = np.array(1.0 - self.dropout)
+                self._affines.append(lambda: (kept, np.array(0.0)))
+        else:
+            raise CheckpointFormatError(f"{where} is a {name[:60]}, which no model of torch-rnn has in this place")
+
+    def _linear(self, part: TorchObject, where: str) -> FoldedLinear:
+        before, self._affines = self._affines, []
+        return FoldedLinear(where, floats(part, "weight", where, 2), floats(part, "bias", where, 1), before)
 
     def tensors(self) -> dict[str, Floats]:
-        """Return the tensors by today's names, of the file's element type, or float64 where something was folded.
+        """Return the tensors by today's names, in the file's element type, or float64 if something was folded.
 
         Raises:
-            CheckpointFormatError: the shapes do not fit each other.
+            CheckpointFormatError: The shapes do not match.
         """
+        assert self.embedding is not None
+        assert self.output is not None
         linears = [*self.layers, self.output]
         fields.check_apart([self.embedding, *(part for linear in linears for part in (linear.weight, linear.bias))])
         vocab_size, hidden_size = self.output.weight.shape
@@ -102,7 +135,7 @@ class Network:
         dtype = np.result_type(*tensors.values(), np.float32)  # half precision becomes single
         return {name: tensor.astype(dtype, order="C") for name, tensor in tensors.items()}
 
-    def _layer_tensors(self, number: int, layer: Linear, width: int, hidden_size: int) -> dict[str, Floats]:
+    def _layer_tensors(self, number: int, layer: FoldedLinear, width: int, hidden_size: int) -> dict[str, Floats]:
         order = _BLOCKS[self.cell]
         _check_shape(layer.weight, (width + hidden_size, len(order) * hidden_size), f"{layer.where}.weight")
         _check_shape(layer.bias, (len(order) * hidden_size,), f"{layer.where}.bias")
@@ -117,69 +150,27 @@ class Network:
         return {f"{self.cell}.{name}_l{number}": part for name, part in parts.items()}
 
 
-def read_network(net: TorchObject) -> Network:
-    """Understand a model's ``net``.
+def read_network(net: TorchObject) -> TorchRNNNetwork:
+    """Parse a model's ``net``.
 
     Raises:
-        CheckpointFormatError: it has other modules than torch-rnn puts there, or in another order.
+        CheckpointFormatError: It has other modules than torch-rnn's, or in another order.
     """
-    builder = _Builder()
+    network = TorchRNNNetwork()
     for part, where in _modules(net, "model.net", _MAX_NESTING, set()):
-        builder.add(part, where)
-    return builder.network()
-
-
-class _Builder:
-    """Takes the modules of a network one by one."""
-
-    def __init__(self) -> None:
-        self._cells: set[str] = set()
-        self._embedding: Floats | None = None
-        self._layers: list[Linear] = []
-        self._output: Linear | None = None
-        self._affine: Affines = []  # since the last layer
-        self._dropout = 0.0
-
-    def add(self, part: TorchObject, where: str) -> None:
-        """Take the next module."""
-        name = part.class_name
-        inside = self._embedding is not None and self._output is None
-        if name == "nn.LookupTable" and self._embedding is None:
-            self._embedding = floats(part, "weight", where, 2)
-        elif name in _CELLS and inside:
-            self._layers.append(self._linear(part, where))
-            self._cells.add(_CELLS[name])
-        elif name == "nn.Linear" and inside:
-            self._output = self._linear(part, where)
-        elif name == "nn.BatchNormalization" and inside and self._layers:
-            self._affine.append(partial(_normalization, part, where))
-        elif name == "nn.Dropout" and inside and self._layers:
-            self._dropout = fields.probability(part, where)
-            if not part.get("v2"):
-                kept = np.array(1.0 - self._dropout)
-                self._affine.append(lambda: (kept, np.array(0.0)))
-        else:
-            raise CheckpointFormatError(f"{where} is a {name[:60]}, which no model of torch-rnn has in this place")
-
-    def network(self) -> Network:
-        """Return what was taken."""
-        if self._embedding is None or self._output is None or len(self._cells) != 1:
-            raise CheckpointFormatError(
-                "model.net must have an nn.LookupTable, layers of one kind (nn.LSTM or nn.VanillaRNN) and an nn.Linear"
-            )
-        [cell] = self._cells
-        return Network(cell, self._embedding, self._layers, self._output, self._dropout)
-
-    def _linear(self, part: TorchObject, where: str) -> Linear:
-        before, self._affine = self._affine, []
-        return Linear(where, floats(part, "weight", where, 2), floats(part, "bias", where, 1), before)
+        network.add(part, where)
+    if network.embedding is None or network.output is None or len(network.cells) != 1:
+        raise CheckpointFormatError(
+            "model.net must have an nn.LookupTable, layers of one kind (nn.LSTM or nn.VanillaRNN) and an nn.Linear"
+        )
+    return network
 
 
 def _modules(part: TorchObject, where: str, nesting: int, seen: set[int]) -> Iterator[tuple[TorchObject, str]]:
-    """Go through the modules of a network but for views; of March 2016 some stand in an ``nn.TemporalAdapter``.
+    """Yield the modules of a network except views; files of March 2016 have some in an ``nn.TemporalAdapter``.
 
     Raises:
-        CheckpointFormatError: one that holds others stands there twice: a small file could describe no end of them.
+        CheckpointFormatError: A container occurs twice: a small file could describe endless modules.
     """
     if part.class_name == "nn.View":
         return
@@ -187,7 +178,7 @@ def _modules(part: TorchObject, where: str, nesting: int, seen: set[int]) -> Ite
         yield part, where
         return
     if id(part) in seen:
-        raise CheckpointFormatError(f"{where} stands in the network twice, as no {part.class_name} of torch-rnn does")
+        raise CheckpointFormatError(f"{where} is in the network twice, which no {part.class_name} of torch-rnn is")
     seen.add(id(part))
     if part.class_name == "nn.TemporalAdapter":
         held = [(part.get("net"), f"{where}.net")]
@@ -199,30 +190,25 @@ def _modules(part: TorchObject, where: str, nesting: int, seen: set[int]) -> Ite
 
 
 def _normalization(part: TorchObject, where: str) -> Affine:
-    """Return s and t, (H,), of a batch normalization that does not train.
+    """Return s and t, (H,), of a batch normalization in evaluation.
 
-    Its files of before 2016 hold ``running_std``, which is 1/sqrt(running_var + eps).
+    Files before 2016 have ``running_std``, which is 1/sqrt(running_var + eps).
     """
-    mean, scale = _statistic(part, "running_mean", where), _scale(part, where)
+    mean = _statistic(part, "running_mean", where)
+    if part.get("running_var") is None and part.get("running_std") is not None:
+        scale = _statistic(part, "running_std", where, mean.shape)
+    else:
+        eps = part.get("eps")
+        variance = _statistic(part, "running_var", where, mean.shape) + (eps if fields.is_finite(eps) else 1e-5)
+        if not (variance > 0).all():
+            raise CheckpointFormatError(f"{where}.running_var holds negative numbers or NaN; the file is damaged")
+        scale = 1 / np.sqrt(variance)
     if part.get("weight") is not None:
         scale = _statistic(part, "weight", where, mean.shape) * scale
     shift = -mean * scale
     if part.get("bias") is not None:
         shift = shift + _statistic(part, "bias", where, mean.shape)
     return scale, shift
-
-
-def _scale(part: TorchObject, where: str) -> Floats:
-    """Return 1/sqrt(running_var + eps), (H,)."""
-    shape = _statistic(part, "running_mean", where).shape
-    if part.get("running_var") is None and part.get("running_std") is not None:
-        return _statistic(part, "running_std", where, shape)
-    eps = part.get("eps")
-    variance = _statistic(part, "running_var", where, shape) + (eps if fields.is_finite(eps) else 1e-5)
-    if not (variance > 0).all():
-        raise CheckpointFormatError(f"{where}.running_var holds negative numbers or NaN; the file is damaged")
-    scale: Floats = 1 / np.sqrt(variance)
-    return scale
 
 
 def _statistic(part: TorchObject, name: str, where: str, shape: tuple[int, ...] | None = None) -> Floats:
