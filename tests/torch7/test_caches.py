@@ -89,7 +89,7 @@ def test_without_caches_the_text_is_to_be_read(tmp_path: Path) -> None:
 def test_half_a_cache_without_the_text_is_an_error(tmp_path: Path, there: str, missing: str) -> None:
     write(tmp_path, numbered(b"ab"), indices(b"ab"))
     (tmp_path / missing).unlink()
-    with pytest.raises(DataError, match=rf"{there}: is of no use without {missing} beside it; put input\.txt there"):
+    with pytest.raises(DataError, match=rf"{there}: cannot be used without {missing}; put input\.txt or"):
         read_caches(tmp_path)
 
 
@@ -100,13 +100,13 @@ VOCAB, DATA = numbered(b"abc"), indices(b"abc")
     ("vocab", "data", "message"),
     [
         (7.0, DATA, "vocab.t7: holds a number"),
-        (Table(), DATA, "vocab.t7: does not number its symbols from 1 on"),
-        (Table.of({b"ab": 1.0}), DATA, "vocab.t7: holds a table, but not of indices by byte"),
-        (Table.of({b"a": b"1"}), DATA, "not of indices by byte"),
-        (Table.of({b"a": float("nan")}), DATA, "not of indices by byte"),
+        (Table(), DATA, "vocab.t7: does not number its symbols from 1"),
+        (Table.of({b"ab": 1.0}), DATA, "vocab.t7: holds a table, where train.lua writes a table of indices by byte"),
+        (Table.of({b"a": b"1"}), DATA, "writes a table of indices by byte"),
+        (Table.of({b"a": float("nan")}), DATA, "writes a table of indices by byte"),
         (Table.of({b"a": 1.0, b"b": 1.0}), DATA, "does not number its symbols"),
         (Table.of({b"a": 1.0, b"b": 2.5}), DATA, "does not number its symbols"),
-        (VOCAB, VOCAB, "data.t7: holds a table, not the indices of a text"),
+        (VOCAB, VOCAB, "data.t7: holds a table, where train.lua writes the indices of a text"),
         (VOCAB, DATA.astype(np.int64), "data.t7: holds a tensor of int64"),
         (VOCAB, DATA[None], r"shape \(1, 3\)"),
         (VOCAB, DATA[:0], "data.t7: "),
@@ -119,7 +119,7 @@ def test_caches_that_do_not_fit_are_named(tmp_path: Path, vocab: object, data: o
         read_caches(write(tmp_path, vocab, data))
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
-    assert "remove vocab.t7 and data.t7, and the text is read from input.txt" in str(caught.value)
+    assert "remove vocab.t7 and data.t7, then the text is read from input.txt" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["vocab.t7", "data.t7"])

@@ -147,7 +147,7 @@ def test_bad_arguments_are_refused_at_once(
 @pytest.mark.parametrize("function", [sample_torch7, sample_torch_rnn])
 @pytest.mark.parametrize("temperature", [1e-6, 1e-30])
 def test_a_temperature_that_leaves_nothing(function: type[sample_torch7], temperature: float) -> None:
-    with pytest.raises(ValueError, match=r"^temperature 1e-.*: no symbol keeps a usable probability"):
+    with pytest.raises(ValueError, match=r"^temperature 1e-.*: no symbol has a usable probability"):
         list(function(model(), prime=b"a", temperature=temperature))
 
 

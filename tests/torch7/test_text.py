@@ -7,7 +7,7 @@ import pytest
 
 from char_rnn import Corpus
 from char_rnn.data.errors import DataError
-from char_rnn.torch7.text import Text, split_batches, split_text
+from char_rnn.torch7.text import split_batches, split_text
 
 
 def corpus(length: int) -> Corpus:
@@ -31,12 +31,12 @@ def test_batches_are_shared_out_in_floating_point(
 
 
 def test_rows_are_contiguous_and_the_end_wraps_round_to_the_beginning() -> None:
-    text = Text(corpus(27), batch_size=2, seq_length=3, train_frac=0.5, val_frac=0.25)
-    assert text.batches == {"train": 2, "val": 1, "test": 1}
-    x, y = text.batch(0)
+    loaders = split_text(corpus(27), batch_size=2, seq_length=3, train_frac=0.5, val_frac=0.25)
+    assert {name: len(batches) for name, batches in loaders.items()} == {"train": 2, "val": 1, "test": 1}
+    x, y = next(loaders["train"].epoch(0))
     np.testing.assert_array_equal(x, [[0, 1, 2], [12, 13, 14]])
     np.testing.assert_array_equal(y, [[1, 2, 3], [13, 14, 15]])
-    x, y = text.batch(3)
+    [(x, y)] = loaders["test"].epoch(0)
     np.testing.assert_array_equal(x, [[9, 10, 11], [21, 22, 23]])
     np.testing.assert_array_equal(y, [[10, 11, 12], [22, 23, 0]])  # not 24, which is cut off
 
@@ -52,5 +52,5 @@ def test_a_split_has_its_own_batches_and_begins_where_it_is_told() -> None:
 
 
 def test_a_text_without_a_batch_to_train_on_is_refused() -> None:
-    with pytest.raises(DataError, match=r"27 characters, 1 batches of 5 x 5, and none of them to train on"):
+    with pytest.raises(DataError, match=r"27 characters, 1 batches of 5 x 5, but none to train on"):
         split_text(corpus(27), 5, 5, 0.95, 0.05)

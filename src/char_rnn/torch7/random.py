@@ -1,7 +1,7 @@
 """Torch7's random numbers: the Mersenne Twister of Matsumoto and Nishimura 1998 (MT19937), one 32-bit word a draw.
 
-A uniform number is ``u = word * 2**-32`` in double precision, whatever the tensor it fills; tensors are filled in the
-order of their storage. Drawing n at once gives the numbers that n single draws give.
+A uniform number is ``u = word * 2**-32`` in double precision, for every type of tensor; tensors are filled in the order
+of their storage. One draw of n numbers gives the same as n draws of one.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _UNIT = 2.0**-32
 
 
 class Generator:
-    """The generator that ``torch.manualSeed(seed)`` left in 2015.
+    """Torch7's generator after ``torch.manualSeed(seed)``.
 
     Args:
-        seed: Any whole number; Lua rounds it to a double (exact up to 2**53), whose remainder by 2**32 counts.
+        seed: Any integer. Lua rounds it to a double (exact up to 2**53), taken modulo 2**32.
     """
 
     def __init__(self, seed: int) -> None:
@@ -27,29 +27,29 @@ class Generator:
         self._set(_initial_state(seed), _WORDS)
 
     def words(self, n: int) -> npt.NDArray[np.uint64]:
-        """The next ``n`` words (n,), each below 2**32: what ``torch.random()`` gives."""
+        """Return the next ``n`` words (n,), each below 2**32, as ``torch.random()`` does."""
         return np.asarray(self._twister.random_raw(n), dtype=np.uint64)
 
     def uniform(self, low: float, high: float, n: int) -> npt.NDArray[np.float64]:
-        """``n`` numbers (n,) from ``low`` on, below ``high`` but for rounding."""
+        """Return ``n`` numbers (n,) from ``low`` to below ``high`` (up to rounding)."""
         return np.asarray(self._unit(n) * (high - low) + low)
 
     def bernoulli(self, p: float, n: int) -> npt.NDArray[np.bool_]:
-        """``n`` choices (n,), each true with probability ``p``: where u <= p, not below it."""
+        """Return ``n`` booleans (n,), each true with probability ``p``: if u <= p, not u < p."""
         return np.asarray(self._unit(n) <= p)
 
     def multinomial(self, probabilities: npt.NDArray[np.floating]) -> int:
-        """Draws an index by one word, as Torch7 does since March 2016.
+        """Draw an index with one word, as Torch7 does since March 2016.
 
         Args:
             probabilities: (V,), 0 or more, in float32 (char-rnn) or float64 (torch-rnn); they need not sum to 1. The
-                running sums are in double precision for both.
+                running sums are in double precision in both cases.
 
         Returns:
-            The first index whose running sum, over the last, reaches u. It counts from 0.
+            The first index, from 0, at which the running sum divided by the total reaches u.
 
         Raises:
-            ValueError: A probability is negative or not finite, or all are 0. No word has been drawn then.
+            ValueError: A probability is negative or not finite, or all are 0. No word is drawn then.
         """
         sums = np.add.accumulate(probabilities.astype(np.float64))
         total = float(sums[-1])
@@ -60,15 +60,15 @@ class Generator:
         return int(sums.searchsorted(self._twister.random_raw() * _UNIT))
 
     def state_array(self) -> npt.NDArray[np.uint32]:
-        """The state (625,) for a checkpoint: the twister's 624 words, then how many of them have been used."""
+        """Return the state (625,) for a checkpoint: the twister's 624 words, then the number of used ones."""
         state = self._twister.state["state"]
         return np.append(state["key"], state["pos"]).astype(np.uint32)
 
     def load_state_array(self, state: npt.ArrayLike) -> None:
-        """Goes on from a `state_array`.
+        """Restore a state of :meth:`state_array`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not one.
         """
         words = np.asarray(state)
         if words.shape != (_WORDS + 1,) or words.dtype.kind not in "ui" or not _in_range(words):
@@ -86,7 +86,7 @@ class Generator:
 
 
 def _initial_state(seed: int) -> npt.NDArray[np.uint32]:
-    """The twister's words (624,) for a seed; source: Knuth, The Art of Computer Programming, volume 2, page 106."""
+    """Return the twister's words (624,) for a seed. Source: Knuth, The Art of Computer Programming, vol. 2, p. 106."""
     words = [_as_in_lua(seed) % 2**32]
     for i in range(1, _WORDS):
         words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + i) % 2**32)
@@ -94,7 +94,7 @@ def _initial_state(seed: int) -> npt.NDArray[np.uint32]:
 
 
 def _as_in_lua(seed: int) -> int:
-    """Return the C ``long`` that Lua's double becomes on x86-64: out of range, one whose low 32 bits are 0."""
+    """Return the C ``long`` of Lua's double on x86-64; out of range it has low 32 bits of 0."""
     number = float(min(max(seed, -(2**64)), 2**64))
     return int(number) if -(2.0**63) <= number < 2.0**63 else 0
 

@@ -1,7 +1,7 @@
 """Text as the programs of 2015 and 2016 sample it: sample.lua of char-rnn, and torch-rnn's.
 
-Both divide the prediction by the temperature, exponentiate it as it is (no maximum is subtracted), divide by the sum
-taken from left to right, and draw by Torch7's multinomial, one 32-bit word a symbol:
+Both divide the prediction by the temperature, exponentiate it (without subtracting a maximum), divide by the sum taken
+from left to right, and draw by Torch7's multinomial, one 32-bit word per symbol:
 
 =============  =====================================  =============================================
 ..             char-rnn                               torch-rnn
@@ -10,7 +10,7 @@ prediction     log-probabilities                      scores, before the softmax
 temperature    divides in float64                     divides in float32
 probabilities  rounded to float32                     float64
 no prime       the first symbol is drawn uniformly    likewise
-length         symbols after the prime                symbols in all, the prime's among them
+length         symbols after the prime                symbols in all, including the prime
 =============  =====================================  =============================================
 
 Dimensions: V vocabulary.
@@ -30,8 +30,6 @@ from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_tensors
 from char_rnn.torch7.random import Generator
 
-Choose = Callable[[Array], int]
-Predict = Callable[[int], Array]
 LOWEST_TEMPERATURE = 1e-30  # below it a prediction divided by the temperature leaves the range of single precision
 
 
@@ -44,35 +42,34 @@ def sample_torch7(
     seed: int = 123,
     argmax: bool = False,
 ) -> Iterator[bytes]:
-    """Samples as char-rnn's sample.lua does, on the CPU in double precision.
+    """Sample as char-rnn's sample.lua does, on the CPU in double precision.
 
     Args:
         file: The model.
-        prime: What is continued, and put out first. The first symbol after an empty one is drawn uniformly.
-        length: Symbols to add.
-        temperature: Divides the log-probabilities.
+        prime: Text to continue, returned first. Without one the first symbol is drawn uniformly.
+        length: Number of symbols to add.
+        temperature: Divisor of the log-probabilities.
         seed: Seed of Torch7's generator.
-        argmax: Take the likeliest symbol, of equals the first, and draw nothing.
+        argmax: Take the most likely symbol, the first of equals, instead of drawing.
 
     Yields:
         The prime, if there is one, then each symbol as bytes.
 
     Raises:
-        UnknownCharacterError: `prime` has a symbol that the vocabulary has not.
+        UnknownCharacterError: `prime` has a symbol that is not in the vocabulary.
         ValueError: An argument is out of range, or (while sampling) no symbol has a usable probability.
     """
     if length < 0:
         raise ValueError(f"length: must be 0 or more; given {length}")
     _check_temperature(temperature, argmax)
-    generator = Generator(seed)
+    generator, text = Generator(seed), _Text(file, prime)
 
     def draw(log_probs: Array) -> int:
         values = np.exp(log_probs / temperature)
         return generator.multinomial(_normalized(values, temperature).astype(np.float32))
 
-    writer = _Writer(file, prime)
     first = np.full(file.vocabulary.size, 1 / file.vocabulary.size)
-    return writer.write(length, writer.log_probs, first, _greedy if argmax else draw)
+    return text.continued(length, text.streams.step, first, _greedy if argmax else draw)
 
 
 def sample_torch_rnn(
@@ -84,30 +81,18 @@ def sample_torch_rnn(
     seed: int = 123,
     argmax: bool = False,
 ) -> Iterator[bytes]:
-    """Samples as torch-rnn's ``LanguageModel:sample`` does after ``torch.manualSeed(seed)``, which it calls nowhere.
+    """Sample as torch-rnn's ``LanguageModel:sample`` does after ``torch.manualSeed(seed)``, which it calls nowhere.
 
-    A prime of characters beyond ASCII is read by characters; torch-rnn reads it by bytes and fails. The network runs in
-    double precision, where torch-rnn's own runs in single.
+    Characters beyond ASCII in a prime are read as characters; torch-rnn reads them as bytes and fails. The network runs
+    in double precision, torch-rnn's own in single.
 
-    Args:
-        file: The model.
-        prime: What is continued, and put out first. The first symbol after an empty one is drawn uniformly.
-        length: Symbols in all, those of the prime among them.
-        temperature: Divides the scores.
-        seed: Seed of Torch7's generator.
-        argmax: Take the likeliest symbol, of equals the first, and draw nothing.
-
-    Yields:
-        The prime, if there is one, then each symbol as bytes.
-
-    Raises:
-        UnknownCharacterError: `prime` has a symbol that the vocabulary has not.
-        ValueError: An argument is out of range, or (while sampling) no symbol has a usable probability.
+    Arguments, yields and raises as :func:`sample_torch7`, except that `length` includes the prime's symbols, and
+    `temperature` divides the scores.
     """
-    writer = _Writer(file, prime)
-    if length < max(1, len(writer.indices)):
+    text = _Text(file, prime)
+    if length < max(1, len(text.prime_ids)):
         raise ValueError(
-            f"length: must be at least {max(1, len(writer.indices))}, as torch-rnn counts the prime's symbols too;"
+            f"length: must be at least {max(1, len(text.prime_ids))}, as torch-rnn counts the prime's symbols too;"
             f" given {length}"
         )
     _check_temperature(temperature, argmax)
@@ -118,53 +103,44 @@ def sample_torch_rnn(
             values = np.exp(np.divide(scores, temperature, dtype=np.float32), dtype=np.float64)
         return generator.multinomial(_normalized(values, temperature))
 
-    rest = length - len(writer.indices)
-    return writer.write(rest, writer.scores, np.ones(file.vocabulary.size), _greedy if argmax else draw)
+    rest, first = length - len(text.prime_ids), np.ones(file.vocabulary.size)
+    return text.continued(rest, text.streams.scores, first, _greedy if argmax else draw)
 
 
-class _Writer:
-    """A model, its symbols as bytes, and a prime that is made of them.
+class _Text:
+    """A prime and the model that continues it.
 
     Raises:
-        UnknownCharacterError: The prime is not.
-        ValueError: The file's tensors are not the model that its configuration and vocabulary describe.
+        UnknownCharacterError: The prime has a symbol that is not in the vocabulary.
+        ValueError: The file's tensors are not those of the model that its configuration and vocabulary describe.
     """
 
     def __init__(self, file: ModelFile, prime: bytes) -> None:
         check_tensors(file.config.model, file.vocabulary.size, file.tensors)
-        self._streams = Engine(file.config.model, file.tensors, "float64").begin()
-        self.prime = prime
-        self.indices: list[int] = file.vocabulary.encode(prime).tolist()
-        self._symbols = _symbols(file.vocabulary)
+        self.streams = Engine(file.config.model, file.tensors, "float64").begin()
+        self.prime_ids: list[int] = file.vocabulary.encode(prime).tolist()
+        self._prime, self._symbols = prime, _symbols(file.vocabulary)
 
-    def log_probs(self, index: int) -> Array:
-        """Reads a symbol; returns the log-probabilities (V,) of the next."""
-        log_probs: Array = self._streams.step([index])[0]
-        return log_probs
-
-    def scores(self, index: int) -> Array:
-        """As `log_probs`, but the scores that they are made of."""
-        scores: Array = self._streams.scores([index])[0]
-        return scores
-
-    def write(self, length: int, predict: Predict, first: Array, choose: Choose) -> Iterator[bytes]:
-        """Yields the prime and ``length`` symbols more; ``first`` is the prediction where there is no prime."""
-        if self.prime:
-            yield self.prime
+    def continued(
+        self, length: int, predict: Callable[[list[int]], Array], first: Array, choose: Callable[[Array], int]
+    ) -> Iterator[bytes]:
+        """Yield the prime and ``length`` more symbols; ``first`` is the prediction if there is no prime."""
+        if self._prime:
+            yield self._prime
         if length == 0:
             return
-        if self.indices:
-            self._streams.feed(self.indices[:-1])
-            first = predict(self.indices[-1])
+        if self.prime_ids:
+            self.streams.feed(self.prime_ids[:-1])
+            first = predict(self.prime_ids[-1:])[0]
         index = choose(first)
         yield self._symbols[index]
         for _ in range(length - 1):
-            index = choose(predict(index))
+            index = choose(predict([index])[0])
             yield self._symbols[index]
 
 
 def _symbols(vocabulary: Vocabulary) -> list[bytes]:
-    """Each symbol of a vocabulary as bytes, characters in UTF-8."""
+    """Return each symbol of a vocabulary as bytes, characters in UTF-8."""
     if vocabulary.kind == "bytes":
         return [bytes([symbol]) for symbol in vocabulary.symbols]
     return [chr(symbol).encode() for symbol in vocabulary.symbols]
@@ -174,7 +150,7 @@ def _check_temperature(temperature: float, argmax: bool) -> None:
     if not argmax and not LOWEST_TEMPERATURE <= temperature < math.inf:
         raise ValueError(
             f"temperature: must be {LOWEST_TEMPERATURE:g} or more to sample as in 2015; given {temperature:g}"
-            " (-sample 0 takes the likeliest symbol each time)"
+            " (-sample 0 takes the most likely symbol each time)"
         )
 
 
@@ -183,15 +159,15 @@ def _greedy(prediction: Array) -> int:
 
 
 def _normalized(values: Array, temperature: float) -> Array:
-    """Divide what was exponentiated (V,) by its sum, in place.
+    """Divide exponentiated predictions (V,) by their sum, in place.
 
     Raises:
-        ValueError: All of it has come to 0, or it holds infinity or what is no number.
+        ValueError: All are 0, or one is infinite or NaN.
     """
     total = float(np.add.accumulate(values)[-1])
     if not 0 < total < math.inf:
         raise ValueError(
-            f"temperature {temperature:g}: no symbol keeps a usable probability;"
+            f"temperature {temperature:g}: no symbol has a usable probability;"
             " give one nearer to 1, if the model's weights have not diverged"
         )
     values /= total
