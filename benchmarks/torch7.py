@@ -27,10 +27,9 @@ from harness import parser, report
 from char_rnn import CharRNNTrainer, Config, Corpus, ModelFile, build_model, create_dataloaders
 from char_rnn.bench.timing import in_turn
 from char_rnn.data.dataloader import CharDataset
-from char_rnn.torch7.backend import Torch7Backend
 from char_rnn.torch7.sampling import sample_torch7
 from char_rnn.torch7.text import split_text
-from char_rnn.torch7.trainer import Torch7Trainer
+from char_rnn.torch7.trainer import Torch7Backend, Torch7Trainer
 from char_rnn.training.run import start_run
 from char_rnn.utils.config import compose_config
 

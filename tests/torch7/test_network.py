@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from char_rnn import CharGRU, CharLSTM, CharRNN
 from char_rnn.models import CharModel
-from char_rnn.torch7.cells import FusedLayer, ManualLayer, make_layer
-from char_rnn.torch7.network import Network
+from char_rnn.torch7.cells import MANUAL, FusedLayer, ManualLayer, make_layer
+from char_rnn.torch7.network import UnrolledNetwork
 
 V, H, L, B, T = 7, 6, 2, 3, 5
 
@@ -45,7 +45,7 @@ def test_the_first_window_has_the_gradients_of_autograd(cell: str) -> None:
     [(x, y)] = windows(1)
     expected = by_autograd(model, x, y)
     model.zero_grad()
-    loss = Network(model, T, B).train(x, y)
+    loss = UnrolledNetwork(model, T, B).train(x, y)
     with torch.no_grad():
         reference = F.nll_loss(model(x)[0].flatten(0, 1), y.flatten())
     torch.testing.assert_close(loss, reference, rtol=1e-14, atol=0)
@@ -66,7 +66,7 @@ def test_dropout_masks_stand_after_every_layer(cell: str) -> None:
     (F.cross_entropy(model.output_proj(output).flatten(0, 1), y.flatten()) * T).backward()
     expected = gradients(model)
     model.zero_grad()
-    Network(model, T, B).train(x, y, masks)
+    UnrolledNetwork(model, T, B).train(x, y, masks)
     for name, grad in gradients(model).items():
         torch.testing.assert_close(grad, expected[name], rtol=1e-12, atol=1e-15)
 
@@ -74,7 +74,7 @@ def test_dropout_masks_stand_after_every_layer(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_later_windows_read_the_state_after_them_for_the_one_before(cell: str) -> None:
     model, (first, second) = make(cell), windows(2)
-    network = Network(model, T, B)
+    network = UnrolledNetwork(model, T, B)
     network.train(*first)
     before = network.hidden
     network.train(*second)
@@ -95,7 +95,7 @@ def test_later_windows_read_the_state_after_them_for_the_one_before(cell: str) -
 
 def test_training_goes_on_from_the_state_of_the_validation() -> None:
     model, (first, second, third) = make("lstm"), windows(3)
-    network = Network(model, T, B)
+    network = UnrolledNetwork(model, T, B)
     network.train(*first)
     network.reset()
     network.evaluate(*second)
@@ -116,7 +116,7 @@ def test_pytorchs_kernels_do_the_same_surprises_included(cell: str, monkeypatch:
             monkeypatch.setattr("char_rnn.torch7.network.make_layer", layer)
         else:
             monkeypatch.setattr("char_rnn.torch7.network.make_layer", manual)
-        network = Network(model, T, B)
+        network = UnrolledNetwork(model, T, B)
         results[name] = [(network.train(x, y, torch.full((T, L, B, H), 0.5)), gradients(model)) for x, y in windows(3)]
     for (loss, grads), (other_loss, other_grads) in zip(results["fused"], results["manual"], strict=True):
         torch.testing.assert_close(loss, other_loss, rtol=1e-5, atol=0)
@@ -125,9 +125,8 @@ def test_pytorchs_kernels_do_the_same_surprises_included(cell: str, monkeypatch:
 
 
 def manual(model: CharModel, number: int, time: int, batch: int) -> ManualLayer:
-    from char_rnn.torch7.cells import _MANUAL
 
-    return _MANUAL[model.cell.name](model, number, time, batch)
+    return MANUAL[model.cell.name](model, number, time, batch)
 
 
 def test_double_precision_on_the_cpu_is_computed_by_hand() -> None:

@@ -16,7 +16,7 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
 from char_rnn.runs import STATE
-from char_rnn.torch7.backend import Torch7Backend
+from char_rnn.torch7.trainer import Torch7Backend
 from char_rnn.training import run as run_module
 from char_rnn.training import tuning
 from char_rnn.training.backend import TrainerBackend

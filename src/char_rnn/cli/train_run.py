@@ -70,7 +70,7 @@ def open_run(config: Config, request: Request, manager: DeviceManager, group: Pr
 def _backend(config: Config) -> TrainerBackend:
     """Return the implementation that ``training.trainer`` selects."""
     if config.training.trainer == "torch7":
-        from char_rnn.torch7.backend import Torch7Backend
+        from char_rnn.torch7.trainer import Torch7Backend
 
         return Torch7Backend()
     from char_rnn.training.backend import TrainerBackend

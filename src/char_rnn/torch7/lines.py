@@ -1,4 +1,4 @@
-"""What ``train.lua`` printed, printed again: for scripts that read its output, and for eyes that know it."""
+"""The lines that ``train.lua`` prints, for scripts that read them and for users who know them."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
 
 
 class Listener(Callback):
-    """Listens to a :class:`Torch7Trainer`, which has more to tell than others."""
+    """Callback with the additional events of a :class:`Torch7Trainer`."""
 
     def on_begin(self, trainer: Torch7Trainer) -> None:
-        """Everything is made, nothing is trained yet."""
+        """Called before the first step."""
 
     def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
-        """A step is finished, and the evaluation after it where one is due; ``loss`` in nats per character."""
+        """Called after a step, and after its evaluation if there is one; ``loss`` in nats per character."""
 
     def on_evaluation(self, batch: int, batches: int) -> None:
-        """A batch of the validation split is measured; counted from 1, 0 before the first."""
+        """Called after each batch of the validation split, counted from 1, and with 0 before the first."""
 
     def on_checkpoint(self, path: Path) -> None:
-        """A checkpoint is about to be written."""
+        """Called before a checkpoint is written."""
 
 
 class TrainLuaLines(Listener):
-    """Writes the lines of ``train.lua``; a step's line holds the same numbers in the same form.
+    """Writes the lines of ``train.lua``; a step's line has the same numbers in the same format.
 
     Args:
-        stream: where to; standard output when not given.
+        stream: Output stream (default: standard output).
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
 
     def on_begin(self, trainer: Torch7Trainer) -> None:
-        """Write what was read and what was made."""
+        """Write the lines about the text and the model."""
         model = trainer.config.model
         counts = {name: len(trainer.dataloaders.get(name, ())) for name in SPLITS}
         self._write("loading data files...")
@@ -54,7 +54,7 @@ class TrainLuaLines(Listener):
         made = f"an {model.type} with {model.num_layers} layers"
         origin = trainer.checkpoints.metadata.get("init_from")
         if trainer.step:
-            self._write(f"going on after iteration {trainer.step} of {made}")
+            self._write(f"continuing after iteration {trainer.step} of {made}")
         else:
             self._write(f"loading {origin}, {made}" if origin else f"creating {made}")
         if model.type == "lstm" and not trainer.step:
@@ -64,11 +64,11 @@ class TrainLuaLines(Listener):
         self._write(f"number of parameters in the model: {parameters}")
 
     def on_evaluation(self, batch: int, batches: int) -> None:
-        """Write how far the validation has come."""
+        """Write the progress of the validation."""
         self._write(f"{batch}/{batches}..." if batch else "evaluating loss over split index 2")
 
     def on_checkpoint(self, path: Path) -> None:
-        """Write where the checkpoint goes."""
+        """Write the path of the checkpoint."""
         self._write(f"saving checkpoint to {path}")
 
     def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:

@@ -1,17 +1,17 @@
-"""The 2015 model over one window at a time, forward and backward by hand, with the 2015 program's aliasing.
+"""The 2015 model over one window at a time, forward and backward, with the 2015 program's aliasing.
 
-The program keeps T clones of the network and hands the state from window to window *by reference*: the state before a
-window is the very tensor that the last clone writes to. Two surprises follow, and its numbers hold both:
+The program keeps T clones of the network and passes the state from window to window *by reference*: the state before a
+window is the very tensor that the last clone writes to. This has two effects, and both are in its numbers:
 
 * **The overwritten state.** When the backward pass of a window reaches the first step, the state before it has been
   overwritten with the state after the last. Every gradient that needs its *value* is computed from the wrong one: at
-  the first step alone, the gradient of the recurrent weights, of an LSTM's forget gate, of a GRU's reset and update
-  gates. Here: `carry` runs before the backward pass, not after it. The very first window starts from zeros of their
-  own, and is right.
-* **The validation's state.** An evaluation runs through the same clones, so that training goes on from the state after
-  the last *validation* batch. Here: both use the same buffers.
+  the first step only, the gradient of the recurrent weights, of an LSTM's forget gate, and of a GRU's reset and update
+  gates. Here: `carry` runs before the backward pass, not after it. The very first window starts from separate zeros,
+  and is right.
+* **The validation's state.** An evaluation runs through the same clones, so training continues from the state after the
+  last *validation* batch. Here: both use the same buffers.
 
-The modern trainer has neither.
+The modern trainer does neither.
 
 Dimensions: B batch, T time, V vocabulary, H hidden, L layers.
 """
@@ -23,14 +23,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from char_rnn.models import CharModel
-from char_rnn.torch7.cells import Layer, make_layer
+from char_rnn.torch7.cells import WindowLayer, make_layer
 
 
-class Network:
+class UnrolledNetwork:
     """Runs a model over windows of one size.
 
     Args:
-        model: With a one-hot embedding; its parameters are read, and given their gradients.
+        model: A model with a one-hot embedding. Its parameters are read, and their gradients set.
         time: T, characters in a window.
         batch: B.
 
@@ -47,7 +47,7 @@ class Network:
 
     @property
     def hidden(self) -> Tensor | tuple[Tensor, ...]:
-        """The state that the next window starts from, as the model has it: (L, B, H), for an LSTM a pair h, c."""
+        """State before the next window, in the model's form: (L, B, H), for an LSTM a pair h, c."""
         parts = [torch.stack(states) for states in zip(*(self._starts(layer) for layer in self.layers), strict=True)]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
@@ -60,8 +60,8 @@ class Network:
         self.fresh = False
 
     @staticmethod
-    def _starts(layer: Layer) -> list[Tensor]:
-        """The state (B, H) before a layer's window: h, and c."""
+    def _starts(layer: WindowLayer) -> list[Tensor]:
+        """Return the state (B, H) before a layer's window: h, and c."""
         return [state.data[0] for state in reversed(layer.states)]
 
     def reset(self) -> None:
@@ -72,7 +72,7 @@ class Network:
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss of a window without dropout, and carry the state on; see :meth:`forward`."""
+        """Return the loss of a window without dropout, and carry the state; see :meth:`train`."""
         loss = _loss(self._log_probs(x, None), y)
         self._carry()
         return loss
@@ -81,9 +81,9 @@ class Network:
         """Run a window forward and backward.
 
         Args:
-            x: ids (B, T).
-            y: the ids that follow, (B, T).
-            masks: (T, L, B, H), what each layer's output is multiplied by (dropout); None for nothing.
+            x: Ids (B, T).
+            y: Ids that follow, (B, T).
+            masks: (T, L, B, H), dropout masks that multiply each layer's output; None for no dropout.
 
         Returns:
             The mean loss in nats per character, a scalar. The parameters' ``grad`` then hold the gradient of T times
@@ -91,11 +91,12 @@ class Network:
         """
         log_probs = self._log_probs(x, masks)
         loss = _loss(log_probs, y)
-        if not self.fresh:
+        fresh = self.fresh
+        if not fresh:
             self._carry()
         with torch.no_grad():
             self._backward(y, log_probs, masks)
-        if self.fresh:
+        if fresh:
             self._carry()
         return loss
 

@@ -1,9 +1,8 @@
 """Training as ``train.lua`` did it: in float64 on the CPU the same numbers, elsewhere the same recipe.
 
-What it shares with the modern trainer (counting, records, checkpoints, resuming, signals) is that trainer's. What is
-its own: the generator's draws and their order, the batches, the loss summed over time, the element-wise clip, the state
-that is never reset, the validation by batches, when the learning rate falls, and the aliasing that
-:mod:`char_rnn.torch7.network` explains.
+Counting, records, checkpoints, resuming and signals are those of the modern trainer. Different are the generator's
+draws and their order, the batches, the loss summed over time, the element-wise clip, the state that is never reset, the
+validation by batches, when the learning rate falls, and the aliasing that :mod:`char_rnn.torch7.network` explains.
 
 Dimensions: B batch, T time, V vocabulary, H hidden, L layers, P all parameters.
 """
@@ -11,6 +10,7 @@ Dimensions: B batch, T time, V vocabulary, H hidden, L layers, P all parameters.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel
 from char_rnn.torch7 import layout
 from char_rnn.torch7.lines import Listener
-from char_rnn.torch7.network import Network
+from char_rnn.torch7.network import UnrolledNetwork
 from char_rnn.torch7.random import Generator
+from char_rnn.torch7.text import read_caches, split_text
+from char_rnn.training.backend import PrepareProgress, TrainerBackend
 from char_rnn.training.checkpoints import DamagedStateError, Hidden
 from char_rnn.training.evaluation import Evaluation
 from char_rnn.training.loss import LossGuard, TrainingDiverged
@@ -35,6 +39,68 @@ from char_rnn.utils.config import Config
 RANGE = 0.08
 FORGET_BIAS = 1.0
 RNG = "torch7.rng"
+
+
+class Torch7Backend(TrainerBackend):
+    """The backend of ``training.trainer: torch7``, for one run: its model and its trainer share one generator."""
+
+    name = "torch7"
+    one_process = True
+
+    def __init__(self) -> None:
+        self._rng = Generator(0)
+
+    def corpus(self, config: Config, vocabulary: str | Vocabulary, progress: PrepareProgress | None = None) -> Corpus:
+        """Encode the text; that of a folder comes from its ``vocab.t7`` and ``data.t7`` if they are up to date."""
+        folder = Path(config.data.sources[0])
+        alone = len(config.data.sources) == 1
+        cached = read_caches(folder) if alone and os.path.isdir(folder) else None  # noqa: PTH112 (no error for any text)
+        if cached is None:
+            return super().corpus(config, vocabulary, progress)
+        known = vocabulary if isinstance(vocabulary, Vocabulary) else cached.vocabulary
+        return Corpus.from_text(cached.text, name=folder.resolve().name, vocabulary=known)
+
+    def model(self, config: Config, vocab_size: int, tensors: Mapping[str, np.ndarray] | None = None) -> CharModel:
+        """Initialize a new model, or use the given weights: then nothing is drawn, and forget biases are 1 again."""
+        self._rng.load_state_array(Generator(config.training.seed).state_array())
+        model = super().model(config, vocab_size, tensors)
+        if tensors is None:
+            initialize(model, self._rng)
+        else:
+            set_forget_bias(model)
+        return model
+
+    def dataloaders(self, config: Config, corpus: Corpus, device: torch.device, rows: slice) -> dict[str, Batches]:
+        """Split the text and cut it into batches as ``train.lua``."""
+        training, data = config.training, config.data
+        return split_text(corpus, training.sequences, training.seq_length, data.train_frac, data.val_frac)
+
+    def trainer(self, *arguments: Any, **options: Any) -> Torch7Trainer:
+        """Make the trainer, which continues the model's generator."""
+        return Torch7Trainer(*arguments, rng=self._rng, **options)
+
+
+@torch.no_grad()
+def initialize(model: CharModel, rng: Generator) -> None:
+    """Draw a model's parameters in 2015's order.
+
+    Each Linear draws its parameters when it is made, P numbers in all, which are discarded. Then the flat vector is
+    filled.
+    """
+    sizes = model.cell.name, model.vocab_size, model.hidden_size, model.num_layers
+    count = sum(linear.size for linear in layout.linears(*sizes))
+    rng.words(count)
+    drawn = layout.to_tensors(*sizes, rng.uniform(-RANGE, RANGE, count))
+    model.load_state_dict({name: torch.from_numpy(values) for name, values in drawn.items()})
+    set_forget_bias(model)
+
+
+@torch.no_grad()
+def set_forget_bias(model: CharModel) -> None:
+    """Set the forget gates' biases of an LSTM to 1; ``train.lua`` does so with a model it continues, too."""
+    if model.cell.name == "lstm":
+        for _, _, bias_ih, _ in model.layers:
+            bias_ih.chunk(4)[1].fill_(FORGET_BIAS)
 
 
 class FirstLossGuard(LossGuard):
@@ -52,16 +118,19 @@ class Torch7Trainer(CharRNNTrainer):
     """Trains as the 2015 program.
 
     Args:
-        model: with a one-hot embedding (and the reset before the product in a GRU), in the precision to train in.
-        dataloaders: ``train``, and ``val`` where there is one, of :func:`char_rnn.torch7.text.split_text`.
-        config: the run's configuration.
-        device: where to train.
-        rng: the generator as the model's initialization left it; new from the seed when not given.
-        options: further arguments of :class:`CharRNNTrainer`.
+        model: A model with a one-hot embedding (and the reset before the product in a GRU), in the precision to train.
+        dataloaders: ``train``, and ``val`` if there is one, of :func:`char_rnn.torch7.text.split_text`.
+        config: Configuration of the run.
+        device: Device to train on.
+        rng: Generator as the model's initialization left it (default: a new one from the seed).
+        options: Further arguments of :class:`CharRNNTrainer`.
 
     Attributes:
-        step_seconds: what the last step took.
+        network: Runs the model over windows.
+        step_seconds: Duration of the last step.
     """
+
+    network: UnrolledNetwork
 
     def __init__(
         self,
@@ -73,32 +142,25 @@ class Torch7Trainer(CharRNNTrainer):
         rng: Generator | None = None,
         **options: Any,
     ) -> None:
-        self._network: Network | None = None
         super().__init__(model, dataloaders, config, device, **options)
         self.rng = rng or Generator(config.training.seed)
         self.step_seconds = math.nan
 
     @property
-    def network(self) -> Network:
-        """What runs the model over windows."""
-        assert self._network is not None
-        return self._network
-
-    @property
     def hidden(self) -> Hidden:
-        """The state carried to the next window; None before the first."""
-        return None if self._network is None or self._network.fresh else self._network.hidden
+        """State before the next window; None before the first."""
+        return None if self.network.fresh else self.network.hidden
 
     @hidden.setter
     def hidden(self, value: Hidden) -> None:
-        if self._network is not None and value is not None:
-            self._network.hidden = value
+        if value is not None:
+            self.network.hidden = value
 
     def settle(self, device: torch.device) -> None:
         """See :meth:`CharRNNTrainer.settle`."""
         super().settle(device)
         self.stepper.guard = FirstLossGuard(self.config.training.explosion_factor)
-        self._network = Network(self.model, self.config.training.seq_length, self.train_batches.batch_size)
+        self.network = UnrolledNetwork(self.model, self.config.training.seq_length, self.train_batches.batch_size)
 
     def train(self) -> TrainingResult:
         """See :meth:`CharRNNTrainer.train`."""
@@ -117,14 +179,14 @@ class Torch7Trainer(CharRNNTrainer):
         return loss
 
     def norm_ratio(self) -> float:
-        """Return the norm of the clipped gradient over that of the parameters after the update."""
+        """Return the norm of the clipped gradient divided by that of the parameters after the update."""
         parameters = self.stepper.parameters
         return gradient_norm(parameters) / float(torch.nn.utils.get_total_norm(parameters))
 
     def evaluate(self, split: str) -> Evaluation:
-        """Measure a split as then: from a zero state over whole batches, each counting alike, without dropout.
+        """Measure a split as in 2015: from a zero state, over whole batches of equal weight, without dropout.
 
-        Training goes on from the state that this ends with; see :mod:`char_rnn.torch7.network`.
+        Training continues from the state at its end; see :mod:`char_rnn.torch7.network`.
         """
         batches = self.dataloaders[split]
         self._tell("on_evaluation", 0, len(batches))
@@ -136,51 +198,51 @@ class Torch7Trainer(CharRNNTrainer):
         return Evaluation(total / len(batches), len(batches) * batches.batch_size * batches.seq_length)
 
     def keep_evaluated(self, val: Evaluation | None) -> None:
-        """Write the checkpoint by its name of 2015."""
+        """Write the checkpoint by its name of 2015.
+
+        As in 2015, it goes to ``logging.checkpoint_dir`` if the run folder is in it; otherwise to the run folder.
+        """
         if self.run_dir is not None:
-            path = self._checkpoint_folder(self.run_dir) / self.checkpoint_name(val)
+            folder = Path(self.config.logging.checkpoint_dir)
+            inside = self.run_dir.resolve().parent == folder.resolve()
+            path = (folder if inside else self.run_dir) / self.checkpoint_name(val)
             self._tell("on_checkpoint", path)
             self.save_checkpoint(path)
 
-    def _checkpoint_folder(self, run_dir: Path) -> Path:
-        """As then, ``logging.checkpoint_dir`` where the run folder is in it; the run folder where it is elsewhere."""
-        folder = Path(self.config.logging.checkpoint_dir)
-        return folder if run_dir.resolve().parent == folder.resolve() else run_dir
-
     def checkpoint_name(self, val: Evaluation | None) -> str:
-        """Return the name of a checkpoint: of what, after how many epochs, at which validation loss."""
+        """Return the name of a checkpoint: its model, epochs and validation loss."""
         savefile = self.config.logging.savefile or self.config.model.type
         loss = math.nan if val is None else val.loss
         return f"lm_{savefile}_epoch{self.step / len(self.train_batches):.2f}_{loss:.4f}.safetensors"
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return all that is needed to go on, the generator with it."""
+        """Return the training state, including the generator's."""
         tensors, counters = super().state()
         return tensors | {RNG: torch.from_numpy(self.rng.state_array().astype(np.int64))}, counters
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
-        """Take up what ``state`` returned; see :meth:`CharRNNTrainer.load_state`."""
+        """See :meth:`CharRNNTrainer.load_state`."""
         super().load_state(tensors, counters)
         try:
             self.rng.load_state_array(tensors[RNG].numpy())
         except (KeyError, ValueError):
-            raise DamagedStateError("damaged: the state of the random generator is missing or not one") from None
+            raise DamagedStateError("damaged: the state of the random generator is missing or invalid") from None
 
     @property
     def failing_step(self) -> int:
-        """The step after whose update the loss was looked at."""
+        """Step whose loss diverged; its update has been made."""
         return self.step
 
     def _advance(self) -> None:
-        """Count the step; the state is carried on into the next epoch."""
+        """Count the step; the state is carried into the next epoch."""
         self.step, self.batch = self.step + 1, self.batch + 1
         if self.batch >= len(self.train_batches):
             self.epoch, self.batch = self.epoch + 1, 0
 
     def _after_step(self, loss: float) -> None:
-        """Record; then evaluate, print and look at the loss, in the order of ``train.lua``.
+        """Record, then evaluate, print and check the loss, in the order of ``train.lua``.
 
-        The state that an evaluation saves holds the unfinished average and the first loss, so both are settled before.
+        An evaluation saves the running mean and the first loss, so both are updated before it.
         """
         ends, guard = self.step >= self.total_steps, self.stepper.guard
         if ends or self.step % self.config.logging.log_interval == 0:
@@ -202,7 +264,7 @@ class Torch7Trainer(CharRNNTrainer):
         return self._result(val, None, stopped=False)
 
     def _masks(self) -> torch.Tensor | None:
-        """Draw what the outputs are multiplied by, (T, L, B, H): 0 or 1 / (1 - p), for all layers of a step in turn."""
+        """Draw dropout masks, (T, L, B, H), of 0 or 1 / (1 - p): for each step of a window the layers in turn."""
         p = self.model.dropout
         if not p:
             return None
@@ -211,29 +273,7 @@ class Torch7Trainer(CharRNNTrainer):
         kept = torch.from_numpy(self.rng.bernoulli(1 - p, math.prod(shape))).view(shape)
         return kept.to(self.device, model.output_proj.weight.dtype).div_(1 - p)
 
-    def _tell(self, event: str, *facts: Any) -> None:
+    def _tell(self, event: str, *arguments: Any) -> None:
         for callback in self.metrics.callbacks:
             if isinstance(callback, Listener):
-                getattr(callback, event)(*facts)
-
-
-@torch.no_grad()
-def initialize(model: CharModel, rng: Generator) -> None:
-    """Draw a model's parameters in 2015's order.
-
-    The Linears draw P numbers when they are made, which are thrown away; then the flat vector is filled.
-    """
-    sizes = model.cell.name, model.vocab_size, model.hidden_size, model.num_layers
-    count = sum(linear.size for linear in layout.linears(*sizes))
-    rng.words(count)
-    drawn = layout.to_tensors(*sizes, rng.uniform(-RANGE, RANGE, count))
-    model.load_state_dict({name: torch.from_numpy(values) for name, values in drawn.items()})
-    set_forget_bias(model)
-
-
-@torch.no_grad()
-def set_forget_bias(model: CharModel) -> None:
-    """Set the forget gates' biases of an LSTM to 1: ``train.lua`` does so with a model it goes on from, too."""
-    if model.cell.name == "lstm":
-        for _, _, bias_ih, _ in model.layers:
-            bias_ih.chunk(4)[1].fill_(FORGET_BIAS)
+                getattr(callback, event)(*arguments)
