@@ -174,7 +174,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a folder that holds a run": (
         lambda tmp, poem, run: train(poem, "--out", run),
         1,
-        r"holds a run already.*--resume",
+        r"contains a run already.*--resume",
     ),
     "a run folder under a file": (
         lambda tmp, poem, run: train(poem, "--out", file(tmp / "file", "x") / "run"),
@@ -261,7 +261,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a run whose text has moved": (
         resumed(lambda run: None, "--set", "data.data_dir=elsewhere.txt"),
         2,
-        r"elsewhere\.txt: no such file .*; if the text has moved, give its new path beside --resume",
+        r"elsewhere\.txt: no such file .*; if the text has moved, give its new path with --resume",
     ),
     "a run whose text has changed": (
         lambda tmp, poem, run: [
@@ -270,7 +270,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
             *resumed(lambda folder: None)(tmp, poem, run)[1:],
         ],
         1,
-        r"not the one this run was trained on.*--init-from",
+        r"the run was trained on another text.*--init-from",
     ),
     # what is no regular file
     "a pipe as a model": (lambda tmp, *_: ["sample", pipe(tmp / "m")], 1, r"m: a pipe, not a regular file"),

@@ -12,7 +12,7 @@ import numpy as np
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import BEST, LAST, ModelFile
 from char_rnn.runs import STATE
-from char_rnn.training.checkpoints import write_state
+from char_rnn.training.checkpoints import TrainingState, write_state
 from char_rnn.training.run_folder import write_config
 from char_rnn.utils.config import Config
 
@@ -40,5 +40,5 @@ def saved(folder: Path, step: int = 250, plan: Any = None, **sections: dict[str,
     config = Config.model_validate(sections)
     for name, reached in ((BEST, 200), (LAST, step)):
         ModelFile(config, vocabulary, tensors, {**facts, "step": reached}).write(folder / name)
-    write_state(folder / STATE, {}, {"step": step, "plan": plan})
+    write_state(folder / STATE, TrainingState({}, {"step": step, "plan": plan}))
     return folder

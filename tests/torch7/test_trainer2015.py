@@ -16,7 +16,7 @@ from char_rnn.torch7 import layout
 from char_rnn.torch7.lines import Listener
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.trainer import Torch7Backend, Torch7Trainer
-from char_rnn.training.checkpoints import write_state
+from char_rnn.training.checkpoints import TrainingState, write_state
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import Run, RunContext, resume_run, start_run
 from char_rnn.utils.config import compose_config, load_config
@@ -107,13 +107,13 @@ def test_a_resumed_run_ends_with_the_same_bits(config: Config, tmp_path: Path, c
 def test_killed_after_a_state_a_run_has_lost_no_checkpoint(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(path: Path, tensors: Any, counters: Any) -> None:
-        write_state(path, tensors, counters)
-        if counters["step"] == 20:
+    def killed(path: Path, state: TrainingState) -> None:
+        write_state(path, state)
+        if state.step == 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
-        patched.setattr("char_rnn.training.keeping.write_state", killed)
+        patched.setattr("char_rnn.training.checkpoints.write_state", killed)
         begin(config, tmp_path / "run").train()
     assert len(list((tmp_path / "run").glob("lm_*"))) == 1
     resume_run(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run", backend=Torch7Backend()).train()

@@ -135,10 +135,10 @@ def test_the_decay_may_be_changed_on_the_way(make_trainer: MakeTrainer) -> None:
 
     first = make_trainer(small_config(training={"averaging": "ema"}), callbacks=[Stops()])
     first.train()
-    state = first.state()
+    state = first.state_dict()
     mean = state[0]["average.module.output_proj.bias"].clone()
     changed = make_trainer(small_config(training={"averaging": "ema", "averaging_decay": 0.5}))
-    changed.load_state(*state)
+    changed.load_state_dict(state)
     changed.stepper.averaging.after_step(2)
     expected = (mean + changed.model.output_proj.bias.detach()) / 2
     torch.testing.assert_close(changed.stepper.trained.output_proj.bias.detach(), expected)

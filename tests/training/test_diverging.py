@@ -81,7 +81,7 @@ def test_a_loss_that_stays_above_the_limit_is_an_explosion() -> None:
     for _ in range(37):
         guard.check(20.0)
     again = LossGuard(3.0, uniform=4.0)
-    again.load_state(guard.first, guard.state())
+    again.load_state_dict(guard.first, guard.state_dict())
     message = r"the running mean of the loss is 12.11, more than 12 \(training.explosion_factor 3 times ln V"
     for counting in (guard, again):
         with pytest.raises(TrainingDiverged, match=message):

@@ -13,7 +13,7 @@ from training_helpers import StopAt, small_config, timeless
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import CharRNNTrainer
-from char_rnn.training.checkpoints import read_state, write_state
+from char_rnn.training.checkpoints import TrainingState, read_state, write_state
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -34,10 +34,10 @@ def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: Ma
     half = make_trainer(small_config(training={**training, "learning_rate": 0.05, "horizons": [[5, 40]]}))
     half.metrics.callbacks.append(StopAt(22))
     half.train()
-    state = half.state()
+    state = half.state_dict()
     (tmp_path / "again").mkdir()
     again = make_trainer(config, run_dir=tmp_path / "again")
-    again.load_state(*state)
+    again.load_state_dict(state)
     again.train()
     end = read_state(tmp_path / "again")[0]
     assert torch.equal(end["model.output_proj.weight"], raw)
@@ -67,18 +67,18 @@ def test_what_belongs_to_a_state_is_on_the_disk_before_it(
     make_trainer(config, run_dir=whole).train()
     flushed: list[int] = []
 
-    def killed(path: Path, tensors: Any, counters: Any) -> None:
+    def killed(path: Path, state: TrainingState) -> None:
         assert (parts / "metrics.jsonl").stat().st_size in flushed
-        write_state(path, tensors, counters)
-        if counters["step"] == 8:
+        write_state(path, state)
+        if state.step == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
-        patched.setattr("char_rnn.training.keeping.write_state", killed)
+        patched.setattr("char_rnn.training.checkpoints.write_state", killed)
         patched.setattr("os.fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
         make_trainer(config, run_dir=parts).train()
     again = make_trainer(config, run_dir=parts)
-    again.load_state(*read_state(parts))
+    again.load_state_dict(read_state(parts))
     assert again.step == 8
     again.train()
     names = [sorted(path.name for path in run.glob("step-*")) for run in (whole, parts)]
@@ -96,11 +96,11 @@ def test_patience_ends_a_run_early_and_exactly_once(make_trainer: MakeTrainer, t
     before = in_order(tmp_path)
     assert [r["step"] for r in before if r["split"] == "val"] == [*range(5, result.step + 1, 5)]
     again = make_trainer(config, run_dir=tmp_path)
-    again.load_state(*read_state(tmp_path))
+    again.load_state_dict(read_state(tmp_path))
     assert again.train().step == result.step
     assert in_order(tmp_path) == before
     more = make_trainer(small_config(training={**config.training.model_dump(), "patience": 4}), run_dir=tmp_path)
-    more.load_state(*read_state(tmp_path))
+    more.load_state_dict(read_state(tmp_path))
     assert more.train().step > result.step
 
 

@@ -101,13 +101,13 @@ def test_a_full_disk_costs_no_earlier_checkpoint(
 
     monkeypatch.setattr(checkpoints_module, "write_tensors", full)
     with pytest.raises(
-        OSError, match=r"checkpoint of step 40 could not be written to .*; the model of step 20 is kept"
+        OSError, match=r"checkpoint of step 40 could not be written to .*; the model of step 20 remains"
     ):
         make_trainer(config, run_dir=tmp_path).train()
     monkeypatch.undo()
     assert not list(tmp_path.glob(".*"))
     again = make_trainer(config, run_dir=tmp_path)
-    again.load_state(*read_state(tmp_path))
+    again.load_state_dict(read_state(tmp_path))
     assert again.step == 20
     again.train()
     whole = make_trainer(config)

@@ -71,7 +71,7 @@ def test_the_cpus_free_memory_sets_the_limit(monkeypatch: pytest.MonkeyPatch, se
     one = bytes_of_a_sequence(model, 10)
     free_memory(monkeypatch, int(sequences * one * fitting.PEAK / fitting.SHARE) + 1)
     assert largest_micro_batch(model, config.training, CPU, 64) == expected
-    assert largest_micro_batch(model, config.training, CPU, 64, sharing=2) == max(1, min(64, int(sequences / 2)))
+    assert largest_micro_batch(model, config.training, CPU, 64, processes=2) == max(1, min(64, int(sequences / 2)))
 
 
 class Limited(TrainStep):

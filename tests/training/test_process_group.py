@@ -128,7 +128,7 @@ def test_too_many_processes_are_refused_once(poem: Path) -> None:
     arguments = command(poem.parent, poem, "--out", poem.parent / "none", "--set", "training.batch_size=1")
     outcomes = finish(start(2, arguments))
     assert outcomes[0][0] != 0
-    assert "training.batch_size 1 cannot be shared out among 2 processes" in outcomes[0][2]
+    assert "training.batch_size 1 cannot be shared among 2 processes" in outcomes[0][2]
     assert outcomes[0][2].count("error") == 1
     assert "Traceback" not in "".join(err for _, _, err in outcomes)
 

@@ -144,9 +144,9 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
     ):
         display.on_event(trainer, event)
     assert screen.getvalue().splitlines() == [
-        "step 27: the loss is nan; back to step 20, with the learning rate times 0.25",
-        "step 27: CUDA error: [x]\\x07; back to step 20, and on with the CPU",
-        "memory ran out: 8 sequences at once from here on, the batch stays the same",
-        "step 1,500: the validation loss has stalled; the parameters are averaged from here on",
-        "each evaluation predicts 4,096 of 20,400 characters: all of them would take too much of the time",
+        "step 27: the loss is nan; returned to step 20, with the learning rate times 0.25",
+        "step 27: CUDA error: [x]\\x07; returned to step 20, continuing on the CPU",
+        "out of memory: computing 8 sequences at once from now on, in the same batches",
+        "step 1,500: the validation loss has stalled; averaging the parameters from now on",
+        "each evaluation predicts 4,096 of 20,400 characters: all of them would take too long",
     ]

@@ -93,7 +93,7 @@ def test_a_run_that_keeps_exploding_stops(make_trainer: MakeTrainer, tmp_path: P
     config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000, "rollbacks": 2})
     log = Events()
     trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(27, times=9), log])
-    message = r"stopped at step 28: the loss is nan .*, after going back 2 times; the model of step 20 is kept in .*Try"
+    message = r"stopped at step 28: the loss is nan .*, after 2 rollbacks; the model of step 20 remains in .*Try"
     with pytest.raises(TrainingDiverged, match=message):
         trainer.train()
     assert [event["rate_factor"] for event in log.events] == [0.5, 0.25]
@@ -135,9 +135,9 @@ def test_a_run_that_went_back_is_resumed_with_its_rate(
         make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(27), StopAfterwards()]).train()
     assert sum("event" in record for record in timeless(tmp_path)) == recorded
     again = make_trainer(config, run_dir=tmp_path)
-    again.load_state(*read_state(tmp_path))
+    again.load_state_dict(read_state(tmp_path))
     assert (again.step, again.plan.halvings) == (20, 1)
     again.train()
     assert [r["step"] for r in timeless(tmp_path) if "event" in r] == [20]
     whole = make_trainer(config, callbacks=[Breaks(27)], run_dir=None)
-    assert whole.recovery.is_empty
+    assert whole.snapshots.is_empty

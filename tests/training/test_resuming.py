@@ -22,7 +22,7 @@ from training_helpers import (
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import Callback, CharRNNTrainer, CheckpointError
-from char_rnn.training.checkpoints import read_state
+from char_rnn.training.checkpoints import TrainingState, read_state
 from char_rnn.training.metrics import MetricsFile
 
 MakeTrainer = Callable[..., CharRNNTrainer]
@@ -79,7 +79,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     assert first.train().stopped
     second = make_trainer(config, run_dir=parts)
     torch.manual_seed(999)
-    second.load_state(*read_state(parts))
+    second.load_state_dict(read_state(parts))
     assert second.step == stop_at
     second.train()
 
@@ -101,7 +101,7 @@ def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: 
         make_trainer(config, run_dir=tmp_path, callbacks=[Crash()]).train()
     assert MetricsFile(tmp_path / "metrics.jsonl").read()[-1]["step"] == 35
     again = make_trainer(config, run_dir=tmp_path)
-    again.load_state(*read_state(tmp_path))
+    again.load_state_dict(read_state(tmp_path))
     assert again.step == 20
     again.train()
     steps = [r["step"] for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r["split"] == "train"]
@@ -111,16 +111,17 @@ def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: 
 def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     trainer = make_trainer(small_config(training={"max_steps": 3}), run_dir=tmp_path)
     trainer.train()
-    tensors, counters = trainer.state()
-    with pytest.raises(CheckpointError, match="not the one this run was trained on"):
-        make_trainer().load_state(tensors, {**counters, "data": "another"})
+    tensors, counters = trainer.state_dict()
+    with pytest.raises(CheckpointError, match="the run was trained on another text"):
+        make_trainer().load_state_dict(TrainingState(tensors, {**counters, "data": "another"}))
     other = make_trainer(small_config(model={"hidden_size": 13}))
     with pytest.raises(CheckpointError, match=r"was trained with model\.hidden_size 12, not 13"):
-        other.load_state(tensors, counters)
+        other.load_state_dict(TrainingState(tensors, counters))
     with pytest.raises(CheckpointError, match=r"another architecture than model\.type"):
-        other.load_state(tensors, {**counters, "computing": {}})
+        other.load_state_dict(TrainingState(tensors, {**counters, "computing": {}}))
     with pytest.raises(CheckpointError, match=r"damaged \(step: field required\)"):
-        make_trainer().load_state(tensors, {key: counters[key] for key in counters if key != "step"})
+        del counters["step"]
+        make_trainer().load_state_dict(TrainingState(tensors, counters))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: di
     trainer = make_trainer(small_config(training={"max_steps": 3}))
     trainer.train()
     with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
-        make_trainer(small_config(**change)).load_state(*trainer.state())
+        make_trainer(small_config(**change)).load_state_dict(trainer.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -160,19 +161,19 @@ def test_a_run_on_random_segments_goes_on_with_them(
     trainer = make_trainer(small_config(training={"max_steps": 3, "random_segments": True}))
     trainer.train()
     with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
-        make_trainer(small_config(training=change)).load_state(*trainer.state())
+        make_trainer(small_config(training=change)).load_state_dict(trainer.state_dict())
 
 
 def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(small_config(training={"max_steps": 3}))
     trainer.train()
-    tensors, counters = trainer.state()
+    tensors, counters = trainer.state_dict()
     del counters["computing"], counters["averaging"], counters["reading"]["training.random_segments"]
     again = make_trainer()
-    again.load_state(tensors, counters)
+    again.load_state_dict(TrainingState(tensors, counters))
     assert again.step == 3
     with pytest.raises(CheckpointError, match=r"with training\.precision float32, not float64"):
-        make_trainer(small_config(training={"precision": "float64"})).load_state(tensors, counters)
+        make_trainer(small_config(training={"precision": "float64"})).load_state_dict(TrainingState(tensors, counters))
 
 
 @pytest.mark.parametrize(
@@ -208,10 +209,10 @@ def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: Make
 def test_a_damaged_state_is_refused_in_one_line(make_trainer: MakeTrainer, damage: Any) -> None:
     trainer = make_trainer(small_config(training={"max_steps": 3}))
     trainer.train()
-    tensors, counters = trainer.state()
+    tensors, counters = trainer.state_dict()
     damage(tensors, counters)
     with pytest.raises(CheckpointError) as caught:
-        make_trainer().load_state(tensors, counters)
+        make_trainer().load_state_dict(TrainingState(tensors, counters))
     assert "\n" not in str(caught.value)
 
 
@@ -220,7 +221,7 @@ def test_counters_damaged_at_random_are_refused_or_used(make_trainer: MakeTraine
     config = small_config(training={"max_steps": 3, "schedule": "plateau", "minutes": 5.0, "averaging": "nt-asgd"})
     trainer = make_trainer(config)
     trainer.train_epoch()
-    tensors, counters = trainer.state()
+    tensors, counters = trainer.state_dict()
     text, draw, refused = json.dumps(counters), random.Random(14), 0
     again = make_trainer(config)
     for _ in range(100):
@@ -233,7 +234,7 @@ def test_counters_damaged_at_random_are_refused_or_used(make_trainer: MakeTraine
             [None, True, -1, 10**6, 2**63, 10**400, math.inf, math.nan, 1e-320, "x", [], {}, [1], [[1, 2]], {"step": 1}]
         )
         try:
-            again.load_state(tensors, damaged)
+            again.load_state_dict(TrainingState(tensors, damaged))
         except CheckpointError as error:
             refused += 1
             assert "\n" not in str(error)
@@ -253,6 +254,6 @@ def test_resuming_a_finished_run_records_its_end_once(make_trainer: MakeTrainer,
     make_trainer(config, run_dir=tmp_path).train()
     before = [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()]
     again = make_trainer(config, run_dir=tmp_path)
-    again.load_state(*read_state(tmp_path))
+    again.load_state_dict(read_state(tmp_path))
     assert again.train().step == 14
     assert [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()] == before

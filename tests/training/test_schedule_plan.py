@@ -61,7 +61,7 @@ def test_the_step_total_of_a_timed_run_settles_when_two_fits_agree() -> None:
     assert settled == [False, False, False, True]
     again = SchedulePlan(config, 1000)
     assert not again.settled
-    again.load_state(plan.state(), 400, 25.8)
+    again.load_state_dict(plan.state_dict(), 400, 25.8)
     assert again.settled
 
 
@@ -144,8 +144,8 @@ def test_patience_and_plateaus_count_evaluations(schedule: str) -> None:
         plan.evaluated(10 * number, improved=improved)
         plan.evaluated(10 * number, improved=False)  # a second look at the same step counts for nothing
         again = SchedulePlan(config, 10_000)
-        again.load_state(plan.state(), 10 * number, 1.0)
-        assert again.state() == plan.state()
+        again.load_state_dict(plan.state_dict(), 10 * number, 1.0)
+        assert again.state_dict() == plan.state_dict()
         plan = again
     assert plan.out_of_patience
     if schedule == "plateau":
@@ -160,7 +160,7 @@ def test_the_rate_is_halved_for_each_rollback() -> None:
     plan.halvings = 2
     assert plan.learning_rate(7) == before / 4
     again = SchedulePlan(TrainingConfig(warmup_steps=0), 100)
-    again.load_state(plan.state(), 7, 1.0)
+    again.load_state_dict(plan.state_dict(), 7, 1.0)
     assert again.learning_rate(7) == before / 4
 
 
@@ -170,7 +170,7 @@ def test_a_plan_goes_on_where_its_state_was_taken() -> None:
     plan.refit(100, 10.0, 10.0, 0.5, 1.5)
     plan.eval_characters = 4096
     again = SchedulePlan(config, 1000)
-    again.load_state(plan.state(), 100, 10.0)
+    again.load_state_dict(plan.state_dict(), 100, 10.0)
     assert again.eval_characters == 4096
     assert again.total_steps == plan.total_steps
     assert again.schedule.horizons == plan.schedule.horizons
@@ -183,7 +183,7 @@ def test_another_budget_is_fitted_at_once(minutes: float) -> None:
     plan.refit(100, 10.0, 10.0, 0.0)
     assert plan.total_steps == 600
     longer = SchedulePlan(TrainingConfig(minutes=minutes), 1000)
-    longer.load_state(plan.state(), 100, 10.0)
+    longer.load_state_dict(plan.state_dict(), 100, 10.0)
     assert longer.refit_due(100, 10.0)
     longer.refit(100, 10.0, 10.0, 0.0)
     assert longer.total_steps == 600 * minutes
@@ -195,14 +195,14 @@ def test_a_schedule_at_its_end_cannot_go_on() -> None:
     plan.refit(100, 10.0, 10.0, 0.0)
     longer = SchedulePlan(TrainingConfig(minutes=3.0), 1000)
     with pytest.raises(ValueError, match="--init-from"):
-        longer.load_state(plan.state(), 600, 60.0)
+        longer.load_state_dict(plan.state_dict(), 600, 60.0)
 
 
 def test_an_exponential_can_be_given_more_minutes_at_its_end() -> None:
     plan = SchedulePlan(TrainingConfig(minutes=1.0, schedule="exponential"), 1000)
     plan.refit(100, 10.0, 10.0, 0.0)
     longer = SchedulePlan(TrainingConfig(minutes=2.0, schedule="exponential"), 1000)
-    longer.load_state(plan.state(), 600, 60.0)
+    longer.load_state_dict(plan.state_dict(), 600, 60.0)
     longer.refit(600, 60.0, 60.0, 0.0)
     assert longer.total_steps == 1200
 

@@ -136,15 +136,15 @@ def test_a_run_that_ran_out_of_memory_says_so_and_stays_exact(make_trainer: Call
     trainer.train()
     assert events == [{"step": 0, "event": "memory", "micro_batch": 2}]
     again = make_trainer(small_config(training={"max_steps": 9}))
-    again.load_state(*trainer.state())
+    again.load_state_dict(trainer.state_dict())
     assert again.stepper.micro_batch == 2
     chosen = make_trainer(small_config(training={"max_steps": 5, "micro_batch_size": 3}))
     chosen.train()
     again = make_trainer(small_config(training={"max_steps": 9}))
-    again.load_state(*chosen.state())
+    again.load_state_dict(chosen.state_dict())
     assert again.stepper.micro_batch is None  # what was asked for before is no limit of the machine's
     smaller = make_trainer(small_config(training={"max_steps": 9, "micro_batch_size": 1}))
-    smaller.load_state(*trainer.state())
+    smaller.load_state_dict(trainer.state_dict())
     assert smaller.stepper.micro_batch == 1
 
 
@@ -170,11 +170,11 @@ def test_a_step_that_overflows_in_float16_is_left_out() -> None:
     half = stepper(precision="float16")
     before = {name: parameter.clone() for name, parameter in half.model.named_parameters()}
     hook = half.model.output_proj.bias.register_hook(lambda gradient: gradient * torch.inf)
-    scale = half.precision.state().get("scale", 65536.0)
+    scale = half.precision.state_dict().get("scale", 65536.0)
     half.step(*batch(), None, 0.01)
     hook.remove()
     assert all(torch.equal(parameter, before[name]) for name, parameter in half.model.named_parameters())
-    assert half.precision.state()["scale"] == scale / 2
+    assert half.precision.state_dict()["scale"] == scale / 2
     half.step(*batch(), None, 0.01)
     assert not torch.equal(half.model.output_proj.bias, before["output_proj.bias"])
 
@@ -185,7 +185,7 @@ def test_a_gradient_that_is_never_finite_ends_a_run_in_float16() -> None:
     with pytest.raises(TrainingDiverged, match="norm of the gradient is nan"):
         for _ in range(60):
             half.step(*batch(), None, 0.01)
-    assert half.precision.state()["scale"] < 1
+    assert half.precision.state_dict()["scale"] < 1
 
 
 def test_float16_is_refused_on_mps() -> None:

@@ -241,7 +241,7 @@ def test_minutes_on_a_fake_clock(make_trainer: MakeTrainer, tmp_path: Path) -> N
     again = make_trainer(ModelFile.read(tmp_path / "last.safetensors").config)
     assert again.train().step == result.step
     for name, tensor in ModelFile.read(tmp_path / "last.safetensors").tensors.items():
-        assert (again.state()[0][f"model.{name}"].numpy() == tensor).all()
+        assert (again.state_dict().tensors[f"model.{name}"].numpy() == tensor).all()
 
 
 def test_a_timed_run_on_a_large_text_evaluates_a_part(
@@ -260,7 +260,7 @@ def test_a_timed_run_on_a_large_text_evaluates_a_part(
             now[0] += 0.5
             trainer.timer.in_steps += 0.5
 
-    monkeypatch.setattr("char_rnn.training.trainer.evaluate", costly)
+    monkeypatch.setattr("char_rnn.training.time_budget.evaluate", costly)
     text = Corpus.from_text("a rose is a rose\n" * 12_000)
     config = small_config(training={"minutes": 1.0, "max_epochs": 10_000})
     log = Log()
@@ -277,7 +277,8 @@ def test_a_timed_run_on_a_large_text_evaluates_a_part(
     last = ModelFile.read(tmp_path / "last.safetensors")
     again = make_trainer(last.config, corpus=text)
     assert again.train().val == result.val
-    assert all((again.state()[0][f"model.{name}"].numpy() == tensor).all() for name, tensor in last.tensors.items())
+    ended = again.state_dict().part("model")
+    assert all((ended[name].numpy() == tensor).all() for name, tensor in last.tensors.items())
 
 
 def test_memory_is_kept_while_training_and_not_before(

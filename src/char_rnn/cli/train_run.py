@@ -54,7 +54,7 @@ def open_run(config: Config, request: Request, manager: DeviceManager, group: Pr
         context = RunContext(
             device=manager,
             callbacks=_callbacks(request),
-            sampler=None if request.silent else sampler_of(config),
+            sample_text=None if request.silent else sampler_of(config),
             progress=progress,
             open_model=open_model,
             group=group,
@@ -103,7 +103,7 @@ def _introduction(run: Run, device: str) -> str:
         trained += f", in each of {trainer.group.size} processes"
     passed = f"{len(train):,} steps per epoch; {train.dropped:,} of {train.split.predicted:,} predictions unused"
     begin = f"continues at step {trainer.step:,}" if trainer.step else "starts"
-    if trainer.finished:
+    if not trainer.should_continue:
         begin = f"is finished after {trainer.step:,} steps and is evaluated again"
     return f"{read}\n{built}\n{trained}\n{passed}\n{run.folder} {begin}"
 

@@ -16,8 +16,8 @@ from char_rnn.runs import STATE
 from char_rnn.runs.listing import RunSummary, summarize
 from char_rnn.sweep.folder import claim, default_folder
 from char_rnn.sweep.grid import Grid, Point, points
+from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.loss import TrainingDiverged
-from char_rnn.training.result import TrainingResult
 from char_rnn.training.run import resume_run, start_run
 from char_rnn.training.run_folder import absolute_sources, check_run, with_absolute_paths
 from char_rnn.utils.config import Config, load_config

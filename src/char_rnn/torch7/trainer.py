@@ -21,18 +21,17 @@ import torch
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.models import CharModel
+from char_rnn.models import CharModel, Hidden
 from char_rnn.torch7 import layout
 from char_rnn.torch7.lines import Listener
 from char_rnn.torch7.network import UnrolledNetwork
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.text import read_caches, split_text
 from char_rnn.training.backend import PrepareProgress, TrainerBackend
-from char_rnn.training.checkpoints import DamagedStateError, Hidden
-from char_rnn.training.evaluation import Evaluation
+from char_rnn.training.checkpoints import DamagedStateError, TrainingState
+from char_rnn.training.evaluation import Evaluation, TrainingResult
 from char_rnn.training.loss import LossGuard, TrainingDiverged
 from char_rnn.training.optimizers import gradient_norm
-from char_rnn.training.result import TrainingResult
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config
 
@@ -147,18 +146,18 @@ class Torch7Trainer(CharRNNTrainer):
         self.step_seconds = math.nan
 
     @property
-    def hidden(self) -> Hidden:
+    def hidden(self) -> Hidden | None:
         """State before the next window; None before the first."""
         return None if self.network.fresh else self.network.hidden
 
     @hidden.setter
-    def hidden(self, value: Hidden) -> None:
+    def hidden(self, value: Hidden | None) -> None:
         if value is not None:
             self.network.hidden = value
 
-    def settle(self, device: torch.device) -> None:
-        """See :meth:`CharRNNTrainer.settle`."""
-        super().settle(device)
+    def move_to(self, device: torch.device) -> None:
+        """See :meth:`CharRNNTrainer.move_to`."""
+        super().move_to(device)
         self.stepper.guard = FirstLossGuard(self.config.training.explosion_factor)
         self.network = UnrolledNetwork(self.model, self.config.training.seq_length, self.train_batches.batch_size)
 
@@ -215,16 +214,16 @@ class Torch7Trainer(CharRNNTrainer):
         loss = math.nan if val is None else val.loss
         return f"lm_{savefile}_epoch{self.step / len(self.train_batches):.2f}_{loss:.4f}.safetensors"
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return the training state, including the generator's."""
-        tensors, counters = super().state()
-        return tensors | {RNG: torch.from_numpy(self.rng.state_array().astype(np.int64))}, counters
+    def state_dict(self) -> TrainingState:
+        """Return everything needed to resume, the generator included."""
+        tensors, counters = super().state_dict()
+        return TrainingState({**tensors, RNG: torch.from_numpy(self.rng.state_array().astype(np.int64))}, counters)
 
-    def load_state(self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
-        """See :meth:`CharRNNTrainer.load_state`."""
-        super().load_state(tensors, counters)
+    def load_state_dict(self, state: TrainingState) -> None:
+        """Restore what ``state_dict`` returned; see :meth:`CharRNNTrainer.load_state_dict`."""
+        super().load_state_dict(state)
         try:
-            self.rng.load_state_array(tensors[RNG].numpy())
+            self.rng.load_state_array(state.tensors[RNG].numpy())
         except (KeyError, ValueError):
             raise DamagedStateError("damaged: the state of the random generator is missing or invalid") from None
 
@@ -256,12 +255,12 @@ class Torch7Trainer(CharRNNTrainer):
         self._tell("on_iteration", self, loss)
         guard.check(loss)
 
-    def _finish(self) -> TrainingResult:
+    def _finish(self) -> tuple[Evaluation | None, None]:
         if self.metrics.steps:
             self._record_training()
-        val = self._last_evaluation()
+        val = self.evaluate_and_save()
         self.checkpoints.load_best(self.model, self.step)
-        return self._result(val, None, stopped=False)
+        return val, None
 
     def _masks(self) -> torch.Tensor | None:
         """Draw dropout masks, (T, L, B, H), of 0 or 1 / (1 - p): for each step of a window the layers in turn."""

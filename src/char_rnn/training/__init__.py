@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from char_rnn.training.callbacks import Callback
     from char_rnn.training.checkpoints import CheckpointError
-    from char_rnn.training.evaluation import Evaluation, evaluate
+    from char_rnn.training.evaluation import Evaluation, TrainingResult, evaluate
     from char_rnn.training.loss import TrainingDiverged
-    from char_rnn.training.result import TrainingResult
-    from char_rnn.training.shorthand import Trained, train
+    from char_rnn.training.run import Trained, train
     from char_rnn.training.trainer import CharRNNTrainer
 
 _HOMES = {
@@ -20,11 +19,11 @@ _HOMES = {
     "CharRNNTrainer": "trainer",
     "CheckpointError": "checkpoints",
     "Evaluation": "evaluation",
-    "Trained": "shorthand",
+    "Trained": "run",
     "TrainingDiverged": "loss",
-    "TrainingResult": "result",
+    "TrainingResult": "evaluation",
     "evaluate": "evaluation",
-    "train": "shorthand",
+    "train": "run",
 }
 
 __all__ = [

@@ -75,12 +75,12 @@ class Averaging:
         """Return the mean and the number of steps in it; empty where none is asked for."""
         return {} if self.mean is None else self.mean.state_dict()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what else there is to know, as JSON can hold it."""
         return {"evaluations": list(self.evaluations), "began": self.began}
 
-    def load_state(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-        """Take up what ``tensors`` and ``state`` returned; the second may be empty, as in files of before nt-asgd."""
+    def load_state_dict(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        """Restore what ``tensors`` and ``state_dict`` returned; the latter is empty in files older than nt-asgd."""
         if self.mean is not None:
             self.mean.load_state_dict(tensors)
         self.evaluations = [(int(step), float(loss)) for step, loss in state.get("evaluations", [])]

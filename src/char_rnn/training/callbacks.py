@@ -67,7 +67,7 @@ class MetricsWriter(Callback):
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
         """Cut off what a resumed run will record again (a finished one only evaluates); add what it did not come to."""
-        self.file.cut_back(trainer.step, ("train",) if trainer.finished else SPLITS)
+        self.file.cut_back(trainer.step, ("train",) if not trainer.should_continue else SPLITS)
         if trainer.event is not None and trainer.event not in self.file.read():
             self.file.append(trainer.event)
 

@@ -1,33 +1,44 @@
-"""The training state: all that a run needs beside its model to go on as if it had not been stopped.
+"""Checkpoints: the model files of a run, and the file of its training state.
 
-One safetensors file, ``training_state.safetensors``, written to a temporary file and renamed. Tensors by prefix:
-
-    model.*                     the state dict
-    optimizer.KEY.PARAMETER     what the optimizer keeps for each parameter (``exp_avg``, ``exp_avg_sq``, ``step``)
-    hidden.N                    the recurrent state carried into the next batch, of all streams
-    rng.DEVICE[.RANK]           the states of PyTorch's generators, of each process that trained
-    average.*                   the mean of the parameters, where one is kept
-
-and in the metadata the format's version and, as JSON, the counters. Reading runs no code.
+The state is one safetensors file, ``training_state.safetensors``: the tensors, and in the metadata the version of the
+format and, as JSON, the counters (:mod:`char_rnn.training.training_state` lists both). Every file is written to a
+temporary one and renamed. Reading runs no code.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import logging
+import math
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from char_rnn.model_file import BEST, LAST, ModelFileError, read_shapes, read_tensors, write_tensors
+from char_rnn.model_file import (
+    BEST,
+    LAST,
+    ModelFile,
+    ModelFileError,
+    ModelHeader,
+    read_shapes,
+    read_tensors,
+    write_tensors,
+)
+from char_rnn.models import CharModel
 from char_rnn.runs import CONFIG, STATE
 from char_rnn.utils.terminal import quoted
 
-FORMAT, VERSION = "char-rnn training state", 1
+if TYPE_CHECKING:
+    from char_rnn.data.vocabulary import Vocabulary
+    from char_rnn.utils.config import Config
 
-Hidden = torch.Tensor | tuple[torch.Tensor, ...] | None
+_logger = logging.getLogger("char_rnn")
+
+FORMAT, VERSION = "char-rnn training state", 1
 
 
 class CheckpointError(ValueError):
@@ -35,51 +46,74 @@ class CheckpointError(ValueError):
 
 
 class DamagedStateError(CheckpointError):
-    """A training state whose content cannot be right."""
+    """A training state with invalid content."""
 
 
-def write_state(path: Path, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]) -> None:
-    """Write tensors (from any device) and counters (JSON) in one step."""
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-    metadata = {"format": FORMAT, "format_version": str(VERSION), "counters": json.dumps(dict(counters))}
+class TrainingState(NamedTuple):
+    """State of a run at a step.
+
+    Attributes:
+        tensors: tensors by prefixed name.
+        counters: JSON values by name.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    counters: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.counters["step"])
+
+    def part(self, prefix: str) -> dict[str, torch.Tensor]:
+        """Return the tensors whose names begin with ``prefix.``, without it."""
+        start = f"{prefix}."
+        return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+
+def pack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors with ``prefix.`` before their names."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def write_state(path: Path, state: TrainingState) -> None:
+    """Write a training state in one step; its tensors may be on any device."""
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.tensors.items()}
+    metadata = {"format": FORMAT, "format_version": str(VERSION), "counters": json.dumps(dict(state.counters))}
     write_tensors(path, arrays, metadata)
 
 
-def read_state(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_state(run: Path) -> TrainingState:
     """Read the training state of a run folder.
 
     Raises:
-        CheckpointError: none is there, or it is something else, or of a later version.
-        DamagedStateError: it is damaged; the message says what is left.
+        CheckpointError: there is none, or it is another file, or of a later version.
+        DamagedStateError: it is damaged; the message says what is left of the run.
     """
     path = run / STATE
     if not path.exists():
         raise CheckpointError(
-            f"{run}: stopped before its first checkpoint (no {STATE}); begin it again: --config {quoted(run / CONFIG)}"
-            f" --out {quoted(run)}"
+            f"{run}: stopped before its first checkpoint (no {STATE}); start it again:"
+            f" --config {quoted(run / CONFIG)} --out {quoted(run)}"
         )
     try:
         arrays, metadata = read_tensors(path)
         counters = _counters(path, metadata)
     except (ModelFileError, DamagedStateError) as error:
-        raise DamagedStateError(f"{error}; {what_stays(run)}") from None
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, counters
+        raise DamagedStateError(f"{error}; {remaining_models(run)}") from None
+    return TrainingState({name: torch.from_numpy(array) for name, array in arrays.items()}, counters)
 
 
-def what_stays(run: Path) -> str:
-    """Say what can be done with a run whose training state is lost."""
+def remaining_models(run: Path) -> str:
+    """Describe what can be done with a run whose training state is lost."""
     models = [name for name in (BEST, LAST) if (run / name).exists()]
     if not models:
-        return f"nothing else is left of the run; begin it again: --config {quoted(run / CONFIG)} --out RUN"
-    return f"{' and '.join(models)} stay: start a new run from the model with --init-from {quoted(run)}"
+        return f"nothing else is left of the run; start it again: --config {quoted(run / CONFIG)} --out RUN"
+    return f"{' and '.join(models)} remain: start a new run from the model with --init-from {quoted(run)}"
 
 
 def read_counters(path: Path) -> dict[str, Any]:
-    """Read the counters of a training state alone.
-
-    Raises:
-        CheckpointError: as ``read_state``.
-    """
+    """Read the counters of a training state, without its tensors; errors as for ``read_state``."""
     try:
         return _counters(path, read_shapes(path)[1])
     except ModelFileError as error:
@@ -96,28 +130,17 @@ def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     except (KeyError, ValueError, RecursionError) as error:
         raise DamagedStateError(f"{path}: its counters are damaged ({type(error).__name__})") from None
     if not isinstance(counters, dict):
-        raise DamagedStateError(f"{path}: its counters are damaged (no table)")
+        raise DamagedStateError(f"{path}: its counters are damaged (not a table)")
     return counters
 
 
-def pack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors with ``prefix.`` before their names."""
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def unpack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin with ``prefix.``, without it."""
-    start = f"{prefix}."
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-
-
 def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return what the optimizer keeps, as ``KEY.PARAMETER`` -> tensor."""
+    """Return the state of an optimizer as ``KEY.PARAMETER`` -> tensor."""
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{key}.{names[parameter]}": torch.as_tensor(value)
-        for parameter, kept in optimizer.state.items()
-        for key, value in kept.items()
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
         if value is not None
     }
 
@@ -128,13 +151,7 @@ def restore_optimizer(
     tensors: Mapping[str, torch.Tensor],
     keys: Collection[str] = (),
 ) -> None:
-    """Give the optimizer back what ``optimizer_tensors`` returned.
-
-    Args:
-        model: the model whose parameters it optimizes.
-        optimizer: an optimizer of the same kind.
-        tensors: what ``optimizer_tensors`` returned.
-        keys: those that every parameter must have.
+    """Restore what ``optimizer_tensors`` returned; every parameter must have ``keys``.
 
     Raises:
         DamagedStateError: a name, a type or a shape does not belong to this model, or a tensor is missing.
@@ -153,65 +170,143 @@ def restore_optimizer(
 
 
 def _fits(tensor: torch.Tensor, parameter: torch.Tensor) -> bool:
-    """Whether an optimizer may store a tensor of a parameter: numbers like its own, or one number."""
+    """Whether a tensor can be optimizer state of a parameter: of its shape and type, or a single number."""
     if tensor.shape == parameter.shape:
         return tensor.dtype == parameter.dtype
     return not tensor.shape and tensor.is_floating_point()
 
 
-def rng_tensors(device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the states of the generators that a run on ``device`` draws from."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def restore_rng(device: torch.device, states: Mapping[str, torch.Tensor], rank: int = 0) -> bool:
-    """Set the generators to the states of a rank, and return whether there were any; those of another device stay."""
-    own = {
-        kind: states[name] for kind in ("cpu", device.type) if (name := f"{kind}.{rank}" if rank else kind) in states
-    }
-    if "cpu" in own:
-        torch.set_rng_state(own["cpu"])
-    if "cuda" in own:
-        torch.cuda.set_rng_state(own["cuda"], device)
-    elif "mps" in own:
-        torch.mps.set_rng_state(own["mps"])
-    return bool(own)
-
-
-def hidden_tensors(hidden: Hidden) -> dict[str, torch.Tensor]:
-    """Return a recurrent state as numbered tensors; empty for None."""
-    if hidden is None:
-        return {}
-    parts = hidden if isinstance(hidden, tuple) else (hidden,)
-    return {str(number): part for number, part in enumerate(parts)}
-
-
-def rows_of(hidden: Hidden, rows: slice) -> Hidden:
-    """Return some rows of a state (L, B, H)."""
-    if hidden is None:
-        return None
-    return tuple(part[:, rows] for part in hidden) if isinstance(hidden, tuple) else hidden[:, rows]
-
-
-def restore_hidden(like: Hidden, tensors: Mapping[str, torch.Tensor]) -> Hidden:
-    """Return the recurrent state that ``hidden_tensors`` took apart; None when it was None.
-
-    Args:
-        like: a state of the right shapes, type and device.
-        tensors: the parts by number.
+def saved_model(run: Path) -> ModelHeader:
+    """Read the header of a run's last model; if that cannot be read, with a warning, of its best.
 
     Raises:
-        DamagedStateError: they are no such state.
+        ModelFileError, OSError: neither can be read.
     """
-    if not tensors:
-        return None
-    expected = hidden_tensors(like)
-    if {name: part.shape for name, part in tensors.items()} != {name: part.shape for name, part in expected.items()}:
-        raise DamagedStateError("the recurrent state does not fit this model and batch size")
-    parts = tuple(tensors[name].to(part) for name, part in expected.items())
-    return parts if isinstance(like, tuple) else parts[0]
+    try:
+        return ModelHeader.read(run / LAST)
+    except (ModelFileError, OSError) as error:
+        if not (run / BEST).exists():
+            raise
+        _logger.warning("%s; using %s instead, the next checkpoint replaces it", error, BEST)
+        return ModelHeader.read(run / BEST)
+
+
+class CheckpointWriter:
+    """Writes the model files and the training state of a run; without a folder it keeps the best model in memory.
+
+    A file that cannot be written (full disk, missing permission) raises an ``OSError`` that says what remains on the
+    disk; the earlier file is not touched.
+
+    Args:
+        run_dir: run folder, which must exist; None writes nothing.
+        vocabulary: symbols of the ids; needed to write model files.
+        metadata: further metadata of the model files.
+        keep: number of models of earlier steps to keep.
+
+    Attributes:
+        best_loss, best_step: lowest validation loss so far, in nats per character, and its step; infinite and 0 before
+            the first.
+        last_saved: step of the last training state on the disk; None before the first.
+    """
+
+    def __init__(
+        self, run_dir: Path | None, vocabulary: Vocabulary | None, metadata: Mapping[str, Any], keep: int = 0
+    ) -> None:
+        if run_dir is not None and vocabulary is None:
+            raise ValueError("a trainer that writes a run folder needs the vocabulary")
+        self.run_dir, self.vocabulary, self.metadata, self.keep = run_dir, vocabulary, dict(metadata), keep
+        self.best_loss, self.best_step = math.inf, 0
+        self.last_saved: int | None = None
+        self._best: dict[str, torch.Tensor] = {}
+        self._holds_best = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best loss and its step, as JSON values."""
+        best = self.best_loss if math.isfinite(self.best_loss) else None
+        return {"best_val_loss": best, "best_step": self.best_step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        best = state["best_val_loss"]
+        self.best_loss, self.best_step = math.inf if best is None else float(best), int(state["best_step"])
+
+    def write_model(self, path: str | Path, model: CharModel, config: Config, position: Mapping[str, float]) -> Path:
+        """Write the current model to a self-contained model file."""
+        if self.vocabulary is None:
+            raise ValueError("a model file needs the vocabulary: pass it to the trainer")
+        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+        metadata = {**self.metadata, **position}
+        if math.isfinite(self.best_loss):
+            metadata |= self.state_dict()
+        if self._holds_best:
+            metadata["step"] = self.best_step
+        return ModelFile(config, self.vocabulary, tensors, metadata).without_paths().write(path)
+
+    def save(self, model: CharModel, config: Config, position: Mapping[str, float], state: TrainingState) -> None:
+        """Write the last model and the training state; nothing without a folder."""
+        if self.run_dir is not None:
+            with self._explaining_failure(position):
+                self.write_model(self.run_dir / LAST, model, config, position)
+                write_state(self.run_dir / STATE, state)
+        self.last_saved = state.step
+
+    def save_step(self, model: CharModel, config: Config, position: Mapping[str, float]) -> None:
+        """Write the model of this step, and remove the oldest of such files beyond ``keep``."""
+        if self.run_dir is None or not self.keep:
+            return
+        with self._explaining_failure(position):
+            self.write_model(self.run_dir / f"step-{int(position['step']):08d}.safetensors", model, config, position)
+        for old in sorted(self.run_dir.glob("step-*.safetensors"))[: -self.keep]:
+            old.unlink(missing_ok=True)
+
+    def save_best(self, loss: float, model: CharModel, config: Config, position: Mapping[str, float]) -> None:
+        """Keep the model, of this validation loss, as the best."""
+        self.best_loss, self.best_step = loss, int(position["step"])
+        if self.run_dir is not None:
+            with self._explaining_failure(position):
+                self.write_model(self.run_dir / BEST, model, config, position)
+        else:
+            self._best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def load_best(self, model: CharModel, step: int) -> None:
+        """Load the best parameters into the model of ``step``, unless that is the best, or there is none."""
+        if self.best_step in {0, step}:
+            return
+        if self.run_dir is not None:
+            arrays = ModelFile.read(self.run_dir / BEST).tensors
+            self._best = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        model.load_state_dict(self._best)
+        self._holds_best = True
+
+    def best_is_lost(self) -> bool:
+        """Whether the best model so far cannot be read; a warning says why."""
+        if self.run_dir is None or not self.best_step:
+            return False
+        try:
+            ModelHeader.read(self.run_dir / BEST)
+        except (ModelFileError, OSError) as error:
+            _logger.warning("%s; the best model so far is lost, the next best one replaces it", error)
+            return True
+        return False
+
+    def forget_best(self) -> None:
+        """Make the next evaluation the best so far."""
+        self.best_loss, self.best_step = math.inf, 0
+
+    @contextmanager
+    def _explaining_failure(self, position: Mapping[str, float]) -> Iterator[None]:
+        """Add to an ``OSError`` the step of the checkpoint, what remains on the disk, and how to resume."""
+        try:
+            yield
+        except OSError as error:
+            again = f"--resume {quoted(self.run_dir or '')}"
+            raise OSError(
+                f"the checkpoint of step {int(position['step']):,} could not be written to {self.run_dir}"
+                f" ({error.strerror or error}); {self.remaining()}. Fix the cause, then resume with {again}"
+            ) from error
+
+    def remaining(self) -> str:
+        """Describe what a run that fails now leaves on the disk."""
+        if not self.last_saved or self.run_dir is None:
+            return "nothing was saved yet"
+        return f"the model of step {self.last_saved} remains in {self.run_dir}"

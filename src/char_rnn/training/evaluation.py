@@ -55,6 +55,31 @@ class Evaluation:
         return perplexity(self.loss)
 
 
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        step: optimizer steps done.
+        seconds: time spent, earlier parts of a resumed run included.
+        val: last evaluation of the validation split; None without one.
+        best_val_loss, best_step: lowest validation loss (nats per character) and its step; infinite and 0 without a
+            validation split.
+        test: evaluation of the test split with the best model; None without one.
+        stopped: whether the run was asked to stop before its end.
+        early: whether the run ran out of ``training.patience``.
+    """
+
+    step: int
+    seconds: float
+    val: Evaluation | None
+    best_val_loss: float
+    best_step: int
+    test: Evaluation | None
+    stopped: bool
+    early: bool = False
+
+
 def perplexity(loss: float) -> float:
     """Return exp(loss), infinite where it overflows."""
     return math.exp(loss) if loss < 700 else math.inf

@@ -1,4 +1,4 @@
-"""Which device works, and how many sequences fit into its memory: what ``auto`` stands for in a configuration."""
+"""Values of ``auto``: the device that works, and the number of sequences that fit into its memory."""
 
 from __future__ import annotations
 
@@ -13,46 +13,42 @@ from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import Config, TrainingConfig
 from char_rnn.utils.device import DeviceManager, forked_rng, is_out_of_memory, optimal_batch_size
 
-SHARE = 0.5  # of the memory that is free: the rest is for the evaluation, the text's pages, and other programs
+SHARE = 0.5  # of the free memory: the rest is for the evaluation, the text's pages, and other programs
 PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.4 to 1.5 (benchmarks/memory.py)
 
 
 def working_device(device: DeviceManager | torch.device | str, model: CharModel, group: ProcessGroup) -> torch.device:
     """Return the device to train on.
 
-    A manager tries a step of the model on it first, and may fall back to the CPU; one of several processes may not.
+    A manager first tries a step of the model on it, and may fall back to the CPU; one of several processes may not.
     """
     if not isinstance(device, DeviceManager):
         return torch.device(device)
-    if not group.alone:
+    if not group.alone or device.device.type == "cpu":
         return device.device
 
     def step(device: torch.device) -> torch.device:
         with forked_rng(device):
-            copy = _moved(deepcopy(model), device)
+            try:
+                copy = deepcopy(model).to(device)
+            except TypeError as error:  # MPS, for float64; the manager knows it as an operation that the device lacks
+                raise NotImplementedError(f"{device}: {error}") from error
             log_probs, _ = copy(torch.zeros(1, 2, dtype=torch.int64, device=device))
             log_probs.sum().backward()
         return device
 
-    return device.run(step) if device.device.type != "cpu" else device.device
-
-
-def _moved(model: CharModel, device: torch.device) -> CharModel:
-    try:
-        return model.to(device)
-    except TypeError as error:  # MPS, of float64; as an operation that the device lacks, the manager knows it
-        raise NotImplementedError(f"{device}: {error}") from error
+    return device.run(step)
 
 
 def fitted(config: Config, model: CharModel, device: torch.device, group: ProcessGroup, characters: int) -> Config:
-    """Return the configuration with numbers in the place of ``auto``, the same on every rank.
+    """Return the configuration with ``auto`` replaced by numbers, the same on every rank.
 
     Args:
-        config: in which ``training.batch_size`` and ``training.micro_batch_size`` may be ``auto``.
-        model: what is to be trained, on the CPU or on ``device``.
-        device: where.
-        group: the processes that share a batch.
-        characters: how many there are to train on; a batch cannot have more.
+        config: configuration; ``training.batch_size`` and ``training.micro_batch_size`` may be ``auto``.
+        model: model to train, on the CPU or on ``device``.
+        device: device to train on.
+        group: processes that share a batch.
+        characters: characters of the training split; a batch cannot have more.
     """
     training = config.training
     micro_batch = training.micro_batch_size
@@ -74,28 +70,35 @@ def fitted(config: Config, model: CharModel, device: torch.device, group: Proces
 
 
 def largest_micro_batch(
-    model: CharModel, training: TrainingConfig, device: torch.device, rows: int, sharing: int = 1
+    model: CharModel, training: TrainingConfig, device: torch.device, rows: int, processes: int = 1
 ) -> int:
     """Return how many of ``rows`` sequences can be trained on at once, at least 1.
 
-    On a GPU steps of a copy are tried. On the CPU, where the system grants more memory than there is and ends the
-    process later, it is computed from the bytes that one more sequence keeps for the backward pass.
+    On a GPU, steps of a copy are tried. On the CPU, where the system grants more memory than there is and kills the
+    process later, the number is computed from the bytes that another sequence keeps for the backward pass.
 
     Args:
-        model: what is to be trained; it is left as it is.
-        training: the ``training`` section of the configuration.
-        device: where to train.
-        rows: the most that is of use.
-        sharing: processes that share the machine's memory.
+        model: model to train; it does not change.
+        training: ``training`` section of the configuration.
+        device: device to train on.
+        rows: upper limit.
+        processes: processes that share the machine's memory.
     """
-    if device.type != "cpu":
-        return _by_trial(model, training, device, rows)
-    free = SHARE * psutil.virtual_memory().available / sharing
-    return max(1, min(rows, int(free / (PEAK * bytes_of_a_sequence(model, training.seq_length)))))
+    if device.type == "cpu":
+        free = SHARE * psutil.virtual_memory().available / processes
+        return max(1, min(rows, int(free / (PEAK * bytes_of_a_sequence(model, training.seq_length)))))
+    fits, too_many, tried = 0, rows + 1, rows
+    while too_many - fits > 1:
+        if _fits(model, training, device, tried):
+            fits = tried
+        else:
+            too_many = tried
+        tried = (fits + too_many) // 2
+    return max(1, fits)
 
 
 def bytes_of_a_sequence(model: CharModel, seq_length: int) -> float:
-    """Return what each sequence of a batch adds to the bytes kept for the backward pass, on average."""
+    """Return the bytes that each further sequence of a batch keeps for the backward pass, on average."""
     few, more = 2, 10
     return (bytes_kept(model, seq_length, more) - bytes_kept(model, seq_length, few)) / (more - few)
 
@@ -116,27 +119,13 @@ def bytes_kept(model: CharModel, seq_length: int, rows: int) -> int:
     return sum(kept.values())
 
 
-def _by_trial(model: CharModel, training: TrainingConfig, device: torch.device, rows: int) -> int:
-    """Search between what fits and what does not."""
-    fits, too_many = 0, rows + 1
-    tried = rows
-    while too_many - fits > 1:
-        if _fits(model, training, device, tried):
-            fits = tried
-        else:
-            too_many = tried
-        tried = (fits + too_many) // 2
-    return max(1, fits)
-
-
 def _fits(model: CharModel, training: TrainingConfig, device: torch.device, rows: int) -> bool:
-    """Tell whether two steps, the second with everything in place, go through."""
+    """Whether two steps, the second with all buffers in place, run without using smaller parts."""
     whole = training.model_copy(update={"micro_batch_size": None, "grad_clip": 0.0, "explosion_factor": 0.0})
     ids = torch.zeros(rows, training.seq_length, dtype=torch.int64)
     try:
         with forked_rng(device):
-            copy = deepcopy(model).to(device)
-            stepper = TrainStep(copy, whole, device, rows)
+            stepper = TrainStep(deepcopy(model).to(device), whole, device, rows)
             hidden = None
             for _ in range(2):
                 _, hidden = stepper.step(ids, ids, hidden, 0.0)

@@ -152,12 +152,12 @@ class LossGuard:
                 f" (training.explosion_factor {self.factor:g} times {times})"
             )
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what has been counted, as JSON can hold it."""
         return {"mean": self.mean, "above": self.above}
 
-    def load_state(self, first: float | None, state: Mapping[str, Any]) -> None:
-        """Restore the first loss and what ``state`` returned; nothing of that from a file of 1.0."""
+    def load_state_dict(self, first: float | None, state: Mapping[str, Any]) -> None:
+        """Restore the first loss and what ``state_dict`` returned; nothing of that from a file of 1.0."""
         mean = state.get("mean")
         self.first = None if first is None else float(first)
         self.mean, self.above = None if mean is None else float(mean), int(state.get("above", 0))

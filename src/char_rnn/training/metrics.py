@@ -136,13 +136,13 @@ class MetricsLogger:
         """Steps since the last training record, each by its share."""
         return self._steps
 
-    def interval(self) -> list[float]:
-        """Return the unfinished average, for the training state."""
-        return [self._loss_sum, self._steps]
+    def state_dict(self) -> dict[str, Any]:
+        """Return the unfinished average, as JSON values."""
+        return {"interval": [self._loss_sum, self._steps]}
 
-    def load_interval(self, interval: Sequence[float]) -> None:
-        """Take up what ``interval`` returned."""
-        self._loss_sum, self._steps = float(interval[0]), float(interval[1])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self._loss_sum, self._steps = map(float, state["interval"])
 
     def _record(self, position: Mapping[str, float], split: str, loss: float, more: Mapping[str, float]) -> None:
         losses = {"loss": loss, "bits_per_character": loss / math.log(2), "perplexity": perplexity(loss)}

@@ -1,8 +1,8 @@
-"""The processes that train one model together, started by ``torchrun``: what each has of a batch, and what they share.
+"""The process group: processes started by ``torchrun`` that train one model together.
 
-Every process (rank) holds the whole model and a part of each batch's streams. The gradients of the parts are added up
-in one flat buffer once a rank has all of its own: back-propagation through time completes the recurrent gradients only
-at its very end, so there is little to overlap, and a rank may compute its part in as many pieces as its memory wants.
+Every process (rank) holds the whole model and part of each batch's streams. The gradients of the parts are summed in
+one flat buffer once a rank has all of its own: back-propagation through time completes the recurrent gradients only at
+its very end, so there is little to overlap, and a rank may compute its part in as many pieces as its memory needs.
 Everything that a run decides by (losses, norms, clocks, requests to stop) is the same number on all ranks.
 """
 
@@ -20,20 +20,20 @@ import torch.distributed as dist
 
 R = TypeVar("R")
 
-LONGEST_WAIT = timedelta(hours=12)  # the first process may be preparing a large text meanwhile
+TIMEOUT = timedelta(hours=12)  # the first process may be preparing a large text meanwhile
 
 
 class RankLostError(RuntimeError):
-    """Another process of the run has ended, so this one cannot go on; the message says how to."""
+    """Another process of the run has ended, so this one cannot continue; the message says how to."""
 
 
 class ProcessGroup:
-    """One process's view of them all; by itself, a run of a single process.
+    """The group as one of its processes sees it; by default a single process.
 
     Args:
-        rank: this process's number, from 0; rank 0 writes what the run leaves.
-        size: how many there are.
-        device: where tensors have to be to be sent; None for the CPU.
+        rank: number of this process, from 0; rank 0 writes the files.
+        size: number of processes.
+        device: device that tensors are sent from; None for the CPU.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
@@ -42,26 +42,26 @@ class ProcessGroup:
 
     @staticmethod
     def launched() -> bool:
-        """Tell whether torchrun started this process as one of several."""
+        """Whether torchrun started this process as one of several."""
         return os.environ.get("WORLD_SIZE", "1") != "1"
 
     @staticmethod
     def take_gpu() -> None:
-        """Take the GPU of this process's number, before anything asks for ``cuda``; nothing without GPUs.
+        """Select the GPU of this process, before anything asks for ``cuda``; nothing without GPUs.
 
         Raises:
             ValueError: there are fewer GPUs than processes on this machine.
         """
-        number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if there and number >= there:
-            raise ValueError(f"process {number} of this machine has no GPU ({there} are there); start fewer processes")
-        if there:
+        number, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if found and number >= found:
+            raise ValueError(f"process {number} of this machine has no GPU ({found} found); start fewer processes")
+        if found:
             torch.cuda.set_device(number)
 
     @classmethod
     @contextmanager
     def join(cls, device: torch.device) -> Iterator[ProcessGroup]:
-        """Meet the other processes, if torchrun started any: over NCCL on CUDA, over gloo elsewhere.
+        """Join the other processes, if torchrun started any: over NCCL on CUDA, over gloo elsewhere.
 
         Raises:
             RankLostError: they cannot be reached.
@@ -70,13 +70,13 @@ class ProcessGroup:
             yield cls()
             return
         try:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
         except (RuntimeError, ValueError) as error:
             raise RankLostError(f"the other processes cannot be reached ({_first_line(error)})") from None
         try:
             yield cls(dist.get_rank(), dist.get_world_size(), device if device.type == "cuda" else None)
         except RankLostError:
-            raise  # without leaving in good order: the others may not be there to be told
+            raise  # without an orderly shutdown: the others may not be there to take part
         except BaseException:
             dist.destroy_process_group()
             raise
@@ -93,28 +93,28 @@ class ProcessGroup:
         return self.size == 1
 
     def rows(self, total: int, rank: int | None = None) -> slice:
-        """Return which of ``total`` rows belong to a rank (this one): contiguous, as even as can be."""
+        """Return which of ``total`` rows belong to a rank (default: this one): contiguous, as even as possible."""
         rank = self.rank if rank is None else rank
         return slice(total * rank // self.size, total * (rank + 1) // self.size)
 
     def seed_apart(self, seed: int) -> None:
-        """Let every rank but the first draw dropout masks of its own."""
+        """Seed every rank but the first differently, for dropout masks of its own."""
         if self.rank:
             torch.manual_seed((seed * self.size + self.rank) % (1 << 63))
 
     def broadcast_parameters(self, model: torch.nn.Module) -> None:
-        """Give every rank the parameters that the model has on the first."""
+        """Copy the parameters of the first rank's model to all ranks."""
         if not self.alone:
             for parameter in model.parameters():
                 self._call(dist.broadcast, parameter.data, 0)
 
     def reduce_gradients(self, parameters: Sequence[torch.Tensor], loss: float) -> float:
-        """Give every rank the sum of all ranks' gradients, and return the sum of their losses."""
+        """Replace the gradients by their sums over all ranks; return the sum of the losses."""
         if self.alone:
             return loss
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         pieces = [*(gradient.flatten() for gradient in gradients), gradients[0].new_tensor([loss])]
-        self._flat = self._flat.to(pieces[-1])  # kept: making room for it anew costs more than filling it
+        self._flat = self._flat.to(pieces[-1])  # kept: allocating it again costs more than filling it
         torch.cat(pieces, out=self._flat.resize_(sum(piece.numel() for piece in pieces)))
         self._call(dist.all_reduce, self._flat)
         start = 0
@@ -128,7 +128,7 @@ class ProcessGroup:
         return value if self.alone else self._reduced(value, dist.ReduceOp.SUM)
 
     def any(self, flag: bool) -> bool:
-        """Tell whether any rank says so."""
+        """Return whether the flag is set on any rank."""
         return flag if self.alone else self._reduced(float(flag), dist.ReduceOp.MAX) > 0
 
     def min(self, value: float) -> float:
@@ -136,7 +136,7 @@ class ProcessGroup:
         return value if self.alone else self._reduced(value, dist.ReduceOp.MIN)
 
     def broadcast(self, value: float) -> float:
-        """Return what rank 0 gives."""
+        """Return the value of rank 0."""
         if self.alone:
             return value
         tensor = torch.tensor(value, dtype=torch.float64, device=self._device)
@@ -144,12 +144,12 @@ class ProcessGroup:
         return float(tensor)
 
     def gather(self, tensor: torch.Tensor, total: int | None = None, dim: int = 0) -> list[torch.Tensor]:
-        """Return every rank's tensor, on the device that this one's is on.
+        """Return every rank's tensor, on this one's device.
 
         Args:
-            tensor: this rank's.
-            total: the length of ``dim`` over all ranks, cut as ``rows`` has it; None for tensors of one shape.
-            dim: the dimension that may differ from rank to rank.
+            tensor: tensor of this rank.
+            total: length of ``dim`` over all ranks, divided as by ``rows``; None for tensors of one shape.
+            dim: dimension that may differ from rank to rank.
         """
         if self.alone:
             return [tensor]
@@ -166,17 +166,13 @@ class ProcessGroup:
         return gathered
 
     def in_turn(self, prepare: Callable[[], R]) -> R:
-        """Let rank 0 do something first, and the others after it: what it left on the disk then serves them."""
-        if self.is_first:
-            result = prepare()
-            self.wait()
-            return result
-        self.wait()
-        return prepare()
-
-    def wait(self) -> None:
-        """Wait until every rank has come here."""
+        """Run a function on rank 0 first, then on the others, which find what it left on the disk."""
+        if not self.is_first:
+            self.any(False)  # waits
+            return prepare()
+        result = prepare()
         self.any(False)
+        return result
 
     def _reduced(self, value: float, operation: Any) -> float:
         tensor = torch.tensor(value, dtype=torch.float64, device=self._device)
@@ -184,7 +180,6 @@ class ProcessGroup:
         return float(tensor)
 
     def _call(self, collective: Callable[..., object], *arguments: Any) -> None:
-        """Run a collective operation; it fails when another process has gone."""
         try:
             collective(*arguments)
         except RuntimeError as error:
@@ -194,6 +189,6 @@ class ProcessGroup:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what gloo or NCCL says, without the place in its sources and its advice."""
+    """Return the message of gloo or NCCL without its source location and its advice."""
     line = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().partition("\n")[0])
     return line.partition(". ")[0]

@@ -1,4 +1,4 @@
-"""Shows a run as it goes: a bar in a terminal, plain lines elsewhere. Everything goes to standard error."""
+"""Progress of a run on standard error: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BEST = Text("best", "green")
 
 
 def training_progress(console: Console | None = None) -> Callback:
-    """Return the display that fits standard error: a live bar on a terminal that moves its cursor, else lines."""
+    """Return the display for standard error: a live bar if the terminal can move its cursor, else lines."""
     console = console or Console(stderr=True)
     live = console.is_terminal and not (console.is_dumb_terminal or console.legacy_windows)
     return BarProgress(console) if live else LineProgress(console)
@@ -42,13 +42,13 @@ class LineProgress(Callback):
         self._unit = "character"
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Remember the best loss so far, to mark the next one, and what the model predicts."""
+        """Store the best loss so far, to mark the next one, and the unit of the vocabulary."""
         self._best = trainer.checkpoints.best_loss
         if trainer.checkpoints.vocabulary is not None:
             self._unit = trainer.checkpoints.vocabulary.unit
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        """Remember where the run ends, for the lines; ``~`` marks an estimate."""
+        """Store the last step of the run; ``~`` marks an estimate."""
         settled = trainer.plan.settled or trainer.step >= trainer.total_steps
         self._total = f"{'' if settled else '~'}{trainer.total_steps:,}"
 
@@ -57,15 +57,15 @@ class LineProgress(Callback):
         self._print(self._line(record))
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
-        """Print what happened and how it goes on."""
-        self._print(Text(visible(_in_words(event)), style="yellow"))
+        """Print the event."""
+        self._print(Text(visible(_describe(event)), style="yellow"))
 
     def on_sample(self, step: int, text: str) -> None:
-        """Print the sample, set apart."""
+        """Print the sample, indented."""
         self._print(Text("\n".join(f"    {line}" for line in self._lines(visible(text))), style="dim"))
 
-    def _print(self, what: Text) -> None:
-        self.console.print(what, soft_wrap=True, highlight=False)
+    def _print(self, text: Text) -> None:
+        self.console.print(text, soft_wrap=True, highlight=False)
 
     def _lines(self, text: str) -> list[str]:
         return text.splitlines()
@@ -74,21 +74,17 @@ class LineProgress(Callback):
         bits = f"{record['loss']:.4f} nats ({record['bits_per_character']:.4f} bits) per {self._unit}"
         parts = [f"{self._step(record)}  epoch {record['epoch']:.2f}", f"{record['split']} {bits}"]
         if record["split"] == "train":
-            parts.append(f"{record['characters_per_second']:,.0f} {self._unit}s/s")
-            parts.append(_memory(record))
+            parts += [f"{record['characters_per_second']:,.0f} {self._unit}s/s", _memory(record)]
         else:
             parts.append(f"perplexity {record['perplexity']:.3f}")
-        if part := _part(record):
-            parts.append(part)
-        if self._is_best(record):
-            parts.append("best")
-        return Text("  ".join(parts))
+        best = "best" if self._is_best(record) else ""
+        return Text("  ".join(filter(None, [*parts, _part(record), best])))
 
     def _step(self, record: Record) -> str:
         return f"step {record['step']:,}" + (f"/{self._total}" if self._total else "")
 
     def _is_best(self, record: Record) -> bool:
-        """Tell whether a validation loss is a new best, and remember it."""
+        """Return whether a validation loss is a new best, and store it."""
         best: bool = record["split"] == "val" and record["loss"] < self._best
         if best:
             self._best = record["loss"]
@@ -96,9 +92,9 @@ class LineProgress(Callback):
 
 
 class BarProgress(LineProgress):
-    """One live line: share done, time left, loss, speed, and what else fits; evaluations and samples go above it.
+    """One live line: share done, time left, loss, speed, and whatever else fits; evaluations and samples go above it.
 
-    The line is never as wide as the terminal. One that a resize has broken into several rows is erased in all of them.
+    The line is narrower than the terminal. If a resize breaks it into several rows, all of them are erased.
     """
 
     def __init__(self, console: Console) -> None:
@@ -108,7 +104,7 @@ class BarProgress(LineProgress):
         self._loss = math.nan
         self._drawn = 0.0
         self._mark: tuple[float, int] | None = None
-        self._pace = math.nan
+        self._pace = math.nan  # steps a second
         self._memory = ""
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
@@ -120,23 +116,15 @@ class BarProgress(LineProgress):
         """Redraw, at most ten times a second."""
         super().on_step(trainer, loss)
         self._loss = loss if math.isnan(self._loss) else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
-        now = time.perf_counter()
-        if now - self._drawn < REDRAW_SECONDS:
-            return
-        self._drawn = now
-        self._measure(trainer, now)
-        self._bar = fitting(self._fields(trainer), self.console.width - 1)
-        self._draw()
+        if self._is_due():
+            self._measure_pace(trainer)
+            self._redraw(self._fields(trainer))
 
     def on_evaluating(self, split: str, done: int, total: int) -> None:
-        """Show how far an evaluation is, at most ten times a second; the next step takes the line back."""
-        now = time.perf_counter()
-        if now - self._drawn >= REDRAW_SECONDS:
-            self._drawn = now
+        """Show the progress of an evaluation, at most ten times a second."""
+        if self._is_due():
             share = Text.assemble(f"{100 * done // total:>3.0f}% ", *self._bar_of(done / total))
-            fields = (share, f"evaluating {split}", f"{done:,} of {total:,} {self._unit}s")
-            self._bar = fitting(fields, self.console.width - 1)
-            self._draw()
+            self._redraw((share, f"evaluating {split}", f"{done:,} of {total:,} {self._unit}s"))
 
     def on_record(self, record: Record) -> None:
         """Print evaluations; the live line shows the training loss and the memory."""
@@ -146,17 +134,17 @@ class BarProgress(LineProgress):
             self._memory = _memory(record)
 
     def on_end(self, trainer: CharRNNTrainer) -> None:
-        """Take the line away."""
+        """Erase the line."""
         self._erase()
 
-    def _print(self, what: Text) -> None:
-        """Print above the live line, with lines broken at words."""
+    def _print(self, text: Text) -> None:
+        """Print above the live line, wrapped at words."""
         self._erase()
-        self.console.print(what, highlight=False)
+        self.console.print(text, highlight=False)
         self._draw()
 
     def _lines(self, text: str) -> list[str]:
-        """Return the lines of an indented text, broken at words."""
+        """Return the lines of an indented text, wrapped at words."""
         width = max(1, self.console.width - 5)
         return [part.plain for line in text.splitlines() for part in Text(line).wrap(self.console, width)]
 
@@ -175,6 +163,18 @@ class BarProgress(LineProgress):
         yield f"perplexity {record['perplexity']:.3f}"
         yield f"epoch {record['epoch']:.2f}"
 
+    def _is_due(self) -> bool:
+        """Return whether to redraw now, and store the time if so."""
+        now = time.perf_counter()
+        due = now - self._drawn >= REDRAW_SECONDS
+        if due:
+            self._drawn = now
+        return due
+
+    def _redraw(self, fields: Iterable[Text | str]) -> None:
+        self._bar = fitting(fields, self.console.width - 1)
+        self._draw()
+
     def _draw(self) -> None:
         self._erase()
         self.console.print(self._bar, end="", soft_wrap=True, highlight=False)
@@ -186,8 +186,8 @@ class BarProgress(LineProgress):
         self.console.control(Control(*row, *broken * [(ControlType.CURSOR_UP, 1), *row]))  # xterm cuts lines off
         self._cells = 0
 
-    def _measure(self, trainer: CharRNNTrainer, now: float) -> None:
-        """Smooth the pace, in steps a second."""
+    def _measure_pace(self, trainer: CharRNNTrainer) -> None:
+        now = self._drawn
         if self._mark is not None and now > self._mark[0]:
             pace = (trainer.step - self._mark[1]) / (now - self._mark[0])
             self._pace = pace if math.isnan(self._pace) else 0.95 * self._pace + 0.05 * pace
@@ -196,10 +196,8 @@ class BarProgress(LineProgress):
     def _fields(self, trainer: CharRNNTrainer) -> Iterator[Text | str]:
         """Yield the fields of the live line, the most important first."""
         train = trainer.dataloaders["train"]
-        done, total = _share_done(trainer)
-        share = min(1.0, done / total) if total else 0.0
+        share, left = _share_and_seconds_left(trainer, self._pace)
         yield Text.assemble(f"{100 * share:>3.0f}% ", *self._bar_of(share))
-        left = _seconds_left(trainer, self._pace)
         if left is not None:
             yield f"{_clock(left)} left"
         yield f"loss {self._loss:.3f}"
@@ -212,7 +210,7 @@ class BarProgress(LineProgress):
             yield self._memory
 
     def _bar_of(self, share: float) -> tuple[tuple[str, str], tuple[str, str]]:
-        """Return the bar's two parts and their styles."""
+        """Return the two parts of the bar with their styles."""
         done, rest = "━─" if "utf" in self.console.encoding else "#-"
         width = min(LONGEST_BAR, self.console.width // 5)
         full = round(share * width)
@@ -220,7 +218,7 @@ class BarProgress(LineProgress):
 
 
 def fitting(fields: Iterable[Text | str], width: int) -> Text:
-    """Join fields by two spaces; those from the first on that does not fit into the width are left out."""
+    """Join fields by two spaces, up to the first that does not fit into the width."""
     line = Text()
     for field in fields:
         longer = Text.assemble(line, "  " if line else "", field)
@@ -230,47 +228,38 @@ def fitting(fields: Iterable[Text | str], width: int) -> Text:
     return line
 
 
-def _share_done(trainer: CharRNNTrainer) -> tuple[float, float]:
-    """Return (done, of how much): seconds in a run of so many minutes, steps else."""
-    minutes = trainer.config.training.minutes
+def _share_and_seconds_left(trainer: CharRNNTrainer, pace: float) -> tuple[float, float | None]:
+    """Return the share done and the seconds left, by the clock in a timed run, else by steps."""
+    minutes, total = trainer.config.training.minutes, trainer.total_steps
     if minutes is not None and trainer.plan.budget is not None:
-        return min(trainer.seconds, 60 * minutes), 60 * minutes
-    return float(trainer.step), trainer.total_steps
-
-
-def _seconds_left(trainer: CharRNNTrainer, pace: float) -> float | None:
-    minutes = trainer.config.training.minutes
-    if minutes is not None and trainer.plan.budget is not None:
-        return max(0.0, 60 * minutes - trainer.seconds)
-    if math.isnan(pace) or pace <= 0:
-        return None
-    return (trainer.total_steps - trainer.step) / pace
+        return min(1.0, trainer.seconds / (60 * minutes)), max(0.0, 60 * minutes - trainer.seconds)
+    left = (total - trainer.step) / pace if pace > 0 else None
+    return min(1.0, trainer.step / total) if total else 0.0, left
 
 
 def _memory(record: Record) -> str:
-    """Return the memory in use: a GPU's where there is one, else the process's."""
+    """Return the memory in use: a GPU's if there is one, else the process's."""
     bytes_in_use = record.get("memory_reserved", record["memory_rss"])
     return f"{bytes_in_use / 1e9:.1f} GB" if bytes_in_use >= 1e9 else f"{bytes_in_use / 1e6:.0f} MB"
 
 
 def _part(record: Record) -> str:
-    """Say how much of a split was predicted; nothing where all of it was."""
+    """Return how much of a split was predicted, if not all of it."""
     whole = record.get("characters_in_split")
     return "" if whole is None else f"over {record['characters']:,} of {whole:,}"
 
 
-def _in_words(event: Record) -> str:
-    """Say what an event means."""
+def _describe(event: Record) -> str:
     if event["event"] == "memory":
-        return f"memory ran out: {event['micro_batch']} sequences at once from here on, the batch stays the same"
+        return f"out of memory: computing {event['micro_batch']} sequences at once from now on, in the same batches"
     if event["event"] == "averaging":
-        return f"step {event['step']:,}: the validation loss has stalled; the parameters are averaged from here on"
+        return f"step {event['step']:,}: the validation loss has stalled; averaging the parameters from now on"
     if event["event"] == "evaluation":
         part, whole = f"{event['characters']:,}", f"{event['of']:,}"
-        return f"each evaluation predicts {part} of {whole} characters: all of them would take too much of the time"
-    back = f"step {event['failed_step']:,}: {event['reason']}; back to step {event['step']:,}"
+        return f"each evaluation predicts {part} of {whole} characters: all of them would take too long"
+    back = f"step {event['failed_step']:,}: {event['reason']}; returned to step {event['step']:,}"
     if event["event"] == "device":
-        return f"{back}, and on with the CPU"
+        return f"{back}, continuing on the CPU"
     return f"{back}, with the learning rate times {event['rate_factor']:g}"
 
 

@@ -1,89 +1,94 @@
-"""What brings a run back when a step fails: to its last good state, at half the rate or on another device."""
+"""Recovery from a failed step: back to the last good state, at half the learning rate or on another device."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from char_rnn.data.windows import WindowBatches
+from char_rnn.training.checkpoints import TrainingState
 from char_rnn.training.loss import TrainingDiverged, advice
 from char_rnn.utils.device import DeviceManager
 
 if TYPE_CHECKING:
-    from char_rnn.training.trainer_state import TrainerState
+    from char_rnn.training.trainer import CharRNNTrainer
 
 
-State = tuple[dict[str, torch.Tensor], dict[str, Any]]
+class Snapshots:
+    """The last two states of a run, in the CPU's memory.
 
-
-class Recovery:
-    """Keeps the last two states of a run in the CPU's memory, and takes the run back to one that is good.
-
-    That a state is good shows in the loss of the step after it: an update that ruins the model may be saved before
-    anyone can tell. None is kept while the loss is above the guard's limit, and none of such steps is gone back to.
-
-    Args:
-        trainer: the run.
-        manager: says whether a device that failed may be left for the CPU; without one it is not left.
+    The loss of the next step shows whether a state is good: an update that ruins the model may be saved before that.
     """
 
-    def __init__(self, trainer: TrainerState, manager: DeviceManager | None) -> None:
-        self._trainer, self._manager = trainer, manager
-        self._states: list[State] = []
+    def __init__(self) -> None:
+        self._states: list[TrainingState] = []
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no state to go back to yet."""
+        """Whether there is no state to return to yet."""
         return not self._states
 
-    def remember(self, tensors: dict[str, torch.Tensor], counters: dict[str, Any]) -> None:
-        """Copy a state, as ``TrainerState.state`` returns it, unless the latest loss was above the guard's limit."""
-        if self._states and self._trainer.stepper.guard.above:
+    def add(self, state: TrainingState, *, suspect: bool = False) -> None:
+        """Copy a state; not a suspect one, whose last loss was above the guard's limit, unless it is the first."""
+        if self._states and suspect:
             return
-        copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-        older = [state for state in self._states if state[1]["step"] < counters["step"]]
-        self._states = [*older[-1:], (copied, counters)]
+        tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.tensors.items()}
+        older = [known for known in self._states if known.step < state.step]
+        self._states = [*older[-1:], TrainingState(tensors, state.counters)]
 
-    def from_divergence(self, event: TrainingDiverged) -> None:
-        """Go back and halve the learning rate.
+    def pop_before(self, step: int | None = None) -> TrainingState | None:
+        """Return the latest state before a step (None: the latest), and forget the others; None if there is none."""
+        good = [state for state in self._states if step is None or state.step < step]
+        self._states = good[-1:] or self._states
+        return good[-1] if good else None
 
-        Raises:
-            TrainingDiverged: it has been halved as often as ``training.rollbacks`` allows, or there is no good state.
-        """
-        trainer = self._trainer
-        training, plan, failed = trainer.config.training, trainer.plan, trainer.failing_step
-        before = trainer.step + 1 - max(1, trainer.stepper.guard.above)
-        good = [state for state in self._states if state[1]["step"] < before]
-        halvings = plan.halvings + 1
-        if not good or halvings > training.rollbacks:
-            after = f", after going back {plan.halvings} times" if plan.halvings else ""
-            reason = f"stopped at step {failed}: {event}{after}; {trainer.checkpoints.kept()}"
-            raise TrainingDiverged(f"{reason}. {advice(training)}") from None
-        self._go_back(good[-1])
-        plan.halvings = halvings
-        trainer.went_back(
-            {"event": "rollback", "failed_step": failed, "reason": str(event), "rate_factor": 0.5**halvings}
-        )
 
-    def from_device(self, error: Exception) -> None:
-        """Go back, and on with the CPU; re-raise ``error`` where it is not the device's or the CPU is not allowed."""
-        trainer = self._trainer
-        if not trainer.group.alone or self._manager is None or not self._manager.falls_back_after(error):
-            raise error
-        failed, device, reason = trainer.failing_step, str(trainer.device), str(error).strip().partition("\n")[0]
-        trainer.model.to_empty(device=self._manager.device)  # nothing can be read from a device that failed
-        trainer.settle(self._manager.device)
-        if isinstance(trainer.train_batches, WindowBatches):
-            trainer.train_batches.pin_memory = False  # pinning asks the device that failed
-        self._go_back(self._states[-1])
-        trainer.went_back({"event": "device", "failed_step": failed, "reason": reason, "left": device})
+def roll_back(trainer: CharRNNTrainer, divergence: TrainingDiverged) -> None:
+    """Return to the last good state and halve the learning rate.
 
-    def _go_back(self, state: State) -> None:
-        """Take up a state; the time since it is spent all the same, and the best model since it is there."""
-        seconds, checkpoints = self._trainer.seconds, self._trainer.checkpoints
-        best = checkpoints.best_loss, checkpoints.best_step
-        self._states = [state]
-        self._trainer.load_state(*state)
-        checkpoints.best_loss, checkpoints.best_step = best
-        self._trainer.timer.go_on(seconds)
+    Raises:
+        TrainingDiverged: there were ``training.rollbacks`` before, or there is no good state.
+    """
+    training, failed, halvings = trainer.config.training, trainer.failing_step, trainer.plan.halvings
+    first_bad = trainer.step + 1 - max(1, trainer.stepper.guard.above)
+    state = trainer.snapshots.pop_before(first_bad) if halvings < training.rollbacks else None
+    if state is None:
+        after = f", after {halvings} rollbacks" if halvings else ""
+        reason = f"stopped at step {failed}: {divergence}{after}; {trainer.checkpoints.remaining()}"
+        raise TrainingDiverged(f"{reason}. {advice(training)}") from None
+    factor = 0.5 ** (halvings + 1)
+    event = {"event": "rollback", "failed_step": failed, "reason": str(divergence), "rate_factor": factor}
+    return_to(trainer, state, event, halvings + 1)
+
+
+def fall_back_to_cpu(trainer: CharRNNTrainer, manager: DeviceManager | None, error: Exception) -> None:
+    """Continue on the CPU from the last state; raise ``error`` if it is not the device's, or the CPU is not allowed."""
+    if not trainer.group.alone or manager is None or not manager.falls_back_after(error):
+        raise error
+    failed, device, reason = trainer.failing_step, str(trainer.device), str(error).strip().partition("\n")[0]
+    trainer.model.to_empty(device=manager.device)  # nothing can be read from a device that failed
+    trainer.move_to(manager.device)
+    if isinstance(trainer.train_batches, WindowBatches):
+        trainer.train_batches.pin_memory = False  # pinning asks the device that failed
+    state = trainer.snapshots.pop_before()
+    assert state is not None
+    return_to(trainer, state, {"event": "device", "failed_step": failed, "reason": reason, "left": device})
+
+
+def return_to(
+    trainer: CharRNNTrainer, state: TrainingState, event: dict[str, Any], halvings: int | None = None
+) -> None:
+    """Return to an earlier state, save it and notify the callbacks; time spent and the best model so far remain.
+
+    The event is part of the saved state, in case the run is killed before it is recorded. In the other order the
+    records would be cut back while a later state is still on the disk.
+    """
+    seconds, best = trainer.seconds, trainer.checkpoints.state_dict()
+    trainer.load_state_dict(TrainingState(state.tensors, {**state.counters, **best}))
+    trainer.timer.go_on(seconds)
+    if halvings is not None:
+        trainer.plan.halvings = halvings
+    trainer.event = {"step": trainer.step, **event}
+    trainer.save()
+    trainer.tell_event(event)
+    trainer.event = None
+    trainer.metrics.restart_clock()

@@ -1,4 +1,4 @@
-"""From a configuration to a trainer: the text, the model and the run folder put together."""
+"""From a configuration to a run: text, model, trainer and run folder, new or resumed."""
 
 from __future__ import annotations
 
@@ -10,43 +10,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from char_rnn._version import __version__
 from char_rnn.data.corpus import Corpus
-from char_rnn.data.dataloader import Batches
 from char_rnn.data.errors import TextNotFoundError
-from char_rnn.data.sources import STANDARD_INPUT
+from char_rnn.data.sources import STANDARD_INPUT, Sources, as_list
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
 from char_rnn.runs import STATE
 from char_rnn.training.backend import PrepareProgress, TrainerBackend
 from char_rnn.training.callbacks import Callback
-from char_rnn.training.checkpoints import DamagedStateError, read_state, what_stays
+from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read_state, remaining_models, saved_model
+from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.fitting import fitted, working_device
-from char_rnn.training.keeping import saved_model
 from char_rnn.training.process_group import ProcessGroup
-from char_rnn.training.result import TrainingResult
+from char_rnn.training.progress import training_progress
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.training.tuning import tuned, tuned_before
-from char_rnn.utils.config import Config, config_from_dict
+from char_rnn.utils.config import Config, compose_config, config_from_dict
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
 from char_rnn.utils.locking import acquire, holding, released_on_error
 
-Sampler = Callable[[CharModel, Vocabulary], str]
-
 
 @dataclass(frozen=True)
 class Run:
-    """A run about to start, or to go on.
+    """A run, ready to start or continue.
 
     Attributes:
-        folder: the run folder; None in a process that leaves it to another.
-        trainer: ready to ``train()``.
-        corpus: the text, encoded.
+        folder: run folder; None in a process that does not write.
+        trainer: trainer of the run.
+        corpus: encoded text.
     """
 
     folder: Path | None
@@ -54,39 +52,50 @@ class Run:
     corpus: Corpus
 
     def train(self) -> TrainingResult:
-        """Train to the end, and leave in ``config.yaml`` what repeats this run exactly.
-
-        The folder is this process's until the end.
+        """Train to the end, then write to ``config.yaml`` the configuration that repeats this run exactly.
 
         Raises:
-            FolderInUseError: another process has taken the folder since the last call.
+            FolderInUseError: another process has locked the folder since the last call.
         """
         with holding(self.folder):
             result = self.trainer.train()
             if not result.stopped and self.folder is not None:
-                write_config(self.folder, self.trainer.repeatable_config())
+                write_config(self.folder, self.trainer.plan.repeatable(self.trainer.config, self.trainer.step))
         return result
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run is given besides its configuration.
+    """What a run needs besides its configuration.
 
     Attributes:
-        device: where to train; a manager may fall back to the CPU when the model does not work on its device.
-        callbacks: listeners of the trainer.
-        sampler: given the model and the vocabulary, returns a text to show at each evaluation.
-        progress: told about the preparation of the text, as in ``prepare_corpus``.
-        group: the processes that train together; this one alone when not given.
-        open_model: opens the model that a run starts from.
+        device: device to train on; a manager may fall back to the CPU when the model does not work on its device.
+        callbacks: callbacks of the trainer.
+        sample_text: function of the model and the vocabulary that returns a text to show at each evaluation.
+        progress: progress of the text's preparation, as in ``prepare_corpus``.
+        open_model: function that opens the model of ``init_from``.
+        group: processes that train together (default: this one alone).
     """
 
     device: DeviceManager | torch.device | str = "cpu"
     callbacks: Sequence[Callback] = ()
-    sampler: Sampler | None = None
+    sample_text: Callable[[CharModel, Vocabulary], str] | None = None
     progress: PrepareProgress | None = None
     open_model: Callable[[str | Path], ModelFile] = ModelFile.read
     group: ProcessGroup = field(default_factory=ProcessGroup)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a run begins: new weights, those of a model (``tensors``), or a saved state.
+
+    ``vocabulary`` is the text's, or the kind of its own; ``init_from`` names the model for the metadata.
+    """
+
+    vocabulary: str | Vocabulary
+    init_from: str | None = None
+    tensors: Mapping[str, np.ndarray] | None = None
+    saved: TrainingState | None = None
 
 
 def start_run(
@@ -97,50 +106,32 @@ def start_run(
     context: RunContext | None = None,
     backend: TrainerBackend | None = None,
 ) -> Run:
-    """Prepare the text, make the model and the run folder, and return all of it ready to train.
+    """Prepare the text, build the model and make the run folder; return the run ready to train.
 
     Args:
-        config: the whole configuration; ``data.data_dir`` names the text.
-        folder: the run folder; when not given, one named after the text in ``logging.checkpoint_dir``.
-        init_from: a model, model file or run folder to start from; its architecture and vocabulary are taken.
-        context: device, listeners, sampling.
+        config: whole configuration; ``data.data_dir`` names the text.
+        folder: run folder (default: one named after the text in ``logging.checkpoint_dir``).
+        init_from: model, model file or run folder to start from; its architecture and vocabulary are used.
+        context: device, callbacks, sampling.
         backend: implementation that ``training.trainer`` selects (default: modern).
 
     Raises:
-        ValueError: the text, the model or the folder cannot be used; the message says how to mend it.
-        FolderInUseError: another process is at work in the folder.
+        ValueError: the text, the model or the folder cannot be used; the message says how to fix it.
+        FolderInUseError: another process is using the folder.
         OSError: the folder cannot be written.
     """
-    context = context or RunContext()
-    backend, group = _fitting(backend or TrainerBackend(), config, context.group), context.group
-    if group.is_first:
+    context, backend = context or RunContext(), backend or TrainerBackend()
+    _check_backend(backend, config, context.group)
+    if context.group.is_first:
         check_folder_is_free(folder)
     config = with_absolute_paths(config)
-    vocabulary: str | Vocabulary = config.data.vocabulary
-    tensors, name = None, None
+    origin = _Origin(config.data.vocabulary)
     if init_from is not None:
-        origin, name = _origin(init_from, context)
-        config, vocabulary, tensors = _started_from(config, origin, name), origin.vocabulary, origin.tensors
-    corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress))
-    if tensors is None:
-        config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
-    model = backend.model(config, corpus.vocabulary.size, tensors)
-    device = working_device(context.device, model, group)
-    characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
-    config = fitted(config, model, device, group, characters)
-    loaders = backend.dataloaders(config, corpus, device, _rows(config, group))
-    began = time.perf_counter()
-    config = tuned(config, backend.trainer, model, loaders, device, group)
-    seconds = time.perf_counter() - began
-    path = new_folder(config, folder, corpus.name) if group.is_first else None
-    with released_on_error(path):
-        check_folder_is_free(path)  # now that no other process can begin there
-        trainer = _trainer(backend.trainer, config, path, corpus, model, loaders, device, name, context)
-        if path is not None:
-            write_config(path, config)
-        trainer.timer.go_on(seconds)
-        trainer.save()  # so that a run can be resumed whenever it is stopped
-    return Run(path, trainer, corpus)
+        model = init_from if isinstance(init_from, ModelFile) else context.open_model(init_from)
+        name = "a model in memory" if isinstance(init_from, ModelFile) else os.fspath(init_from)
+        config = _with_architecture(config, model, name)
+        origin = _Origin(model.vocabulary, name, model.tensors)
+    return _prepare(config, folder, origin, context, backend)
 
 
 def resume_run(
@@ -150,78 +141,102 @@ def resume_run(
     context: RunContext | None = None,
     backend: TrainerBackend | None = None,
 ) -> Run:
-    """Put a run together again as it was at its last checkpoint, ready to go on.
+    """Restore a run as it was at its last checkpoint, ready to continue.
 
     Args:
-        config: its configuration (``run_folder.check_run``), in which limits and intervals may have been changed.
-        folder: the run folder.
-        context: device, listeners, sampling.
+        config: configuration of the run (``run_folder.check_run``), with limits and intervals possibly changed.
+        folder: run folder.
+        context: device, callbacks, sampling.
         backend: implementation that ``training.trainer`` selects (default: modern).
 
     Raises:
         ValueError: there is nothing to resume, or it does not fit the configuration or the text.
-        FolderInUseError: another process is at work in the folder.
+        FolderInUseError: another process is using the folder.
         OSError: the folder cannot be written.
     """
-    folder, context = Path(folder), context or RunContext()
-    backend, group = _fitting(backend or TrainerBackend(), config, context.group), context.group
-    path = folder if group.is_first else None
-    if path is not None and path.is_dir():
-        acquire(path)
-    with released_on_error(path):
-        return _resumed(config, folder, path, context, backend)
+    folder, context, backend = Path(folder), context or RunContext(), backend or TrainerBackend()
+    _check_backend(backend, config, context.group)
+    own = folder if context.group.is_first and folder.is_dir() else None
+    if own is not None:
+        acquire(own)
+    with released_on_error(own):
+        saved, last = read_state(folder), saved_model(folder)
+        config = tuned_before(with_absolute_paths(config), last)
+        config.data.file_order = last.config.data.file_order
+        name = last.training.get("init_from")
+        vocabulary = config.data.vocabulary if name is None else last.vocabulary  # that of the model it started from
+        return _prepare(config, folder, _Origin(vocabulary, name, saved=saved), context, backend)
 
 
-def _resumed(config: Config, folder: Path, path: Path | None, context: RunContext, backend: TrainerBackend) -> Run:
-    """Put a run together; ``path`` is where this process writes, None in a process that does not."""
-    group = context.group
-    state, last = read_state(folder), saved_model(folder)
-    config = tuned_before(with_absolute_paths(config), last)
-    config.data.file_order = last.config.data.file_order
-    brought = "init_from" in last.training  # a model to start from brings its vocabulary
-    vocabulary = last.vocabulary if brought else config.data.vocabulary
-    try:
-        corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress))
-    except TextNotFoundError as error:
-        raise TextNotFoundError(f"{error}; if the text has moved, give its new path beside --resume") from None
-    model = backend.model(config, corpus.vocabulary.size, None)
+def _prepare(
+    config: Config, folder: str | Path | None, origin: _Origin, context: RunContext, backend: TrainerBackend
+) -> Run:
+    """Prepare a run; starting and resuming differ in ``origin.saved`` alone."""
+    group, saved = context.group, origin.saved
+    corpus = group.in_turn(lambda: _corpus(config, origin, context, backend))
+    if saved is None and origin.tensors is None:
+        config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
+    model = backend.model(config, corpus.vocabulary.size, origin.tensors)
     device = working_device(context.device, model, group)
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
     config = fitted(config, model, device, group, characters)
     loaders = backend.dataloaders(config, corpus, device, _rows(config, group))
-    name = last.training.get("init_from")
-    trainer = _trainer(backend.trainer, config, path, corpus, model, loaders, device, name, context)
-    try:
-        trainer.load_state(*state)
-    except DamagedStateError as error:
-        raise DamagedStateError(f"{folder / STATE}: {error}; {what_stays(folder)}") from None
-    if group.broadcast(float(trainer.checkpoints.best_is_lost())):
-        trainer.checkpoints.forget_best()
-    if path is not None:
-        for abandoned in path.glob(".*.tmp"):
-            abandoned.unlink(missing_ok=True)
-        write_config(path, config)
+    began = time.perf_counter()
+    if saved is None:
+        config = tuned(config, backend.trainer, model, loaders, device, group)
+    seconds = time.perf_counter() - began
+    path = None
+    if group.is_first:
+        path = new_folder(config, folder, corpus.name) if saved is None or folder is None else Path(folder)
+    with released_on_error(path):
+        if saved is None:
+            check_folder_is_free(path)  # now that no other process can begin there
+        options = _trainer_options(config, path, corpus, origin, context)
+        trainer = backend.trainer(model, loaders, config, device, **options)
+        if saved is None:
+            trainer.timer.go_on(seconds)
+        else:
+            _restore(trainer, saved, Path(folder or ""))
+        if path is not None:
+            write_config(path, config)
+        if saved is None:
+            trainer.save()  # so that the run can be resumed from its first step on
     return Run(path, trainer, corpus)
 
 
-def _origin(init_from: str | Path | ModelFile, context: RunContext) -> tuple[ModelFile, str]:
-    """Return the model that a run starts from, and what to call it."""
-    if isinstance(init_from, ModelFile):
-        return init_from, "a model in memory"
-    return context.open_model(init_from), os.fspath(init_from)
+def _corpus(config: Config, origin: _Origin, context: RunContext, backend: TrainerBackend) -> Corpus:
+    try:
+        return backend.corpus(config, origin.vocabulary, context.progress)
+    except TextNotFoundError as error:
+        if origin.saved is None:
+            raise
+        raise TextNotFoundError(f"{error}; if the text has moved, give its new path with --resume") from None
 
 
-def _started_from(config: Config, origin: ModelFile, name: str) -> Config:
-    """Take the architecture and the kind of vocabulary from a model; dropout is the new run's own, but not in 2015."""
+def _restore(trainer: CharRNNTrainer, saved: TrainingState, folder: Path) -> None:
+    """Restore the trainer's state, and tidy up what a killed process left in the folder."""
+    try:
+        trainer.load_state_dict(saved)
+    except DamagedStateError as error:
+        raise DamagedStateError(f"{folder / STATE}: {error}; {remaining_models(folder)}") from None
+    if trainer.group.broadcast(float(trainer.checkpoints.best_is_lost())):
+        trainer.checkpoints.forget_best()
+    if trainer.group.is_first:
+        for abandoned in folder.glob(".*.tmp"):
+            abandoned.unlink(missing_ok=True)
+
+
+def _with_architecture(config: Config, model: ModelFile, name: str) -> Config:
+    """Use the architecture and the kind of vocabulary of a model; dropout stays the new run's, except in 2015."""
     own = {"initialization"} if config.training.trainer == "torch7" else FOR_TRAINING
-    model = origin.config.model.model_copy(update={key: getattr(config.model, key) for key in own})
-    data = config.data.model_copy(update={"vocabulary": origin.vocabulary.kind})
-    started = config.model_copy(update={"model": model, "data": data})
+    architecture = model.config.model.model_copy(update={key: getattr(config.model, key) for key in own})
+    data = config.data.model_copy(update={"vocabulary": model.vocabulary.kind})
+    started = config.model_copy(update={"model": architecture, "data": data})
     return config_from_dict(started.model_dump(mode="json"), f"{name} to start from")
 
 
 def _rows(config: Config, group: ProcessGroup) -> slice:
-    """Return which of a batch's sequences are this process's.
+    """Return this process's sequences of a batch.
 
     Raises:
         ValueError: there are fewer sequences than processes.
@@ -229,17 +244,17 @@ def _rows(config: Config, group: ProcessGroup) -> slice:
     sequences = config.training.sequences
     if sequences < group.size:
         raise ValueError(
-            f"training.batch_size {sequences} cannot be shared out among {group.size} processes;"
-            " raise it, or start fewer"
+            f"training.batch_size {sequences} cannot be shared among {group.size} processes;"
+            " increase it, or start fewer processes"
         )
     return group.rows(sequences)
 
 
-def _fitting(backend: TrainerBackend, config: Config, group: ProcessGroup) -> TrainerBackend:
+def _check_backend(backend: TrainerBackend, config: Config, group: ProcessGroup) -> None:
     if backend.name != config.training.trainer:
         raise ValueError(
             f"training.trainer is {config.training.trainer}, but the run was given the backend {backend.name};"
-            " give start_run and resume_run the one that the configuration names"
+            " pass start_run and resume_run the one that the configuration names"
         )
     if backend.one_process and not group.alone:
         raise ValueError(
@@ -247,39 +262,13 @@ def _fitting(backend: TrainerBackend, config: Config, group: ProcessGroup) -> Tr
         )
     if STANDARD_INPUT in config.data.sources and not group.alone:
         raise ValueError(f"standard input cannot be read by {group.size} processes; write the text to a file first")
-    return backend
 
 
-def _trainer(
-    trainer: Callable[..., CharRNNTrainer],
-    config: Config,
-    folder: Path | None,
-    corpus: Corpus,
-    model: CharModel,
-    loaders: Mapping[str, Batches],
-    device: torch.device,
-    init_from: str | None,
-    context: RunContext,
-) -> CharRNNTrainer:
-    sampler, log_dir = context.sampler, config.logging.log_dir
-    manager = context.device if isinstance(context.device, DeviceManager) else None
-    return trainer(
-        model,
-        loaders,
-        config,
-        device,
-        vocabulary=corpus.vocabulary,
-        run_dir=folder,
-        log_dir=Path(log_dir) / folder.resolve().name if log_dir and folder is not None else None,
-        metadata=_metadata(corpus, init_from),
-        callbacks=context.callbacks,
-        sample=(lambda model: sampler(model, corpus.vocabulary)) if sampler is not None else None,
-        group=context.group,
-        manager=manager,
-    )
-
-
-def _metadata(corpus: Corpus, init_from: str | None) -> dict[str, Any]:
+def _trainer_options(
+    config: Config, folder: Path | None, corpus: Corpus, origin: _Origin, context: RunContext
+) -> dict[str, Any]:
+    """Return the keyword arguments of the trainer."""
+    write, log_dir, vocabulary = context.sample_text, config.logging.log_dir, corpus.vocabulary
     metadata = {
         "data": corpus.name,
         "data_sha256": corpus.sha256,
@@ -289,4 +278,69 @@ def _metadata(corpus: Corpus, init_from: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
     }
-    return metadata | ({"init_from": init_from} if init_from is not None else {})
+    return {
+        "vocabulary": vocabulary,
+        "run_dir": folder,
+        "log_dir": Path(log_dir) / folder.resolve().name if log_dir and folder is not None else None,
+        "metadata": metadata | ({"init_from": origin.init_from} if origin.init_from is not None else {}),
+        "callbacks": context.callbacks,
+        "sample": (lambda model: write(model, vocabulary)) if write is not None else None,
+        "group": context.group,
+        "manager": context.device if isinstance(context.device, DeviceManager) else None,
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        folder: run folder; usable as a model wherever one is expected (its best).
+        result: how the run ended.
+    """
+
+    folder: Path
+    result: TrainingResult
+
+
+def train(
+    data: Sources,
+    folder: str | Path | None = None,
+    *,
+    recipe: str | None = None,
+    minutes: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    init_from: str | Path | ModelFile | None = None,
+    callbacks: Sequence[Callback] | None = None,
+) -> Trained:
+    """Train a model on a text, as ``char-rnn train`` does.
+
+    Args:
+        data: file, folder, or name of a data set; or a list of these, read one after the other.
+        folder: run folder to make (default: one named after the text in ``logging.checkpoint_dir``).
+        recipe: named recipe (default: the default configuration).
+        minutes: training time on this machine (default: the recipe's own limits).
+        settings: values by ``section.key``; they override the recipe.
+        init_from: model to start from; its architecture and vocabulary are used.
+        callbacks: callbacks (default: progress on standard error).
+
+    Raises:
+        ConfigError: a setting or the recipe does not exist, or a value is invalid.
+        ValueError: the text, the model or the folder cannot be used; the message says how to fix it.
+        OSError: a file cannot be read or written.
+        TrainingDiverged: the loss exploded repeatedly.
+    """
+    texts = [str(each) for each in as_list(data)]
+    given = {"data.data_dir": texts if len(texts) > 1 else texts[0], **(settings or {})}
+    if minutes is not None:
+        given["training.minutes"] = minutes
+    sections = compose_config(recipe).model_dump()
+    for key, value in given.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    config = config_from_dict(sections, "settings")
+    device = DeviceManager(config.device.preferred, config.device.auto_detect, config.device.fallback)
+    context = RunContext(device, [training_progress()] if callbacks is None else callbacks)
+    run = start_run(config, folder, init_from=init_from, context=context)
+    assert run.folder is not None
+    return Trained(run.folder, run.train())

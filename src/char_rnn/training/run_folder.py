@@ -1,4 +1,4 @@
-"""The folder of a run.
+"""The run folder: checks, creation, and its ``config.yaml``.
 
 It holds ``config.yaml``, ``metrics.jsonl``, ``best.safetensors``, ``last.safetensors``, the training state beside them,
 and ``tensorboard/``.
@@ -34,25 +34,24 @@ def check_run(folder: str | Path) -> Path:
 
 
 def check_folder_is_free(folder: str | Path | None) -> None:
-    """Make sure that no run is written over; one that has learnt nothing yet may be.
+    """Check that a new run would not overwrite another; one that has not trained yet may be overwritten.
 
     Raises:
         CheckpointError: the folder holds a model or a training state.
-        FolderInUseError: another process is at work in it.
+        FolderInUseError: another process is using it.
     """
     if folder is None:
         return
-    check_is_free(check_is_path(folder))
-    if _only_begun(Path(folder)):
-        return
-    if any((Path(folder) / name).exists() for name in (STATE, BEST, LAST)):
+    path = check_is_path(folder)
+    check_is_free(path)
+    if not _is_untrained(path) and any((path / name).exists() for name in (STATE, BEST, LAST)):
         raise CheckpointError(
-            f"{folder}: holds a run already; go on with it (--resume {quoted(folder)}) or name another --out"
+            f"{folder}: contains a run already; resume it (--resume {quoted(folder)}) or choose another --out"
         )
 
 
-def _only_begun(folder: Path) -> bool:
-    """Tell whether a run was stopped before its first checkpoint but that of the beginning."""
+def _is_untrained(folder: Path) -> bool:
+    """Whether a run was stopped before its first checkpoint after step 0."""
     if not (folder / CONFIG).exists() or (folder / BEST).exists():
         return False
     try:
@@ -62,52 +61,52 @@ def _only_begun(folder: Path) -> bool:
 
 
 def new_folder(config: Config, folder: str | Path | None, name: str) -> Path:
-    """Make the run folder, and lock it; without one given, the first free one named after the text.
+    """Make and lock the run folder; None makes the first free one named after the text.
 
     Raises:
-        FolderInUseError: another process is at work in it.
+        FolderInUseError: another process is using it.
         OSError: it cannot be made.
     """
     if folder is not None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        acquire(Path(folder))
-        return Path(folder)
-    parent = Path(config.logging.checkpoint_dir)
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        path = _first_free(Path(config.logging.checkpoint_dir), name)
+    acquire(path)
+    return path
+
+
+def _first_free(parent: Path, name: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
-        candidate = parent / (name if number == 1 else f"{name}-{number}")
+        path = parent / (name if number == 1 else f"{name}-{number}")
         try:
-            candidate.mkdir()
+            path.mkdir()
         except FileExistsError:
             continue
         break
-    acquire(candidate)
-    return candidate
+    return path
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """Let a run be resumed from another folder; data sets and `-` are no paths."""
+    """Return a configuration that works from any folder: absolute paths of the text, the cache and the events."""
     data, logging = config.data, config.logging
-    paths = {"data_dir": absolute_sources(data.data_dir), "cache_dir": _absolute(data.cache_dir)}
-    folders = {"log_dir": _absolute(logging.log_dir)}
-    return config.model_copy(
-        update={"data": data.model_copy(update=paths), "logging": logging.model_copy(update=folders)}
+    cache, events = (
+        str(Path(path).absolute()) if path is not None else None for path in (data.cache_dir, logging.log_dir)
     )
+    data = data.model_copy(update={"data_dir": absolute_sources(data.data_dir), "cache_dir": cache})
+    return config.model_copy(update={"data": data, "logging": logging.model_copy(update={"log_dir": events})})
 
 
 def absolute_sources(sources: str | list[str]) -> str | list[str]:
-    """Return a text's path, or several, for any folder; names of data sets, ``-`` and what is not there as they are."""
+    """Return absolute paths of texts; names of data sets, ``-`` and missing files do not change."""
     if not isinstance(sources, str):
         return [str(absolute_sources(each)) for each in sources]
     is_path = sources not in (*NAMES, STANDARD_INPUT) and os.path.exists(sources)  # noqa: PTH110 (no error for any text)
     return str(Path(sources).absolute()) if is_path else sources
 
 
-def _absolute(path: str | None) -> str | None:
-    return str(Path(path).absolute()) if path is not None else None
-
-
 def write_config(folder: Path, config: Config) -> None:
-    """Write the run's configuration, every key of it, in one step."""
+    """Write every key of the run's configuration, in one step."""
     with replacing(folder / CONFIG) as temporary:
         temporary.write_text(to_yaml(config), encoding="utf-8", newline="\n")

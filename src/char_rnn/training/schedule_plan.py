@@ -12,7 +12,7 @@ from typing import Any
 from char_rnn.training.checkpoints import CheckpointError
 from char_rnn.training.learning_rate import WarmupPlateau, build_schedule
 from char_rnn.training.time_budget import SETTLED_SHARE, TimeBudget
-from char_rnn.utils.config import TrainingConfig
+from char_rnn.utils.config import Config, TrainingConfig
 
 COUNTERS = ("stale", "stale_since_drop", "evaluated_at", "halvings")
 
@@ -95,7 +95,19 @@ class SchedulePlan:
         end = self.budget.fit(step, elapsed, step_seconds, evaluation_seconds, test_seconds)
         self.schedule.refit(step, min(end, self.limit))
 
-    def state(self) -> dict[str, Any]:
+    def repeatable(self, config: Config, step: int) -> Config:
+        """Return the configuration that repeats a run exactly, after its last step: minutes become steps."""
+        if self.budget is None or not (step >= self.total_steps or self.out_of_patience):
+            return config
+        fitted = {
+            "minutes": None,
+            "max_steps": self.total_steps,
+            "horizons": list(self.schedule.horizons),
+            "eval_characters": self.eval_characters,
+        }
+        return config.model_copy(update={"training": config.training.model_copy(update=fitted)})
+
+    def state_dict(self) -> dict[str, Any]:
         """Return what has been fitted and counted, as JSON can hold it."""
         state: dict[str, Any] = {name: getattr(self, name) for name in (*COUNTERS, "eval_characters")}
         if isinstance(self.schedule, WarmupPlateau):
@@ -105,8 +117,8 @@ class SchedulePlan:
             state |= {"mark": self.budget.mark, "reserve": self.budget.reserve}
         return state
 
-    def load_state(self, state: Mapping[str, Any] | None, step: int, elapsed: float) -> None:
-        """Take up what ``state`` returned after ``step`` steps and ``elapsed`` seconds; None is that of an old file.
+    def load_state_dict(self, state: Mapping[str, Any] | None, step: int, elapsed: float) -> None:
+        """Restore what ``state_dict`` returned after ``step`` steps and ``elapsed`` seconds (None in old files).
 
         A run without a budget keeps to its configuration. One whose budget is another now is fitted anew at once.
 

@@ -8,9 +8,12 @@ Without it the first evaluation of a large text, which may be the last, takes ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from char_rnn.training.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
@@ -129,6 +132,14 @@ class TimeBudget:
         return step + max(steps, 1)
 
 
+TIMES = {
+    "seconds_in_steps": "in_steps",
+    "seconds_of_evaluation": "in_evaluation",
+    "seconds_per_character": "per_character",
+}
+"""Attributes of the timer by their names in the training state."""
+
+
 class Timer:
     """Counts the seconds of a run.
 
@@ -157,6 +168,16 @@ class Timer:
         """Count from here on, on top of ``seconds``; without them, of what has been counted until :meth:`pause`."""
         self._before, self._started = self._before if seconds is None else seconds, self.now()
 
+    def state_dict(self) -> dict[str, float]:
+        """Return the seconds, as JSON values."""
+        return {"seconds": self.seconds, **{name: getattr(self, attribute) for name, attribute in TIMES.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned, and count on from there."""
+        self.go_on(float(state["seconds"]))
+        for name, attribute in TIMES.items():
+            setattr(self, attribute, float(state.get(name, 0.0)))
+
     def pause(self) -> None:
         """Keep what has been counted; the time until :meth:`go_on` does not count."""
         self.go_on(self.seconds)
@@ -175,7 +196,7 @@ def plan_evaluations(trainer: CharRNNTrainer) -> None:
     """
     timer, plan = trainer.timer, trainer.plan
     assert plan.budget is not None
-    val, test = trainer.predicted("val"), trainer.predicted("test")
+    val, test = _predicted(trainer, "val"), _predicted(trainer, "test")
     if val + test:
         _time_evaluation(trainer, "val" if val >= test else "test", plan.budget.seconds * PROBE_SHARE)
     batches = trainer.train_batches
@@ -186,14 +207,40 @@ def plan_evaluations(trainer: CharRNNTrainer) -> None:
     began = timer.now()
     trainer.sample()
     writing = timer.now() - began
-    timer.in_evaluation = timer.per_character * trainer.predicted("val") + timer.in_saving + writing
+    timer.in_evaluation = timer.per_character * _predicted(trainer, "val") + timer.in_saving + writing
+
+
+def refit(trainer: CharRNNTrainer) -> None:
+    """Refit the schedule of a timed run if that is due, in every process by the clock of the first."""
+    seconds, timer, broadcast = trainer.group.broadcast(trainer.seconds), trainer.timer, trainer.group.broadcast
+    if trainer.plan.refit_due(trainer.step, seconds):
+        test = timer.per_character * _predicted(trainer, "test")
+        trainer.plan.refit(trainer.step, seconds, *map(broadcast, (timer.in_steps, timer.in_evaluation, test)))
+
+
+def timed_evaluation(trainer: CharRNNTrainer, split: str, characters: int | None) -> Evaluation:
+    """Evaluate about so many characters of a split (None: all), and note the seconds that each took."""
+    began, group = trainer.timer.now(), trainer.group
+    progress = partial(trainer.metrics.tell, "on_evaluating", split)
+    text, model = trainer.dataloaders[split].split, trainer.stepper.trained
+    evaluation = evaluate(model, text, trainer.device, group, characters, progress)
+    trainer.timer.per_character = group.broadcast(trainer.timer.now() - began) / evaluation.characters
+    return evaluation
+
+
+def _predicted(trainer: CharRNNTrainer, split: str) -> int:
+    """Return about how many characters of a split an evaluation predicts, 0 if there is no such split."""
+    if split not in trainer.dataloaders:
+        return 0
+    whole = trainer.dataloaders[split].split.predicted
+    return min(whole, trainer.plan.eval_characters or whole)
 
 
 def _time_evaluation(trainer: CharRNNTrainer, split: str, enough: float) -> None:
     """Evaluate ever larger parts of a split until one has taken ``enough`` seconds, after one that warms up."""
     part = SMALLEST_PART
-    trainer.measure(split, part)
-    while (measured := trainer.measure(split, part)).of is not None:
+    timed_evaluation(trainer, split, part)
+    while (measured := timed_evaluation(trainer, split, part)).of is not None:
         if trainer.timer.per_character * measured.characters >= enough:
             return
         part *= 4

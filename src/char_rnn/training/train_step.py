@@ -19,12 +19,19 @@ from typing import Any
 
 import torch
 
-from char_rnn.models import CharModel, detach_state
+from char_rnn.models import CharModel, Hidden, detach_state
 from char_rnn.ops.output_loss import can_run
 from char_rnn.training.averaging import Averaging
-from char_rnn.training.checkpoints import Hidden, rows_of
+from char_rnn.training.checkpoints import TrainingState, optimizer_tensors, pack, restore_optimizer
 from char_rnn.training.loss import LossGuard, Objective
-from char_rnn.training.optimizers import build_optimizer, clip_norm, clip_value, gradient_norm, set_learning_rate
+from char_rnn.training.optimizers import (
+    build_optimizer,
+    clip_norm,
+    clip_value,
+    gradient_norm,
+    kept_for_each_parameter,
+    set_learning_rate,
+)
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
@@ -83,7 +90,7 @@ class TrainStep:
         return self.averaging.model
 
     def step(
-        self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden, rate: float, *, measure: bool = False
+        self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, rate: float, *, measure: bool = False
     ) -> tuple[float, Hidden]:
         """Learn from one batch.
 
@@ -107,7 +114,7 @@ class TrainStep:
         self.update(rate)
         return loss, hidden
 
-    def gradient(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden) -> tuple[float, Hidden]:
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None) -> tuple[float, Hidden]:
         """Give the parameters the gradient of the whole batch's objective; return its mean loss; see :meth:`step`.
 
         When memory runs out the batch is computed in smaller parts from here on, to the same gradient but for rounding.
@@ -149,7 +156,33 @@ class TrainStep:
         set_learning_rate(self.optimizer, rate)
         self.precision.step(self.optimizer)
 
-    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden) -> tuple[float, Hidden]:
+    def state_dict(self) -> TrainingState:
+        """Return the tensors of optimizer and averaging, and the counters of guard, precision and memory."""
+        optimizer, average = optimizer_tensors(self.model, self.optimizer), self.averaging.tensors()
+        counters = {
+            "first_loss": self.guard.first,
+            "guard": self.guard.state_dict(),
+            "micro_batch": self.micro_batch if self.ran_out_of_memory else None,
+            "scaler": self.precision.state_dict(),
+            "averaging": self.averaging.state_dict(),
+        }
+        return TrainingState({**pack("optimizer", optimizer), **pack("average", average)}, counters)
+
+    def load_state_dict(self, state: TrainingState) -> None:
+        """Restore what ``state_dict`` returned, from the state of a whole run."""
+        counters, optimizer = state.counters, state.part("optimizer")
+        stepped = optimizer or (state.step > 0 and self.precision.scaler is None)  # float16 skips steps
+        keys = kept_for_each_parameter(self.training) if stepped else ()
+        restore_optimizer(self.model, self.optimizer, optimizer, keys)
+        self.precision.load_state_dict(counters.get("scaler", {}))
+        self.averaging.load_state_dict(state.part("average"), counters.get("averaging", {}))
+        self.guard.load_state_dict(counters["first_loss"], counters.get("guard", {}))
+        smaller = counters.get("micro_batch")
+        if smaller is not None:  # memory ran out before; a smaller size may have been asked for since
+            self.micro_batch = min(int(smaller), self.micro_batch or int(smaller))
+            self.ran_out_of_memory = True
+
+    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None) -> tuple[float, Hidden]:
         """Compute this process's part of the gradient, so many rows at once, and of the mean loss."""
         for parameter in self.parameters:  # what optimizer.zero_grad() does, without its profiler range
             parameter.grad = None
@@ -182,15 +215,22 @@ def _compile(model: CharModel) -> None:
 
 
 def _parts(
-    x: torch.Tensor, y: torch.Tensor, hidden: Hidden, size: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, Hidden]]:
+    x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, Hidden | None]]:
     """Cut a batch and the state before it into parts of ``size`` rows; the last may have fewer."""
     if size >= len(x):
         yield x, y, hidden
         return
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
-        yield x[rows], y[rows], rows_of(hidden, rows)
+        yield x[rows], y[rows], _rows(hidden, rows)
+
+
+def _rows(hidden: Hidden | None, rows: slice) -> Hidden | None:
+    """Return some rows of a state (L, B, H)."""
+    if hidden is None:
+        return None
+    return tuple(part[:, rows] for part in hidden) if isinstance(hidden, tuple) else hidden[:, rows]
 
 
 def _joined(states: Sequence[Any]) -> Hidden:
@@ -252,13 +292,13 @@ class Precision:
         """Whether a gradient that is not finite may be due to the scale; not when that has come down to nothing."""
         return self.scaler is not None and self.scaler.get_scale() >= SMALLEST_SCALE
 
-    def state(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, float]:
         """Return the scaler's state, as JSON can hold it; empty without one."""
         kept = self.scaler.state_dict() if self.scaler is not None else {}
         return {"scale": float(kept["scale"]), "growth": int(kept["_growth_tracker"])} if kept else {}
 
-    def load_state(self, state: dict[str, float]) -> None:
-        """Take up what ``state`` returned."""
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take up what ``state_dict`` returned."""
         if self.scaler is not None and state:
             kept = self.scaler.state_dict()
             self.scaler.load_state_dict({**kept, "scale": state["scale"], "_growth_tracker": int(state["growth"])})

@@ -1,0 +1,304 @@
+"""The training state: everything a run needs, besides its model files, to continue as if it had never stopped.
+
+Tensors by prefix:
+
+    model.*                     state dict of the model
+    optimizer.KEY.PARAMETER     optimizer state of each parameter (``exp_avg``, ``exp_avg_sq``, ``step``)
+    hidden.N                    recurrent state carried into the next batch, of all streams
+    rng.DEVICE[.RANK]           states of PyTorch's generators, of each process that trained
+    average.*                   averaged parameters, if ``training.averaging`` is on
+
+Counters are JSON values, each with its type and range in ``Counters``. A file can be damaged or edited by hand; a value
+checked here needs no check where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+
+from char_rnn.models import Hidden
+from char_rnn.training.checkpoints import CheckpointError, DamagedStateError, TrainingState, pack
+from char_rnn.utils.config.model import FOR_TRAINING
+
+if TYPE_CHECKING:
+    from char_rnn.training.trainer import CharRNNTrainer
+
+Count = Annotated[int, Strict(), Field(ge=0, lt=2**53)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0)]
+
+COMPUTING = {
+    "training.trainer": "modern",
+    "training.optimizer": "adamw",
+    "training.precision": "float32",
+    "training.averaging": "none",
+}
+"""Settings that the tensors depend on, with their values before they were recorded."""
+
+EARLIER = {**COMPUTING, "training.random_segments": False}
+"""Settings of a state written before there was a choice."""
+
+
+def _rising(horizons: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    if any(step >= end for step, end in horizons) or any(a[0] >= b[0] for a, b in pairwise(horizons)):
+        raise ValueError("steps must rise, and each must be before its end")
+    return horizons
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="allow")  # keys of later versions
+
+
+class PlanCounters(_Table):
+    """``SchedulePlan.state_dict``."""
+
+    stale: Count = 0
+    stale_since_drop: Count = 0
+    evaluated_at: Count = 0
+    halvings: Annotated[int, Strict(), Field(ge=0, le=1000)] = 0
+    drops: list[Count] = []
+    horizons: Annotated[list[tuple[Count, Count]], Field(min_length=1), AfterValidator(_rising)] | None = None
+    seconds: Seconds = 0
+    mark: tuple[Count, Seconds] = (0, 0)
+    reserve: Seconds = 0
+    eval_characters: Annotated[int, Strict(), Field(ge=1, lt=2**53)] | None = None
+
+
+class AveragingCounters(_Table):
+    """``Averaging.state_dict``."""
+
+    evaluations: list[tuple[Count, Number]] = []
+    began: Count | None = None
+
+
+class GuardCounters(_Table):
+    """``LossGuard.state_dict``."""
+
+    mean: Number | None = None
+    above: Count = 0
+
+
+class ScalerCounters(_Table):
+    """``Precision.state_dict``."""
+
+    scale: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] = 1
+    growth: Count = 0
+
+
+class EventCounters(_Table):
+    """``CharRNNTrainer.event``."""
+
+    step: Count
+    event: str
+    failed_step: Count
+
+
+class Counters(_Table):
+    """Counters of a training state; files of early versions lack those with a default."""
+
+    step: Count
+    epoch: Count
+    batch: Count
+    seconds: Seconds
+    seconds_in_steps: Seconds
+    seconds_of_evaluation: Seconds
+    seconds_per_character: Seconds = 0
+    best_val_loss: Number | None
+    best_step: Count
+    first_loss: Number | None
+    guard: GuardCounters = GuardCounters()
+    interval: tuple[Annotated[float, Strict()], Annotated[float, Strict()]]  # may be NaN after a NaN loss
+    micro_batch: Annotated[int, Strict(), Field(ge=1)] | None = None
+    scaler: ScalerCounters = ScalerCounters()
+    averaging: AveragingCounters = AveragingCounters()
+    plan: PlanCounters | None = None
+    reading: dict[str, Any]
+    computing: dict[str, Any] = {}
+    data: str | None = None
+    event: EventCounters | None = None
+
+
+def capture(trainer: CharRNNTrainer) -> TrainingState:
+    """Return the training state of a trainer."""
+    step = trainer.stepper.state_dict()
+    tensors = {
+        **pack("model", trainer.model.state_dict()),
+        **pack("hidden", hidden_tensors(_all_rows(trainer))),
+        **pack("rng", _all_generators(trainer)),
+        **step.tensors,
+    }
+    counters = {
+        **{name: getattr(trainer, name) for name in ("step", "epoch", "batch", "event")},
+        **trainer.timer.state_dict(),
+        **trainer.checkpoints.state_dict(),
+        **trainer.metrics.state_dict(),
+        **step.counters,
+        "plan": trainer.plan.state_dict(),
+        "data": trainer.checkpoints.metadata.get("data_sha256"),
+        "reading": _reading(trainer),
+        "computing": _computing(trainer),
+    }
+    return TrainingState(tensors, counters)
+
+
+def restore(trainer: CharRNNTrainer, state: TrainingState) -> None:
+    """Restore what ``capture`` returned.
+
+    Raises:
+        CheckpointError: it belongs to another model, another text or another way of reading it.
+        DamagedStateError: it is damaged.
+    """
+    _check(trainer, state)
+    counters = state.counters
+    try:
+        _load_parameters(trainer, state.part("model"))
+        trainer.step, trainer.epoch, trainer.batch = (counters[name] for name in ("step", "epoch", "batch"))
+        trainer.event = counters.get("event")
+        trainer.checkpoints.load_state_dict(counters)
+        trainer.stepper.load_state_dict(state)
+        trainer.timer.load_state_dict(counters)
+        trainer.metrics.load_state_dict(counters)
+        trainer.plan.load_state_dict(counters["plan"], trainer.step, trainer.timer.seconds)
+        trainer.hidden = _own_rows(trainer, state.part("hidden"))
+        if not restore_rng(trainer.device, state.part("rng"), trainer.group.rank):
+            trainer.group.seed_apart(trainer.config.training.seed + trainer.step)
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DamagedStateError(f"damaged, or does not fit this run ({reason})") from None
+
+
+def _check(trainer: CharRNNTrainer, state: TrainingState) -> None:
+    """Check the counters, that they belong to this run, and that the tensors of its position are there."""
+    tensors, counters = state
+    try:
+        Counters.model_validate(counters)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the table"
+        what = first["msg"].partition(" or instance of ")[0]
+        raise DamagedStateError(f"damaged ({where}: {what[:1].lower()}{what[1:]})") from None
+    _check_run(trainer, counters)
+    batch, batches = counters["batch"], trainer.train_batches
+    if batch >= len(batches):
+        raise DamagedStateError(f"damaged: its batch {batch:,} is beyond the {len(batches):,} of an epoch")
+    if batch and batches.carries_state and not state.part("hidden"):
+        raise DamagedStateError("damaged: the recurrent state is missing")
+    if "rng.cpu" not in tensors:
+        raise DamagedStateError("damaged: the state of the random generator is missing")
+
+
+def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
+    start_anew = "start a new run from its model with --init-from"
+    if counters.get("data") != trainer.checkpoints.metadata.get("data_sha256"):
+        raise CheckpointError(f"the run was trained on another text; to continue with this one, {start_anew}")
+    before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
+    for name, value in {**_reading(trainer), **_computing(trainer)}.items():
+        if before.get(name, value if name.startswith("model.") else None) != value:
+            raise CheckpointError(
+                f"the run was trained with {name} {before.get(name)}, not {value}; leave it as it was, or {start_anew}"
+            )
+
+
+def _reading(trainer: CharRNNTrainer) -> dict[str, Any]:
+    """Return the settings of reading the text; without them the position in the data has no meaning."""
+    batches, data, training = trainer.train_batches, trainer.config.data, trainer.config.training
+    return {
+        "training.batch_size": batches.batch_size,
+        "training.seq_length": batches.seq_length,
+        "data.batching": data.batching,
+        "data.train_frac": data.train_frac,
+        "data.val_frac": data.val_frac,
+        "steps in an epoch": len(batches),
+        "training.random_segments": training.random_segments,
+        **({"training.seed": training.seed} if data.batching == "windows" or training.random_segments else {}),
+    }
+
+
+def _computing(trainer: CharRNNTrainer) -> dict[str, Any]:
+    """Return the settings that the tensors depend on, and those that the model computes with."""
+    model = trainer.config.model.model_dump(exclude=set(FOR_TRAINING))
+    return {
+        **{f"model.{name}": value for name, value in model.items()},
+        **{name: getattr(trainer.config.training, name.partition(".")[2]) for name in COMPUTING},
+    }
+
+
+def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Tensor]) -> None:
+    own = trainer.model.state_dict()
+    if {name: tensor.shape for name, tensor in own.items()} != {name: t.shape for name, t in parameters.items()}:
+        raise CheckpointError(
+            "the training state has another architecture than model.type, model.hidden_size, ... now set; do not change"
+            " these. If they have not changed, the state is damaged: start a new run"
+        )
+    for name, tensor in own.items():
+        if parameters[name].dtype != tensor.dtype:
+            raise DamagedStateError(f"damaged: the model's {name!r} is {parameters[name].dtype}, not {tensor.dtype}")
+    trainer.model.load_state_dict(parameters)
+
+
+def _all_rows(trainer: CharRNNTrainer) -> Hidden | None:
+    """Return the carried state (L, B, H) of the whole batch, from the parts of all processes."""
+    hidden, total = trainer.hidden, trainer.train_batches.batch_size
+    if hidden is None or trainer.group.alone:
+        return hidden
+    parts = hidden if isinstance(hidden, tuple) else (hidden,)
+    whole = tuple(torch.cat(trainer.group.gather(part, total, dim=1), 1) for part in parts)
+    return whole if isinstance(hidden, tuple) else whole[0]
+
+
+def hidden_tensors(hidden: Hidden | None) -> dict[str, torch.Tensor]:
+    """Return a recurrent state as numbered tensors; empty for None."""
+    parts = hidden if isinstance(hidden, tuple) else () if hidden is None else (hidden,)
+    return {str(number): part for number, part in enumerate(parts)}
+
+
+def _own_rows(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor]) -> Hidden | None:
+    """Return this process's rows of the recurrent state that ``hidden_tensors`` numbered; None when it was None."""
+    if not tensors:
+        return None
+    like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
+    expected = hidden_tensors(like)
+    if {name: part.shape for name, part in tensors.items()} != {name: part.shape for name, part in expected.items()}:
+        raise DamagedStateError("the recurrent state does not fit this model and batch size")
+    parts = tuple(tensors[name].to(part)[:, trainer.train_batches.rows] for name, part in expected.items())
+    return parts if isinstance(like, tuple) else parts[0]
+
+
+def _all_generators(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    """Return the generators of all processes, those of all but the first as ``DEVICE.RANK``."""
+    states = {}
+    for name, state in rng_tensors(trainer.device).items():
+        for rank, gathered in enumerate(trainer.group.gather(state)):
+            states[f"{name}.{rank}" if rank else name] = gathered
+    return states
+
+
+def rng_tensors(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the states of the generators that a run on ``device`` draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_rng(device: torch.device, states: Mapping[str, torch.Tensor], rank: int = 0) -> bool:
+    """Restore the generators of a rank, and return whether it had any; states of another device are ignored."""
+    own = {
+        kind: states[name] for kind in ("cpu", device.type) if (name := f"{kind}.{rank}" if rank else kind) in states
+    }
+    if "cpu" in own:
+        torch.set_rng_state(own["cpu"])
+    if "cuda" in own:
+        torch.cuda.set_rng_state(own["cuda"], device)
+    elif "mps" in own:
+        torch.mps.set_rng_state(own["mps"])
+    return bool(own)
