@@ -159,7 +159,7 @@ def test_seeds_stops_and_activations(opened: Opened) -> None:
     asked = page.evaluate("(text) => charRnnBackend.activations({text, layer: 1, unit: 2})", whole)
     np.testing.assert_allclose(asked["activations"], expected, rtol=0, atol=1e-5)
     assert page.evaluate(GENERATE, ["", 5, {"allowed": "a"}])["text"] == "aaaaa"
-    assert "never seen “X”" in page.evaluate(GENERATE, ["X", 5, {"unknown": "error"}])["error"]
+    assert "does not know “X”" in page.evaluate(GENERATE, ["X", 5, {"unknown": "error"}])["error"]
     assert page.evaluate(GENERATE, ["XÀ", 5, {"unknown": "nearest"}])["start"]["prime"] == "a"
 
 
@@ -205,7 +205,7 @@ def test_a_person_at_the_page(opened: Opened) -> None:
     page.fill("#prime", "abcü漢")
     page.click("#generate")
     page.get_by_text("Wrote 120 characters.").wait_for()
-    assert page.locator(".note").inner_text() == "ü left out, 漢 left out."
+    assert page.locator(".note").inner_text() == "ü skipped, 漢 skipped."
     page.reload()
     page.get_by_role("button", name="Generate").and_(page.locator(":enabled")).wait_for()
     assert page.input_value("#prime") == "abcü漢"
@@ -236,7 +236,7 @@ def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
     inside.get_by_text("Wrote 600 characters.").wait_for()
     assert len(inside.locator(".pane .body").text_content()) == 603
     inside.locator("#seed").press("Enter")
-    inside.get_by_role("button", name="Take back").wait_for()
+    inside.get_by_role("button", name="Undo").wait_for()
     inside.get_by_role("button", name="Find cells").click()
     inside.locator("#found p").first.wait_for()
     context.close()

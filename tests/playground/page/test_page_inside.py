@@ -26,14 +26,14 @@ def colours(page: Any, column: int = 0) -> str:
 def test_bars_of_the_latest_character_and_of_others(page: Any, server: FakeServer) -> None:
     generate(page, length=60)
     done(page)
-    assert bars(page)[0] == f"“{LINES[59]}”, 50%, the one drawn"
+    assert bars(page)[0] == f"“{LINES[59]}”, 50%, drawn"
     assert len(bars(page)) == 10
     slider = page.get_by_role("slider", name="Character")
     slider.fill("15")
-    assert bars(page)[0] == "new line, 50%, the one drawn"
+    assert bars(page)[0] == "new line, 50%, drawn"
     slider.focus()
     page.keyboard.press("ArrowLeft")
-    assert bars(page)[0] == "“:”, 50%, the one drawn"
+    assert bars(page)[0] == "“:”, 50%, drawn"
     assert slider.get_attribute("aria-valuetext") == "14 of 60: “:”, 50%"
     page.get_by_role("button", name="Latest").click()
     assert slider.input_value() == "60"
@@ -49,7 +49,7 @@ def test_a_character_under_the_mouse(page: Any, server: FakeServer) -> None:
       return [left + width / 2, top + height / 2] }""")
     page.mouse.move(*place)
     page.get_by_text("Character 7 of 60").wait_for()
-    assert bars(page)[0] == "“C”, 50%, the one drawn"
+    assert bars(page)[0] == "“C”, 50%, drawn"
     page.mouse.click(*place)
     page.mouse.move(5, 5)
     page.get_by_text("Character 7 of 60").wait_for()
@@ -60,7 +60,7 @@ def test_go_on_with_another_character(page: Any, server: FakeServer) -> None:
     generate(page, "A", length=60)
     done(page)
     page.get_by_role("slider", name="Character").fill("8")
-    page.get_by_role("button", name="“o”, 2.0%. Go on with it").click()
+    page.get_by_role("button", name="“o”, 2.0%. Choose it").click()
     page.wait_for_function("() => document.querySelector('#position').max == 68")
     assert server.last("generate")["prime"] == "AFirst o"
     assert text_of(page) == "AFirst o" + LINES[:60]
@@ -207,7 +207,7 @@ def test_weak_cells_are_no_findings(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Find cells").click()
     page.locator(".chip").first.wait_for()
     assert page.locator(".chip").all_inner_texts() == ["1·5 +0.91", "0·2 −0.55", "0·7 +0.78"]
-    assert "Below 0.40, too weak to show: capitals." in page.locator("#found").inner_text()
+    assert "Not shown, below 0.40: capitals." in page.locator("#found").inner_text()
     bars = page.locator(".strength span").evaluate_all("bars => bars.map(bar => bar.style.transform)")
     assert bars == ["scaleX(0.91)", "scaleX(0.55)", "scaleX(0.78)"]
 

@@ -24,7 +24,7 @@ def test_a_phone_has_nothing_to_scroll_sideways(page: Any, server: FakeServer) -
     page.get_by_role("button", name="Add a model").tap()
     generate(page, "A" * 200, length=60)
     done(page)
-    page.get_by_text("Characters and endings").tap()
+    page.get_by_text("Characters and stop texts").tap()
     page.get_by_role("button", name="Inspect").tap()
     page.get_by_role("button", name="Find cells").tap()
     page.get_by_text("All cells of the layer").tap()
@@ -111,10 +111,10 @@ def test_typeface_is_remembered(page: Any, server: FakeServer) -> None:
 
 def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
-    page.get_by_label("Change it on the way").check()
+    page.get_by_label("Change it over the text").check()
     page.locator("#final_temperature").fill("1.2")
-    page.get_by_text("Characters and endings").click()
-    page.get_by_label("Never these characters").fill("xyz")
+    page.get_by_text("Characters and stop texts").click()
+    page.get_by_label("Banned characters").fill("xyz")
     page.get_by_label("Seed").fill("42")
     page.get_by_label("keep").check()
     generate(page, "é\n", length=60)

@@ -79,8 +79,8 @@ def test_bytes_that_are_no_characters(page: Any, served: Serving) -> None:
 
 
 def test_a_refusal_says_what_to_do(page: Any) -> None:
-    page.get_by_text("Characters and endings").click()
-    page.get_by_label("Characters the model has never seen").select_option("error")
+    page.get_by_text("Characters and stop texts").click()
+    page.get_by_label("Unknown characters in the prime").select_option("error")
     generate(page, "Z")
     alert = page.get_by_role("alert").filter(has_text="Z")
     alert.wait_for()

@@ -57,7 +57,7 @@ def test_generate_shows_the_prime_and_the_text(page: Any, server: FakeServer) ->
 
 
 def test_every_setting_reaches_the_request(page: Any, server: FakeServer) -> None:
-    page.get_by_label("Change it on the way").check()
+    page.get_by_label("Change it over the text").check()
     numbers = {
         "temperature": 0.35,
         "final_temperature": 1.2,
@@ -70,12 +70,12 @@ def test_every_setting_reaches_the_request(page: Any, server: FakeServer) -> Non
     }
     for name, value in numbers.items():
         page.locator(f"#{name}").fill(str(value))
-    page.get_by_text("Characters and endings").click()
-    page.get_by_label("Only these characters").fill("abc \\n")
-    page.get_by_label("Never these characters").fill("xyz")
-    page.get_by_label("Stop before any of these").fill("THE END\n\\n\\n")
+    page.get_by_text("Characters and stop texts").click()
+    page.get_by_label("Allowed characters").fill("abc \\n")
+    page.get_by_label("Banned characters").fill("xyz")
+    page.get_by_label("Stop texts, one per line").fill("THE END\n\\n\\n")
     page.get_by_label("Stop at the end of the line").check()
-    page.get_by_label("Characters the model has never seen").select_option("skip")
+    page.get_by_label("Unknown characters in the prime").select_option("skip")
     generate(page, length=20)
     done(page)
     body = server.last("generate")
@@ -138,12 +138,12 @@ def test_a_long_text_is_continued_from_what_the_server_takes(page: Any, server: 
     generate(page, length=1500)
     done(page)
     page.get_by_role("button", name="Continue").click()
-    done(page, "Wrote 1,500 characters. Of what stood before, the last 1,000 were read.")
+    done(page, "Wrote 1,500 characters. The model read only the last 1,000 characters of the earlier text.")
     assert server.last("generate")["prime"] == (LINES * 30)[500:1500]
 
 
 def test_take_back(page: Any, server: FakeServer) -> None:
-    back = page.get_by_role("button", name="Take back")
+    back = page.get_by_role("button", name="Undo")
     generate(page, "A", length=60)
     done(page)
     assert not back.is_visible()  # there was nothing before
@@ -163,10 +163,10 @@ def test_take_back_while_the_model_writes(page: Any, server: FakeServer) -> None
     server.pause = 0.02
     generate(page, "B", length=5000)
     page.locator(PANE).filter(has_text="accounted").wait_for()
-    page.get_by_role("button", name="Take back").click()
+    page.get_by_role("button", name="Undo").click()
     page.wait_for_function("() => document.querySelector('#stop').disabled")
     page.wait_for_timeout(200)  # the stream that was left has come to its end
-    assert page.get_by_role("status").inner_text() == "The text is as it was before."
+    assert page.get_by_role("status").inner_text() == "Restored the previous text."
     assert text_of(page) == "A" + LINES[:60]
     assert page.locator(".meter").inner_text() == ""
     assert page.locator(".writing").count() == 0
@@ -234,9 +234,7 @@ def test_what_the_model_read_instead_is_shown(page: Any, server: FakeServer) -> 
     server.read = {"normal_form": "NFC", "substitutions": [["é", "e"], ["漢", ""]]}
     generate(page, "é", length=20)
     done(page)
-    assert page.locator(".note").inner_text() == (
-        "The text was read in the Unicode form NFC. é read as e, 漢 left out."
-    )
+    assert page.locator(".note").inner_text() == ("Converted to the Unicode form NFC. é replaced by e, 漢 skipped.")
     server.read = {}
     generate(page, "e", length=50)
     done(page, "Wrote 50")
@@ -248,7 +246,7 @@ def test_an_error_on_the_way_is_shown(page: Any, server: FakeServer) -> None:
     generate(page)
     assert page.get_by_role("alert").filter(has_text="lost its way").inner_text().endswith("Lower the temperature.")
     assert text_of(page) == LINES[:40]
-    done(page, "Broke off after 40 characters.")
+    done(page, "Failed after 40 characters.")
     server.breaks_after = None
     generate(page, length=60)
     done(page, "Wrote 60")
@@ -261,15 +259,15 @@ def test_a_refusal_is_shown(page: Any, server: FakeServer) -> None:
     server.refusal = "prime: this model has never seen 'é'; choose another way with such characters"
     generate(page, "é")
     page.get_by_role("alert").filter(has_text="never seen").wait_for()
-    assert page.get_by_role("status").inner_text() == "Nothing could be written."
+    assert page.get_by_role("status").inner_text() == "No text was written."
     page.get_by_role("slider", name="Character").fill("8")
-    page.get_by_role("button", name="“o”, 2.0%. Go on with it").click()
-    done(page, "Nothing could be written.")
+    page.get_by_role("button", name="“o”, 2.0%. Choose it").click()
+    done(page, "No text was written.")
     server.refusal, server.breaks_after = None, 0
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("alert").filter(has_text="lost its way").wait_for()
     assert text_of(page) == "A" + LINES[:60]  # the old text stays until there is a new one
-    assert not page.get_by_role("button", name="Take back").is_visible()
+    assert not page.get_by_role("button", name="Undo").is_visible()
     page.complaints.clear()  # the browser writes every answer of 400 into the console
 
 

@@ -1,11 +1,11 @@
-/* The backend of a page that holds its model: see the playground's backend_server.js for what a backend is. */
+/* The backend of an exported page; the playground's backend_server.js describes the interface. */
 
 const LIMITS = { length: 1_000_000, streams: 1, prime: 100_000 };
 
-/** `description`, `weights` and `program`: what the page's elements hold. */
+/** `description`, `weights` and `program`: contents of the page's elements. */
 export function workerBackend(description, weights, program) {
-  const { name, facts, vocabulary } = description;
-  const waiting = new Map(); // id -> what hears of it
+  const { name, facts } = description;
+  const waiting = new Map(); // id -> its listener
   let last = 0;
   let worker = null;
   let opened = null;
@@ -32,19 +32,18 @@ export function workerBackend(description, weights, program) {
       });
     });
   const open = async () => {
-    await ask("open", { description, weights });
-    weights = null; // the worker has them
+    const { symbols } = await ask("open", { description, weights });
+    weights = null; // free them: the worker has a copy
+    return symbols;
   };
   return {
     async models() {
       opened ??= open();
-      try {
-        await opened;
-      } catch (error) {
+      const symbols = await opened.catch((error) => {
         opened = null;
         throw error;
-      }
-      return { models: [{ name, ...facts, symbols: labels(vocabulary) }], limits: LIMITS };
+      });
+      return { models: [{ name, ...facts, symbols }], limits: LIMITS };
     },
     activations: (question) => ask("activations", question),
     cells: () => ask("cells", {}),
@@ -67,7 +66,7 @@ export function workerBackend(description, weights, program) {
   };
 }
 
-/** A worker that runs a program; some browsers refuse a blob's in a sandboxed frame, whose origin is nobody's. */
+/** A worker that runs a program. Some browsers refuse blob URLs in a sandboxed frame; those get a data URL. */
 function workerOf(program) {
   try {
     return new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
@@ -83,9 +82,3 @@ const HEARD = {
   error: ({ onError }, value) => onError(value),
   answer() {},
 };
-
-function labels({ kind, symbols }) {
-  return symbols.map((symbol) =>
-    kind === "bytes" && symbol >= 128 ? `\\x${symbol.toString(16).toUpperCase()}` : String.fromCodePoint(symbol),
-  );
-}

@@ -1,13 +1,14 @@
-/* Which hidden cells follow what a reader sees in a text, as char_rnn.playground.cells has it. */
+/* Hidden cells that track features of a text, as in char_rnn.playground.cells. */
 
 import { LINE_ENDS } from "./spelling.js";
+import { dot } from "./tensors.js";
 
-const RAREST = 10; // characters at which a feature has to differ from what it is most often
+const RAREST = 10; // characters at which a feature has to differ from its most frequent value
 const PARAGRAPH = (end) => `(?:(?!\\n[ \\t]*\\n)[^${end}])*`;
 const WORD = "[\\p{L}\\p{N}_]";
 const quotedTexts = () => {
   const marked = [`"${PARAGRAPH('"')}"`, `“${PARAGRAPH("”")}”`, `«${PARAGRAPH("»")}»`];
-  return new RegExp([...marked, `(?<!${WORD})'[^'\\n]*'(?!${WORD})`].join("|"), "gu"); // older browsers cannot look behind
+  return new RegExp([...marked, `(?<!${WORD})'[^'\\n]*'(?!${WORD})`].join("|"), "gu"); // created late: older browsers have no lookbehind
 };
 
 const FEATURES = {
@@ -56,7 +57,7 @@ const isOfWord = (character) => /^[\p{L}\p{N}]/u.test(character);
 
 /**
  * The cells that track each feature best: [{tracks, layer, index, correlation}, ...].
- * `activations`: after each character, for each layer the h of its cells.
+ * `activations`: h of each layer after each character.
  */
 export function bestCells(characters, activations, count = 3) {
   const lines = characters.includes("\n") ? characters : characters.map((each) => (LINE_ENDS.includes(each) ? "\n" : each));
@@ -66,7 +67,7 @@ export function bestCells(characters, activations, count = 3) {
   for (const cell of cells) cell.values = unit(activations.map((each) => each[cell.layer][cell.index]));
   return shown.flatMap(({ tracks, values }) => {
     const found = cells.map(({ layer, index, values: ofCell }) => {
-      const correlation = dotProduct(values, ofCell);
+      const correlation = dot(values, ofCell);
       return { tracks, layer, index, correlation };
     });
     found.sort((one, other) => Math.abs(other.correlation) - Math.abs(one.correlation));
@@ -74,18 +75,12 @@ export function bestCells(characters, activations, count = 3) {
   });
 }
 
-/** To mean 0 and length 1, so that the product of two is Pearson's correlation; zeros where they are constant. */
+/** Scale to mean 0 and length 1, so that a dot product is a Pearson correlation; constant values become 0. */
 function unit(values) {
   const mean = values.reduce((sum, each) => sum + each, 0) / values.length;
   const rest = Float64Array.from(values, (each) => each - mean);
-  const length = Math.sqrt(dotProduct(rest, rest));
-  return length > 1e-9 * Math.sqrt(dotProduct(values, values)) ? rest.map((each) => each / length) : rest.fill(0);
-}
-
-function dotProduct(one, other) {
-  let sum = 0;
-  for (let place = 0; place < one.length; place += 1) sum += one[place] * other[place];
-  return sum;
+  const length = Math.sqrt(dot(rest, rest));
+  return length > 1e-9 * Math.sqrt(dot(values, values)) ? rest.map((each) => each / length) : rest.fill(0);
 }
 
 function varies(values) {

@@ -1,8 +1,8 @@
 /*
- * Products of 8-bit matrices with vectors, by WebAssembly's vectors of numbers where the browser has them.
+ * Products of 8-bit matrices with vectors, by WebAssembly SIMD if the browser has it.
  *
- * The memory holds, in this order, a vector to multiply with, the result, and the matrices: scales, then rows, each row
- * filled with zeros to a multiple of LANES.
+ * Memory layout: the vector to multiply with, the result, then the matrices (scales, then rows; each row is padded with
+ * zeros to a multiple of LANES).
  */
 
 const LANES = 16;
@@ -10,7 +10,7 @@ const PAGE = 65536; // bytes
 const rounded = (count) => Math.ceil(count / LANES) * LANES;
 
 export class Kernel {
-  /** `shapes`: {rows, columns} of all matrices to come. */
+  /** `shapes`: {rows, columns} of all matrices. */
   constructor(shapes) {
     const widest = Math.max(...shapes.map(({ columns }) => rounded(columns)));
     const tallest = Math.max(...shapes.map(({ rows }) => rounded(rows)));
@@ -21,7 +21,7 @@ export class Kernel {
     this.y = new Float32Array(this.buffer, 4 * widest, tallest);
   }
 
-  /** Take up a matrix: its scales, and its rows without a space between them. */
+  /** Store a matrix: its scales, and its rows without padding. */
   matrix(rows, columns, scales, values) {
     const stride = rounded(columns);
     const at = this.end + 4 * rounded(rows);
@@ -42,7 +42,7 @@ export class Kernel {
     return matrix;
   }
 
-  /** Put the products of rows `first` to `last` of a matrix with a vector into `result`. */
+  /** Write the products of rows `first` to `last` of a matrix with a vector into `result`. */
   product(matrix, x, first, last, result = new Float32Array(last - first)) {
     if (!this.run) return slowProduct(matrix, x, first, last, result);
     const { at, stride, scales } = matrix;
@@ -60,7 +60,7 @@ export class Kernel {
       this.run = exports.product;
       this.buffer = memory.buffer;
     } catch {
-      this.run = null; // an old browser, or one in which this is forbidden
+      this.run = null; // an old browser, or one that forbids WebAssembly
       this.buffer = new ArrayBuffer(size);
     }
   }
@@ -75,7 +75,7 @@ function slowProduct({ stride, columns, scales, values }, x, first, last, result
   return result;
 }
 
-/* The module: one function, product(row, scale, x, y, rows, stride), all but the last two addresses. */
+/* The module has one function, product(row, scale, x, y, rows, stride); the first four are addresses. */
 function assembled() {
   const [ROW, SCALE, X, Y, ROWS, STRIDE, END, X_NOW, VALUES, HALF, SUM] = Array.from({ length: 11 }, (_, local) => local);
   const sum = (part) => SUM + part;
@@ -145,5 +145,5 @@ function assembled() {
   );
 }
 
-/** A number from 0 to 16383, as the format writes it in two bytes. */
+/** A number from 0 to 16383 as LEB128 in two bytes. */
 const leb = (number) => [(number & 127) | 128, number >> 7];

@@ -1,4 +1,4 @@
-/* A text with the characters that are at hand, as char_rnn.generation.nearest has it. */
+/* The nearest known characters, as in char_rnn.generation.nearest. */
 
 const ALIKE = [
   "'‘’‚‛`´′",
@@ -7,18 +7,18 @@ const ALIKE = [
   " \u00a0\u2002\u2003\u2009\u200a\u202f\u3000\t",
   "\n\r\u0085\u2028\u2029",
   "/⁄∕",
-]; // the plainest first
+]; // the simplest first
 const SPELLINGS = {
   "…": "...", ß: "ss", æ: "ae", Æ: "AE", œ: "oe", Œ: "OE", ø: "o", Ø: "O", ł: "l", Ł: "L",
   đ: "d", Đ: "D", ð: "d", Ð: "D", þ: "th", Þ: "Th", ı: "i",
 };
 
-/** The nearest piece of text for a character of which `has` is true; the character itself where there is none. */
+/** The nearest text to a character that satisfies `has`; the character itself if there is none. */
 export function nearestTo(character, has) {
   return candidatesFor(character).find(has) ?? character;
 }
 
-/** A text with the nearest for each of its characters. */
+/** A text with each character replaced by the nearest. */
 export const nearestText = (text, has) => Array.from(text, (character) => nearestTo(character, has)).join("");
 
 function candidatesFor(character) {
@@ -32,7 +32,7 @@ function candidatesFor(character) {
   ].filter(Boolean);
 }
 
-/** A text in either case, where that does not lengthen it. */
+/** A text in upper and lower case, if the length stays the same. */
 const casesOf = (text) =>
   [text, swapped(text), text.toLowerCase(), text.toUpperCase()].filter((each) => [...each].length === [...text].length);
 

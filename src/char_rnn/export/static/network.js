@@ -1,33 +1,33 @@
-/* A model's forward pass, one symbol at a time: the blocks around the cells, and what a stream remembers. */
+/* A model's forward pass, one symbol at a time: the blocks around the cells, and the state of a stream. */
 
-import { combination, product, rowOf } from "./tensors.js";
+import { combination, dot, product, rowOf } from "./tensors.js";
 import { Recurrent, normalized, sum } from "./recurrent.js";
 
 const LARGEST_TABLE = 1 << 22; // numbers
 
 export class Network {
-  /** `parts`: the engine's `Network`, its arrays as in tensors.js. */
+  /** `parts`: fields of the engine's `Network`, with arrays as in tensors.js. */
   constructor(parts) {
     Object.assign(this, parts);
     this.layers = parts.layers.map((layer) => ({ ...layer, recurrent: new Recurrent(layer.step, layer.parameters) }));
     this.vocabSize = this.output_bias.length;
-    this.table = new Map(); // symbol -> what the lowest layer makes of it
+    this.table = new Map(); // symbol -> what the lowest layer computes from it
   }
 
-  /** What a text remembers at its beginning: of each layer the state, whose first part is its output. */
+  /** The state at the beginning of a text; the first part of a layer's state is its output. */
   begin() {
     const windows = this.layers.filter(({ attention }) => attention).map(({ attention }) => attention.window);
     const ring = (window) => Array.from({ length: window + 1 }, () => new Float32Array(this.hidden_size));
     return { cells: this.layers.map(({ recurrent }) => recurrent.begin()), rings: windows.map(ring), place: 0 };
   }
 
-  /** Read a symbol: the log-probabilities of the next. */
+  /** Read a symbol and return the log-probabilities of the next. */
   step(state, symbol) {
     const x = this.feed(state, symbol);
     return logSoftmax(sum(product(this.output_weight, normalized(x, this.output_norm)), this.output_bias));
   }
 
-  /** Read a symbol, without predicting anything. */
+  /** Read a symbol without predictions. */
   feed(state, symbol) {
     let x = null;
     let attending = 0;
@@ -53,7 +53,7 @@ export class Network {
     return this.embedding ? rowOf(this.embedding, symbol) : oneHot(this.vocabSize, symbol);
   }
 
-  /** Have the lowest layer read a symbol; what it makes of one is computed once, if it fits into the table. */
+  /** Read a symbol in the lowest layer; the result is computed once for each symbol, if it fits into the table. */
   #read({ recurrent, norm }, symbol) {
     const known = this.table.get(symbol);
     if (known) {
@@ -80,7 +80,7 @@ function oneHot(length, place) {
   return vector;
 }
 
-/** What a state finds in the ring it is in; keys and values are never made. */
+/** Attention of a state to the ring that contains it, without computing keys and values. */
 function attend({ query, key, value, output, heads }, ring, x) {
   const size = key.rows / heads;
   const asked = product(query, x);
@@ -92,12 +92,6 @@ function attend({ query, key, value, output, heads }, ring, x) {
     found.set(product(value, mean(ring, scores), first, last), first);
   }
   return product(output, found);
-}
-
-function dot(one, other) {
-  let total = 0;
-  for (let index = 0; index < one.length; index += 1) total += one[index] * other[index];
-  return total;
 }
 
 /** The mean of vectors, weighted by the softmax of scores. */
@@ -118,9 +112,9 @@ function feedForward({ norm, widen, widen_bias, narrow, narrow_bias }, x) {
   return sum(product(narrow, wide.map((value) => (value / 2) * (1 + erf(value / Math.SQRT2)))), narrow_bias);
 }
 
-/** The error function, by a series whose terms are all positive. */
+/** The error function, by a series of positive terms. */
 export function erf(x) {
-  if (Math.abs(x) > 4) return Math.sign(x); // to less than float32's rounding
+  if (Math.abs(x) > 4) return Math.sign(x); // exact to float32 rounding
   let [total, term] = [x, x];
   for (let n = 1; Math.abs(term) > 1e-12 * Math.abs(total); n += 1) {
     term *= (2 * x * x) / (2 * n + 1);

@@ -13,7 +13,7 @@ export class Random {
     for (let round = 0; round < 15; round += 1) this.#word();
   }
 
-  /** From 0 to 1, without 1, in steps of 2 ** -53. */
+  /** A number in [0, 1), a multiple of 2 ** -53. */
   uniform() {
     const high = this.#word() >>> 5;
     const low = this.#word() >>> 6;

@@ -1,4 +1,4 @@
-/* A recurrent layer: its cell's equations, computed operation by operation as char_rnn.cells has them. */
+/* A recurrent layer: the operations of its cell's graph, as in char_rnn.cells. */
 
 import { columnOf, product } from "./tensors.js";
 
@@ -6,9 +6,9 @@ const EPSILON = 1e-5;
 
 export class Recurrent {
   /**
-   * `step`: what packing.py makes of the equations: `nodes`, each after its inputs, the first `before` of them before the
-   * state is needed; and which of them are the `sequences` that the rest reads, the `state`, and the state `after`.
-   * Every node has an array of its own, so that slices are views and a step makes no new arrays.
+   * `step`: the graph, from packing.py: `nodes` in topological order, the first `before` of which do not depend on the
+   * state, and the indices of the `sequences` that the others read, of the `state`, and of the state `after`.
+   * Each node has its own array, so slices are views and a step allocates nothing.
    */
   constructor(step, parameters) {
     const arrays = [];
@@ -27,29 +27,29 @@ export class Recurrent {
     Object.assign(this, { runs, sequences: chosen(step.sequences), before: chosen(step.state), after: chosen(step.after) });
   }
 
-  /** The state at a text's beginning: arrays, of which the first is the layer's output. */
+  /** The state at the beginning of a text: arrays, the first of which is the layer's output. */
   begin() {
     return this.before.map(({ length }) => new Float32Array(length));
   }
 
-  /** Read an input; `place`: of its 1, where it is a one-hot vector. */
+  /** Read an input; `place`: index of the 1 in a one-hot vector. */
   read(x, place = null) {
     this.x.set(x);
     this.place = place;
     for (const run of this.runs.before) run();
   }
 
-  /** What was made of the input read last, for `give`. */
+  /** The sequences computed from the last input, for `give`. */
   given() {
     return this.sequences.map((each) => each.slice());
   }
 
-  /** Take what was made of an input in the place of reading it. */
+  /** Use the sequences of an earlier input instead of reading it. */
   give(given) {
     given.forEach((each, number) => this.sequences[number].set(each));
   }
 
-  /** Change a state by the input read last, and return the output. */
+  /** Update a state with the last input, and return the output. */
   step(state) {
     state.forEach((part, number) => this.before[number].set(part));
     for (const run of this.runs.after) run();
@@ -57,7 +57,7 @@ export class Recurrent {
     return state[0];
   }
 
-  /** The array of a node, and what fills it; nothing where it is given or a view. */
+  /** The array of a node, and the function that fills it, if any: inputs and views have none. */
   #compiled({ op, width, name, start = 0, number = 0 }, read, parameters) {
     if (op === "vector") return [parameters[name]];
     if (op === "slice") return [read[0].subarray(start, start + width)];
@@ -100,7 +100,7 @@ const OPERATIONS = {
   normalize,
 };
 
-/** To mean 0 and variance 1. */
+/** Scale to mean 0 and variance 1. */
 function normalize(out, x) {
   let mean = 0;
   for (let index = 0; index < x.length; index += 1) mean += x[index];
@@ -111,7 +111,7 @@ function normalize(out, x) {
   for (let index = 0; index < x.length; index += 1) out[index] = (x[index] - mean) / deviation;
 }
 
-/** To mean 0 and variance 1, times the gain, plus the bias; no norm leaves it. */
+/** Layer normalization; without a norm, x itself. */
 export function normalized(x, norm) {
   if (!norm) return x;
   const result = new Float32Array(x.length);

@@ -1,16 +1,16 @@
-/* How a model reads a text, as char_rnn.generation.spelling has it: normal forms, line ends, nearest characters. */
+/* How a model reads a text, as in char_rnn.generation.spelling: normal forms, line ends, nearest characters. */
 
 import { nearestText } from "./nearest.js";
 
 export const LINE_ENDS = ["\n", "\r", "\u0085", "\u2028", "\u2029"];
 const FORMS = ["NFC", "NFD"];
 const PIECE = /\r\n|[^]/gu;
-const LONGEST = 32; // characters normalized at once
+const LONGEST = 32; // characters normalized together
 const MARK = /^\p{M}/u;
 
 /**
- * {pieces, form}: consecutive pieces of the text, each as [given, read], and the normal form it was brought to or null.
- * `has`: whether a text can be read; `unknown`: "error", "skip" or "nearest".
+ * {pieces, form}: consecutive pieces [given, read] of the text, and its normal form or null.
+ * `has(text)`: whether the vocabulary has a text; `unknown`: "error", "skip" or "nearest".
  */
 export function spell(text, has, unknown) {
   if (has(text)) return { pieces: [[text, text]], form: null };
@@ -31,19 +31,19 @@ export function spell(text, has, unknown) {
 /** The text that the model reads. */
 export const textOf = ({ pieces }) => pieces.map(([, read]) => read).join("");
 
-/** What a spelling did not read as given, for the event `start`: {normal_form?, substitutions?}. */
+/** Fields of the event `start` that report the differences from the given text: {normal_form?, substitutions?}. */
 export function howRead({ pieces, form }) {
   const changed = pieces.filter(([given, read]) => read !== given && read !== (form ? given.normalize(form) : given));
   const substitutions = [...new Map(changed)];
   return { ...(form && { normal_form: form }), ...(substitutions.length && { substitutions }) };
 }
 
-/** A text in the first form that can be read; as it is where it can, or none can. */
+/** A text in the first normal form that the vocabulary has; unchanged if it is known, or no form is. */
 export function canonical(text, has, forms = FORMS) {
   return [text, ...forms.map((form) => text.normalize(form))].find(has) ?? text;
 }
 
-/** The pieces of a text as given, or in the form with fewer unknown characters. */
+/** The pieces of a text, as given or in the normal form with fewer unknown characters. */
 function inItsForm(text, has) {
   const given = text.match(PIECE).map((piece) => [piece, piece]);
   const parts = segments(text);
@@ -58,7 +58,7 @@ function inItsForm(text, has) {
   return best;
 }
 
-/** Pieces that can be normalized one by one: a line end, or a character with what composes with it. */
+/** Pieces that can be normalized one by one: a line end, or a character and its combining marks. */
 function segments(text) {
   const found = [];
   let length = 0;
@@ -83,10 +83,10 @@ function composes(before, character) {
 function refuseUnknown(text, has) {
   const character = [...text].find((each) => !has(each));
   if (character === undefined) return;
-  throw new Error(`The model has never seen “${character}”. Take it out, or have such characters left out.`);
+  throw new Error(`The model does not know “${character}”. Remove it, or skip unknown characters.`);
 }
 
-/** A function of a text that computes each answer once. */
+/** Memoize a function of a text. */
 function remembered(compute) {
   const answers = new Map();
   return (text) => {

@@ -1,4 +1,4 @@
-/* Gives the playground's page, in a file that holds a model, the backend that runs it. */
+/* Gives the exported page the backend that runs its model. */
 
 import { workerBackend } from "./backend_worker.js";
 

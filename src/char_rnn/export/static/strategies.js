@@ -1,10 +1,10 @@
 /*
- * How the next symbol is drawn: the functions of char_rnn.generation.strategies, on arrays of doubles.
+ * Sampling the next symbol: the functions of char_rnn.generation.strategies, on arrays of doubles.
  *
- * A symbol that is out of the draw has the logit -Infinity.
+ * An excluded symbol has the logit -Infinity.
  */
 
-/** The distribution that is drawn from. `recent`: the symbols seen lately; `kept`: whether each may be drawn, or null. */
+/** The distribution to draw from. `recent`: recent symbols; `kept`: whether each may be drawn, or null. */
 export function probabilitiesOf(logProbs, strategy, recent, kept) {
   let logits = Float64Array.from(logProbs);
   if (kept) logits = logits.map((each, symbol) => (kept[symbol] ? each : -Infinity));
@@ -25,7 +25,7 @@ export function temperatureAt({ temperature, final_temperature }, place, length)
   return (1 - share) * temperature + share * final_temperature;
 }
 
-/** An index, drawn by one uniform number; never one of probability zero. */
+/** An index, drawn with one uniform number; never one of probability 0. */
 export function draw(probabilities, uniform) {
   const total = probabilities.reduce((sum, each) => sum + each, 0);
   const target = uniform * total;
@@ -46,12 +46,12 @@ export function softmax(logits) {
   return weights.map((each) => each / total);
 }
 
-/** Indices from the largest to the smallest, equals in their own order. */
+/** Indices in descending order of values; a stable sort. */
 export function descending(values) {
   return Array.from(values.keys()).sort((one, other) => values[other] - values[one] || one - other);
 }
 
-/** The first `count` of `descending`, without ordering the others. */
+/** The first `count` of `descending`, without a full sort. */
 export function highest(values, count) {
   const found = [];
   values.forEach((value, index) => {
@@ -69,7 +69,7 @@ const largestOf = (values) => values.reduce((most, each) => Math.max(most, each)
 function withTemperature(logits, temperature) {
   const largest = largestOf(logits);
   if (!Number.isFinite(largest)) {
-    throw new Error("Nothing is left to draw. Allow more characters, or ban fewer.");
+    throw new Error("No character is left to draw. Allow more characters, or ban fewer.");
   }
   if (temperature > 0) return logits.map((each) => (each - largest) / temperature);
   const first = logits.indexOf(largest);
@@ -84,7 +84,7 @@ function keepFirst(logits, order, isKept) {
   return result;
 }
 
-/** Keep the first in the order that together reach `share`, at least one. */
+/** Keep the first symbols of an order until they reach `share`; at least one. */
 function keepUpTo(logits, order, share) {
   const probabilities = softmax(logits);
   let before = 0;
@@ -100,7 +100,7 @@ function keepLikely(logits, share) {
   return logits.map((each) => (each >= least ? each : -Infinity));
 }
 
-/** Indices from the most typical information to the least. */
+/** Indices in ascending distance of information from the entropy. */
 function typical(logits) {
   const probabilities = softmax(logits);
   const information = probabilities.map((each) => -Math.log(each));

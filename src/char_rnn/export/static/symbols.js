@@ -1,11 +1,11 @@
-/* The symbols a model reads and writes: characters (code points) or bytes of UTF-8. */
+/* The vocabulary: characters (code points) or bytes of UTF-8. */
 
 import { canonical, LINE_ENDS, spell, textOf } from "./spelling.js";
 
 const UTF8 = new TextEncoder();
 
 export class Symbols {
-  /** `symbols`: code points or bytes, each in the place that is its index. */
+  /** `symbols`: code points or bytes, by index. */
   constructor({ kind, symbols }) {
     this.kind = kind;
     this.symbols = symbols;
@@ -14,7 +14,7 @@ export class Symbols {
     this.index = new Map(symbols.map((symbol, place) => [symbol, place]));
   }
 
-  /** The indices of a text, or null where one has none. */
+  /** The indices of a text; null if a symbol is unknown. */
   encode(text) {
     const codes = this.kind === "bytes" ? [...UTF8.encode(text)] : [...text].map((each) => each.codePointAt(0));
     const indices = codes.map((code) => this.index.get(code));
@@ -28,7 +28,7 @@ export class Symbols {
     return spell(text, this.has, unknown);
   }
 
-  /** For each character of a text the indices that are read with it; those of a piece come with its last character. */
+  /** The indices read for each character of a text; those of a piece belong to its last character. */
   spelled(text) {
     return this.spell(text, "nearest").pieces.flatMap(([given, read]) => {
       const characters = [...given];
@@ -37,29 +37,29 @@ export class Symbols {
     });
   }
 
-  /** The indices that are read of a prime text. */
+  /** The indices of a prime text. */
   read(text, unknown) {
     return this.encode(textOf(this.spell(text, unknown)));
   }
 
-  /** A stop text in the normal form that the model writes. */
+  /** A stop text in the normal form of the vocabulary. */
   canonical(text) {
     return canonical(text, this.has);
   }
 
-  /** The stop texts that end a line. */
+  /** The stop texts for the end of a line. */
   lineEnds() {
     const end = LINE_ENDS.slice(0, this.kind === "bytes" ? 2 : undefined).find(this.has);
     return end === "\n" ? ["\n", "\r\n"] : end ? [end] : [];
   }
 
-  /** Which symbols may be drawn, or null for all. */
+  /** Whether each symbol may be drawn; null: all. */
   kept(allowed, banned) {
     if (!banned && allowed === null) return null;
     const kept = new Array(this.size).fill(allowed === null);
     for (const symbol of this.#named(allowed ?? "")) kept[symbol] = true;
     for (const symbol of this.#named(banned)) kept[symbol] = false;
-    if (!kept.includes(true)) throw new Error("Nothing is left to draw. Allow more characters, or ban fewer.");
+    if (!kept.includes(true)) throw new Error("No character is left to draw. Allow more characters, or ban fewer.");
     return kept;
   }
 
@@ -72,7 +72,7 @@ export class Symbols {
     return indices.map((index) => decoder.decode(index)).join("");
   }
 
-  /** A symbol to be shown; a byte that alone is no character as \xC3. */
+  /** A symbol as text; a byte that is not a character by itself as \xC3. */
   label(index) {
     const symbol = this.symbols[index];
     if (this.kind === "bytes" && symbol >= 128) return `\\x${symbol.toString(16).toUpperCase()}`;
@@ -83,7 +83,7 @@ export class Symbols {
     return [...canonical(characters, this.has, ["NFC"])].flatMap((character) => {
       const indices = this.encode(character) ?? [];
       if (indices.length > 1) {
-        const how = "and this model writes byte by byte. Name ASCII characters only.";
+        const how = "but this model writes single bytes. Use ASCII characters only.";
         throw new Error(`“${character}” is ${indices.length} bytes, ${how}`);
       }
       return indices;
@@ -91,7 +91,7 @@ export class Symbols {
   }
 }
 
-/** Turns indices that come one by one into text: a character of several bytes is held back until it is whole. */
+/** Decodes indices one by one; a character of several bytes comes with its last byte. */
 class Decoder {
   constructor({ kind, symbols }) {
     this.symbols = symbols;

@@ -1,8 +1,8 @@
 /*
- * The weights, from their text to numbers.
+ * The weights, decoded from base64.
  *
- * A matrix is one of the kernel's: whole numbers from -127 to 127, each row with its scale. A vector is a Float32Array.
- * The file holds all floats first, little-endian, then all bytes.
+ * A matrix belongs to the kernel: integers from -127 to 127, and a scale for each row. A vector is a Float32Array. All
+ * floats come first, little-endian, then all bytes.
  */
 
 import { Kernel } from "./kernel.js";
@@ -15,10 +15,10 @@ export function bytesOf(base64) {
   return bytes;
 }
 
-/** A description with numbers in the place of what says where they are. */
+/** A description with arrays in place of their offsets. */
 export function withNumbers(described, bytes) {
   const { buffer } = bytes;
-  const matrices = new Map(); // where they begin -> what is there
+  const matrices = new Map(); // offset -> matrix
   walk(described, (place) => "matrix" in place && matrices.set(place.matrix, place));
   const kernel = new Kernel([...matrices.values()]);
   for (const [start, { rows, columns, scales }] of matrices) {
@@ -30,7 +30,7 @@ export function withNumbers(described, bytes) {
   );
 }
 
-/** A description with `change(place)` for what says where numbers are. */
+/** A description with each offset of an array replaced by `change(offset)`. */
 function walk(part, change) {
   if (Array.isArray(part)) return part.map((each) => walk(each, change));
   if (part === null || typeof part !== "object") return part;
@@ -38,7 +38,7 @@ function walk(part, change) {
   return Object.fromEntries(Object.entries(part).map(([name, each]) => [name, walk(each, change)]));
 }
 
-/** The products of rows `first` to `last` of a matrix with a vector, put into `result`. */
+/** The products of rows `first` to `last` of a matrix with a vector, in `result`. */
 export function product(matrix, x, first = 0, last = matrix.rows, result = undefined) {
   return matrix.kernel.product(matrix, x, first, last, result);
 }
@@ -50,7 +50,7 @@ export function rowOf({ columns, stride, scales, values }, row) {
   return result;
 }
 
-/** Rows `first` to `last` of a column of a matrix, put into `result`: what it makes of a one-hot vector. */
+/** Rows `first` to `last` of a column of a matrix, in `result`: its product with a one-hot vector. */
 export function columnOf({ stride, scales, values }, column, first, last, result) {
   for (let row = first; row < last; row += 1) result[row - first] = values[row * stride + column] * scales[row];
 }
@@ -63,4 +63,10 @@ export function combination({ columns, stride, scales, values }, factors, first,
     for (let column = 0, at = row * stride; column < columns; column += 1, at += 1) result[column] += values[at] * factor;
   }
   return result;
+}
+
+export function dot(one, other) {
+  let total = 0;
+  for (let index = 0; index < one.length; index += 1) total += one[index] * other[index];
+  return total;
 }

@@ -1,8 +1,8 @@
 /*
- * The worker of a page that holds a model: it computes, and answers the page's messages.
+ * The worker of an exported page: it runs the model and answers messages.
  *
- * In: {id, ask, ...}, of which `open` comes first. Out: {id, event, value}; event is start, characters, done or error of
- * a text, answer or error of a question.
+ * In: {id, ask, ...}; `open` comes first. Out: {id, event, value}; the event is start, characters, done or error for a
+ * text, answer or error for other requests.
  */
 
 import { bytesOf, withNumbers } from "./tensors.js";
@@ -11,20 +11,21 @@ import { Symbols } from "./symbols.js";
 import { Writing } from "./writing.js";
 import { bestCells } from "./features.js";
 
-const SLICE = 40; // milliseconds of computing between two looks at what the page asks for
-const SAMPLED = { seed: 0, temperature: 0.8 }; // the text in which cells are looked for
-const LENGTHS = [1000, 4000]; // its, the longer the fewer cells there are
-const ACTIVATIONS = 4_000_000; // kept of it, where that leaves a length among these
+const SLICE = 40; // milliseconds of computing between two checks for messages
+const SAMPLED = { seed: 0, temperature: 0.8 }; // the text in which cells are searched
+const LENGTHS = [1000, 4000]; // shortest and longest length of this text
+const ACTIVATIONS = 4_000_000; // most activations of this text, within these lengths
 
 let network;
 let symbols;
-let past = null; // of the text that ended last: what a Writing may go on from
+let past = null; // {read, state} of the last text, from which a Writing may continue
 const stopped = new Set();
 
 const answers = {
   open({ description, weights }) {
     network = new Network(withNumbers(description.network, bytesOf(weights)));
     symbols = new Symbols(description.vocabulary);
+    return { symbols: symbols.symbols.map((_, index) => symbols.label(index)) };
   },
 
   async activations({ text, layer, unit }) {
@@ -109,7 +110,7 @@ async function generate(id, request) {
   stopped.delete(id);
 }
 
-/** Read a text; the values that `note` gives after each of its characters. */
+/** Read a text and return the values of `note()` after each character. */
 async function readCharacters(text, read, note) {
   const spelled = symbols.spelled(text);
   const values = [];
@@ -122,7 +123,7 @@ async function readCharacters(text, read, note) {
   return values;
 }
 
-/** Call `step` until it is false; messages are received on the way. */
+/** Call `step` until it returns false, and receive messages in between. */
 async function inSlices(step, afterSlice = () => {}) {
   for (let more = true; more; ) {
     const end = performance.now() + SLICE;
@@ -133,7 +134,7 @@ async function inSlices(step, afterSlice = () => {}) {
   }
 }
 
-/** As setTimeout without a time, which browsers make wait for 4 milliseconds. */
+/** Like setTimeout(go, 0), which browsers delay by 4 milliseconds. */
 function nextTurn(go) {
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = () => {

@@ -1,4 +1,4 @@
-/* One text being written, a symbol at each step. */
+/* A text being written, one symbol a step. */
 
 import { draw, highest, probabilitiesOf, temperatureAt } from "./strategies.js";
 import { Random } from "./random.js";
@@ -20,8 +20,8 @@ const DEFAULTS = {
 
 export class Writing {
   /**
-   * `asked`: the request, as the backends' `generate` takes it. Throws an Error that a person can act on.
-   * `past`: {read, state} of a text that has ended, or null: one that goes on where it stopped is not read again.
+   * `asked`: the request of a backend's `generate`. Throws an Error whose message tells a person what to do.
+   * `past`: {read, state} of an earlier text, or null: a text that continues it does not read it again.
    * `tell`: {start({prime, normal_form?, substitutions?, activations?}),
    *          character({text, probability, alternatives, activation?}), done({reason})}.
    */
@@ -36,14 +36,14 @@ export class Writing {
     this.prime = symbols.encode(textOf(this.spelling));
     const isGoingOn = past && !request.unit && isBeginning(past.read, this.prime);
     this.state = isGoingOn ? past.state : network.begin();
-    this.read = isGoingOn ? past.read : []; // the symbols that the state has seen
+    this.read = isGoingOn ? past.read : []; // the symbols that the state has read
     this.recent = this.prime.slice(-request.repetition_window);
     this.decoder = symbols.decoder();
     this.activations = [];
-    this.entries = []; // drawn, and not yet certain
+    this.entries = []; // drawn, but not yet certain
     this.certain = "";
     this.count = 0;
-    this.logProbs = null; // of the next symbol; null before the model has read anything
+    this.logProbs = null; // of the next symbol; null before the first symbol is read
     this.ended = false;
   }
 
@@ -75,7 +75,7 @@ export class Writing {
     const symbol = this.logProbs ? this.#choose() : this.#first();
     const entry = { text: this.decoder.decode(symbol), ...this.#predicted(symbol) };
     const label = this.symbols.label(symbol);
-    if (label !== entry.text) entry.symbol = label; // of a byte that is not a character by itself
+    if (label !== entry.text) entry.symbol = label; // a byte that is not a character by itself
     this.count += 1;
     this.entries.push(entry);
     this.certain += this.stopText.feed(entry.text);
@@ -93,7 +93,7 @@ export class Writing {
     return symbol;
   }
 
-  /** The first symbol of a text without a prime: one of all alike, without the model. */
+  /** The first symbol of a text without a prime, drawn uniformly. */
   #first() {
     const possible = [...this.symbols.symbols.keys()].filter((symbol) => this.kept?.[symbol] ?? true);
     const place = this.request.temperature === 0 ? 0 : Math.floor(this.random.uniform() * possible.length);
@@ -102,7 +102,7 @@ export class Writing {
     return symbol;
   }
 
-  /** What the model thought of a symbol, and which it thought likeliest. */
+  /** The model's probability of a symbol, and the likeliest symbols. */
   #predicted(symbol) {
     const { logProbs, symbols } = this;
     if (!logProbs) return { probability: 1 / symbols.size, alternatives: [] };
@@ -116,7 +116,7 @@ export class Writing {
     return this.state.cells[layer][0][index];
   }
 
-  /** Tell of the characters that no stop text can take back. */
+  /** Report the characters that can no longer be part of a stop text. */
   #release() {
     while (this.entries.length && this.entries[0].text.length <= this.certain.length) {
       const entry = this.entries.shift();
@@ -138,7 +138,7 @@ export class Writing {
 /** Whether a list is the beginning of a longer one. */
 const isBeginning = (list, whole) => list.length < whole.length && list.every((each, place) => each === whole[place]);
 
-/** Passes text on, piece by piece, until one of some texts appears, which never shows. */
+/** Passes text on, piece by piece, until a stop text appears, which is not passed on. */
 export class StopText {
   constructor(stops) {
     this.stops = stops;
@@ -146,7 +146,7 @@ export class StopText {
     this.found = false;
   }
 
-  /** What can no longer be part of a stop text. */
+  /** The text that can no longer be part of a stop text. */
   feed(piece) {
     if (!this.stops.length) return piece;
     const text = this.held + piece;
@@ -166,7 +166,7 @@ export class StopText {
   }
 }
 
-/** The length of the longest end of a text that `stop` begins with, short of all of it. */
+/** The length of the longest end of a text that is a proper beginning of `stop`. */
 function overlap(text, stop) {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length -= 1) {
     if (text.endsWith(stop.slice(0, length))) return length;

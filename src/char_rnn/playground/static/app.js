@@ -1,4 +1,4 @@
-/* The page: columns of text, what is asked of them, and what is shown of the one at hand. */
+/* The page: columns of text, the requests they send, and the inspector of the active column. */
 
 import { byId, enable, grouped, isOn, make, shown, sign, unitOf } from "./dom.js";
 import { serverBackend } from "./backend_server.js";
@@ -12,16 +12,16 @@ import { storeSession, storedSession } from "./session.js";
 import { Sheet } from "./sheet.js";
 
 const MOST_COLUMNS = 4;
-const SEEDS = 1_000_000; // of those that the page thinks of itself: few enough digits to note down
+const SEEDS = 1_000_000; // number of seeds that the page draws from: short enough to note down
 const MOST_SEED = 2 ** 32;
 
 class Playground {
   constructor(backend) {
     this.backend = backend;
     this.columns = [];
-    this.pinned = this.pointed = null; // the character that is looked at, and under the mouse; null: the latest
+    this.pinned = this.pointed = null; // the inspected character, and the one under the mouse; null: the latest
     this.continued = 0;
-    this.before = []; // [column, items] of the texts before the last change
+    this.before = []; // [column, items] before the last change
     this.settings = new Settings();
     this.probabilities = new Probabilities({
       onChoose: (index, choice) => this.#goOnWith(index, choice),
@@ -49,7 +49,7 @@ class Playground {
     this.#say(`${/Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl+"}Enter generates, Escape stops.`);
   }
 
-  /** Open the columns that were there before the page was reloaded, or a first one. */
+  /** Restore the columns of the page before a reload, or open a first one. */
   #restore(session) {
     this.continued = session?.continued ?? 0;
     const isServed = ({ model }) => this.offer.models.some(({ name }) => name === model);
@@ -94,7 +94,7 @@ class Playground {
     await this.#run((column) => column.write(request));
   }
 
-  /* The same random numbers again would draw the text towards what it was: every further piece has a seed of its own. */
+  /* The same seed would draw the same random numbers again, so each continuation has the next seed. */
   async #continue() {
     this.continued += 1;
     this.pinned = null;
@@ -143,7 +143,7 @@ class Playground {
     this.pinned = this.pointed = null;
     this.#inspect();
     this.#showRunning();
-    this.#say("The text is as it was before.");
+    this.#say("Restored the previous text.");
     byId("generate").focus();
   }
 
@@ -246,7 +246,7 @@ class Playground {
       this.#say(`Copied ${grouped([...text].length)} characters.`);
     } catch {
       getSelection().selectAllChildren(column.view.body);
-      this.#say("The text is selected; copy it with the keyboard.");
+      this.#say("The text is selected. Copy it with the keyboard.");
     }
   }
 

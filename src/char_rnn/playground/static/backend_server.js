@@ -1,5 +1,5 @@
 /*
- * The backend that asks the server, and the interface that every backend has.
+ * The backend that sends requests to the server, and the interface of all backends.
  *
  * A page with another backend sets `window.charRnnBackend` before app.js runs. All methods are asynchronous:
  *
@@ -7,21 +7,20 @@
  *                limits: {length, streams, prime, body}}
  *   generate(request, {onStart, onCharacters, onDone, onError, signal})
  *       request: the body of POST /api/generate.
- *       onStart({prime, activations?, substitutions?, normal_form?})  once: what the model read (`activations` only when `unit` was asked for)
- *       onCharacters({text, characters: [...]})    any number of times: the text that has become certain, and the characters
- *                                                  that make it, as they were drawn:
+ *       onStart({prime, activations?, substitutions?, normal_form?})  once: the prime as the model read it (`activations` only with `unit`)
+ *       onCharacters({text, characters: [...]})    any number of times: new text and its characters, as they were drawn:
  *                                                  {text, probability, alternatives: [[text, probability], ...], activation?, symbol?};
- *                                                  `symbol`: what was drawn, where it is not `text`: "\\xE2", a byte
- *       onDone({reason, characters, seconds, writing_seconds?})  or onError({message}), one of them, at the end
- *       signal: an AbortSignal; once aborted, nothing is called any more. The promise is fulfilled at the end in every case.
+ *                                                  `symbol`: the drawn symbol, if it differs from `text`: a byte as "\\xE2"
+ *       onDone({reason, characters, seconds, writing_seconds?})  or onError({message}), at the end
+ *       signal: an AbortSignal; after an abort nothing is called. The promise is always fulfilled at the end.
  *   activations({model, text, layer, unit}) -> {activations: [number, ...]}
  *   cells(model) -> {cells: [{tracks, layer, index, correlation}, ...]}
  *   score({model, text}) -> {log_probs: [number, ...]}
  *
- * models, activations, cells and score reject with an Error whose message a person can act on.
+ * models, activations, cells and score reject with an Error whose message tells a person what to do.
  *
- * Single-file pages join these modules: imports are one line each, of names as they are, from "./file.js", without cycles,
- * and no two modules share a top-level name.
+ * An exported page joins these modules into one script: an import is one line, without renaming, from "./file.js", without
+ * cycles, and no two modules share a top-level name.
  */
 
 export function serverBackend(base = new URL("api/", document.baseURI)) {
@@ -74,7 +73,7 @@ async function generateOverHttp(open, { onStart, onCharacters, onDone, onError, 
       ended ||= event === "done" || event === "error";
       heard[event]?.(JSON.parse(data));
     }
-    if (!ended && !signal?.aborted) onError({ message: "The server ended before the text did. Try again." });
+    if (!ended && !signal?.aborted) onError({ message: "The server closed the connection before the end of the text. Try again." });
   } catch (error) {
     if (signal?.aborted) return;
     onError({ message: error instanceof TypeError ? "The connection to the server was lost. Try again." : error.message });

@@ -1,18 +1,18 @@
-/* Look inside: which colours the text has, which cell they are of, and the cells that track something. */
+/* Look inside: the colours of the text, their cell, and the cells that track features. */
 
 import { blank, byId, enable, isOn, make } from "./dom.js";
 import { legendOf } from "./colours.js";
 import { nameOf } from "./column_colours.js";
 
-const CLEAR = 0.4; // correlation below which a cell is not a finding: networks of random weights have such cells too
-const FIND = "Find cells that track something";
+const CLEAR = 0.4; // smaller correlations are not shown: networks with random weights have them too
+const FIND = "Find cells that track features";
 
 export class Cells {
-  /** `onChange()`: the colours or the cell have been chosen. */
+  /** `onChange()`: called when the colours or the cell change. */
   constructor(backend, onChange) {
     this.backend = backend;
     this.onChange = onChange;
-    this.known = new Map(); // model -> its cells that track something
+    this.known = new Map(); // model -> its cells that track features
     this.unit = { layer: 0, index: 0 };
     byId("colour").addEventListener("change", () => {
       this.#showFound();
@@ -29,7 +29,7 @@ export class Cells {
     return document.querySelector("#colour input:checked").value;
   }
 
-  /** Show the choice of a column: its model and its cell. */
+  /** Show the model and the cell of a column. */
   showColumn(column, several) {
     this.model = column.model;
     this.unit = column.colours.unit ?? { layer: this.model.num_layers - 1, index: 0 };
@@ -49,7 +49,7 @@ export class Cells {
     this.onChange();
   }
 
-  /** The legend of a column's colours, and what it reads at a character. */
+  /** Show the legend of a column's colours, and the value at a character. */
   showLegend({ mode, extent }, reading) {
     blank(byId("legend"), mode === "none");
     const { classes, ends } = legendOf(mode, extent);
@@ -73,7 +73,7 @@ export class Cells {
     const button = byId("find-cells");
     if (!isOn(button)) return;
     enable(button, false);
-    button.textContent = "Looking …";
+    button.textContent = "Searching …";
     try {
       this.known.set(name, (await this.backend.cells(name)).cells);
     } catch (error) {
@@ -98,8 +98,8 @@ export class Cells {
     }
     const clear = Map.groupBy(cells.filter(isClear), ({ tracks }) => tracks);
     const weak = [...new Set(cells.map(({ tracks }) => tracks))].filter((tracks) => !clear.has(tracks));
-    const key = clear.size ? "Layer · cell, and its correlation. " : "No cell of this model clearly tracks anything. ";
-    const rest = weak.length ? `Below ${CLEAR.toFixed(2)}, too weak to show: ${weak.join(", ")}.` : "";
+    const key = clear.size ? "Layer · cell and correlation. " : "No cell of this model clearly tracks a feature. ";
+    const rest = weak.length ? `Not shown, below ${CLEAR.toFixed(2)}: ${weak.join(", ")}.` : "";
     byId("found").replaceChildren(
       ...[...clear].map(([tracks, members]) => this.#group(tracks, members)),
       make("p", { className: "hint" }, key, rest),
@@ -172,7 +172,7 @@ function strength(correlation) {
   return [number, make("span", { className: "strength" }, fill)];
 }
 
-/** What a column's colours read at an item. */
+/** The value of a column's colours at an item, as text. */
 export function readingAt({ colours }, item, sign) {
   const { mode, unit, reading } = colours;
   if (reading) return "Reading the text …";

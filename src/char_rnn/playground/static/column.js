@@ -1,4 +1,4 @@
-/* One model and its text: writing, stopping and going on. */
+/* One model and its text: write, stop and continue. */
 
 import { counted, grouped, unitOf } from "./dom.js";
 import { ColumnColours, lastOf, sameUnit, setLast } from "./column_colours.js";
@@ -6,7 +6,7 @@ import { columnParts, factsOf, readAs } from "./column_parts.js";
 import { typefaceFor } from "./looks.js";
 import { TextView } from "./text_view.js";
 
-const SHORTEST = 0.05; // seconds, before which a speed says nothing
+const SHORTEST = 0.05; // seconds before the first speed is shown
 
 export class Column {
   /** `on`: {activate(column), change(column), point(column, index), pick(column, index),
@@ -38,13 +38,13 @@ export class Column {
     return Boolean(this.control);
   }
 
-  /** Take another model. */
+  /** Choose another model. */
   choose(name) {
     this.select.value = name;
     this.#showModel();
   }
 
-  /** Begin anew with `request.prime`. */
+  /** Write a new text after `request.prime`. */
   write(request) {
     return this.#run(request, ({ prime }) => {
       this.view.clear();
@@ -52,7 +52,7 @@ export class Column {
     });
   }
 
-  /** Go on from the first `count` items, and from `chosen` after them if it is given. */
+  /** Continue the first `count` items, and `chosen` after them if given. */
   goOn(request, count = this.items.length, chosen = null) {
     const added = chosen ? [chosen] : [];
     const prime = [...this.items.slice(0, count), ...added].map(({ text }) => text).join("");
@@ -66,13 +66,13 @@ export class Column {
     this.control?.abort();
   }
 
-  /** Show a text as it was. */
+  /** Show a stored text. */
   restore(items) {
     this.stop();
-    this.control = this.outcome = this.begin = null; // what was being written is not told of
+    this.control = this.outcome = this.begin = null; // nothing is reported of the stopped text
     this.#rest();
     this.view.clear();
-    this.view.append(items.map(({ activation, surprise, ...item }) => item)); // of whichever cell and model it was
+    this.view.append(items.map(({ activation, surprise, ...item }) => item)); // those were of a cell and a model at that time
     this.view.flush();
     this.trouble.hidden = this.note.hidden = true;
     this.meter.textContent = this.rate.textContent = "";
@@ -80,7 +80,7 @@ export class Column {
     this.colours.show(this.colours.mode, this.colours.unit);
   }
 
-  /** Show a text that nothing has been written after yet. */
+  /** Show a prime before anything is written. */
   showPrime(text) {
     this.view.clear();
     this.view.append(given(text));
@@ -93,13 +93,13 @@ export class Column {
     this.element.classList.toggle("active", active);
   }
 
-  /** Say what went wrong. */
+  /** Show an error. */
   complain(message) {
     this.trouble.textContent = message;
     this.trouble.hidden = false;
   }
 
-  /* The text that stands there is replaced, by `replace`, only once something has been written. */
+  /* `replace` replaces the old text only when the new one begins, so a failed request loses nothing. */
   async #run(request, replace) {
     this.stop();
     const control = new AbortController();
@@ -135,10 +135,10 @@ export class Column {
   #begin(start, replace, unit) {
     this.begin = null;
     this.began = performance.now();
-    this.ahead = 0; // characters that came with the first message
+    this.ahead = 0; // characters in the first message
     replace(start);
     const { prime, activations } = start;
-    const isThere = this.view.text().endsWith(prime); // not with other characters for those that the model has never seen
+    const isThere = this.view.text().endsWith(prime); // false if characters of the prime were replaced
     if (isThere && activations?.length === [...prime].length && sameUnit(unit, this.colours.unit)) {
       setLast(this.items, activations);
     }

@@ -1,4 +1,4 @@
-/* The colours of a column's text: what they stand for, and the numbers behind them. */
+/* The colours of a column's text, and the numbers behind them. */
 
 import { make } from "./dom.js";
 import { activationLook, bitsOf, extentFor, surpriseLook } from "./colours.js";
@@ -10,10 +10,10 @@ export class ColumnColours {
     this.mode = "none";
     this.unit = null;
     this.extent = 1;
-    this.reading = 0; // how many times the model is reading the text for its colours
+    this.reading = 0; // requests for numbers that are not answered yet
   }
 
-  /** Colour by nothing ("none"), the activation of `unit` ("cell") or the surprise at each character ("surprise"). */
+  /** Colour by nothing ("none"), the activation of `unit` ("cell") or surprise ("surprise"). */
   async show(mode, unit) {
     const changed = mode === "cell" && !sameUnit(unit, this.unit);
     this.mode = mode;
@@ -24,17 +24,17 @@ export class ColumnColours {
     await this.fill();
   }
 
-  /** The bits that an item cost this model, as far as they are known. */
+  /** The surprise of this model at an item, in bits; undefined if unknown. */
   bits({ surprise, probability, model }) {
     return surprise ?? (model === this.column.model.name ? bitsOf(probability) : undefined);
   }
 
-  /** Colour anew when an activation has gone beyond the scale. */
+  /** Colour again if an activation is beyond the scale. */
   widen() {
     if (this.mode === "cell" && extentFor(this.#largest() || 1) !== this.extent) this.#recolour();
   }
 
-  /** Ask for the numbers that the colours need and the items lack. */
+  /** Request the numbers that the items lack. */
   async fill() {
     const { mode, unit, column } = this;
     const { items } = column;

@@ -1,4 +1,4 @@
-/* What a column is made of, and the line about its model. */
+/* The elements of a column, and the texts about its model and its prime. */
 
 import { grouped, make, sign } from "./dom.js";
 
@@ -9,7 +9,7 @@ export function columnParts(models) {
     copy: make("button", { type: "button", className: "quiet copy" }, "Copy"),
     remove: make("button", { type: "button", className: "quiet remove", "aria-label": "Remove this model" }, "×"),
     pane: make("div", { className: "pane", tabIndex: 0, role: "region" }),
-    empty: make("p", { className: "empty" }, "Press Generate and the text appears here."),
+    empty: make("p", { className: "empty" }, "Press Generate to write a text."),
     trouble: make("p", { className: "trouble", role: "alert", hidden: true }),
     note: make("p", { className: "note hint", hidden: true, "aria-live": "polite" }),
     meter: make("span", { className: "meter" }),
@@ -39,14 +39,14 @@ export function factsOf({ cell, hidden_size, num_layers, parameters, data, loss,
   return facts.join(" · ");
 }
 
-const MOST_SUBSTITUTIONS = 12; // that are named
+const MOST_SUBSTITUTIONS = 12; // more are only counted
 
-/** "é read as e, 漢 left out.": what the model read that is not the prime as given; empty where nothing was. */
+/** "é replaced by e, 漢 skipped.": how the model read the prime; empty if it read it as given. */
 export function readAs({ substitutions, normal_form: form }) {
   const all = substitutions ?? [];
-  const told = all.slice(0, MOST_SUBSTITUTIONS).map(([given, read]) => `${signs(given)} ${read ? `read as ${signs(read)}` : "left out"}`);
+  const told = all.slice(0, MOST_SUBSTITUTIONS).map(([given, read]) => `${signs(given)} ${read ? `replaced by ${signs(read)}` : "skipped"}`);
   if (all.length > told.length) told.push(`${all.length - told.length} more`);
-  return [form ? `The text was read in the Unicode form ${form}.` : "", told.length ? `${told.join(", ")}.` : ""].join(" ").trim();
+  return [form ? `Converted to the Unicode form ${form}.` : "", told.length ? `${told.join(", ")}.` : ""].join(" ").trim();
 }
 
 const signs = (text) => [...text].map(sign).join("");

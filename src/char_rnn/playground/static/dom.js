@@ -1,4 +1,4 @@
-/* What every module needs: making elements, and how characters and numbers are shown and said. */
+/* Helpers of all modules: elements, and how characters and numbers are shown and spoken. */
 
 export function make(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -13,15 +13,15 @@ export function make(tag, properties = {}, ...children) {
 export const byId = (id) => document.getElementById(id);
 
 const SIGNS = { "": "…", " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
-const BYTE = /^\\x([0-9A-F]{2})$/; // what the API calls a byte that is not a character by itself
+const BYTE = /^\\x([0-9A-F]{2})$/; // a byte that is not a character by itself, as in the API
 const SPOKEN = { "": "part of a character", " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return" };
 
-/** The character as something that can be seen. */
+/** A visible form of a character. */
 export function sign(text) {
   return SIGNS[text] ?? (isControl(text) ? codePoint(text) : text.replace(BYTE, "⟨$1⟩"));
 }
 
-/** The character as something that can be said. */
+/** A spoken form of a character. */
 export function spoken(text) {
   const [, byte] = BYTE.exec(text) ?? [];
   return byte ? `byte ${byte}` : SPOKEN[text] ?? (isControl(text) ? codePoint(text) : `“${text}”`);
@@ -30,19 +30,19 @@ export function spoken(text) {
 const isControl = (text) => /^\p{C}$/u.test(text);
 const codePoint = (text) => `U+${text.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
-/** Whether an item ends bytes that are not a character, for which its text has U+FFFD. */
+/** Whether an item ends bytes that are not a character; its text then has U+FFFD. */
 export const isBroken = ({ text, symbol }) => symbol !== undefined && text.includes("\ufffd");
 
-/** The character that an item completes, or the byte that it is. */
+/** The character that an item completes, or its byte. */
 export const shown = (item) => (item.text && !isBroken(item) ? item.text : item.symbol ?? item.text);
 
-/** What a model's symbols are called: "character" or "byte". */
+/** The unit of a model's symbols: "character" or "byte". */
 export const unitOf = ({ symbols }) => (symbols.some((each) => BYTE.test(each)) ? "byte" : "character");
 
 /** "1 byte", "2,000 bytes". */
 export const counted = (number, unit) => `${grouped(number)} ${unit}${number === 1 ? "" : "s"}`;
 
-/** Turn a control on or off. One that has the focus keeps it: it is off for who uses it, and disabled once it is left. */
+/** Enable or disable a control. One with the focus keeps it, marked as disabled, and is disabled when it loses it. */
 export function enable(control, on) {
   const held = !on && control === document.activeElement;
   control.disabled = !on && !held;
@@ -52,10 +52,10 @@ export function enable(control, on) {
   control.addEventListener("blur", () => (control.disabled = control.hasAttribute("aria-disabled")), { once: true });
 }
 
-/** Whether a control answers. */
+/** Whether a control is enabled. */
 export const isOn = (control) => !control.disabled && !control.hasAttribute("aria-disabled");
 
-/** Keep a part's place while there is nothing in it. */
+/** Hide a part, but keep its space. */
 export const blank = (part, on) => part.classList.toggle("blank", on);
 
 /** Colour a slider up to its thumb. */
@@ -71,11 +71,11 @@ export function percent(share) {
   return `${value >= 10 ? value.toFixed(0) : value >= 0.1 ? value.toFixed(1) : value > 0 ? "<0.1" : "0"}%`;
 }
 
-/** "\n" and "\t" as a person writes them in a field. */
+/** Replace \n, \t and \\ by the characters they stand for. */
 export const unescaped = (text) =>
   text.replace(/\\([nt\\])/g, (_, letter) => ({ n: "\n", t: "\t", "\\": "\\" })[letter]);
 
-/** What a person chose before; pages opened from disk may have no storage. */
+/** An earlier choice, or null; pages opened from disk may have no storage. */
 export function remembered(name) {
   try {
     return localStorage.getItem(`char-rnn.${name}`);
@@ -88,6 +88,6 @@ export function remember(name, value) {
   try {
     localStorage.setItem(`char-rnn.${name}`, value);
   } catch {
-    // then it lasts as long as the page
+    // the choice then lasts as long as the page
   }
 }

@@ -1,4 +1,4 @@
-/* Light or dark, book or code: as the system and the models suggest, until a person chooses. */
+/* Theme and typeface: chosen by the system and the model, until a person chooses. */
 
 import { byId, remember, remembered } from "./dom.js";
 
@@ -24,13 +24,13 @@ export function startLooks() {
   });
 }
 
-/** What a model's text is set in: code in a fixed width, unless a person chose otherwise. */
+/** The typeface for a model's text: monospaced for code, unless a person chose another. */
 export function typefaceFor({ symbols }) {
   const writesCode = ["{", "_", "="].every((each) => symbols.includes(each));
   return remembered("typeface") ?? (writesCode ? "mono" : "serif");
 }
 
-/** Set the page in a typeface. */
+/** Set the typeface of the page. */
 export function setTypeface(typeface) {
   document.documentElement.dataset.typeface = typeface;
   document.querySelector(`#typeface input[value=${typeface}]`).checked = true;

@@ -1,11 +1,11 @@
-/* The probabilities a character was drawn from, as bars. */
+/* Bars: the probabilities that a character was drawn from. */
 
 import { blank, byId, fillRange, isBroken, make, percent, shown, sign, spoken } from "./dom.js";
 
 const BEFORE = 24;
 
 export class Probabilities {
-  /** `onChoose(index, [text, probability])`: go on with that character in the place of the one that was drawn. */
+  /** `onChoose(index, [text, probability])`: continue with this character in place of the drawn one. */
   constructor({ onChoose, onMove }) {
     this.rows = [];
     this.bars = byId("bars");
@@ -15,7 +15,7 @@ export class Probabilities {
     byId("latest").addEventListener("click", () => onMove(null));
   }
 
-  /** Show what stands behind `items[index]`; the last one where index is null. */
+  /** Show the probabilities at `items[index]`; null: at the last item. */
   show(items, index, unit) {
     const at = index ?? items.length - 1;
     const item = items[at];
@@ -41,7 +41,7 @@ export class Probabilities {
     fillRange(this.position);
     byId("position-text").textContent = `${at + 1} of ${items.length}`;
     const item = items[at];
-    const chance = item.probability === undefined ? "given" : percent(item.probability);
+    const chance = item.probability === undefined ? "prime" : percent(item.probability);
     this.position.setAttribute("aria-valuetext", `${at + 1} of ${items.length}: ${spoken(shown(item))}, ${chance}`);
   }
 
@@ -50,7 +50,7 @@ export class Probabilities {
     const context = byId("context");
     context.replaceChildren();
     if (!item) return;
-    const told = item.alternatives ? "" : item.prime ? " was given" : "";
+    const told = item.alternatives ? "" : item.prime ? " (prime)" : "";
     context.replaceChildren(
       make("span", { className: "before" }, written(items.slice(Math.max(0, at - BEFORE), at))),
       make("strong", {}, sign(shown(item))),
@@ -64,7 +64,7 @@ export class Probabilities {
   }
 }
 
-/** What items have written; of bytes that are not a character yet, each byte. */
+/** The text of items; bytes that are not a character yet are shown as bytes. */
 function written(items) {
   let pending = "";
   let text = "";
@@ -76,10 +76,10 @@ function written(items) {
   return text + pending;
 }
 
-/** The symbol that was drawn, as the alternatives name it. */
+/** The drawn symbol, as in the alternatives. */
 const drawnOf = ({ text, symbol }) => symbol ?? text;
 
-/** The likeliest characters, and the drawn one where it is not among them. */
+/** The likeliest characters, and the drawn one if it is not among them. */
 function choicesOf(item) {
   const drawn = drawnOf(item);
   if (item.alternatives.some(([each]) => each === drawn)) return item.alternatives;
@@ -104,12 +104,12 @@ class Bar {
     this.fill.style.transform = `scaleX(${Math.max(probability, 0.002)})`;
     this.percent.textContent = percent(probability);
     this.element.classList.toggle("drawn", drawn);
-    const whole = [...text].length === 1; // a byte that is not a character cannot begin a request
+    const whole = [...text].length === 1; // a byte that is not a character cannot be in a request
     this.button.setAttribute("aria-disabled", !whole);
     this.button.setAttribute(
       "aria-label",
-      `${spoken(text)}, ${percent(probability)}${drawn ? ", the one drawn" : ""}${whole ? ". Go on with it from here" : ""}`,
+      `${spoken(text)}, ${percent(probability)}${drawn ? ", drawn" : ""}${whole ? ". Choose it instead" : ""}`,
     );
-    this.button.title = drawn ? "The one drawn" : whole ? "Go on with this one from here" : "";
+    this.button.title = drawn ? "Drawn" : whole ? "Choose this one instead" : "";
   }
 }

@@ -1,11 +1,11 @@
-/* Stores texts, settings and colours over a reload, in the tab's session storage; frames without storage do without. */
+/* Keeps texts, settings and colours over a reload, in the tab's session storage, if it has one. */
 
 import { byId } from "./dom.js";
 
 const KEY = `char-rnn.session:${location.pathname}`;
 const CONTROLS = "#write :is(input, textarea), .settings :is(input:not([type=range]), select, textarea)";
 
-/** Store the columns, [{model, unit, items}], the fields, and `rest`, numbers and texts by their names. */
+/** Store the columns [{model, unit, items}], the fields, and `rest`, an object of numbers and strings. */
 export function storeSession(columns, rest) {
   const fields = [...document.querySelectorAll(CONTROLS)].map((each) => [each.id, isTicked(each) ? each.checked : each.value]);
   const stored = (pack) => columns.map(({ model, unit, items }) => ({ model, unit, items: items.map(pack) }));
@@ -14,12 +14,12 @@ export function storeSession(columns, rest) {
       sessionStorage.setItem(KEY, JSON.stringify({ ...rest, fields, columns: stored(pack) }));
       return;
     } catch {
-      // without a storage, or without room in it: then with less
+      // no storage, or no room in it: try again with less
     }
   }
 }
 
-/** {columns, ...rest} of the page before it was reloaded, its fields restored; null where there was none. */
+/** Restore the fields and return {columns, ...rest} of the page before a reload; null if there was none. */
 export function storedSession() {
   let session;
   try {

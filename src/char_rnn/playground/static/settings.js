@@ -1,18 +1,18 @@
-/* The settings of a text: the sliders, and the part of the request they make. */
+/* The settings of a text: the sliders, and their fields of the request. */
 
 import { byId, fillRange, make, unescaped } from "./dom.js";
 
-/* `off`: the value that changes nothing; `least`: the smallest number, where the slider begins later. */
+/* `off`: the value without effect; `least`: the smallest number, if the slider begins at a larger one. */
 const SLIDERS = [
-  { name: "temperature", label: "Temperature", min: 0, max: 2, step: 0.05, value: 0.8, help: "Low is careful, high is daring; 0 always takes the likeliest" },
-  { name: "final_temperature", label: "… at the end", min: 0, max: 2, step: 0.05, value: 0.8, help: "Reached in even steps over the length" },
+  { name: "temperature", label: "Temperature", min: 0, max: 2, step: 0.05, value: 0.8, help: "Low: predictable; high: varied; 0: always the likeliest character" },
+  { name: "final_temperature", label: "Final temperature", min: 0, max: 2, step: 0.05, value: 0.8, help: "Reached linearly at the end of the text" },
   { name: "length", label: "Length", least: 1, min: 50, max: 5000, step: 50, value: 600, help: "Characters to write" },
   { name: "top_k", label: "Top-k", min: 0, max: 100, step: 1, value: 0, off: 0, help: "Only the k likeliest characters" },
-  { name: "top_p", label: "Top-p", min: 0.05, max: 1, step: 0.01, value: 1, off: 1, help: "Only the likeliest that together reach this probability" },
-  { name: "min_p", label: "Min-p", min: 0, max: 0.5, step: 0.01, value: 0, off: 0, help: "Only characters with at least this share of the likeliest one's probability" },
-  { name: "typical_p", label: "Typical", min: 0.05, max: 1, step: 0.01, value: 1, off: 1, help: "Only characters about as surprising as expected here" },
-  { name: "repetition_penalty", label: "Repetition penalty", min: 1, max: 2, step: 0.05, value: 1, off: 1, help: "Discourages characters written a moment ago" },
-  { name: "repetition_window", label: "… looking back", min: 8, max: 512, step: 8, value: 64, help: "Characters that count as a moment ago" },
+  { name: "top_p", label: "Top-p", min: 0.05, max: 1, step: 0.01, value: 1, off: 1, help: "Only the likeliest characters that together reach this probability" },
+  { name: "min_p", label: "Min-p", min: 0, max: 0.5, step: 0.01, value: 0, off: 0, help: "Only characters at least this fraction as likely as the likeliest" },
+  { name: "typical_p", label: "Typical-p", min: 0.05, max: 1, step: 0.01, value: 1, off: 1, help: "Only characters whose surprise is close to the expected one" },
+  { name: "repetition_penalty", label: "Repetition penalty", min: 1, max: 2, step: 0.05, value: 1, off: 1, help: "Makes recent characters less likely" },
+  { name: "repetition_window", label: "Repetition window", min: 8, max: 512, step: 8, value: 64, help: "Number of recent characters" },
 ];
 const ALTERNATIVES = 10;
 
@@ -20,7 +20,7 @@ export class Settings {
   constructor() {
     this.rows = new Map(SLIDERS.map((slider) => [slider.name, new Slider(slider)]));
     this.schedule = make("input", { type: "checkbox", id: "schedule" });
-    const label = make("label", { className: "check" }, this.schedule, " Change it on the way");
+    const label = make("label", { className: "check" }, this.schedule, " Change it over the text");
     byId("sliders").append(...[...this.rows.values()].map((row) => row.element));
     this.rows.get("temperature").element.append(label);
     byId("sliders").addEventListener("input", () => this.#show());
@@ -29,7 +29,7 @@ export class Settings {
     this.#show();
   }
 
-  /** Hold the settings to what the server and the models allow. */
+  /** Apply the limits of the server and the models. */
   limit({ length, symbols }) {
     if (length) this.rows.get("length").limit(length);
     if (symbols) this.rows.get("top_k").limit(symbols);
@@ -43,7 +43,7 @@ export class Settings {
     this.#show();
   }
 
-  /** All of the request but the model, the prime, the seed and the unit. */
+  /** The request without model, prime, seed and unit. */
   request() {
     const row = (name) => this.rows.get(name).request();
     return {
@@ -73,7 +73,7 @@ export class Settings {
 
 const unescapedLines = (text) => text.split("\n").filter(Boolean).map(unescaped);
 
-/** A slider and a number that are one. */
+/** A slider and a number field with the same value. */
 class Slider {
   constructor({ name, label, least, min, max, step, value, off, help }) {
     this.initial = value;
@@ -103,7 +103,7 @@ class Slider {
     this.set(this.#held(this.number.value));
   }
 
-  /** The value in the request; null where it changes nothing. */
+  /** The value in the request; null if it has no effect. */
   request() {
     const value = this.#held(this.number.value);
     return value === this.off ? null : value;

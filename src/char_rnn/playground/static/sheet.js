@@ -1,11 +1,11 @@
-/* On a small screen the inspector is a sheet over the page; elsewhere it stands beside the text. */
+/* The inspector: a sheet over the page on a small screen, a panel beside the text elsewhere. */
 
 import { byId } from "./dom.js";
 
 const SMALL = "(max-width: 759px), (max-height: 500px)"; // as in style.css
 
 export class Sheet {
-  /** `onOpen()`: the sheet covers a part of the page from now on. */
+  /** `onOpen()`: called when the sheet covers a part of the page. */
   constructor(onOpen) {
     this.onOpen = onOpen;
     byId("inspect").addEventListener("click", () => this.show(!this.isOpen));
@@ -21,7 +21,7 @@ export class Sheet {
     if (open) this.onOpen();
   }
 
-  /** Open it where a character has been picked on a small screen. */
+  /** Open the sheet if the screen is small. */
   suggest() {
     if (!this.isOpen && matchMedia(SMALL).matches) this.show(true);
   }

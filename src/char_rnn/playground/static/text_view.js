@@ -1,8 +1,8 @@
 /*
- * A text that grows, colours itself and knows which of its characters a point is on.
+ * A growing, coloured text that finds the character at a point.
  *
- * Characters are items: {text, prime, ...}. Neighbours of one look share one node, so an uncoloured text is a few long text
- * nodes; the text is cut into blocks at line ends, so that a browser lays out the last block alone as it grows.
+ * Characters are items: {text, prime, ...}. Neighbours with the same look share a node, so an uncoloured text is a few long
+ * text nodes. The text is cut into blocks at line ends, so that the browser lays out only the last block as it grows.
  */
 
 const BLOCK = 1500;
@@ -19,7 +19,7 @@ export class TextView {
     this.lookOf = () => ""; // the class of an item's colour, or ""
     this.clear();
     this.#listen(onPoint, onPick);
-    this.following = true; // whether the end is in view, and is to stay there
+    this.following = true; // whether to keep the end of the text in view
     pane.addEventListener("scroll", () => (this.following = this.#isAtEnd()));
     new ResizeObserver(() => {
       if (this.following) pane.scrollTop = pane.scrollHeight;
@@ -56,14 +56,14 @@ export class TextView {
     return this.items.map((item) => item.text).join("");
   }
 
-  /** Draw what is new. */
+  /** Draw the new items. */
   flush() {
     cancelAnimationFrame(this.frame);
     this.frame = undefined;
     this.#keepingPlace(() => this.#draw());
   }
 
-  /** Draw everything again, where looks have changed. */
+  /** Draw all items again, after a change of looks. */
   redraw() {
     this.#keepingPlace(() => {
       this.drawn = 0;
@@ -76,7 +76,7 @@ export class TextView {
     this.#placeMark();
   }
 
-  /* A reader who is at the end stays there. */
+  /* Scroll with the end of the text if it is in view. */
   #keepingPlace(draw) {
     const { pane } = this;
     const { scrollTop } = pane;
@@ -90,7 +90,7 @@ export class TextView {
     return pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
   }
 
-  /** Mark an item, or none with null. */
+  /** Mark an item; null: none. */
   point(index) {
     this.marked = index;
     this.#placeMark();
@@ -196,7 +196,7 @@ export class TextView {
     mark.style.height = `${box.height}px`;
   }
 
-  /** Bring the marked item into view. */
+  /** Scroll the marked item into view. */
   reveal() {
     this.#placeMark();
     if (!this.mark.hidden) this.mark.scrollIntoView({ block: "nearest", inline: "nearest" });
