@@ -17,9 +17,9 @@ from reading import Ids, Subject
 from char_rnn import TextGenerator
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.predictor import read
-from char_rnn.generation.strategies import Floats, probabilities
 from char_rnn.novelty.novelty import judge, match
 from char_rnn.runs.plots import save_figure, style
+from char_rnn.sampling.strategies import Floats, probabilities
 
 PRIME = "ROMEO:\nI will s"
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

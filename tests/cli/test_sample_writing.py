@@ -213,7 +213,7 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
         (["--typical-p", "1.5"], 2, r"'--typical-p': 1\.5"),
         (["--repetition-penalty", "0"], 2, r"'--repetition-penalty': 0"),
         (["--repetition-penalty", "nan"], 2, r"repetition_penalty: must be a number more than 0 .*; given nan"),
-        (["--temperature", "nan"], 2, r"temperature: must be a number, 0 or more .*; given nan"),
+        (["--temperature", "nan"], 2, r"temperature: must be a number, 0 or more; given nan"),
         (["--repetition-window", "0"], 2, r"'--repetition-window': 0"),
         (["--repetition-window", "9" * 30], 2, r"'--repetition-window': 9+ is not in the range"),
         (["--ban", "abcdeE\n "], 2, r"banned, allowed: leave no character of the model's vocabulary to draw"),

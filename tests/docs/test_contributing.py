@@ -39,7 +39,7 @@ for options in ({}, {"zoneout": 0.2, "num_layers": 1}, {"layer_norm": "between",
 """
 EPSILON_FILTERS = """
 import numpy as np
-from char_rnn.generation.strategies import probabilities
+from char_rnn.sampling.strategies import probabilities
 log_probs = np.log([0.6, 0.3, 0.06, 0.04])
 assert np.allclose(probabilities(log_probs, epsilon=0.05), np.array([0.6, 0.3, 0.06, 0]) / 0.96)
 assert probabilities(log_probs, epsilon=1).tolist() == [1, 0, 0, 0]
@@ -75,6 +75,8 @@ class Tree:
         program, *arguments = shlex.split(command)
         if program == "pytest":
             return self.python("-m", "pytest", "-q", *arguments, where=self.folder)
+        if program == "python":
+            return self.python(*arguments, where=self.folder)
         assert program == "char-rnn"
         if arguments[0] == "train":
             arguments += [word for setting in TINY for word in ("--set", setting)]
@@ -93,7 +95,7 @@ def tree(tmp_path: Path) -> Tree:
     if shutil.which("git") is None:
         pytest.skip("needs git, which applies the changes")
     folder, desk = tmp_path / "tree", tmp_path / "desk"
-    for part in ("src", "tests", "docs"):
+    for part in ("src", "tests", "docs", ".ci"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     desk.mkdir()
@@ -109,14 +111,15 @@ def test_a_recipe(tree: Tree) -> None:
 
 def test_a_strategy(tree: Tree) -> None:
     tree.run("char-rnn train my-book.txt --out runs/my-book --quiet")
-    [text] = tree.follow("A strategy")
+    _, text = tree.follow("A strategy")
     assert len(text) > 100
     tree.python("-c", EPSILON_FILTERS)
-    tree.run("pytest tests/generation/test_sampler.py tests/cli/test_help.py")
+    assert "| `--epsilon` | `epsilon` |" in (tree.folder / "docs" / "sampling.md").read_text("utf-8")
+    tree.run("pytest tests/sampling tests/cli/test_help.py tests/utils/test_config.py")
 
 
 def test_a_cell(tree: Tree) -> None:
-    tests, _, text = tree.follow("A cell")
+    _, tests, _, text = tree.follow("A cell")
     assert " passed" in tests
     assert len(text) > 100
     tree.python("-c", ENGINE_AGREES)

@@ -13,14 +13,14 @@ from export_helpers import IDS, MODELS, made
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.export.bundle import joined
 from char_rnn.export.packing import pack, packed_tensors
-from char_rnn.generation import strategies
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.nearest import nearest_text
 from char_rnn.generation.network import Network
 from char_rnn.generation.sampler import Sampler, drawable_symbols
 from char_rnn.generation.spelling import spelled
 from char_rnn.generation.stopping import StopText
-from char_rnn.generation.strategy import Strategy
+from char_rnn.sampling import strategies
+from char_rnn.sampling.options import Strategy
 
 NAMES = """
     Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, highest, temperatureAt, draw, Random, Symbols,
@@ -128,7 +128,7 @@ def test_the_strategies(page: Any, settings: dict[str, Any]) -> None:
     recent = [1, 4, 4, 9]
     vocabulary = Vocabulary.from_text(SYMBOLS)
     sampler = Sampler(strategy, vocabulary)
-    weights = [sampler.weights(row, strategy.temperature, [recent])[0] for row in rows]
+    weights = [sampler.weights(row, strategy.temperature, [recent]) for row in rows]
     found = page.evaluate(
         """([rows, strategy, recent, vocabulary]) => {
             const kept = new Symbols(vocabulary).kept(strategy.allowed, strategy.banned);
@@ -158,17 +158,10 @@ def test_the_schedule_of_temperatures(page: Any) -> None:
 
 
 def test_drawing_by_a_uniform_number(page: Any) -> None:
-    class Fixed:
-        def __init__(self, number: float) -> None:
-            self.number = number
-
-        def random(self) -> float:
-            return self.number
-
     weights = [0.0, 0.25, 0.0, 0.5, 0.25, 0.0]
     numbers = [0.0, 0.1, 0.2499999, 0.25, 0.5, 0.75, 0.999, 1 - 2**-53]
     found = page.evaluate("([weights, numbers]) => numbers.map((number) => draw(weights, number))", [weights, numbers])
-    assert found == [strategies.sample(weights, Fixed(number)) for number in numbers]  # type: ignore[arg-type]
+    assert found == [strategies.draw(np.array(weights), number) for number in numbers]
     assert page.evaluate("() => draw([0.1, 0.2, 0.7, 0], 1)") == 2  # a product that rounds up to the whole sum
 
 

@@ -10,9 +10,9 @@ import pytest
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation.generation_state import GenerationState, choose_together, seed_of_sample
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.strategies import probabilities
-from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import CharacterMap
+from char_rnn.sampling.options import Strategy
+from char_rnn.sampling.strategies import probabilities
 
 VOCABULARY = Vocabulary.from_text("abcd\n")
 BYTES = Vocabulary("bytes", range(256))
@@ -48,7 +48,7 @@ def one_hot(symbol: int, size: int = 5) -> np.ndarray:
 def test_draws_are_those_of_the_pure_functions() -> None:
     continuation = GenerationState(VOCABULARY, "a", 200, Strategy(0.7, top_k=4, top_p=0.9), seed=3)
     rng = np.random.default_rng(3)
-    sums = np.cumsum(probabilities(LOGS, 0.7, 4, 0.9))
+    sums = np.cumsum(probabilities(LOGS, 0.7, top_k=4, top_p=0.9))
     for _ in range(200):
         assert continuation.choose(LOGS) == np.searchsorted(sums, rng.random(), side="right")
     assert continuation.done
@@ -227,7 +227,7 @@ def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None
         ({"length": -1}, "length: must be a whole number, 0 or more; given -1"),
         ({"prime_text": 5}, "prime_text: must be a text; given 5"),
         ({"length": 2.0}, "length: .*; given 2.0"),
-        ({"seed": -1}, "seed: must be a whole number, 0 or more, or None for a new one; given -1"),
+        ({"seed": -1}, "seed: must be a whole number, 0 or more, or None; given -1"),
         ({"seed": True}, "seed: .*; given True"),
         ({"stop": ""}, "stop: must be a text of at least one character, or None to go on to the full length"),
         ({"stop": ["a", ""]}, "stop: .*"),

@@ -1,4 +1,4 @@
-"""The fast way to draw, held to the pure functions it stands for."""
+"""The sampler, held to a reference; and the kernels that draw, held to the sampler."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from strategies_reference import distribution
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.sampler import Sampler, draw
-from char_rnn.generation.strategies import PredictionError, keep_only, penalize_repetition, probabilities
-from char_rnn.generation.strategy import Strategy
+from char_rnn.generation.sampler import Sampler
 from char_rnn.kernels import load
 from char_rnn.models.parameters import parameter_shapes
+from char_rnn.sampling.options import Strategy
+from char_rnn.sampling.strategies import PredictionError, draw_each, keep_only, penalize_repetition
 from char_rnn.utils.config import ModelConfig
 
 needs_kernels = pytest.mark.skipif(load() is None, reason="the kernels are not built, or do not run here")
@@ -59,13 +60,13 @@ def expected(strategy: Strategy, log_probs: np.ndarray, recent: list[int]) -> np
         kept = np.isin(np.arange(12), [ord(letter) - 97 for letter in strategy.allowed])
     kept &= ~np.isin(np.arange(12), [ord(letter) - 97 for letter in strategy.banned])
     logits = penalize_repetition(keep_only(log_probs, kept), recent, strategy.repetition_penalty)
-    filters = (strategy.top_k, strategy.top_p, strategy.min_p, strategy.typical_p)
-    return probabilities(logits, strategy.temperature, *filters)
+    filters = {name: getattr(strategy, name) for name in ("top_k", "top_p", "min_p", "typical_p")}
+    return distribution(logits, strategy.temperature, **filters)
 
 
 @settings(deadline=None, max_examples=300)
 @given(strategies, rows, st.lists(st.integers(0, 11), max_size=6))
-def test_weights_are_those_of_the_pure_functions(strategy: Strategy, log_probs: np.ndarray, recent: list[int]) -> None:
+def test_weights_are_those_of_the_reference(strategy: Strategy, log_probs: np.ndarray, recent: list[int]) -> None:
     weights = Sampler(strategy, SYMBOLS).weights(log_probs, strategy.temperature, [recent] * len(log_probs))
     shares = weights / weights.sum(axis=-1, keepdims=True)
     for row, values in zip(shares, log_probs, strict=True):
@@ -76,9 +77,9 @@ def test_weights_are_those_of_the_pure_functions(strategy: Strategy, log_probs: 
 @given(strategies, rows, st.integers(0, 2**32))
 def test_one_text_draws_what_it_draws_among_others(strategy: Strategy, log_probs: np.ndarray, seed: int) -> None:
     sampler, count = Sampler(strategy, SYMBOLS), len(log_probs)
-    together = draw(
+    together = draw_each(
         sampler.weights(log_probs, strategy.temperature, [[1, 2]] * count),
-        [np.random.default_rng(seed + row) for row in range(count)],
+        [np.random.default_rng(seed + row).random() for row in range(count)],
     )
     alone = [
         sampler.choose(values, strategy.temperature, [1, 2], np.random.default_rng(seed + row))
@@ -93,7 +94,7 @@ def test_what_has_weight_zero_is_never_drawn(settings: dict[str, Any], number: f
     log_probs = np.array([-math.inf, -1, -2000, -3, -math.inf, -1, *[-math.inf] * 6])
     sampler = Sampler(Strategy(**settings), SYMBOLS)
     assert sampler.choose(log_probs, 1.0, None, Fixed(number)) in (1, 3, 5)
-    assert set(draw(sampler.weights([log_probs] * 2, 1.0), [Fixed(number)] * 2)) <= {1, 3, 5}
+    assert set(draw_each(sampler.weights([log_probs] * 2, 1.0), [number] * 2)) <= {1, 3, 5}
 
 
 def test_arguments_are_not_changed() -> None:

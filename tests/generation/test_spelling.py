@@ -14,8 +14,8 @@ from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.sampler import drawable_symbols
 from char_rnn.generation.spelling import Spelling, Unknown, canonical, default_prime, fitted, spelled
 from char_rnn.generation.stopping import StopText
-from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import CharacterMap
+from char_rnn.sampling.options import Strategy
 
 KOREAN = "한국어 é"
 

@@ -14,9 +14,9 @@ from generator_helpers import FULL_BYTES, VOCABULARY, cycle, lstm, table, unifor
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation import torch_engine
-from char_rnn.generation.strategies import probabilities
 from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.models import CharGRU, CharLSTM, CharRNN
+from char_rnn.sampling.strategies import probabilities
 
 
 def test_the_prime_is_continued() -> None:
@@ -45,7 +45,7 @@ def test_each_step_is_drawn_from_the_models_own_prediction(model_type: type[Char
     log_probs, _ = model.eval()(ids[None, :-1])
     rng = np.random.default_rng(7)
     for place in range(3, len(ids)):
-        weights = probabilities(log_probs[0, place - 1].double().detach().numpy(), 0.9, 4, 0.9)
+        weights = probabilities(log_probs[0, place - 1].double().detach().numpy(), 0.9, top_k=4, top_p=0.9)
         drawn = int(np.searchsorted(np.cumsum(weights), rng.random(), side="right"))
         assert drawn == ids[place]
 
@@ -192,7 +192,7 @@ def test_a_byte_model_that_writes_no_utf8_still_writes() -> None:
         ({"temperature": -1}, "temperature: .*; given -1"),
         ({"top_k": 0}, "top_k: .*; given 0"),
         ({"top_p": 0.0}, "top_p: .*; given 0.0"),
-        ({"seed": -1}, "seed: must be a whole number, 0 or more, or None for a new one; given -1"),
+        ({"seed": -1}, "seed: must be a whole number, 0 or more, or None; given -1"),
         ({"seed": 1.0}, "seed: .*; given 1.0"),
         ({"stop": ""}, "stop: must be a text of at least one character, or None to go on to the full length"),
         ({"unknown": "drop"}, "unknown: must be error, skip or nearest; given 'drop'"),

@@ -16,10 +16,10 @@ from generator_helpers import FULL_BYTES, VOCABULARY, lstm, table, uniform
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation import text_generator
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.strategies import PredictionError
 from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
+from char_rnn.sampling.strategies import PredictionError
 from char_rnn.utils.config import Config
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.strategy import Strategy
 from char_rnn.interact.draft import Draft, save
 from char_rnn.models.parameters import parameter_shapes
+from char_rnn.sampling.options import Strategy
 from char_rnn.utils.config import ModelConfig
 
 LETTERS = Vocabulary.from_text("abcde \n'e.")

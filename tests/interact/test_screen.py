@@ -18,11 +18,11 @@ from prompt_toolkit.output import DummyOutput, Output
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.strategy import Strategy
 from char_rnn.interact import view
 from char_rnn.interact.draft import Draft
 from char_rnn.interact.screen import Screen
 from char_rnn.models.parameters import parameter_shapes
+from char_rnn.sampling.options import Strategy
 from char_rnn.utils.config import ModelConfig
 
 LETTERS = Vocabulary.from_text("abcdefg \n'.12漢\u0301\t")

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import GenerationState, seed_of_sample
-from char_rnn.generation.strategy import Strategy
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.novelty import novelty
@@ -29,6 +28,7 @@ from char_rnn.novelty.novelty import (
     sampled_symbols,
     to_symbols,
 )
+from char_rnn.sampling.options import Strategy
 from char_rnn.utils.config import Config, ModelConfig
 
 CORPUS = "the rose is red, the violet is blue. sugar is sweet, and so are you; the rose is redder than the violet."

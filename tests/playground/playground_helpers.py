@@ -25,12 +25,12 @@ from starlette.applications import Starlette  # noqa: E402
 from char_rnn.data.vocabulary import Vocabulary  # noqa: E402
 from char_rnn.generation.engine import Engine  # noqa: E402
 from char_rnn.generation.generation_state import GenerationState  # noqa: E402
-from char_rnn.generation.strategy import Strategy  # noqa: E402
 from char_rnn.model_file import ModelFile  # noqa: E402
 from char_rnn.models.parameters import parameter_shapes  # noqa: E402
 from char_rnn.playground.app import create_app  # noqa: E402
 from char_rnn.playground.schema import Limits  # noqa: E402
 from char_rnn.playground.server import Server, bind  # noqa: E402
+from char_rnn.sampling.options import Strategy  # noqa: E402
 from char_rnn.utils.config import Config  # noqa: E402
 
 LETTERS = Vocabulary.from_text("abcdefgh \n\".,'é")

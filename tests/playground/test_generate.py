@@ -10,7 +10,7 @@ import pytest
 from playground_helpers import BYTES, LETTERS, Serving, alone, characters_of, model_file, text_of
 
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.strategy import Strategy
+from char_rnn.sampling.options import Strategy
 
 STRATEGIES: list[dict[str, Any]] = [
     {},

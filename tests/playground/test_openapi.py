@@ -9,10 +9,10 @@ from playground_helpers import Serving
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from char_rnn.generation.strategy import Strategy
 from char_rnn.playground import schema
 from char_rnn.playground.api import DOCUMENT, OPERATIONS
 from char_rnn.playground.openapi import PREFIX
+from char_rnn.sampling.options import Strategy
 
 TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
 TEXT = 'a "bad" cafe,\n  a "face".\n' * 3

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.drawing import drawing_options, strategy_of
 from char_rnn.cli.models import open_model
 from char_rnn.cli.options import debug_option, say, write_text
 from char_rnn.cli.primes import escapes_option, read_prime, unescaped
+from char_rnn.cli.strategy_options import strategy_flags, strategy_of
+from char_rnn.sampling.options import NUMBERS
 
 if TYPE_CHECKING:
     from char_rnn.interact.draft import Draft
@@ -41,7 +42,7 @@ LONG = 10_000  # characters that a person waits for
     show_default=True,
     help="Characters that the model writes on Ctrl-P.",
 )
-@drawing_options
+@strategy_flags(name for name in NUMBERS if name != "final_temperature")
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Seed of the random numbers; the same keys then give the same text."
 )

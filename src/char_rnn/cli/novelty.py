@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.drawing import GIVEN, drawing_options, strategy_of
 from char_rnn.cli.models import open_model, reading_of
 from char_rnn.cli.novelty_report import Report
 from char_rnn.cli.options import debug_option, print_result, quiet_option, say
 from char_rnn.cli.primes import escapes_option, unescaped
+from char_rnn.cli.strategy_options import strategy_flags, strategy_of
+from char_rnn.sampling.options import NUMBERS
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--prime", metavar="TEXT", help="Text that each sample continues; it is not counted.")
 @escapes_option("--prime")
-@drawing_options
+@strategy_flags()
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Seed of the random numbers; the same seed gives the same samples."
 )
@@ -79,8 +80,8 @@ def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) ->
     from char_rnn.data.locations import find_locations
     from char_rnn.novelty.novelty import compare
 
-    drawing = {name: options.pop(name) for name in GIVEN}
-    request, file = Request(**options, drawing=drawing), open_model(model)
+    sampling = {name: options.pop(name) for name in NUMBERS}
+    request, file = Request(**options, sampling=sampling), open_model(model)
     reading = reading_of(file, request.encoding)
     with preparation(request.quiet) as progress:
         corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, progress=progress, **reading)
@@ -110,7 +111,7 @@ class Request:
     num_samples: int
     prime: str | None
     escapes: bool
-    drawing: dict[str, Any]
+    sampling: dict[str, Any]
     seed: int | None
     text: str | None
     split: str
@@ -145,7 +146,7 @@ def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers
         prime,
         request.length,
         request.num_samples,
-        strategy_of(settings, request.drawing),
+        strategy_of(settings, request.sampling),
         settings.seed if request.seed is None else request.seed,
     )
 

@@ -70,7 +70,7 @@ def command(model: str, **options: Any) -> None:
         rng,
         prime=request.prime_text(file),
         length=request.length,
-        temperature=request.temperature,
+        temperature=request.sampling.get("temperature"),
         seed=request.seed,
         argmax=request.sample == "0",
         header=request.torch7 and request.verbose == "1",
@@ -94,7 +94,7 @@ def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tupl
     """Everything that is to be written, and what is to be said of it; bad values raise here."""
     from char_rnn.data.vocabulary import UnknownCharacterError
     from char_rnn.generation.spelling import default_prime
-    from char_rnn.generation.strategies import PredictionError
+    from char_rnn.sampling.strategies import PredictionError
 
     settings = file.config.generation
     given = request.prime_text(file)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
-from char_rnn.cli.drawing import LIKELIEST, SHARE, temperature_option
 from char_rnn.cli.primes import escapes_option, read_prime, unescaped
+from char_rnn.cli.strategy_options import given, strategy_flags
+from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision
@@ -20,18 +21,6 @@ if TYPE_CHECKING:
     from char_rnn.utils.config.schema import GenerationConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_STRATEGY = {
-    "temperature": "--temperature",
-    "final_temperature": "--final-temperature",
-    "top_k": "--top-k",
-    "top_p": "--top-p",
-    "min_p": "--min-p",
-    "typical_p": "--typical-p",
-    "repetition_penalty": "--repetition-penalty",
-    "repetition_window": "--repetition-window",
-}
-"""What a model's configuration also holds, and what a beam search has no use for."""
 
 _TEXT = (
     click.option(
@@ -59,21 +48,8 @@ _TEXT = (
     ),
     click.option("--seed", "-seed", type=int, help="Seed of the random numbers; the same seed gives the same text."),
 )
-_DRAWING = (
-    temperature_option("-temperature"),
-    click.option("--final-temperature", type=click.FloatRange(min=0), help="Go from --temperature to this at the end."),
-    *LIKELIEST,
-    click.option("--typical-p", type=SHARE, help="Choose among the most typical that sum to P."),
-    click.option(
-        "--repetition-penalty",
-        type=click.FloatRange(0, 100, min_open=True),
-        help="Above 1: choose what was written lately less often.",
-    ),
-    click.option(
-        "--repetition-window", type=click.IntRange(1, 1_000_000_000), help="How far back that looks, in characters."
-    ),
-    click.option("--ban", metavar="TEXT", help="Characters that are never generated."),
-    click.option("--only", metavar="TEXT", help="Characters that may be generated (default: all)."),
+_METHOD = (
+    strategy_flags(OPTIONS, temperature="-temperature"),
     click.option(
         "--beam",
         type=click.IntRange(1, 1024),
@@ -89,8 +65,8 @@ _DRAWING = (
 
 
 def writing_options(function: Function) -> Function:
-    """The options of the text, then those of the drawing."""
-    for option in reversed((*_TEXT, *_DRAWING)):
+    """The options of the text, then those of the sampling method."""
+    for option in reversed((*_TEXT, *_METHOD)):
         function = option(function)
     return function
 
@@ -109,16 +85,7 @@ class Request:
     stop_at_newline: bool
     num_samples: int | None
     seed: int | None
-    temperature: float | None
-    final_temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    typical_p: float | None
-    repetition_penalty: float | None
-    repetition_window: int | None
-    ban: str | None
-    only: str | None
+    sampling: dict[str, Any]
     beam: int | None
     precision: Precision | None
     rng: str | None
@@ -139,17 +106,18 @@ class Request:
         """
         if escapes:
             options["stop"] = tuple(unescaped(text, "--stop") for text in options["stop"])
-            given = [name for name in ("prime", "ban", "only") if options[name] is not None]
-            options.update({name: unescaped(options[name], f"--{name}") for name in given})
-        return cls(**options)
+            texts = {"prime": "--prime", **{name: OPTIONS[name].flag for name in ("banned", "allowed")}}
+            options.update({n: unescaped(options[n], flag) for n, flag in texts.items() if options[n] is not None})
+        others = {name: value for name, value in options.items() if name not in OPTIONS}
+        return cls(sampling=given(options), **others)
 
     @property
     def todays(self) -> dict[str, bool]:
-        """Which of the options that the older programs had not are given, by name."""
-        names = {name: flag for name, flag in _STRATEGY.items() if name != "temperature"}
-        others = {"ban": "--ban", "only": "--only", "beam": "--beam", "num_samples": "--num-samples"}
+        """The options that the programs of 2015 did not have, and whether they are given."""
         return {
-            **{flag: getattr(self, name) is not None for name, flag in {**names, **others}.items()},
+            **{option.flag: name in self.sampling for name, option in OPTIONS.items() if name != "temperature"},
+            "--beam": self.beam is not None,
+            "--num-samples": self.num_samples is not None,
             "--precision": self.precision is not None,
             "--stop": bool(self.stop),
             "--stop-at-newline": self.stop_at_newline,
@@ -159,31 +127,32 @@ class Request:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing of our own is to be said."""
+        """Whether to print the text only."""
         return self.quiet or self.torch7 or self.verbose == "0"
 
     def check(self) -> None:
-        """Check the options with each other.
+        """Check the combination of options.
 
         Raises:
-            UsageError: Two exclude each other, or one is no use without another.
+            UsageError: Two options exclude each other, or one needs another.
         """
         if "" in self.stop:
             raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
-        if self.only == "":
-            raise click.BadParameter("must be a text of at least one character", param_hint="--only")
+        if self.sampling.get("allowed") == "":
+            raise click.BadParameter("must be a text of at least one character", param_hint=OPTIONS["allowed"].flag)
         if self.prime is not None and self.prime_file is not None:
             raise click.UsageError("--prime and --prime-file both give the text to continue; leave out one of them")
         if self.beam is None:
             return
-        drawing = [flag for name, flag in {**_STRATEGY, "seed": "--seed"}.items() if getattr(self, name) is not None]
-        if drawing:
-            raise click.UsageError(f"{drawing[0]}: --beam does not sample; leave out one of them")
+        flags = [OPTIONS[name].flag for name in NUMBERS if name in self.sampling]
+        flags += [] if self.seed is None else ["--seed"]
+        if flags:
+            raise click.UsageError(f"{flags[0]}: --beam does not sample; leave out one of them")
         if (self.num_samples or 1) > self.beam:
             raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
 
     def prime_text(self, file: ModelFile) -> str | None:
-        """The text to go on from, as given or in the file given, which is read as the model's training text was.
+        """The text to continue, as given or from the file given, which is read as the training text was.
 
         Raises:
             OSError: The file cannot be read, is not a regular file, or is too large.
@@ -194,20 +163,16 @@ class Request:
         return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")
 
     def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
-        """The settings of a `Strategy`, where none is given those of the model."""
-        from char_rnn.generation.strategy import Strategy
-
-        given = {name: value for name in _STRATEGY if (value := getattr(self, name)) is not None}
-        if self.sample == "0":
-            given.update(temperature=0.0, final_temperature=None)
-        return asdict(Strategy.of(settings, **given, **self.characters))
+        """The sampling options: those given, and else those of the model."""
+        greedy = {"temperature": 0.0, "final_temperature": None} if self.sample == "0" else {}
+        return asdict(Strategy.of(settings, **{**self.sampling, **greedy}))
 
     @property
     def characters(self) -> dict[str, Any]:
-        """Which characters are banned, and which allowed."""
-        return {"banned": self.ban or "", "allowed": self.only}
+        """The banned and the allowed characters, as far as they are given."""
+        return {name: value for name, value in self.sampling.items() if name not in NUMBERS}
 
     @property
     def ending(self) -> dict[str, Any]:
-        """What of the options says how a text is read and where it ends."""
+        """The options for reading the prime and for ending the text."""
         return {"stop": self.stop, "stop_at_newline": self.stop_at_newline, "unknown": self.unknown}

@@ -121,8 +121,8 @@ def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel
     Without a prime of the user's own it begins where a paragraph does; a random first character makes a poor start.
     """
     from char_rnn.generation.spelling import default_prime
-    from char_rnn.generation.strategy import Strategy
     from char_rnn.generation.text_generator import TextGenerator
+    from char_rnn.sampling.options import Strategy
 
     settings = config.generation
 

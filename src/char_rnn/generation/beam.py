@@ -15,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import UnknownCharacterError
-from char_rnn.generation import strategies
 from char_rnn.generation.predictor import Predictor, Streams
-from char_rnn.generation.ranges import check_count, check_length
 from char_rnn.generation.sampler import drawable_symbols
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
-from char_rnn.generation.strategies import Floats
-from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import Symbols
+from char_rnn.sampling.options import LENGTH, Range, Strategy
+from char_rnn.sampling.strategies import Floats, keep_only, largest_of
 
 MOST_BEAMS = 1024
 
@@ -90,8 +88,8 @@ def beam_search(
         UnknownCharacterError: ``prime_text`` has a character that the vocabulary has not.
         ValueError: Another argument is out of range, or the model gives no usable numbers.
     """
-    check_length(length)
-    check_count("beams", beams, MOST_BEAMS)
+    LENGTH.check("length", length)
+    Range(int, 1, MOST_BEAMS).check("beams", beams)
     stops = StopText(stop, stop_at_newline, symbols).stops
     drawable = drawable_symbols(Strategy(banned=banned, allowed=allowed), symbols)
     search = _Search(model.begin(beams), drawable, tuple(_endings(symbols, stops)))
@@ -156,7 +154,9 @@ class _Search:
             rows = range(len(part))
             log_probs.append(self._streams.step([branch.read for branch in part], rows))
             states += [self._streams.state(row) for row in rows]
-        return strategies.keep_only(np.concatenate(log_probs), self._drawable), states
+        kept = keep_only(np.concatenate(log_probs), self._drawable)
+        largest_of(kept)
+        return kept, states
 
 
 def _endings(symbols: Symbols, stops: tuple[str, ...]) -> Iterator[tuple[int, ...]]:

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.predictor import Streams
-from char_rnn.generation.ranges import check_length, check_seed
-from char_rnn.generation.sampler import Sampler, draw
+from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
-from char_rnn.generation.strategies import Floats
-from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import Symbols, decoder_of
+from char_rnn.sampling.options import LENGTH, SEED, Strategy
+from char_rnn.sampling.strategies import Floats, draw_each
 
 Seed = int | np.random.SeedSequence | None
 
@@ -68,7 +67,7 @@ class GenerationState:
         stop_at_newline: bool = False,
         unknown: Unknown = "error",
     ) -> None:
-        check_length(length)
+        LENGTH.check("length", length)
         self._rng = _generator(seed)
         self._stop_text = StopText(stop, stop_at_newline, symbols)
         self.sampler = strategy if isinstance(strategy, Sampler) else Sampler(strategy, symbols)
@@ -106,8 +105,8 @@ class GenerationState:
         """
         if len(self.prime) or self.count or self.done:
             return None
-        kept = self.sampler.kept
-        return self.take(int(kept[0 if self.temperature == 0 else self._rng.integers(len(kept))]))
+        drawable = self.sampler.drawable
+        return self.take(int(drawable[0 if self.temperature == 0 else self._rng.integers(len(drawable))]))
 
     def choose(self, log_probs: npt.ArrayLike) -> int:
         """Draws the next symbol and takes note of it.
@@ -133,7 +132,7 @@ class GenerationState:
 
     def probabilities(self, log_probs: npt.ArrayLike) -> Floats:
         """What :meth:`choose` would draw from, (V,), without drawing."""
-        weights = self.sampler.weights(log_probs, self.temperature, (self._recent,))[0]
+        weights = self.sampler.weights(log_probs, self.temperature, (self._recent,))
         return np.asarray(weights / weights.sum())
 
     def take(self, symbol: int) -> int:
@@ -199,7 +198,7 @@ def choose_together(continuations: Sequence[GenerationState], log_probs: npt.NDA
     """
     first = continuations[0]
     weights = first.sampler.weights(log_probs, first.temperature, [text.recent for text in continuations])
-    drawn = draw(weights, (text._rng for text in continuations))
+    drawn = draw_each(weights, [text._rng.random() for text in continuations])
     return [text.take(symbol) for text, symbol in zip(continuations, drawn, strict=True)]
 
 
@@ -208,11 +207,11 @@ def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:
 
     Without a seed it is another each time.
     """
-    check_seed(seed)
+    SEED.check("seed", seed)
     return np.random.SeedSequence(seed) if sample == 0 else np.random.SeedSequence(seed, spawn_key=(sample,))
 
 
 def _generator(seed: Seed) -> np.random.Generator:
     if not isinstance(seed, np.random.SeedSequence):
-        check_seed(seed)
+        SEED.check("seed", seed)
     return np.random.default_rng(seed)

@@ -18,7 +18,7 @@ from char_rnn.generation.operations import Bound
 from char_rnn.generation.program import Program
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.state import States
-from char_rnn.generation.strategies import Floats
+from char_rnn.sampling.strategies import Floats
 from char_rnn.utils.cores import available_cores
 
 _WORTH_SHARING = 1 << 21
@@ -27,6 +27,7 @@ _MOST_THREADS = 8
 _FED_AT_ONCE = 256
 """Symbols of a text between which other streams may step, and the process hear of an interrupt."""
 
+_FILTERS = frozenset(("top_k", "top_p", "min_p"))  # in draw.c
 _FIRST_ROW = np.zeros(1, np.int64)
 
 
@@ -119,7 +120,7 @@ class NativeSteps:
 
     def writer(self, sampler: Sampler, rng: np.random.Generator) -> NativeWriter | None:
         """Return what writes in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
-        if sampler.is_penalizing or sampler.strategy.typical_p is not None:
+        if sampler.is_penalizing or not _FILTERS.issuperset(sampler.filters):
             return None
         return NativeWriter(self._native, self._bound, sampler, rng)
 
@@ -148,7 +149,7 @@ class NativeWriter:
         self._work = bound.work(len(native.program), 1, 1, 0, _FIRST_ROW.ctypes.data)
         size, strategy, interface = bound.scores.shape[1], sampler.strategy, rng.bit_generator.ctypes
         banned = np.ones(size, np.uint8)
-        banned[sampler.kept] = 0
+        banned[sampler.drawable] = 0
         self._room = (banned, np.empty(size), np.empty((2, size), np.int64))
         self._draw = Draw(
             next_double=ctypes.cast(interface.next_double, ctypes.c_void_p),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.strategies import Floats
+from char_rnn.sampling.strategies import Floats
 
 Predictions = npt.NDArray[np.floating[Any]]
 

@@ -20,12 +20,11 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import GenerationState, choose_together, seed_of_sample
 from char_rnn.generation.network import Precision
 from char_rnn.generation.predictor import Predictor, read
-from char_rnn.generation.ranges import check_count
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import Unknown, encode_prime
-from char_rnn.generation.strategy import Strategy
 from char_rnn.generation.symbols import as_symbols
 from char_rnn.model_file import ModelFile
+from char_rnn.sampling.options import Range, Strategy
 
 if TYPE_CHECKING:
     import torch
@@ -191,7 +190,7 @@ class TextGenerator:
             num_samples: How many texts.
             **options: See `generate`.
         """
-        check_count("num_samples", num_samples, _MOST_SAMPLES)
+        Range(int, 1, _MOST_SAMPLES).check("num_samples", num_samples)
         strategy, others = _parted(temperature, top_k, top_p, options)
         sampler, seed = Sampler(strategy, self.symbols), others.pop("seed", None)
         prime = encode_prime(self.symbols, prime_text, others.pop("unknown", "error"))

@@ -21,9 +21,9 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import spelled
-from char_rnn.generation.strategy import Strategy
 from char_rnn.interact.history import Edit, History, Letter, Point
 from char_rnn.interact.text import LiveText
+from char_rnn.sampling.options import Strategy
 from char_rnn.utils.files import replacing
 
 MEMORY = 64 << 20  # bytes of states that are kept
@@ -226,7 +226,7 @@ class Draft:
             ValueError: The model gives no usable numbers.
         """
         recent = [self._recent(())] if self._sampler.is_penalizing else None
-        weights = self._sampler.weights(self._live.log_probs, self.temperature, recent)[0]
+        weights = self._sampler.weights(self._live.log_probs, self.temperature, recent)
         shares = weights / weights.sum()
         order = np.argsort(-shares, kind="stable")[:count].tolist()
         return [Candidate(symbol, self._live.name(symbol), float(shares[symbol])) for symbol in order if shares[symbol]]

@@ -16,7 +16,6 @@ from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.spelling import Spelling, spelled
-from char_rnn.generation.strategy import Strategy
 from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.events import EventStream, Outbox, disconnected
@@ -25,6 +24,7 @@ from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation, document
 from char_rnn.playground.requests import CLIENT_GONE, ApiError, read
 from char_rnn.playground.served import ServedModel
+from char_rnn.sampling.options import Strategy
 
 
 class Api:

@@ -64,7 +64,7 @@ class Unit(Body):
 
 
 class StrategyFields(Body):
-    """Fields of :class:`char_rnn.generation.strategy.Strategy`."""
+    """Fields of :class:`char_rnn.sampling.options.Strategy`."""
 
     temperature: float = Field(1.0, ge=0, description="Temperature; 0 always takes the likeliest character.")
     final_temperature: float | None = Field(None, ge=0, description="Temperature at the end, reached linearly.")

@@ -18,12 +18,12 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.spelling import Spelling, spelled
-from char_rnn.generation.strategy import Strategy
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cells import Cell, best_cells
 from char_rnn.playground.jobs import ReadJob, SampleJob, ScoreJob, StateJob, labels
 from char_rnn.playground.scheduler import Scheduler
 from char_rnn.playground.schema import Limits
+from char_rnn.sampling.options import Strategy
 
 SAMPLE = 4000  # symbols that a model writes to find its cells in
 SAMPLE_STRATEGY = Strategy(temperature=0.8)

@@ -1,5 +1,5 @@
 /*
- * Sampling the next symbol: the functions of char_rnn.generation.strategies, on arrays of doubles.
+ * Sampling the next symbol: the functions of char_rnn.sampling.strategies, on arrays of doubles.
  *
  * An excluded symbol has the logit -Infinity.
  */

@@ -6,11 +6,12 @@ classes. The defaults are those of the specification's ``config/default.yaml``.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from char_rnn.sampling.options import pydantic_fields
 from char_rnn.utils.config.messages import shown
 from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.section import COUNT, Section, conflict, not_empty
@@ -90,25 +91,12 @@ class DataConfig(Section):
         return self
 
 
-class GenerationConfig(Section):
-    """Text generation."""
+_SamplingSection: Any = create_model("_SamplingSection", __base__=Section, **pydantic_fields(top_p={"default": 0.9}))
 
-    temperature: float = Field(default=1.0, ge=0)
-    """Divides the log-probabilities before sampling: below 1 safer, above 1 bolder; 0 = always the likeliest."""
-    final_temperature: float | None = Field(default=None, ge=0)
-    """The temperature at the last symbol, with a straight line to it from the first; null = the same all along."""
-    top_k: int | None = Field(default=None, ge=1, le=COUNT)
-    """Only the k likeliest symbols are drawn; null = all."""
-    top_p: float | None = Field(default=0.9, gt=0, le=1)
-    """Nucleus: only the likeliest symbols that together have this probability are drawn; null = all."""
-    min_p: float | None = Field(default=None, gt=0, le=1)
-    """Only symbols at least this share as likely as the likeliest are drawn; null = all."""
-    typical_p: float | None = Field(default=None, gt=0, le=1)
-    """Only the most typical symbols that together have this probability are drawn; null = all."""
-    repetition_penalty: float = Field(default=1.0, gt=0, le=100)
-    """Multiplies the log-probabilities of symbols seen lately: above 1 discourages them; 1 = none."""
-    repetition_window: int = Field(default=64, ge=1, le=COUNT)
-    """How many symbols back that looks."""
+
+class GenerationConfig(_SamplingSection):  # type: ignore[misc]  # its fields are those of `Strategy`
+    """Text generation: the sampling options, and the keys below."""
+
     length: int = Field(default=1000, ge=0, le=COUNT)
     """Number of symbols to generate after the prime."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)

@@ -24,10 +24,13 @@ def to_yaml(config: Config, *, comments: bool = False) -> str:
 
 
 def descriptions(section: type[Section]) -> dict[str, str]:
-    """The description of each key, read from the source: pydantic would do so each time that it makes the class."""
+    """The description of each key: that of its field, or the docstring below it.
+
+    The docstrings are read from the source here: pydantic would read them whenever it makes the class.
+    """
     [class_node] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
     assert isinstance(class_node, ast.ClassDef)
-    return {
+    below = {
         field.target.id: inspect.cleandoc(text.value.value)
         for field, text in pairwise(class_node.body)
         if isinstance(field, ast.AnnAssign)
@@ -36,6 +39,7 @@ def descriptions(section: type[Section]) -> dict[str, str]:
         and isinstance(text.value, ast.Constant)
         and isinstance(text.value.value, str)
     }
+    return {name: field.description or below[name] for name, field in section.model_fields.items()}
 
 
 def _entries(section: str, config: Config, comments: bool) -> list[str]:

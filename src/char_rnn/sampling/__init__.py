@@ -1,0 +1,1 @@
+"""Sampling strategies: their options, each declared once, and their functions on probabilities."""
