@@ -17,7 +17,7 @@ from cli_helpers import SMALL, Command
 from char_rnn.cells import BUILT_IN
 from char_rnn.cli.flags2015 import FLAGS
 from char_rnn.cli.train import command
-from char_rnn.cli.train_request import Request
+from char_rnn.cli.train_options import TrainOptions
 from char_rnn.model_file import ModelFile
 from char_rnn.utils.config import Config, ConfigError, compose_config, load_config
 
@@ -25,8 +25,8 @@ CELLS = ", ".join(BUILT_IN)
 TINY = ["-rnn_size", "6", "-num_layers", "1", "-batch_size", "4", "-seq_length", "10", "-max_epochs", "1"]
 
 
-def request(*arguments: object) -> Request:
-    return Request.of(command.make_context("train", [str(argument) for argument in arguments]).params)
+def request(*arguments: object) -> TrainOptions:
+    return TrainOptions.of(**command.make_context("train", [str(argument) for argument in arguments]).params)
 
 
 def config(*arguments: object) -> Config:

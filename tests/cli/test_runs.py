@@ -12,7 +12,7 @@ import pytest
 from cli_helpers import Command
 from rich.console import Console
 
-from char_rnn.cli.runs_table import CELLS, print_table
+from char_rnn.cli.runs import CELLS, print_table
 from char_rnn.model_file import ModelFile
 from char_rnn.runs.listing import find_runs, summarize
 

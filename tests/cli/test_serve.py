@@ -167,7 +167,7 @@ def test_without_the_extra_the_way_to_it_is_named(run_folder: Path, tmp_path: Pa
 def test_serving_loads_no_torch(run_folder: Path) -> None:
     script = (
         "import sys\n"
-        "from char_rnn.cli.models import open_model\n"
+        "from char_rnn.cli.inputs import open_model\n"
         "from char_rnn.playground.app import create_app\n"
         "import char_rnn.playground.server\n"
         f"create_app({{'m': open_model({str(run_folder)!r})}})\n"

@@ -62,7 +62,7 @@ def test_text_on_a_terminal_is_escaped() -> None:
     """Raw into a pipe."""
     import pty
 
-    script = r"from char_rnn.cli.options import *; write_pieces(['é\x1b]', '0;x\x07\n']); print_result('\x1b[2J')"
+    script = r"from char_rnn.cli.output import *; write_pieces(['é\x1b]', '0;x\x07\n']); print_result('\x1b[2J')"
     piped = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout
     assert piped == "é\x1b]0;x\x07\n\x1b[2J\n".encode()
     ours, theirs = pty.openpty()
@@ -74,7 +74,7 @@ def test_text_on_a_terminal_is_escaped() -> None:
 
 def test_text_into_a_pipe_waits_for_no_more_text_than_little_time_brings() -> None:
     pieces = "yield 'a'; yield 'b'; time.sleep(0.2); yield 'c'; input(); yield 'd'; raise KeyboardInterrupt"
-    script = f"import time; from char_rnn.cli.options import *\ndef pieces(): {pieces}\nwrite_pieces(pieces())"
+    script = f"import time; from char_rnn.cli.output import *\ndef pieces(): {pieces}\nwrite_pieces(pieces())"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

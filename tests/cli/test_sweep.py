@@ -17,7 +17,7 @@ from processes import disposition
 from rich.console import Console
 
 from char_rnn.cli import main
-from char_rnn.cli.sweep_table import print_tables
+from char_rnn.cli.sweep import print_tables
 from char_rnn.model_file import ModelFile
 from char_rnn.sweep.running import SweepResult, SweepRun
 from char_rnn.training import progress

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import SMALL, Command
 
-from char_rnn.cli.sweep_request import split_values
+from char_rnn.cli.sweep import split_values
 from char_rnn.utils.config import load_config
 
 BASE = [*SMALL, "--set", "training.eval_interval=10", "--set", "logging.tensorboard=false"]

@@ -10,7 +10,7 @@ from training_helpers import rose_config
 from char_rnn.model_file import ModelFile
 from char_rnn.runs.listing import find_runs
 from char_rnn.sweep.grid import points
-from char_rnn.sweep.running import Job, Setting, SweepResult, SweepRun, sweep, train_job
+from char_rnn.sweep.running import Job, SweepResult, SweepRun, SweepSetting, sweep, train_job
 from char_rnn.training import TrainingResult
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.run import RunContext, resume_run, start_run
@@ -227,4 +227,4 @@ def test_a_run_that_failed_is_in_no_mean(config: Config, tmp_path: Path) -> None
 def test_without_seeds_there_are_no_settings() -> None:
     runs = [SweepRun("max_steps=1", {"training.max_steps": 1}, None)]
     assert SweepResult(Path(), {"training.max_steps": [1]}, runs, stopped=False).settings() == []
-    assert Setting({}, []).mean is None
+    assert SweepSetting({}, []).mean is None

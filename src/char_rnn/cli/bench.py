@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from char_rnn.bench.questions import QUESTIONS
-from char_rnn.cli.options import debug_option, quiet_option, say, shown
+from char_rnn.cli.options import debug_option, quiet_option
+from char_rnn.cli.output import say
+from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.bench.peers import Peer
@@ -100,7 +102,7 @@ def command(
         reports[question] = report = measure(question, settings)
         if folder is not None:
             report.write(folder / f"{question}.json")
-            say(f"wrote {shown(str(folder / question))}.json", quiet=quiet)
+            say(f"wrote {visible_name(str(folder / question))}.json", quiet=quiet)
         if not as_json:
             _print(report)
     if as_json:
@@ -149,7 +151,7 @@ def _prepare(text: str, asked: Sequence[str], quiet: bool) -> None:
     """Have the text ready, so that one that cannot be read is found before anything is measured."""
     if "quality" not in asked:
         return
-    from char_rnn.cli.progress import preparation
+    from char_rnn.cli.output import preparation
     from char_rnn.data.corpus import prepare_corpus
 
     with preparation(quiet) as progress:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import rich_click as click
 
-from char_rnn.cli.options import config_options, debug_option, print_result
+from char_rnn.cli.options import config_options, debug_option
+from char_rnn.cli.output import print_result
 
 
 @click.group(name="config")

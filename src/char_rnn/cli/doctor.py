@@ -36,7 +36,7 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
       char-rnn doctor --device mps --quick
       char-rnn doctor --json > doctor.json
     """
-    from char_rnn.cli.progress import counted
+    from char_rnn.cli.output import counted
     from char_rnn.doctor import examine
     from char_rnn.utils.device import DeviceManager
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.options import say
-from char_rnn.cli.streams import discard_unwritten
+from char_rnn.cli.output import say
+from char_rnn.cli.process import discard_unwritten
 
 OUT_OF_MEMORY = (
     "out of memory; try a smaller training.batch_size, training.seq_length or model.hidden_size; for a large alphabet a"

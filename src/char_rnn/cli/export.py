@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from char_rnn.cli.models import open_model
-from char_rnn.cli.options import check_target, debug_option, quiet_option, say
+from char_rnn.cli.inputs import open_model
+from char_rnn.cli.options import check_target, debug_option, quiet_option
+from char_rnn.cli.output import say
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from char_rnn.cli.options import say
+from char_rnn.cli.output import say
 
 if TYPE_CHECKING:
-    from char_rnn.utils.config import Config, Setting
+    from char_rnn.utils.config import Config, Override
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -87,45 +87,45 @@ def refuse_opencl(opencl: int) -> None:
         )
 
 
-def implied_settings(values: Values) -> list[Setting]:
+def implied_settings(values: Values) -> list[Override]:
     """Return what the flags given imply, each once."""
-    from char_rnn.utils.config import Setting
+    from char_rnn.utils.config import Override
 
     given = {flag.implied: flag.name for flag in FLAGS if flag.implied and values[flag.name] is not None}
-    return [Setting(assignment, f"-{name} {values[name]}") for assignment, name in given.items()]
+    return [Override(assignment, f"-{name} {values[name]}") for assignment, name in given.items()]
 
 
-def given_settings(values: Values) -> list[Setting]:
+def given_settings(values: Values) -> list[Override]:
     """Return what the flags given set, a learning-rate decay above 1 as none, which it was."""
-    from char_rnn.utils.config import Setting
+    from char_rnn.utils.config import Override
 
     known = dict(values)
     decay = _number(known["learning_rate_decay"])
     if decay is not None and decay > 1:
         known["learning_rate_decay"] = "1"
     return [
-        Setting(f"{flag.key}={known[flag.name]}", f"-{flag.name} {values[flag.name]}")
+        Override(f"{flag.key}={known[flag.name]}", f"-{flag.name} {values[flag.name]}")
         for flag in FLAGS
         if known[flag.name] is not None
     ]
 
 
-def placeholder_fractions(values: Values) -> list[Setting]:
+def placeholder_fractions(values: Values) -> list[Override]:
     """Return settings that fit any others, in the place of the fractions given."""
-    from char_rnn.utils.config import Setting
+    from char_rnn.utils.config import Override
 
     fitting = {"train_frac": "1.0e-09", "val_frac": "0"}
-    return [Setting(f"data.{name}={value}", f"-{name}") for name, value in fitting.items() if values[name] is not None]
+    return [Override(f"data.{name}={value}", f"-{name}") for name, value in fitting.items() if values[name] is not None]
 
 
-def fitted_fractions(values: Values, base: Config) -> list[Setting]:
+def fitted_fractions(values: Values, base: Config) -> list[Override]:
     """Return the share that is left for validation where the fractions claim more than the whole, as then.
 
     Args:
         values: What was given, by the flag's name; None where it was not.
         base: The configuration, of which the fractions not given are taken.
     """
-    from char_rnn.utils.config import Setting
+    from char_rnn.utils.config import Override
 
     if all(values[name] is None for name in FRACTIONS):
         return []
@@ -133,15 +133,15 @@ def fitted_fractions(values: Values, base: Config) -> list[Setting]:
     if train is None or val is None or not 0 < train <= 1 or not 0 <= val < 1 or train + val <= 1:
         return []
     place = " ".join(f"-{name} {values[name]}" for name in FRACTIONS if values[name] is not None)
-    return [Setting(f"data.val_frac={1.0 - train!r}", place)]
+    return [Override(f"data.val_frac={1.0 - train!r}", place)]
 
 
-def gpu_settings(gpuid: int | None) -> list[Setting]:
+def gpu_settings(gpuid: int | None) -> list[Override]:
     """Return the device that ``-gpuid`` means; on CUDA the numbers are float32, as then.
 
     Without that device it is the CPU, with a warning, as then.
     """
-    from char_rnn.utils.config import Setting
+    from char_rnn.utils.config import Override
 
     if gpuid is None:
         return []
@@ -151,7 +151,7 @@ def gpu_settings(gpuid: int | None) -> list[Setting]:
     assignments = [f"device.preferred={device}", "device.auto_detect=false"]
     if device == "cuda":
         assignments.append("training.precision=float32")
-    return [Setting(assignment, f"-gpuid {gpuid}") for assignment in assignments]
+    return [Override(assignment, f"-gpuid {gpuid}") for assignment in assignments]
 
 
 def _has_cuda(gpuid: int) -> bool:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.models import open_model
-from char_rnn.cli.options import debug_option, print_result, shown
+from char_rnn.cli.inputs import open_model
+from char_rnn.cli.options import debug_option
+from char_rnn.cli.output import print_result
+from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
@@ -61,7 +63,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     ]
     if "step" in facts:
         epochs = f"{facts['epoch']:.2f} epochs of " if "epoch" in facts else ""
-        text = shown(str(facts.get("data", "an unnamed text")))
+        text = visible_name(str(facts.get("data", "an unnamed text")))
         lines.append(f"  trained       {facts['step']:,} steps, {epochs}{text}")
     if "best_val_loss" in facts:
         loss = facts["best_val_loss"]
@@ -86,7 +88,7 @@ def _table(entries: object) -> list[str]:
     """Return a table as Lua prints it, one entry a line."""
     if not isinstance(entries, dict):
         return ["{", "}"]
-    lines = [f"  {shown(key)} : {json.dumps(value)}" for key, value in entries.items()]
+    lines = [f"  {visible_name(key)} : {json.dumps(value)}" for key, value in entries.items()]
     return ["{", *lines, "}"]
 
 
@@ -119,5 +121,7 @@ def _preview(file: ModelFile, limit: int = 60) -> str:
     """Return the first symbols, control characters escaped, and bytes that alone are not a character."""
     symbols = file.vocabulary.symbols
     characters = 0x80 if file.vocabulary.kind == "bytes" else 0x110000
-    first = "".join(shown(chr(symbol)) if symbol < characters else f"\\x{symbol:02x}" for symbol in symbols[:limit])
+    first = "".join(
+        visible_name(chr(symbol)) if symbol < characters else f"\\x{symbol:02x}" for symbol in symbols[:limit]
+    )
     return first + (" ..." if len(symbols) > limit else "")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.models import open_model, reading_of
-from char_rnn.cli.novelty_report import Report
-from char_rnn.cli.options import debug_option, print_result, quiet_option, say
-from char_rnn.cli.primes import escapes_option, unescaped
+from char_rnn.cli.inputs import escapes_option, open_model, reading_of, unescaped
+from char_rnn.cli.options import debug_option, json_option, quiet_option
+from char_rnn.cli.output import counted, preparation, print_result, say
 from char_rnn.cli.strategy_options import strategy_flags, strategy_of
-from char_rnn.sampling.options import NUMBERS
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
+    from char_rnn.data.locations import SourceLocation
     from char_rnn.model_file import ModelFile
+    from char_rnn.novelty.novelty import Comparison, Novelty
     from char_rnn.novelty.verbatim import Integers
+
+_LONGEST_SHOWN = 300  # characters of a copied run
 
 
 @click.command(name="novelty")
@@ -57,10 +61,20 @@ if TYPE_CHECKING:
     help="Number of the longest copied runs to show.",
 )
 @click.option("--encoding", help="Encoding of the texts (default: that of the training text).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @quiet_option
 @debug_option
-def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(
+    model: str,
+    data: tuple[str, ...],
+    text: str | None,
+    split: str,
+    runs: int,
+    encoding: str | None,
+    as_json: bool,
+    quiet: bool,
+    **sampling: Any,
+) -> None:
     """Measure how much of a model's text is copied from its training text.
 
     The command generates samples with MODEL and finds every run of characters in them that occurs in the training split
@@ -75,84 +89,61 @@ def command(model: str, data: tuple[str, ...], as_json: bool, **options: Any) ->
       char-rnn novelty runs/my-book my-book.txt --text chapter.txt --json
       char-rnn novelty runs/my-book my-book.txt --escapes --prime "\\nChapter "
     """
-    from char_rnn.cli.progress import counted, preparation
     from char_rnn.data.corpus import prepare_corpus
     from char_rnn.data.locations import find_locations
     from char_rnn.novelty.novelty import compare
 
-    sampling = {name: options.pop(name) for name in NUMBERS}
-    request, file = Request(**options, sampling=sampling), open_model(model)
-    reading = reading_of(file, request.encoding)
-    with preparation(request.quiet) as progress:
+    file = open_model(model)
+    reading = reading_of(file, encoding)
+    with preparation(quiet) as progress:
         corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, progress=progress, **reading)
     if corpus.sha256 != file.training.get("data_sha256"):
-        say(f"{corpus.name} is not the text that the model was trained on", quiet=request.quiet)
-    searched, others = _parts(file, corpus, request.split)
-    texts = (
-        _samples(file, corpus, request) if request.text is None else [_text(request.text, corpus, reading["encoding"])]
-    )
-    with counted(request.quiet) as show:
-        report = None if show is None else lambda done, total: show(f"{file.vocabulary.unit}s searched", done, total)
-        result = compare(texts, searched, others, corpus.vocabulary.size, request.runs, report)
-    places = find_locations(data, corpus, offsets=[found.first for _, found in result.copied], **reading)
-    words = Report(model, corpus, request.split, len(searched), texts, request.text, result, places)
-    if as_json:
-        click.echo(json.dumps(words.facts()))
-    else:
-        say(words.heading(), quiet=request.quiet, wrap=True)
-        print_result("\n".join(words.lines()))
-
-
-@dataclass(frozen=True)
-class Request:
-    """The options of the command line; ``None`` where nothing was given."""
-
-    length: int
-    num_samples: int
-    prime: str | None
-    escapes: bool
-    sampling: dict[str, Any]
-    seed: int | None
-    text: str | None
-    split: str
-    runs: int
-    encoding: str | None
-    quiet: bool
-
-
-def _parts(file: ModelFile, corpus: Corpus, split: str) -> tuple[Any, Any]:
-    """Return the indices to search, and those to compare with."""
-    fractions = file.config.data
-    searched = corpus.split(split, fractions.train_frac, fractions.val_frac).ids
+        say(f"{corpus.name} is not the text that the model was trained on", quiet=quiet)
+    searched = corpus.split(split, file.config.data.train_frac, file.config.data.val_frac).ids
     if not len(searched):
         raise click.UsageError("the training split of this text is empty; use --split all")
-    return searched, corpus.split("all").ids[len(searched) :]
+    others = corpus.split("all").ids[len(searched) :]
+    texts = _samples(file, corpus, quiet, **sampling) if text is None else [_text(text, corpus, reading["encoding"])]
+    with counted(quiet) as show:
+        report = show and partial(show, f"{file.vocabulary.unit}s searched")
+        comparison = compare(texts, searched, others, corpus.vocabulary.size, runs, report)
+    locations = find_locations(data, corpus, offsets=[found.first for _, found in comparison.copied], **reading)
+    result = _Report(model, corpus, split, len(searched), texts, text, comparison, locations)
+    if as_json:
+        click.echo(json.dumps(result.facts()))
+    else:
+        say(result.heading(), quiet=quiet, wrap=True)
+        print_result("\n".join(result.lines()))
 
 
-def _samples(file: ModelFile, corpus: Corpus, request: Request) -> list[Integers]:
-    """Return what the model writes, in the corpus's symbols."""
+def _samples(
+    file: ModelFile,
+    corpus: Corpus,
+    quiet: bool,
+    *,
+    prime: str | None,
+    escapes: bool,
+    length: int,
+    num_samples: int,
+    seed: int | None,
+    **strategy: Any,
+) -> list[Integers]:
+    """Return samples of the model as symbols of the corpus."""
     from char_rnn.generation.spelling import default_prime
     from char_rnn.novelty.novelty import sampled_symbols
 
     settings = file.config.generation
-    if request.prime is None:
+    if prime is None:
         prime, remark = default_prime(file.vocabulary, settings.prime)
-        say(remark, quiet=request.quiet or not remark)
-    else:
-        prime = unescaped(request.prime, "--prime") if request.escapes else request.prime
-    return sampled_symbols(
-        file,
-        corpus.vocabulary,
-        prime,
-        request.length,
-        request.num_samples,
-        strategy_of(settings, request.sampling),
-        settings.seed if request.seed is None else request.seed,
-    )
+        say(remark, quiet=quiet or not remark)
+    elif escapes:
+        prime = unescaped(prime, "--prime")
+    chosen, seed = strategy_of(settings, strategy), settings.seed if seed is None else seed
+    return sampled_symbols(file, corpus.vocabulary, prime, length, num_samples, chosen, seed)
 
 
 def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
-    """Return a text of a file, in the corpus's symbols."""
+    """Return the text of a file as symbols of the corpus."""
     import numpy as np
 
     from char_rnn.data.reading import TextReader, check_encoding
@@ -169,3 +160,106 @@ def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
     if corpus.vocabulary.kind == "characters":
         pieces = [fitted(corpus.vocabulary, "".join(map(str, pieces)))]
     return np.concatenate([to_symbols(piece, corpus.vocabulary) for piece in pieces])
+
+
+@dataclass(frozen=True)
+class _Report:
+    """The result in words and as data.
+
+    Attributes:
+        model: MODEL of the command line.
+        corpus: The text that was searched.
+        split: The part of it.
+        searched: The number of symbols of that part.
+        texts: The texts that were checked.
+        file: The file of the text; ``None`` for samples.
+        result: The comparison.
+        locations: The location of each copied run.
+    """
+
+    model: str
+    corpus: Corpus
+    split: str
+    searched: int
+    texts: Sequence[Integers]
+    file: str | None
+    result: Comparison
+    locations: Sequence[SourceLocation]
+
+    def heading(self) -> str:
+        """Return a line about the texts that were compared."""
+        unit = self.corpus.vocabulary.unit
+        count, length = len(self.texts), _counted(len(self.texts[0]), unit)
+        what = f"{count} samples of {length}" if count > 1 else f"a sample of {length}"
+        if self.file is not None:
+            what = f"{self.file}, {length}"
+        part = self.corpus.name if self.split == "all" else f"the {self.split} split of {self.corpus.name}"
+        return f"{what} against {part}, {_counted(self.searched, unit)}"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the table and the longest runs, line by line."""
+        from char_rnn.novelty.novelty import MANY
+
+        yield from _table(self.result, "samples" if self.file is None else "text", self.corpus.vocabulary.unit)
+        for run, place in zip(self._runs(), self.locations, strict=True):
+            length = _counted(run["length"], self.corpus.vocabulary.unit)
+            places = _counted(run["count"], "place") + " or more" * (run["count"] == MANY)
+            yield ""
+            yield f"{length}, {places}, first {place}, offset {run['offset']:,}"
+            text = run["text"]
+            yield f"    {text[:_LONGEST_SHOWN]!r}{' ...' if len(text) > _LONGEST_SHOWN else ''}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything as one JSON object."""
+        unit, usual = self.corpus.vocabulary.unit, self.result.usual
+        return {
+            "model": self.model,
+            "data": self.corpus.name,
+            "split": self.split,
+            f"{unit}s_searched": self.searched,
+            "judged": _figures(self.result.judged, unit),
+            "held_out": None if usual is None else _figures(usual, unit),
+            "runs": list(self._runs()),
+        }
+
+    def _runs(self) -> Iterator[dict[str, Any]]:
+        for (run, found), place in zip(self.result.copied, self.locations, strict=True):
+            stretch = self.texts[run.text][run.start : run.start + run.length]
+            yield {
+                "length": run.length,
+                "text": self.corpus.vocabulary.decode(stretch),
+                "sample": run.text,
+                "start": run.start,
+                "count": found.count,
+                "file": None if place.path is None else str(place.path),
+                "line": place.line,
+                "offset": place.offset,
+            }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _figures(novelty: Novelty, unit: str) -> dict[str, Any]:
+    figures = asdict(novelty)
+    return {f"{unit}s": figures.pop("symbols"), **figures}
+
+
+def _table(result: Comparison, label: str, unit: str) -> Iterator[str]:
+    columns = [result.judged] if result.usual is None else [result.judged, result.usual]
+
+    def row(name: str, values: Sequence[str]) -> str:
+        return f"{name:<32}" + "".join(f"{value:>12}" for value in values)
+
+    yield row("", [label, "held out"][: len(columns)])
+    yield row(f"{unit}s", [f"{column.symbols:,}" for column in columns])
+    yield row("longest run", [f"{column.longest:,}" for column in columns])
+    for share in result.judged.quantiles:
+        values = [f"{column.quantiles[share]:,}" for column in columns]
+        yield row(f"{share:.0%} are in runs of at most", values)
+    for length in result.judged.copied:
+        yield row(f"in runs of {length} or more", [f"{column.copied[length]:.2%}" for column in columns])
+    for length in result.judged.novel:
+        shares = [column.novel[length] for column in columns]
+        yield row(f"new {length}-grams", ["" if share is None else f"{share:.2%}" for share in shares])

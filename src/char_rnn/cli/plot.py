@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from char_rnn.cli.options import debug_option, quiet_option, say, shown
+from char_rnn.cli.options import debug_option, quiet_option
+from char_rnn.cli.output import say
+from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,14 +67,14 @@ def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: boo
     save_figure(figure, target)
     for line in _left_out(histories):
         say(line, quiet=quiet)
-    say(f"wrote {shown(str(target))}", quiet=quiet)
+    say(f"wrote {visible_name(str(target))}", quiet=quiet)
 
 
 def _left_out(histories: Sequence[History]) -> list[str]:
     """Say what of the runs is not in the picture."""
     lines = []
     for history in histories:
-        name = shown(str(history.folder))
+        name = visible_name(str(history.folder))
         if not any(map(history.finite, history.points)):
             lines.append(f"{name}: not shown: no loss has been measured yet")
         elif history.infinite:

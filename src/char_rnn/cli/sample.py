@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.flags2015 import refuse_opencl
-from char_rnn.cli.models import open_model
-from char_rnn.cli.options import (
-    OneDashCommand,
-    debug_option,
-    device_manager,
-    device_option,
-    quiet_option,
-    say,
-    shown,
-    write_pieces,
-)
-from char_rnn.cli.primes import impossible_stops
+from char_rnn.cli.inputs import impossible_stops, open_model
+from char_rnn.cli.options import OneDashCommand, debug_option, device_manager, device_option, quiet_option
+from char_rnn.cli.output import say, write_pieces
 from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_then
 from char_rnn.cli.sample_options import Request, writing_options
+from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.generation.text_generator import TextGenerator
@@ -146,5 +138,5 @@ def _introduction(model: str, file: ModelFile) -> str:
     loss = f", validation loss {training['best_val_loss']:.4f}" if best else ""
     return (
         f"{find_model(model)}: {config.num_layers}-layer {config.type} of {config.hidden_size},"
-        f" trained on {shown(str(training.get('data', 'an unnamed text')))}{loss}"
+        f" trained on {visible_name(str(training.get('data', 'an unnamed text')))}{loss}"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from char_rnn.cli.options import say, write_bytes, write_pieces
+from char_rnn.cli.output import say, write_bytes, write_pieces
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile

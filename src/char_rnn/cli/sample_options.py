@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
-from char_rnn.cli.primes import escapes_option, read_prime, unescaped
+from char_rnn.cli.inputs import escapes_option, read_prime, unescaped
 from char_rnn.cli.strategy_options import given, strategy_flags
 from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.models import open_model
-from char_rnn.cli.options import debug_option, quiet_option, say
-from char_rnn.cli.signals import stopping_at_signals
+from char_rnn.cli.inputs import open_model
+from char_rnn.cli.options import debug_option, quiet_option
+from char_rnn.cli.output import say
+from char_rnn.cli.process import stopping_at_signals
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.exceptions import Exit
+from rich.console import Console
+from rich.text import Text
 
 from char_rnn.cli.errors import FAILURE, one_line
-from char_rnn.cli.options import debug_option, device_option, quiet_option, say, set_option, write_text
-from char_rnn.cli.signals import stopping_at_signals
-from char_rnn.cli.sweep_request import asked, with_recipe
-from char_rnn.cli.train_request import Request
-from char_rnn.cli.train_run import ending, open_run, run_device
-from char_rnn.utils.terminal import quoted
+from char_rnn.cli.options import debug_option, device_option, json_option, minutes_option, quiet_option, set_option
+from char_rnn.cli.output import say, write_text
+from char_rnn.cli.process import stopping_at_signals
+from char_rnn.cli.runs import ANY_WIDTH, CELLS, STYLES, fits, print_problem, rounded, run_facts, table_of
+from char_rnn.cli.train import describe_result, open_run, run_device
+from char_rnn.cli.train_options import TrainOptions
+from char_rnn.utils.terminal import quoted, visible_name
 
 if TYPE_CHECKING:
-    from char_rnn.sweep.running import Job, SweepResult
+    from collections.abc import Mapping, Sequence
+
+    from char_rnn.sweep import Job, SweepResult, SweepRun
     from char_rnn.training import CharRNNTrainer, TrainingResult
+    from char_rnn.utils.config import Config, Override
+
+_FIGURES = ("params", "steps", "minutes", "val nats", "best at")
 
 
 @click.command(name="sweep")
@@ -34,30 +44,21 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", metavar="S1,S2,...", help="Seeds; short for --grid training.seed=S1,S2,...")
 @set_option
-@click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="M",
-    help="Training time of each run in minutes; the schedule is fitted to it.",
-)
+@minutes_option("Training time of each run in minutes; the schedule is fitted to it.")
 @click.option("--out", metavar="DIR", help="Folder for the runs (default: named after the text).")
 @click.option("--resume", metavar="DIR", help="Folder of a sweep to continue.")
 @device_option(None)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @quiet_option
 @debug_option
 def command(
     recipe: str | None,
-    data: tuple[str, ...],
     axes: tuple[str, ...],
     seeds: str | None,
-    overrides: tuple[str, ...],
-    minutes: float | None,
     out: str | None,
     resume: str | None,
-    device: str | None,
     as_json: bool,
-    quiet: bool,
+    **train: Any,
 ) -> None:
     """Train one run for each combination of values, and compare the runs in a table.
 
@@ -72,53 +73,56 @@ def command(
       char-rnn sweep my.yaml --grid model.type=lstm,gru --grid model.dropout=0,0.2 --seeds 1,2,3 --minutes 5
       char-rnn sweep --resume runs/my-book-sweep
     """
+    from char_rnn.sweep import sweep
     from char_rnn.sweep.folder import read_sweep
-    from char_rnn.sweep.running import sweep
     from char_rnn.training.process_group import ProcessGroup
 
     if ProcessGroup.launched():
         raise click.UsageError("a sweep trains in one process: leave out torchrun")
-    request = Request(data=data, overrides=overrides, minutes=minutes, device=device, quiet=quiet)
+    given = TrainOptions(**train)
     if resume is None:
-        config, grid = asked(with_recipe(request, recipe), axes, seeds)
-    elif any(value is not None for value in (recipe, *data, *axes, seeds, *overrides, minutes, out)):
+        config, grid = _asked(_with_recipe(given, recipe), axes, seeds)
+    elif any(value is not None for value in (recipe, *given.data, *axes, seeds, *given.overrides, given.minutes, out)):
         raise click.UsageError(
             "--resume uses the settings of the sweep: leave out all options but --device, --json, --quiet"
         )
     else:
         config, grid = read_sweep(resume)
-        request.place(config)
-    if request.insists_on_device:
-        run_device(config, request)  # tells at once that it is not there
-    training = _Training(request)
-    with stopping_at_signals(training.stop, quiet) as received:
-        result = sweep(config, grid, resume or out, train=training, stop=lambda: bool(received))
+        given.apply(config)
+    if given.insists_on_device:
+        run_device(config, given)  # raises at once if it is not available
+    trainer = _Trainer(given)
+    with stopping_at_signals(trainer.stop, given.quiet) as received:
+        result = sweep(config, grid, resume or out, train=trainer, stop=lambda: bool(received))
     if result.stopped:
-        say(f"stopped; continue with: char-rnn sweep --resume {quoted(result.folder)}", quiet=quiet)
+        say(f"stopped; continue with: char-rnn sweep --resume {quoted(result.folder)}", quiet=given.quiet)
         raise Exit(128 + received[0])
-    _print(result, as_json)
-    _conclude(result, quiet)
+    if as_json:
+        write_text(json.dumps(_facts(result), indent=2) + "\n")
+    else:
+        print_tables(result)
+    _conclude(result, given.quiet)
 
 
-class _Training:
+class _Trainer:
     """Trains the runs as ``char-rnn train`` does, and can be asked to stop."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self, given: TrainOptions) -> None:
+        self._given = given
         self._trainer: CharRNNTrainer | None = None
         self._stopped = False
 
     def stop(self) -> None:
-        """Stop the present run after its present step, or the next one before its first."""
+        """Stop the current run after its current step, or the next one before its first."""
         self._stopped = True
         if self._trainer is not None:
             self._trainer.request_stop()
 
     def __call__(self, job: Job) -> TrainingResult:
-        """Train a run; what goes wrong is said when it does."""
-        from char_rnn.sweep.running import FAILURES
+        """Train a run, and print an error when it fails."""
+        from char_rnn.sweep import FAILURES
 
-        quiet = self._request.quiet
+        quiet = self._given.quiet
         say(f"\nrun {job.number} of {job.total}: {job.name}", quiet=quiet)
         try:
             result = self._train(job)
@@ -128,35 +132,177 @@ class _Training:
         finally:
             self._trainer = None
         if not result.stopped:
-            say(ending(result, job.config), quiet=quiet)
+            say(describe_result(result, job.config), quiet=quiet)
         return result
 
     def _train(self, job: Job) -> TrainingResult:
         from char_rnn.training.process_group import ProcessGroup
 
         folder = str(job.folder)
-        request = replace(self._request, resume=folder) if job.resumed else replace(self._request, out=folder)
-        run = open_run(job.config, request, run_device(job.config, request), ProcessGroup())
+        given = replace(self._given, resume=folder) if job.resumed else replace(self._given, out=folder)
+        run = open_run(job.config, given, run_device(job.config, given), ProcessGroup())
         self._trainer = run.trainer
         if self._stopped:
             self._trainer.request_stop()
         return run.train()
 
 
+def _with_recipe(given: TrainOptions, recipe: str | None) -> TrainOptions:
+    """Return the options with RECIPE as the name of a recipe, or else as a file."""
+    from char_rnn.utils.config import recipes
+
+    if recipe is None:
+        raise click.UsageError(
+            "Missing argument 'RECIPE': give the name of a recipe (see `char-rnn config list`) or a YAML file"
+        )
+    is_file = recipe not in recipes() and (Path(recipe).exists() or len(Path(recipe).parts) > 1 or "." in recipe)
+    return replace(given, config_file=recipe) if is_file else replace(given, recipe=recipe)
+
+
+def _asked(given: TrainOptions, axes: Sequence[str], seeds: str | None) -> tuple[Config, Mapping[str, list[Any]]]:
+    """Return the configuration of the first run, and the values of each key.
+
+    Raises:
+        ConfigError: A value cannot be read, or the first values are invalid.
+        UsageError: The grid is empty, or a key is given twice.
+    """
+    from char_rnn.utils.config import read_setting
+
+    grid: dict[str, list[Any]] = {}
+    first: list[Override] = []
+    for overrides in [*map(_axis, axes), *([] if seeds is None else [_seeds(seeds)])]:
+        read = [read_setting(override) for override in overrides]
+        key = read[0][0]
+        if key in grid:
+            raise click.UsageError(f"{key} is in the grid twice; give all its values together")
+        grid[key] = [value for _, value in read]
+        first.append(overrides[0])
+    if not grid:
+        raise click.UsageError("the grid is empty: give --grid SECTION.KEY=V1,V2,... or --seeds S1,S2,...")
+    options = {text.partition("=")[0].strip(): f"--set {text}" for text in given.overrides}
+    options |= {"training.minutes": "--minutes"} if given.minutes is not None else {}
+    options |= {"data.data_dir": "DATA"} if given.data else {}
+    options |= {"device.preferred": "--device"} if given.device is not None else {}
+    for key in grid:
+        if key in options:
+            raise click.UsageError(f"{key} is both in the grid and given by {options[key]}: leave one of them out")
+    return given.config(first), grid
+
+
+def _axis(axis: str) -> list[Override]:
+    """Return each value of ``section.key=V1,V2``."""
+    from char_rnn.utils.config import ConfigError, Override
+
+    key, equals, text = axis.partition("=")
+    values = split_values(text)
+    if not equals or not all(values):
+        empty = "an empty value" if len(values) > 1 else "no values"
+        raise ConfigError(
+            f"--grid {visible_name(axis)}: has {empty}; write section.key=V1,V2,"
+            " with '' for an empty text and null for none"
+        )
+    return [Override(f"{key}={value}", f"--grid {key}={value}") for value in values]
+
+
+def _seeds(text: str) -> list[Override]:
+    """Return each seed of ``S1,S2``."""
+    from char_rnn.utils.config import ConfigError, Override
+
+    values = split_values(text)
+    if not all(values):
+        raise ConfigError(f"--seeds {visible_name(text)}: a seed is missing; write S1,S2,...")
+    return [Override(f"training.seed={value}", f"--seeds {value}") for value in values]
+
+
+def split_values(text: str) -> list[str]:
+    """Split at commas as YAML's flow lists do: not inside brackets, nor inside quotation marks that begin a value."""
+    values, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            escaped = quote == '"' and values[-1].endswith("\\")
+            quote = "" if character == quote and not escaped else quote
+        elif character in "\"'" and values[-1].lstrip()[:1] in {"", character}:
+            quote = character
+        elif character == "," and depth <= 0:
+            values.append("")
+            continue
+        else:
+            depth += (character in "[{") - (character in "]}")
+        values[-1] += character
+    return [value.strip() for value in values]
+
+
+def print_tables(result: SweepResult, console: Console | None = None) -> None:
+    """Print a table of the runs and, if the seed is swept, one of the mean and standard deviation over the seeds.
+
+    Reasons for failures follow the first table. Piped tables are as wide as they need to be.
+    """
+    from char_rnn.sweep.grid import labels
+
+    console = console or Console(highlight=False, width=None if os.isatty(1) else ANY_WIDTH)
+    names = labels(result.grid)
+    rows = [[*_values(run.values), *_figures(run)] for run in result.runs]
+    _print(console, [*names.values()], [*_FIGURES, "state"], rows)
+    for run in result.runs:
+        if run.failure is not None:
+            print_problem(console, run.name, run.problem or "")
+    if settings := result.settings():
+        rows = [
+            [*_values(each.values), str(len(each.losses)), Text(rounded(each.mean, 4), "bold"),
+             rounded(each.deviation, 4)]
+            for each in settings
+        ]  # fmt: skip
+        _print(console, [names[key] for key in settings[0].values], ["seeds", "mean val nats", "deviation"], rows)
+
+
+def _print(console: Console, names: Sequence[str], others: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
+    """Print a table; in a narrow terminal the names of keys are broken at dots and underscores."""
+    table = table_of([*names, *others], rows, {*names, "state"})
+    if not fits(table, console):
+        names = [name.replace("_", "_\n").replace(".", ".\n") for name in names]
+        table = table_of([*names, *(other.replace(" ", "\n") for other in others)], rows, {*names, "state"})
+    console.print(table)
+
+
+def _values(values: Mapping[str, Any]) -> list[str]:
+    from char_rnn.sweep.grid import text_of
+
+    return [visible_name(text_of(value)) for value in values.values()]
+
+
+def _figures(run: SweepRun) -> list[Text | str]:
+    figures: list[Text | str] = ["" if run.summary is None else CELLS[name](run.summary) for name in _FIGURES]
+    if run.failure is not None:
+        return [*figures, Text(run.failure, STYLES["damaged"])]
+    return [*figures, "not started" if run.summary is None else CELLS["state"](run.summary)]
+
+
+def _facts(result: SweepResult) -> dict[str, Any]:
+    """Return all that is known of a sweep, for JSON."""
+    return {
+        "sweep": str(result.folder),
+        "grid": dict(result.grid),
+        "runs": [_run_facts(run, result) for run in result.runs],
+        "settings": [
+            {"values": each.values, "losses": each.losses, "mean": each.mean, "deviation": each.deviation}
+            for each in result.settings()
+        ],
+    }
+
+
+def _run_facts(run: SweepRun, result: SweepResult) -> dict[str, Any]:
+    from char_rnn.runs.listing import RunSummary
+
+    unknown = {field.name: None for field in fields(RunSummary) if field.name != "folder"}
+    known = run_facts(run.summary) if run.summary is not None else {}
+    facts = {"name": run.name, "values": run.values, "run": str(result.folder / run.name), **unknown, **known}
+    return facts | ({"state": run.failure, "problem": run.problem} if run.failure is not None else {})
+
+
 def _conclude(result: SweepResult, quiet: bool) -> None:
-    """Say how many runs there are; those that failed make the command's status."""
-    failed = sum(run.failure is not None for run in result.runs)
-    count = len(result.runs)
+    """Print the number of runs; failed runs make the exit status 1."""
+    failed, count = sum(run.failure is not None for run in result.runs), len(result.runs)
     runs = f"{count} run{'' if count == 1 else 's'}" + (f", {failed} failed" if failed else "")
     say(f"{result.folder}: {runs}", quiet=quiet)
     if failed:
         raise Exit(FAILURE)
-
-
-def _print(result: SweepResult, as_json: bool) -> None:
-    from char_rnn.cli.sweep_table import everything, print_tables
-
-    if as_json:
-        write_text(json.dumps(everything(result), indent=2) + "\n")
-    else:
-        print_tables(result)

@@ -1,42 +1,46 @@
-"""``char-rnn train``."""
+"""``char-rnn train``, and how a run is put together from its options."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn.cli.flags2015 import flags_of_2015
+from char_rnn.cli.inputs import open_model
 from char_rnn.cli.options import (
     DEVICES,
     OneDashCommand,
     config_options,
     debug_option,
-    describe_evaluation,
+    minutes_option,
     quiet_option,
-    say,
-    write_text,
 )
-from char_rnn.cli.signals import stopping_at_signals
-from char_rnn.cli.train_request import Request, given_again
-from char_rnn.cli.train_run import ending, open_run, run_device, sampler_of
+from char_rnn.cli.output import describe_evaluation, preparation, say, write_text
+from char_rnn.cli.process import stopping_at_signals
+from char_rnn.cli.train_options import TrainOptions, repeated_sources
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from char_rnn.data.vocabulary import Vocabulary
+    from char_rnn.models import CharModel
+    from char_rnn.training import Callback, TrainingResult
+    from char_rnn.training.backend import TrainerBackend
+    from char_rnn.training.process_group import ProcessGroup
     from char_rnn.training.run import Run
+    from char_rnn.utils.config import Config
+    from char_rnn.utils.device import DeviceManager
 
 
 @click.command(name="train", cls=OneDashCommand)
 @click.argument("data", nargs=-1)
 @config_options
-@click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="M",
-    help="Training time in minutes; the schedule is fitted to it.",
-)
+@minutes_option("Training time in minutes; the schedule is fitted to it.")
 @click.option("--out", metavar="RUN", help="Run folder to create (default: named after the text).")
 @click.option("--seed", "-seed", type=int, help="Seed of all random numbers.")
 @click.option("--device", type=click.Choice(DEVICES), help="Device to train on; auto is the fastest available.")
@@ -68,38 +72,154 @@ def command(**options: Any) -> None:
       torchrun --nproc-per-node 2 -m char_rnn train my-book.txt --out runs/my-book
       char-rnn train --torch7 -data_dir data/tinyshakespeare -rnn_size 512 -num_layers 2 -dropout 0.5
     """
-    request = Request.of(options)
-    request.check_folders()
-    config = request.config()
-    manager = run_device(config, request)
+    given = TrainOptions.of(**options)
+    given.check_folders()
+    config = given.config()
+    manager = run_device(config, given)
     from char_rnn.training.process_group import ProcessGroup
 
     with ProcessGroup.join(manager.device) as group:
-        request = request if group.is_first else replace(request, quiet=True)
-        run = open_run(config, request, manager, group)
-        text = _train(run, request)
-    if not request.torch7 and group.is_first:
+        given = given if group.is_first else replace(given, quiet=True)
+        run = open_run(config, given, manager, group)
+        text = _train(run, given)
+    if not given.torch7 and group.is_first:
         write_text(text + "\n")
 
 
-def _train(run: Run, request: Request) -> str:
-    """Train; say how it ended; return a sample of the best model, or nothing as train.lua."""
-    quiet = request.silent
-    trainer = run.trainer
-    with stopping_at_signals(trainer.request_stop, request.quiet, twice=trainer.group.alone) as received:
+def _train(run: Run, given: TrainOptions) -> str:
+    """Train, report the result, and return a sample of the best model (nothing with ``--torch7``)."""
+    trainer, quiet = run.trainer, given.silent
+    with stopping_at_signals(trainer.request_stop, given.quiet, twice=trainer.group.alone) as received:
         result = run.train()
     if result.stopped:
-        source = given_again(run.trainer.config)
-        again = f"char-rnn train {'--torch7 ' if request.torch7 else ''}{source}--resume {quoted(run.folder or '')}"
-        say(f"stopped at step {result.step:,}; continue with: {again}", quiet=request.quiet)
+        torch7 = "--torch7 " if given.torch7 else ""
+        again = f"char-rnn train {torch7}{repeated_sources(trainer.config)}--resume {quoted(run.folder or '')}"
+        say(f"stopped at step {result.step:,}; continue with: {again}", quiet=given.quiet)
         raise Exit(128 + received[0] if received else 0)
-    if request.torch7:
+    if given.torch7:
         return ""
     unit = run.corpus.vocabulary.unit
     for name, evaluation in (("validation", result.val), ("test, best model", result.test)):
         if evaluation is not None:
             say(f"{name}: {describe_evaluation(evaluation, unit)}", quiet=quiet, wrap=True)
-    say(ending(result, run.trainer.config), quiet=quiet, wrap=True)
+    say(describe_result(result, run.trainer.config), quiet=quiet, wrap=True)
     say(f"write more with: char-rnn sample {quoted(run.folder or '')}", quiet=quiet)
     say("", quiet=quiet)
     return sampler_of(run.trainer.config, 600)(run.trainer.model, run.corpus.vocabulary)
+
+
+def run_device(config: Config, given: TrainOptions) -> DeviceManager:
+    """Return the manager of the device; a device that is named on the command line has no fallback.
+
+    Several processes train on CUDA, with a GPU each, or on the CPU: gloo and NCCL support no other device.
+    """
+    from char_rnn.training.process_group import ProcessGroup
+    from char_rnn.utils.device import DeviceManager
+
+    wanted, preferred = config.device, given.device_name(config)
+    if ProcessGroup.launched():
+        if given.device == "mps":
+            raise click.UsageError("--device mps trains in one process: leave out torchrun, or give --device cpu")
+        ProcessGroup.take_gpu()
+        preferred = wanted.preferred
+        if preferred == "mps":
+            preferred = "cuda" if "cuda" in DeviceManager.available() else "cpu"
+    fallback = wanted.fallback and not given.insists_on_device
+    return DeviceManager(preferred, auto_detect=wanted.auto_detect, fallback=fallback)
+
+
+def open_run(config: Config, given: TrainOptions, manager: DeviceManager, group: ProcessGroup) -> Run:
+    """Create a new run, or open one to continue, and print what it is."""
+    from char_rnn.training.run import RunContext, resume_run, start_run
+
+    backend = _backend(config)
+    with preparation(given.silent) as progress:
+        context = RunContext(
+            device=manager,
+            callbacks=_callbacks(given),
+            sample_text=None if given.silent else sampler_of(config),
+            progress=progress,
+            open_model=open_model,
+            group=group,
+        )
+        if given.resume is not None:
+            run = resume_run(config, given.resume, context=context, backend=backend)
+        else:
+            run = start_run(config, given.out, init_from=given.init_from, context=context, backend=backend)
+    say(_introduction(run, manager.describe()), quiet=given.silent, wrap=True)
+    return run
+
+
+def _backend(config: Config) -> TrainerBackend:
+    if config.training.trainer == "torch7":
+        from char_rnn.torch7.trainer import Torch7Backend
+
+        return Torch7Backend()
+    from char_rnn.training.backend import TrainerBackend
+
+    return TrainerBackend()
+
+
+def _callbacks(given: TrainOptions) -> list[Callback]:
+    if given.quiet:
+        return []
+    if given.torch7:
+        from char_rnn.torch7.lines import TrainLuaLines
+
+        return [TrainLuaLines()]
+    from char_rnn.training.progress import training_progress
+
+    return [training_progress()]
+
+
+def _introduction(run: Run, device: str) -> str:
+    from char_rnn.training.tuning import training_path
+
+    trainer, vocabulary = run.trainer, run.corpus.vocabulary
+    model, train = trainer.config.model, trainer.dataloaders["train"]
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    processes = "" if trainer.group.alone else f", in each of {trainer.group.size} processes"
+    path = training_path(trainer.config, trainer.device)
+    start = f"continues at step {trainer.step:,}" if trainer.step else "starts"
+    if not trainer.should_continue:
+        start = f"is finished after {trainer.step:,} steps and is evaluated again"
+    return (
+        f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} distinct\n"
+        f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters\n"
+        f"on {device}, {trainer.config.training.precision}, {path}{processes}\n"
+        f"{len(train):,} steps per epoch; {train.dropped:,} of {train.split.predicted:,} predictions unused\n"
+        f"{run.folder} {start}"
+    )
+
+
+def describe_result(result: TrainingResult, config: Config) -> str:
+    """Return the steps, the time and the best loss of a finished run in words."""
+    best = f"; best validation loss {result.best_val_loss:.4f} at step {result.best_step:,}" if result.best_step else ""
+    early = f"; stopped early: no improvement in {config.training.patience} evaluations" if result.early else ""
+    return f"{result.step:,} steps in {result.seconds / 60:.1f} minutes{best}{early}"
+
+
+def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel, Vocabulary], str]:
+    """Return the function that samples during training, always with the same seed, to show the progress.
+
+    Without a prime of the user's own, a sample starts after two line ends, like a paragraph.
+    """
+    from char_rnn.generation.spelling import default_prime
+    from char_rnn.generation.text_generator import TextGenerator
+    from char_rnn.sampling.options import Strategy
+
+    settings = config.generation
+
+    def sample(model: CharModel, vocabulary: Vocabulary) -> str:
+        if next(model.parameters()).device.type != "cpu":  # other devices are slow at single characters
+            model = deepcopy(model).cpu()
+        opening = "" if settings.prime else 2 * (vocabulary.line_end or "")
+        text = TextGenerator(model, vocabulary).generate(
+            opening or default_prime(vocabulary, settings.prime)[0],
+            length if length is not None else config.logging.sample_length,
+            seed=settings.seed if settings.seed is not None else config.training.seed,
+            **asdict(Strategy.of(settings)),
+        )
+        return text.removeprefix(opening)
+
+    return sample

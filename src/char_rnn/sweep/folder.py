@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from char_rnn.sweep.grid import Grid, text_of
-from char_rnn.utils.config import Config, ConfigError, Setting, config_from_dict, read_setting
+from char_rnn.utils.config import Config, ConfigError, Override, config_from_dict, read_setting
 from char_rnn.utils.files import read_regular, replacing
 
 FILE = "sweep.json"
@@ -48,7 +48,7 @@ def read_sweep(folder: str | Path) -> tuple[Config, dict[str, list[Any]]]:
     if version != VERSION:
         raise SweepError(f"{path}: written by a later char-rnn; update char-rnn to go on with it")
     for key in grid:
-        read_setting(Setting(f"{key}=null", f"{path}: grid"))
+        read_setting(Override(f"{key}=null", f"{path}: grid"))
     return config_from_dict(content.get("config"), f"{path}: config"), grid
 
 

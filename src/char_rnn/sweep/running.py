@@ -81,7 +81,7 @@ class SweepRun:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SweepSetting:
     """The runs that differ in nothing but their seed.
 
     Attributes:
@@ -119,7 +119,7 @@ class SweepResult:
     runs: Sequence[SweepRun]
     stopped: bool
 
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[SweepSetting]:
         """Return the runs of each setting over its seeds, the lowest mean first; none where the seed is no key."""
         if SEED not in self.grid:
             return []
@@ -129,7 +129,7 @@ class SweepResult:
             found = losses.setdefault(repr(values), (values, []))[1]
             if run.finished and run.best_loss is not None:
                 found.append(run.best_loss)
-        settings = [Setting(*parts) for parts in losses.values()]
+        settings = [SweepSetting(*parts) for parts in losses.values()]
         return sorted(settings, key=lambda setting: math.inf if setting.mean is None else setting.mean)
 
 

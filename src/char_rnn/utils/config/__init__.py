@@ -1,7 +1,7 @@
 """The configuration: its schema, its reading with one-line errors, its writing. No PyTorch."""
 
 from char_rnn.utils.config.loading import (
-    Setting,
+    Override,
     compose_config,
     config_from_dict,
     load_config,
@@ -28,7 +28,7 @@ __all__ = [
     "GenerationConfig",
     "LoggingConfig",
     "ModelConfig",
-    "Setting",
+    "Override",
     "TrainingConfig",
     "compose_config",
     "config_from_dict",

@@ -31,7 +31,7 @@ class Given(NamedTuple):
     key: str = ""
 
 
-class Setting(NamedTuple):
+class Override(NamedTuple):
     """A single value that is set by other words than ``--set``.
 
     Attributes:
@@ -56,7 +56,7 @@ def load_config(path: str | Path) -> Config:
 
 
 def compose_config(
-    recipe: str | None = None, file: str | Path | None = None, overrides: Sequence[str | Setting] = ()
+    recipe: str | None = None, file: str | Path | None = None, overrides: Sequence[str | Override] = ()
 ) -> Config:
     """Defaults, overlaid by a named recipe, a file, and single values, in this order.
 
@@ -103,7 +103,7 @@ def config_from_dict(data: object, place: str) -> Config:
     return _validate([layer])
 
 
-def read_setting(setting: str | Setting) -> tuple[str, Any]:
+def read_setting(setting: str | Override) -> tuple[str, Any]:
     """The key, as ``section.key``, and the value that `compose_config` would read; the value is not checked.
 
     Raises:
@@ -159,9 +159,9 @@ def _read_text(text: str, name: str) -> Layer:
     return layer
 
 
-def _read_override(override: str | Setting) -> Layer:
+def _read_override(override: str | Override) -> Layer:
     if isinstance(override, str):
-        override = Setting(override, f"--set {override}")
+        override = Override(override, f"--set {override}")
     name, equals, text = override.assignment.partition("=")
     section, dot, key = name.strip().partition(".")
     place = one_line(override.place, _LONGEST_PLACE)

@@ -1,4 +1,4 @@
-"""Texts that the command line gives to a model: escapes in them, and prime texts in files.
+"""Inputs of the subcommands: MODEL, DATA read as a model's training text, primes, and escapes in texts.
 
 Nothing here loads NumPy until a file is read.
 """
@@ -9,36 +9,64 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.options import shown
+from char_rnn.cli.options import Function
 from char_rnn.utils.files import read_bounded, read_regular
+from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.model_file import ModelFile
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 MAX_PRIME = 64 << 20  # bytes
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.?))", re.DOTALL)
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
+def open_model(model: str | Path) -> ModelFile:
+    """Read a run folder (its best model), a ``.safetensors`` file, or a ``.t7`` checkpoint of 2015.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        ValueError: It is not a model; the message says why.
+    """
+    from char_rnn.model_file import ModelFile, find_model
+    from char_rnn.torch7.t7 import is_t7
+
+    path = find_model(model)
+    if not is_t7(path):
+        return ModelFile.read(path)
+    from char_rnn.torch7.checkpoints import read_model
+
+    return read_model(path)
+
+
+def reading_of(file: ModelFile, encoding: str | None) -> dict[str, Any]:
+    """Return how a model's text is read, as options of ``prepare_corpus`` and ``find_locations``.
+
+    Args:
+        file: The model.
+        encoding: Replaces the encoding of the training text.
+    """
+    data = file.config.data
+    return {"encoding": encoding or data.encoding, "separator": data.separator, "file_order": data.file_order}
+
+
 def escapes_option(options: str) -> Callable[[Function], Function]:
-    """``--escapes``, for the options named."""
+    """``--escapes``, which applies to ``options``."""
     return click.option(
         "--escapes", is_flag=True, help=rf"Interpret the escapes \n, \r, \t, \\ and \uXXXX in {options}."
     )
 
 
 def unescaped(text: str, option: str) -> str:
-    r"""Return a text with its escapes read: ``\n``, ``\r``, ``\t``, ``\\`` and ``\uXXXX``.
+    r"""Return a text with its escapes replaced: ``\n``, ``\r``, ``\t``, ``\\`` and ``\uXXXX``.
 
     Raises:
-        BadParameter: Another escape, or half a surrogate pair.
+        BadParameter: An unknown escape, or half a surrogate pair.
     """
 
     def character(match: re.Match[str]) -> str:
@@ -53,16 +81,16 @@ def unescaped(text: str, option: str) -> str:
 
 
 def read_prime(path: str | Path, file: ModelFile, encoding: str | None, *, strict: bool = True) -> str:
-    """Return the prime text in a file (``-`` = standard input) as the model's training text was read.
+    """Return the prime in a file, read as the model's training text was.
 
     Args:
-        path: The file.
-        file: The model. One of bytes takes the file's bytes as they are.
-        encoding: Of the file; ``None`` = that of the training text.
-        strict: Refuse what does not fit the encoding; else it becomes U+FFFD.
+        path: The file; ``-`` is standard input.
+        file: The model. A byte model takes the file's bytes unchanged.
+        encoding: Encoding of the file; ``None`` is that of the training text.
+        strict: Raise an error for bytes that do not fit the encoding; else they become U+FFFD.
 
     Raises:
-        DataError: The file does not fit the encoding, or Python does not know the encoding.
+        DataError: The file does not fit the encoding, or the encoding is unknown.
         OSError: The file cannot be read, is not a regular file, or is too large.
     """
     from char_rnn.data.errors import DataError
@@ -77,14 +105,14 @@ def read_prime(path: str | Path, file: ModelFile, encoding: str | None, *, stric
         text = data.decode(name, "strict" if strict else "replace")
     except UnicodeError as error:
         where = "standard input" if is_stream else path
-        start = getattr(error, "start", None)  # plain UnicodeErrors have none
+        start = getattr(error, "start", None)  # a plain UnicodeError has none
         at = "" if start is None else f" (byte 0x{data[start]:02X} at offset {start})"
         raise DataError(f"{where}: not {name}{at}; give its encoding, such as --encoding cp1252 or utf-16") from None
     return text if "\ufeff" in file.vocabulary.char_to_idx else text.removeprefix("\ufeff")
 
 
 def impossible_stops(stops: tuple[str, ...], at_newline: bool, vocabulary: Vocabulary) -> list[str]:
-    """Return a line for each stop text that cannot appear, as the vocabulary lacks a character of it."""
+    """Return a line for each stop text that cannot appear because the vocabulary lacks a character of it."""
     from char_rnn.data.vocabulary import UnknownCharacterError
     from char_rnn.generation.spelling import canonical
 
@@ -94,7 +122,8 @@ def impossible_stops(stops: tuple[str, ...], at_newline: bool, vocabulary: Vocab
             vocabulary.encode(canonical(vocabulary, stop))
         except UnknownCharacterError as error:
             hint = r"; give --escapes to read \n as a line end" if error.character == "\\" else ""
-            lines.append(f"--stop '{shown(stop)}' never appears: the vocabulary lacks '{shown(error.character)}'{hint}")
+            name, character = visible_name(stop), visible_name(error.character)
+            lines.append(f"--stop '{name}' never appears: the vocabulary lacks '{character}'{hint}")
     if at_newline and vocabulary.line_end is None:
         lines.append("--stop-at-newline has no effect: the vocabulary has no line end")
     return lines

@@ -1,0 +1,125 @@
+"""The process of a subcommand: its standard streams, and the signals that end it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+
+class _Closed(io.RawIOBase):
+    """A standard stream that the parent process has closed; its use is an error, as an empty text would be wrong."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: object) -> int:
+        raise OSError(errno.EBADF, "closed by the program that started this one", self._name)
+
+    def write(self, _data: object) -> int:
+        return self.readinto(_data)
+
+
+class _Terminal(io.FileIO):
+    """A terminal for diagnostics; after it is closed they are lost, but the program continues (to save, say)."""
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def prepare_streams() -> None:
+    """Replace closed standard streams, and let the others print every character.
+
+    The descriptors 0 to 2 are taken first: otherwise a file opened later gets one, and the output of C libraries.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(_Closed("standard input")))
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(_Closed("standard output"), write_through=True)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    elif sys.stderr.isatty() and _is_plain_file(sys.stderr):
+        terminal = io.BufferedWriter(_Terminal(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(terminal, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _is_plain_file(stream: TextIO) -> bool:
+    """Return whether a stream writes bytes to a file; a Windows console takes characters."""
+    buffer = getattr(stream, "buffer", None)
+    return type(getattr(buffer, "raw", buffer)) is io.FileIO  # under python -u there is no buffer
+
+
+def discard_unwritten() -> None:
+    """Drop what a standard stream cannot write, so that Python does not try again at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = True) -> Iterator[list[int]]:
+    """Call ``stop`` at the first Ctrl-C, SIGTERM or SIGHUP (a closed terminal). Yields the signals received.
+
+    Signals that the parent process ignores (nohup, cron) stay ignored. Outside the main thread nothing changes.
+
+    Args:
+        stop: Asks the work to stop soon.
+        quiet: Print nothing.
+        twice: A second Ctrl-C or SIGTERM interrupts immediately. Not for one of several processes: it gets each signal
+            from the terminal and from torchrun, which also kills it if it takes too long.
+    """
+    received: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if received:
+            if twice and number in (signal.SIGINT, signal.SIGTERM):  # a shell repeats SIGHUP of a closed terminal
+                raise KeyboardInterrupt
+            return
+        received.append(number)
+        if not quiet:
+            again = b" (press Ctrl-C again to stop at once)" if twice else b""
+            with suppress(OSError):  # the terminal may be closed
+                os.write(2, b"\nstopping after this step" + again + b"\n")
+        stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, handle) for number in _heeded_signals()}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heeded_signals() -> list[int]:
+    """Return the signals that end this process, except those that its parent ignores."""
+    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]

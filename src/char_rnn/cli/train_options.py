@@ -1,0 +1,183 @@
+"""The options of ``char-rnn train`` and ``sweep``, and the configuration that they ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from char_rnn.cli.flags2015 import (
+    FLAGS,
+    fitted_fractions,
+    given_settings,
+    gpu_settings,
+    implied_settings,
+    placeholder_fractions,
+    refuse_opencl,
+)
+from char_rnn.cli.inputs import unescaped
+from char_rnn.utils.files import check_is_path
+from char_rnn.utils.locking import check_is_free
+from char_rnn.utils.terminal import quoted
+
+if TYPE_CHECKING:
+    from char_rnn.utils.config import Config, Override
+
+_TORCH7 = "torch7"
+_ARCHITECTURE = ("model", "rnn_size", "num_layers")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of the command line; ``None`` where one is not given.
+
+    Attributes:
+        data: the texts, in order; empty where none is given.
+        flags: the flags of train.lua by name (``flags2015.FLAGS``).
+    """
+
+    data: tuple[str, ...] = ()
+    recipe: str | None = None
+    config_file: str | None = None
+    overrides: tuple[str, ...] = ()
+    minutes: float | None = None
+    out: str | None = None
+    seed: int | None = None
+    device: str | None = None
+    vocabulary: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    resume: str | None = None
+    init_from: str | None = None
+    torch7: bool = False
+    gpuid: int | None = None
+    quiet: bool = False
+    flags: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(flag.name for flag in FLAGS))
+
+    @classmethod
+    def of(cls, *, opencl: int, data_dir: str | None, data: tuple[str, ...], **options: Any) -> TrainOptions:
+        """Return the options of ``char-rnn train``.
+
+        Raises:
+            UsageError: Two options exclude each other.
+        """
+        refuse_opencl(opencl)
+        flags = {flag.name: options.pop(flag.name) for flag in FLAGS}
+        if data_dir is not None and data:
+            raise click.UsageError("DATA and -data_dir both name the text: leave one of them out")
+        init_from = options.pop("init_from") or None  # "" is the default of train.lua
+        given = cls(data=data if data_dir is None else (data_dir,), init_from=init_from, flags=flags, **options)
+        given._check()
+        return given
+
+    def _check(self) -> None:
+        if self.resume and (self.out or self.recipe or self.config_file or self.init_from):
+            raise click.UsageError(
+                "--resume uses the settings of the run: leave out --out, --recipe, --config, --init-from"
+            )
+        if self.init_from:
+            flags = ", ".join(f"-{name}" for name in _ARCHITECTURE)
+            if any(text.startswith("model.") and "dropout" not in text for text in self.overrides):
+                raise click.UsageError("--init-from uses the architecture of the model: leave out --set model....")
+            if not self.torch7 and any(self.flags[name] is not None for name in _ARCHITECTURE):
+                raise click.UsageError(f"--init-from uses the architecture of the model: leave out {flags}")
+        if self.gpuid is not None and self.device is not None:
+            raise click.UsageError("--device and -gpuid both name the device: leave one of them out")
+
+    @property
+    def silent(self) -> bool:
+        """Whether to print no diagnostics of today's program."""
+        return self.quiet or self.torch7
+
+    @property
+    def insists_on_device(self) -> bool:
+        """Whether ``--device`` names a device, which then has no fallback."""
+        return self.device not in {None, "auto"}
+
+    def device_name(self, config: Config) -> str:
+        """Return the device to try first; with several CUDA devices the one with the number of ``-gpuid``."""
+        preferred = config.device.preferred
+        return f"cuda:{self.gpuid}" if self.gpuid and preferred == "cuda" else preferred
+
+    def check_folders(self) -> None:
+        """Check that no other process uses the folders, before PyTorch is imported, which takes seconds.
+
+        Raises:
+            FolderInUseError: Another process uses one.
+        """
+        if os.environ.get("RANK", "0") == "0":  # the first process of a run holds its lock
+            for folder in filter(None, (self.resume, self.out)):
+                check_is_free(check_is_path(folder))
+
+    def config(self, more: Sequence[Override] = ()) -> Config:
+        """Compose the configuration: recipe, file, --set, ``more``, the other options; later ones win.
+
+        Raises:
+            ConfigError: A value or combination is invalid.
+            UsageError: ``--torch7`` contradicts the configuration.
+        """
+        from char_rnn.utils.config import compose_config
+
+        recipe, file = self._recipe(), self._file()
+        implied: list[str | Override] = [*implied_settings(self.flags), *gpu_settings(self.gpuid)]
+        overrides = [*implied, *self.overrides, *more, *given_settings(self.flags)]
+        base = compose_config(recipe, file, [*overrides, *placeholder_fractions(self.flags)])
+        if self.minutes is not None and base.training.horizons:  # those of an earlier timed run
+            overrides = ["training.horizons=null", "training.max_steps=null", *overrides]
+        config = compose_config(recipe, file, [*overrides, *fitted_fractions(self.flags, base), *self._given()])
+        if self.torch7 and config.training.trainer != _TORCH7:
+            raise click.UsageError(
+                "--torch7 needs training.trainer=torch7, but the configuration has modern: change it, or leave out"
+                " --torch7"
+            )
+        self.apply(config)
+        return config
+
+    def apply(self, config: Config) -> None:
+        """Set the text, the folder and the device of a configuration."""
+        if self.data:
+            config.data.data_dir = self.data[0] if len(self.data) == 1 else list(self.data)
+        if self.separator is not None:
+            config.data.separator = unescaped(self.separator, "--separator")
+        if self.resume is not None and not self.data and (sources := repeated_sources(config)):
+            again = f"char-rnn train {sources}--resume {quoted(self.resume)} < TEXT"
+            raise click.UsageError(f"the run reads standard input; give it the text again: {again}")
+        if self.out is not None:  # all files of the run go to RUN
+            config.logging.log_dir = None
+            if config.training.trainer == _TORCH7 and self.flags["checkpoint_dir"] is None:
+                config.logging.checkpoint_dir = self.out
+        if self.device is not None:
+            config.device.auto_detect = self.device == "auto"
+            if self.device != "auto":
+                config.device.preferred = self.device  # type: ignore[assignment]
+
+    def _recipe(self) -> str | None:
+        return _TORCH7 if self.torch7 and not (self.recipe or self.config_file or self.resume) else self.recipe
+
+    def _file(self) -> str | None:
+        from char_rnn.training.run_folder import check_run
+
+        return str(check_run(self.resume)) if self.resume else self.config_file
+
+    def _given(self) -> list[Override]:
+        """Return the values of today's options; with ``--torch7`` a seed is taken modulo 2^32, as in 2015."""
+        from char_rnn.utils.config import Override
+
+        seed = self.seed % (1 << 32) if self.seed is not None and self.torch7 else self.seed
+        values = {
+            "--minutes": ("training.minutes", self.minutes),
+            "--seed": ("training.seed", seed),
+            "--vocabulary": ("data.vocabulary", self.vocabulary),
+            "--encoding": ("data.encoding", self.encoding),
+        }
+        given = {option: pair for option, pair in values.items() if pair[1] is not None}
+        return [Override(f"{key}={value}", f"{option} {value}") for option, (key, value) in given.items()]
+
+
+def repeated_sources(config: Config) -> str:
+    """Return the texts that ``--resume`` needs again: all of them if one is standard input, else none."""
+    sources = config.data.sources
+    return "".join(f"{each if each == '-' else quoted(each)} " for each in sources) if "-" in sources else ""
