@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pairwise import pairwise
 from torch import Tensor
 
 from char_rnn.data.corpus import Corpus
@@ -22,8 +23,6 @@ PARTS: list[dict[str, Any]] = [
     {"tie_weights": True, "layer_norm": "between", "residual": True, "feed_forward_size": 5}
     | {"attention": "all", "attention_window": 9, "weight_dropout": 0.3, "zoneout": 0.1, "embedding_dropout": 0.1},
 ]
-each_cell = pytest.mark.parametrize("cell", CELLS)
-each_parts = pytest.mark.parametrize("parts", PARTS, ids=["plain", "every part"])
 
 
 @pytest.fixture(autouse=True)
@@ -94,9 +93,7 @@ def dynamic_by_hand(
     return total / (len(ids) - 1)
 
 
-@each_cell
-@each_parts
-@pytest.mark.parametrize("decay", [0.01, 0.4])
+@pytest.mark.parametrize(("cell", "parts", "decay"), pairwise(CELLS, PARTS, [0.01, 0.4]), ids=str)
 def test_it_is_the_equations_of_the_paper(cell: type[CharModel], parts: dict[str, Any], decay: float) -> None:
     corpus = garden(80)
     model = small(cell, corpus, parts)
@@ -110,9 +107,7 @@ def test_it_is_the_equations_of_the_paper(cell: type[CharModel], parts: dict[str
     assert (found.characters, found.statistics) == (len(val), "train")
 
 
-@each_cell
-@each_parts
-@pytest.mark.parametrize("segment", [1, 7, 300])
+@pytest.mark.parametrize(("cell", "parts", "segment"), pairwise(CELLS, PARTS, [1, 7, 120]), ids=str)
 def test_without_a_rate_it_is_the_static_loss(cell: type[CharModel], parts: dict[str, Any], segment: int) -> None:
     corpus = garden(20)
     model = small(cell, corpus, parts)

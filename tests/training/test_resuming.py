@@ -29,62 +29,54 @@ MakeTrainer = Callable[..., CharRNNTrainer]
 
 
 STOPS = (1, 13, 19, 20, 25, 38, 40, 50)
+"""Before, at and after evaluations (every 25 steps), saved states (every 20) and epochs (every 19)."""
 
 
-RESUMED: dict[str, dict[str, dict[str, Any]]] = {
+RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "streams": {},
     "windows": {"data": {"batching": "windows"}},
     "2015": {"training": AS_IN_2015},
     "regularized": {"training": {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}},
     "segments": {"training": {"random_segments": True}},
     "nt-asgd": {"training": STALLING},
-}
-
-
-RESUMED_PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "lstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "mogrifier_rounds": 3}},
     "gru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "gru"}},
     "rnn parts": {"model": {**EVERY_PART, "layer_norm": "cell", "type": "rnn"}, "data": {"batching": "windows"}},
 }
 
 
-@pytest.mark.parametrize(
-    ("sections", "stop_at"),
-    [
-        *(
-            pytest.param(RESUMED[name], at, id=f"{name}-{at}")
-            for name in RESUMED
-            for at in (1, 13, 19, 20, 25, 38, 40, 50)
-        ),
-        *(pytest.param(RESUMED_PARTS[name], 25, id=name) for name in RESUMED_PARTS),
-    ],
-)
-def test_stopped_and_resumed_is_as_if_never_stopped(
-    make_trainer: MakeTrainer, tmp_path: Path, sections: dict[str, dict[str, Any]], stop_at: int
+class StopAt(Callback):
+    """Stops the run after one of its steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        if trainer.step == self.step:
+            trainer.request_stop()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_stopped_and_resumed_many_times_ends_with_the_same_bits(
+    make_trainer: MakeTrainer, tmp_path: Path, name: str
 ) -> None:
     """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
-    training = {"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **sections.get("training", {})}
-    config = small_config(**{**sections, "training": training})
+    training = {"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **RUNS[name].get("training", {})}
+    config = small_config(**{**RUNS[name], "training": training})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
-    straight = make_trainer(config, run_dir=whole)
-    straight.train()
+    make_trainer(config, run_dir=whole).train()
 
-    class StopAt(Callback):
-        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-            if trainer.step == stop_at:
-                trainer.request_stop()
+    assert make_trainer(config, run_dir=parts, callbacks=[StopAt(STOPS[0])]).train().stopped
+    for stopped_at, stop_at in zip(STOPS, (*STOPS[1:], 60), strict=True):
+        trainer = make_trainer(config, run_dir=parts, callbacks=[StopAt(stop_at)])
+        torch.manual_seed(999)
+        trainer.load_state_dict(read_state(parts))
+        assert trainer.step == stopped_at
+        trainer.train()
 
-    first = make_trainer(config, run_dir=parts, callbacks=[StopAt()])
-    assert first.train().stopped
-    second = make_trainer(config, run_dir=parts)
-    torch.manual_seed(999)
-    second.load_state_dict(read_state(parts))
-    assert second.step == stop_at
-    second.train()
-
-    for name, tensor in ModelFile.read(whole / "last.safetensors").tensors.items():
-        assert (ModelFile.read(parts / "last.safetensors").tensors[name] == tensor).all(), name
+    for key, tensor in ModelFile.read(whole / "last.safetensors").tensors.items():
+        assert (ModelFile.read(parts / "last.safetensors").tensors[key] == tensor).all(), key
     assert timeless(whole) == timeless(parts)
     assert (training.get("averaging") == "nt-asgd") == any(r.get("event") == "averaging" for r in timeless(whole))
 
