@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import pytest
@@ -26,6 +27,20 @@ settings.register_profile("char-rnn", deadline=None)  # a busy machine is no fai
 settings.load_profile("char-rnn")
 
 
+def pytest_collection_finish() -> None:
+    """Keep the modules and the thousands of tests out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Flushing to the disk guards against a loss of power, not against the death of a process: no test needs it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # a choice of the user's: no run times its threads, nor one in another process
@@ -35,10 +50,13 @@ def _one_thread() -> None:
         torch.set_num_threads(1)
 
 
+DATA_ROOTS = count()
+
+
 @pytest.fixture(autouse=True)
-def _own_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's own data sets and caches."""
-    monkeypatch.setenv("CHAR_RNN_DATA_DIR", str(tmp_path / "char-rnn-data"))
+def _own_data_root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's own data sets and caches; the folder is made by those that write there."""
+    monkeypatch.setenv("CHAR_RNN_DATA_DIR", str(tmp_path_factory.getbasetemp() / f"char-rnn-data-{next(DATA_ROOTS)}"))
 
 
 @pytest.fixture(scope="module")

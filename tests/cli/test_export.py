@@ -104,7 +104,7 @@ def test_bad_input(
     assert (done.status, done.out) == (2, "")
     assert message in done.err
     assert len(done.err.splitlines()) == 1
-    assert [path.name for path in tmp_path.iterdir() if path.name != "char-rnn-data"] == ["folder.html"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
 
 
 def test_no_model(char_rnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
