@@ -78,13 +78,7 @@ OVERFITTING: dict[str, dict[str, Any]] = {
     },
     "label_smoothing 0.05": {**RESIDUAL, "training.label_smoothing": 0.05},
     "weight_decay 0.1": {**RESIDUAL, "training.weight_decay": 0.1},
-    "random_segments": {**RESIDUAL, "training.random_segments": True},
     "averaging ema": {**RESIDUAL, "training.averaging": "ema"},
-    "averaging nt-asgd, constant rate": {
-        **RESIDUAL,
-        "training.averaging": "nt-asgd",
-        "training.schedule": "constant",
-    },
     "locked dropout, weight_dropout 0.4": {**RESIDUAL, **LOCKED, "model.weight_dropout": 0.4},
     "locked dropout, weight_dropout, ema": {
         **RESIDUAL,

@@ -201,6 +201,12 @@ def test_damaged_metadata(tmp_path: Path, metadata: dict[str, str | None], messa
     assert "m.safetensors" in str(caught.value)
 
 
+def test_a_model_trained_with_removed_settings_opens(tmp_path: Path) -> None:
+    training = {"random_segments": True, "averaging": "nt-asgd", "averaging_patience": 3}
+    read = ModelFile.read(rewritten(tmp_path, config=json.dumps({"training": training})))
+    assert read.config.training.averaging == "polyak"
+
+
 def test_half_precision_of_another_kind_is_named(tmp_path: Path) -> None:
     header = json.dumps(
         {"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}, "__metadata__": {"format": "char-rnn"}}

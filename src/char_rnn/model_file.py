@@ -225,7 +225,7 @@ def _description(path: Path, metadata: Mapping[str, str]) -> tuple[Config, Vocab
     try:
         settings = json.loads(metadata["config"])
         _check_cell(path, settings)
-        config = config_from_dict(settings, "its configuration")
+        config = config_from_dict(settings, "its configuration", saved=True)
         if "file_order" not in settings.get("data", {}):  # version 1.0 read folders so
             config.data.file_order = "path"
         vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))

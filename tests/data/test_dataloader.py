@@ -25,16 +25,6 @@ def test_windows_on_demand() -> None:
     assert (train.seed, train.num_workers, train.seq_length, train.batch_size) == (4, 1, 5, 3)
 
 
-def test_random_segments_are_for_training_on_streams() -> None:
-    loaders = create_dataloaders(CharDataset(CORPUS, 10, 0.6, 0.4), 2, seed=4, random_segments=True)
-    lengths = {name: [x.shape[1] for x, _ in batches.epoch(0)] for name, batches in loaders.items()}
-    assert lengths["val"] == [10, 10]
-    assert (len(lengths["train"]), sum(lengths["train"])) == (2, 20)
-    assert lengths["train"] != [10, 10]
-    with pytest.raises(ValueError, match="random_segments: windows are all of one length; give batching='streams'"):
-        create_dataloaders(CharDataset(CORPUS, 5), 3, batching="windows", random_segments=True)
-
-
 def test_empty_splits_are_left_out() -> None:
     assert list(create_dataloaders(CharDataset(CORPUS, 5, 0.9, 0.1), 3)) == ["train", "val"]
     assert list(create_dataloaders(CharDataset(CORPUS, 5, 1, 0), 3)) == ["train"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from char_rnn.data.corpus import Corpus, Split
 from char_rnn.data.errors import DataError
-from char_rnn.data.streams import StreamBatches, random_cuts
+from char_rnn.data.streams import StreamBatches
 
 
 def split_of(length: int, context: bool = False) -> Split:
@@ -73,46 +73,9 @@ def test_an_epoch_can_start_anywhere(start: int, number: int) -> None:
     assert [x.tolist() for x, _ in batches.epoch(number, start)] == whole[start:]
 
 
-@given(st.integers(1, 400), st.integers(1, 4), st.integers(1, 40), st.integers(0, 3), st.integers(0, 9))
-def test_random_segments_cover_what_equal_ones_do(
-    length: int, batch_size: int, seq_length: int, number: int, seed: int
-) -> None:
-    """Every character of an epoch once, in the same order, in as many steps, from whichever step on."""
-    split, sizes = split_of(length), (batch_size, seq_length)
-    equal = StreamBatches(split, *sizes, allow_empty=True)
-    random = StreamBatches(split, *sizes, allow_empty=True, segments_seed=seed)
-    assert (len(random), random.dropped) == (len(equal), equal.dropped)
-    epoch = list(random.epoch(number))
-    assert len(epoch) == len(equal)
-    for x, y in epoch:
-        assert torch.equal(y, x + 1)
-        assert x.shape[1] >= min(5, seq_length)
-    if epoch:
-        assert torch.equal(torch.cat([x for x, _ in epoch], 1), torch.cat([x for x, _ in equal.epoch(number)], 1))
-    for start in {0, len(epoch) // 2, len(epoch)}:
-        rest = list(random.epoch(number, start))
-        assert all(torch.equal(x, later) for (x, _), (later, _) in zip(epoch[start:], rest, strict=True))
-
-
-def test_the_lengths_of_random_segments_are_those_of_the_paper() -> None:
-    """At 70: 95% around 70 and 5% around 35, with standard deviation 5; other ones in each epoch and for each seed."""
-    cuts = random_cuts(20_000, 70, (3, 0))
-    lengths = np.diff(cuts)
-    assert (cuts[0], cuts[-1], lengths.sum()) == (0, 1_400_000, 1_400_000)
-    halved = lengths < 53
-    assert halved.mean() == pytest.approx(0.05, abs=0.006)
-    scale = 70 / (0.95 * 70 + 0.05 * 35)
-    assert lengths[halved].mean() == pytest.approx(35 * scale, abs=1)
-    assert lengths[~halved].mean() == pytest.approx(70 * scale, abs=0.2)
-    assert lengths[~halved].std() == pytest.approx(5 * scale, rel=0.05)
-    assert np.array_equal(cuts, random_cuts(20_000, 70, (3, 0)))
-    for other in ((3, 1), (4, 0)):
-        assert not np.array_equal(cuts, random_cuts(20_000, 70, other))
-
-
 def test_processes_cut_their_streams_at_the_same_places() -> None:
-    whole = StreamBatches(split_of(400), 5, 12, segments_seed=7)
-    parts = [StreamBatches(split_of(400), 5, 12, segments_seed=7, rows=rows) for rows in (slice(2), slice(2, 5))]
+    whole = StreamBatches(split_of(400), 5, 12)
+    parts = [StreamBatches(split_of(400), 5, 12, rows=rows) for rows in (slice(2), slice(2, 5))]
     for (x, y), *shared in zip(whole.epoch(1), *(part.epoch(1) for part in parts), strict=True):
         assert torch.equal(x, torch.cat([part for part, _ in shared]))
         assert torch.equal(y, torch.cat([part for _, part in shared]))
@@ -137,11 +100,6 @@ def test_too_small_a_text_says_how_much_is_needed() -> None:
 def test_sizes_below_one_are_refused(batch_size: int, seq_length: int, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} .*must be at least 1"):
         StreamBatches(split_of(10), batch_size, seq_length)
-
-
-def test_a_seed_below_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match="segments_seed -1: must be at least 0"):
-        StreamBatches(split_of(10), 1, 2, segments_seed=-1)
 
 
 def test_text_comes_back_from_streams() -> None:

@@ -22,7 +22,6 @@ TESTED = (
     "generation/test_sampler.py",
     "ops/test_kernel_loop.py",
     "ops/test_output_loss.py",
-    "training/test_clipping.py",
     "training/test_optimizers.py",
 )
 

@@ -36,7 +36,6 @@ def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
             config.training.batch_size,
             batching=config.data.batching,
             seed=config.training.seed,
-            random_segments=config.training.random_segments,
         )
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, text.vocabulary.size, dtype=config.training.precision)

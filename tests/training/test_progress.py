@@ -139,7 +139,6 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
         {"step": 20, "event": "rollback", "failed_step": 27, "reason": "the loss is nan", "rate_factor": 0.25},
         {"step": 20, "event": "device", "failed_step": 27, "reason": "CUDA error: [x]\x07", "left": "cuda"},
         {"step": 26, "event": "memory", "micro_batch": 8},
-        {"step": 1500, "event": "averaging"},
         {"step": 0, "event": "evaluation", "characters": 4096, "of": 20_400},
     ):
         display.on_event(trainer, event)
@@ -147,6 +146,5 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
         "step 27: the loss is nan; returned to step 20, with the learning rate times 0.25",
         "step 27: CUDA error: [x]\\x07; returned to step 20, continuing on the CPU",
         "out of memory: computing 8 sequences at once from now on, in the same batches",
-        "step 1,500: the validation loss has stalled; averaging the parameters from now on",
         "each evaluation predicts 4,096 of 20,400 characters: all of them would take too long",
     ]

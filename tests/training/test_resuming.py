@@ -15,7 +15,6 @@ from training_helpers import (
     AS_IN_2015,
     EVERY_PART,
     REGULARIZED,
-    STALLING,
     small_config,
     timeless,
 )
@@ -37,8 +36,6 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "windows": {"data": {"batching": "windows"}},
     "2015": {"training": AS_IN_2015},
     "regularized": {"training": {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}},
-    "segments": {"training": {"random_segments": True}},
-    "nt-asgd": {"training": STALLING},
     "lstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "mogrifier_rounds": 3}},
     "gru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "gru"}},
     "rnn parts": {"model": {**EVERY_PART, "layer_norm": "cell", "type": "rnn"}, "data": {"batching": "windows"}},
@@ -78,7 +75,6 @@ def test_a_run_stopped_and_resumed_many_times_ends_with_the_same_bits(
     for key, tensor in ModelFile.read(whole / "last.safetensors").tensors.items():
         assert (ModelFile.read(parts / "last.safetensors").tensors[key] == tensor).all(), key
     assert timeless(whole) == timeless(parts)
-    assert (training.get("averaging") == "nt-asgd") == any(r.get("event") == "averaging" for r in timeless(whole))
 
 
 def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -122,7 +118,6 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         ({"training": {"seq_length": 5}}, "training.seq_length 10, not 5"),
         ({"training": {"batch_size": 2}}, "training.batch_size 4, not 2"),
         ({"data": {"batching": "windows"}}, "data.batching streams, not windows"),
-        ({"training": {"random_segments": True}}, "training.random_segments False, not True"),
         ({"model": {"residual": True}}, "model.residual False, not True"),
         ({"model": {"zoneout": 0.1}}, r"model.zoneout 0\.0, not 0\.1"),
         ({"model": {"attention_heads": 3}}, "model.attention_heads 1, not 3"),
@@ -140,27 +135,19 @@ def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: di
         make_trainer(small_config(**change)).load_state_dict(trainer.state_dict())
 
 
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"random_segments": False}, "training.random_segments True, not False"),
-        ({"random_segments": True, "seed": 5}, "training.seed 123, not 5"),
-    ],
-)
-def test_a_run_on_random_segments_goes_on_with_them(
-    make_trainer: MakeTrainer, change: dict[str, Any], name: str
-) -> None:
-    trainer = make_trainer(small_config(training={"max_steps": 3, "random_segments": True}))
+def test_the_seed_of_windows_cannot_be_changed(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(small_config(training={"max_steps": 3}, data={"batching": "windows"}))
     trainer.train()
-    with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
-        make_trainer(small_config(training=change)).load_state_dict(trainer.state_dict())
+    other = make_trainer(small_config(training={"seed": 5}, data={"batching": "windows"}))
+    with pytest.raises(CheckpointError, match=r"was trained with training\.seed 123, not 5.*--init-from"):
+        other.load_state_dict(trainer.state_dict())
 
 
 def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(small_config(training={"max_steps": 3}))
     trainer.train()
     tensors, counters = trainer.state_dict()
-    del counters["computing"], counters["averaging"], counters["reading"]["training.random_segments"]
+    del counters["computing"]
     again = make_trainer()
     again.load_state_dict(TrainingState(tensors, counters))
     assert again.step == 3
@@ -175,7 +162,7 @@ def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: Make
         lambda tensors, counters: counters.update(interval=[]),
         lambda tensors, counters: counters.update(reading=None),
         lambda tensors, counters: counters.update(computing=3),
-        lambda tensors, counters: counters.update(averaging={"evaluations": [3]}),
+        lambda tensors, counters: counters.update(guard={"mean": "x"}),
         lambda tensors, counters: tensors.update({"rng.cpu": torch.zeros(3, dtype=torch.uint8)}),
         lambda tensors, counters: tensors.update({"hidden.0": torch.zeros(1, 2, 3)}),
         lambda tensors, counters: tensors.update({"hidden.x": torch.zeros(1)}),
@@ -210,7 +197,7 @@ def test_a_damaged_state_is_refused_in_one_line(make_trainer: MakeTrainer, damag
 
 def test_counters_damaged_at_random_are_refused_or_used(make_trainer: MakeTrainer) -> None:
     """A hundred values of other types and ranges at random places: nothing but a ``CheckpointError``."""
-    config = small_config(training={"max_steps": 3, "schedule": "plateau", "minutes": 5.0, "averaging": "nt-asgd"})
+    config = small_config(training={"max_steps": 3, "schedule": "plateau", "minutes": 5.0, "averaging": "polyak"})
     trainer = make_trainer(config)
     trainer.train_epoch()
     tensors, counters = trainer.state_dict()

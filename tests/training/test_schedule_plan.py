@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from char_rnn.training.schedule_plan import SchedulePlan, TimeBudget
+from char_rnn.training.schedule_plan import SchedulePlan
+from char_rnn.training.time_budget import TimeBudget
 from char_rnn.utils.config import TrainingConfig
 
 
@@ -33,7 +34,7 @@ def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
         if plan.refit_due(step, elapsed):
             plan.refit(step, elapsed, in_steps, 1.0)
     assert elapsed + 1.0 == pytest.approx(60, abs=1.5)
-    horizons = plan.schedule.horizons
+    horizons = plan.schedule.segments
     repeated = SchedulePlan(TrainingConfig(max_steps=plan.total_steps, horizons=horizons, warmup_steps=10), 1000)
     assert repeated.total_steps == plan.total_steps
     assert [repeated.schedule.learning_rate(s) for s in range(step)] == rates
@@ -47,7 +48,7 @@ def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> Non
         if plan.refit_due(step, elapsed):
             plan.refit(step, elapsed, elapsed, 5.0)
     assert elapsed > 0.9 * 180
-    assert len(plan.schedule.horizons) < 25
+    assert len(plan.schedule.segments) < 25
 
 
 def test_the_step_total_of_a_timed_run_settles_when_two_fits_agree() -> None:
@@ -173,7 +174,7 @@ def test_a_plan_goes_on_where_its_state_was_taken() -> None:
     again.load_state_dict(plan.state_dict(), 100, 10.0)
     assert again.eval_characters == 4096
     assert again.total_steps == plan.total_steps
-    assert again.schedule.horizons == plan.schedule.horizons
+    assert again.schedule.segments == plan.schedule.segments
     assert again.budget == plan.budget
 
 

@@ -160,27 +160,6 @@ def test_training_records_average_what_lies_between(make_trainer: MakeTrainer) -
     assert train[0]["learning_rate"] == pytest.approx(0.01 * (1 + math.cos(math.pi * 1 / 16)) / 2)
 
 
-def test_random_segments_learn_in_proportion_to_their_length(make_trainer: MakeTrainer) -> None:
-    """The optimizer's rate follows the length, the recorded one the schedule; the mean loss is by the character."""
-    log, rates = Log(), []
-
-    class Rates(Callback):
-        def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-            rates.append(trainer.stepper.optimizer.param_groups[0]["lr"])
-
-    config = small_config(training={"random_segments": True, "max_steps": 14})
-    trainer = make_trainer(config, callbacks=[log, Rates()])
-    lengths = [x.shape[1] for x, _ in trainer.train_batches.epoch(0)][:14]
-    trainer.train()
-    assert len(set(lengths)) > 5
-    assert rates == [trainer.plan.learning_rate(step) * (length / 10) for step, length in enumerate(lengths)]
-    train = [record for record in log.records if record["split"] == "train"]
-    assert [record["learning_rate"] for record in train] == [trainer.plan.learning_rate(step) for step in (6, 13)]
-    sums = [sum(n * loss for n, loss in zip(lengths[s], log.losses[s], strict=True)) for s in (slice(7), slice(7, 14))]
-    assert train[0]["loss"] == pytest.approx(sums[0] / sum(lengths[:7]), rel=1e-12)
-    assert train[1]["loss"] == pytest.approx(sums[1] / sum(lengths[7:]), rel=1e-12)
-
-
 def test_learning_learns(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(small_config(model={"dropout": 0.0}, training={"max_epochs": 15, "learning_rate": 0.02}))
     before = trainer.validate()

@@ -37,17 +37,6 @@ REGULARIZED = {
     "temporal_activation_regularization": 1.0,
 }
 
-STALLING = {
-    "averaging": "nt-asgd",
-    "averaging_patience": 1,
-    "eval_interval": 5,
-    "learning_rate": 0.2,
-    "schedule": "constant",
-    "warmup_steps": 0,
-    "explosion_factor": 0.0,
-}
-"""The validation loss goes up and down at this rate, so that the averaging begins soon."""
-
 EVERY_PART = {
     "locked_dropout": True,
     "embedding_dropout": 0.1,

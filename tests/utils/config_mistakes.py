@@ -132,10 +132,15 @@ FILES = {
         "training:\n  averaging_decay: 1\n",
         ":2: training.averaging_decay: must be a number from 0 to below 1; given 1",
     ),
-    "random segments of windows": (
-        "training:\n  random_segments: true\ndata:\n  batching: windows\n",
-        ":4: training.random_segments needs streams, but data.batching is windows;"
-        " set training.random_segments to false or data.batching to streams",
+    "random segments, removed": (
+        "training:\n  random_segments: true\n",
+        ":2: training.random_segments: was removed in version 1.1; delete it; training.seq_length alone gives the same"
+        " loss",
+    ),
+    "nt-asgd, removed": (
+        "training:\n  averaging: nt-asgd\n",
+        ":2: training.averaging: nt-asgd was removed in version 1.1; set training.averaging to polyak with"
+        " training.averaging_start",
     ),
     "guard below 1": (
         "training:\n  explosion_factor: 0.5\n",

@@ -280,3 +280,13 @@ def test_the_classes_check_too() -> None:
 def test_configurations_need_no_torch() -> None:
     program = "import sys, char_rnn.utils.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_file_of_1_0_with_the_defaults_of_removed_settings_loads(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("training:\n  random_segments: false\n  averaging_patience: 5\n  seed: 4\n")
+    assert load_config(file).training.seed == 4
+    with pytest.raises(ConfigError, match=r"^--set training.random_segments=true: was removed in version 1\.1"):
+        compose_config(overrides=["training.random_segments=true"])
+    with pytest.raises(ConfigError, match=r"^--set training.averaging=nt-asgd: nt-asgd was removed"):
+        compose_config(overrides=["training.averaging=nt-asgd"])

@@ -19,7 +19,7 @@ class Batches(Protocol):
         split: The text.
         batch_size: Sequences side by side, those of all processes that share a batch.
         rows: Which of them are given here.
-        seq_length: Characters of each in one batch; on average, where segments are random.
+        seq_length: Characters of each in one batch.
         carries_state: Whether each row goes on where it ended in the batch before, so that the hidden state carries
             over.
         dropped: Characters that could be predicted and are not, in one epoch.
@@ -52,7 +52,6 @@ def create_dataloaders(
     batching: Literal["streams", "windows"] | str = "streams",
     seed: int = 0,
     pin_memory: bool = False,
-    random_segments: bool = False,
     rows: slice = ALL_ROWS,
 ) -> dict[str, Batches]:
     """Make the batches of the `train`, `val` and `test` splits; empty splits are left out.
@@ -62,19 +61,16 @@ def create_dataloaders(
         batch_size: Sequences side by side.
         num_workers: Processes that gather windows; streams need none.
         batching: `"streams"` (contiguous, state carried over) or `"windows"` (overlapping, shuffled).
-        seed: Chooses the order of windows, and the lengths of random segments.
+        seed: Chooses the order of windows.
         pin_memory: Gather windows into pinned memory, where there is CUDA.
-        random_segments: Train on segments of random lengths; of streams alone.
         rows: Which of the sequences of each batch to give, where several processes share it.
 
     Raises:
         DataError: If the training split is too small for one batch. (Others may be: they are evaluated whole.)
-        ValueError: If a number is out of range, `batching` is neither, or random segments are asked of windows.
+        ValueError: If a number is out of range, or `batching` is neither.
     """
     if batching not in ("streams", "windows"):
         raise ValueError(f"batching {batching!r}: must be streams or windows")
-    if random_segments and batching == "windows":
-        raise ValueError("random_segments: windows are all of one length; give batching='streams'")
     loaders: dict[str, Batches] = {}
     for name in SPLITS:
         part = dataset.with_split(name)
@@ -82,10 +78,7 @@ def create_dataloaders(
         if allow_empty and not len(part.split):
             continue
         if batching == "streams":
-            segments_seed = seed if random_segments and name == "train" else None
-            loaders[name] = StreamBatches(
-                part.split, batch_size, part.seq_length, rows=rows, allow_empty=allow_empty, segments_seed=segments_seed
-            )
+            loaders[name] = StreamBatches(part.split, batch_size, part.seq_length, rows=rows, allow_empty=allow_empty)
         else:
             loaders[name] = WindowBatches(
                 part, batch_size, num_workers, seed, pin_memory, rows=rows, allow_empty=allow_empty

@@ -57,7 +57,6 @@ class TrainerBackend:
             data.num_workers,
             batching=data.batching,
             seed=training.seed,
-            random_segments=training.random_segments,
             pin_memory=device.type == "cuda",
             rows=rows,
         )

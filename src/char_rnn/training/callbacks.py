@@ -7,7 +7,7 @@ character, ``bits_per_character``, and for training records ``learning_rate``, `
 
 An event is a flat dict too: ``step``, at which the run goes on, and ``event``: ``rollback`` (the loss exploded),
 ``device`` (the device failed and was left), both with ``failed_step`` and ``reason``; ``memory`` (it ran out; with
-``micro_batch``, the sequences now computed at once); or ``averaging`` (nt-asgd begins it).
+``micro_batch``, the sequences now computed at once).
 """
 
 from __future__ import annotations

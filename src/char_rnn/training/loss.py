@@ -1,16 +1,13 @@
-"""What a step minimizes: the loss, and what is added to it while training so that a model overfits less.
+"""What a training step minimizes, and the guard that ends a run before its loss ruins the model.
 
 Shapes: B streams (batch), T characters (time), H hidden, V vocabulary.
-
-
-Watches the loss, and stops a run before an update that would ruin it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,37 +18,39 @@ from char_rnn.models.layers import TiedProjection
 from char_rnn.ops.output_loss import output_loss
 from char_rnn.utils.config import TrainingConfig
 
-if TYPE_CHECKING:
-    from char_rnn.utils.config import TrainingConfig
+MEMORY = 50
+"""Steps over which the running mean of the loss forgets.
+
+With 10, a model that had memorized the beginning of a text was stopped where the text became harder: it needed 20 to 30
+steps to fall below three times the uniform loss again."""
 
 
 class Objective:
-    """The negative log-likelihood, and the regularizers that are on.
+    """The negative log-likelihood and the configured regularizers.
 
     With e the ``label_smoothing``, a target is the character with a weight of 1 - e, and every symbol with e / V
     (Szegedy et al. 2016, arXiv 1512.00567, section 7)::
 
         (1 - e) mean(-log p[target]) + e mean(-log p)
 
-    Added to it are, of the top recurrent layer's output h (B, T, H), m its dropout mask (Merity, McCann and Socher
-    2017, arXiv 1708.01009)::
+    The regularizers, with h the top recurrent layer's output (B, T, H) and m its dropout mask (Merity, McCann and
+    Socher 2017, arXiv 1708.01009), are::
 
         activation_regularization           mean((m * h)^2)
         temporal_activation_regularization  mean((h[:, 1:] - h[:, :-1])^2)
 
-    All are means over the rows of a batch: those of its parts, weighted by their rows, add up to that of the whole.
+    All are means over the rows of a batch, so those of its parts, weighted by their rows, sum to that of the whole.
 
     Args:
-        training: the ``training`` section of the configuration.
-        projection: the output projection, where predictions are given as what it reads; None for log-probabilities.
+        training: Section ``training`` of the configuration.
+        projection: Output projection, if predictions are given as its input; None for log-probabilities.
 
     Attributes:
-        on_activations: whether it has to be given the activations.
+        on_activations: Whether the activations are needed.
     """
 
     def __init__(self, training: TrainingConfig, projection: nn.Linear | TiedProjection | None = None) -> None:
-        self._projection = projection
-        self._smoothing = training.label_smoothing
+        self._projection, self._smoothing = projection, training.label_smoothing
         self._activation = training.activation_regularization
         self._temporal = training.temporal_activation_regularization
         self.on_activations = self._activation > 0 or self._temporal > 0
@@ -59,19 +58,19 @@ class Objective:
     def __call__(
         self, predicted: torch.Tensor, target: torch.Tensor, activations: Activations | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compare predictions with what came.
+        """Compute the objective and the loss.
 
         Args:
-            predicted: log-probabilities of every symbol, in nats (B, T, V); or what the projection reads (B, T, H).
-            target: ids (B, T).
-            activations: of the same characters; needed where ``on_activations``.
+            predicted: Log-probabilities of every symbol in nats (B, T, V), or the input of the projection (B, T, H).
+            target: Ids (B, T).
+            activations: Activations of the same characters; needed if ``on_activations``.
 
         Returns:
-            What to minimize, and the mean loss in nats per character alone; the same tensor where nothing is on.
+            The objective to minimize and the mean loss in nats per character; the same tensor without regularizers.
         """
         objective, loss = self._likelihood(predicted, target)
         if activations is not None and self.on_activations:
-            # Under autocast they are in half precision, in which squares are too coarse.
+            # Under autocast the activations are in half precision, in which squares are too coarse.
             output, dropped = (activation.to(loss.dtype) for activation in activations)
             if self._activation > 0:
                 objective = objective + self._activation * dropped.square().mean()
@@ -80,7 +79,6 @@ class Objective:
         return objective, loss
 
     def _likelihood(self, predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the smoothed loss and the loss; the same tensor without smoothing."""
         if self._projection is not None:
             return output_loss(predicted, self._projection.weight, self._projection.bias, target, self._smoothing)
         loss = F.nll_loss(predicted.flatten(0, 1), target.flatten())
@@ -88,29 +86,24 @@ class Objective:
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818 (an event, as KeyboardInterrupt)
-    """The loss became infinite, not a number, or far too large; the parameters were not updated with it."""
-
-
-# Steps over which the running mean of the loss forgets. With 10 a model that knew the beginning of a text by heart was
-# stopped where the text became harder: it needed 20 to 30 steps to fall below three times the uniform loss again.
-MEMORY = 50
+    """The loss is infinite, NaN or far too large; the parameters were not updated with it."""
 
 
 class LossGuard:
-    """Stops a run whose loss stays far above what the model began with and above guessing.
+    """Ends a run whose loss stays far above both its first loss and the uniform loss.
 
-    A single loss may be large because the text became harder. So the running mean is compared, with ``factor`` times
-    the first loss or, where that is larger, the uniform loss: a model that knows the beginning of a text by heart has a
-    first loss near 0.
+    A single large loss may only mean that the text became harder, so the guard compares the running mean. Its limit is
+    ``factor`` times the first loss or the uniform loss, whichever is larger: the first loss of a model that has
+    memorized the beginning of a text is near 0.
 
     Args:
-        factor: Multiple of the larger of the two that is too much; 0 for no such limit.
+        factor: Multiple of the larger of the two; 0 for no limit.
         uniform: Loss of equally likely symbols, ln V, in nats.
 
     Attributes:
-        first: The first loss, in nats per character; None before it.
-        mean: The running mean of the losses; None before the first.
-        above: Losses in a row, up to the latest, that were above the limit or not finite.
+        first: First loss, in nats per character; None before it.
+        mean: Running mean of the losses; None before the first.
+        above: Consecutive losses, up to the latest, that were above the limit or not finite.
     """
 
     def __init__(self, factor: float, uniform: float = 0.0) -> None:
@@ -120,23 +113,16 @@ class LossGuard:
         self.above = 0
 
     def check_gradient(self, norm: float) -> None:
-        """Refuse a gradient whose norm is not finite: clipping by it would turn every parameter into NaN.
-
-        Raises:
-            TrainingDiverged: the gradient has overflowed.
-        """
+        """Raise TrainingDiverged if the gradient's norm is not finite: clipping by it would make all parameters NaN."""
         if not math.isfinite(norm):
             raise TrainingDiverged(f"the norm of the gradient is {norm}")
 
     def check(self, loss: float) -> None:
-        """Count a loss; refuse one that is not finite, or that brings the running mean above the limit.
-
-        Raises:
-            TrainingDiverged: the loss has exploded.
-        """
+        """Count a loss; raise TrainingDiverged if it is not finite or brings the running mean above the limit."""
         if not math.isfinite(loss):
             self.above += 1
-            raise TrainingDiverged(f"the loss is {loss}{self._beginning()}")
+            first = "" if self.first is None else f" (the first was {self.first:.4g})"
+            raise TrainingDiverged(f"the loss is {loss}{first}")
         if self.first is None:
             self.first = loss
         self._judge(loss, self.first)
@@ -153,21 +139,18 @@ class LossGuard:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what has been counted, as JSON can hold it."""
+        """Return the counters as JSON values."""
         return {"mean": self.mean, "above": self.above}
 
     def load_state_dict(self, first: float | None, state: Mapping[str, Any]) -> None:
-        """Restore the first loss and what ``state_dict`` returned; nothing of that from a file of 1.0."""
+        """Restore the first loss and what `state_dict` returned, which is empty in files of 1.0."""
         mean = state.get("mean")
         self.first = None if first is None else float(first)
         self.mean, self.above = None if mean is None else float(mean), int(state.get("above", 0))
 
-    def _beginning(self) -> str:
-        return "" if self.first is None else f" (the first was {self.first:.4g})"
-
 
 def advice(training: TrainingConfig) -> str:
-    """Return what to change so that a run does not diverge again."""
+    """Return the settings to change so that a run does not diverge again."""
     clip = f"a lower one (now {training.grad_clip:g})" if training.grad_clip else "5, say (now off)"
     warmup = f", or more training.warmup_steps (now {training.warmup_steps})" if training.trainer == "modern" else ""
     rate = f"a lower training.learning_rate (now {training.learning_rate:g})"

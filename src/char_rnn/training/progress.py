@@ -252,8 +252,6 @@ def _part(record: Record) -> str:
 def _describe(event: Record) -> str:
     if event["event"] == "memory":
         return f"out of memory: computing {event['micro_batch']} sequences at once from now on, in the same batches"
-    if event["event"] == "averaging":
-        return f"step {event['step']:,}: the validation loss has stalled; averaging the parameters from now on"
     if event["event"] == "evaluation":
         part, whole = f"{event['characters']:,}", f"{event['of']:,}"
         return f"each evaluation predicts {part} of {whole} characters: all of them would take too long"

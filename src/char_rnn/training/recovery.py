@@ -84,7 +84,7 @@ def return_to(
     """
     seconds, best = trainer.seconds, trainer.checkpoints.state_dict()
     trainer.load_state_dict(TrainingState(state.tensors, {**state.counters, **best}))
-    trainer.timer.go_on(seconds)
+    trainer.timer.resume(seconds)
     if halvings is not None:
         trainer.plan.halvings = halvings
     trainer.event = {"step": trainer.step, **event}

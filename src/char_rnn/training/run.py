@@ -194,7 +194,7 @@ def _prepare(
         options = _trainer_options(config, path, corpus, origin, context)
         trainer = backend.trainer(model, loaders, config, device, **options)
         if saved is None:
-            trainer.timer.go_on(seconds)
+            trainer.timer.resume(seconds)
         else:
             _restore(trainer, saved, Path(folder or ""))
         if path is not None:

@@ -1,19 +1,12 @@
-"""One optimizer step: the gradient of a batch, what is allowed of it, and the update.
+"""One optimizer step: the gradient of a batch, clipping, and the update, in the configured precision.
 
-Shapes: B streams (batch), T characters (time), L layers, H hidden.
-
-
-The numbers a step computes in: the parameters' own type, or half precision where it is safe.
-
-In bfloat16 and float16 the parameters, the optimizer and the recurrent state stay in float32; autocast multiplies
-matrices in the shorter type. float16 has little range, so the loss is scaled up before the backward pass, and steps
-whose gradients overflow are left out (Micikevicius et al. 2018, arXiv 1710.03740).
+Shapes: B streams (batch), T characters (time).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -29,35 +22,36 @@ from char_rnn.training.optimizers import (
     clip_norm,
     clip_value,
     gradient_norm,
-    kept_for_each_parameter,
     set_learning_rate,
+    stored_per_parameter,
 )
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
 
-Predict = Callable[..., tuple[Any, ...]]
+SMALLEST_SCALE = 2.0**-10
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TrainStep:
-    """Makes the steps of a run.
+    """Computes the gradient of a batch and updates the parameters.
 
     Args:
-        model: on the device to train on.
-        training: the ``training`` section of the run's configuration.
-        device: where the model is.
-        batch_size: B over all processes; where this is the only one, as many as it is given, when not given.
-        group: the processes that share a batch; this one alone when not given.
+        model: Model, on the device to train on.
+        training: Section ``training`` of the run's configuration.
+        device: Device of the model.
+        batch_size: B over all processes; None for the rows of each batch.
+        group: Processes that share a batch; None for this one alone.
 
     Attributes:
-        optimizer: over all parameters.
-        precision: the numbers it computes in.
-        guard: refuses a loss or gradient that would ruin the model.
-        objective: what the gradient is of.
-        averaging: the mean of the parameters, where it is asked for.
-        micro_batch: sequences computed at once; None for all.
-        ran_out_of_memory: whether these are fewer than was asked for.
-        gradient_norm: of the last step in which it was measured, before clipping.
+        optimizer: Optimizer of all parameters.
+        precision: Autocast and the loss scale.
+        guard: Raises on a loss or a gradient that would ruin the model.
+        objective: Loss to minimize.
+        averaging: Mean of the parameters, where it is configured.
+        micro_batch: Sequences computed at once; None for all.
+        ran_out_of_memory: Whether `micro_batch` is smaller than configured.
+        gradient_norm: Norm of the last gradient that was measured, before clipping.
     """
 
     def __init__(
@@ -80,13 +74,13 @@ class TrainStep:
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.ran_out_of_memory = False
         self.gradient_norm = math.nan
-        self._predict: Predict = model.outputs if fused else model.with_activations
+        self._predict: Callable[..., tuple[Any, ...]] = model.outputs if fused else model.with_activations
         if training.compile:
             _compile(model)
 
     @property
     def trained(self) -> CharModel:
-        """The model to evaluate and keep: the mean of the parameters once there is one, else the model itself."""
+        """The model to evaluate and save: the mean of the parameters where there is one, else the model itself."""
         return self.averaging.model
 
     def step(
@@ -95,18 +89,18 @@ class TrainStep:
         """Learn from one batch.
 
         Args:
-            x: input ids (B, T), this process's part of the batch.
-            y: target ids (B, T), ``x`` one character later.
-            hidden: the state before the first character; None for zeros.
-            rate: the learning rate.
-            measure: take the gradient's norm even if nothing is clipped.
+            x: Input ids (B, T), this process's part of the batch.
+            y: Target ids (B, T), ``x`` one character later.
+            hidden: State before the first character; None for zeros.
+            rate: Learning rate.
+            measure: Whether to measure the gradient's norm even if it is not clipped.
 
         Returns:
             The mean loss of the whole batch in nats per character, before the update, and the state after the last
             character.
 
         Raises:
-            TrainingDiverged: the loss or the gradient has gone astray; no update was made.
+            TrainingDiverged: The loss or the gradient is not finite or has exploded; no update was made.
         """
         loss, hidden = self.gradient(x, y, hidden)
         self.guard.check(loss)
@@ -115,9 +109,10 @@ class TrainStep:
         return loss, hidden
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None) -> tuple[float, Hidden]:
-        """Give the parameters the gradient of the whole batch's objective; return its mean loss; see :meth:`step`.
+        """Compute the gradient of the whole batch's objective and return its mean loss; see :meth:`step`.
 
-        When memory runs out the batch is computed in smaller parts from here on, to the same gradient but for rounding.
+        When memory runs out, this and later batches are computed in smaller parts. The gradient is the same, except for
+        rounding.
         """
         while True:
             try:
@@ -127,18 +122,19 @@ class TrainStep:
                     raise
             else:
                 return self.group.reduce_gradients(self.parameters, loss), after
-            self.micro_batch = min(self.micro_batch or len(x), len(x)) // 2  # here the failed pass's memory is free
+            # After the handler: the failed pass, which the exception's traceback kept alive, is freed here.
+            self.micro_batch = min(self.micro_batch or len(x), len(x)) // 2
             self.ran_out_of_memory = True
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def clip(self, seq_length: int, *, measure: bool = False) -> None:
-        """Limit the gradient as configured, and keep the norm it had.
+        """Clip the gradient as configured and store its norm before clipping.
 
         Raises:
-            TrainingDiverged: the norm is not finite (in float16 the step is left out instead, at first).
+            TrainingDiverged: The norm is not finite. In float16 the step is first skipped and the scale reduced.
         """
-        self.precision.unscale(self.optimizer)
+        self.precision.scaler.unscale_(self.optimizer)
         limit = self.training.grad_clip
         if limit > 0 and self.training.clip == "norm":
             self.gradient_norm = clip_norm(self.parameters, limit)
@@ -152,9 +148,10 @@ class TrainStep:
             self.guard.check_gradient(self.gradient_norm)
 
     def update(self, rate: float) -> None:
-        """Let the optimizer make its step at a learning rate."""
+        """Update the parameters at a learning rate, unless the gradients of float16 have overflowed."""
         set_learning_rate(self.optimizer, rate)
-        self.precision.step(self.optimizer)
+        self.precision.scaler.step(self.optimizer)
+        self.precision.scaler.update()
 
     def state_dict(self) -> TrainingState:
         """Return the tensors of optimizer and averaging, and the counters of guard, precision and memory."""
@@ -164,27 +161,26 @@ class TrainStep:
             "guard": self.guard.state_dict(),
             "micro_batch": self.micro_batch if self.ran_out_of_memory else None,
             "scaler": self.precision.state_dict(),
-            "averaging": self.averaging.state_dict(),
         }
         return TrainingState({**pack("optimizer", optimizer), **pack("average", average)}, counters)
 
     def load_state_dict(self, state: TrainingState) -> None:
-        """Restore what ``state_dict`` returned, from the state of a whole run."""
+        """Restore what `state_dict` returned, from the state of a whole run."""
         counters, optimizer = state.counters, state.part("optimizer")
-        stepped = optimizer or (state.step > 0 and self.precision.scaler is None)  # float16 skips steps
-        keys = kept_for_each_parameter(self.training) if stepped else ()
+        skips = self.precision.scaler.is_enabled()  # float16 may have skipped all steps
+        keys = stored_per_parameter(self.training) if optimizer or (state.step > 0 and not skips) else ()
         restore_optimizer(self.model, self.optimizer, optimizer, keys)
         self.precision.load_state_dict(counters.get("scaler", {}))
-        self.averaging.load_state_dict(state.part("average"), counters.get("averaging", {}))
+        self.averaging.load_tensors(state.part("average"))
         self.guard.load_state_dict(counters["first_loss"], counters.get("guard", {}))
         smaller = counters.get("micro_batch")
-        if smaller is not None:  # memory ran out before; a smaller size may have been asked for since
+        if smaller is not None:  # memory ran out before; a smaller size may have been configured since
             self.micro_batch = min(int(smaller), self.micro_batch or int(smaller))
             self.ran_out_of_memory = True
 
     def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None) -> tuple[float, Hidden]:
-        """Compute this process's part of the gradient, so many rows at once, and of the mean loss."""
-        for parameter in self.parameters:  # what optimizer.zero_grad() does, without its profiler range
+        """Compute this process's part of the gradient and of the mean loss, `micro_batch` rows at once."""
+        for parameter in self.parameters:  # as optimizer.zero_grad(), without its profiler range
             parameter.grad = None
         losses, states, all_rows = [], [], self.batch_size or len(x)
         for ids, following, before in _parts(x, y, hidden, self.micro_batch or len(x)):
@@ -196,18 +192,64 @@ class TrainStep:
             if len(target) != all_rows:
                 share = len(target) / all_rows
                 objective, loss = objective * share, loss * share
-            self.precision.backward(objective)
+            self.precision.scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
             losses.append(loss)
             states.append(detach_state(after))
-            del objective, predicted, after, activations  # or they hold this part's graph while the next one is made
+            del objective, predicted, after, activations  # they hold this part's graph while the next one is made
         return sum(map(float, losses)), _joined(states)
 
 
-def _compile(model: CharModel) -> None:
-    """Compile, in place, what stands between the recurrent layers.
+class Precision:
+    """Number types of a step: the parameters' own type, or half precision where it is safe.
 
-    Unrolled over time, these take minutes to compile, and are slower then. And a break in a loop, as that over the
-    layers, is where the compiler gives a whole function up: so it is given the pieces, not the model.
+    In bfloat16 and float16 the parameters, the optimizer and the recurrent state stay in float32; autocast multiplies
+    matrices in the shorter type. float16 has a small range, so the loss is scaled up before the backward pass, and
+    steps whose gradients overflow are skipped (Micikevicius et al. 2018, arXiv 1710.03740).
+
+    Args:
+        name: ``training.precision``.
+        device: Device to compute on.
+
+    Raises:
+        ValueError: float16 on MPS.
+
+    Attributes:
+        scaler: Loss scale of float16; disabled for other types.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self._device, self._half = device.type, HALVES.get(name)
+        if name == "float16" and device.type == "mps":  # optimizers there do not skip steps that overflow
+            raise ValueError("training.precision float16 does not work on MPS; set it to bfloat16 or float32")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
+
+    def context(self) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass."""
+        return torch.autocast(self._device, self._half) if self._half is not None else nullcontext()
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether a gradient that is not finite may be due to the scale."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= SMALLEST_SCALE
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the scaler's state as JSON values; empty if it is disabled."""
+        state = self.scaler.state_dict()
+        return {"scale": float(state["scale"]), "growth": int(state["_growth_tracker"])} if state else {}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Restore what `state_dict` returned."""
+        if state:
+            new = {"scale": state["scale"], "_growth_tracker": int(state["growth"])}
+            self.scaler.load_state_dict({**self.scaler.state_dict(), **new})
+
+
+def _compile(model: CharModel) -> None:
+    """Compile, in place, the modules between the recurrent layers.
+
+    Unrolled over time, recurrent layers take minutes to compile and are slower afterwards. A graph break inside a loop,
+    such as the one over the layers, makes the compiler skip the whole function. So it compiles the parts, not the
+    model.
     """
     sublayers = [part for block in model.blocks for part in block.children()]
     for part in (model.embedding, *sublayers, model.output_norm, model.output_proj):
@@ -217,7 +259,7 @@ def _compile(model: CharModel) -> None:
 def _parts(
     x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, Hidden | None]]:
-    """Cut a batch and the state before it into parts of ``size`` rows; the last may have fewer."""
+    """Cut a batch and the state before it into parts of `size` rows; the last may have fewer."""
     if size >= len(x):
         yield x, y, hidden
         return
@@ -233,72 +275,11 @@ def _rows(hidden: Hidden | None, rows: slice) -> Hidden | None:
     return tuple(part[:, rows] for part in hidden) if isinstance(hidden, tuple) else hidden[:, rows]
 
 
-def _joined(states: Sequence[Any]) -> Hidden:
-    """Put states of some rows each together again."""
-    if len(states) > 1 and isinstance(states[0], tuple):
+def _joined(states: list[Any]) -> Hidden:
+    """Concatenate the states of the parts of a batch."""
+    if len(states) == 1:
+        only: Hidden = states[0]
+        return only
+    if isinstance(states[0], tuple):
         return tuple(torch.cat(parts, 1) for parts in zip(*states, strict=True))
-    joined: Hidden = torch.cat(list(states), 1) if len(states) > 1 else states[0]
-    return joined
-
-
-SMALLEST_SCALE = 2.0**-10
-HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class Precision:
-    """How a step computes.
-
-    Args:
-        name: ``training.precision``.
-        device: where it computes.
-
-    Raises:
-        ValueError: float16 on MPS.
-
-    Attributes:
-        scaler: what scales the loss of float16; None elsewhere.
-    """
-
-    def __init__(self, name: str, device: torch.device) -> None:
-        self._device, self._half = device.type, HALVES.get(name)
-        if name == "float16" and device.type == "mps":  # optimizers there do not leave out steps that overflow
-            raise ValueError("training.precision float16 does not work on MPS; set it to bfloat16 or float32")
-        self.scaler = torch.amp.GradScaler(device.type) if self._half is torch.float16 else None
-
-    def context(self) -> AbstractContextManager[Any]:
-        """Return the context that a forward pass runs in."""
-        return torch.autocast(self._device, self._half) if self._half is not None else nullcontext()
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """Run the backward pass of a loss."""
-        scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        scaled.backward()  # type: ignore[no-untyped-call]
-
-    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Bring the gradients back to their own size; called once a step, when they are complete."""
-        if self.scaler is not None:
-            self.scaler.unscale_(optimizer)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimizer make its step, unless the gradients of float16 have overflowed."""
-        if self.scaler is None:
-            optimizer.step()
-            return
-        self.scaler.step(optimizer)
-        self.scaler.update()
-
-    @property
-    def may_overflow(self) -> bool:
-        """Whether a gradient that is not finite may be due to the scale; not when that has come down to nothing."""
-        return self.scaler is not None and self.scaler.get_scale() >= SMALLEST_SCALE
-
-    def state_dict(self) -> dict[str, float]:
-        """Return the scaler's state, as JSON can hold it; empty without one."""
-        kept = self.scaler.state_dict() if self.scaler is not None else {}
-        return {"scale": float(kept["scale"]), "growth": int(kept["_growth_tracker"])} if kept else {}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take up what ``state_dict`` returned."""
-        if self.scaler is not None and state:
-            kept = self.scaler.state_dict()
-            self.scaler.load_state_dict({**kept, "scale": state["scale"], "_growth_tracker": int(state["growth"])})
+    return torch.cat(states, 1)

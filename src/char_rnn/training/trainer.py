@@ -101,7 +101,7 @@ class CharRNNTrainer:
         Raises:
             TrainingDiverged, RankLostError: rollbacks did not help, or another process ended; checkpoints remain.
         """
-        self.timer.go_on()
+        self.timer.resume()
         self._first_sample_at = self.seconds + SECONDS_TO_FIRST_SAMPLE if self._sample is not None else math.inf
         self.metrics.tell("on_start", self)
         if self.plan.budget is not None and not self.timer.in_evaluation:
@@ -157,17 +157,16 @@ class CharRNNTrainer:
     def train_epoch(self) -> float:
         """Train to the end of the current epoch (or of the run); return the mean loss in nats per character."""
         self.model.train()
-        total = weight = 0.0
+        total = steps = 0.0
         for x, y in self.train_batches.epoch(self.epoch, self.batch):
             loss = self.train_step(x, y)
             self._advance()
-            share = self._share(y)
-            self.metrics.add_step(loss, self.train_batches.batch_size * y.shape[1], share)
+            self.metrics.add_step(loss, self.train_batches.batch_size * y.shape[1])
             self._after_step(loss)
-            total, weight = total + share * loss, weight + share
+            total, steps = total + loss, steps + 1
             if not self.should_continue:
                 break
-        return total / (weight or 1)
+        return total / (steps or 1)
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """Learn from ids and their targets (B, T); return the mean loss in nats per character, before the update.
@@ -176,7 +175,7 @@ class CharRNNTrainer:
             TrainingDiverged: the loss or the gradient exploded; no update was made.
         """
         began, micro_batch = self.timer.now(), self.stepper.micro_batch
-        rate = self.plan.learning_rate(self.step) * self._share(x)
+        rate = self.plan.learning_rate(self.step)
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
         loss, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
         self.stepper.averaging.after_step(self.step + 1)
@@ -207,10 +206,6 @@ class CharRNNTrainer:
             self.save()
         if math.isfinite(self._first_sample_at) and self.seconds >= self._first_sample_at:
             self._show_sample()
-
-    def _share(self, ids: torch.Tensor) -> float:
-        """Return the length of a batch (B, T) relative to ``seq_length``; 1 unless segments are random."""
-        return ids.shape[1] / self.train_batches.seq_length if self.config.training.random_segments else 1.0
 
     def _record_training(self) -> None:
         rate, norm = self.plan.learning_rate(self.step - 1), self.stepper.gradient_norm
@@ -257,8 +252,6 @@ class CharRNNTrainer:
         if improved:
             self.checkpoints.save_best(val.loss, *self._current())
         self.plan.evaluated(self.step, improved=improved)
-        if self.stepper.averaging.evaluated(self.step, val.loss):
-            self.tell_event({"event": "averaging"})
         return val
 
     def keep_evaluated(self, val: Evaluation | None) -> None:

@@ -40,9 +40,6 @@ COMPUTING = {
 }
 """Settings that the tensors depend on, with their values before they were recorded."""
 
-EARLIER = {**COMPUTING, "training.random_segments": False}
-"""Settings of a state written before there was a choice."""
-
 
 def _rising(horizons: list[tuple[int, int]]) -> list[tuple[int, int]]:
     if any(step >= end for step, end in horizons) or any(a[0] >= b[0] for a, b in pairwise(horizons)):
@@ -67,13 +64,6 @@ class PlanCounters(_Table):
     mark: tuple[Count, Seconds] = (0, 0)
     reserve: Seconds = 0
     eval_characters: Annotated[int, Strict(), Field(ge=1, lt=2**53)] | None = None
-
-
-class AveragingCounters(_Table):
-    """``Averaging.state_dict``."""
-
-    evaluations: list[tuple[Count, Number]] = []
-    began: Count | None = None
 
 
 class GuardCounters(_Table):
@@ -115,7 +105,6 @@ class Counters(_Table):
     interval: tuple[Annotated[float, Strict()], Annotated[float, Strict()]]  # may be NaN after a NaN loss
     micro_batch: Annotated[int, Strict(), Field(ge=1)] | None = None
     scaler: ScalerCounters = ScalerCounters()
-    averaging: AveragingCounters = AveragingCounters()
     plan: PlanCounters | None = None
     reading: dict[str, Any]
     computing: dict[str, Any] = {}
@@ -198,7 +187,7 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
     if counters.get("data") != trainer.checkpoints.metadata.get("data_sha256"):
         raise CheckpointError(f"the run was trained on another text; to continue with this one, {start_anew}")
-    before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
+    before = {**COMPUTING, **counters["reading"], **counters.get("computing", {})}
     for name, value in {**_reading(trainer), **_computing(trainer)}.items():
         if before.get(name, value if name.startswith("model.") else None) != value:
             raise CheckpointError(
@@ -216,8 +205,7 @@ def _reading(trainer: CharRNNTrainer) -> dict[str, Any]:
         "data.train_frac": data.train_frac,
         "data.val_frac": data.val_frac,
         "steps in an epoch": len(batches),
-        "training.random_segments": training.random_segments,
-        **({"training.seed": training.seed} if data.batching == "windows" or training.random_segments else {}),
+        **({"training.seed": training.seed} if data.batching == "windows" else {}),
     }
 
 

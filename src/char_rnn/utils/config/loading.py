@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from char_rnn.utils.config.messages import ConfigError, allowed, did_you_mean, hint, kinds, one_line, shown
+from char_rnn.utils.config.removed import is_removed, replacement
 from char_rnn.utils.config.schema import SECTIONS, Config
 
 if TYPE_CHECKING:
@@ -80,12 +81,13 @@ def compose_config(
     return _validate(layers)
 
 
-def config_from_dict(data: object, place: str) -> Config:
+def config_from_dict(data: object, place: str, *, saved: bool = False) -> Config:
     """A configuration from nested dictionaries (out of a model file, say), with one-line errors.
 
     Args:
         data: ``{section: {key: value}}``, as `Config.model_dump` gives it; missing keys have their defaults.
         place: Where the data came from; begins the message.
+        saved: Whether the data describes a saved model, which loads with removed settings too.
 
     Raises:
         ConfigError: ``data`` is no such mapping, or a key, type or range is wrong.
@@ -98,8 +100,9 @@ def config_from_dict(data: object, place: str) -> Config:
             raise ConfigError(f"{place}: {one_line(str(section))}: must be a mapping of keys; given {shown(entries)}")
         for key, value in entries.items():
             name = one_line(f"{section}.{key}")
-            _field(str(section), str(key), f"{place}: {name}")
-            layer[str(section), str(key)] = Given(value, place, name)
+            if not is_removed(str(section), str(key), value, f"{place}: {name}", saved=saved):
+                _field(str(section), str(key), f"{place}: {name}")
+                layer[str(section), str(key)] = Given(replacement(str(section), str(key), value), place, name)
     return _validate([layer])
 
 
@@ -154,8 +157,9 @@ def _read_text(text: str, name: str) -> Layer:
             raise ConfigError(f"{where}: must be a mapping of keys; given {shown(node.value)}")
         for key, child in (node.value or {}).items():
             place, full_key = f"{name}:{child.line}", f"{section}.{one_line(key)}"
-            field = _field(section, key, f"{place}: {full_key}")
-            layer[section, key] = Given(_fitted(child, field), place, full_key)
+            if not is_removed(section, key, child.value, f"{place}: {full_key}"):
+                field = _field(section, key, f"{place}: {full_key}")
+                layer[section, key] = Given(_fitted(child, field), place, full_key)
     return layer
 
 
@@ -172,6 +176,7 @@ def _read_override(override: str | Override) -> Layer:
         raise ConfigError(f"{place}: must be section.key=value{hint}")
     if section not in SECTIONS:
         raise ConfigError(f"{place}: unknown section{_section_hint(section)}")
+    is_removed(section, key, text.strip(), place)
     field = _field(section, key, place)
     if str in kinds(field) and not text.strip().startswith(("'", '"')):
         null = type(None) in kinds(field) and text.strip() in _NULLS

@@ -174,16 +174,6 @@ class Config(Section):
     """Device and threads."""
 
     @model_validator(mode="after")
-    def _segments_are_of_streams(self) -> Config:
-        if self.training.random_segments and self.data.batching == "windows":
-            raise conflict(
-                "training.random_segments needs streams, but data.batching is windows;"
-                " set training.random_segments to false or data.batching to streams",
-                ("training.random_segments", "data.batching"),
-            )
-        return self
-
-    @model_validator(mode="after")
     def _torch7_is_given_what_it_computes(self) -> Config:
         if self.training.trainer == "torch7":
             for name, needed in _TORCH7.items():
@@ -220,7 +210,6 @@ _TORCH7: dict[str, object] = {
     "training.label_smoothing": 0,
     "training.activation_regularization": 0,
     "training.temporal_activation_regularization": 0,
-    "training.random_segments": False,
     "training.patience": None,
     "training.weight_decay": 0,
     "training.schedule": "exponential",

@@ -29,8 +29,6 @@ class TrainingConfig(Section):
     """Number of sequences computed at once (gradient accumulation); auto = as many as fit, null = the batch."""
     seq_length: int = Field(default=50, ge=1, le=COUNT)
     """Number of characters in each sequence: the length of truncated backpropagation through time."""
-    random_segments: bool = False
-    """Use sequences of random lengths around seq_length, with the learning rate in proportion (streams only)."""
     precision: Literal["float32", "float64", "bfloat16", "float16", "auto"] = "float32"
     """Number type; bfloat16 and float16 are for matrix products only; auto = bfloat16 where it trains faster."""
     compile: bool = False
@@ -55,14 +53,12 @@ class TrainingConfig(Section):
     """Decay rate of RMSprop's running mean of the gradient's square."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Decay rate of SGD's running sum of gradients; 0 = none."""
-    averaging: Literal["none", "polyak", "ema", "nt-asgd"] = "none"
-    """Parameters to evaluate and save: the last, their mean, their moving average, or their mean since a stall."""
+    averaging: Literal["none", "polyak", "ema"] = "none"
+    """Parameters to evaluate and save: the last, their mean (polyak), or their exponential moving average (ema)."""
     averaging_start: int = Field(default=0, ge=0, le=COUNT)
-    """Number of steps before averaging starts; for nt-asgd the earliest start."""
+    """Number of steps before averaging starts."""
     averaging_decay: float = Field(default=0.999, ge=0, lt=1)
     """Decay rate of the moving average (ema), lower in its first steps."""
-    averaging_patience: int = Field(default=5, ge=1, le=COUNT)
-    """Non-monotone interval of nt-asgd, in evaluations."""
     max_epochs: int = Field(default=50, ge=1, le=COUNT)
     """Largest number of passes over the training split."""
     max_steps: int | None = Field(default=None, ge=1, le=COUNT)
@@ -104,7 +100,7 @@ class TrainingConfig(Section):
     rollbacks: int = Field(default=3, ge=0, le=1000)
     """Number of times an exploding run returns to its last good state with half the learning rate before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
-    """Seed of the initial weights, dropout, the order of windows and the lengths of segments."""
+    """Seed of the initial weights, dropout, and the order of windows."""
 
     @property
     def sequences(self) -> int:
