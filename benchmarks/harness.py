@@ -1,4 +1,4 @@
-"""What every program here shares: its options, and its table, printed and written."""
+"""What the programs here share: options, and the table, printed and written."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from char_rnn.bench.report import print_rows
+from char_rnn.bench.suites import print_rows
 from char_rnn.machine import describe_machine
 
 
 def parser(description: str | None, *, threads: bool = True) -> argparse.ArgumentParser:
-    """Return the options that every benchmark has; without ``--threads`` where the number plays no part."""
+    """Return a parser with the options of every program; without ``--threads`` where the number does not matter."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", type=Path, help="write the figures here as well")
+    options.add_argument("--json", type=Path, help="write the figures to this file too")
     if threads:
-        options.add_argument("--threads", type=int, help="PyTorch's CPU threads; its own choice when not given")
+        options.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: its own choice)")
     return options
 
 
-def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None, **facts: Any) -> None:
+def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None, **metadata: Any) -> None:
     """Print the rows as a table, and write them to ``path`` with the machine's description."""
-    about = describe_machine() | facts
+    about = describe_machine() | metadata
     print_rows(title, rows)
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     if path is not None:

@@ -1,24 +1,22 @@
-"""How fast is what was copied found, and in how much memory?
+"""Speed and memory of the search for copied text.
 
     python benchmarks/novelty.py [--text tinyshakespeare] [--sizes-mb 100 1000] [--json FILE]
 
-Ten pieces of a text, of 2,000 characters, and ten with their letters in disorder are looked for in shuffled copies of
-the text's paragraphs, as `char-rnn novelty` does, without the samples and the preparation of the text. Resident memory
-is the largest of the process, texts of growing size one after the other; the first row is before any.
+Searches ten pieces of a text, of 2,000 characters each, and ten with their letters shuffled, in shuffled copies of the
+text's paragraphs, as `char-rnn novelty` does. Sampling and the preparation of the text are not measured. Resident
+memory is the peak of the process, with texts of growing size one after the other; the first row is before any.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from harness import parser, report
 
-from char_rnn.bench.processes import peak_mb
+from char_rnn.bench.timing import peak_mb
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.mapped import open_ids
 from char_rnn.novelty.novelty import match
@@ -28,11 +26,14 @@ PIECES, LENGTH = 10, 2000
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON where asked to."""
-    arguments = parse()
+    options = parser(__doc__, threads=False)
+    options.add_argument("--text", default="tinyshakespeare", help="text of the pieces and paragraphs")
+    options.add_argument("--sizes-mb", nargs="+", type=int, default=[100, 1000], help="10^6 characters to search in")
+    options.add_argument("--folder", type=Path, help="folder for the shuffled text during the measurement")
+    arguments = options.parse_args()
     corpus = prepare_corpus(arguments.text)
     texts = pieces(corpus)
-    rows: list[dict[str, Any]] = [{"characters": 0, "seconds": 0.0, "million/s": 0.0, "resident MB": peak_mb()}]
+    rows = [{"characters": 0, "seconds": 0.0, "million/s": 0.0, "resident MB": peak_mb()}]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for size in arguments.sizes_mb:
             file = Path(folder, "shuffled.ids")
@@ -41,27 +42,13 @@ def main() -> None:
             began = time.perf_counter()
             match(texts, ids, corpus.vocabulary.size)
             seconds = time.perf_counter() - began
-            rows.append(
-                {
-                    "characters": length,
-                    "seconds": seconds,
-                    "million/s": length / seconds / 1e6,
-                    "resident MB": peak_mb(),
-                }
-            )
-    report("looking for what was copied", rows, arguments.json, text=corpus.name)
-
-
-def parse() -> argparse.Namespace:
-    options = parser(__doc__, threads=False)
-    options.add_argument("--text", default="tinyshakespeare", help="where pieces and paragraphs come from")
-    options.add_argument("--sizes-mb", nargs="+", type=int, default=[100, 1000], help="10^6 characters to look in")
-    options.add_argument("--folder", type=Path, help="where to put the shuffled text, for the while")
-    return options.parse_args()
+            speed = length / seconds / 1e6
+            rows.append({"characters": length, "seconds": seconds, "million/s": speed, "resident MB": peak_mb()})
+    report("search for copied text", rows, arguments.json, text=corpus.name)
 
 
 def pieces(corpus: Corpus) -> list[Integers]:
-    """What is looked for: as the text has it, and in disorder."""
+    """Return pieces of the text, and the same with their letters shuffled."""
     rng = np.random.default_rng(0)
     starts = rng.integers(0, len(corpus) - LENGTH, PIECES)
     copied = [corpus.ids[start : start + LENGTH].astype(np.int64) for start in starts]
@@ -69,7 +56,7 @@ def pieces(corpus: Corpus) -> list[Integers]:
 
 
 def write_shuffled(corpus: Corpus, file: Path, size: int) -> int:
-    """Write the paragraphs of a text, in another order each time; return the exact number of characters."""
+    """Write the paragraphs of a text, in another order each time; return the number of characters."""
     rng = np.random.default_rng(1)
     ids = np.asarray(corpus.ids)
     newline = corpus.vocabulary.char_to_idx["\n"]

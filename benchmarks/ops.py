@@ -1,120 +1,134 @@
-"""How fast are the recurrent layers beside PyTorch's own modules?
+"""Speed of recurrent layers and models with options, of low precision, or of other sizes than `char-rnn bench ops` has.
 
-    python benchmarks/ops.py [--hidden 128 512] [--layers "gru before"] [--threads N] [--rounds N] [--json FILE]
+    python benchmarks/ops.py [--layers "gru before"] [--hidden 128 512] [--threads N] [--rounds N] [--json FILE]
 
-Each line compares one layer of ``char_rnn.ops`` with the module of the same shape. The GRU whose reset gate comes
-before the product has none; it is held to ``nn.GRU``, which does as many operations. "train" is a forward and a
-backward pass with the gradients of everything, "step" one character without gradients, as in sampling. Both sides
-run in turn, after the layer has been checked against its reference; a speed-up above 1 is faster than PyTorch.
+compares one layer of ``char_rnn.ops`` with PyTorch's module of the same shape, as `char-rnn bench ops` does.
 
     python benchmarks/ops.py --precision bfloat16 [--hidden 512] [...]
 
-compares "train" of our layer under autocast with our layer in float32 instead.
+compares training of a layer under autocast with the same in float32.
 
     python benchmarks/ops.py --options ["lstm norm" ...] [--hidden 512] [...]
 
-compares "train" of each option with our plain layer of the same cell.
+compares training with each option of a cell with the plain layer.
 
     python benchmarks/ops.py --parts ["attention top" ...] [--hidden 512] [...]
 
-compares training a whole two-layer LSTM with each part, or each dropout, with training the plain one.
+compares training of a two-layer LSTM with each part, or each dropout, with the plain model.
+
+All sides run in turn. Layers are checked against their reference first.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from harness import parser, report
-from parts import PARTS
-from parts import measure as measure_part
 from torch import Tensor
+from torch.nn import functional as F
 
-from char_rnn import ops
-from char_rnn.bench.layers import LAYERS, Side, Turns, check, compare, named, timed, train_pass, zero_state
+from char_rnn import CharLSTM, ops
+from char_rnn.bench.ops import LAYERS, Row, Side, Turns, check, compare, named, timed, train_pass, zero_state
 from char_rnn.cells import Cell
+
+VOCABULARY, NUM_LAYERS = 65, 2
+RESIDUAL: dict[str, Any] = {"layer_norm": "between", "residual": True}
+PARTS: dict[str, dict[str, Any]] = {
+    "layer_norm between": {"layer_norm": "between"},
+    "layer_norm cell": {"layer_norm": "cell"},
+    "pre-norm residual": RESIDUAL,
+    "pre-norm residual, feed_forward_size 2H": {**RESIDUAL, "feed_forward_size": 2},
+    "attention top, 256 steps": {"attention": "top"},
+    "attention all, 4 heads, 256 steps": {"attention": "all", "attention_heads": 4},
+    "tie_weights": {"tie_weights": True},
+    "mogrifier_rounds 4": {"mogrifier_rounds": 4},
+    "zoneout": {"zoneout": 0.1},
+    "dropout": {"dropout": 0.3},
+    "locked dropout": {"dropout": 0.3, "locked_dropout": True},
+    "embedding_dropout": {"embedding_dropout": 0.1},
+    "weight_dropout": {"weight_dropout": 0.3},
+}
+Extra = tuple[dict[str, Tensor], list[Tensor] | None]
+"""Further parameters, and the masks of zoneout."""
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = parse()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     turns = Turns(arguments.batch, arguments.time, arguments.rounds, arguments.seconds, arguments.device)
-    if arguments.precision:
-        rows = [
-            compare_precision(layer, hidden, arguments.precision, turns)
-            for layer in arguments.layers
-            for hidden in arguments.hidden
-        ]
-        title = f"Recurrent layers in {arguments.precision} against themselves in float32 (medians)"
-        return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
-    if arguments.options is not None:
-        names = arguments.options or list(OPTIONS)
-        rows = [compare_option(name, hidden, turns) for name in names for hidden in arguments.hidden]
-        title = "Options against the plain layer (medians)"
-        return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
-    if arguments.parts is not None:
-        names = arguments.parts or list(PARTS)
-        rows = [measure_part(name, hidden, arguments) for name in names for hidden in arguments.hidden]
-        title = "Models with one part more against the plain two-layer LSTM (medians)"
-        return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
-    rows = []
-    for layer in arguments.layers:
-        check(layer)
-        for hidden in arguments.hidden:
-            rows.append(compare(layer, "train", turns.batch, turns.time, hidden, turns))
-            rows.append(compare(layer, "step", 1, 1, hidden, turns))
-    title = "Recurrent layers against PyTorch's modules (medians)"
-    return report(title, rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
+    rows: list[Row] = []
+    for hidden in arguments.hidden:
+        if arguments.precision:
+            rows += [low_precision(layer, hidden, arguments.precision, turns) for layer in arguments.layers]
+        elif arguments.options is not None:
+            rows += [with_option(name, hidden, turns) for name in arguments.options or OPTIONS]
+        elif arguments.parts is not None:
+            rows += [with_part(name, hidden, turns) for name in arguments.parts or PARTS]
+        else:
+            rows += plain(arguments.layers, hidden, turns)
+    report("speed (medians)", rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--layers", nargs="+", choices=list(LAYERS), default=list(LAYERS))
     options.add_argument("--hidden", nargs="+", type=int, default=[128, 512], help="units, also the input size")
     options.add_argument("--batch", type=int, default=50, help="sequences in a training pass")
     options.add_argument("--time", type=int, default=50, help="steps in a training pass")
     options.add_argument("--rounds", type=int, default=9, help="turns of each side")
-    options.add_argument("--seconds", type=float, default=0.3, help="length of a turn, roughly")
+    options.add_argument("--seconds", type=float, default=0.3, help="approximate seconds of a turn")
     options.add_argument("--device", default="cpu")
-    options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32, not PyTorch")
-    options.add_argument("--options", nargs="*", choices=list(OPTIONS), help="compare these, or all, with none")
-    options.add_argument("--parts", nargs="*", choices=list(PARTS), help="likewise, in whole models")
+    options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32")
+    options.add_argument("--options", nargs="*", choices=list(OPTIONS), help="compare these options, or all, with none")
+    options.add_argument("--parts", nargs="*", choices=list(PARTS), help="compare models with these parts, or all")
     return options.parse_args()
 
 
-def compare_option(name: str, hidden: int, turns: Turns) -> dict[str, str | int | float]:
-    """Time a layer without an option and with it in turn; return a row of the table."""
-    sides = OPTIONS[name](hidden, turns)
-    sizes = {"batch": turns.batch, "time": turns.time, "hidden": hidden}
-    return {"option": name, **sizes, **timed(sides, "relative speed", turns)}
+def plain(layers: Sequence[str], hidden: int, turns: Turns) -> list[Row]:
+    """Compare layers with PyTorch's modules."""
+    rows = []
+    for layer in layers:
+        check(layer)
+        rows.append(compare(layer, "train", turns.batch, turns.time, hidden, turns))
+        rows.append(compare(layer, "step", 1, 1, hidden, turns))
+    return rows
 
 
-def cell_option(layer: str, option: str, hidden: int, turns: Turns) -> dict[str, Side]:
-    """Return the training passes of a layer of ours without and with an option of its cell, checked."""
-    make_module, cell = LAYERS[layer]
-    module = make_module(hidden, hidden, batch_first=True).to(turns.device)
-    state = zero_state(layer, turns.batch, module)
-    plain = named(layer, module.parameters())
-    x = torch.randn(turns.batch, turns.time, hidden, device=turns.device, requires_grad=True)
-    extra, zoneout = EXTRAS[option](cell, x, hidden)
-    parameters = {**plain, **extra}
-    inputs = [x, *parameters.values()]
-    outputs = [function(cell, x, state, parameters, zoneout)[0] for function in (ops.run_layer, ops.reference_layer)]
+class Layer:
+    """A layer on random input, with the sizes of a training pass."""
+
+    def __init__(self, name: str, hidden: int, turns: Turns) -> None:
+        make_module, self.cell = LAYERS[name]
+        self.module = make_module(hidden, hidden, batch_first=True).to(turns.device)
+        self.parameters = named(name, self.module.parameters())
+        self.x = torch.randn(turns.batch, turns.time, hidden, device=turns.device, requires_grad=True)
+        self.state = zero_state(name, turns.batch, self.module)
+        self.sizes = {"batch": turns.batch, "time": turns.time, "hidden": hidden}
+
+    def train(self) -> Side:
+        """Return a training pass without options in float32."""
+        inputs = [self.x, *self.parameters.values()]
+        return train_pass(lambda: ops.run_layer(self.cell, self.x, self.state, self.parameters)[0], inputs)
+
+
+def with_option(name: str, hidden: int, turns: Turns) -> Row:
+    """Check a layer with an option against its reference, then time it and the plain layer."""
+    layer = Layer(name.rpartition(" ")[0], hidden, turns)
+    extra, zoneout = OPTIONS[name](layer.cell, layer.x, hidden)
+    parameters = {**layer.parameters, **extra}
+    given = (layer.cell, layer.x, layer.state, parameters, zoneout)
+    inputs = [layer.x, *parameters.values()]
+    outputs = [run(*given)[0] for run in (ops.run_layer, ops.reference_layer)]
     torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-4)
     gradients = [torch.autograd.grad(output.sum(), inputs) for output in outputs]
     for actual, expected in zip(*gradients, strict=True):
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
-    return {
-        "plain": train_pass(lambda: ops.run_layer(cell, x, state, plain)[0], [x, *plain.values()]),
-        "with": train_pass(lambda: ops.run_layer(cell, x, state, parameters, zoneout)[0], inputs),
-    }
-
-
-Extra = tuple[dict[str, Tensor], list[Tensor] | None]
-"""Further parameters, and the updates of zoneout."""
+    sides = {"plain": layer.train(), "with": train_pass(lambda: ops.run_layer(*given)[0], inputs)}
+    return {"option": name, **layer.sizes, **timed(sides, "relative speed", turns)}
 
 
 def norm(cell: Cell, x: Tensor, hidden: int) -> Extra:
@@ -127,45 +141,61 @@ def zoneout(cell: Cell, x: Tensor, hidden: int) -> Extra:
 
 
 def mogrifier(_: Cell, x: Tensor, hidden: int) -> Extra:
-    """Five rounds, as most of the paper's models have."""
+    """Five rounds, as most models of the paper have."""
     matrices = [(torch.randn(hidden, hidden, device=x.device) * hidden**-0.5).requires_grad_() for _ in range(5)]
     return {f"mogrifier_{number}": matrix for number, matrix in enumerate(matrices)}, None
 
 
-EXTRAS: dict[str, Callable[[Cell, Tensor, int], Extra]] = {"norm": norm, "zoneout": zoneout, "mogrifier": mogrifier}
-# name: what makes the training passes without and with the option, from the units and the arguments
-OPTIONS: dict[str, Callable[[int, Turns], dict[str, Side]]] = {
-    f"{layer} {option}": partial(cell_option, layer, option)
+OPTIONS: dict[str, Callable[[Cell, Tensor, int], Extra]] = {
+    f"{layer} {option.__name__}": option
     for layer in LAYERS
-    for option in EXTRAS
-    if layer == "lstm" or option != "mogrifier"
+    for option in (norm, zoneout, mogrifier)
+    if layer == "lstm" or option is not mogrifier
 }
 
 
-def compare_precision(layer: str, hidden: int, precision: str, turns: Turns) -> dict[str, str | int | float]:
-    """Check our layer under autocast against its reference, then time it and float32 in turn."""
-    make_module, cell = LAYERS[layer]
-    module = make_module(hidden, hidden, batch_first=True).to(turns.device)
-    weights = list(module.parameters())
-    parameters = named(layer, weights)
-    x = torch.randn(turns.batch, turns.time, hidden, device=turns.device, requires_grad=True)
-    state = zero_state(layer, turns.batch, module)
+def low_precision(name: str, hidden: int, precision: str, turns: Turns) -> Row:
+    """Check a layer under autocast against its reference, then time it and float32."""
+    layer = Layer(name, hidden, turns)
+    weights = list(layer.module.parameters())
+    given = (layer.cell, layer.x, layer.state, layer.parameters)
 
-    def low_precision() -> Tensor:
+    def low() -> Tensor:
         with torch.autocast(turns.device, dtype=getattr(torch, precision)):
-            return ops.run_layer(cell, x, state, parameters)[0]
+            return ops.run_layer(*given)[0]
 
-    expected = ops.reference_layer(cell, x, state, parameters)[0]
-    torch.testing.assert_close(low_precision().float(), expected, rtol=0, atol=0.03)
-    gradients = [torch.autograd.grad(output.float().square().sum(), weights) for output in (low_precision(), expected)]
+    expected = ops.reference_layer(*given)[0]
+    torch.testing.assert_close(low().float(), expected, rtol=0, atol=0.03)
+    gradients = [torch.autograd.grad(output.float().square().sum(), weights) for output in (low(), expected)]
     for actual, exact in zip(*gradients, strict=True):
         torch.testing.assert_close(actual, exact, rtol=0, atol=0.03 * exact.abs().max().item())
-    sides = {
-        "float32": train_pass(lambda: ops.run_layer(cell, x, state, parameters)[0], [x, *weights]),
-        precision: train_pass(low_precision, [x, *weights]),
-    }
+    sides = {"float32": layer.train(), precision: train_pass(low, [layer.x, *weights])}
+    return {"layer": name, "task": "train", **layer.sizes, **timed(sides, "speed-up", turns)}
+
+
+def with_part(name: str, hidden: int, turns: Turns) -> Row:
+    """Time a training pass of a two-layer LSTM with a part and without it."""
+    options = dict(PARTS[name])
+    if "feed_forward_size" in options:
+        options["feed_forward_size"] *= hidden
+    sides = {"plain": whole_model(hidden, {}, turns), "with it": whole_model(hidden, options, turns)}
     sizes = {"batch": turns.batch, "time": turns.time, "hidden": hidden}
-    return {"layer": layer, "task": "train", **sizes, **timed(sides, "speed-up", turns)}
+    return {"part": name, **sizes, **timed(sides, "speed, with / plain", turns)}
+
+
+def whole_model(hidden: int, options: dict[str, Any], turns: Turns) -> Side:
+    """Return a forward and a backward pass over one batch."""
+    torch.manual_seed(0)
+    model = CharLSTM(VOCABULARY, hidden, NUM_LAYERS, embedding_size=hidden, **options).to(turns.device)
+    ids = torch.randint(VOCABULARY, (turns.batch, turns.time + 1), device=turns.device)
+    state = model.init_hidden(turns.batch)
+
+    def run() -> object:
+        log_probs, _ = model(ids[:, :-1], state)
+        loss = F.nll_loss(log_probs.flatten(0, 1), ids[:, 1:].flatten())
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    return run
 
 
 if __name__ == "__main__":

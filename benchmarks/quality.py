@@ -1,14 +1,17 @@
-"""What is each part of a model, and each means against overfitting, worth at one budget?
+"""Loss of each part of a model, of each means against overfitting, or of each precision of the engine.
 
     python benchmarks/quality.py --text FILE --question parts|overfitting [--characters N] [--epochs F] [--seeds S...]
                                  [--cases NAME...] [--threads N] [--json FILE]
 
-"parts": two layers of 256 without dropout, on as much text as a short training sees; each part of a model added to a
-plain one, or to the pre-norm residual one where that is said. "overfitting": that one on a short text
-for many epochs; each means alone, at one strength. The numbers are the lowest validation loss on the last tenth of the
-characters that are used, in nats per character, the loss beside them that of the last records of training, and the
-difference to the first case of the same seed. To choose settings for a text whose end is reported elsewhere, give
-``--characters``: what comes after them is not looked at.
+"parts": two layers of 256 without dropout, on as much text as a short training reads; each part of a model added to a
+plain one, or to the pre-norm residual one where its name says so. "overfitting": the residual one on a short text for
+many epochs; each means alone, at one strength. Reported are the lowest validation loss on the last tenth of the
+characters used, in nats per character, the loss of the last training records, and the difference to the first case. To
+choose settings for a text whose end is reported elsewhere, give ``--characters``: the rest is not read.
+
+    python benchmarks/quality.py --text FILE --question precision --model MODEL [--json FILE]
+
+The loss of a text in each precision of the engine, in 32 pieces side by side, each from a zero state.
 """
 
 from __future__ import annotations
@@ -16,32 +19,32 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import torch
 from harness import parser, report
 
-from char_rnn import Config
+from char_rnn import Config, ModelFile
+from char_rnn.generation.engine import Engine
+from char_rnn.generation.network import Precision
+from char_rnn.model_file import find_model
 from char_rnn.runs.history import read_history
 from char_rnn.training.run import start_run
 
 BASE: dict[str, dict[str, Any]] = {
     "model": {"hidden_size": 256, "num_layers": 2, "embedding_size": 256, "dropout": 0.0},
-    "training": {
-        "batch_size": 32,
-        "seq_length": 64,
-        "learning_rate": 0.003,
-        "adam_betas": [0.9, 0.99],
-        "grad_clip": 1.0,
-        "eval_interval": 200,
-    },
+    "training": {"batch_size": 32, "seq_length": 64, "learning_rate": 0.003, "adam_betas": [0.9, 0.99],
+                 "grad_clip": 1.0, "eval_interval": 200},
     "data": {"train_frac": 0.9, "val_frac": 0.1},
     "logging": {"log_dir": None, "tensorboard": False, "sample_length": 0, "log_interval": 50},
-}
-RESIDUAL = {"model.layer_norm": "between", "model.residual": True}
-LOCKED = {"model.dropout": 0.4, "model.locked_dropout": True}
+}  # fmt: skip
+RESIDUAL: dict[str, Any] = {"model.layer_norm": "between", "model.residual": True}
+LOCKED: dict[str, Any] = {"model.dropout": 0.4, "model.locked_dropout": True}
+WEIGHT_DROPOUT: dict[str, Any] = {"model.weight_dropout": 0.4}
 
 PARTS: dict[str, dict[str, Any]] = {
     "lstm": {},
@@ -65,33 +68,32 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 
 OVERFITTING: dict[str, dict[str, Any]] = {
-    "none": RESIDUAL,
-    "dropout 0.4": {**RESIDUAL, "model.dropout": 0.4},
-    "locked dropout 0.4": {**RESIDUAL, **LOCKED},
-    "embedding_dropout 0.1": {**RESIDUAL, "model.embedding_dropout": 0.1},
-    "weight_dropout 0.4": {**RESIDUAL, "model.weight_dropout": 0.4},
-    "zoneout 0.1": {**RESIDUAL, "model.zoneout": 0.1},
-    "activation_regularization 2, temporal 1": {
-        **RESIDUAL,
-        "training.activation_regularization": 2.0,
-        "training.temporal_activation_regularization": 1.0,
-    },
-    "label_smoothing 0.05": {**RESIDUAL, "training.label_smoothing": 0.05},
-    "weight_decay 0.1": {**RESIDUAL, "training.weight_decay": 0.1},
-    "averaging ema": {**RESIDUAL, "training.averaging": "ema"},
-    "locked dropout, weight_dropout 0.4": {**RESIDUAL, **LOCKED, "model.weight_dropout": 0.4},
-    "locked dropout, weight_dropout, ema": {
-        **RESIDUAL,
-        **LOCKED,
-        "model.weight_dropout": 0.4,
-        "training.averaging": "ema",
-    },
-}
-QUESTIONS = {"parts": (PARTS, 1_003_854, 1.5), "overfitting": (OVERFITTING, 200_000, 12.0)}
+    name: RESIDUAL | changes
+    for name, changes in {
+        "none": {},
+        "dropout 0.4": {"model.dropout": 0.4},
+        "locked dropout 0.4": LOCKED,
+        "embedding_dropout 0.1": {"model.embedding_dropout": 0.1},
+        "weight_dropout 0.4": WEIGHT_DROPOUT,
+        "zoneout 0.1": {"model.zoneout": 0.1},
+        "activation_regularization 2, temporal 1": {
+            "training.activation_regularization": 2.0, "training.temporal_activation_regularization": 1.0
+        },
+        "label_smoothing 0.05": {"training.label_smoothing": 0.05},
+        "weight_decay 0.1": {"training.weight_decay": 0.1},
+        "averaging ema": {"training.averaging": "ema"},
+        "locked dropout, weight_dropout 0.4": {**LOCKED, **WEIGHT_DROPOUT},
+        "locked dropout, weight_dropout, ema": {**LOCKED, **WEIGHT_DROPOUT, "training.averaging": "ema"},
+    }.items()
+}  # fmt: skip
+QUESTIONS = {"parts": (PARTS, 1_003_854, 1.5), "overfitting": (OVERFITTING, 200_000, 12.0), "precision": ({}, 0, 0.0)}
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = parse()
+    if arguments.question == "precision":
+        report("loss by precision, nats per character", precisions(arguments.model, arguments.text), arguments.json)
+        return
     cases, characters, epochs = QUESTIONS[arguments.question]
     characters, epochs = arguments.characters or characters, arguments.epochs or epochs
     torch.set_num_threads(arguments.threads or 1)
@@ -102,23 +104,41 @@ def main() -> None:
         for name in arguments.cases or cases:
             measured = [train(text, cases[name], seed, epochs) for seed in arguments.seeds]
             rows.append({"case": name, **together(measured)})
-            if "loss" in rows[0]:
-                rows[-1]["difference"] = rows[-1]["loss"] - rows[0]["loss"]
+            rows[-1]["difference"] = rows[-1]["loss"] - rows[0]["loss"]
             print(rows[-1], flush=True)
-    facts = {"characters": characters, "epochs": epochs, "seeds": arguments.seeds}
     title = f"{arguments.question}: validation loss, nats per character"
-    report(title, rows, arguments.json, threads=torch.get_num_threads(), **facts)
+    metadata = {"characters": characters, "epochs": epochs, "seeds": arguments.seeds}
+    report(title, rows, arguments.json, threads=torch.get_num_threads(), **metadata)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--text", type=Path, required=True, help="a text in UTF-8")
     options.add_argument("--question", choices=list(QUESTIONS), required=True)
-    options.add_argument("--characters", type=int, help="how many of the text are used")
+    options.add_argument("--model", help="model, to compare precisions")
+    options.add_argument("--characters", type=int, help="characters of the text to use")
     options.add_argument("--epochs", type=float, help="passes over nine tenths of them")
     options.add_argument("--seeds", type=int, nargs="+", default=[1])
-    options.add_argument("--cases", nargs="+", help="names of cases; all when not given")
-    return options.parse_args()
+    options.add_argument("--cases", nargs="+", help="names of cases (default: all)")
+    arguments = options.parse_args()
+    if arguments.question == "precision" and arguments.model is None:
+        options.error("--question precision: give --model")
+    return arguments
+
+
+def precisions(model: str, text: Path) -> list[dict[str, Any]]:
+    """Return the loss of a text in each precision."""
+    file = ModelFile.read(find_model(model))
+    ids = file.vocabulary.encode(text.read_text(encoding="utf-8")).astype(np.int64)
+    pieces = ids[: len(ids) // 32 * 32].reshape(32, -1)
+    rows: list[dict[str, Any]] = []
+    for precision in get_args(Precision):
+        streams, total = Engine(file.config.model, file.tensors, precision).begin(32), 0.0
+        for now, following in pairwise(pieces.T):
+            total -= float(streams.step(now)[np.arange(32), following].sum(dtype=np.float64))
+        characters = pieces.size - 32
+        rows.append({"precision": precision, "characters": characters, "loss": total / characters})
+    return rows
 
 
 def train(text: Path, changes: Mapping[str, Any], seed: int, epochs: float) -> dict[str, float]:

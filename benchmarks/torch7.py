@@ -1,13 +1,13 @@
-"""How fast is the exact recipe of 2015, and what does single precision change?
+"""Speed of the exact 2015 recipe, and the effect of single precision.
 
     python benchmarks/torch7.py [--threads N] [--steps N] [--rounds N] [--text FILE] [--json FILE]
 
-Training: steps of the recipe torch7 (by default 2 layers of 128, batch 50, sequence 50, 65 symbols) for each cell in
-float64 and float32, and the modern trainer on the same model, in turn. Sampling: ``--rng torch7`` from such a model, in
-float64. With ``--text`` also one epoch on a text in both precisions, and the loss each comes to.
+Training: steps of the recipe torch7 (2 layers of 128, batch 50, sequence 50, 65 symbols) for each cell in float64 and
+float32, and the modern trainer on the same model, in turn. Sampling: ``--rng torch7`` from such a model, in float64.
+With ``--text`` also one epoch on a text in both precisions, and the loss of each.
 
-For context: the original on Torch7 trained the LSTM at about 17,700 characters/s on two cores of the kind that the
-figures in ``docs/notes.md`` come from, at its best thread setting, and sampled about 4,700.
+For comparison: the original on Torch7 trained the LSTM at about 17,700 characters/s on two cores of the kind in
+``docs/notes.md``, at its best thread setting, and sampled about 4,700.
 """
 
 from __future__ import annotations

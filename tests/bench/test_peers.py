@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from char_rnn.bench import peers
-from char_rnn.bench.peers import Peer, PeerError, itself, parse_peers, rates_of
+from char_rnn.bench.peers import Peer, PeerError, compare_programs, itself, parse_peers
 
 
 def python(script: str, *words: str) -> Peer:
@@ -28,11 +28,11 @@ def test_a_peer_is_read_as_a_shell_would_split_it() -> None:
         ("mine='python", "No closing quotation"),
         ("mine=python {steps", "expected '}'"),
         ("writing:mine=python", "writing must be one of training, generation"),
-        ("mine=python {characters}", r"\{characters\}: the places for training are \{text\}"),
-        ("generation:mine=python {text}", r"\{text\}: the places for generation are \{characters\}"),
-        ("mine=python {}", r"mine: \{\}: the places"),
-        ("mine=python {steps:{x}}", r"mine: \{steps:\{x\}\}: the places"),
-        ("mine=python {steps.real}", r"mine: \{steps.real\}: the places"),
+        ("mine=python {characters}", r"\{characters\}: the placeholders for training are \{text\}"),
+        ("generation:mine=python {text}", r"\{text\}: the placeholders for generation are \{characters\}"),
+        ("mine=python {}", r"mine: \{\}: the placeholders"),
+        ("mine=python {steps:{x}}", r"mine: \{steps:\{x\}\}: the placeholders"),
+        ("mine=python {steps.real}", r"mine: \{steps.real\}: the placeholders"),
         ("char-rnn=python", "the name is taken"),
     ],
 )
@@ -58,7 +58,7 @@ def test_places_are_filled_in_and_threads_are_told(tmp_path: Path) -> None:
     ("script", "says"),
     [
         ("import sys; print('first', file=sys.stderr); sys.exit('the reason')", "ended with status 1: the reason"),
-        ("raise SystemExit(3)", "ended with status 3: it says nothing on standard error"),
+        ("raise SystemExit(3)", "ended with status 3: nothing on standard error"),
         pytest.param(
             "import os; os.kill(os.getpid(), 9)",
             "ended with status -9",
@@ -84,25 +84,26 @@ def test_the_start_is_told_from_the_rate(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def run(self: Peer, values: dict[str, int], threads: int) -> float:
         order.append((self.name, values["steps"]))
-        start, each = {"fast": (1.0, 0.01), "slow": (5.0, 0.1)}[self.name]
+        start, each = {"char-rnn": (1.0, 0.01), "slow": (5.0, 0.1)}[self.name]
         return start + each * values["steps"]
 
     monkeypatch.setattr(Peer, "run", run)
-    both = [Peer("fast", ("x",)), Peer("slow", ("x",))]
-    rates = rates_of(both, [{"steps": 10}, {"steps": 50}], "steps", 2)
-    assert order == [("fast", 10), ("slow", 10), ("fast", 50), ("slow", 50)] * 2
-    assert rates["fast"].per_second == pytest.approx(100)
-    assert rates["slow"].per_second == pytest.approx(10)
-    assert (rates["fast"].start, rates["slow"].start) == (pytest.approx(1), pytest.approx(5))
+    ours, slow = compare_programs([Peer("slow", ("x",))], [{"steps": 10}, {"steps": 50}], "steps", 7, 3, 1)
+    assert order == [("char-rnn", 10), ("slow", 10), ("char-rnn", 50), ("slow", 50)] * 2  # half of three rounds
+    assert (ours["program"], slow["program"]) == ("char-rnn", "slow")
+    assert (ours["characters/s"], slow["characters/s"]) == (pytest.approx(700), pytest.approx(70))
+    assert (ours["start, s"], slow["start, s"]) == (pytest.approx(1), pytest.approx(5))
+    assert (ours["char-rnn / it"], slow["char-rnn / it"]) == (pytest.approx(1), pytest.approx(10))
 
 
 def test_one_that_takes_no_longer_for_more_has_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Peer, "run", lambda *_: 1.0)
+    steps = {"char-rnn": 0.1, "mine": 0.0}
+    monkeypatch.setattr(Peer, "run", lambda self, values, _: 1.0 + steps[self.name] * values["steps"])
     with pytest.raises(PeerError, match=r"mine: 50 steps took no longer than 10; does its command use \{steps\}"):
-        rates_of([Peer("mine", ("x",))], [{"steps": 10}, {"steps": 50}], "steps", 1)
+        compare_programs([Peer("mine", ("x",))], [{"steps": 10}, {"steps": 50}], "steps", 1, 1, 1)
 
 
-@pytest.mark.parametrize("question", peers.FIELDS)
-def test_this_package_uses_only_places_that_are_filled(question: str) -> None:
-    values = dict.fromkeys(peers.FIELDS[question], "1")
-    assert all(word.format(**values) for word in itself(question, 1).command)
+@pytest.mark.parametrize("suite", peers.PLACEHOLDERS)
+def test_this_package_uses_only_places_that_are_filled(suite: str) -> None:
+    values = dict.fromkeys(peers.PLACEHOLDERS[suite], "1")
+    assert all(word.format(**values) for word in itself(suite, 1).command)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from cli_helpers import Command
 
-from char_rnn.bench import ops, questions
-from char_rnn.bench.questions import QUESTIONS, Settings
-from char_rnn.bench.report import Report, Table
+from char_rnn.bench import ops, suites
+from char_rnn.bench.suites import SUITES, Report, Settings, Table
+from char_rnn.machine import describe_machine
 
 
 @pytest.fixture
@@ -21,18 +21,24 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
 
     def measure(question: str, settings: Settings) -> Report:
         seen.append((question, settings))
-        settings.tell(f"the {question}")
+        settings.report_progress(f"the {question}")
         rows = [{"case": "small", "characters/s": 12345.6}, {"case": "large", "characters/s": 0.5}]
-        return Report(question, QUESTIONS[question], [Table("speeds", rows, "A note.")], settings.command(question))
+        return Report(
+            question,
+            SUITES[question],
+            [Table("speeds", rows, "A note.")],
+            settings.command(question),
+            describe_machine(),
+        )
 
-    monkeypatch.setattr(questions, "measure", measure)
+    monkeypatch.setattr(suites, "measure", measure)
     return seen
 
 
 def test_tables_machine_and_command_are_printed(char_rnn: Command, asked: list[tuple[str, Settings]]) -> None:
     done = char_rnn("bench", "ops", "--threads", 2, "--rounds", 7)
     assert done.status == 0
-    assert done.out.startswith(f"\n{QUESTIONS['ops']}\n")
+    assert done.out.startswith(f"\n{SUITES['ops']}\n")
     assert "12,346" in done.out
     assert "A note." in done.out
     assert "PyTorch " in done.out
@@ -58,10 +64,10 @@ def test_all_are_written_as_json(
     folder = tmp_path / "a" / "b"
     done = char_rnn("bench", "all", "ops", "--out", folder, "--json", "--text", poem)
     assert done.status == 0
-    assert [question for question, _ in asked] == list(QUESTIONS)
-    assert sorted(path.stem for path in folder.iterdir()) == sorted(QUESTIONS)
+    assert [question for question, _ in asked] == list(SUITES)
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(SUITES)
     printed = json.loads(done.out)
-    assert list(printed) == list(QUESTIONS)
+    assert list(printed) == list(SUITES)
     assert printed["ops"] == json.loads((folder / "ops.json").read_text())
     assert Report.read(folder / "ops.json").rows("speeds")[0]["characters/s"] == 12345.6
     assert f"wrote {folder / 'ops'}.json" in done.err
@@ -69,7 +75,7 @@ def test_all_are_written_as_json(
 
 def test_a_question_is_answered(char_rnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "QUICK_HIDDEN", (4,))
-    monkeypatch.setattr(ops, "LAYERS", ("rnn",))
+    monkeypatch.setattr(ops, "LAYERS", {"rnn": ops.LAYERS["rnn"]})
     done = char_rnn("bench", "ops", "--quick", "--rounds", 1, "--json")
     assert done.status == 0
     rows = json.loads(done.out)["ops"]["tables"][0]["rows"]
@@ -84,10 +90,10 @@ def test_a_question_is_answered(char_rnn: Command, monkeypatch: pytest.MonkeyPat
         (["ops", "--threads", "0"], "--threads"),
         (["ops", "--rounds", "0"], "--rounds"),
         (["training", "--peer", "python mine.py"], "must read NAME=COMMAND"),
-        (["training", "--peer", "mine=python {characters}"], "{characters}: the places for training are {text}"),
-        (["training", "--peer", "generation:mine=python"], "mine: answers generation, which is not asked"),
+        (["training", "--peer", "mine=python {characters}"], "{characters}: the placeholders for training are {text}"),
+        (["training", "--peer", "generation:mine=python"], "mine: is for `generation`; give that suite too"),
         (["training", "--case", "9x9"], "9x9: no such case; give 2x128, 1x384"),
-        (["ops", "--case", "2x128"], "only for the question `training`, which is not given"),
+        (["ops", "--case", "2x128"], "is for `training`; give that suite too"),
         (["quality", "--text", "no-such-text.txt"], "no-such-text.txt"),
     ],
 )
@@ -104,7 +110,7 @@ def test_a_file_is_no_folder(char_rnn: Command, asked: list[tuple[str, Settings]
     done = char_rnn("bench", "ops", "--out", poem)
     assert (done.status, asked) == (2, [])
     assert done.err.splitlines() == [done.err.strip()]
-    assert "is no folder" in done.err
+    assert "is not a folder" in done.err
 
 
 def test_a_peer_that_fails_is_named(char_rnn: Command) -> None:

@@ -1,1 +1,1 @@
-"""Measures this package on the machine it is on, beside plain PyTorch and what the machine can do at most."""
+"""Benchmarks of this package, compared with plain PyTorch and with the limits of the machine."""

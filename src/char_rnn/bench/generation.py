@@ -1,95 +1,82 @@
-"""How fast is writing: the engine, a loop of PyTorch's modules, and the specification's sketch, on the same shapes."""
+"""Generation speed: the engine, a loop of PyTorch's modules and the specification's sketch, on the same shapes."""
 
 from __future__ import annotations
 
-import math
 import statistics
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from char_rnn.bench.peers import Peer, itself, rates_of
-from char_rnn.bench.questions import QUESTIONS, Settings
-from char_rnn.bench.report import Report, Table
-from char_rnn.bench.sketch import SketchDataset, SketchModel, generate
-from char_rnn.bench.timing import in_turn, ratio, timed_each
-from char_rnn.bench.training_sides import MODULES, Shape
-from char_rnn.bench.writing_sides import (
-    SYMBOLS,
-    Side,
-    bytes_of,
-    first_character,
-    model_file,
-    plain_loop,
-    products,
-    reader,
-    steps_of,
-    writer,
-)
+import numpy as np
+import torch
+from torch import nn
+
+from char_rnn.bench.baselines import MODULES, Shape, SketchDataset, SketchModel, generate
+from char_rnn.bench.peers import Peer, compare_programs, itself
+from char_rnn.bench.suites import Settings, Table
+from char_rnn.bench.timing import Repeated, in_turn, ratio, timed_each
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
 from char_rnn.generation.text_generator import TextGenerator
+from char_rnn.model_file import ModelFile
+from char_rnn.models.parameters import parameter_shapes
+from char_rnn.utils.config import Config
 
+SYMBOLS = [chr(number) for number in range(32, 32 + 65)]
 SIZES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
 HIDDEN, QUICK_HIDDEN = (128, 512), (128,)
 STREAMS = (1, 4, 16, 64, 256)
-COMMAND_CHARACTERS = 200_000
-LOOP_CHARACTERS = 2000
-PEER_CHARACTERS = (1000, 20_000)
-PEER_HIDDEN = 128
+COMMAND_CHARACTERS, LOOP_CHARACTERS = 200_000, 2000
+PEER_CHARACTERS, PEER_HIDDEN = (1000, 20_000), 128
 
 ALONE_NOTE = (
     "Models of two layers over 65 symbols with random weights; characters/s, medians of rounds in turn. loop: "
-    "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial; sketch: the specification's. step / reading "
-    "is the engine's step over reading as many bytes as its matrices have, with as many threads: 1 is the limit."
+    "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial. sketch: the specification's. step / reading: "
+    "speed of the engine's step over that of reading as many bytes as its matrices have; 1 is the limit."
 )
 COMMAND_NOTE = (
-    f"`char-rnn sample` with the defaults for {COMMAND_CHARACTERS:,} characters, a process from its start to its end; "
-    f"in turn with {LOOP_CHARACTERS:,} characters of the loop in this one."
+    f"`char-rnn sample` with the defaults for {COMMAND_CHARACTERS:,} characters, from the start of the process to its "
+    f"end, in turn with {LOOP_CHARACTERS:,} characters of the loop in this process."
 )
-BATCH_NOTE = "The engine in float32; products are PyTorch's matrix products of a step's shapes: 1 is their speed."
-START_NOTE = "Processes of their own: from the start of `char-rnn sample` to its first character, and the memory then."
-PROCESS_NOTE = (
-    f"Whole programs, run in turn for {PEER_CHARACTERS[0]:,} and {PEER_CHARACTERS[1]:,} characters: the rate is "
-    "of those between."
+BATCH_NOTE = "The engine in float32. products: PyTorch's matrix products of a step's shapes; 1 is their speed."
+START_NOTE = "From the start of a `char-rnn sample` process to its first character, and its memory at that time."
+PEER_NOTE = (
+    f"Whole programs, run in turn for {PEER_CHARACTERS[0]:,} and {PEER_CHARACTERS[1]:,} characters. The rate is that "
+    "of the additional characters; the start is the rest of the shorter run."
 )
 
 
-def measure(settings: Settings) -> Report:
-    """Answer the question."""
+def measure(settings: Settings) -> list[Table]:
+    """Run the suite."""
     cells = ("lstm",) if settings.quick else tuple(MODULES)
-    hidden = QUICK_HIDDEN if settings.quick else HIDDEN
-    shapes = [(cell, size) for cell in cells for size in hidden]
+    shapes = [(cell, size) for cell in cells for size in (QUICK_HIDDEN if settings.quick else HIDDEN)]
     peers = settings.peers_of("generation")
-    processes = _processes(settings, peers) if peers else []  # first: a wrong command ends it soon
-    tables = [Table("one text", [row for shape in shapes for row in alone(*shape, settings)], ALONE_NOTE)]
-    commands = [command_line(cell, HIDDEN[0], settings) for cell in cells]
-    tables.append(Table("command line", commands, COMMAND_NOTE))
+    programs = _programs(settings, peers) if peers else []  # first, so that an invalid command is reported soon
+    tables = [
+        Table("one text", [row for shape in shapes for row in alone(*shape, settings)], ALONE_NOTE),
+        Table("command line", [command_line(cell, HIDDEN[0], settings) for cell in cells], COMMAND_NOTE),
+    ]
     if not settings.quick:
         tables.append(Table("texts side by side", list(together("lstm", 512, settings, STREAMS)), BATCH_NOTE))
-    tables.append(Table("start", [start(*shape, settings) for shape in shapes if shape[0] == "lstm"], START_NOTE))
-    if processes:
-        tables.append(Table("whole processes", processes, PROCESS_NOTE))
-    return Report("generation", QUESTIONS["generation"], tables)
-
-
-def sketch_writer(cell: str, hidden: int) -> Side:
-    """Return the sketch's way of writing; its text grows by one string a character."""
-    dataset = SketchDataset("".join(SYMBOLS) * 2, 1)
-    model = SketchModel(len(SYMBOLS), Shape(cell, hidden))
-    return lambda count: generate(model, dataset, " ", count)
+    starts = [start(*shape, settings) for shape in shapes if shape[0] == "lstm"]
+    return [*tables, Table("start", starts, START_NOTE), *programs]
 
 
 def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Measure one text at a time; return a row a precision."""
-    settings.tell(f"writing one text, {cell} 2x{hidden}")
+    """Measure one text at a time; yield a row for each precision."""
+    settings.report_progress(f"writing one text, {cell} 2x{hidden}")
     file = model_file(cell, hidden)
-    sides: dict[str, Side] = {"loop": plain_loop(cell, hidden), "sketch": sketch_writer(cell, hidden)}
+    sides: dict[str, Repeated] = {"loop": plain_loop(cell, hidden), "sketch": sketch_loop(cell, hidden)}
     for precision, size in SIZES.items():
         engine = Engine(file.config.model, file.tensors, precision, threads=settings.threads)
-        sides[precision] = writer(TextGenerator(engine, file.vocabulary))
+        sides[precision] = stream(TextGenerator(engine, file.vocabulary))
         sides[f"{precision} step"] = steps_of(engine)
         sides[f"{precision} reading"] = reader(bytes_of(file) // 4 * size, settings.threads)
     timings = timed_each(sides, settings.rounds, 0.1 if settings.quick else 0.3)
@@ -109,12 +96,13 @@ def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]
 
 
 def command_line(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
-    """Measure `char-rnn sample` beside the loop."""
-    settings.tell(f"writing by the command line, {cell} 2x{hidden}")
+    """Measure `char-rnn sample` and the loop."""
+    settings.report_progress(f"writing with `char-rnn sample`, {cell} 2x{hidden}")
     with TemporaryDirectory(dir=settings.folder) as folder:
-        path = Path(folder, "model.safetensors")
-        model_file(cell, hidden).write(path)
-        values = {"model": path, "characters": COMMAND_CHARACTERS}
+        values = {
+            "model": model_file(cell, hidden).write(Path(folder, "m.safetensors")),
+            "characters": COMMAND_CHARACTERS,
+        }
         sides: dict[str, Callable[[], object]] = {
             "loop": partial(plain_loop(cell, hidden), LOOP_CHARACTERS),
             "sample": partial(itself("generation", settings.threads).run, values, settings.threads),
@@ -131,11 +119,11 @@ def command_line(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
 
 
 def together(cell: str, hidden: int, settings: Settings, streams: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Measure so many texts side by side, in float32; return a row a number."""
+    """Measure several texts side by side in float32; yield a row for each number of texts."""
     file = model_file(cell, hidden)
     engine = Engine(file.config.model, file.tensors, threads=settings.threads)
     for count in streams:
-        settings.tell(f"writing {count} texts side by side, {cell} 2x{hidden}")
+        settings.report_progress(f"writing {count} texts side by side, {cell} 2x{hidden}")
         sides = {"engine": steps_of(engine, count), "products": products(cell, hidden, count)}
         timings = timed_each(sides, settings.rounds)
         yield {
@@ -150,11 +138,10 @@ def together(cell: str, hidden: int, settings: Settings, streams: Sequence[int])
 
 
 def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
-    """Measure from the shell to the first character."""
-    settings.tell(f"the first character, {cell} 2x{hidden}")
+    """Measure the time from the shell to the first character."""
+    settings.report_progress(f"the first character, {cell} 2x{hidden}")
     with TemporaryDirectory(dir=settings.folder) as folder:
-        path = Path(folder, "model.safetensors")
-        model_file(cell, hidden).write(path)
+        path = model_file(cell, hidden).write(Path(folder, "model.safetensors"))
         measured = [first_character(path) for _ in range(settings.rounds + 1)][1:]
     return {
         "cell": cell,
@@ -165,22 +152,124 @@ def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _processes(settings: Settings, peers: list[Peer]) -> list[dict[str, Any]]:
-    everyone = [itself("generation", settings.threads), *peers]
-    settings.tell("writing, whole processes: " + ", ".join(peer.name for peer in everyone))
+def _programs(settings: Settings, peers: Sequence[Peer]) -> list[Table]:
+    settings.report_progress(f"writing, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
     with TemporaryDirectory(dir=settings.folder) as folder:
-        model = Path(folder, "model.safetensors")
-        model_file("lstm", PEER_HIDDEN).write(model)
-        places = {"hidden": PEER_HIDDEN, "layers": 2, "model": model}
-        asked = [{**places, "characters": characters} for characters in PEER_CHARACTERS]
-        rates = rates_of(everyone, asked, "characters", math.ceil(settings.rounds / 2), settings.threads)
-    own = rates["char-rnn"].per_second
-    return [
-        {
-            "program": name,
-            "characters/s": rate.per_second,
-            "start, s": rate.start,
-            "char-rnn / it": own / rate.per_second,
-        }
-        for name, rate in rates.items()
-    ]
+        model = model_file("lstm", PEER_HIDDEN).write(Path(folder, "model.safetensors"))
+        values = {"hidden": PEER_HIDDEN, "layers": 2, "model": model}
+        runs = [{**values, "characters": characters} for characters in PEER_CHARACTERS]
+        rows = compare_programs(peers, runs, "characters", 1, settings.rounds, settings.threads)
+    return [Table("whole processes", rows, PEER_NOTE)]
+
+
+def model_file(cell: str, hidden: int, layers: int = 2) -> ModelFile:
+    """Return a model with random weights."""
+    sizes = {"hidden_size": hidden, "num_layers": layers, "embedding_size": 64}
+    config = Config.model_validate({"model": {"type": cell, **sizes}})
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(config.model, len(SYMBOLS))
+    tensors = {name: (rng.normal(size=shape) * hidden**-0.5).astype(np.float32) for name, shape in shapes}
+    return ModelFile(config, Vocabulary("characters", [ord(symbol) for symbol in SYMBOLS]), tensors, {})
+
+
+def plain_loop(cell: str, hidden: int) -> Repeated:
+    """Return plain PyTorch's way to generate: one symbol at a time through the modules."""
+    embedding, recurrent = nn.Embedding(len(SYMBOLS), 64), MODULES[cell](64, hidden, 2, batch_first=True)
+    output = nn.Linear(hidden, len(SYMBOLS))
+
+    def write(count: int) -> None:
+        state, symbol = None, torch.zeros(1, 1, dtype=torch.long)
+        with torch.inference_mode():
+            for _ in range(count):
+                x, state = recurrent(embedding(symbol), state)
+                symbol = torch.multinomial(torch.softmax(output(x[:, -1]), -1), 1)
+                symbol.item()
+
+    return write
+
+
+def sketch_loop(cell: str, hidden: int) -> Repeated:
+    """Return the sketch's way to generate."""
+    dataset = SketchDataset("".join(SYMBOLS) * 2, 1)
+    model = SketchModel(len(SYMBOLS), Shape(cell, hidden))
+    return lambda count: generate(model, dataset, " ", count)
+
+
+def stream(generator: TextGenerator) -> Repeated:
+    """Return this package's way to generate."""
+
+    def write(count: int) -> None:
+        for _ in generator.stream(" ", count, seed=1):
+            pass
+
+    return write
+
+
+def steps_of(engine: Engine, count: int = 1) -> Repeated:
+    """Return the engine's steps alone, of ``count`` texts side by side."""
+    streams, symbols = engine.begin(count), np.arange(count) % len(SYMBOLS)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            streams.step(symbols)
+
+    return run
+
+
+def bytes_of(file: ModelFile) -> int:
+    """Return the bytes of the matrices that a step reads in float32."""
+    looked_up = ("embedding.weight", "weight_ih_l0")
+    matrices = [tensor for name, tensor in file.tensors.items() if tensor.ndim == 2 and not name.endswith(looked_up)]
+    return sum(matrix.size for matrix in matrices) * 4
+
+
+def reader(size: int, threads: int) -> Repeated:
+    """Return a read of ``size`` bytes, a share for each thread: BLAS's product of two vectors.
+
+    A sum of squares would load each number twice, which is visible in a core's own cache.
+    """
+    shares = [np.ones((2, max(1, size // 8 // threads)), np.float32) for _ in range(threads)]
+
+    def read(count: int) -> None:
+        def own(share: Any) -> None:
+            for _ in range(count):
+                np.dot(*share)
+
+        workers = [threading.Thread(target=own, args=(share,)) for share in shares[1:]]
+        for worker in workers:
+            worker.start()
+        own(shares[0])
+        for worker in workers:
+            worker.join()
+
+    return read
+
+
+def products(cell: str, hidden: int, streams: int) -> Repeated:
+    """Return the matrix products of a step: the second layer's, the recurrent ones of the first, and the output's."""
+    width = {"lstm": 4, "gru": 3, "rnn": 1}[cell] * hidden
+    shapes = [(hidden, width), (2 * hidden, width), (hidden, len(SYMBOLS))]
+    operands = [(torch.randn(streams, n), torch.randn(n, m), torch.empty(streams, m)) for n, m in shapes]
+
+    def multiply(count: int) -> None:
+        with torch.inference_mode():
+            for _ in range(count):
+                for x, weight, out in operands:
+                    torch.mm(x, weight, out=out)
+
+    return multiply
+
+
+def first_character(path: Path) -> tuple[float, float]:
+    """Return the seconds to the first character of ``char-rnn sample``, and its resident memory in MB."""
+    import psutil
+
+    command = [sys.executable, "-m", "char_rnn", "sample", str(path), "--length", "2000", "--seed", "1", "--quiet"]
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        seconds = time.perf_counter() - began
+        resident = psutil.Process(process.pid).memory_info().rss / 1e6
+        process.stdout.read()
+    return seconds, resident

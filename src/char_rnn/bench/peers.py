@@ -1,11 +1,12 @@
 """Other programs, timed as whole processes in turn with this one.
 
-A peer is a command with places to fill in. It is run at two lengths; the difference is its rate, and what the shorter
-took beyond that its start. So neither the start of an interpreter nor the reading of a text counts as speed.
+A peer is a command with placeholders. It runs at two lengths: the difference gives its rate, and the rest of the
+shorter run is its start-up. So the start of an interpreter and the reading of a text do not count.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ from statistics import median
 from string import Formatter
 from typing import Any
 
-FIELDS = {
+PLACEHOLDERS = {
     "training": ("text", "steps", "batch", "length", "hidden", "layers", "out"),
     "generation": ("characters", "hidden", "layers", "model"),
 }
@@ -33,46 +34,46 @@ class Peer:
     """Another program.
 
     Attributes:
-        name: what its figures are called.
-        command: its words, with ``{places}`` of ``FIELDS``.
-        question: which it answers.
+        name: Name in the tables.
+        command: Words of its command, with ``{placeholders}`` of ``PLACEHOLDERS``.
+        suite: Suite that measures it.
     """
 
     name: str
     command: tuple[str, ...]
-    question: str = "training"
+    suite: str = "training"
 
     @classmethod
     def parse(cls, text: str) -> Peer:
-        """Read ``[QUESTION:]NAME=COMMAND``.
+        """Parse ``[SUITE:]NAME=COMMAND``.
 
         Raises:
-            PeerError: it is nothing of that kind, or has places that are not known.
+            PeerError: The text has another form or an unknown placeholder.
         """
         head, equals, words = text.partition("=")
-        question, colon, name = head.rpartition(":")
-        question = question if colon else "training"
+        suite, colon, name = head.rpartition(":")
+        suite = suite if colon else "training"
         try:
             command = tuple(shlex.split(words))
             found = [part for word in command for part in Formatter().parse(word) if part[1] is not None]
         except ValueError as error:
             raise PeerError(f"{text}: {error}") from None
-        places = {str(place) + (":" + spec if spec else "") for _, place, spec, _ in found}
         if not (equals and name.strip() and command):
             raise PeerError(f'{text}: must read NAME=COMMAND, for example "mine=python mine.py {{text}} {{steps}}"')
-        if question not in FIELDS:
-            raise PeerError(f"{text}: {question} must be one of {', '.join(FIELDS)}")
-        known = FIELDS[question]
-        if places - set(known):
-            wrong = ", ".join(f"{{{place}}}" for place in sorted(places - set(known)))
-            raise PeerError(f"{name}: {wrong}: the places for {question} are {', '.join(f'{{{k}}}' for k in known)}")
-        return cls(name.strip(), command, question)
+        if suite not in PLACEHOLDERS:
+            raise PeerError(f"{text}: {suite} must be one of {', '.join(PLACEHOLDERS)}")
+        known = PLACEHOLDERS[suite]
+        used = {str(placeholder) + (":" + spec if spec else "") for _, placeholder, spec, _ in found}
+        if used - set(known):
+            wrong, right = (", ".join(f"{{{word}}}" for word in each) for each in (sorted(used - set(known)), known))
+            raise PeerError(f"{name}: {wrong}: the placeholders for {suite} are {right}")
+        return cls(name.strip(), command, suite)
 
     def run(self, values: Mapping[str, Any], threads: int = 1) -> float:
-        """Run it once, ``OMP_NUM_THREADS`` set to the threads; return its seconds.
+        """Run the command once with ``OMP_NUM_THREADS`` set to ``threads``; return its seconds.
 
         Raises:
-            PeerError: it cannot be started, or ends with another status than 0.
+            PeerError: The command cannot be started, or its exit status is not 0.
         """
         words = [word.format(**values) for word in self.command]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -80,84 +81,81 @@ class Peer:
         try:
             done = subprocess.run(
                 words,
+                env=environment,
+                check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=environment,
-                check=False,
             )
         except OSError as error:
             raise PeerError(f"{self.name}: {words[0]}: {error.strerror or error}") from None
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing on standard error"]
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing on standard error"]
             raise PeerError(f"{self.name}: {shlex.join(words)} ended with status {done.returncode}: {said[-1]}")
         return time.perf_counter() - began
 
 
 def parse_peers(texts: Iterable[str]) -> list[Peer]:
-    """Read several, whose names must differ.
+    """Parse several peers.
 
     Raises:
-        PeerError: one cannot be read, or has a name that is taken.
+        PeerError: One cannot be parsed, or two have the same name in a suite.
     """
     peers: list[Peer] = []
     for text in texts:
         peer = Peer.parse(text)
-        if peer.name in (ITSELF, *(other.name for other in peers if other.question == peer.question)):
+        if peer.name in (ITSELF, *(other.name for other in peers if other.suite == peer.suite)):
             raise PeerError(f"{peer.name}: the name is taken; give another")
         peers.append(peer)
     return peers
 
 
-@dataclass(frozen=True)
-class Rate:
-    """What a whole process does.
-
-    Attributes:
-        per_second: of what it was asked for, once it runs.
-        start: seconds before that.
-    """
-
-    per_second: float
-    start: float
-
-
-def rates_of(
-    peers: Sequence[Peer], asked: Sequence[Mapping[str, Any]], count: str, rounds: int, threads: int = 1
-) -> dict[str, Rate]:
-    """Run programs in turn at two lengths.
+def compare_programs(
+    peers: Sequence[Peer], runs: Sequence[Mapping[str, Any]], length: str, unit: float, rounds: int, threads: int
+) -> list[dict[str, Any]]:
+    """Run this package's command line and its peers in turn, at two lengths.
 
     Args:
-        peers: the programs.
-        asked: the values of their places, for the shorter and the longer run.
-        count: which of the values is the length.
-        rounds: how often each has its turn.
-        threads: that each is told to use.
+        peers: The other programs, all of one suite.
+        runs: Values of the placeholders for the shorter and for the longer run.
+        length: Name of the placeholder that is the length.
+        unit: Characters in one unit of length.
+        rounds: Rounds of the suite; whole processes take half of them.
+        threads: Threads of each program.
+
+    Returns:
+        For each program its rate in characters/s, its start-up in seconds and this package's relative speed.
 
     Raises:
-        PeerError: one failed, or its longer run took no longer than its shorter.
+        PeerError: A program failed, or its longer run took no longer than its shorter one.
     """
-    seconds: dict[str, list[list[float]]] = {peer.name: [[], []] for peer in peers}
-    for _ in range(rounds):
-        for which, values in enumerate(asked):
-            for peer in peers:
+    everyone = [itself(peers[0].suite, threads), *peers]
+    seconds: dict[str, list[list[float]]] = {peer.name: [[], []] for peer in everyone}
+    for _ in range(math.ceil(rounds / 2)):
+        for which, values in enumerate(runs):
+            for peer in everyone:
                 seconds[peer.name][which].append(peer.run(values, threads))
-    shorter, longer = (values[count] for values in asked)
-    rates = {}
-    for name, (short, long) in seconds.items():
-        each = (median(long) - median(short)) / (longer - shorter)
-        if each <= 0:
-            raise PeerError(
-                f"{name}: {longer} {count} took no longer than {shorter}; does its command use {{{count}}}?"
-            )
-        rates[name] = Rate(1 / each, max(0.0, median(short) - each * shorter))
-    return rates
+    shorter, longer = (values[length] for values in runs)
+    each = {name: (median(long) - median(short)) / (longer - shorter) for name, (short, long) in seconds.items()}
+    for name, value in each.items():
+        if value <= 0:
+            advice = f"does its command use {{{length}}}?"
+            raise PeerError(f"{name}: {longer} {length} took no longer than {shorter}; {advice}")
+    return [
+        {
+            "program": name,
+            "characters/s": unit / value,
+            "start, s": max(0.0, median(seconds[name][0]) - value * shorter),
+            "char-rnn / it": value / each[ITSELF],
+        }
+        for name, value in each.items()
+    ]
 
 
-def itself(question: str, threads: int) -> Peer:
-    """Return this package's own command line as such a program."""
+def itself(suite: str, threads: int) -> Peer:
+    """Return this package's own command line as a peer."""
     start = (sys.executable, "-m", "char_rnn")
-    if question == "training":
+    if suite == "training":
         settings = {
             "model.hidden_size": "{hidden}", "model.num_layers": "{layers}", "training.batch_size": "{batch}",
             "training.seq_length": "{length}", "training.max_steps": "{steps}", "training.max_epochs": 1_000_000,
@@ -166,4 +164,4 @@ def itself(question: str, threads: int) -> Peer:
         }  # fmt: skip
         sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return Peer(ITSELF, (*start, "train", "{text}", "--quiet", "--out", "{out}", *sets))
-    return Peer(ITSELF, (*start, "sample", "{model}", "--quiet", "--seed", "1", "--length", "{characters}"), question)
+    return Peer(ITSELF, (*start, "sample", "{model}", "--quiet", "--seed", "1", "--length", "{characters}"), suite)

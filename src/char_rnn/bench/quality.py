@@ -1,7 +1,7 @@
-"""What is learnt in equal time: a recipe of this package, the bare PyTorch loop and the specification's sketch.
+"""Loss after equal time: a recipe of this package, the bare PyTorch loop and the specification's sketch.
 
-All read the first nine tenths of a text and are scored alike, by this package's evaluation with carried state, on the
-rest. The bare loop has the sizes of the recipe and its learning rate, constant; the sketch has its own defaults.
+All train on the first nine tenths of a text. This package's evaluation, with carried state, scores them on the rest.
+The bare loop has the recipe's sizes and learning rate, which stays constant; the sketch has its own defaults.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import Any
 
 import torch
 
-from char_rnn.bench.questions import QUESTIONS, Settings
-from char_rnn.bench.report import Report, Table
-from char_rnn.bench.sketch import Sketch
-from char_rnn.bench.training_sides import BareLoop, Shape, as_string, config_of
+from char_rnn.bench.baselines import BareLoop, Shape, Sketch, as_string, config_of
+from char_rnn.bench.suites import Settings, Table
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
@@ -25,60 +23,43 @@ from char_rnn.training.run import start_run
 from char_rnn.utils.config import Config, compose_config
 
 SECONDS, QUICK_SECONDS = 60.0, 10.0
-CHARACTERS = 1_000_000  # of the text that are used; the sketch holds them as a list
+CHARACTERS = 1_000_000  # used of the text: the sketch holds them as a list
 TRAIN, VAL = 0.9, 0.1
 NOTE = (
-    "Nats per character on the last tenth of the first million characters, each predicted once, state carried; one "
-    "seed. Each side trains for as many seconds; read: characters that were predicted while training. char-rnn is the "
-    "recipe quickstart; bare has its sizes and learning rate, constant; sketch the specification's 2x128 at 0.002."
+    "Nats per character on the last tenth of the first million characters, each predicted once, with carried state; "
+    "one seed. read: characters predicted in training. char-rnn: the recipe quickstart; bare: its sizes and its "
+    "learning rate, constant; sketch: the specification's 2x128 at 0.002. {:g} seconds each; text: {}."
 )
 
 
-def measure(settings: Settings) -> Report:
-    """Answer the question."""
+def measure(settings: Settings) -> list[Table]:
+    """Run the suite."""
     seconds = QUICK_SECONDS if settings.quick else SECONDS
+    recipe = compose_config("quickstart")
+    batch, length = int(recipe.training.batch_size), recipe.training.seq_length
+    shape = Shape(recipe.model.type, recipe.model.hidden_size, recipe.model.num_layers, batch, length)
     with TemporaryDirectory(dir=settings.folder) as folder:
-        text = Path(folder, "text.txt")
+        text, cache = Path(folder, "text.txt"), Path(folder, "cache")
         text.write_bytes(as_string(prepare_corpus(settings.text), CHARACTERS).encode())
-        corpus = prepare_corpus(text, cache_dir=Path(folder, "cache"))
-        recipe = compose_config("quickstart")
-        shape = Shape(
-            recipe.model.type,
-            recipe.model.hidden_size,
-            recipe.model.num_layers,
-            int(recipe.training.batch_size),
-            recipe.training.seq_length,
-        )
-        settings.tell(f"learning for {seconds:g} s: char-rnn")
-        rows = [_recipe(recipe, text, Path(folder), seconds, settings.threads)]
-        settings.tell(f"learning for {seconds:g} s: the bare loop")
+        corpus = prepare_corpus(text, cache_dir=cache)
+        settings.report_progress(f"training for {seconds:g} s: char-rnn")
+        rows = [_recipe(recipe, text, cache, shape, seconds, settings.threads)]
+        settings.report_progress(f"training for {seconds:g} s: the bare loop")
         rows.append(_bare(corpus, shape, recipe.training.learning_rate, seconds))
-        settings.tell(f"learning for {seconds:g} s: the sketch")
+        settings.report_progress(f"training for {seconds:g} s: the sketch")
         rows.append(_sketch(corpus, Shape(), seconds))
-    note = f"{NOTE} {seconds:g} seconds; text: {settings.text}."
-    return Report("quality", QUESTIONS["quality"], [Table("equal time", rows, note)])
+    return [Table("equal time", rows, NOTE.format(seconds, settings.text))]
 
 
-def _recipe(recipe: Config, text: Path, folder: Path, seconds: float, threads: int) -> dict[str, Any]:
-    settings = {
-        "training.minutes": seconds / 60, "data.data_dir": str(text), "data.cache_dir": str(folder / "cache"),
-        "data.train_frac": TRAIN, "data.val_frac": VAL, "logging.sample_length": 0, "logging.tensorboard": False,
-        "device.threads": threads, "training.eval_interval": 10**6,
-    }  # fmt: skip
+def _recipe(recipe: Config, text: Path, cache: Path, shape: Shape, seconds: float, threads: int) -> dict[str, Any]:
     sections = recipe.model_dump()
-    for key, value in settings.items():
-        section, _, name = key.partition(".")
-        sections[section][name] = value
-    run = start_run(Config.model_validate(sections), folder / "run")
-    result = run.train()
-    steps = run.trainer.step
-    return {
-        "side": "char-rnn",
-        "parameters": sum(parameter.numel() for parameter in run.trainer.model.parameters()),
-        "steps": steps,
-        "read": steps * int(recipe.training.batch_size) * recipe.training.seq_length,
-        "loss": result.best_val_loss,
-    }
+    sections["training"] |= {"minutes": seconds / 60, "eval_interval": 10**6}
+    sections["data"] |= {"data_dir": str(text), "cache_dir": str(cache), "train_frac": TRAIN, "val_frac": VAL}
+    sections["logging"] |= {"sample_length": 0, "tensorboard": False}
+    sections["device"] |= {"threads": threads}
+    run = start_run(Config.model_validate(sections), text.parent / "run")
+    loss = run.train().best_val_loss
+    return _row("char-rnn", run.trainer.model, run.trainer.step, shape, loss)
 
 
 def _bare(corpus: Corpus, shape: Shape, learning_rate: float, seconds: float) -> dict[str, Any]:
@@ -111,10 +92,9 @@ def _sketch(corpus: Corpus, shape: Shape, seconds: float) -> dict[str, Any]:
 def _scored(side: str, corpus: Corpus, shape: Shape, parameters: dict[str, Any], steps: int) -> dict[str, Any]:
     model = build_model(config_of(shape).model, corpus.vocabulary.size)
     model.load_state_dict(parameters)
-    return {
-        "side": side,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "steps": steps,
-        "read": steps * shape.characters,
-        "loss": evaluate(model, corpus.split("val", TRAIN, VAL)).loss,
-    }
+    return _row(side, model, steps, shape, evaluate(model, corpus.split("val", TRAIN, VAL)).loss)
+
+
+def _row(side: str, model: torch.nn.Module, steps: int, shape: Shape, loss: float) -> dict[str, Any]:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"side": side, "parameters": parameters, "steps": steps, "read": steps * shape.characters, "loss": loss}

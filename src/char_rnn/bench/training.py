@@ -1,11 +1,12 @@
-"""How fast is training: this package, the bare PyTorch loop and the specification's sketch, on the same shapes."""
+"""Training speed: this package, the bare PyTorch loop and the specification's sketch, on the same shapes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,99 +14,197 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from char_rnn.bench.peers import Peer, itself, rates_of
-from char_rnn.bench.processes import in_own_process
-from char_rnn.bench.questions import QUESTIONS, Settings
-from char_rnn.bench.report import Report, Table
-from char_rnn.bench.sketch import Sketch
-from char_rnn.bench.timing import in_turn, ratio
-from char_rnn.bench.training_sides import (
-    CASES,
-    SHAPES,
+from char_rnn.bench.baselines import (
+    VOCABULARY,
     BareLoop,
     Shape,
+    Sketch,
     as_string,
     batches_of,
+    config_of,
     random_text,
     text_of,
-    trainer_loop,
 )
+from char_rnn.bench.peers import Peer, compare_programs
+from char_rnn.bench.suites import Settings, Table
+from char_rnn.bench.timing import in_own_process, in_turn, page_faults, peak_mb, ratio
+from char_rnn.data.corpus import Corpus
+from char_rnn.data.dataloader import CharDataset, create_dataloaders
+from char_rnn.models import build_model
+from char_rnn.training.progress import LineProgress
+from char_rnn.training.trainer import CharRNNTrainer
+from char_rnn.utils.allocator import memory_kept
 
 STEPS, QUICK_STEPS = 30, 8
 QUICK_CASES = ("2x128",)
 PEER_STEPS, QUICK_PEER_STEPS = (50, 200), (20, 60)
-EPOCH_OF = 1_000_000  # characters
-NOTE = (
+PEER_TEXT = 1_000_000  # characters
+SHAPES = {"default": Shape(), "quickstart": Shape("lstm", 384, 1, 16, 64, 64)}
+
+CASE_NOTE = (
+    "Characters/s, medians. D: freed memory returns to the system at each step, as by default with glibc; K: both "
+    "sides keep it, as `char-rnn train` does. bare: in float32, nn.GRU for both resets, without layer_norm. over K: "
+    "median of the rounds' ratios, both with K. over D: char-rnn K over bare D, the difference that users see."
+)
+STEP_NOTE = (
     "Characters/s, medians of rounds in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-entropy, "
-    "AdamW, clipping, carried state, over batches that stand ready. sketch: the specification's, mended so that it "
-    "runs. char-rnn: the trainer with loss guard, schedule, and its records every 10 steps."
+    "AdamW, clipping and carried state, with batches in memory. sketch: the specification's. char-rnn: the trainer "
+    "with its loss guard, schedule, and a record every 10 steps."
+)
+PEER_NOTE = (
+    "Whole programs, run in turn for {} and {} steps of the default shape on a text of one megabyte. The rate is that "
+    "of the additional steps; the start is the rest of the shorter run."
 )
 
 
-def measure(settings: Settings) -> Report:
-    """Answer the question."""
+@dataclass(frozen=True)
+class Case:
+    """A shape that the bare loop and the trainer train in turn.
+
+    Attributes:
+        shape: The model and its batches.
+        steps: Steps of a turn; the trainer writes a record every 10.
+        trainers: Names of trainers, each with its settings of the sections ``model`` and ``training``.
+        most_threads: The most threads to measure with.
+    """
+
+    shape: Shape
+    steps: int = 10
+    trainers: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"float32": {}})
+    most_threads: int = 1024
+
+
+_BFLOAT16: dict[str, Any] = {"float32": {}, "bfloat16": {"training": {"precision": "bfloat16"}}}
+_RESETS = {f"reset {reset}": {"model": {"reset": reset}} for reset in ("after", "before")}
+CASES = {
+    "2x128": Case(SHAPES["default"], trainers={"float32": {}, "layer_norm cell": {"model": {"layer_norm": "cell"}}}),
+    "1x384": Case(SHAPES["quickstart"], trainers=_BFLOAT16),
+    "2x512": Case(Shape(hidden=512), steps=3, trainers=_BFLOAT16),
+    "gru 2x128": Case(Shape("gru"), trainers=_RESETS),
+    "gru 1x384": Case(Shape("gru", 384, 1, 16, 64, 64), trainers=_RESETS),
+    "rnn 2x128": Case(Shape("rnn")),
+    "rnn 1x384": Case(Shape("rnn", 384, 1, 16, 64, 64)),
+    "tiny": Case(Shape("lstm", 32, 1, 16, 32), steps=150, most_threads=1),
+}
+
+
+def measure(settings: Settings) -> list[Table]:
+    """Run the suite."""
     peers = settings.peers_of("training")
-    processes = _processes(settings, peers, SHAPES["default"]) if peers else []  # first: a wrong command ends it soon
+    programs = _programs(settings, peers) if peers else []  # first, so that an invalid command is reported soon
     chosen = settings.cases or (QUICK_CASES if settings.quick else tuple(CASES))
-    tables = [Table("over the bare loop", [row for name in chosen for row in over_bare(name, settings)], _BARE_NOTE)]
+    tables = [Table("over the bare loop", [row for name in chosen for row in over_bare(name, settings)], CASE_NOTE)]
     if not settings.cases:
-        rows = list(_steps(settings, SHAPES))
-        epochs = [_epoch(row, shape) for row, shape in zip(rows, SHAPES.values(), strict=True)]
-        tables += [Table("a step", rows, NOTE), Table("an epoch", epochs, _EPOCH_NOTE)]
-    if processes:
-        tables.append(Table("whole processes", processes, _PROCESS_NOTE.format(*_peer_steps(settings))))
-    return Report("training", QUESTIONS["training"], tables)
-
-
-_BARE_NOTE = (
-    "Characters/s, medians of turns. D: with the memory of a step returned to the system, as glibc does by default; K: "
-    "with memory kept, for both sides alike; `char-rnn train` keeps it. bare: in float32, nn.GRU for both resets, and "
-    "without layer_norm. over K: the median of the turns' ratios, both with memory kept. over D: char-rnn K over bare "
-    "D, as users meet it."
-)
+        tables.append(Table("a step", list(_steps(settings)), STEP_NOTE))
+    return [*tables, *programs]
 
 
 def over_bare(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Measure a case of `CASES` with one thread and with as many as asked for; return a row for each trainer."""
+    """Measure a case with one thread and with ``settings.threads``; yield a row for each trainer."""
     case = CASES[name]
-    threads = sorted({1, min(settings.threads, case.most_threads)})
-    settings.tell(f"training, {case.shape}, beside the bare loop: {', '.join(case.trainers)}")
-    given_back, kept = (
-        in_own_process("char_rnn.bench.training_sides:speeds", case=name, threads=threads,
-                       rounds=settings.rounds, kept=kept)
-        for kept in (False, True)
-    )  # fmt: skip
-    for in_d, in_k in zip(given_back, kept, strict=True):
+    how = {"case": name, "threads": sorted({1, min(settings.threads, case.most_threads)}), "rounds": settings.rounds}
+    settings.report_progress(f"training, {case.shape}, beside the bare loop: {', '.join(case.trainers)}")
+    returned, kept = (in_own_process(f"{__name__}:speeds", **how, kept=kept) for kept in (False, True))
+    for d, k in zip(returned, kept, strict=True):
         yield {
             "case": name,
             "shape": str(case.shape),
-            "trainer": in_k["trainer"],
-            "threads": in_k["threads"],
-            "bare D": in_d["bare"],
-            "bare K": in_k["bare"],
-            "char-rnn D": in_d["char-rnn"],
-            "char-rnn K": in_k["char-rnn"],
-            "spread": in_k["spread"],
-            "over D": in_k["char-rnn"] / in_d["bare"],
-            "over K": in_k["ratio"],
-            "faults D": in_d["faults"],
-            "faults K": in_k["faults"],
-            "peak K, MB": in_k["peak"],
+            "trainer": k["trainer"],
+            "threads": k["threads"],
+            "bare D": d["bare"],
+            "bare K": k["bare"],
+            "char-rnn D": d["char-rnn"],
+            "char-rnn K": k["char-rnn"],
+            "spread": k["spread"],
+            "over D": k["char-rnn"] / d["bare"],
+            "over K": k["ratio"],
+            "faults D": d["faults"],
+            "faults K": k["faults"],
+            "peak K, MB": k["peak"],
         }
 
 
-def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str, Any]]:
+def speeds(case: str, threads: Sequence[int], rounds: int, kept: bool) -> list[dict[str, Any]]:
+    """Train the bare loop and the trainers of a case in turn; called in a process of its own.
+
+    Args:
+        case: Name of the case.
+        threads: Numbers of PyTorch's threads, which take turns too.
+        rounds: Turns of each side, after one for warm-up.
+        kept: Whether the process keeps freed memory.
+
+    Returns:
+        For each number of threads and each trainer: medians of both sides in characters/s, the median ratio, the
+        trainer's spread, page faults per step of all sides, and peak memory in 10^6 bytes.
+    """
+    made = CASES[case]
+    text = text_of(made.shape, made.steps)
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder, memory_kept() if kept else nullcontext():
+        sides: dict[str, Callable[[], object]] = {
+            "bare": partial(BareLoop(made.shape).epoch, batches_of(text, made.shape))
+        }
+        for name, settings in made.trainers.items():
+            run = Path(folder, name)
+            run.mkdir()
+            sides[name] = trainer_loop(made.shape, text, run, settings)
+        timed = {f"{name}, {n}": partial(_with_threads, n, side) for n in threads for name, side in sides.items()}
+        in_turn(timed, 0)
+        before = page_faults()
+        timings = in_turn(timed, rounds, warmup=0)
+        faults = (page_faults() - before) / (rounds * made.steps * len(timed))
+    characters = made.shape.characters * made.steps
+    return [
+        {
+            "trainer": name,
+            "threads": n,
+            "bare": characters / timings[f"bare, {n}"].median,
+            "char-rnn": characters / timings[f"{name}, {n}"].median,
+            "ratio": ratio(timings, f"bare, {n}", f"{name}, {n}"),
+            "spread": timings[f"{name}, {n}"].spread,
+            "faults": faults,
+            "peak": peak_mb(),
+        }
+        for name in made.trainers
+        for n in threads
+    ]
+
+
+def _with_threads(count: int, side: Callable[[], object]) -> None:
+    torch.set_num_threads(count)
+    side()
+
+
+def trainer_loop(
+    shape: Shape, text: Corpus, folder: Path, settings: Mapping[str, Any] | None = None
+) -> Callable[[], float]:
+    """Return a function that trains one epoch with the trainer and all its callbacks."""
+    from rich.console import Console
+
+    settings = settings or {}
+    config = config_of(shape, settings.get("model"), **settings.get("training", {}))
+    trainer = CharRNNTrainer(
+        build_model(config.model, VOCABULARY),
+        create_dataloaders(CharDataset(text, shape.length, 1.0, 0.0), shape.batch),
+        config,
+        vocabulary=text.vocabulary,
+        run_dir=folder,
+        callbacks=[LineProgress(Console(file=StringIO()))],
+    )
+    trainer.metrics.tell("on_start", trainer)
+    return trainer.train_epoch
+
+
+def _steps(settings: Settings) -> Iterator[dict[str, Any]]:
     steps = QUICK_STEPS if settings.quick else STEPS
-    for name, shape in shapes.items():
-        settings.tell(f"training, {shape}")
+    for name, shape in SHAPES.items():
+        settings.report_progress(f"training, {shape}")
         torch.manual_seed(0)
         text = text_of(shape, steps)
-        batches = batches_of(text, shape)
         with TemporaryDirectory(dir=settings.folder) as folder:
-            bare = BareLoop(shape)
             sketch = Sketch(as_string(text), shape, SummaryWriter(log_dir=folder))
             sides: dict[str, Callable[[], object]] = {
-                "bare": partial(bare.epoch, batches),
+                "bare": partial(BareLoop(shape).epoch, batches_of(text, shape)),
                 "sketch": partial(sketch.train, steps),
                 "char-rnn": trainer_loop(shape, text, Path(folder)),
             }
@@ -120,56 +219,20 @@ def _steps(settings: Settings, shapes: Mapping[str, Shape]) -> Iterator[dict[str
         }
 
 
-_EPOCH_NOTE = (
-    f"What a pass over {EPOCH_OF:,} characters comes to at these rates. The sketch takes every overlapping window for "
-    "a sample and so predicts each character once a place in the window."
-)
-
-
-def _epoch(row: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
-    windows = (EPOCH_OF - shape.length) // shape.batch * shape.batch
-    return {
-        "case": row["case"],
-        "char-rnn, predictions": EPOCH_OF - 1,
-        "char-rnn, minutes": EPOCH_OF / row["char-rnn"] / 60,
-        "sketch, predictions": windows * shape.length,
-        "sketch, minutes": windows * shape.length / row["sketch"] / 60,
-    }
-
-
-_PROCESS_NOTE = (
-    "Whole programs, run in turn for {} and {} steps of the default shape on a text of about a megabyte: the rate is "
-    "of the steps between, the start is what the shorter run took beyond its steps."
-)
-
-
-def _peer_steps(settings: Settings) -> tuple[int, int]:
-    return QUICK_PEER_STEPS if settings.quick else PEER_STEPS
-
-
-def _processes(settings: Settings, peers: list[Peer], shape: Shape) -> list[dict[str, Any]]:
-    everyone = [itself("training", settings.threads), *peers]
-    settings.tell("training, whole processes: " + ", ".join(peer.name for peer in everyone))
+def _programs(settings: Settings, peers: Sequence[Peer]) -> list[Table]:
+    settings.report_progress(f"training, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
+    shape, steps = SHAPES["default"], QUICK_PEER_STEPS if settings.quick else PEER_STEPS
     with TemporaryDirectory(dir=settings.folder) as folder:
         text = Path(folder, "text.txt")
-        text.write_bytes(as_string(random_text(EPOCH_OF)).encode())
-        places = {**asdict(shape), "text": text, "out": _Fresh(Path(folder))}
-        asked = [{**places, "steps": steps} for steps in _peer_steps(settings)]
-        rates = rates_of(everyone, asked, "steps", math.ceil(settings.rounds / 2), settings.threads)
-    own = rates["char-rnn"].per_second
-    return [
-        {
-            "program": name,
-            "characters/s": rate.per_second * shape.characters,
-            "start, s": rate.start,
-            "char-rnn / it": own / rate.per_second,
-        }
-        for name, rate in rates.items()
-    ]
+        text.write_bytes(as_string(random_text(PEER_TEXT)).encode())
+        values = {**asdict(shape), "text": text, "out": _NewFolder(Path(folder))}
+        runs = [{**values, "steps": count} for count in steps]
+        rows = compare_programs(peers, runs, "steps", shape.characters, settings.rounds, settings.threads)
+    return [Table("whole processes", rows, PEER_NOTE.format(*steps))]
 
 
-class _Fresh:
-    """A folder that is another one each time it is written into a command."""
+class _NewFolder:
+    """Formats as the path of a folder that does not exist, another one each time."""
 
     def __init__(self, parent: Path) -> None:
         self.parent, self.count = parent, 0

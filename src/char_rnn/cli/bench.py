@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from char_rnn.bench.questions import QUESTIONS
+from char_rnn.bench.suites import SUITES
 from char_rnn.cli.options import debug_option, quiet_option
 from char_rnn.cli.output import say
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.bench.peers import Peer
-    from char_rnn.bench.report import Report
+    from char_rnn.bench.suites import Report
 
-UNASKED = ("training", "generation")
+DEFAULT_SUITES = ("training", "generation")
 
 
 @click.command(name="bench")
-@click.argument("questions", nargs=-1, type=click.Choice([*QUESTIONS, "all"]), metavar="[QUESTION]...")
+@click.argument("suites", nargs=-1, type=click.Choice([*SUITES, "all"]), metavar="[SUITE]...")
 @click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of each program compared."
 )
@@ -37,7 +37,7 @@ UNASKED = ("training", "generation")
     "--peer",
     "peers",
     multiple=True,
-    metavar="[QUESTION:]NAME=COMMAND",
+    metavar="[SUITE:]NAME=COMMAND",
     help="Other program to compare with; may be repeated.",
 )
 @click.option(
@@ -47,12 +47,12 @@ UNASKED = ("training", "generation")
     metavar="NAME",
     help="Case of `training` to compare with the bare loop, such as 2x128; may be repeated (default: all).",
 )
-@click.option("--out", metavar="FOLDER", help="Folder for the results, one file QUESTION.json for each question.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with a report for each question.")
+@click.option("--out", metavar="FOLDER", help="Folder for the results, one file SUITE.json for each suite.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with a report for each suite.")
 @quiet_option
 @debug_option
 def command(
-    questions: tuple[str, ...],
+    suites: tuple[str, ...],
     threads: int,
     rounds: int | None,
     quick: bool,
@@ -65,10 +65,9 @@ def command(
 ) -> None:
     """Measure the speed of training and generation on this machine, compared with plain PyTorch and other programs.
 
-    QUESTION is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (the loss after equal
-    times), `growth` (the cost of larger models and texts, compared with the limits of the machine) or `all`. The
-    default is `training` and `generation` with `--quick`. `all` takes about 18 minutes on two cores. The programs
-    compared take turns. Figures are medians; a ratio above 1 means that char-rnn is faster.
+    SUITE is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (the loss after equal
+    times) or `all`. The default is `training` and `generation` with `--quick`. The programs compared take turns.
+    Figures are medians; a ratio above 1 means that char-rnn is faster.
 
     A peer runs without a shell, at two lengths, so that its start-up time cancels out. Its command contains
     placeholders: {text} {steps} {batch} {length} {hidden} {layers} {out} for `training`, the default, and {characters}
@@ -81,10 +80,10 @@ def command(
       char-rnn bench training --threads 2 --case 2x128 --case tiny
       char-rnn bench training --quick --peer "mine=python mine.py {text} {steps}"
     """
-    from char_rnn.bench.questions import Settings, load_numpy, measure
+    from char_rnn.bench.suites import Settings, load_numpy, measure
 
-    asked = tuple(dict.fromkeys(QUESTIONS if "all" in questions else questions or UNASKED))
-    quick = quick or not questions
+    asked = tuple(dict.fromkeys(SUITES if "all" in suites else suites or DEFAULT_SUITES))
+    quick = quick or not suites
     folder = _folder(out)
     settings = Settings(
         threads=threads,
@@ -98,11 +97,11 @@ def command(
     load_numpy()
     _prepare(text, asked, quiet)
     reports = {}
-    for question in asked:
-        reports[question] = report = measure(question, settings)
+    for suite in asked:
+        reports[suite] = report = measure(suite, settings)
         if folder is not None:
-            report.write(folder / f"{question}.json")
-            say(f"wrote {visible_name(str(folder / question))}.json", quiet=quiet)
+            report.write(folder / f"{suite}.json")
+            say(f"wrote {visible_name(str(folder / suite))}.json", quiet=quiet)
         if not as_json:
             _print(report)
     if as_json:
@@ -110,7 +109,7 @@ def command(
 
 
 def _peers(texts: Sequence[str], asked: Sequence[str]) -> list[Peer]:
-    """Read the peers; each must answer something that is asked."""
+    """Read the peers; each must belong to a suite that runs."""
     from char_rnn.bench.peers import PeerError, parse_peers
 
     try:
@@ -118,8 +117,9 @@ def _peers(texts: Sequence[str], asked: Sequence[str]) -> list[Peer]:
     except PeerError as error:
         raise click.BadParameter(str(error), param_hint="--peer") from None
     for peer in peers:
-        if peer.question not in asked:
-            raise click.BadParameter(f"{peer.name}: answers {peer.question}, which is not asked", param_hint="--peer")
+        if peer.suite not in asked:
+            advice = f"{peer.name}: is for `{peer.suite}`; give that suite too"
+            raise click.BadParameter(advice, param_hint="--peer")
     return peers
 
 
@@ -127,10 +127,10 @@ def _cases(names: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
     """Check the names of the cases."""
     if not names:
         return ()
-    from char_rnn.bench.training_sides import CASES
+    from char_rnn.bench.training import CASES
 
     if "training" not in asked:
-        raise click.BadParameter("only for the question `training`, which is not given", param_hint="--case")
+        raise click.BadParameter("is for `training`; give that suite too", param_hint="--case")
     for name in names:
         if name not in CASES:
             raise click.BadParameter(f"{name}: no such case; give {', '.join(CASES)}", param_hint="--case")
@@ -142,13 +142,13 @@ def _folder(out: str | None) -> Path | None:
         return None
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
-        raise click.BadParameter(f"{out}: is no folder", param_hint="--out")
+        raise click.BadParameter(f"{out}: is not a folder", param_hint="--out")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def _prepare(text: str, asked: Sequence[str], quiet: bool) -> None:
-    """Have the text ready, so that one that cannot be read is found before anything is measured."""
+    """Prepare the text before anything is measured, so that a problem with it is reported at once."""
     if "quality" not in asked:
         return
     from char_rnn.cli.output import preparation
@@ -159,13 +159,13 @@ def _prepare(text: str, asked: Sequence[str], quiet: bool) -> None:
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:
-    """Return a function that says on standard error what is measured, and since when."""
+    """Return a function that prints the measurement and the elapsed time to standard error."""
     began = time.monotonic()
     return lambda what: say(f"{timedelta(seconds=int(time.monotonic() - began))}  {what}", quiet=quiet)
 
 
 def _print(report: Report) -> None:
-    from char_rnn.bench.report import describe, print_rows
+    from char_rnn.bench.suites import describe, print_rows
 
     click.echo(f"\n{report.title}\n{describe(report.machine)}\n{report.command}")
     for table in report.tables:

@@ -14,7 +14,7 @@ from char_rnn.utils.config import Config, TrainingConfig
 from char_rnn.utils.device import DeviceManager, forked_rng, is_out_of_memory, optimal_batch_size
 
 SHARE = 0.5  # of the free memory: the rest is for the evaluation, the text's pages, and other programs
-PEAK = 2  # bytes in use at the peak of a step, over those kept for the backward pass: 0.4 to 1.5 (benchmarks/memory.py)
+PEAK = 2  # bytes at the peak of a step over those kept for backward: 0.4 to 1.5 (benchmarks/training.py)
 
 
 def working_device(device: DeviceManager | torch.device | str, model: CharModel, group: ProcessGroup) -> torch.device:

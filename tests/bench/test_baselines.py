@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from char_rnn.bench.sketch import Sketch, SketchDataset, SketchModel, generate
-from char_rnn.bench.training_sides import Shape
+from char_rnn.bench.baselines import Shape, Sketch, SketchDataset, SketchModel, generate
 
 TEXT = "abcdefgh" * 40
 SHAPE = Shape("lstm", 16, 1, 8, 10)
@@ -22,7 +21,7 @@ def test_every_overlapping_window_is_a_sample() -> None:
 
 def test_the_split_is_shared_and_the_last_of_them_is_empty() -> None:
     dataset = SketchDataset(TEXT, 10)
-    dataset.set_split("test")
+    dataset.current = "test"
     with pytest.raises(ValueError, match="should return >= 0"):
         len(dataset)
 

@@ -1,7 +1,8 @@
-"""Each question on the smallest cases: figures that can be, and every side among them."""
+"""The suites on the smallest cases, and their reports."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -12,12 +13,14 @@ import pytest
 import torch
 
 import char_rnn.ops
-from char_rnn.bench import data, generation, ops, quality, texts, training, training_sides
-from char_rnn.bench.layers import check
+from char_rnn.bench import data, generation, ops, peers, quality, training
+from char_rnn.bench.baselines import BareLoop, Shape, batches_of, config_of, text_of
+from char_rnn.bench.data import write_text
+from char_rnn.bench.ops import check
 from char_rnn.bench.peers import Peer, PeerError
-from char_rnn.bench.questions import QUESTIONS, Settings, load_numpy, measure
-from char_rnn.bench.report import Report
-from char_rnn.bench.training_sides import BareLoop, Case, Shape, batches_of, config_of, text_of
+from char_rnn.bench.suites import SUITES, Report, Settings, Table, counted, describe, load_numpy, measure, shown
+from char_rnn.bench.training import Case
+from char_rnn.machine import describe_machine
 from char_rnn.models import build_model
 
 TINY = Shape("lstm", 8, 1, 4, 8)
@@ -37,7 +40,7 @@ def numbers(report: Report) -> list[float]:
 def plausible(report: Report, question: str, settings: Settings) -> None:
     """Hold a report to what every one has."""
     assert report.question == question
-    assert report.title == QUESTIONS[question]
+    assert report.title == SUITES[question]
     assert report.command == settings.command(question)
     assert report.machine["threads"] == settings.threads
     assert all(0 <= number < 1e12 for number in numbers(report))
@@ -50,9 +53,8 @@ TINY_CASES = {"2x128": Case(TINY, 3, {"float32": {}, "bfloat16": {"training": {"
 def test_training(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(training, "SHAPES", {"default": TINY})
     monkeypatch.setattr(training, "QUICK_STEPS", 3)
-    for module in (training, training_sides):
-        monkeypatch.setattr(module, "CASES", TINY_CASES)
-    monkeypatch.setattr(training, "in_own_process", lambda _, **arguments: training_sides.speeds(**arguments))
+    monkeypatch.setattr(training, "CASES", TINY_CASES)
+    monkeypatch.setattr(training, "in_own_process", lambda _, **arguments: training.speeds(**arguments))
     told: list[str] = []
     settings = replace(settings, progress=told.append)
     report = measure("training", settings)
@@ -63,9 +65,9 @@ def test_training(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     for row in measured:  # of one round
         assert row["over K"] == pytest.approx(row["char-rnn K"] / row["bare K"])
         assert row["over D"] == pytest.approx(row["char-rnn K"] / row["bare D"])
-    step, epoch = report.rows("a step")[0], report.rows("an epoch")[0]
+    [step] = report.rows("a step")
     assert step["char-rnn / bare"] == pytest.approx(step["char-rnn"] / step["bare"])
-    assert epoch["sketch, predictions"] == pytest.approx(8 * epoch["char-rnn, predictions"], rel=1e-3)
+    assert step["char-rnn / sketch"] == pytest.approx(step["char-rnn"] / step["sketch"])
     one_case = replace(settings, cases=["2x128"], threads=2)  # more than the case's most
     assert [table.name for table in measure("training", one_case).tables] == ["over the bare loop"]
     assert one_case.command("training").endswith(" --case=2x128")
@@ -92,7 +94,7 @@ def test_texts_side_by_side(settings: Settings) -> None:
 
 def test_ops(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(ops, "QUICK_HIDDEN", (4,))
-    monkeypatch.setattr(ops, "LAYERS", ("gru before",))
+    monkeypatch.setattr(ops, "LAYERS", {"gru before": ops.LAYERS["gru before"]})
     report = measure("ops", settings)
     plausible(report, "ops", settings)
     assert [row["task"] for row in report.rows("layers")] == ["train", "step"]
@@ -107,10 +109,10 @@ def test_a_wrong_layer_has_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_data(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(data, "QUICK_MEGABYTES", 1)
-    monkeypatch.setattr(texts, "SETTLED", 0)
+    monkeypatch.setattr(data, "SETTLED", 0)
     asked: list[str] = []
 
-    def measured(part: str, text: Path, cache: Path, threads: int = 1) -> dict[str, float]:
+    def measured(part: str, text: Path, cache: Path, threads: int | None = None) -> dict[str, float]:
         asked.append(part)
         assert text.stat().st_size > 900_000
         names = {
@@ -158,7 +160,7 @@ def test_peers_are_measured_beside_this_package(monkeypatch: pytest.MonkeyPatch,
     script = "import os, sys, time; assert not os.path.exists(sys.argv[2]); time.sleep(0.3 * int(sys.argv[1]))"
     peer = Peer("mine", (sys.executable, "-c", script, "{steps}", "{out}", "{text}"))
     own = Peer("char-rnn", (sys.executable, "-c", "import time; time.sleep(0.1 * {steps})"))
-    monkeypatch.setattr(training, "itself", lambda *_: own)
+    monkeypatch.setattr(peers, "itself", lambda *_: own)
     settings = replace(settings, peers=[peer])
     report = measure("training", settings)
     plausible(report, "training", settings)
@@ -180,7 +182,7 @@ def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch, sett
     before = torch.get_num_threads()
     seen: list[int] = []
 
-    def asked(settings: Settings) -> Report:
+    def asked(settings: Settings) -> list[Table]:
         seen.append(torch.get_num_threads())
         raise ValueError("stop")
 
@@ -200,3 +202,59 @@ def test_loading_numpy_leaves_the_environment_as_it_was(monkeypatch: pytest.Monk
             monkeypatch.setenv("OPENBLAS_NUM_THREADS", value)
         load_numpy()
         assert os.environ.get("OPENBLAS_NUM_THREADS") == value
+
+
+def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
+    report = Report("data", "How?", [Table("a", [{"x": 1, "y": 0.1 + 0.2, "z": "é|"}], "a note"), Table("b", [])], "c")
+    report.write(tmp_path / "report.json")
+    read = Report.read(tmp_path / "report.json")
+    assert read == report
+    assert read.rows("a")[0]["y"] == 0.1 + 0.2
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(read.to_dict()))
+
+
+def test_a_table_that_is_not_there() -> None:
+    with pytest.raises(KeyError, match="b"):
+        Report("data", "How?", [Table("a", [])]).rows("b")
+
+
+def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Report("data", "How?", [Table("a", [{"x": float("nan")}])]).write(tmp_path / "report.json")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.123456, "0.1235"), (12345.6, "12,346"), (-12345.6, "-12,346"), (1234567, "1,234,567"), ("lstm", "lstm")],
+)
+def test_figures_are_rounded_for_people(value: object, words: str) -> None:
+    assert shown(value) == words
+
+
+def test_things_are_counted() -> None:
+    assert [counted(number, "thread") for number in (1, 2)] == ["1 thread", "2 threads"]
+
+
+def test_the_machine_is_named_in_a_line() -> None:
+    machine = {**describe_machine(), "processor": None, "load": None, "threads": 1}
+    line = describe(machine)
+    assert line.startswith("unnamed processor, ")
+    assert ", 1 thread; " in line
+    assert f"PyTorch {machine['torch']}" in line
+    assert "load" not in line
+    assert describe({**machine, "load": 0.25}).endswith("; load 0.2 before")
+
+
+def test_a_text_has_the_size_asked_for_and_is_always_the_same(tmp_path: Path) -> None:
+    written = write_text(tmp_path / "a", 300_000)
+    write_text(tmp_path / "b", 300_000)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").stat().st_size == written
+    assert 300_000 <= written < 1_000_000
+
+
+def test_mixed_words_are_of_more_alphabets(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", 300_000, "mixed")
+    text = (tmp_path / "a").read_text(encoding="utf-8")
+    beyond = sum(not word.isascii() for word in text.split()) / len(text.split())
+    assert 0.08 < beyond < 0.12
