@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from export_helpers import MODELS, made
 
-from char_rnn.export.html_page import Words, page, write_page
+from char_rnn.export.html_page import Words, joined, page, write_page
 from char_rnn.export.packing import packed_tensors
 from char_rnn.generation.engine import Engine
 from char_rnn.model_file import ModelFile
@@ -268,7 +268,7 @@ def test_what_is_in_the_file(tmp_path: Path) -> None:
     assert "<h1>My poem</h1>" in text
     assert "<dd>a poem</dd>" in text
     assert "2 × 128 LSTM, " in text
-    assert "1.250 nats a character" in text
+    assert "1.250 nats per character" in text
     assert not re.findall(r'(?:src|href|action)="(?!data:|#)', text)
     assert "https://" not in text
     assert "serverBackend(base" not in text
@@ -298,3 +298,28 @@ def test_a_playground_that_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_page, "_texts", texts)
     with pytest.raises(ValueError, match=r"^the playground's page: has 0 times '<meta charset"):
         page(made(), Words("poem"))
+
+
+def test_what_is_imported_comes_first_and_once() -> None:
+    modules = {
+        "a.js": 'import { b } from "./b.js";\nimport { c, d } from "./c.js";\nb(c);\n',
+        "b.js": 'import { c } from "./c.js";\nexport const b = c;\n',
+        "c.js": "export function c() {}\nexport async function d() {}\n// export nothing\n",
+        "unused.js": "export const e = 1;\n",
+    }
+    assert joined(modules, "a.js") == (
+        "function c() {}\nasync function d() {}\n// export nothing\n\nconst b = c;\n\nb(c);\n"
+    )
+
+
+def test_an_import_that_is_not_there_is_left_out() -> None:
+    assert joined({"a.js": 'import { b } from "./b.js";\nwindow.b ?? b();\n'}, "a.js") == "window.b ?? b();\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['import * as b from "./b.js";', "export default 1;", "export { a };", 'import {\n  b,\n} from "b.js";'],
+)
+def test_what_cannot_be_joined(line: str) -> None:
+    with pytest.raises(ValueError, match=r"^modules that a\.js imports: cannot be joined at '(import|export)"):
+        joined({"a.js": f"{line}\n"}, "a.js")

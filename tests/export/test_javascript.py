@@ -11,7 +11,7 @@ import pytest
 from export_helpers import IDS, MODELS, made
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.export.bundle import joined
+from char_rnn.export.html_page import joined
 from char_rnn.export.packing import pack, packed_tensors
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.nearest import nearest_text

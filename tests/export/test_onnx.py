@@ -143,7 +143,7 @@ def test_without_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_more_than_the_format_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_model, "LARGEST", 1000)
-    with pytest.raises(ValueError, match=r"^an ONNX file holds 2 GB of weights at most, and these are 0\.0 GB$"):
+    with pytest.raises(ValueError, match=r"^an ONNX file holds at most 2 GB of weights; this model has 0\.0 GB$"):
         write_onnx(made(), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 

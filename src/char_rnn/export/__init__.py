@@ -1,1 +1,1 @@
-"""Models in other forms: one HTML page, ONNX, a plain PyTorch state dict."""
+"""Models in other formats: an HTML page, ONNX, a PyTorch state dict."""

@@ -1,10 +1,10 @@
-"""A model as an ONNX file: symbols and a state go in, log-probabilities and a state come out.
+"""A model as an ONNX file.
 
-Inputs: ``symbols`` (batch, time), int64, and the state before them in float32: the parts of the cell's state by their
-names, such as ``h`` and, of an LSTM, ``c``, (L, batch, H) each; with attention also ``memory`` (A, batch, W, H), the
-latest last. All are zeros at a text's beginning. Outputs: ``log_probs`` (batch, time, V) in nats, and the state after
-them, ``h_out`` and so on. Batch and time are free, from 1 on.
-The metadata are ``config``, ``vocabulary`` and ``training``, in JSON, as in a model file (:mod:`char_rnn.model_file`).
+Inputs: ``symbols`` (batch, time), int64, and the state before them in float32: the parts of the cell's state by name,
+such as ``h`` and, for an LSTM, ``c``, each (L, batch, H); with attention also ``memory`` (A, batch, W, H), latest last.
+All are zeros at the beginning of a text. Outputs: ``log_probs`` (batch, time, V) in nats, and the state after the
+symbols as ``h_out`` and so on. Batch and time can be any size from 1. Metadata: ``config``, ``vocabulary`` and
+``training`` in JSON, as in a model file (:mod:`char_rnn.model_file`).
 
 Dimensions: B batch, T time, V vocabulary, L layers, H hidden, A attending layers, W window, N heads, D = H / N.
 """
@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from char_rnn.export.onnx_layers import recur
-from char_rnn.export.onnx_nodes import Nodes
+from char_rnn.export.onnx_graph import Nodes, recur
 from char_rnn.generation.network import Attention, FeedForward, Network
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite
@@ -28,8 +27,8 @@ from char_rnn.utils.files import replacing
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, ValueInfoProto
 
-OPSET, IR_VERSION = 17, 8  # of 2022: what LayerNormalization came with
-LARGEST = 2**31 - 2**20  # bytes; a file of protocol buffers ends at 2 GB
+OPSET, IR_VERSION = 17, 8  # of 2022: the first with LayerNormalization
+LARGEST = 2**31 - 2**20  # bytes; a protocol buffer holds at most 2 GB
 
 
 class OnnxMissingError(RuntimeError):
@@ -41,7 +40,7 @@ def write_onnx(file: ModelFile, path: str | Path) -> None:
 
     Raises:
         OnnxMissingError: The package `onnx` is missing.
-        ValueError: The tensors are not the model's, not all finite, or too many for the format.
+        ValueError: The tensors do not match the configuration, are not finite, or are too large for the format.
         OSError: The file cannot be written.
     """
     model = onnx_model(file)
@@ -50,11 +49,11 @@ def write_onnx(file: ModelFile, path: str | Path) -> None:
 
 
 def onnx_model(file: ModelFile) -> ModelProto:
-    """Return a model as ONNX, checked.
+    """Return a model as ONNX, checked by `onnx.checker`.
 
     Raises:
         OnnxMissingError: The package `onnx` is missing.
-        ValueError: The tensors are not the model's, not all finite, or too many for the format.
+        ValueError: The tensors do not match the configuration, are not finite, or are too large for the format.
     """
     try:
         from onnx import checker, helper
@@ -64,16 +63,13 @@ def onnx_model(file: ModelFile) -> ModelProto:
     network = Network.of(file.config.model, file.tensors, np.float32)
     size = 4 * sum(tensor.size for tensor in file.tensors.values())
     if size > LARGEST:
-        raise ValueError(f"an ONNX file holds 2 GB of weights at most, and these are {size / 1e9:.1f} GB")
+        raise ValueError(f"an ONNX file holds at most 2 GB of weights; this model has {size / 1e9:.1f} GB")
     model = helper.make_model(
         _graph(network), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="char-rnn"
     )
     file = file.without_paths()
-    described = {
-        "config": file.config.model_dump(mode="json"),
-        "vocabulary": file.vocabulary.to_dict(),
-        "training": dict(file.training),
-    }
+    described = {"config": file.config.model_dump(mode="json"), "vocabulary": file.vocabulary.to_dict()}
+    described["training"] = dict(file.training)
     helper.set_model_props(model, {name: json.dumps(value) for name, value in described.items()})
     checker.check_model(model, full_check=True)
     return model
@@ -86,13 +82,13 @@ def _graph(network: Network) -> GraphProto:
     layers = len(network.layers)
     ids = nodes.add("Transpose", "symbols", perm=[1, 0])
     names = network.cell.state
-    cut = [nodes.cut(name, layers, 0) for name in names]
+    split = [[name] if layers == 1 else nodes.add_many("Split", [name], layers, axis=0) for name in names]
     after: list[list[str]] = []
     memories: list[str] = []
     x = _vectors(nodes, network, ids)
     for number, layer in enumerate(network.layers):
         read = nodes.normalized(x, layer.norm)
-        output, state = recur(nodes, network, layer, read, [parts[number] for parts in cut])
+        output, state = recur(nodes, network, layer, read, [parts[number] for parts in split])
         after.append(state)
         x = nodes.add("Add", x, output) if layer.residual else output
         if layer.attention is not None:
@@ -102,10 +98,8 @@ def _graph(network: Network) -> GraphProto:
             x = nodes.add("Add", x, found)
         if layer.feed_forward is not None:
             x = nodes.add("Add", x, _feed_forward(nodes, layer.feed_forward, x))
-    scores = nodes.plus(
-        nodes.product(network.output_weight, nodes.normalized(x, network.output_norm)), network.output_bias
-    )
-    log_probs = nodes.add("LogSoftmax", scores, axis=-1)
+    scores = nodes.product(network.output_weight, nodes.normalized(x, network.output_norm))
+    log_probs = nodes.add("LogSoftmax", nodes.plus(scores, network.output_bias), axis=-1)
     nodes.rename(nodes.add("Transpose", log_probs, perm=[1, 0, 2]), "log_probs")
     parts = {name: [state[place] for state in after] for place, name in enumerate(names)}
     parts |= {"memory": memories} if memories else {}
@@ -124,7 +118,7 @@ def _graph(network: Network) -> GraphProto:
 
 
 def _states(network: Network, names: tuple[str, ...]) -> list[tuple[ValueInfoProto, ValueInfoProto]]:
-    """The parts of the state, as they go in and as they come out."""
+    """Return the parts of the state as inputs and as outputs."""
     from onnx import TensorProto, helper
 
     windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
@@ -132,17 +126,15 @@ def _states(network: Network, names: tuple[str, ...]) -> list[tuple[ValueInfoPro
     shapes = dict.fromkeys(network.cell.state, recurrent)
     if windows:
         shapes["memory"] = [len(windows), "batch", windows[0], network.hidden_size]
-    return [
-        (
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]),
-            helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, shapes[name]),
-        )
-        for name in names
-    ]
+
+    def described(name: str, shape: list[str | int]) -> ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    return [(described(name, shapes[name]), described(f"{name}_out", shapes[name])) for name in names]
 
 
 def _vectors(nodes: Nodes, network: Network, ids: str) -> str:
-    """What the lowest layer's block reads of symbols (T, B): (T, B, I)."""
+    """Return the input of the lowest layer for symbols (T, B): (T, B, I)."""
     if network.embedding is not None:
         return nodes.add("Gather", nodes.constant(network.embedding), ids, axis=0)
     values = nodes.constant(np.array([0, 1], np.float32))
@@ -150,9 +142,9 @@ def _vectors(nodes: Nodes, network: Network, ids: str) -> str:
 
 
 def _attend(nodes: Nodes, attention: Attention, x: str, memory: str) -> tuple[str, str]:
-    """What states (T, B, H) find in themselves and the memory (B, W, H), and the memory after them.
+    """Return the attention of states (T, B, H) to themselves and the memory (B, W, H), and the memory after them.
 
-    Keys and values are never made, as in :func:`char_rnn.ops.attention.attend`.
+    Keys and values are not computed, as in :func:`char_rnn.ops.attention.attend`.
     """
     heads, size = attention.heads, len(attention.query) // attention.heads
     key, value = (nodes.constant(part.reshape(heads, size, -1)) for part in (attention.key, attention.value))
@@ -172,7 +164,7 @@ def _attend(nodes: Nodes, attention: Attention, x: str, memory: str) -> tuple[st
 
 
 def _band(nodes: Nodes, window: int) -> str:
-    """Which of W + T states each of T steps sees, (T, W + T): its own and the W before it."""
+    """Return which of W + T states each of T steps sees, (T, W + T): its own and the W before it."""
     zero, one, past = (nodes.constant(np.int64(number)) for number in (0, 1, window))
     time = nodes.add("Squeeze", nodes.add("Shape", "symbols", start=1, end=2), nodes.constant([0]))
     steps = nodes.add("Unsqueeze", nodes.add("Range", zero, time, one), nodes.constant([1]))
@@ -182,7 +174,7 @@ def _band(nodes: Nodes, window: int) -> str:
 
 
 def _feed_forward(nodes: Nodes, sublayer: FeedForward, x: str) -> str:
-    """What the sublayer adds to x."""
+    """Return the sublayer's addition to x."""
     wide = nodes.plus(nodes.product(sublayer.widen, nodes.normalized(x, sublayer.norm)), sublayer.widen_bias)
     erf = nodes.add("Erf", nodes.add("Mul", wide, nodes.constant(np.float32(math.sqrt(0.5)))))
     half = nodes.add("Mul", nodes.add("Add", erf, nodes.constant(np.float32(1))), nodes.constant(np.float32(0.5)))

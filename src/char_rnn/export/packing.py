@@ -1,4 +1,4 @@
-"""A model's weights in as few bytes as a page needs: matrices as int8 with a scale for each row, the rest as float32.
+"""The weights of an exported page: matrices as int8 with a scale for each row, vectors as float32.
 
 Dimensions: R rows, C columns.
 """
@@ -20,12 +20,11 @@ Description = dict[str, Any]
 
 
 def pack(network: Network) -> tuple[Description, bytes]:
-    """Describe a network, whose weights are finite, in types that JSON has, and give its numbers as bytes.
+    """Describe a network of finite weights in JSON types, and return its numbers as bytes.
 
     Returns:
-        The network's fields by their names, with ``{"vector": first byte, "length"}`` and ``{"matrix": first byte,
-        "scales": first byte, "rows", "columns"}`` in the place of arrays; and all float32, little-endian, followed by
-        all int8.
+        The network's fields by name, with ``{"vector": first byte, "length"}`` or ``{"matrix": first byte, "scales":
+        first byte, "rows", "columns"}`` in place of an array; and all float32, little-endian, followed by all int8.
     """
     packer = _Packer()
     described: Description = packer.describe(network)
@@ -36,11 +35,11 @@ def pack(network: Network) -> tuple[Description, bytes]:
 
 
 def packed_tensors(config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Array]:
-    """Return the weights that a page computes with: what is left of a model's after :func:`pack`, as float32.
+    """Return the weights that a page computes with, rounded as by :func:`pack`, as float32.
 
     Args:
-        config: The section `model` of a configuration.
-        tensors: The weights by their names in the state dict.
+        config: Section `model` of a configuration.
+        tensors: Weights by their names in the state dict.
     """
     Network.of(config, tensors, np.float32)
     whole = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
@@ -48,7 +47,7 @@ def packed_tensors(config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]])
 
 
 class _Packer:
-    """Collects arrays, each of them once."""
+    """Collects each array once."""
 
     def __init__(self) -> None:
         self.floats: list[bytes] = []
@@ -73,19 +72,24 @@ class _Packer:
         return [self.describe(each) for each in part] if isinstance(part, tuple) else part
 
     def _vector(self, array: Array) -> Description:
-        return {"vector": self._keep(array), "length": len(array)}
+        return {"vector": self._put(array), "length": len(array)}
 
     def _matrix(self, array: Array) -> Description:
         values, scales = quantize(array, "int8")
         assert scales is not None
-        matrix = {"matrix": self._ends[1], "scales": self._keep(scales), "rows": len(array), "columns": array.shape[1]}
+        matrix = {
+            "matrix": self._ends[1],
+            "scales": self._put(scales),
+            "rows": len(array),
+            "columns": array.shape[1],
+        }
         self.bytes.append(values.tobytes())
         self._ends[1] += values.size
         self.matrices.append(matrix)
         return matrix
 
-    def _keep(self, array: Array) -> int:
-        """Put floats at the end of those kept, and return their first byte."""
+    def _put(self, array: Array) -> int:
+        """Append floats, and return the offset of their first byte."""
         start = self._ends[0]
         self.floats.append(array.astype("<f4").tobytes())
         self._ends[0] += 4 * array.size
@@ -93,7 +97,7 @@ class _Packer:
 
 
 def _equations(step: Step) -> Description:
-    """Describe a cell's equations: what the state has no part in comes first."""
+    """Describe the graph of a cell's step; operations that do not depend on the state come first."""
     loop = step.loop
     values = list(dict.fromkeys((*loop.before, *loop.states, *loop.values)))
     numbers = {value: number for number, value in enumerate(values)}

@@ -1,4 +1,4 @@
-"""A model as a plain PyTorch state dict, for modules that know nothing of this program.
+"""A model as a PyTorch state dict, for modules outside this program.
 
 Dimensions: V vocabulary, H hidden.
 """
@@ -16,12 +16,12 @@ from char_rnn.utils.files import replacing
 
 
 def write_state_dict(file: ModelFile, path: str | Path) -> None:
-    """Write a model's tensors, by their names in the state dict and in their own precision, in one step.
+    """Write a model's tensors by name, in their own precision, in one step.
 
-    ``torch.load(path, weights_only=True)`` reads it; :func:`loaded_by` says what into.
+    ``torch.load(path, weights_only=True)`` reads it; :func:`loaded_by` names the modules to load it into.
 
     Raises:
-        ValueError: The tensors are not those of the model that the configuration describes, or not all finite.
+        ValueError: The tensors do not match the configuration, or are not finite.
         OSError: The file cannot be written.
     """
     import torch
@@ -34,15 +34,15 @@ def write_state_dict(file: ModelFile, path: str | Path) -> None:
 
 
 def loaded_by(config: ModelConfig, vocab_size: int) -> str:
-    """Say which modules a model's state dict loads into, as Python that makes them.
+    """Return Python code of the modules that a model's state dict loads into.
 
     Args:
-        config: The section `model` of a configuration.
+        config: Section `model` of a configuration.
         vocab_size: V.
 
     Returns:
-        PyTorch's own modules where they compute this model, to be named ``embedding``, ``lstm`` (``gru``, ``rnn``) and
-        ``output_proj``; else the one of :mod:`char_rnn`.
+        PyTorch's own modules if they compute this model, as ``embedding``, ``lstm`` (``gru``, ``rnn``) and
+        ``output_proj``; else a class of :mod:`char_rnn`.
     """
     sizes = f"{config.hidden_size}, {config.num_layers}"
     kind, cell = config.type.upper(), cell_of(config)
@@ -58,12 +58,12 @@ def loaded_by(config: ModelConfig, vocab_size: int) -> str:
 
 
 def is_plain(config: ModelConfig) -> bool:
-    """Whether ``nn.Embedding``, ``nn.LSTM`` (``nn.GRU``, ``nn.RNN``) and ``nn.Linear`` compute a model."""
+    """Whether ``nn.Embedding``, ``nn.LSTM`` (``nn.GRU``, ``nn.RNN``) and ``nn.Linear`` compute the model."""
     return type(cell_of(config)) in (GRU, LSTM, RNN) and not set(_options(config)) - {"embedding", "embedding_size"}
 
 
 def _options(config: ModelConfig) -> dict[str, object]:
-    """What is not as it is by default, of what a trained model's numbers depend on beyond its sizes."""
+    """Options other than sizes that change a trained model's predictions and differ from their defaults."""
     general = {"type", "hidden_size", "num_layers", *FOR_TRAINING}
     if config.type != "gru":
         general.add("reset")
