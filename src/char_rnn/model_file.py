@@ -140,15 +140,19 @@ class ModelHeader:
         return sum(map(math.prod, self.shapes.values()))
 
     @classmethod
-    def read(cls, path: str | Path) -> ModelHeader:
+    def read(cls, path: str | Path, *, any_cell: bool = False) -> ModelHeader:
         """Read the header of a model file, or of the best model of a run folder; its size does not matter.
+
+        Args:
+            path: The model file or run folder.
+            any_cell: Accept a cell that is not defined here.
 
         Raises:
             FileNotFoundError, ModelFileError: as ``ModelFile.read``.
         """
         path = find_model(path)
         shapes, metadata = read_shapes(path)
-        config, vocabulary, training = _description(path, metadata)
+        config, vocabulary, training = _description(path, metadata, any_cell)
         return cls(config, vocabulary, shapes, training)
 
 
@@ -219,13 +223,16 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
         temporary.write_bytes(save(contiguous, dict(metadata)))
 
 
-def _description(path: Path, metadata: Mapping[str, str]) -> tuple[Config, Vocabulary, dict[str, Any]]:
+def _description(
+    path: Path, metadata: Mapping[str, str], any_cell: bool = False
+) -> tuple[Config, Vocabulary, dict[str, Any]]:
     """Return the configuration, the vocabulary and the facts about the training that a model file tells."""
     _check_format(path, metadata)
     try:
         settings = json.loads(metadata["config"])
-        _check_cell(path, settings)
-        config = config_from_dict(settings, "its configuration", saved=True)
+        if not any_cell:
+            _check_cell(path, settings)
+        config = config_from_dict(settings, "its configuration", saved=True, any_cell=any_cell)
         if "file_order" not in settings.get("data", {}):  # version 1.0 read folders so
             config.data.file_order = "path"
         vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))

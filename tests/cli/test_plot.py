@@ -72,10 +72,10 @@ def test_what_is_left_out_is_said(char_rnn: Command, run: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "error: nowhere: no run to be seen here (no metrics.jsonl); give the folder that `--out` named"),
-        (["poem", "."], "error: .: no run to be seen here"),
-        (["poem/best.safetensors"], "error: poem/best.safetensors: no run to be seen here"),
-        (["poem/best.safetensors", "--out", "a.png"], "error: poem/best.safetensors: no run to be seen here"),
+        (["nowhere"], "error: nowhere: not a run folder (no metrics.jsonl); give the folder that `--out` named"),
+        (["poem", "."], "error: .: not a run folder"),
+        (["poem/best.safetensors"], "error: poem/best.safetensors: not a run folder"),
+        (["poem/best.safetensors", "--out", "a.png"], "error: poem/best.safetensors: not a run folder"),
         (["poem", "--out", "a.gif"], "a.gif: a picture's name must end in one of .png, .svg, .pdf"),
         (["poem", "--out", "a"], "a: a picture's name must end in one of .png, .svg, .pdf"),
         (["poem", "--out", "no/a.png"], "error: no: no such folder"),

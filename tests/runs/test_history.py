@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs_helpers import measured, record
 
-from char_rnn.runs.history import Point, last_record, read_history
+from char_rnn.runs.history import Measurement, last_record, read_history
 
 
 def test_measurements_by_split_and_the_best(tmp_path: Path) -> None:
@@ -30,10 +30,10 @@ def test_measurements_by_split_and_the_best(tmp_path: Path) -> None:
         data={"vocabulary": "bytes"},
     )
     history = read_history(run)
-    assert history.points["train"] == [Point(10, 0.1, 5.0, 3.5)]
+    assert history.points["train"] == [Measurement(10, 0.1, 5.0, 3.5)]
     assert [point.loss for point in history.points["val"]] == [2.5, 2.25, math.inf, 2.25]
-    assert history.finite("test") == [Point(50, 0.5, 25.0, 2.75)]
-    assert history.best == Point(30, 0.3, 15.0, 2.25)
+    assert history.finite("test") == [Measurement(50, 0.5, 25.0, 2.75)]
+    assert history.best == Measurement(30, 0.3, 15.0, 2.25)
     assert (history.rollbacks, history.infinite, history.unreadable, history.unit) == ([25], 1, 0, "byte")
 
 
@@ -56,6 +56,6 @@ def test_no_file_is_too_odd(tmp_path_factory: pytest.TempPathFactory, content: b
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no run to be seen here"):
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
         read_history(tmp_path)
     assert last_record(tmp_path) is None

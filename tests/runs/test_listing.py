@@ -7,14 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs_helpers import measured, record, saved
 
+from char_rnn.cells import CELLS, Cell, Value
 from char_rnn.model_file import BEST, LAST
 from char_rnn.runs import CONFIG, STATE
+from char_rnn.runs.history import read_history
 from char_rnn.runs.listing import find_runs, summarize
+from char_rnn.runs.plots import loss_figure, save_figure
+from char_rnn.utils.config import ConfigError, load_config
 
 
 def test_a_finished_run(tmp_path: Path) -> None:
@@ -88,6 +94,33 @@ def test_what_is_wrong_is_told(tmp_path: Path, name: str, damage: str) -> None:
     assert "\n" not in summary.problem
     assert summary.model == "gru 3x24"
     assert (summary.best_loss, summary.parameters, summary.steps) == (1.5, 40, 250)
+
+
+def test_the_cell_of_another_program_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell of the user's own is defined in the program that trains; listing and plotting run in another."""
+
+    class Remembered(Cell):
+        name = "remembered"
+        gates = 1
+
+        def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+            return (p.weight_ih @ x + p.weight_hh @ state[0],)
+
+    sections = {"model": {"type": Remembered.name, "hidden_size": 24}, "data": {"vocabulary": "bytes"}}
+    run = saved(tmp_path / "run", training={"max_steps": 250}, **sections)
+    begun = measured(tmp_path / "begun", [], **sections)
+    (begun / "metrics.jsonl").unlink()
+    monkeypatch.delitem(CELLS, Remembered.name)
+    assert find_runs([tmp_path]) == [begun, run]
+    summary = summarize(run)
+    assert (summary.state, summary.problem, summary.model) == ("finished", None, "remembered 2x24")
+    assert (summary.unit, summary.best_loss, read_history(run).unit) == ("byte", 1.5, "byte")
+    assert (summarize(begun).state, summarize(begun).model) == ("begun", "remembered 2x24")
+    save_figure(loss_figure([read_history(run)], x="characters"), tmp_path / "loss.png")
+    with pytest.raises(ConfigError, match="given 'remembered'; to use a cell of your own, import its module first"):
+        load_config(run / CONFIG)
+    (run / CONFIG).write_text("model: {type: remembered, hidden_size: 0}")
+    assert summarize(run).state == "damaged"
 
 
 def test_a_model_without_its_configuration(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from matplotlib.legend import Legend
 from runs_helpers import measured, record
 
 from char_rnn.runs.curves import labels, spread, y_range
-from char_rnn.runs.history import History, Point, read_history
+from char_rnn.runs.history import History, Measurement, read_history
 from char_rnn.runs.plots import loss_figure, save_figure
 
 LN2 = math.log(2)
@@ -47,7 +47,7 @@ def names(axes: Axes) -> list[list[str]]:
 def falling(name: str, floor: float, count: int = 100) -> History:
     """A run whose loss falls from 4 nats to ``floor``."""
     losses = [floor + (4 - floor) * math.exp(-i / 6) for i in range(count)]
-    points = [Point(10 * i, i / 10, float(i), loss) for i, loss in enumerate(losses, 1)]
+    points = [Measurement(10 * i, i / 10, float(i), loss) for i, loss in enumerate(losses, 1)]
     return History(Path(name), {"train": points, "val": points[9::10]})
 
 
@@ -165,8 +165,8 @@ def test_the_first_losses_and_an_explosion_do_not_press_the_rest() -> None:
 
 def test_what_rises_again_stays_in_the_picture() -> None:
     losses = [2.5, 1.9, 1.6, 1.5, 1.6, 1.8, 2.0, 2.2]
-    val = [Point(i, i / 9, float(i), loss) for i, loss in enumerate(losses)]
-    train = [Point(i, i / 99, float(i), 2 - i / 100) for i in range(100)]
+    val = [Measurement(i, i / 9, float(i), loss) for i, loss in enumerate(losses)]
+    train = [Measurement(i, i / 99, float(i), 2 - i / 100) for i in range(100)]
     low, high = y_range([History(Path("run"), {"train": train, "val": val})])
     assert low < 1.01
     assert high > 2.2
@@ -192,7 +192,7 @@ def test_infinite_losses_are_left_out(tmp_path: Path) -> None:
 def test_records_that_do_not_tell_the_time(tmp_path: Path) -> None:
     run = read_history(measured(tmp_path / "run", [{"step": 1, "split": "val", "loss": 1.0}]))
     assert drawn(loss_figure([run]))["run0-val"] == ([1], [1.0])
-    with pytest.raises(ValueError, match="do not tell the minutes"):
+    with pytest.raises(ValueError, match="lack the minutes"):
         loss_figure([run], x="minutes")
 
 

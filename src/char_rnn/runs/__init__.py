@@ -1,6 +1,6 @@
-"""Runs, seen from outside: what is in a run folder, lists of runs, pictures of their losses. No PyTorch.
+"""Run folders, read without PyTorch: their contents, lists of runs, plots of their losses.
 
-What the files of a run folder are called, beside the models (``model_file.BEST`` and ``LAST``).
+The constants name the files of a run folder, besides the models (``model_file.BEST`` and ``LAST``).
 """
 
 CONFIG, METRICS, STATE, TENSORBOARD = "config.yaml", "metrics.jsonl", "training_state.safetensors", "tensorboard"

@@ -1,4 +1,4 @@
-"""Where in a picture the losses lie, what part of them it shows, and how runs are called; nothing of matplotlib."""
+"""The numbers of a loss plot: coordinates, limits and labels. Does not import matplotlib."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from char_rnn.runs import CONFIG
-from char_rnn.runs.history import History, Point
+from char_rnn.runs.history import History, Measurement
 from char_rnn.utils.config import load_config
 
 X = Literal["steps", "epochs", "minutes", "characters"]
@@ -17,14 +17,14 @@ TOO_MUCH = 12.0  # nats: more than any alphabet of Unicode needs
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is the same for all that is drawn of a picture's runs.
+class PlotOptions:
+    """Options of a whole plot.
 
     Attributes:
-        x: what is along the axis.
-        scale: nats times this are what is drawn.
-        smooth: over how many records the training loss is averaged.
-        unit: what the models predict, character or byte.
+        x: Quantity of the horizontal axis.
+        scale: Factor from nats to the plotted unit.
+        smooth: Number of records over which the training loss is averaged.
+        unit: Unit of prediction, character or byte.
     """
 
     x: X
@@ -33,9 +33,11 @@ class Look:
     unit: str
 
 
-def curve(look: Look, history: History, points: Sequence[Point], smooth: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates of a line, averaged over ``smooth`` points and broken where the run went back."""
-    xs, ys = coordinates(look, history, points), np.array([look.scale * point.loss for point in points])
+def curve(
+    options: PlotOptions, history: History, points: Sequence[Measurement], smooth: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coordinates of a line, averaged over ``smooth`` points and broken at rollbacks."""
+    xs, ys = coordinates(options, history, points), np.array([options.scale * point.loss for point in points])
     if smooth > 1 and len(ys) > 1:
         window = np.ones(min(smooth, len(ys)))
         ys = np.convolve(ys, window, "same") / np.convolve(np.ones_like(ys), window, "same")
@@ -43,33 +45,31 @@ def curve(look: Look, history: History, points: Sequence[Point], smooth: int = 1
     return np.insert(xs, back, np.nan), np.insert(ys, back, np.nan)
 
 
-def coordinates(look: Look, history: History, points: Sequence[Point]) -> np.ndarray:
-    """Return where measurements lie along the axis; NaN where their records do not tell."""
-    if look.x == "epochs":
+def coordinates(options: PlotOptions, history: History, points: Sequence[Measurement]) -> np.ndarray:
+    """Return the horizontal coordinates of measurements; NaN if unknown."""
+    if options.x == "epochs":
         return np.array([point.epoch for point in points], float)
-    if look.x == "minutes":
+    if options.x == "minutes":
         return np.array([point.seconds / 60 for point in points], float)
     steps = np.array([point.step for point in points], float)
-    return steps * _millions_in_a_step(history) if look.x == "characters" else steps
+    if options.x == "steps":
+        return steps
+    training = load_config(history.folder / CONFIG, any_cell=True).training
+    return steps * (training.sequences * training.seq_length / 1e6)  # in millions of characters
 
 
-def _millions_in_a_step(history: History) -> float:
-    training = load_config(history.folder / CONFIG).training
-    return training.sequences * training.seq_length / 1e6
-
-
-def places(look: Look, history: History, steps: Sequence[int]) -> list[float]:
-    """Return where steps lie, between the measurements around them."""
+def step_coordinates(options: PlotOptions, history: History, steps: Sequence[int]) -> list[float]:
+    """Return the coordinates of steps, interpolated between measurements."""
     points = sorted(point for split in history.points for point in history.finite(split))
     known = [point.step for point in points]
-    return [float(place) for place in np.interp(steps, known, coordinates(look, history, points))]
+    return [float(x) for x in np.interp(steps, known, coordinates(options, history, points))]
 
 
 def y_range(histories: Sequence[History]) -> tuple[float, float]:
-    """Return the lowest and the highest loss, in nats, that a picture of these runs shows.
+    """Return the lowest and the highest loss, in nats, that a plot of these runs shows.
 
-    The first losses of a run, and those of an explosion, would press all that matters into a line: of each curve the
-    highest 7% are left out, and whatever is more than a nat, and six times as far as its median, above its lowest.
+    The first losses of a run, or those of an explosion, would flatten the rest of the curve. So the highest 7% of each
+    curve are outside, and everything that is more than a nat, and six times as far as its median, above its lowest.
     """
     curves = [losses for history in histories for losses in _curves(history)]
     low = min(float(losses.min()) for losses in curves)
@@ -79,7 +79,7 @@ def y_range(histories: Sequence[History]) -> tuple[float, float]:
 
 
 def _curves(history: History) -> list[np.ndarray]:
-    """Return the losses of each split that are not beyond all measure, or all of them when all are."""
+    """Return the losses of each split below `TOO_MUCH`, or all if none are."""
     curves = []
     for split in history.points:
         losses = np.array([point.loss for point in history.finite(split)])
@@ -94,24 +94,24 @@ def _top(losses: np.ndarray) -> float:
     return min(float(np.quantile(losses, 0.93)), low + max(1.0, 6 * (float(np.median(losses)) - low)))
 
 
-def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Return the places nearest to the given ones (least squares) that lie at least ``gap`` apart, in the same order.
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Return the heights nearest to the given ones (least squares) that are at least ``gap`` apart, in the same order.
 
-    Pool adjacent violators (Barlow et al. 1972) on the places less what the gaps below them need.
+    Pool adjacent violators (Barlow et al. 1972) on the heights minus the gaps below them.
     """
-    order = sorted(range(len(places)), key=lambda i: places[i])
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
     blocks: list[list[float]] = []
     for rank, i in enumerate(order):
-        blocks.append([places[i] - rank * gap])
+        blocks.append([heights[i] - rank * gap])
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     means = [float(np.mean(block)) for block in blocks for _ in block]
     spaced = {i: mean + rank * gap for rank, (i, mean) in enumerate(zip(order, means, strict=True))}
-    return [spaced[i] for i in range(len(places))]
+    return [spaced[i] for i in range(len(heights))]
 
 
 def labels(histories: Sequence[History]) -> list[str]:
-    """Return what to call each run: its folder's name, or its path where names are alike; printable, and not long."""
+    """Return the label of each run: its folder's name, or its path if names are equal; printable and short."""
     names = [history.folder.resolve().name for history in histories]
     chosen = [
         name if names.count(name) == 1 else str(history.folder) for name, history in zip(names, histories, strict=True)
@@ -121,6 +121,6 @@ def labels(histories: Sequence[History]) -> list[str]:
 
 
 def common_unit(histories: Sequence[History]) -> str:
-    """Return what the models predict, "symbol" where they differ."""
+    """Return the unit of prediction, "symbol" if the runs differ."""
     units = {history.unit for history in histories}
     return units.pop() if len(units) == 1 else "symbol"

@@ -1,7 +1,8 @@
-"""What a run measured on its way, read from its folder; without torch, so that looking at runs starts at once.
+"""Reads the measurements of a run from its folder.
 
-``metrics.jsonl`` is one JSON object a line, a record. One with a ``split`` is a measurement, one with an ``event`` says
-what happened at a step. Any other line is left out and counted as damage, but for the last: a crash can cut it short.
+``metrics.jsonl`` has one JSON object per line, a record. A record with a ``split`` is a measurement, one with an
+``event`` reports an event at a step. Any other line is skipped and counted as damaged, except the last: a crash can cut
+it short.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from char_rnn.utils.files import open_regular
 MAX_METRICS = 2 << 30  # bytes of metrics.jsonl; ten million records
 
 
-class Point(NamedTuple):
-    """A measurement: where, and the loss in nats; what is not told is NaN, and a loss that is no number infinite."""
+class Measurement(NamedTuple):
+    """A loss in nats, and when it was measured; an unknown number is NaN, and a loss that is not finite is infinite."""
 
     step: int
     epoch: float
@@ -35,31 +36,31 @@ class History:
     """The measurements of a run.
 
     Attributes:
-        folder: the run folder.
-        points: by split (train, val, test), in the order they were made.
-        rollbacks: the steps at which the run went back to an earlier state.
-        unreadable: how many lines are no records; the last one, cut short, does not count.
-        unit: what the model predicts, character or byte.
+        folder: Run folder.
+        points: Measurements by split (train, val, test), in their order.
+        rollbacks: Steps at which the run went back to an earlier state.
+        unreadable: Number of lines that are not records, without a last one that was cut short.
+        unit: Unit of prediction, character or byte.
     """
 
     folder: Path
-    points: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    points: Mapping[str, Sequence[Measurement]] = field(default_factory=dict)
     rollbacks: Sequence[int] = ()
     unreadable: int = 0
     unit: str = "character"
 
-    def finite(self, split: str) -> list[Point]:
-        """Return the measurements of a split whose loss is a number."""
+    def finite(self, split: str) -> list[Measurement]:
+        """Return the measurements of a split with a finite loss."""
         return [point for point in self.points.get(split, ()) if math.isfinite(point.loss)]
 
     @property
     def infinite(self) -> int:
-        """How many measurements are of a loss that is no finite number."""
+        """Number of measurements whose loss is NaN or infinite."""
         return sum(not math.isfinite(point.loss) for points in self.points.values() for point in points)
 
     @property
-    def best(self) -> Point | None:
-        """The lowest validation loss, the first where it was reached twice; None where nothing was validated."""
+    def best(self) -> Measurement | None:
+        """The first measurement of the lowest validation loss; None without validation."""
         return min(self.finite("val"), key=lambda point: point.loss, default=None)
 
 
@@ -67,13 +68,13 @@ def read_history(folder: str | Path) -> History:
     """Read the measurements of a run, finished or not.
 
     Raises:
-        FileNotFoundError: it is no run folder.
+        FileNotFoundError: It is not a run folder.
     """
     folder = Path(folder)
     path = folder / METRICS
     if not path.exists():
-        raise FileNotFoundError(f"{folder}: no run to be seen here (no {METRICS}); give the folder that `--out` named")
-    points: dict[str, list[Point]] = {}
+        raise FileNotFoundError(f"{folder}: not a run folder (no {METRICS}); give the folder that `--out` named")
+    points: dict[str, list[Measurement]] = {}
     rollbacks: list[int] = []
     unreadable, torn = 0, False
     for _, record in read_lines(path):
@@ -81,14 +82,27 @@ def read_history(folder: str | Path) -> History:
         if record is None:
             continue
         if record.get("split") in SPLITS:
-            points.setdefault(record["split"], []).append(_point(record))
+            points.setdefault(record["split"], []).append(_measurement(record))
         elif record.get("event") == "rollback":
             rollbacks.append(record["step"])
     return History(folder, points, rollbacks, unreadable, _unit(folder))
 
 
+def _measurement(record: Mapping[str, Any]) -> Measurement:
+    epoch, seconds, loss = (number(record.get(name)) for name in ("epoch", "seconds", "loss"))
+    return Measurement(record["step"], epoch, seconds, loss if math.isfinite(loss) else math.inf)
+
+
+def _unit(folder: Path) -> str:
+    """Return the unit of prediction; character, the usual one, if the configuration is not readable."""
+    try:
+        return "byte" if load_config(folder / CONFIG, any_cell=True).data.vocabulary == "bytes" else "character"
+    except ConfigError:
+        return "character"
+
+
 def last_record(folder: Path, reach: int = 1 << 16) -> Mapping[str, Any] | None:
-    """Return the last record in the last ``reach`` bytes of a run's measurements; None without one."""
+    """Return the last record in the last ``reach`` bytes of a run's measurements; None if there is none."""
     path = folder / METRICS
     if not path.exists():
         return None
@@ -98,29 +112,11 @@ def last_record(folder: Path, reach: int = 1 << 16) -> Mapping[str, Any] | None:
     return next((record for line in reversed(lines) if (record := _record(line)) is not None), None)
 
 
-def number(value: object) -> float:
-    """Return a JSON value as a float; NaN for what is none, or too large for one."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return math.nan
-
-
-def _unit(folder: Path) -> str:
-    """Return what the model predicts; without a readable configuration, what most models do."""
-    try:
-        return "byte" if load_config(folder / CONFIG).data.vocabulary == "bytes" else "character"
-    except ConfigError:
-        return "character"
-
-
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
     """Yield the lines of a run's measurements, each with its record; None for a line that is not a record.
 
     Raises:
-        OSError: the file cannot be read, is not a regular file, or is larger than `MAX_METRICS`.
+        OSError: The file cannot be read, is not a regular file, or is larger than `MAX_METRICS`.
     """
     with open_regular(path, MAX_METRICS) as file:
         for line in file:
@@ -129,7 +125,7 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """Return the record in a line; None where there is none with a step."""
+    """Return the record of a line; None if it is not one with a step."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -139,11 +135,11 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return {**record, "step": int(record["step"])}
 
 
-def _point(record: Mapping[str, Any]) -> Point:
-    loss = number(record.get("loss"))
-    return Point(
-        record["step"],
-        number(record.get("epoch")),
-        number(record.get("seconds")),
-        loss if math.isfinite(loss) else math.inf,
-    )
+def number(value: object) -> float:
+    """Return a JSON value as a float; NaN if it is not a number, or too large."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan

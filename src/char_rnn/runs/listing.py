@@ -1,7 +1,7 @@
-"""Finds run folders and tells what is in each: headers and a few lines are read, never the weights; without torch.
+"""Finds run folders and summarizes them, from headers and a few lines: the weights are not read.
 
-A run folder holds a model or a training state, or a ``config.yaml`` with measurements beside it or that is one of
-char-rnn. What cannot be read is told in the summary, and does not keep the rest of it from being read.
+A run folder has a model or a training state, or a ``config.yaml`` with measurements beside it or that is one of
+char-rnn's. An unreadable file is reported in the summary, and the rest of the folder is still read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -24,36 +25,40 @@ from char_rnn.utils.locking import holder
 if TYPE_CHECKING:
     from char_rnn.utils.config import Config
 
-PLACES = ("runs", "checkpoints")
+FOLDERS = ("runs", "checkpoints")
 DEPTH = 3
 
-State = Literal["finished", "unfinished", "begun", "damaged"]
+RunState = Literal["finished", "unfinished", "begun", "damaged"]
 Content = TypeVar("Content")
+
+# A list describes models, it does not build them: a cell that another program defines is as good as any.
+_config_of = partial(load_config, any_cell=True)
+_header_of = partial(ModelHeader.read, any_cell=True)
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run at a glance; None stands for what the folder does not tell.
+    """A summary of a run; None stands for unknown.
 
     Attributes:
-        folder: the run folder.
-        state: finished; unfinished, whether it is at work or stopped; begun, with nothing saved yet; or damaged.
-        problem: what is wrong with a damaged one, in one line.
-        model: cell, layers and units, as in "lstm 2x128".
-        parameters: numbers that the model is made of.
-        data: the name of the text.
-        unit: what the model predicts, character or byte.
-        steps, total_steps: optimizer steps done, and where the run ends as far as is known.
-        epochs: passes over the training split done.
-        best_loss, best_step: the lowest validation loss, in nats per unit, and after how many steps it was reached.
-        seconds: time spent, evaluations included.
-        size: bytes on the disk.
-        changed: when the folder's files were last written, in seconds since 1970.
-        running: whether a process is at work in the folder.
+        folder: Run folder.
+        state: finished; unfinished (running or stopped); begun (no model saved yet); or damaged.
+        problem: What is damaged, in one line.
+        model: Cell, layers and units, as in "lstm 2x128".
+        parameters: Number of parameters.
+        data: Name of the text.
+        unit: Unit of prediction, character or byte.
+        steps, total_steps: Optimizer steps done, and the last step of the run if known.
+        epochs: Passes over the training split done.
+        best_loss, best_step: Lowest validation loss, in nats per unit, and its step.
+        seconds: Time spent, including evaluations.
+        size: Bytes on the disk.
+        changed: Last change of the folder's files, in seconds since 1970.
+        running: Whether a process is training in the folder.
     """
 
     folder: Path
-    state: State
+    state: RunState
     problem: str | None
     model: str | None
     parameters: int | None
@@ -71,44 +76,44 @@ class RunSummary:
 
     @property
     def best_bits(self) -> float | None:
-        """The lowest validation loss in bits per unit."""
+        """Lowest validation loss in bits per unit."""
         return None if self.best_loss is None else self.best_loss / math.log(2)
 
     @property
     def minutes(self) -> float | None:
-        """The time spent, in minutes."""
+        """Time spent, in minutes."""
         return None if self.seconds is None else self.seconds / 60
 
 
 def find_runs(folders: Iterable[str | Path] = (), depth: int = DEPTH) -> list[Path]:
-    """Return the run folders among and below some folders, each once, in the order of their names.
+    """Return the run folders among and below some folders, each once, sorted by name.
 
     Args:
-        folders: where to look. Without any: ``runs`` and ``checkpoints`` of the present folder, the present folder
+        folders: Folders to search. Default: ``runs`` and ``checkpoints`` of the current folder, the current folder
             itself, and the folders directly in it.
-        depth: how many folders deep to look below each. Hidden folders are left out.
+        depth: Levels of folders to search below each. Hidden folders are skipped.
 
     Raises:
-        FileNotFoundError: one that is given is not there, or is no folder.
-        PermissionError: one that is given may not be read.
+        FileNotFoundError: A given folder does not exist, or is not a folder.
+        PermissionError: A given folder is not readable.
     """
     given = [Path(folder) for folder in folders]
     for folder in given:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: {'is a file, not a' if folder.exists() else 'no such'} folder")
         os.scandir(folder).close()
-    places = [(folder, depth) for folder in given] or [(Path(), 1), *((Path(name), depth) for name in PLACES)]
+    searched = [(folder, depth) for folder in given] or [(Path(), 1), *((Path(name), depth) for name in FOLDERS)]
     seen: set[Path] = set()
-    return sorted(folder for place, reach in places for folder in _below(place, reach, seen))
+    return sorted(run for folder, reach in searched for run in _below(folder, reach, seen))
 
 
 def _below(folder: Path, depth: int, seen: set[Path]) -> Iterator[Path]:
-    """Yield the run folders at and below ``folder`` that are not in ``seen``; a link counts less than a folder."""
+    """Yield the run folders at and below ``folder`` that are not in ``seen``; folders come before links to them."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
         inside = [folder / entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
         found = _is_run(folder, {entry.name for entry in entries}) and folder.resolve() not in seen
-    except OSError:  # not there, or not ours to read
+    except OSError:  # missing or not readable
         return
     if found:
         seen.add(folder.resolve())
@@ -120,28 +125,26 @@ def _below(folder: Path, depth: int, seen: set[Path]) -> Iterator[Path]:
 def _is_run(folder: Path, names: set[str]) -> bool:
     if not names.isdisjoint({BEST, LAST, STATE}):
         return True
-    if CONFIG not in names:
-        return False
-    return METRICS in names or _read([], folder, CONFIG, load_config) is not None
+    return CONFIG in names and (METRICS in names or _read([], folder, CONFIG, _config_of) is not None)
 
 
 def summarize(folder: str | Path) -> RunSummary:
-    """Tell what a run folder holds; whatever is wrong with it is in ``problem``, nothing is raised."""
+    """Summarize a run folder; what is wrong with it is in ``problem``, and no error is raised."""
     folder, problems = Path(folder), list[str]()
-    config = _read(problems, folder, CONFIG, load_config)
+    config = _read(problems, folder, CONFIG, _config_of)
     if config is None and not problems:
         problems.append(f"no {CONFIG}")
-    last, best = (_read(problems, folder, name, ModelHeader.read) for name in (LAST, BEST))
+    last, best = (_read(problems, folder, name, _header_of) for name in (LAST, BEST))
     counters = _read(problems, folder, STATE, _counters) or {}
     record = _read(problems, folder, METRICS, lambda path: last_record(path.parent)) or {}
     saved = last or best
-    facts = saved.training if saved is not None else {}
+    metadata = saved.training if saved is not None else {}
     described = saved.config if saved is not None else config
-    position = max((facts, record), key=lambda source: _whole(source.get("step")) or 0)
+    position = max((metadata, record), key=lambda source: _whole(source.get("step")) or 0)
     total = _total_steps(config, position, counters) if config is not None else None
-    state: State = "begun" if saved is None else "unfinished"
-    at_its_end = total is not None and (_whole(facts.get("step")) or 0) >= total
-    if at_its_end or (config is not None and _out_of_patience(config, counters)):
+    state: RunState = "begun" if saved is None else "unfinished"
+    complete = total is not None and (_whole(metadata.get("step")) or 0) >= total
+    if complete or (config is not None and _out_of_patience(config, counters)):
         state = "finished"
     size, changed = _on_disk(folder)
     return RunSummary(
@@ -150,13 +153,13 @@ def summarize(folder: str | Path) -> RunSummary:
         problem="; ".join(problems) or None,
         model=_architecture(described),
         parameters=saved.parameters if saved is not None else None,
-        data=_text_name(facts, described),
+        data=_text_name(metadata, described),
         unit="byte" if described is not None and described.data.vocabulary == "bytes" else "character",
         steps=_whole(position.get("step")) or 0,
         total_steps=total,
         epochs=_finite(position.get("epoch")),
-        best_loss=_finite(facts.get("best_val_loss")),
-        best_step=_whole(facts.get("best_step")),
+        best_loss=_finite(metadata.get("best_val_loss")),
+        best_step=_whole(metadata.get("best_step")),
         seconds=_finite(position.get("seconds")),
         size=size,
         changed=changed,
@@ -165,7 +168,7 @@ def summarize(folder: str | Path) -> RunSummary:
 
 
 def _read(problems: list[str], folder: Path, name: str, read: Callable[[Path], Content]) -> Content | None:
-    """Read a file of a run folder, if it is there; what is wrong with it goes to ``problems``."""
+    """Read a file of a run folder if it exists; add what is wrong with it to ``problems``."""
     path = folder / name
     try:
         return read(path) if path.exists() else None
@@ -173,7 +176,7 @@ def _read(problems: list[str], folder: Path, name: str, read: Callable[[Path], C
         problems.append(str(error).removeprefix(f"{folder}{os.sep}"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        problems.append(f"{name}: {reason or 'not to be read'}")
+        problems.append(f"{name}: {reason or 'not readable'}")
     return None
 
 
@@ -181,12 +184,12 @@ def _counters(path: Path) -> dict[str, Any]:
     """Return the counters of a training state."""
     counters = json.loads(read_shapes(path)[1].get("counters", ""))
     if not isinstance(counters, dict):
-        raise ModelFileError(f"{path}: its counters are damaged (no table)")
+        raise ModelFileError(f"{path}: its counters are damaged (not a table)")
     return counters
 
 
 def _total_steps(config: Config, position: Mapping[str, Any], counters: Mapping[str, Any]) -> int | None:
-    """Return the step at which the first of the limits is reached, as far as they are known."""
+    """Return the step at which the first of the known limits is reached."""
     training = config.training
     if training.minutes is not None:
         end = _fitted_end(counters)
@@ -194,24 +197,19 @@ def _total_steps(config: Config, position: Mapping[str, Any], counters: Mapping[
             return None
     else:
         end = training.horizons[-1][1] if training.horizons else None
-    per_epoch = _steps_per_epoch(position)
-    epochs = None if per_epoch is None else training.max_epochs * per_epoch
+    step, epoch = number(position.get("step")), number(position.get("epoch"))
+    epochs = training.max_epochs * round(step / epoch) if 0 < epoch <= step else None
     return min((limit for limit in (training.max_steps, epochs, end) if limit is not None), default=None)
 
 
-def _steps_per_epoch(position: Mapping[str, Any]) -> int | None:
-    step, epoch = number(position.get("step")), number(position.get("epoch"))
-    return round(step / epoch) if 0 < epoch <= step else None
-
-
 def _out_of_patience(config: Config, counters: Mapping[str, Any]) -> bool:
-    """Tell whether so many evaluations in a row brought no new best that the run has ended before its last step."""
+    """Return whether so many evaluations in a row had no new best that the run has ended before its last step."""
     plan, patience = counters.get("plan"), config.training.patience
     return isinstance(plan, dict) and patience is not None and (_whole(plan.get("stale")) or 0) >= patience
 
 
 def _fitted_end(counters: Mapping[str, Any]) -> int | None:
-    """Return the step that a run of so many minutes was last thought to come to."""
+    """Return the last estimate of a timed run's total steps."""
     try:
         return _whole(counters["plan"]["horizons"][-1][1])
     except (KeyError, IndexError, TypeError):
@@ -222,20 +220,20 @@ def _architecture(config: Config | None) -> str | None:
     return None if config is None else f"{config.model.type} {config.model.num_layers}x{config.model.hidden_size}"
 
 
-def _text_name(facts: Mapping[str, Any], config: Config | None) -> str | None:
-    if isinstance(facts.get("data"), str):
-        return str(facts["data"])
+def _text_name(metadata: Mapping[str, Any], config: Config | None) -> str | None:
+    if isinstance(metadata.get("data"), str):
+        return str(metadata["data"])
     return None if config is None else Path(config.data.sources[0]).name or config.data.sources[0]
 
 
 def _on_disk(folder: Path) -> tuple[int, float]:
-    """Return the bytes of the files in a run folder and its ``tensorboard/``, and when one was last written."""
+    """Return the bytes of the files in a run folder and its ``tensorboard/``, and their last change."""
     stats = [*_stats(folder), *_stats(folder / TENSORBOARD)]
     return sum(stat.st_size for stat in stats), max((stat.st_mtime for stat in stats), default=0.0)
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:
-    """Yield what the system tells of each file in a folder; one that goes away meanwhile is left out."""
+    """Yield the status of each file in a folder; skip one that disappears meanwhile."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from char_rnn.utils.config.messages import ConfigError, allowed, did_you_mean, hint, kinds, one_line, shown
 from char_rnn.utils.config.removed import is_removed, replacement
 from char_rnn.utils.config.schema import SECTIONS, Config
+from char_rnn.utils.config.section import ANY_CELL
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -47,13 +48,17 @@ class Override(NamedTuple):
 Layer = dict[tuple[str, str], Given]
 
 
-def load_config(path: str | Path) -> Config:
-    """Reads a configuration file; keys that it does not name have their defaults.
+def load_config(path: str | Path, *, any_cell: bool = False) -> Config:
+    """Read a configuration file; missing keys have their defaults.
+
+    Args:
+        path: The file.
+        any_cell: Accept a cell that is not defined here, to describe the model without building it.
 
     Raises:
         ConfigError: One line with file, line, key, what is allowed and what was given.
     """
-    return compose_config(file=path)
+    return _validate([_read_file(path)], any_cell)
 
 
 def compose_config(
@@ -73,21 +78,19 @@ def compose_config(
     if recipe is not None:
         layers.append(_read_text(_recipe_text(recipe), f"recipe {recipe}"))
     if file is not None:
-        from char_rnn.utils.config import yaml_nodes
-
-        path = Path(file)
-        layers.append(_read_text(yaml_nodes.read_text(path), one_line(str(path), 4096)))
+        layers.append(_read_file(file))
     layers.extend(_read_override(override) for override in overrides)
     return _validate(layers)
 
 
-def config_from_dict(data: object, place: str, *, saved: bool = False) -> Config:
+def config_from_dict(data: object, place: str, *, saved: bool = False, any_cell: bool = False) -> Config:
     """A configuration from nested dictionaries (out of a model file, say), with one-line errors.
 
     Args:
         data: ``{section: {key: value}}``, as `Config.model_dump` gives it; missing keys have their defaults.
         place: Where the data came from; begins the message.
         saved: Whether the data describes a saved model, which loads with removed settings too.
+        any_cell: As for :func:`load_config`.
 
     Raises:
         ConfigError: ``data`` is no such mapping, or a key, type or range is wrong.
@@ -103,7 +106,7 @@ def config_from_dict(data: object, place: str, *, saved: bool = False) -> Config
             if not is_removed(str(section), str(key), value, f"{place}: {name}", saved=saved):
                 _field(str(section), str(key), f"{place}: {name}")
                 layer[str(section), str(key)] = Given(replacement(str(section), str(key), value), place, name)
-    return _validate([layer])
+    return _validate([layer], any_cell)
 
 
 def read_setting(setting: str | Override) -> tuple[str, Any]:
@@ -136,6 +139,13 @@ def _recipe_text(name: str) -> str:
         hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
         raise ConfigError(f"recipe {one_line(repr(name))}: there is none of this name{hint}")
     return (_recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _read_file(file: str | Path) -> Layer:
+    from char_rnn.utils.config import yaml_nodes
+
+    path = Path(file)
+    return _read_text(yaml_nodes.read_text(path), one_line(str(path), 4096))
 
 
 def _read_text(text: str, name: str) -> Layer:
@@ -217,7 +227,7 @@ def _fitted(node: Node, field: FieldInfo) -> Any:
     return node.value
 
 
-def _validate(layers: Sequence[Layer]) -> Config:
+def _validate(layers: Sequence[Layer], any_cell: bool = False) -> Config:
     given: Layer = {}
     for layer in layers:
         for name, entry in layer.items():
@@ -227,7 +237,7 @@ def _validate(layers: Sequence[Layer]) -> Config:
     for (section, key), entry in given.items():
         nested.setdefault(section, {})[key] = entry.value
     try:
-        return Config.model_validate(nested)
+        return Config.model_validate(nested, context=ANY_CELL if any_cell else None)
     except ValidationError as error:
         raise ConfigError(_explain(error.errors(include_url=False)[0], given)) from None
 

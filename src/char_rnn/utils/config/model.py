@@ -116,7 +116,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _cell_has_a_normalization(self) -> ModelConfig:
-        if self.layer_norm == "cell" and not CELLS[self.type].normalization:
+        if self.layer_norm == "cell" and self.type in CELLS and not CELLS[self.type].normalization:
             raise conflict(
                 "model.layer_norm is cell, but the cell {type} has no normalization;"
                 " set model.layer_norm to between or none",

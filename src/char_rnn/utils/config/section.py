@@ -19,6 +19,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+ANY_CELL = "any cell"
+"""Validation context in which unknown names are valid: for programs that only describe a model."""
+
+
 @dataclass(frozen=True)
 class NameOf:
     """Annotation of a text that is one of the names in a mapping, which may grow.
@@ -34,10 +38,10 @@ class NameOf:
     hint: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.with_info_after_validator_function(self._checked, handler(source))
 
-    def _checked(self, name: str) -> str:
-        if name not in self.known:
+    def _checked(self, name: str, info: core_schema.ValidationInfo) -> str:
+        if name not in self.known and info.context != ANY_CELL:
             raise ValueError
         return name
 
