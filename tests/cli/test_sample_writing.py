@@ -227,9 +227,9 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
         (["--precision", "int4"], 2, r"'int4' is not one of"),
         (["--unknown", "drop"], 2, r"'drop' is not one of"),
         (["--prime", "aé"], 2, r"unknown character 'é' \(U\+00E9\) at position 1"),
-        (["--torch7", "--min-p", "0.5"], 2, r"--min-p: --rng torch7 does without"),
-        (["--torch7", "--hide-prime"], 2, r"--hide-prime: --rng torch7 does without"),
-        (["--rng", "torch-rnn", "--unknown", "nearest"], 2, r"--unknown nearest: --rng torch-rnn does without"),
+        (["--torch7", "--min-p", "0.5"], 2, r"--min-p: not supported with --rng torch7"),
+        (["--torch7", "--hide-prime"], 2, r"--hide-prime: not supported with --rng torch7"),
+        (["--rng", "torch-rnn", "--unknown", "nearest"], 2, r"--unknown nearest: not supported with --rng torch-rnn"),
     ],
 )
 def test_bad_input(char_rnn: Command, path: Path, arguments: list[str], status: int, message: str) -> None:

@@ -1,12 +1,11 @@
-"""The command line of train.lua: what each of its flags is today. Nothing here loads PyTorch but ``-gpuid``.
+"""The command line of train.lua as today's settings. Only ``-gpuid`` loads PyTorch.
 
-Three flags are second names of today's options: ``-seed``, ``-init_from`` and, for DATA, ``-data_dir``.
+Three flags are other names of today's options: ``-seed``, ``-init_from`` and, for DATA, ``-data_dir``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
@@ -19,55 +18,50 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Flag:
-    """A flag of train.lua.
+FLAGS = {
+    "rnn_size": "model.hidden_size",
+    "num_layers": "model.num_layers",
+    "model": "model.type",
+    "dropout": "model.dropout",
+    "learning_rate": "training.learning_rate",
+    "learning_rate_decay": "training.learning_rate_decay",
+    "learning_rate_decay_after": "training.learning_rate_decay_after",
+    "decay_rate": "training.decay_rate",
+    "seq_length": "training.seq_length",
+    "batch_size": "training.batch_size",
+    "max_epochs": "training.max_epochs",
+    "grad_clip": "training.grad_clip",
+    "eval_val_every": "training.eval_interval",
+    "train_frac": "data.train_frac",
+    "val_frac": "data.val_frac",
+    "print_every": "logging.log_interval",
+    "checkpoint_dir": "logging.checkpoint_dir",
+    "savefile": "logging.savefile",
+}
+"""Configuration key of each flag of train.lua."""
 
-    Attributes:
-        name: without its dash.
-        key: the value of the configuration that it sets, with all its rules.
-        implied: what has to be set too, else the flag has no effect; ``--set`` wins over it.
-    """
+IMPLIED = {
+    "learning_rate_decay": "training.schedule=exponential",
+    "learning_rate_decay_after": "training.schedule=exponential",
+    "decay_rate": "training.optimizer=rmsprop",
+}
+"""Settings without which a flag has no effect; ``--set`` overrides them."""
 
-    name: str
-    key: str
-    implied: str = ""
-
-
-FLAGS = (
-    Flag("rnn_size", "model.hidden_size"),
-    Flag("num_layers", "model.num_layers"),
-    Flag("model", "model.type"),
-    Flag("dropout", "model.dropout"),
-    Flag("learning_rate", "training.learning_rate"),
-    Flag("learning_rate_decay", "training.learning_rate_decay", "training.schedule=exponential"),
-    Flag("learning_rate_decay_after", "training.learning_rate_decay_after", "training.schedule=exponential"),
-    Flag("decay_rate", "training.decay_rate", "training.optimizer=rmsprop"),
-    Flag("seq_length", "training.seq_length"),
-    Flag("batch_size", "training.batch_size"),
-    Flag("max_epochs", "training.max_epochs"),
-    Flag("grad_clip", "training.grad_clip"),
-    Flag("eval_val_every", "training.eval_interval"),
-    Flag("train_frac", "data.train_frac"),
-    Flag("val_frac", "data.val_frac"),
-    Flag("print_every", "logging.log_interval"),
-    Flag("checkpoint_dir", "logging.checkpoint_dir"),
-    Flag("savefile", "logging.savefile"),
-)
 FRACTIONS = ("train_frac", "val_frac")
 
 Values = Mapping[str, str | None]
+"""Values of the flags by name; None if not given."""
 
 
 def flags_of_2015(function: Function) -> Function:
-    """Give a command ``--torch7``, and the flags of train.lua that have no twin today."""
+    """Add ``--torch7`` to a command, and the flags of train.lua that are not names of today's options."""
     options = [
-        click.option("--torch7", is_flag=True, help="Be train.lua: its defaults, its numbers, its lines."),
+        click.option("--torch7", is_flag=True, help="Reproduce train.lua exactly: defaults, numbers and log lines."),
         click.option("-data_dir", "data_dir", hidden=True, help="DATA."),
-        click.option("-gpuid", type=int, hidden=True, help="Below 0: the CPU; else CUDA, in float32."),
-        click.option("-opencl", type=int, default=0, hidden=True, help="1: refused."),
-        click.option("-accurate_gpu_timing", type=int, expose_value=False, hidden=True, help="Of no effect."),
-        *(click.option(f"-{flag.name}", flag.name, hidden=True, help=f"Sets {flag.key}.") for flag in FLAGS),
+        click.option("-gpuid", type=int, hidden=True, help="Below 0: CPU; otherwise CUDA, in float32."),
+        click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
+        click.option("-accurate_gpu_timing", type=int, expose_value=False, hidden=True, help="Ignored."),
+        *(click.option(f"-{name}", name, hidden=True, help=f"Sets {key}.") for name, key in FLAGS.items()),
     ]
     for option in reversed(options):
         function = option(function)
@@ -78,25 +72,25 @@ def refuse_opencl(opencl: int) -> None:
     """Refuse ``-opencl 1``.
 
     Raises:
-        UsageError: It was given.
+        UsageError: It is given.
     """
     if opencl:
         raise click.UsageError(
-            "-opencl 1: there is no OpenCL any more; leave it out for the CPU, or give -gpuid 0 (NVIDIA, AMD)"
+            "-opencl 1: OpenCL is not supported; leave it out for the CPU, or give -gpuid 0 (NVIDIA, AMD)"
             " or --device mps (Apple)"
         )
 
 
 def implied_settings(values: Values) -> list[Override]:
-    """Return what the flags given imply, each once."""
+    """Return the settings that the given flags imply, each once."""
     from char_rnn.utils.config import Override
 
-    given = {flag.implied: flag.name for flag in FLAGS if flag.implied and values[flag.name] is not None}
+    given = {assignment: name for name, assignment in IMPLIED.items() if values[name] is not None}
     return [Override(assignment, f"-{name} {values[name]}") for assignment, name in given.items()]
 
 
 def given_settings(values: Values) -> list[Override]:
-    """Return what the flags given set, a learning-rate decay above 1 as none, which it was."""
+    """Return the settings of the given flags. A learning-rate decay above 1 has no effect, as in train.lua."""
     from char_rnn.utils.config import Override
 
     known = dict(values)
@@ -104,14 +98,14 @@ def given_settings(values: Values) -> list[Override]:
     if decay is not None and decay > 1:
         known["learning_rate_decay"] = "1"
     return [
-        Override(f"{flag.key}={known[flag.name]}", f"-{flag.name} {values[flag.name]}")
-        for flag in FLAGS
-        if known[flag.name] is not None
+        Override(f"{key}={known[name]}", f"-{name} {values[name]}")
+        for name, key in FLAGS.items()
+        if known[name] is not None
     ]
 
 
 def placeholder_fractions(values: Values) -> list[Override]:
-    """Return settings that fit any others, in the place of the fractions given."""
+    """Return fractions that are valid with all other settings, in place of the given ones."""
     from char_rnn.utils.config import Override
 
     fitting = {"train_frac": "1.0e-09", "val_frac": "0"}
@@ -119,11 +113,11 @@ def placeholder_fractions(values: Values) -> list[Override]:
 
 
 def fitted_fractions(values: Values, base: Config) -> list[Override]:
-    """Return the share that is left for validation where the fractions claim more than the whole, as then.
+    """Return the rest of the text for validation if the fractions exceed 1, as train.lua does.
 
     Args:
-        values: What was given, by the flag's name; None where it was not.
-        base: The configuration, of which the fractions not given are taken.
+        values: Values of the flags.
+        base: Configuration with the fractions that are not given.
     """
     from char_rnn.utils.config import Override
 
@@ -137,9 +131,9 @@ def fitted_fractions(values: Values, base: Config) -> list[Override]:
 
 
 def gpu_settings(gpuid: int | None) -> list[Override]:
-    """Return the device that ``-gpuid`` means; on CUDA the numbers are float32, as then.
+    """Return the settings of ``-gpuid``. As in train.lua, CUDA trains in float32.
 
-    Without that device it is the CPU, with a warning, as then.
+    Without that device they select the CPU, with a warning, as train.lua does.
     """
     from char_rnn.utils.config import Override
 
@@ -147,7 +141,7 @@ def gpu_settings(gpuid: int | None) -> list[Override]:
         return []
     device = "cuda" if gpuid >= 0 and _has_cuda(gpuid) else "cpu"
     if gpuid >= 0 and device == "cpu":
-        say(f"warning: -gpuid {gpuid}: there is no such CUDA device here; falling back on the CPU")
+        say(f"warning: -gpuid {gpuid}: no such CUDA device; falling back on the CPU")
     assignments = [f"device.preferred={device}", "device.auto_detect=false"]
     if device == "cuda":
         assignments.append("training.precision=float32")

@@ -12,7 +12,7 @@ from char_rnn.cli.flags2015 import refuse_opencl
 from char_rnn.cli.inputs import impossible_stops, open_model
 from char_rnn.cli.options import OneDashCommand, debug_option, device_manager, device_option, quiet_option
 from char_rnn.cli.output import say, write_pieces
-from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_then
+from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_2015
 from char_rnn.cli.sample_options import Request, writing_options
 from char_rnn.utils.terminal import visible_name
 
@@ -57,7 +57,7 @@ def command(model: str, **options: Any) -> None:
         _write_as_today(model, file, request)
         return
     say(_introduction(model, file), quiet=request.silent)
-    write_as_then(
+    write_as_2015(
         file,
         rng,
         prime=request.prime_text(file),

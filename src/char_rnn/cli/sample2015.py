@@ -1,7 +1,4 @@
-"""What `char-rnn sample` does as the programs of 2015 and 2016 did, and the flags it knows from them.
-
-Nothing here loads PyTorch.
-"""
+"""The flags of sample.lua, and `char-rnn sample` with the output of the programs of 2015 and 2016. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -25,18 +22,20 @@ _LENGTH, _SEED = 2000, 123
 
 
 def flags_of_2015(function: Function) -> Function:
-    """``--rng``, ``--torch7``, and the flags of sample.lua that have no twin today."""
+    """Add ``--rng``, ``--torch7``, and the flags of sample.lua that are not names of today's options."""
     switch = click.Choice(["0", "1"])
     for option in (
-        click.option("-opencl", type=int, default=0, hidden=True, help="1: refused."),
-        click.option("-gpuid", type=click.IntRange(min=-1), hidden=True, help="-1: the CPU; else CUDA."),
-        click.option("-verbose", type=switch, default="1", hidden=True, help="0: as --quiet."),
-        click.option("-sample", type=switch, default="1", hidden=True, help="0: always the likeliest."),
-        click.option("--torch7", is_flag=True, help="Be sample.lua: its defaults, its random numbers, its lines."),
+        click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
+        click.option("-gpuid", type=click.IntRange(min=-1), hidden=True, help="-1: CPU; otherwise CUDA."),
+        click.option("-verbose", type=switch, default="1", hidden=True, help="0: same as --quiet."),
+        click.option("-sample", type=switch, default="1", hidden=True, help="0: always the most likely symbol."),
+        click.option(
+            "--torch7", is_flag=True, help="Reproduce sample.lua exactly: defaults, random numbers and printed lines."
+        ),
         click.option(
             "--rng",
             type=click.Choice(["numpy", "torch7", "torch-rnn"]),
-            help="Whose random numbers: numpy's (the default), or those that gave sample.lua's or torch-rnn's text.",
+            help="Random numbers: numpy (default), or those of sample.lua or torch-rnn, to reproduce their text.",
         ),
     ):
         function = option(function)
@@ -44,12 +43,12 @@ def flags_of_2015(function: Function) -> Function:
 
 
 def check_rng(rng: str | None, torch7: bool, todays: Mapping[str, bool]) -> str:
-    """Return whose random numbers are meant.
+    """Return which random numbers to use.
 
     Args:
-        rng: ``--rng``, if it was given.
+        rng: ``--rng``, if given.
         torch7: ``--torch7``.
-        todays: Options that the older programs had not, and whether they are given.
+        todays: Whether each option that the older programs lack is given.
 
     Raises:
         UsageError: The options exclude each other.
@@ -59,11 +58,13 @@ def check_rng(rng: str | None, torch7: bool, todays: Mapping[str, bool]) -> str:
     chosen = rng or ("torch7" if torch7 else "numpy")
     given = [name for name, is_given in todays.items() if is_given]
     if chosen != "numpy" and given:
-        raise click.UsageError(f"{given[0]}: --rng {chosen} does without, as its program did; leave one of them out")
+        raise click.UsageError(
+            f"{given[0]}: not supported with --rng {chosen}, whose program has no such option; leave one of them out"
+        )
     return chosen
 
 
-def write_as_then(
+def write_as_2015(
     file: ModelFile,
     rng: str,
     *,
@@ -75,18 +76,18 @@ def write_as_then(
     header: bool,
     quiet: bool,
 ) -> None:
-    """Write the text of sample.lua (``rng`` torch7) or torch-rnn's to standard output, and an end of line.
+    """Print the text of sample.lua (``rng`` torch7) or torch-rnn, and an end of line.
 
     Args:
         file: The model.
-        rng: Which of the two.
-        prime: The text to go on from; its bytes are those of the command line.
-        length: Symbols to write; as the others, ``None`` for the old program's default.
-        temperature: Divides the predictions.
-        seed: Seed of Torch7's generator; torch-rnn took a new one each time, which is said here.
-        argmax: Always the likeliest.
-        header: Begin with the lines that sample.lua begins with.
-        quiet: Do not say the seed.
+        rng: torch7 or torch-rnn.
+        prime: Text to continue, with the bytes of the command line.
+        length: Number of symbols; for this and the next two None is the old program's default.
+        temperature: Divisor of the predictions.
+        seed: Seed of Torch7's generator; torch-rnn takes a new one each time, which is then printed.
+        argmax: Always take the most likely symbol.
+        header: Print the first lines of sample.lua.
+        quiet: Do not print the seed.
     """
     import secrets
 
@@ -120,7 +121,7 @@ def _header(cell: str, prime: bytes) -> bytes:
 
 
 def _write(pieces: Iterable[bytes]) -> None:
-    """Write to standard output; to a terminal with control characters escaped."""
+    """Write to standard output; control characters are escaped for a terminal."""
     if not sys.stdout.isatty():
         write_bytes(pieces)
         return

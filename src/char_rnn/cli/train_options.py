@@ -55,7 +55,7 @@ class TrainOptions:
     torch7: bool = False
     gpuid: int | None = None
     quiet: bool = False
-    flags: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(flag.name for flag in FLAGS))
+    flags: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(FLAGS))
 
     @classmethod
     def of(cls, *, opencl: int, data_dir: str | None, data: tuple[str, ...], **options: Any) -> TrainOptions:
@@ -65,7 +65,7 @@ class TrainOptions:
             UsageError: Two options exclude each other.
         """
         refuse_opencl(opencl)
-        flags = {flag.name: options.pop(flag.name) for flag in FLAGS}
+        flags = {name: options.pop(name) for name in FLAGS}
         if data_dir is not None and data:
             raise click.UsageError("DATA and -data_dir both name the text: leave one of them out")
         init_from = options.pop("init_from") or None  # "" is the default of train.lua
