@@ -42,10 +42,10 @@ COMMANDS = (
 
 
 class LazyGroup(click.RichGroup):
-    """Imports a subcommand's file when the subcommand is called or listed."""
+    """A group that imports the file of a subcommand when it is called or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the subcommands in the order a newcomer meets them."""
+        """Return the names of the subcommands in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -56,7 +56,7 @@ class LazyGroup(click.RichGroup):
         return command
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
-        """Parse the arguments; this prints the page of ``--help``."""
+        """Parse the arguments, and print the page of ``--help``."""
         with reader_gone():
             return super().make_context(*arguments, **more)
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
-    atexit.register(gc.freeze)  # a collection at the end, with PyTorch loaded, takes most of a second
+    atexit.register(gc.freeze)  # garbage collection at exit takes most of a second with PyTorch
     try:
         status = cli.main(args=arguments, prog_name="char-rnn", standalone_mode=False)
         sys.stdout.flush()

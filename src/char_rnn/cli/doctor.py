@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.options import DEVICES, debug_option, quiet_option
+from char_rnn.cli.options import DEVICES, debug_option, json_option, quiet_option
+from char_rnn.cli.output import counted
 
 if TYPE_CHECKING:
     from char_rnn.doctor import Report
@@ -20,7 +21,7 @@ WIDEST = 120
 @click.command(name="doctor")
 @click.option("--device", type=click.Choice(DEVICES[1:]), help="Device to check (default: all).")
 @click.option("--quick", is_flag=True, help="Skip the speed measurements.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @quiet_option
 @debug_option
 def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None:
@@ -36,7 +37,6 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
       char-rnn doctor --device mps --quick
       char-rnn doctor --json > doctor.json
     """
-    from char_rnn.cli.output import counted
     from char_rnn.doctor import examine
     from char_rnn.utils.device import DeviceManager
 
@@ -56,7 +56,7 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
 
 
 def _print(report: Report) -> None:
-    """Print the report, as wide as the terminal; in colour where there is one."""
+    """Print the report in the width of the terminal, with colours on a terminal."""
     from rich.console import Console
     from rich.text import Text
 

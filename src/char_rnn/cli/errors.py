@@ -1,4 +1,4 @@
-"""Turns whatever went wrong into one line on standard error and an exit status."""
+"""Turns errors into one line on standard error and an exit status."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ USAGE, FAILURE, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
 
 
 class ReaderGone(Exception):  # noqa: N818 (an event, as KeyboardInterrupt)
-    """The reader of a standard stream has gone."""
+    """The reader of a standard stream has closed it."""
 
 
 @contextmanager
 def reader_gone() -> Iterator[None]:
-    """Turn a broken pipe into :class:`ReaderGone`, since click, as rich, would end the program with status 1."""
+    """Turn a broken pipe into :class:`ReaderGone`; click and rich would exit with status 1."""
     try:
         yield
     except (BrokenPipeError, SystemExit) as error:
@@ -38,7 +38,7 @@ def reader_gone() -> Iterator[None]:
 
 
 def report(error: BaseException) -> int:
-    """Print one line about ``error`` and return the exit status; re-raise what is not an error."""
+    """Print one line about ``error`` and return the exit status; ``SystemExit`` is raised again."""
     if isinstance(error, Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
@@ -54,16 +54,16 @@ def report(error: BaseException) -> int:
     where = f" in process {os.environ.get('RANK', '0')}" if shared else ""
     try:
         say(f"error{where}: {one_line(error)}")
-    except OSError:  # nobody reads it, or there is no space: the status says it still
+    except OSError:  # the reader is gone, or the disk is full: the exit status remains
         discard_unwritten()
     if _is_loss_of_a_rank(error):
         sys.stdout.flush()
-        os._exit(FAILURE)  # gloo's threads, which wait for the process that is gone, abort an orderly end
+        os._exit(FAILURE)  # an orderly exit aborts: gloo's threads wait for the lost process
     return exit_status(error)
 
 
 def exit_status(error: BaseException) -> int:
-    """Return 2 when the command line or the configuration is to be mended, 1 for any other failure."""
+    """Return 2 for an error of the command line or the configuration, 1 for any other failure."""
     from char_rnn.data.vocabulary import UnknownCharacterError
     from char_rnn.utils.config import ConfigError
 
@@ -77,7 +77,7 @@ def _is_loss_of_a_rank(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Say in one line what, where, and how to mend it."""
+    """Return the message of an error in one line."""
     if isinstance(error, click.UsageError):
         where = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
         return _joined(error.format_message()) + where
@@ -98,7 +98,7 @@ def one_line(error: BaseException) -> str:
 def _is_out_of_memory(error: BaseException) -> bool:
     if not isinstance(error, (MemoryError, RuntimeError)):
         return False
-    if "torch" not in sys.modules:  # loading it to judge another error would take seconds
+    if "torch" not in sys.modules:  # importing it for another error would take seconds
         return isinstance(error, MemoryError)
     from char_rnn.utils.device import is_out_of_memory
 

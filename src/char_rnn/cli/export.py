@@ -73,7 +73,7 @@ def _kind_of(out: str | None) -> str:
 
 
 def _name_of(model: str) -> str:
-    """The name of a run folder, or of another file without its ending."""
+    """Return the name of a run folder, or of a file without its ending."""
     from char_rnn.model_file import BEST, LAST
 
     path = Path(model).resolve()
@@ -82,7 +82,7 @@ def _name_of(model: str) -> str:
 
 
 def _write(file: ModelFile, target: Path, kind: str, title: str | None, description: str | None, name: str) -> str:
-    """Write the file, and return what else is to be said of it."""
+    """Write the file, and return a remark about it."""
     if kind == "html":
         from char_rnn.export.html_page import Words, write_page
 

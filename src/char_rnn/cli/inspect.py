@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.inputs import open_model
-from char_rnn.cli.options import debug_option
+from char_rnn.cli.options import debug_option, json_option
 from char_rnn.cli.output import print_result
 from char_rnn.utils.terminal import visible_name
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(name="inspect")
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @debug_option
 def command(model: str, as_json: bool) -> None:
     """Show the content of a model file: architecture, parameters, vocabulary, training, losses.
@@ -76,7 +76,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
 
 
 def _lines_of_2015(file: ModelFile) -> list[str]:
-    """Return what inspect_checkpoint.lua prints: the options of the run and its validation losses."""
+    """Return the output of inspect_checkpoint.lua: the options of the run and its validation losses."""
     for origin in ("torch7", "torch_rnn"):
         facts = file.training.get(origin)
         if isinstance(facts, dict):
@@ -85,7 +85,7 @@ def _lines_of_2015(file: ModelFile) -> list[str]:
 
 
 def _table(entries: object) -> list[str]:
-    """Return a table as Lua prints it, one entry a line."""
+    """Return a table as Lua prints it, with one entry in each line."""
     if not isinstance(entries, dict):
         return ["{", "}"]
     lines = [f"  {visible_name(key)} : {json.dumps(value)}" for key, value in entries.items()]
@@ -118,7 +118,7 @@ def _parameters(file: ModelFile) -> int:
 
 
 def _preview(file: ModelFile, limit: int = 60) -> str:
-    """Return the first symbols, control characters escaped, and bytes that alone are not a character."""
+    """Return the first symbols; control characters and bytes that are not a character are escaped."""
     symbols = file.vocabulary.symbols
     characters = 0x80 if file.vocabulary.kind == "bytes" else 0x110000
     first = "".join(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from char_rnn.interact.draft import Draft
     from char_rnn.model_file import ModelFile
 
-LONG = 10_000  # characters that a person waits for
+LONG = 10_000  # characters of a prime that take noticeable time
 
 
 @click.command(name="interact")
@@ -105,7 +105,7 @@ def _draft(file: ModelFile, prime: str, options: dict[str, Any]) -> Draft:
 
 
 def _keep(text: str, out: Path | None) -> None:
-    """Write the text where it belongs; if that fails, to a new file: nothing is lost."""
+    """Print the text or write it to its file; if that fails, save it in a new file."""
     from char_rnn.interact.draft import save
 
     if not text:

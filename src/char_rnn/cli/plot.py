@@ -71,7 +71,7 @@ def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: boo
 
 
 def _left_out(histories: Sequence[History]) -> list[str]:
-    """Say what of the runs is not in the picture."""
+    """Return lines about the losses that are not shown."""
     lines = []
     for history in histories:
         name = visible_name(str(history.folder))

@@ -3,29 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
 from char_rnn.cli.flags2015 import refuse_opencl
-from char_rnn.cli.inputs import impossible_stops, open_model
-from char_rnn.cli.options import OneDashCommand, debug_option, device_manager, device_option, quiet_option
+from char_rnn.cli.inputs import escapes_option, impossible_stops, open_model, read_prime, unescaped
+from char_rnn.cli.options import (
+    OneDashCommand,
+    debug_option,
+    device_manager,
+    device_option,
+    quiet_option,
+)
 from char_rnn.cli.output import say, write_pieces
 from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_2015
-from char_rnn.cli.sample_options import Request, writing_options
+from char_rnn.cli.strategy_options import given, strategy_flags
+from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
+    from char_rnn.generation.network import Precision
     from char_rnn.generation.text_generator import TextGenerator
     from char_rnn.model_file import ModelFile
+    from char_rnn.utils.config.schema import GenerationConfig
 
 _BETWEEN = "---\n"
 
 
 @click.command(name="sample", cls=OneDashCommand)
 @click.argument("model")
-@writing_options
+@click.option(
+    "--length",
+    "-length",
+    type=click.IntRange(min=0),
+    help="Number of characters to generate (bytes for a byte model).",
+)
+@click.option("--prime", "-primetext", "prime", metavar="TEXT", help="Text to continue; it is printed first.")
+@click.option("--prime-file", metavar="FILE", help="File with the text to continue; - is standard input.")
+@click.option("--encoding", help="Encoding of the --prime-file (default: that of the training text).")
+@escapes_option("--prime, --stop, --ban and --only")
+@click.option("--hide-prime", is_flag=True, help="Print the new text only, without the prime.")
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "skip", "nearest"]),
+    default="error",
+    show_default=True,
+    help="Treatment of prime characters that the vocabulary lacks; nearest reads É as E, say, and reports it.",
+)
+@click.option("--stop", multiple=True, metavar="TEXT", help="Text to stop before; may be repeated.")
+@click.option("--stop-at-newline", is_flag=True, help="Stop before the first line end.")
+@click.option("--num-samples", type=click.IntRange(1, 1_000_000), help="Number of texts, separated by lines of ---.")
+@click.option("--seed", "-seed", type=int, help="Seed of the random numbers; the same seed gives the same text.")
+@strategy_flags(OPTIONS, temperature="-temperature")
+@click.option(
+    "--beam",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Width of a beam search for likely texts, which replaces sampling.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "int8", "float64"]),
+    help="Number type of the weights and the computation (default: that of the training).",
+)
 @flags_of_2015
 @device_option("cpu")
 @quiet_option
@@ -48,86 +91,194 @@ def command(model: str, **options: Any) -> None:
       char-rnn sample runs/my-book --escapes --prime "Chapter 2\\n\\n" --stop "\\n\\n"
       char-rnn sample lm_lstm_epoch50.00_1.3656.t7 --torch7 -primetext "ROMEO:" -seed 2015
     """
-    request = Request.of(**options)
-    rng = check_rng(request.rng, request.torch7, request.todays)
-    refuse_opencl(request.opencl)
-    request.check()
+    chosen = SampleOptions.of(**options)
+    rng = check_rng(chosen.rng, chosen.torch7, chosen.todays)
+    refuse_opencl(chosen.opencl)
+    chosen.check()
     file = open_model(model)
     if rng == "numpy":
-        _write_as_today(model, file, request)
+        _write_as_today(model, file, chosen)
         return
-    say(_introduction(model, file), quiet=request.silent)
+    say(_introduction(model, file), quiet=chosen.silent)
     write_as_2015(
         file,
         rng,
-        prime=request.prime_text(file),
-        length=request.length,
-        temperature=request.sampling.get("temperature"),
-        seed=request.seed,
-        argmax=request.sample == "0",
-        header=request.torch7 and request.verbose == "1",
-        quiet=request.silent,
+        prime=chosen.prime_text(file),
+        length=chosen.length,
+        temperature=chosen.sampling.get("temperature"),
+        seed=chosen.seed,
+        argmax=chosen.sample == "0",
+        header=chosen.torch7 and chosen.verbose == "1",
+        quiet=chosen.silent,
     )
 
 
-def _write_as_today(model: str, file: ModelFile, request: Request) -> None:
+@dataclass(frozen=True)
+class SampleOptions:
+    """The options of the command line; ``None`` where one is not given."""
+
+    length: int | None
+    prime: str | None
+    prime_file: str | None
+    encoding: str | None
+    hide_prime: bool
+    unknown: Literal["error", "skip", "nearest"]
+    stop: tuple[str, ...]
+    stop_at_newline: bool
+    num_samples: int | None
+    seed: int | None
+    sampling: dict[str, Any]
+    beam: int | None
+    precision: Precision | None
+    rng: str | None
+    torch7: bool
+    sample: str
+    verbose: str
+    gpuid: int | None
+    opencl: int
+    device: str
+    quiet: bool
+
+    @classmethod
+    def of(cls, *, escapes: bool, **options: Any) -> SampleOptions:
+        """Return the options of the command line, with the escapes in their texts replaced if ``escapes``.
+
+        Raises:
+            BadParameter: An unknown escape.
+        """
+        if escapes:
+            options["stop"] = tuple(unescaped(text, "--stop") for text in options["stop"])
+            texts = {"prime": "--prime", **{name: OPTIONS[name].flag for name in ("banned", "allowed")}}
+            options.update({n: unescaped(options[n], flag) for n, flag in texts.items() if options[n] is not None})
+        others = {name: value for name, value in options.items() if name not in OPTIONS}
+        return cls(sampling=given(options), **others)
+
+    @property
+    def todays(self) -> dict[str, bool]:
+        """The options that the programs of 2015 did not have, and whether they are given."""
+        return {
+            **{option.flag: name in self.sampling for name, option in OPTIONS.items() if name != "temperature"},
+            "--beam": self.beam is not None,
+            "--num-samples": self.num_samples is not None,
+            "--precision": self.precision is not None,
+            "--stop": bool(self.stop),
+            "--stop-at-newline": self.stop_at_newline,
+            "--hide-prime": self.hide_prime,
+            f"--unknown {self.unknown}": self.unknown != "error",
+        }
+
+    @property
+    def silent(self) -> bool:
+        """Whether to print the text only."""
+        return self.quiet or self.torch7 or self.verbose == "0"
+
+    def check(self) -> None:
+        """Check the combination of options.
+
+        Raises:
+            UsageError: Two options exclude each other, or one needs another.
+        """
+        if "" in self.stop:
+            raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
+        if self.sampling.get("allowed") == "":
+            raise click.BadParameter("must be a text of at least one character", param_hint=OPTIONS["allowed"].flag)
+        if self.prime is not None and self.prime_file is not None:
+            raise click.UsageError("--prime and --prime-file both give the text to continue; leave out one of them")
+        if self.beam is None:
+            return
+        flags = [OPTIONS[name].flag for name in NUMBERS if name in self.sampling]
+        flags += [] if self.seed is None else ["--seed"]
+        if flags:
+            raise click.UsageError(f"{flags[0]}: --beam does not sample; leave out one of them")
+        if (self.num_samples or 1) > self.beam:
+            raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
+
+    def prime_text(self, file: ModelFile) -> str | None:
+        """The text to continue, as given or from the file given, which is read as the training text was.
+
+        Raises:
+            OSError: The file cannot be read, is not a regular file, or is too large.
+            DataError: It does not fit its encoding, and unknown characters are an error.
+        """
+        if self.prime_file is None:
+            return self.prime
+        return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")
+
+    def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
+        """The sampling options: those given, and else those of the model."""
+        greedy = {"temperature": 0.0, "final_temperature": None} if self.sample == "0" else {}
+        return asdict(Strategy.of(settings, **{**self.sampling, **greedy}))
+
+    @property
+    def characters(self) -> dict[str, Any]:
+        """The banned and the allowed characters, as far as they are given."""
+        return {name: value for name, value in self.sampling.items() if name not in NUMBERS}
+
+    @property
+    def ending(self) -> dict[str, Any]:
+        """The options for reading the prime and for ending the text."""
+        return {"stop": self.stop, "stop_at_newline": self.stop_at_newline, "unknown": self.unknown}
+
+
+def _write_as_today(model: str, file: ModelFile, chosen: SampleOptions) -> None:
     from char_rnn.generation.text_generator import TextGenerator
 
-    if request.seed is not None and request.seed < 0:
-        raise click.BadParameter(f"{request.seed} is not in the range x>=0.", param_hint="'--seed' / '-seed'")
-    generator = TextGenerator.load(file, _device(request), request.precision)
+    if chosen.seed is not None and chosen.seed < 0:
+        raise click.BadParameter(f"{chosen.seed} is not in the range x>=0.", param_hint="'--seed' / '-seed'")
+    generator = TextGenerator.load(file, _device(chosen), chosen.precision)
     file.tensors = {}  # the generator has copies
-    pieces, remarks = _pieces(generator, file, request)
-    say("\n".join([_introduction(model, file), *remarks]), quiet=request.silent, wrap=True)
+    pieces, remarks = _pieces(generator, file, chosen)
+    say("\n".join([_introduction(model, file), *remarks]), quiet=chosen.silent, wrap=True)
     write_pieces(chain(pieces, "\n"))
 
 
-def _pieces(generator: TextGenerator, file: ModelFile, request: Request) -> tuple[Iterator[str], list[str]]:
-    """Everything that is to be written, and what is to be said of it; bad values raise here."""
+def _pieces(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> tuple[Iterator[str], list[str]]:
+    """Return the pieces of the text, and the remarks about it; bad values raise here."""
     from char_rnn.data.vocabulary import UnknownCharacterError
     from char_rnn.generation.spelling import default_prime
     from char_rnn.sampling.strategies import PredictionError
 
     settings = file.config.generation
-    given = request.prime_text(file)
-    prime, remark = default_prime(file.vocabulary, settings.prime) if given is None else (given, "")
-    remarks = [*([remark] if remark else []), *impossible_stops(request.stop, request.stop_at_newline, file.vocabulary)]
-    length = settings.length if request.length is None else request.length
-    seed = settings.seed if request.seed is None else request.seed
+    prime, remark = chosen.prime_text(file), ""
+    if prime is None:
+        prime, remark = default_prime(file.vocabulary, settings.prime)
+    remarks = [*([remark] if remark else []), *impossible_stops(chosen.stop, chosen.stop_at_newline, file.vocabulary)]
+    length = settings.length if chosen.length is None else chosen.length
+    seed = settings.seed if chosen.seed is None else chosen.seed
     try:
-        if request.beam is not None:
-            found = generator.beam_search(prime, length, request.beam, **request.characters, **request.ending)
-            best = found[: request.num_samples or 1]
-            texts = [text.text if request.hide_prime else prime + text.text for text in best]
+        if chosen.beam is not None:
+            found = generator.beam_search(prime, length, chosen.beam, **chosen.characters, **chosen.ending)
+            best = found[: chosen.num_samples or 1]
+            texts = [text.text if chosen.hide_prime else prime + text.text for text in best]
             return _joined(texts), [*remarks, *(f"{text.log_probability:.2f} nats" for text in best)]
-        options = {**request.strategy(settings), **request.ending, "seed": seed}
-        if request.num_samples is not None:
-            texts = generator.generate_many(prime, length, num_samples=request.num_samples, **options)
-            return _joined([text[len(prime) :] if request.hide_prime else text for text in texts]), remarks
+        options = {**chosen.strategy(settings), **chosen.ending, "seed": seed}
+        if chosen.num_samples is not None:
+            texts = generator.generate_many(prime, length, num_samples=chosen.num_samples, **options)
+            return _joined([text[len(prime) :] if chosen.hide_prime else text for text in texts]), remarks
         pieces = generator.stream(prime, length, **options)
     except (UnknownCharacterError, PredictionError):
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if request.hide_prime and prime:
+    if chosen.hide_prime and prime:
         next(pieces)
     return pieces, remarks
 
 
 def _joined(texts: list[str]) -> Iterator[str]:
-    for place, text in enumerate(texts):
-        yield f"\n{_BETWEEN}{text}" if place else text
+    for number, text in enumerate(texts):
+        yield f"\n{_BETWEEN}{text}" if number else text
 
 
-def _device(request: Request) -> str:
-    """The device of ``--device``, or of ``-gpuid``, which falls back on the CPU with a warning as then."""
-    if (request.device if request.gpuid is None else request.gpuid) in ("cpu", -1):
+def _device(chosen: SampleOptions) -> str:
+    """Return the device of ``--device``, or of ``-gpuid``, which falls back to the CPU with a warning, as in 2015."""
+    if (chosen.device if chosen.gpuid is None else chosen.gpuid) in ("cpu", -1):
         return "cpu"
-    if request.gpuid is None:
-        return str(device_manager(request.device).device)
+    if chosen.gpuid is None:
+        return str(device_manager(chosen.device).device)
     from char_rnn.utils.device import DeviceManager
 
-    return str(DeviceManager(f"cuda:{request.gpuid}", auto_detect=False).device)
+    return str(DeviceManager(f"cuda:{chosen.gpuid}", auto_detect=False).device)
 
 
 def _introduction(model: str, file: ModelFile) -> str:

@@ -94,7 +94,7 @@ def command(
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.served import model_names
 
-    logging.getLogger("char_rnn").setLevel(logging.ERROR)  # what a prime is read as is told to the one who asked
+    logging.getLogger("char_rnn").setLevel(logging.ERROR)  # substitutions in a prime are reported in the response
     files = dict(zip(model_names(models), map(open_model, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
     app = create_app(files, limits=limits, precision=precision, threads=threads, host=host)
@@ -117,6 +117,6 @@ def command(
 
 
 def _compute_with(threads: int) -> None:
-    """Set the threads of what NumPy computes with; it is read when NumPy is loaded."""
+    """Set the number of threads of NumPy's BLAS, which reads it when NumPy is imported."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ[variable] = str(threads)
