@@ -1,10 +1,12 @@
 """Write the files that come from declarations in the code, or with --check only say which are out of date.
 
-They are ``config/default.yaml`` and the table of the sampling options in ``docs/sampling.md``.
+They are ``config/default.yaml``, and of the sampling options the table in ``docs/sampling.md`` and the sliders of the
+page.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -33,7 +35,24 @@ def _row(option: Option) -> str:
     return f"| `{option.flag}` | {key} | {option.range.words} | {default} | {option.help} |\n"
 
 
-FILES = {"src/char_rnn/config/default.yaml": default_yaml, "docs/sampling.md": sampling_page}
+def sampling_options_js(_: str) -> str:
+    """The sliders of the page."""
+    sliders = [
+        {"name": option.name, "label": slider.label, "min": slider.least, "max": slider.most, "step": slider.step,
+         "value": slider.value, "off": slider.off, "optional": option.range.optional, "help": option.help}
+        for option in OPTIONS.values()
+        if (slider := option.slider) is not None
+    ]  # fmt: skip
+    rows = "".join(f"  {json.dumps(slider, ensure_ascii=False)},\n" for slider in sliders)
+    header = "/* Written by .ci/generate.py from char_rnn.sampling.options. */\n\n"
+    return f"{header}export const SAMPLING_OPTIONS = [\n{rows}];\n"
+
+
+FILES = {
+    "src/char_rnn/config/default.yaml": default_yaml,
+    "docs/sampling.md": sampling_page,
+    "src/char_rnn/playground/static/sampling_options.js": sampling_options_js,
+}
 
 
 def main() -> None:
@@ -41,7 +60,7 @@ def main() -> None:
     outdated = []
     for name, made in FILES.items():
         path = ROOT / name
-        old = path.read_text("utf-8")
+        old = path.read_text("utf-8") if path.exists() else ""
         if (new := made(old)) != old:
             outdated.append(name)
             if "--check" not in sys.argv:

@@ -23,7 +23,7 @@ from char_rnn.sampling import strategies
 from char_rnn.sampling.options import Strategy
 
 NAMES = """
-    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, highest, temperatureAt, draw, Random, Symbols,
+    Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, FILTERS, highest, temperatureAt, draw, Random, Symbols,
     nearestTo, StopText, bestCells, howRead
 """
 SYMBOLS = "abcdefghij"
@@ -137,6 +137,10 @@ def test_the_strategies(page: Any, settings: dict[str, Any]) -> None:
         [rows.tolist(), {**Strategy().__dict__, **settings}, recent, vocabulary.to_dict()],
     )
     np.testing.assert_allclose(found, [each / each.sum() for each in weights], rtol=0, atol=1e-12)
+
+
+def test_a_page_has_every_filter(page: Any) -> None:
+    assert page.evaluate("() => Object.keys(FILTERS)") == list(strategies.FILTERS)
 
 
 def test_the_highest_are_the_first_of_all_in_order(page: Any) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from char_rnn.playground.cells import Cell
+from char_rnn.sampling.options import OPTIONS, pydantic_fields
 
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
 ModelName = Annotated[str | None, Field(description="Name of the model; optional if the server has one model.")]
@@ -63,22 +64,17 @@ class Unit(Body):
     index: Count
 
 
-class StrategyFields(Body):
-    """Fields of :class:`char_rnn.sampling.options.Strategy`."""
-
-    temperature: float = Field(1.0, ge=0, description="Temperature; 0 always takes the likeliest character.")
-    final_temperature: float | None = Field(None, ge=0, description="Temperature at the end, reached linearly.")
-    top_k: int | None = Field(None, ge=1)
-    top_p: float | None = Field(None, gt=0, le=1)
-    min_p: float | None = Field(None, gt=0, le=1, description="Fraction of the likeliest character's probability.")
-    typical_p: float | None = Field(None, gt=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, le=100)
-    repetition_window: int = Field(64, ge=1, le=100_000)
-    banned: str = Field("", max_length=10_000, description="Characters that are never drawn.")
-    allowed: str | None = Field(None, min_length=1, max_length=10_000, description="The only characters drawn.")
+StrategyFields: Any = create_model(
+    "StrategyFields",
+    __base__=Body,
+    **pydantic_fields(
+        OPTIONS, repetition_window={"le": 100_000}, banned={"max_length": 10_000}, allowed={"max_length": 10_000}
+    ),
+)
+"""A request with the sampling options."""
 
 
-class GenerateRequest(StrategyFields):
+class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     """A text to write."""
 
     model: ModelName = None

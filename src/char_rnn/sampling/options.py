@@ -136,7 +136,7 @@ class Strategy:
     final_temperature: float | None = _declared(
         None,
         "Temperature at the last character; it changes linearly from the one at the first.",
-        Slider("… at the end", 0, 2, 0.05, 0.8),
+        Slider("Final temperature", 0, 2, 0.05, 0.8),
     )
     top_k: int | None = _declared(
         None, "Sample from the K likeliest characters only.", Slider("Top-k", 0, 100, 1, 0, 0), least=1, most=_LARGEST
@@ -158,7 +158,7 @@ class Strategy:
     typical_p: float | None = _declared(
         None,
         "Sample from the most typical characters that together have probability P (locally typical sampling).",
-        Slider("Typical", 0.05, 1, 0.01, 1, 1),
+        Slider("Typical-p", 0.05, 1, 0.01, 1, 1),
         above=0,
         most=1,
     )
@@ -172,7 +172,7 @@ class Strategy:
     repetition_window: int = _declared(
         64,
         "Number of recent characters that the repetition penalty applies to.",
-        Slider("… looking back", 8, 512, 8, 64),
+        Slider("Repetition window", 8, 512, 8, 64),
         least=1,
         most=_LARGEST,
     )

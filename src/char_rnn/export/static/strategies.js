@@ -8,15 +8,22 @@
 export function probabilitiesOf(logProbs, strategy, recent, kept) {
   let logits = Float64Array.from(logProbs);
   if (kept) logits = logits.map((each, symbol) => (kept[symbol] ? each : -Infinity));
-  const { temperature, top_k, top_p, min_p, typical_p, repetition_penalty } = strategy;
-  if (repetition_penalty !== 1) for (const symbol of new Set(recent)) logits[symbol] *= repetition_penalty;
-  logits = withTemperature(logits, temperature);
-  if (top_k) logits = keepFirst(logits, descending(logits), (_, place) => place < top_k);
-  if (top_p && top_p < 1) logits = keepUpTo(logits, descending(logits), top_p);
-  if (min_p) logits = keepLikely(logits, min_p);
-  if (typical_p && typical_p < 1) logits = keepUpTo(logits, typical(logits), typical_p);
+  const penalty = strategy.repetition_penalty;
+  if (penalty !== 1) for (const symbol of new Set(recent)) logits[symbol] *= penalty;
+  logits = withTemperature(logits, strategy.temperature);
+  for (const [name, keep] of Object.entries(FILTERS)) {
+    if (strategy[name] !== null && strategy[name] !== undefined) logits = keep(logits, strategy[name]);
+  }
   return softmax(logits);
 }
+
+/** The filters by their options, in the order in which they apply. */
+export const FILTERS = {
+  top_k: (logits, k) => keepFirst(logits, descending(logits), (_, place) => place < k),
+  top_p: (logits, p) => keepUpTo(logits, descending(logits), p),
+  min_p: (logits, p) => keepLikely(logits, p),
+  typical_p: (logits, p) => keepUpTo(logits, typical(logits), p),
+};
 
 /** The temperature for symbol `place` of `length`. */
 export function temperatureAt({ temperature, final_temperature }, place, length) {
@@ -86,6 +93,7 @@ function keepFirst(logits, order, isKept) {
 
 /** Keep the first symbols of an order until they reach `share`; at least one. */
 function keepUpTo(logits, order, share) {
+  if (share === 1) return logits;
   const probabilities = softmax(logits);
   let before = 0;
   return keepFirst(logits, order, (symbol, place) => {

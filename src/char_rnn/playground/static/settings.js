@@ -1,19 +1,11 @@
 /* The settings of a text: the sliders, and their fields of the request. */
 
 import { byId, fillRange, make, unescaped } from "./dom.js";
+import { SAMPLING_OPTIONS } from "./sampling_options.js";
 
 /* `off`: the value without effect; `least`: the smallest number, if the slider begins at a larger one. */
-const SLIDERS = [
-  { name: "temperature", label: "Temperature", min: 0, max: 2, step: 0.05, value: 0.8, help: "Low: predictable; high: varied; 0: always the likeliest character" },
-  { name: "final_temperature", label: "Final temperature", min: 0, max: 2, step: 0.05, value: 0.8, help: "Reached linearly at the end of the text" },
-  { name: "length", label: "Length", least: 1, min: 50, max: 5000, step: 50, value: 600, help: "Characters to write" },
-  { name: "top_k", label: "Top-k", min: 0, max: 100, step: 1, value: 0, off: 0, help: "Only the k likeliest characters" },
-  { name: "top_p", label: "Top-p", min: 0.05, max: 1, step: 0.01, value: 1, off: 1, help: "Only the likeliest characters that together reach this probability" },
-  { name: "min_p", label: "Min-p", min: 0, max: 0.5, step: 0.01, value: 0, off: 0, help: "Only characters at least this fraction as likely as the likeliest" },
-  { name: "typical_p", label: "Typical-p", min: 0.05, max: 1, step: 0.01, value: 1, off: 1, help: "Only characters whose surprise is close to the expected one" },
-  { name: "repetition_penalty", label: "Repetition penalty", min: 1, max: 2, step: 0.05, value: 1, off: 1, help: "Makes recent characters less likely" },
-  { name: "repetition_window", label: "Repetition window", min: 8, max: 512, step: 8, value: 64, help: "Number of recent characters" },
-];
+const LENGTH = { name: "length", label: "Length", least: 1, min: 50, max: 5000, step: 50, value: 600, off: null, optional: false, help: "Characters to write." };
+const SLIDERS = [...SAMPLING_OPTIONS.slice(0, 2), LENGTH, ...SAMPLING_OPTIONS.slice(2)];
 const ALTERNATIVES = 10;
 
 export class Settings {
@@ -45,20 +37,13 @@ export class Settings {
 
   /** The request without model, prime, seed and unit. */
   request() {
-    const row = (name) => this.rows.get(name).request();
+    const values = [...this.rows].map(([name, row]) => [name, row.request()]);
     return {
-      length: row("length"),
+      ...Object.fromEntries(values),
+      ...(this.schedule.checked ? {} : { final_temperature: null }),
       stop: unescapedLines(byId("stop-texts").value),
       stop_at_newline: byId("stop-at-newline").checked,
       unknown: byId("unknown").value,
-      temperature: row("temperature"),
-      final_temperature: this.schedule.checked ? row("final_temperature") : null,
-      top_k: row("top_k"),
-      top_p: row("top_p"),
-      min_p: row("min_p"),
-      typical_p: row("typical_p"),
-      repetition_penalty: row("repetition_penalty") ?? 1,
-      repetition_window: row("repetition_window"),
       banned: unescaped(byId("banned").value),
       allowed: unescaped(byId("allowed").value) || null,
       alternatives: ALTERNATIVES,
@@ -67,7 +52,7 @@ export class Settings {
 
   #show() {
     this.rows.get("final_temperature").element.hidden = !this.schedule.checked;
-    this.rows.get("repetition_window").element.hidden = this.rows.get("repetition_penalty").request() === null;
+    this.rows.get("repetition_window").element.hidden = this.rows.get("repetition_penalty").isOff;
   }
 }
 
@@ -75,9 +60,10 @@ const unescapedLines = (text) => text.split("\n").filter(Boolean).map(unescaped)
 
 /** A slider and a number field with the same value. */
 class Slider {
-  constructor({ name, label, least, min, max, step, value, off, help }) {
+  constructor({ name, label, least, min, max, step, value, off, optional, help }) {
     this.initial = value;
     this.off = off;
+    this.optional = optional;
     this.range = make("input", { type: "range", id: `${name}-range`, min, max, step, value });
     this.number = make("input", { type: "number", id: name, min: least ?? min, max, step: least ?? step, value });
     this.range.setAttribute("aria-label", label);
@@ -103,10 +89,13 @@ class Slider {
     this.set(this.#held(this.number.value));
   }
 
+  get isOff() {
+    return this.#held(this.number.value) === this.off;
+  }
+
   /** The value in the request; null if it has no effect. */
   request() {
-    const value = this.#held(this.number.value);
-    return value === this.off ? null : value;
+    return this.optional && this.isOff ? null : this.#held(this.number.value);
   }
 
   #held(text) {
