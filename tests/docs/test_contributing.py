@@ -115,7 +115,7 @@ def test_a_strategy(tree: Tree) -> None:
     assert len(text) > 100
     tree.python("-c", EPSILON_FILTERS)
     assert "| `--epsilon` | `epsilon` |" in (tree.folder / "docs" / "sampling.md").read_text("utf-8")
-    tree.run("pytest tests/sampling tests/cli/test_help.py tests/utils/test_config.py")
+    tree.run("pytest tests/sampling tests/cli/test_help.py tests/utils/test_config.py tests/playground/test_openapi.py")
 
 
 def test_a_cell(tree: Tree) -> None:
