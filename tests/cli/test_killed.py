@@ -17,7 +17,7 @@ import torch
 from cli_helpers import Command
 
 from char_rnn.model_file import ModelFile
-from char_rnn.training.metrics import MetricsFile
+from char_rnn.training.callbacks import MetricsWriter
 
 STEPS, KILLS = 8000, 20
 SETTINGS = [
@@ -39,7 +39,7 @@ def records(run: Path) -> list[dict[str, Any]]:
     varying = ("seconds", "characters_per_second", "memory_")
     return [
         {k: v for k, v in record.items() if not k.startswith(varying)}
-        for record in MetricsFile(run / "metrics.jsonl").read()
+        for record in MetricsWriter(run / "metrics.jsonl").read()
     ]
 
 

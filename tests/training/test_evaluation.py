@@ -1,9 +1,8 @@
-"""Honest numbers: every character once, with carried state; the metrics file."""
+"""Honest numbers: every character once, with carried state."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from char_rnn.data.corpus import Corpus
 from char_rnn.models import CharLSTM, CharModel, CharRNN
 from char_rnn.training.evaluation import BURN_IN, CHUNK, MIN_STREAM, Evaluation, evaluate
-from char_rnn.training.metrics import MetricsFile
 
 WORDS = "It was the best of times, it was the worst of times.\n"
 
@@ -121,43 +119,6 @@ def test_nothing_to_predict_is_an_error() -> None:
         evaluate(CharRNN(corpus.vocabulary.size, 3, 1), corpus.split("test", 0.9, 0.1))
 
 
-def test_metrics_file_is_cut_back_and_survives_a_torn_line(tmp_path: Path) -> None:
-    file = MetricsFile(tmp_path / "metrics.jsonl")
-    assert file.read() == []
-    for step in (10, 20, 30):
-        file.append({"step": step, "split": "train", "loss": 1 / 3})
-        file.append({"step": step, "split": "val", "loss": 0.5})
-    with file.path.open("a") as stream:
-        stream.write('{"step": 40, "lo')
-    file.cut_back(20, ("train", "val"))
-    assert [(r["step"], r["split"]) for r in file.read()] == [(10, "train"), (10, "val"), (20, "train"), (20, "val")]
-    file.cut_back(20, ("train",))
-    assert [(r["step"], r["split"]) for r in file.read()] == [(10, "train"), (10, "val"), (20, "train")]
-    assert file.read()[0]["loss"] == 1 / 3
-
-
-def test_damaged_lines_are_left_out_and_the_records_after_them_stay(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = MetricsFile(tmp_path / "metrics.jsonl")
-    records = [b'{"step": %d, "split": "train", "loss": 0.10}' % step for step in (1, 2, 3)]
-    damage = [b"garbage", b"[]", b'{"step": "x", "split": "train"}', b'{"step": NaN}', b'{"split": "val"}', b"\xff\n7"]
-    file.path.write_bytes(b"\n".join([records[0], *damage, *records[1:], b'{"step": 3, "other": [NaN]}']))
-    assert [r["step"] for r in file.read()] == [1, 2, 3, 3]
-    with caplog.at_level("WARNING", "char_rnn"):
-        file.cut_back(3, ("train",))
-    assert file.path.read_bytes() == b"".join(record + b"\n" for record in records)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{file.path}: damaged; lines that are not records were left out: 7"
-    ]
-
-
-def test_metrics_are_json_even_at_infinity(tmp_path: Path) -> None:
-    file = MetricsFile(tmp_path / "metrics.jsonl")
-    file.append({"step": 1, "split": "val", "perplexity": math.inf, "gradient_norm": math.nan})
-    assert file.path.read_text() == '{"step": 1, "split": "val", "perplexity": null, "gradient_norm": null}\n'
-
-
 def test_a_large_vocabulary_is_evaluated_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(4)
     corpus = corpus_of(2 * MIN_STREAM + 7)
@@ -165,9 +126,3 @@ def test_a_large_vocabulary_is_evaluated_in_smaller_pieces(monkeypatch: pytest.M
     whole = evaluate(model, corpus.split("all"))
     monkeypatch.setattr("char_rnn.training.evaluation.MAX_OUTPUTS", 2 * corpus.vocabulary.size * 37)
     assert evaluate(model, corpus.split("all")).loss == pytest.approx(whole.loss, rel=1e-12)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_a_full_disk_is_named() -> None:
-    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
-        MetricsFile("/dev/full").append({"step": 1, "split": "train"})

@@ -18,7 +18,7 @@ from training_helpers import REGULARIZED, timeless
 
 from char_rnn.cli import main
 from char_rnn.model_file import ModelFile
-from char_rnn.training.metrics import MetricsFile
+from char_rnn.training.callbacks import MetricsWriter
 from char_rnn.training.process_group import ProcessGroup
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, and gloo over sockets")
@@ -108,7 +108,7 @@ def test_two_processes_come_to_the_numbers_of_one(one_and_two: tuple[Path, Path]
 def test_the_first_process_alone_writes(one_and_two: tuple[Path, Path]) -> None:
     files = [sorted(path.name for path in run.iterdir()) for run in one_and_two]
     assert files[0] == files[1]
-    steps = [r["step"] for r in MetricsFile(one_and_two[1] / "metrics.jsonl").read() if r["split"] == "train"]
+    steps = [r["step"] for r in MetricsWriter(one_and_two[1] / "metrics.jsonl").read() if r["split"] == "train"]
     assert steps == [*range(5, 41, 5)]
 
 
@@ -172,7 +172,7 @@ def test_the_best_of_before_is_what_all_of_them_test(poem: Path) -> None:
     ]
     train(2, ["-m", "char_rnn", "train", "--resume", str(run), *ruin, "--quiet"])
     best = ModelFile.read(run / "best.safetensors").training
-    tests = [r for r in MetricsFile(run / "metrics.jsonl").read() if r["split"] == "test"]
+    tests = [r for r in MetricsWriter(run / "metrics.jsonl").read() if r["split"] == "test"]
     assert best["step"] == 15
     assert len(tests) == 2
     assert tests[0]["loss"] == pytest.approx(tests[1]["loss"], rel=1e-12)
@@ -193,9 +193,9 @@ def test_the_death_of_one_ends_the_others_with_a_word(poem: Path, victim: int) -
     assert "--resume" in err
     assert "Traceback" not in err
     assert ModelFile.read(run / "last.safetensors").training["step"] >= 20
-    reached = MetricsFile(run / "metrics.jsonl").read()[-1]["step"] // 10 * 10 + 20
+    reached = MetricsWriter(run / "metrics.jsonl").read()[-1]["step"] // 10 * 10 + 20
     train(2, ["-m", "char_rnn", "train", "--resume", str(run), "--set", f"training.max_steps={reached}", "--quiet"])
-    steps = [r["step"] for r in MetricsFile(run / "metrics.jsonl").read() if r["split"] == "train"]
+    steps = [r["step"] for r in MetricsWriter(run / "metrics.jsonl").read() if r["split"] == "train"]
     assert steps == [*range(5, reached + 1, 5)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,8 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.training import Callback, CharRNNTrainer, evaluate
+from char_rnn.training.callbacks import MetricsWriter
 from char_rnn.training.evaluation import Evaluation
-from char_rnn.training.metrics import MetricsFile
 from char_rnn.utils import allocator
 
 MakeTrainer = Callable[..., CharRNNTrainer]
@@ -129,7 +128,7 @@ def test_a_run_leaves_all_its_files(make_trainer: MakeTrainer, tmp_path: Path, c
         "training_state.safetensors",
     ]
     assert result.step == trainer.total_steps == 2 * len(trainer.dataloaders["train"])
-    written = MetricsFile(tmp_path / "metrics.jsonl").read()
+    written = MetricsWriter(tmp_path / "metrics.jsonl").read()
     assert written == log.records
     steps = [record["step"] for record in written]
     assert steps == sorted(steps)
@@ -146,18 +145,6 @@ def test_a_run_leaves_all_its_files(make_trainer: MakeTrainer, tmp_path: Path, c
     model = build_model(best.config.model, corpus.vocabulary.size, best.tensors)
     assert evaluate(model, trainer.dataloaders["val"].split).loss == result.best_val_loss
     assert evaluate(model, trainer.dataloaders["test"].split) == result.test
-
-
-def test_training_records_average_what_lies_between(make_trainer: MakeTrainer) -> None:
-    log = Log()
-    make_trainer(small_config(training={"max_steps": 21}), callbacks=[log]).train()
-    train = [record for record in log.records if record["split"] == "train"]
-    assert [record["step"] for record in train] == [7, 14, 21]
-    for number, record in enumerate(train):
-        assert record["loss"] == pytest.approx(sum(log.losses[7 * number : 7 * number + 7]) / 7, rel=1e-12)
-        assert record["bits_per_character"] == pytest.approx(record["loss"] / math.log(2))
-        assert record["gradient_norm"] > 0
-    assert train[0]["learning_rate"] == pytest.approx(0.01 * (1 + math.cos(math.pi * 1 / 16)) / 2)
 
 
 def test_learning_learns(make_trainer: MakeTrainer) -> None:
@@ -294,28 +281,6 @@ def test_samples_are_shown_at_each_evaluation(make_trainer: MakeTrainer) -> None
     assert log.samples == [(10, "bees"), (20, "bees")]
 
 
-def test_tensorboard_and_metrics_agree(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    config = small_config(training={"max_steps": 14}, logging={"tensorboard": True, "sample_length": 5})
-    make_trainer(config, run_dir=tmp_path, sample=lambda model: "a rose\nis a rose").train()
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    for record in MetricsFile(tmp_path / "metrics.jsonl").read():
-        tag = f"loss/{record['split']}"
-        value = next(event.value for event in events.Scalars(tag) if event.step == record["step"])
-        assert value == pytest.approx(record["loss"], rel=1e-6)
-    for tag in ("training/learning_rate", "training/gradient_norm", "training/characters_per_second", "perplexity/val"):
-        assert events.Scalars(tag)
-    assert b"a rose" in events.Tensors("sample/text_summary")[0].tensor_proto.string_val[0]
-
-
 def test_a_run_folder_needs_a_vocabulary(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs the vocabulary"):
         make_trainer(run_dir=tmp_path, vocabulary=None)
-
-
-def test_records_are_plain_json(make_trainer: MakeTrainer) -> None:
-    log = Log()
-    make_trainer(small_config(training={"max_steps": 7}), callbacks=[log]).train()
-    assert json.loads(json.dumps(log.records)) == log.records

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from char_rnn.training import Callback, CharRNNTrainer
-from char_rnn.training.metrics import MetricsFile
+from char_rnn.training.callbacks import MetricsWriter
 from char_rnn.utils.config import Config
 
 SMALL = {
@@ -54,7 +54,7 @@ EVERY_PART = {
 
 def timeless(run: Path) -> list[dict[str, Any]]:
     """The records of a run folder without what differs from run to run: seconds, speed, memory."""
-    records = MetricsFile(run / "metrics.jsonl").read()
+    records = MetricsWriter(run / "metrics.jsonl").read()
     varying = ("seconds", "characters_per_second", "memory_")
     return [{k: v for k, v in record.items() if not k.startswith(varying)} for record in records]
 

@@ -1,25 +1,31 @@
-"""What a trainer tells the outside world, and the two listeners that write it down.
+"""Callbacks of a trainer, the two that write its records, and the logger that makes the records.
 
 A record is a flat dict: ``step``, ``epoch`` (fractional), ``split`` (train, val or test), ``loss`` in nats per
-character, ``bits_per_character``, and for training records ``learning_rate``, ``gradient_norm`` (before clipping),
+character, ``bits_per_character``, and in training records ``learning_rate``, ``gradient_norm`` (before clipping),
 ``characters_per_second``, ``seconds``, and the memory in use in bytes: ``memory_rss`` (the process), on a GPU
 ``memory_allocated`` and ``memory_reserved``.
 
-An event is a flat dict too: ``step``, at which the run goes on, and ``event``: ``rollback`` (the loss exploded),
-``device`` (the device failed and was left), both with ``failed_step`` and ``reason``; ``memory`` (it ran out; with
-``micro_batch``, the sequences now computed at once).
+An event is a flat dict too: ``step``, at which the run continues, and ``event``: ``rollback`` (the loss exploded),
+``device`` (the device failed and the CPU replaces it), both with ``failed_step`` and ``reason``; or ``memory`` (out of
+memory; with ``micro_batch``, the sequences computed at once from now on).
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from char_rnn.data.corpus import SPLITS
 from char_rnn.runs import METRICS, TENSORBOARD
-from char_rnn.training.metrics import MEMORY, MetricsFile
+from char_rnn.runs.history import read_lines
+from char_rnn.training.evaluation import Evaluation, perplexity
+from char_rnn.utils.files import check_regular, replacing
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -28,62 +34,100 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
+MEMORY = "memory_"
+
 _logger = logging.getLogger("char_rnn")
 
 
 class Callback:
-    """Listens to a trainer. Every method may be overridden; none has to be."""
+    """Base of callbacks: override any of the methods."""
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Training begins, or goes on at ``trainer.step``."""
+        """Training starts, or continues at ``trainer.step``."""
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         """A step is finished; ``loss`` in nats per character. Called often: be quick."""
 
     def on_record(self, record: Record) -> None:
-        """A measurement: of training each ``log_interval`` steps, of ``val`` at evaluations, of ``test`` at the end."""
+        """A measurement: ``train`` every ``log_interval`` steps, ``val`` at evaluations, ``test`` at the end."""
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
-        """Something out of the ordinary; where it has a ``failed_step``, what followed ``step`` will come again."""
+        """An unusual event; after one with a ``failed_step``, the steps after ``step`` are repeated."""
 
     def on_save(self, trainer: CharRNNTrainer) -> None:
-        """A checkpoint is about to be written; what belongs to it has to be on the disk before it."""
+        """A checkpoint is about to be written; whatever belongs to it must be on the disk first."""
 
     def on_evaluating(self, split: str, done: int, total: int) -> None:
-        """``done`` of the ``total`` characters to predict in a split are predicted. Called often: be quick."""
+        """``done`` of ``total`` characters of a split have been predicted. Called often: be quick."""
 
     def on_sample(self, step: int, text: str) -> None:
-        """The model was asked for a sample."""
+        """The model has written a sample."""
 
     def on_end(self, trainer: CharRNNTrainer) -> None:
-        """Training is over, whatever the reason."""
+        """Training has ended, for any reason."""
 
 
 class MetricsWriter(Callback):
-    """Writes every record to ``metrics.jsonl``."""
+    """Writes ``metrics.jsonl``: one JSON object per line, in the order of the steps, in full precision."""
 
-    def __init__(self, path: Path) -> None:
-        self.file = MetricsFile(path)
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Cut off what a resumed run will record again (a finished one only evaluates); add what it did not come to."""
-        self.file.cut_back(trainer.step, ("train",) if not trainer.should_continue else SPLITS)
-        if trainer.event is not None and trainer.event not in self.file.read():
-            self.file.append(trainer.event)
+        """Remove what a resumed run records again (a finished one only evaluates); add an event not recorded yet."""
+        self.cut_back(trainer.step, SPLITS if trainer.should_continue else ("train",))
+        if trainer.event is not None and trainer.event not in self.read():
+            self.on_record(trainer.event)
 
     def on_record(self, record: Record) -> None:
-        """Append the record."""
-        self.file.append(record)
+        """Append the record; it is in the file when this returns.
+
+        Raises:
+            OSError: it cannot be written, or the disk is full.
+        """
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}  # JSON
+        try:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(json.dumps(finite, allow_nan=False) + "\n")
+        except OSError as error:  # an error of closing the file lacks its name
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
-        """Append the event, after what will be recorded again is cut off."""
+        """Append the event, after removing what will be recorded again."""
         if "failed_step" in event:
-            self.file.cut_back(trainer.step, SPLITS)
-        self.file.append(event)
+            self.cut_back(trainer.step, SPLITS)
+        self.on_record(event)
 
     def on_save(self, trainer: CharRNNTrainer) -> None:
-        """Flush the records to the disk: after a power cut the state must not be ahead of them."""
-        self.file.sync()
+        """Flush the records to the disk: after a power failure the state must not be ahead of them."""
+        with suppress(FileNotFoundError):
+            check_regular(self.path)
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all complete records; other lines are skipped."""
+        return [record for _, record in self._lines() if record is not None]
+
+    def cut_back(self, step: int, splits: Collection[str]) -> None:
+        """Remove what a run resumed at ``step`` records again: all after it, and at it all but ``splits`` and events.
+
+        Lines that are not records are removed too, with a warning if a crash cannot explain them.
+        """
+        lines = self._lines()
+        if damaged := sum(record is None for _, record in lines[:-1]):
+            _logger.warning("%s: damaged; skipped %d lines that are not records", self.path, damaged)
+
+        def stays(record: Record) -> bool:
+            return record["step"] < step or (
+                record["step"] == step and ("event" in record or record.get("split") in splits)
+            )
+
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(b"".join(line.rstrip() + b"\n" for line, record in lines if record and stays(record)))
+
+    def _lines(self) -> list[tuple[bytes, dict[str, Any] | None]]:
+        return list(read_lines(self.path)) if self.path.exists() else []
 
 
 class TensorBoardWriter(Callback):
@@ -133,16 +177,16 @@ class TensorBoardWriter(Callback):
 
 
 def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingConfig) -> list[Callback]:
-    """Return the listeners that write a run folder's files; none without a folder.
+    """Return the callbacks that write the files of a run folder; none without a folder.
 
     Args:
-        run_dir: the run's folder.
-        log_dir: the folder of the TensorBoard events; ``run_dir/tensorboard`` when not given.
-        settings: the configuration's section ``logging``; ``tensorboard: false`` leaves the events out.
+        run_dir: run folder.
+        log_dir: folder of the TensorBoard events (default: ``run_dir/tensorboard``).
+        settings: ``logging`` section of the configuration; ``tensorboard: false`` omits the events.
     """
     if run_dir is None:
         return []
-    listeners: list[Callback] = [MetricsWriter(run_dir / METRICS)]
+    found: list[Callback] = [MetricsWriter(run_dir / METRICS)]
     if settings.tensorboard:
         folder = Path(log_dir) if log_dir else run_dir / TENSORBOARD
         try:
@@ -150,5 +194,65 @@ def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingC
         except UnicodeEncodeError:
             _logger.warning("%s: not UTF-8, which TensorBoard needs; no events are written", visible_name(str(folder)))
         else:
-            listeners.append(TensorBoardWriter(folder))
-    return listeners
+            found.append(TensorBoardWriter(folder))
+    return found
+
+
+class MetricsLogger:
+    """Averages the steps between two records, makes the records, and notifies the callbacks."""
+
+    def __init__(self, callbacks: Sequence[Callback], clock: Callable[[], float]) -> None:
+        self.callbacks, self._clock = list(callbacks), clock
+        self._loss_sum = self._steps = 0.0
+        self._characters, self._since = 0, clock()
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call the method ``event`` of every callback."""
+        for callback in self.callbacks:
+            getattr(callback, event)(*args)
+
+    def add_step(self, loss: float, characters: int) -> None:
+        """Count a training step: its mean loss in nats per character, and its characters."""
+        self._loss_sum, self._steps = self._loss_sum + loss, self._steps + 1
+        self._characters += characters
+
+    def record_training(
+        self, position: Mapping[str, float], learning_rate: float, gradient_norm: float, memory: Mapping[str, int]
+    ) -> None:
+        """Record the mean loss since the last training record, the speed since the clock was restarted, and memory."""
+        elapsed = self._clock() - self._since
+        more = {
+            "learning_rate": learning_rate,
+            "gradient_norm": gradient_norm,
+            "characters_per_second": self._characters / elapsed if elapsed > 0 else 0.0,
+            **{MEMORY + name: size for name, size in memory.items()},
+        }
+        self._record(position, "train", self._loss_sum / (self._steps or 1), more)
+        self._loss_sum = self._steps = 0.0
+        self.restart_clock()
+
+    def record_evaluation(self, position: Mapping[str, float], split: str, evaluation: Evaluation) -> None:
+        """Record an evaluation of a split."""
+        part = {"characters_in_split": evaluation.of} if evaluation.of is not None else {}
+        self._record(position, split, evaluation.loss, {"characters": evaluation.characters, **part})
+
+    def restart_clock(self) -> None:
+        """Measure the speed from now on; the time since the last step (an evaluation, say) does not count."""
+        self._characters, self._since = 0, self._clock()
+
+    @property
+    def steps(self) -> float:
+        """Steps since the last training record."""
+        return self._steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the unfinished average, as JSON values."""
+        return {"interval": [self._loss_sum, self._steps]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self._loss_sum, self._steps = map(float, state["interval"])
+
+    def _record(self, position: Mapping[str, float], split: str, loss: float, more: Mapping[str, float]) -> None:
+        losses = {"loss": loss, "bits_per_character": loss / math.log(2), "perplexity": perplexity(loss)}
+        self.tell("on_record", {"step": position["step"], "split": split, **losses, **position, **more})

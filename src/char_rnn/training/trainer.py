@@ -16,11 +16,10 @@ import torch
 from char_rnn.data.dataloader import Batches
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel, Hidden
-from char_rnn.training.callbacks import Callback, writers
+from char_rnn.training.callbacks import Callback, MetricsLogger, writers
 from char_rnn.training.checkpoints import CheckpointWriter, TrainingState
 from char_rnn.training.evaluation import Evaluation, TrainingResult
 from char_rnn.training.loss import TrainingDiverged
-from char_rnn.training.metrics import MetricsLogger
 from char_rnn.training.process_group import ProcessGroup, RankLostError
 from char_rnn.training.recovery import Snapshots, fall_back_to_cpu, roll_back
 from char_rnn.training.schedule_plan import SchedulePlan

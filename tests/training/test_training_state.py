@@ -21,8 +21,8 @@ from training_helpers import (
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import Callback, CharRNNTrainer, CheckpointError
+from char_rnn.training.callbacks import MetricsWriter
 from char_rnn.training.checkpoints import TrainingState, read_state
-from char_rnn.training.metrics import MetricsFile
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -87,12 +87,12 @@ def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: 
 
     with pytest.raises(OSError, match="the power went"):
         make_trainer(config, run_dir=tmp_path, callbacks=[Crash()]).train()
-    assert MetricsFile(tmp_path / "metrics.jsonl").read()[-1]["step"] == 35
+    assert MetricsWriter(tmp_path / "metrics.jsonl").read()[-1]["step"] == 35
     again = make_trainer(config, run_dir=tmp_path)
     again.load_state_dict(read_state(tmp_path))
     assert again.step == 20
     again.train()
-    steps = [r["step"] for r in MetricsFile(tmp_path / "metrics.jsonl").read() if r["split"] == "train"]
+    steps = [r["step"] for r in MetricsWriter(tmp_path / "metrics.jsonl").read() if r["split"] == "train"]
     assert steps == [7, 14, 21, 28, 35, 42, 45]
 
 
@@ -231,8 +231,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def test_resuming_a_finished_run_records_its_end_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     config = small_config(training={"max_steps": 14})
     make_trainer(config, run_dir=tmp_path).train()
-    before = [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()]
+    before = [(r["step"], r["split"], r["loss"]) for r in MetricsWriter(tmp_path / "metrics.jsonl").read()]
     again = make_trainer(config, run_dir=tmp_path)
     again.load_state_dict(read_state(tmp_path))
     assert again.train().step == 14
-    assert [(r["step"], r["split"], r["loss"]) for r in MetricsFile(tmp_path / "metrics.jsonl").read()] == before
+    assert [(r["step"], r["split"], r["loss"]) for r in MetricsWriter(tmp_path / "metrics.jsonl").read()] == before
