@@ -14,7 +14,7 @@ from playground_helpers import WAIT, eventually, model_file
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Array
 from char_rnn.playground.events import Outbox
-from char_rnn.playground.jobs import ScoreJob, StateJob
+from char_rnn.playground.jobs import ReadJob, scores, states
 from char_rnn.playground.requests import ApiError
 from char_rnn.playground.scheduler import CLOSING, Scheduler, TextJob
 
@@ -118,18 +118,18 @@ def test_a_full_batch_takes_one_more_of_the_servers_own(scheduler: Scheduler) ->
 def test_a_row_begins_anew(scheduler: Scheduler) -> None:
     symbols = [1, 5, 3, 3, 8]
     for _ in range(5):
-        text = ScoreJob(symbols, FILE.vocabulary.size)
+        text = ReadJob(symbols, scores(symbols))
         scheduler.add(text)
-        scores = text.result.result(WAIT)
+        found = text.result.result(WAIT)
     streams = Engine(FILE.config.model, FILE.tensors).begin()
     expected = [float(streams.step([now])[0][after]) for now, after in pairwise(symbols)]
-    np.testing.assert_array_equal(scores[1:], expected)
+    np.testing.assert_array_equal(found, [*expected, 0])
 
 
 def test_what_is_kept_of_the_state(scheduler: Scheduler) -> None:
     kept = []
     for place in ((), (1,), (1, 4)):
-        text = StateJob([2, 7], *place)
+        text = ReadJob([2, 7], states(place), wants_state=True)
         scheduler.add(text)
         kept.append(np.array(text.result.result(WAIT)))
     assert kept[0].shape == (2, 2, 12)
@@ -153,7 +153,7 @@ def test_a_symbol_that_there_is_not(scheduler: Scheduler, caplog: pytest.LogCapt
     wrong.symbol = 999
     scheduler.add(wrong)
     assert wrong.failed.result(WAIT).startswith("IndexError")
-    text = ScoreJob([1, 2], FILE.vocabulary.size)
+    text = ReadJob([1, 2], scores([1, 2]))
     scheduler.add(text)
     assert len(text.result.result(WAIT)) == 2
 
@@ -162,7 +162,7 @@ def test_closing_ends_every_text_and_takes_no_other() -> None:
     scheduler = Scheduler(Engine(FILE.config.model, FILE.tensors), 2)
     texts = [Endless(), Endless()]
     texts[1].held = True
-    unfinished = StateJob([1] * 10**6)
+    unfinished = ReadJob([1] * 10**6, states(), wants_state=True)
     for text in (*texts,):
         scheduler.add(text)
     scheduler.start()

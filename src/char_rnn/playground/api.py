@@ -28,13 +28,7 @@ from char_rnn.sampling.options import Strategy
 
 
 class Api:
-    """The endpoints, which are the operations of :data:`OPERATIONS`.
-
-    Args:
-        models: Models by name.
-        limits: Largest requests.
-        metrics: Counts of the server.
-    """
+    """The endpoints of :data:`OPERATIONS`."""
 
     def __init__(self, models: Mapping[str, ServedModel], limits: schema.Limits, metrics: Metrics) -> None:
         self._models, self._limits, self._metrics = models, limits, metrics

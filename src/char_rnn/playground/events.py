@@ -20,11 +20,9 @@ Item = tuple[str, Mapping[str, Any]]
 
 
 class Outbox:
-    """A queue from one thread to one task of the event loop, on which it has to be made.
+    """A queue from a scheduler's thread to a task of the event loop, on which it has to be made.
 
-    Args:
-        capacity: Items from which on the queue is `full`, and its job pauses.
-        wake: Called when there is room again.
+    From `capacity` items on it is full and its job pauses; `wake` is called when there is room again.
     """
 
     def __init__(self, capacity: int, wake: Callable[[], None]) -> None:
@@ -61,12 +59,9 @@ class Outbox:
 
 
 class EventStream(EventSourceResponse):
-    """Sends the items of an outbox until `done`, `error` or a disconnect.
+    """Sends the items of an outbox until `done`, `error` or a disconnect, then calls `leave`.
 
-    Args:
-        outbox: Source of the items.
-        leave: Called at the end, for whatever reason.
-        patience: Seconds after which a client that reads nothing is disconnected.
+    A client that reads nothing for `patience` seconds is disconnected.
     """
 
     def __init__(self, outbox: Outbox, leave: Callable[[], None], patience: float) -> None:

@@ -60,10 +60,8 @@ LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 class Guard:
     """Middleware that refuses requests of other sites, and adds the security headers to each answer.
 
-    Args:
-        app: Application to protect.
-        host: Address the server is bound to. Requests may also name the IP address that they arrived at; if the server
-            is bound to all addresses, any IP address and the machine's name. An IP address cannot be rebound.
+    Requests name the address that the server is bound to (`host`), or the IP address that they arrived at; if the
+    server is bound to all addresses, any IP address or the machine's name. An IP address cannot be rebound.
     """
 
     def __init__(self, app: ASGIApp, host: str = "127.0.0.1") -> None:
@@ -105,14 +103,7 @@ class Guard:
         await app(scope, received, guarded)
 
     def check(self, method: str, path: str, headers: Headers, here: str = "") -> None:
-        """Raise `ApiError` for a request in which another site may have a part.
-
-        Args:
-            method: HTTP method.
-            path: Path of the address.
-            headers: All headers.
-            here: IP address that the connection arrived at.
-        """
+        """Raise `ApiError` for a request in which another site may have a part; `here`: IP address it arrived at."""
         for name in ONCE:
             if len(headers.getlist(name)) > 1:
                 raise ApiError(400, f"{name.title()}: must be given once")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -25,6 +24,8 @@ from char_rnn.playground.events import Outbox
 from char_rnn.playground.requests import ApiError
 from char_rnn.playground.scheduler import TextJob
 
+Record = Callable[[int, Array, Array | None], Any]
+
 
 @lru_cache
 def labels(vocabulary: Vocabulary) -> tuple[str, ...]:
@@ -34,15 +35,10 @@ def labels(vocabulary: Vocabulary) -> tuple[str, ...]:
 
 
 class WriteJob(TextJob):
-    """Writes a text into an outbox.
+    """Writes a text into an outbox: `start` with the fields of `spelling`, the characters, and `done` or `error`.
 
-    Args:
-        text: State of the text.
-        vocabulary: Vocabulary of the model.
-        outbox: Receives `start`, the characters, and `done` or `error`.
-        alternatives: Number of likeliest characters to send with each.
-        unit: Layer and index of the cell whose activation after each character is sent with it; ``None`` for none.
-        spelling: Fields of `start` that report how the prime was read.
+    Each character comes with this number of likeliest `alternatives`, and with the activation after it of the cell
+    `unit` (layer, index), if given.
     """
 
     def __init__(
@@ -169,32 +165,27 @@ def _probability(log_prob: float) -> float:
 
 
 class ReadJob(TextJob):
-    """Reads symbols (T,), at least one, and records something after each.
+    """Reads symbols (T,), at least one, and calls `record(count, log_probs, state)` after each, with the count so far.
 
     Attributes:
         result: The T records, when all symbols are read; or `ApiError`.
     """
 
-    def __init__(self, symbols: Sequence[int]) -> None:
-        self.symbols = list(symbols)
+    def __init__(self, symbols: Sequence[int], record: Record, *, wants_state: bool = False) -> None:
+        self.symbols, self.wants_state = list(symbols), wants_state
         self.symbol = self.symbols[0]
         self.result: Future[list[Any]] = Future()
-        self._records: list[Any] = []
-        self._read = 0
+        self._record, self._records = record, list[Any]()
 
     def take(self, log_probs: Array, state: Array | None) -> None:
         """Record, and go on to the next symbol."""
-        self._read += 1
-        self.record(log_probs, state)
-        if self._read < len(self.symbols):
-            self.symbol = self.symbols[self._read]
-            return
-        self.ended = True
-        self._resolve(self.result.set_result, self._records)
-
-    @abstractmethod
-    def record(self, log_probs: Array, state: Array | None) -> None:
-        """Record something after a symbol was read."""
+        count = len(self._records) + 1
+        self._records.append(self._record(count, log_probs, state))
+        if count < len(self.symbols):
+            self.symbol = self.symbols[count]
+        else:
+            self.ended = True
+            self._resolve(self.result.set_result, self._records)
 
     def fail(self, message: str) -> None:
         """Raise `ApiError` for whoever waits for the result."""
@@ -205,41 +196,13 @@ class ReadJob(TextJob):
             how(value)
 
 
-class ScoreJob(ReadJob):
-    """Records the log-probability of each symbol; the first is one of V equally likely ones."""
-
-    def __init__(self, symbols: Sequence[int], vocab_size: int) -> None:
-        super().__init__(symbols)
-        self._records = [-math.log(vocab_size)]
-
-    def record(self, log_probs: Array, state: Array | None) -> None:
-        """Record the prediction of the next symbol."""
-        if self._read < len(self.symbols):
-            self._records.append(float(log_probs[self.symbols[self._read]]))
-
-
-class StateJob(ReadJob):
-    """Records h after each symbol: all of it (L, H), that of one layer (H,), or of one unit."""
-
-    wants_state = True
-
-    def __init__(self, symbols: Sequence[int], layer: int | None = None, unit: int | None = None) -> None:
-        super().__init__(symbols)
-        self._part = () if layer is None else (layer,) if unit is None else (layer, unit)
-
-    def record(self, log_probs: Array, state: Array | None) -> None:
-        """Record this part of the state."""
-        assert state is not None
-        self._records.append(state[self._part].copy())
-
-
-class SampleJob(StateJob):
-    """Writes a text that has no prime, and records all h on the way."""
+class SampleJob(ReadJob):
+    """Writes a text that has no prime, and records all h (L, H) on the way."""
 
     def __init__(self, text: GenerationState) -> None:
         first = text.begin()
         assert first is not None
-        super().__init__([first])
+        super().__init__([first], states(), wants_state=True)
         self._text = text
 
     def take(self, log_probs: Array, state: Array | None) -> None:
@@ -247,3 +210,18 @@ class SampleJob(StateJob):
         if not self._text.done:
             self.symbols.append(self._text.choose(log_probs))
         super().take(log_probs, state)
+
+
+def scores(symbols: Sequence[int]) -> Record:
+    """Record the log-probability of the next of these symbols; 0 after the last."""
+    return lambda count, log_probs, _: float(log_probs[symbols[count]]) if count < len(symbols) else 0.0
+
+
+def states(part: tuple[int, ...] = ()) -> Record:
+    """Record h: of all layers (L, H), of one `(layer,)`, or of one unit `(layer, index)`."""
+
+    def record(_count: int, _log_probs: Array, state: Array | None) -> Any:
+        assert state is not None
+        return state[part].copy()
+
+    return record

@@ -14,24 +14,13 @@ from char_rnn.playground.scheduler import Scheduler
 
 
 class Metrics(Collector):
-    """Counts of one server, in a registry of their own.
-
-    Args:
-        schedulers: Schedulers by model.
-
-    Attributes:
-        registry: All counts; `collect` adds those of the schedulers.
-        requests: Requests by endpoint and status.
-        seconds: Seconds from request to the end of its answer, by endpoint.
-        streams: Texts being streamed.
-    """
+    """Counts of one server, in a `registry` of their own; `collect` adds those of the schedulers, given by model."""
 
     def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
         self._schedulers, began = schedulers, time.monotonic()
         self.registry = own = CollectorRegistry()
         self.requests = Counter("char_rnn_requests", "Requests answered.", ["endpoint", "status"], registry=own)
-        about = "Seconds from requests to the ends of their answers."
-        self.seconds = Counter("char_rnn_request_seconds", about, ["endpoint"], registry=own)
+        self.seconds = Counter("char_rnn_request_seconds", "Seconds of answering.", ["endpoint"], registry=own)
         self.streams = Gauge("char_rnn_streams_active", "Texts being streamed.", registry=own)
         uptime = Gauge("char_rnn_uptime_seconds", "Seconds since the start.", registry=own)
         uptime.set_function(lambda: time.monotonic() - began)
@@ -52,12 +41,7 @@ class Metrics(Collector):
 
 
 class Measured:
-    """Middleware that counts requests.
-
-    Args:
-        app: Application that answers; the router stores its `endpoint` in the scope.
-        metrics: Counts to add to.
-    """
+    """Middleware that counts requests by the `endpoint` that the router stores in the scope."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

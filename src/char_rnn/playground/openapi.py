@@ -31,12 +31,10 @@ class Operation:
     """A route of the API.
 
     Attributes:
-        method: HTTP method.
-        path: Address below :data:`PREFIX`.
+        method, path: HTTP method, and address below :data:`PREFIX`.
         endpoint: Method of `Api`; the first line of its docstring is the summary.
         answer: Model of the answer; ``None`` for a text of `media_type`.
-        body: Model of the request's body; ``None`` without a body.
-        media_type: Media type of the answer.
+        body: Model of the request's body, if any.
     """
 
     method: str

@@ -23,13 +23,10 @@ _LONGEST = 60  # characters of a wrong value, or of a field's name, in a message
 
 
 class ApiError(HTTPException):
-    """A refused request.
+    """A refused request: `detail` says in one line what is wrong, where, and how to fix it.
 
-    Args:
-        status: HTTP status, 4xx or 5xx.
-        message: One line: what is wrong, where, and how to fix it.
-        field: Field of the request's body that is wrong; ``None`` for none.
-        headers: Further headers of the answer.
+    Attributes:
+        field: Field of the request's body that is wrong, if any.
     """
 
     def __init__(

@@ -64,12 +64,7 @@ class TextJob(ABC):
 
 
 class Scheduler:
-    """The rows of one model.
-
-    Args:
-        engine: Engine that computes the model.
-        rows: Texts at once; one more row is for the server's own.
-        name: Name of the model.
+    """The rows of one model; one more than `rows` is for a text of the server itself.
 
     Attributes:
         symbols: Symbols read, of all texts.

@@ -6,6 +6,7 @@ Dimensions: T characters, N symbols, L layers, H hidden.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.spelling import Spelling, spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cells import Cell, best_cells
-from char_rnn.playground.jobs import ReadJob, SampleJob, ScoreJob, StateJob, labels
+from char_rnn.playground.jobs import ReadJob, SampleJob, labels, scores, states
 from char_rnn.playground.scheduler import Scheduler
 from char_rnn.playground.schema import Limits
 from char_rnn.sampling.options import Strategy
@@ -31,13 +32,6 @@ SAMPLE_STRATEGY = Strategy(temperature=0.8)
 
 class ServedModel:
     """A model and its scheduler.
-
-    Args:
-        name: Name of the model, in addresses too.
-        file: The model.
-        precision: Precision of its engine.
-        limits: Limits of the server.
-        threads: Threads of the engine; ``None`` chooses by the model's size.
 
     Raises:
         ValueError: The weights do not match the configuration.
@@ -87,8 +81,9 @@ class ServedModel:
     async def score(self, spelling: Spelling) -> list[float | None]:
         """Return the log-probability of each character, in nats; ``None`` for one that the model skips."""
         symbols, ends = spelling.indices.tolist(), spelling.ends
-        scores = await self.result(ScoreJob(symbols, self.vocabulary.size)) if symbols else []
-        sums = np.cumsum([0.0, *scores])
+        first = -math.log(self.vocabulary.size)  # without the model, all symbols are equally likely
+        following = await self.result(ReadJob(symbols, scores(symbols))) if symbols else []
+        sums = np.cumsum([0.0, first, *following])
         begins = np.concatenate([[0], ends[:-1]])
         values = (sums[ends] - sums[begins]).round(5).tolist()
         return [value if read else None for value, read in zip(values, ends > begins, strict=True)]
@@ -107,17 +102,18 @@ class ServedModel:
             raise
 
     async def _states(self, spelling: Spelling, layer: int | None = None, unit: int | None = None) -> Array:
-        """Return h after each character, as `StateJob` has it, (T, ...); 0 before the first symbol is read."""
-        symbols, ends = spelling.indices.tolist(), spelling.ends
-        start = np.zeros((self.num_layers, self.hidden_size))
-        start = start if layer is None else start[layer] if unit is None else start[layer, unit]
-        return np.stack([start, *(await self.result(StateJob(symbols, layer, unit)) if symbols else [])])[ends]
+        """Return h after each character: (T, L, H), of a layer (T, H), or of a unit (T,); 0 before the first symbol."""
+        symbols = spelling.indices.tolist()
+        part: tuple[int, ...] = () if layer is None else (layer,) if unit is None else (layer, unit)
+        start = np.zeros((self.num_layers, self.hidden_size))[part]
+        job = ReadJob(symbols, states(part), wants_state=True) if symbols else None
+        return np.stack([start, *(await self.result(job) if job else [])])[spelling.ends]
 
     async def _own_cells(self) -> list[Cell]:
         sample = SampleJob(GenerationState(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))
-        states = np.stack(await self.result(sample, own=True))
+        kept = np.stack(await self.result(sample, own=True))
         text, ends = aligned(self.vocabulary, sample.symbols)
-        return await asyncio.to_thread(best_cells, text, states[ends])
+        return await asyncio.to_thread(best_cells, text, kept[ends])
 
 
 def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, npt.NDArray[np.int64]]:
