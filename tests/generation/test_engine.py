@@ -14,6 +14,7 @@ import pytest
 import torch
 from engine_helpers import V, config, weights
 from model_cases import CELLS, INPUTS, OPTIONS, OWN
+from pairwise import pairwise
 
 from char_rnn.cells import Cell, Value, concatenate, relu, split, tanh
 from char_rnn.generation.engine import Engine, Streams
@@ -35,14 +36,20 @@ MOGRIFIERS: list[dict[str, Any]] = [
     {"mogrifier_rounds": 4, "layer_norm": "cell", "zoneout": 0.2},
     {"mogrifier_rounds": 1, "layer_norm": "between"},
 ]
-MODELS = [
-    *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
+OTHERS: list[dict[str, Any]] = [
     *({"type": "lstm", **options} for options in MOGRIFIERS),
     *OWN,
     {"type": "exchanging", "zoneout": 0.3, "embedding_size": 6, "residual": True},
     {"type": "halved"},
     {"type": "cutting"},
 ]
+MODELS = [*({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)), *OTHERS]
+WAYS = ["off", "kernels"]
+PAIRS = [
+    *(({**cell, **options}, way) for cell, options, way in pairwise(CELLS, (*INPUTS, *OPTIONS), WAYS)),
+    *((options, way) for options in OTHERS for way in WAYS),
+]
+each_model = pytest.mark.parametrize(("options", "kernels"), PAIRS, ids=str, indirect=["kernels"])
 
 
 class Exchanging(Cell):
@@ -93,8 +100,9 @@ def read(streams: Streams, row: int = 0) -> np.ndarray:
     return np.array([streams.step([index], [row])[0] for index in IDS])
 
 
-@pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("options", MODELS, ids=str)
+@pytest.mark.parametrize(
+    ("options", "kernels", "num_layers"), pairwise(MODELS, WAYS, [1, 3]), ids=str, indirect=["kernels"]
+)
 def test_it_is_the_pytorch_model(options: dict[str, Any], num_layers: int) -> None:
     settings = config(**options, num_layers=num_layers)
     tensors = weights(settings)
@@ -109,7 +117,7 @@ def test_it_is_the_pytorch_model(options: dict[str, Any], num_layers: int) -> No
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("options", MODELS, ids=str)
+@each_model
 def test_in_float32_it_is_close(options: dict[str, Any]) -> None:
     settings = config(**options)
     tensors = weights(settings, scale=0.5)
@@ -118,7 +126,7 @@ def test_in_float32_it_is_close(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(steps, expected(settings, tensors)[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", MODELS, ids=str)
+@each_model
 def test_a_stream_does_not_depend_on_those_beside_it(options: dict[str, Any]) -> None:
     settings = config(**options)
     engine = Engine(settings, weights(settings))
@@ -137,7 +145,7 @@ def test_a_stream_does_not_depend_on_those_beside_it(options: dict[str, Any]) ->
     assert (read(streams, 2) == alone).all()
 
 
-@pytest.mark.parametrize("options", MODELS, ids=str)
+@each_model
 def test_a_state_taken_and_given_back(options: dict[str, Any]) -> None:
     settings = config(**options)
     engine = Engine(settings, weights(settings))

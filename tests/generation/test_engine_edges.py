@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairwise import pairwise
 
 from char_rnn.generation import engine as engine_module
 from char_rnn.generation import native
@@ -39,7 +40,8 @@ NOT_FINITE = {
     "the largest NaN": 0xFFFFFFFF,
 }
 needs_kernels = pytest.mark.skipif(load() is None, reason="the kernels are not built, or do not run here")
-each_way = pytest.mark.parametrize("by_kernels", [False, pytest.param(True, marks=needs_kernels)])
+WAYS = [False, True] if load() else [False]
+each_way = pytest.mark.parametrize("by_kernels", WAYS)
 
 
 def by(monkeypatch: pytest.MonkeyPatch, *, kernels: bool) -> None:
@@ -87,10 +89,9 @@ def test_models_of_odd_shapes_are_the_pytorch_model(drawn: tuple[ModelConfig, in
         np.testing.assert_allclose(steps, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max()))
 
 
-@each_way
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("kind", NOT_FINITE)
-@pytest.mark.parametrize("options", MODELS, ids=str)
+@pytest.mark.parametrize(
+    ("options", "kind", "precision", "by_kernels"), pairwise(MODELS, list(NOT_FINITE), PRECISIONS, WAYS), ids=str
+)
 def test_of_weights_that_are_not_finite_all_is_nan(
     options: dict[str, Any], kind: str, precision: Precision, by_kernels: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,9 +108,7 @@ def test_of_weights_that_are_not_finite_all_is_nan(
     assert np.isnan(Engine(model, tensors, precision).begin().step([4])).all()
 
 
-@each_way
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("options", MODELS, ids=str)
+@pytest.mark.parametrize(("options", "precision", "by_kernels"), pairwise(MODELS, PRECISIONS, WAYS), ids=str)
 def test_every_weight_is_copied(
     options: dict[str, Any], precision: Precision, by_kernels: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
