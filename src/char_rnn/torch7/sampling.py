@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Array
 from char_rnn.model_file import ModelFile
@@ -119,7 +118,8 @@ class _Text:
         check_tensors(file.config.model, file.vocabulary.size, file.tensors)
         self.streams = Engine(file.config.model, file.tensors, "float64").begin()
         self.prime_ids: list[int] = file.vocabulary.encode(prime).tolist()
-        self._prime, self._symbols = prime, _symbols(file.vocabulary)
+        self._prime = prime
+        self._symbols = [file.vocabulary.decode_bytes([index]) for index in range(file.vocabulary.size)]
 
     def continued(
         self, length: int, predict: Callable[[list[int]], Array], first: Array, choose: Callable[[Array], int]
@@ -137,13 +137,6 @@ class _Text:
         for _ in range(length - 1):
             index = choose(predict([index])[0])
             yield self._symbols[index]
-
-
-def _symbols(vocabulary: Vocabulary) -> list[bytes]:
-    """Return each symbol of a vocabulary as bytes, characters in UTF-8."""
-    if vocabulary.kind == "bytes":
-        return [bytes([symbol]) for symbol in vocabulary.symbols]
-    return [chr(symbol).encode() for symbol in vocabulary.symbols]
 
 
 def _check_temperature(temperature: float, argmax: bool) -> None:

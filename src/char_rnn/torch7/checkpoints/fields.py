@@ -1,6 +1,6 @@
 """Checked access to the fields of a .t7 file, and its options as today's configuration.
 
-Errors name a field that is missing or of the wrong type, with its path.
+Functions that read or check a field raise :class:`CheckpointFormatError` if it is missing or wrong, with its path.
 """
 
 from __future__ import annotations
@@ -26,11 +26,7 @@ class CheckpointFormatError(ValueError):
 
 
 def field(holder: Table | TorchObject, name: str, where: str) -> Any:
-    """Return ``holder[name]``; ``where`` is the holder's path, for the message.
-
-    Raises:
-        CheckpointFormatError: There is no such field, or it is nil.
-    """
+    """Return ``holder[name]``, which must not be nil; ``where`` is the holder's path, for the message."""
     value = holder.get(name)
     if value is None:
         raise CheckpointFormatError(f"{where} has no field {name!r}; the file is damaged or of an unknown program")
@@ -38,11 +34,7 @@ def field(holder: Table | TorchObject, name: str, where: str) -> Any:
 
 
 def table(holder: Table | TorchObject, name: str, where: str) -> Table:
-    """Return a field that must be a table.
-
-    Raises:
-        CheckpointFormatError: It is missing or something else.
-    """
+    """Return a field that must be a table."""
     value = field(holder, name, where)
     if not isinstance(value, Table):
         raise CheckpointFormatError(f"{where}.{name} is {kind(value)}, not a table")
@@ -50,11 +42,7 @@ def table(holder: Table | TorchObject, name: str, where: str) -> Table:
 
 
 def module(value: Any, where: str) -> TorchObject:
-    """Return a value that must be a torch object with fields.
-
-    Raises:
-        CheckpointFormatError: It is something else.
-    """
+    """Return a value that must be a torch object with fields."""
     if not isinstance(value, TorchObject) or not isinstance(value.fields, Table):
         raise CheckpointFormatError(f"{where} is {kind(value)}, not a torch object with fields")
     return value
@@ -63,9 +51,7 @@ def module(value: Any, where: str) -> TorchObject:
 def floats(holder: TorchObject, name: str, where: str, dimensions: int) -> Floats:
     """Return a field that must be a vector or matrix of float16, float32 or float64, without copying it.
 
-    Raises:
-        CheckpointFormatError: It is missing, something else, empty, or has overlapping elements (so that a small file
-            could describe a large tensor).
+    It must not be empty, nor have overlapping elements: with those a small file could describe a large tensor.
     """
     value = field(holder, name, where)
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.ndim != dimensions:
@@ -77,11 +63,7 @@ def floats(holder: TorchObject, name: str, where: str, dimensions: int) -> Float
 
 
 def probability(dropout: TorchObject, where: str) -> float:
-    """Return the dropout probability of an ``nn.Dropout``.
-
-    Raises:
-        CheckpointFormatError: It is not a probability below 1.
-    """
+    """Return the dropout probability of an ``nn.Dropout``, which must be below 1."""
     p = dropout.get("p")
     if not is_finite(p) or not 0 <= p < 1:
         raise CheckpointFormatError(f"{where}.p is {p!r:.40}, not a probability from 0 to below 1")
@@ -94,11 +76,7 @@ def is_virtual(tensor: np.ndarray) -> bool:
 
 
 def check_apart(tensors: Iterable[Floats]) -> None:
-    """Check that parameters do not overlap in the file, so that they cannot take more memory than the file.
-
-    Raises:
-        CheckpointFormatError: Two of them share memory.
-    """
+    """Check that parameters do not overlap in the file, so that they cannot take more memory than the file."""
     end = 0
     for start, size in sorted((int(tensor.ctypes.data), _extent(tensor)) for tensor in tensors):
         if start < end:

@@ -91,11 +91,7 @@ def read_graph(network: TorchObject) -> Graph:
 
 
 def _nodes(listed: Table) -> list[GraphNode]:
-    """Return the nodes in forward order, linked.
-
-    Raises:
-        CheckpointFormatError: Something is not a node, or occurs twice: a small file could describe endless links.
-    """
+    """Return the nodes in forward order, linked. Repeated nodes are refused: a small file could have endless links."""
     records = [module(record, f"{_WHERE}.forwardnodes[{place}]") for place, record in enumerate(listed.array(), 1)]
     nodes = []
     for place, record in enumerate(records, 1):
@@ -114,11 +110,7 @@ def _nodes(listed: Table) -> list[GraphNode]:
 
 
 def _architecture(counts: Counter[str]) -> tuple[str, int]:
-    """Return cell and number of layers from the counts of modules.
-
-    Raises:
-        CheckpointFormatError: They are not the counts of a cell.
-    """
+    """Return cell and number of layers, after checking the counts of modules."""
     cell = "rnn" if not counts["nn.Sigmoid"] else "gru" if counts["nn.MulConstant"] else "lstm"
     num_layers = counts["nn.Tanh"] // _LAYERS[cell]["nn.Tanh"]
     expected = {name: number * num_layers for name, number in _LAYERS[cell].items()}

@@ -19,9 +19,8 @@ Dimensions: V vocabulary, D embedding, I a layer's input, H hidden, G gates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
@@ -32,8 +31,6 @@ from char_rnn.torch7.t7.values import TorchObject
 
 Affine = tuple[Floats, Floats]
 """Factor and addend, (H,) or scalar, in float64."""
-Affines = list[Callable[[], Affine]]
-"""Computed when needed: a file may refer to the same few numbers any number of times."""
 
 _CELLS = {"nn.LSTM": "lstm", "nn.SequenceLSTM": "lstm", "nn.VanillaRNN": "rnn", "nn.SequenceRNN": "rnn"}
 _BLOCKS = {"lstm": (0, 1, 3, 2), "rnn": (0,)}
@@ -44,23 +41,22 @@ _MAX_NESTING = 8
 
 @dataclass
 class FoldedLinear:
-    """A weight and a bias, as in the file, and the affine maps between the previous layer and them."""
+    """A weight and a bias, as in the file, and the affine map between the previous layer and them, if any."""
 
     where: str
     weight: Floats
     bias: Floats
-    before: Affines
+    before: Affine | None
 
     def folded(self, weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """Return weight (out, H) and bias (out,) that map h as the given ones map the affine maps of h."""
-        for affine in reversed(self.before):
-            scale, shift = affine()
-            if scale.shape not in ((), weight.shape[1:]):
-                raise CheckpointFormatError(f"{self.where} takes {weight.shape[1]} numbers, but is given {len(scale)}")
-            weight = weight.astype(np.float64)
-            bias = bias + weight @ np.broadcast_to(shift, weight.shape[1:])
-            weight = weight * scale
-        return weight, bias
+        """Return weight (out, H) and bias (out,) that map h as the given ones map the affine map of h."""
+        if self.before is None:
+            return weight, bias
+        scale, shift = self.before
+        if scale.shape not in ((), weight.shape[1:]):
+            raise CheckpointFormatError(f"{self.where} takes {weight.shape[1]} numbers, but is given {len(scale)}")
+        weight = weight.astype(np.float64)
+        return weight * scale, bias + weight @ np.broadcast_to(shift, weight.shape[1:])
 
 
 @dataclass
@@ -80,7 +76,7 @@ class TorchRNNNetwork:
     layers: list[FoldedLinear] = field(default_factory=list)
     output: FoldedLinear | None = None
     dropout: float = 0.0
-    _affines: Affines = field(default_factory=list)  # since the last layer
+    _affine: Affine | None = None  # since the last layer
 
     @property
     def cell(self) -> str:
@@ -100,18 +96,27 @@ class TorchRNNNetwork:
         elif name == "nn.Linear" and inside:
             self.output = self._linear(part, where)
         elif name == "nn.BatchNormalization" and inside and self.layers:
-            self._affines.append(partial(_normalization, part, where))
+            self._append(_normalization(part, where), where)
         elif name == "nn.Dropout" and inside and self.layers:
             self.dropout = fields.probability(part, where)
             if not part.get("v2"):
-                kept = np.array(1.0 - self.dropout)
-                self._affines.append(lambda: (kept, np.array(0.0)))
+                self._append((np.array(1.0 - self.dropout), np.array(0.0)), where)
         else:
             raise CheckpointFormatError(f"{where} is a {name[:60]}, which no model of torch-rnn has in this place")
 
     def _linear(self, part: TorchObject, where: str) -> FoldedLinear:
-        before, self._affines = self._affines, []
+        before, self._affine = self._affine, None
         return FoldedLinear(where, floats(part, "weight", where, 2), floats(part, "bias", where, 1), before)
+
+    def _append(self, affine: Affine, where: str) -> None:
+        """Apply a map after those since the last layer."""
+        scale, shift = affine
+        if self._affine is not None:
+            before, added = self._affine
+            if before.shape and scale.shape not in ((), before.shape):
+                raise CheckpointFormatError(f"{where} takes {len(scale)} numbers, but is given {len(before)}")
+            scale, shift = scale * before, scale * added + shift
+        self._affine = scale, shift
 
     def tensors(self) -> dict[str, Floats]:
         """Return the tensors by today's names, in the file's element type, or float64 if something was folded.
@@ -169,8 +174,7 @@ def read_network(net: TorchObject) -> TorchRNNNetwork:
 def _modules(part: TorchObject, where: str, nesting: int, seen: set[int]) -> Iterator[tuple[TorchObject, str]]:
     """Yield the modules of a network except views; files of March 2016 have some in an ``nn.TemporalAdapter``.
 
-    Raises:
-        CheckpointFormatError: A container occurs twice: a small file could describe endless modules.
+    Repeated containers are refused: a small file could describe endless modules.
     """
     if part.class_name == "nn.View":
         return

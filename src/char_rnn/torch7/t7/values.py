@@ -152,22 +152,7 @@ def fill(container: Table | TorchObject | Function, values: list[Any]) -> None:
         [container.upvalues] = values
 
 
-class _ByIdentity:
-    """A key that equals only itself, around a value that Python cannot hash."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-_FALSE, _TRUE = object(), object()
+_FALSE, _TRUE, _ARRAY = object(), object(), object()
 
 
 def _comparable(key: Any) -> Any:
@@ -176,7 +161,7 @@ def _comparable(key: Any) -> Any:
         return key.encode("utf-8", "surrogateescape")
     if isinstance(key, (bool, np.bool_)):
         return _TRUE if key else _FALSE
-    return _ByIdentity(key) if isinstance(key, np.ndarray) else key
+    return (_ARRAY, id(key)) if isinstance(key, np.ndarray) else key  # NumPy compares arrays by value
 
 
 _CLASS = re.compile(r"torch\.(Cuda|Cl)?([A-Z][a-z]+)?(Tensor|Storage)")
