@@ -8,7 +8,7 @@ import pytest
 import torch
 from cli_helpers import Command
 
-from char_rnn.doctor import Backend, examination, speed
+from char_rnn.doctor import Backend, examination
 from char_rnn.doctor.problem import Sizes
 from char_rnn.models import CharModel
 from char_rnn.utils.device import DeviceManager
@@ -41,14 +41,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "Sizes", lambda: sizes)
     monkeypatch.setattr(examination, "HIDDEN", (8, 16))
     monkeypatch.setattr(examination, "COMPARED", (8,))
-    monkeypatch.setattr(speed, "SECONDS", 0.01)
+    monkeypatch.setattr(examination, "SECONDS", 0.01)
 
 
 def test_the_cpu_passes_and_the_report_is_the_output(char_rnn: Command) -> None:
     done = char_rnn("doctor")
     assert (done.status, done.err) == (0, "")
     assert "): all 25 checks passed\n" in done.out
-    assert "Characters trained a second, by hidden size" in done.out
+    assert "Training speed in characters/s, by hidden size" in done.out
     assert "\nVerdict\n  Train on cpu: every check passed.\n" in done.out
     assert max(map(len, done.out.splitlines())) <= 120
 
@@ -68,7 +68,7 @@ def test_json_is_one_object_with_everything(char_rnn: Command) -> None:
     ("wrong", "words"),
     [
         (WrongGradient, "FAILED gradients, lstm: gradients are off by "),
-        (WrongDrawing, "FAILED drawing: items of probability zero are drawn: 1 of 64 (one a row)"),
+        (WrongDrawing, "FAILED drawing: items of probability zero are drawn: 1 of 64 (one per row)"),
     ],
 )
 def test_a_wrong_device_is_named_and_is_the_exit_status(

@@ -8,8 +8,8 @@ import pytest
 import torch
 from doctor_helpers import SMALL, Wrong, WrongGradient, examined
 
-from char_rnn.doctor import Backend, examination, examine, examine_backends, speed
-from char_rnn.doctor.examination import CHECKS
+from char_rnn.doctor import Backend, examination, examine, examine_backends
+from char_rnn.doctor.checks import CHECKS
 from char_rnn.doctor.problem import CELLS, Problem
 from char_rnn.utils.device import DeviceManager
 
@@ -22,7 +22,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "Sizes", lambda: SMALL)
     monkeypatch.setattr(examination, "HIDDEN", (8, 16))
     monkeypatch.setattr(examination, "COMPARED", (8,))
-    monkeypatch.setattr(speed, "SECONDS", 0.01)
+    monkeypatch.setattr(examination, "SECONDS", 0.01)
 
 
 def test_the_cpu_passes_every_check() -> None:
@@ -54,7 +54,7 @@ def test_an_accelerator_passes_but_for_its_drawing(kind: str) -> None:
 
 def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeviceManager, "available", staticmethod(lambda: ["cpu"]))
-    with pytest.raises(ValueError, match=r"^device mps: is not there \(this machine has cpu\)$"):
+    with pytest.raises(ValueError, match=r"^device mps: not available \(this machine has cpu\)$"):
         examine(["mps"])
 
 

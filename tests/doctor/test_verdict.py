@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from char_rnn.doctor.report import CheckResult, Report, Speed, Threads
+from char_rnn.doctor.report import CheckResult, Report, Speed, Threads, to_text
 from char_rnn.doctor.verdict import BUSY, judge
-from char_rnn.doctor.words import to_text
 
 DEVICES = ["mps", "cpu"]
 FAST = [Speed("mps", "lstm", 128, 90_000.0, 2), Speed("cpu", "lstm", 128, 50_000.0, 2),
@@ -27,8 +26,8 @@ def test_of_those_that_train_right_the_fastest_is_taken_and_exceptions_are_named
     verdict = judge(DEVICES, PASSED, FAST, THREADS, "mps")
     assert (verdict.device, verdict.settings, verdict.sound) == ("mps", (), True)
     assert verdict.words == (
-        "Train on mps: every check passed, and it is the fastest of those that train right (mps, cpu).",
-        "cpu is faster for gru of 128: give --device cpu for these.",
+        "Train on mps: every check passed, and it is the fastest of the devices that train correctly (mps, cpu).",
+        "cpu is faster for gru of hidden size 128: use --device cpu there.",
     )
 
 
@@ -37,9 +36,9 @@ def test_a_wrong_device_is_not_taken_however_fast() -> None:
     assert (verdict.device, verdict.sound) == ("cpu", False)  # plain `char-rnn train` would take the wrong device
     assert verdict.settings == ("--device cpu",)
     assert verdict.words == (
-        "Train on cpu: every check passed, on no other device that was examined.",
-        "Threads: at hidden size 128 1 thread trains 1.2 times as fast as 8 threads; at hidden size 512 8 threads "
-        "train 2 times as fast as 1 thread. char-rnn train chooses them by timing some steps when it starts.",
+        "Train on cpu: every check passed. All other devices failed.",
+        "Threads: at hidden size 128 1 thread is 1.2 times as fast as 8 threads; at hidden size 512 8 threads are 2 "
+        "times as fast as 1 thread. char-rnn train selects the number of threads by timing a few steps at the start.",
         "Do not train on mps: wrong batch change of lstm. See pytorch issue 177116.",
     )
 
@@ -49,7 +48,7 @@ def test_drawing_is_told_of_and_keeps_nobody_from_training() -> None:
     assert (verdict.device, verdict.settings, verdict.sound) == ("mps", (), False)
     assert verdict.words[0].startswith("Train on mps: every check but drawing passed, and it is the fastest")
     assert verdict.words[-1].startswith(
-        "Do not draw on mps in programs of your own: it is off. See pytorch issue 192577."
+        "Do not draw random numbers on mps in your own programs: it is off. See pytorch issue 192577."
     )
 
 
@@ -62,10 +61,10 @@ def test_when_none_is_right_the_verdict_says_what_to_do() -> None:
     alone = judge(["mps"], [WRONG_LSTM], [], [], "mps")
     assert (alone.device, alone.settings, alone.sound) == (None, (), False)
     assert alone.words[-1] == (
-        "None of the devices examined trains right. Use --device cpu, and examine it with char-rnn doctor."
+        "None of the checked devices trains correctly. Use --device cpu, and check it with char-rnn doctor."
     )
     both = judge(DEVICES, [WRONG_LSTM, check("cpu", "forward", "failed")], [], [], "mps")
-    assert both.words[-1].startswith("No device trains right. Install another version of PyTorch")
+    assert both.words[-1].startswith("No device trains correctly. Install another version of PyTorch")
 
 
 def test_threads_are_as_many_as_there_are_unless_one_is_clearly_faster() -> None:
@@ -98,15 +97,15 @@ def report(*extra: CheckResult) -> Report:
 
 def test_the_text_tells_what_failed_and_what_is_slower_than_the_cpu() -> None:
     text = to_text(report(WRONG_LSTM))
-    assert "MPS on macOS 15.1, 12 GiB of memory for it" in text
+    assert "MPS on macOS 15.1 with 12 GiB of memory" in text
     assert "mps (MPS: Apple Silicon): 1 of 3 checks FAILED" in text
     assert "cpu (CPU, 8 threads): all 2 checks passed" in text
-    assert "PyTorch alone (CHAR_RNN_KERNELS=off)" in " ".join(text.split())
+    assert "no kernels (CHAR_RNN_KERNELS=off)" in " ".join(text.split())
     assert "  training      ok          3.0e-06\n" in text
     assert "  batch change  FAILED\n  FAILED batch change, lstm: it is off (pytorch issue 177116)" in text
     assert "    gru              9,000*      7,000\n" in text
     assert "  * slower than the CPU (pytorch issue 123148)" in text
-    assert "  Type: char-rnn train DATA --device cpu" in text
+    assert "  Run: char-rnn train DATA --device cpu" in text
 
 
 def test_the_text_fits_the_terminal() -> None:

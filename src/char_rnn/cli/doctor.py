@@ -60,7 +60,7 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from char_rnn.doctor.words import to_text
+    from char_rnn.doctor import to_text
 
     width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
     text = Text(to_text(report, width))

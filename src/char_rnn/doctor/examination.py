@@ -1,79 +1,53 @@
-"""Runs every check on every device."""
+"""Runs every check on every device, and measures their speed.
+
+Dimensions: B batch, T time, H hidden.
+"""
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
-from char_rnn.doctor.backend import Backend
-from char_rnn.doctor.batches import batch_change
-from char_rnn.doctor.drawing import drawing
-from char_rnn.doctor.dropout import dropout
-from char_rnn.doctor.finding import Finding
-from char_rnn.doctor.memory import memory
-from char_rnn.doctor.numbers import forward, gradients, training
-from char_rnn.doctor.problem import CELLS, Problem, Sizes
+from char_rnn.doctor.checks import CHECKS, DRAWING_ISSUES, Check, Finding, drawing
+from char_rnn.doctor.problem import CELLS, LAYERS, RATE, SEED, Backend, Problem, Sizes
 from char_rnn.doctor.report import CheckResult, Report, Speed, Status, Threads
-from char_rnn.doctor.speed import COMPARED, HIDDEN, compare_threads, speed
 from char_rnn.doctor.verdict import DRAWING, judge
 from char_rnn.machine import describe_machine
+from char_rnn.training.train_step import TrainStep
+from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import DeviceManager, first_line, on_threads
+
+HIDDEN = (128, 512, 1024)  # sizes whose speed is measured
+COMPARED = HIDDEN[:2]  # sizes at which one thread is compared with all
+VOCABULARY, BATCH, TIME = 65, 50, 20
+SECONDS, ROUNDS = 0.5, 3
 
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Check:
-    """A check of one cell.
-
-    Attributes:
-        name: What the report calls it.
-        run: Makes the check.
-        needs: The check that has to pass before; what follows from a failure is not looked for.
-        issues: PyTorch issues that tell of such failures.
-        large: Whether all CPU threads are of use; the other models are too small for two.
-    """
-
-    name: str
-    run: Callable[[Backend, Problem], Finding]
-    needs: str | None = None
-    issues: tuple[int, ...] = ()
-    large: bool = False
-
-
-CHECKS = (
-    Check("forward", forward),
-    Check("gradients", gradients, "forward"),
-    Check("training", training, "gradients"),
-    Check("dropout", dropout, "gradients", (180744, 185351, 190056, 190057)),
-    Check("memory", memory, "forward", (145374, 164299)),
-    Check("batch change", batch_change, "gradients", (177116,), large=True),
-)
-DRAWING_ISSUES = (136623, 192577)
-
-
 def examine(devices: Sequence[str] | None = None, *, speed: bool = True, progress: Progress | None = None) -> Report:
-    """Check that the devices of this machine compute right, and how fast.
+    """Check that the devices of this machine compute correctly, and measure their speed.
 
-    Every cell is run on every device in float32 and compared with the CPU in float64. PyTorch's random numbers and
-    number of threads are afterwards what they were. A minute or two, without the speed a quarter of that.
+    Every cell runs on every device in float32 and is compared with the CPU in float64. PyTorch's random state and
+    number of threads are restored afterwards. It takes one or two minutes, a quarter of that without the speed.
 
     Args:
-        devices: Of ``"mps"``, ``"cuda"`` and ``"cpu"``; None for all that there are.
-        speed: Whether to measure the speed too.
-        progress: Told what is under way, how many parts are done, and of how many.
+        devices: Some of ``"mps"``, ``"cuda"`` and ``"cpu"``; None for all available ones.
+        speed: Whether to measure the speed.
+        progress: Called with the next part, the number of finished parts, and the number of all.
 
     Raises:
-        ValueError: A device is not there.
+        ValueError: A device is not available.
     """
     available = DeviceManager.available()
     for name in devices or []:
         if name not in available:
-            raise ValueError(f"device {name}: is not there (this machine has {', '.join(available)})")
+            raise ValueError(f"device {name}: not available (this machine has {', '.join(available)})")
     return examine_backends([Backend(name) for name in devices or available], speed=speed, progress=progress)
 
 
@@ -85,10 +59,10 @@ def examine_backends(
     sizes: Sizes | None = None,
     cells: Sequence[str] = tuple(CELLS),
 ) -> Report:
-    """Do as :func:`examine`, with devices made by the caller and, if need be, less to compute."""
+    """Check devices given by the caller, as :func:`examine` does, optionally with smaller sizes and fewer cells."""
     began = time.perf_counter()
     machine = describe_machine()
-    with _undisturbed():
+    with _restored():
         examination = _Examination(backends, sizes or Sizes(), cells, speed, progress)
         checks = [check for backend in backends for check in examination.check(backend)]
         threads = examination.compare_threads()
@@ -107,7 +81,7 @@ def examine_backends(
 
 
 class _Examination:
-    """What the checks of several devices share: the problems with their answers, and the progress."""
+    """The problems with their results, which the devices share, and the progress."""
 
     def __init__(
         self, backends: Sequence[Backend], sizes: Sizes, cells: Sequence[str], speed: bool, progress: Progress | None
@@ -115,20 +89,21 @@ class _Examination:
         self.sizes, self.cells, self.progress = sizes, cells, progress
         self.problems = {cell: Problem(cell, sizes) for cell in cells}
         self.timed = HIDDEN if speed else ()
-        self.compared = COMPARED if speed and torch.get_num_threads() > 1 and _has_cpu(backends) else ()
+        has_cpu = any(backend.device.type == "cpu" for backend in backends)
+        self.compared = COMPARED if speed and torch.get_num_threads() > 1 and has_cpu else ()
         parts = len(cells) * len(CHECKS) + 1 + len(cells) * len(self.timed)
         self.done, self.total = 0, len(backends) * parts + len(self.compared)
 
     def check(self, backend: Backend) -> Iterator[CheckResult]:
-        """Make every check on a device."""
+        """Run every check on a device."""
         for cell in self.cells:
             status: dict[str, str] = {}
             for check in CHECKS:
-                self._tell(f"{backend.name}: {check.name}, {cell}")
+                self._report(f"{backend.name}: {check.name}, {cell}")
                 result = self._check(backend, check, cell, status)
                 status[check.name] = result.status
                 yield result
-        self._tell(f"{backend.name}: {DRAWING}")
+        self._report(f"{backend.name}: {DRAWING}")
         result = _outcome(backend, DRAWING, None, lambda: drawing(backend, self.sizes))
         yield replace(result, issues=DRAWING_ISSUES)
 
@@ -136,44 +111,43 @@ class _Examination:
         """Compare one CPU thread with all."""
         found = []
         for hidden in self.compared:
-            self._tell(f"cpu: threads at hidden size {hidden}")
-            found.append(compare_threads(hidden))
+            self._report(f"cpu: threads at hidden size {hidden}")
+            found.append(_compare_threads(hidden))
         return found
 
     def time(self, backend: Backend, threads: Sequence[Threads]) -> Iterator[Speed]:
-        """Time a device, unless it fails; the CPU on as many threads as are best at the size or the next smaller."""
+        """Measure a device; the CPU with the best number of threads at this size or the next smaller one."""
         best = {compared.hidden_size: compared.best for compared in threads}
         count = torch.get_num_threads()
         for hidden in self.timed:
             if backend.device.type == "cpu":
                 count = best.get(hidden, count)
             for cell in self.cells:
-                self._tell(f"{backend.name}: speed of {cell} at hidden size {hidden}")
-                with suppress(Exception):  # the checks have told of it; at large sizes the memory may not suffice
-                    yield speed(backend, cell, hidden, count)
+                self._report(f"{backend.name}: speed of {cell} at hidden size {hidden}")
+                with suppress(Exception):  # the checks reported it; a large model may not fit into memory
+                    yield _speed(backend, cell, hidden, count)
 
     def _check(self, backend: Backend, check: Check, cell: str, status: Mapping[str, str]) -> CheckResult:
         if check.needs and status[check.needs] != "passed":
-            words = f"builds on {check.needs}, which did not pass"
+            words = f"depends on {check.needs}, which did not pass"
             return CheckResult(backend.name, check.name, cell, "not run", words, issues=check.issues)
-        threads = torch.get_num_threads() if check.large else 1
-        with on_threads(threads):
+        with on_threads(torch.get_num_threads() if check.large else 1):
             result = _outcome(backend, check.name, cell, lambda: check.run(backend, self.problems[cell]))
         return replace(result, issues=check.issues)
 
-    def _tell(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         if self.progress is not None:
             self.progress(what, self.done, self.total)
         self.done += 1
 
 
 def _outcome(backend: Backend, check: str, cell: str | None, run: Callable[[], Finding]) -> CheckResult:
-    """Make a check; whatever a device raises is a failure of it."""
+    """Run a check; an exception is a failure."""
     began = time.perf_counter()
     try:
         with _whole_float32(backend):
             finding = run()
-    except Exception as error:  # drivers fail in ways of their own
+    except Exception as error:  # drivers raise exceptions of their own
         finding = Finding(False, f"{type(error).__name__}: {first_line(error)}")
     status: Status = "passed" if finding.passed else "failed"
     seconds = time.perf_counter() - began
@@ -182,12 +156,9 @@ def _outcome(backend: Backend, check: str, cell: str | None, run: Callable[[], F
 
 @contextmanager
 def _whole_float32(backend: Backend) -> Iterator[None]:
-    """Keep cuDNN from rounding to TF32, as it does by itself: its error would hide those that are looked for."""
-    if backend.device.type != "cuda":
-        yield
-        return
+    """Turn off cuDNN's TF32, whose rounding errors would hide other errors."""
     before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = before and backend.device.type != "cuda"
     try:
         yield
     finally:
@@ -195,8 +166,8 @@ def _whole_float32(backend: Backend) -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Leave the generators of every device as they were."""
+def _restored() -> Iterator[None]:
+    """Restore the random state of every device afterwards."""
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     try:
         with torch.random.fork_rng(), torch.enable_grad():
@@ -206,5 +177,39 @@ def _undisturbed() -> Iterator[None]:
             torch.mps.set_rng_state(mps)
 
 
-def _has_cpu(backends: Sequence[Backend]) -> bool:
-    return any(backend.device.type == "cpu" for backend in backends)
+def _speed(backend: Backend, cell: str, hidden: int, threads: int) -> Speed:
+    """Measure the training speed of two layers for about half a second, at least one step."""
+    with on_threads(threads):
+        train = _steps(backend, cell, hidden)
+        train(0)  # warm-up
+        return Speed(backend.name, cell, hidden, BATCH * TIME / train(SECONDS), threads)
+
+
+def _compare_threads(hidden: int) -> Threads:
+    """Measure an LSTM's training speed on one CPU thread and on all of PyTorch's, in turn; the medians."""
+    counts = (1, torch.get_num_threads())
+    train = _steps(Backend("cpu"), "lstm", hidden)
+    seconds: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(1 + ROUNDS):
+        for count, measured in seconds.items():
+            with on_threads(count):
+                measured.append(train(SECONDS / ROUNDS))
+    one, every = (BATCH * TIME / statistics.median(seconds[count][1:]) for count in counts)
+    return Threads(hidden, counts[1], one, every)
+
+
+def _steps(backend: Backend, cell: str, hidden: int) -> Callable[[float], float]:
+    """Return a function that trains on random characters for some seconds, and returns the seconds of a step."""
+    torch.manual_seed(SEED)
+    stepper = TrainStep(backend.place(CELLS[cell](VOCABULARY, hidden, LAYERS)), TrainingConfig(), backend.device)
+    ids = torch.randint(VOCABULARY, (BATCH, TIME + 1), generator=torch.Generator().manual_seed(SEED))
+
+    def train(seconds: float) -> float:
+        began, made = time.perf_counter(), 0
+        while not made or time.perf_counter() - began < seconds:
+            stepper.step(ids[:, :-1], ids[:, 1:], None, RATE)
+            backend.synchronize()
+            made += 1
+        return (time.perf_counter() - began) / made
+
+    return train

@@ -1,6 +1,6 @@
-"""What a device is given to compute, and the answers: those of the CPU in float64.
+"""The devices, the computations that they are given, and the reference results: the CPU's in float64.
 
-Dimensions: B batch, T time, V vocabulary, H hidden.
+Dimensions: B batch, T time, V vocabulary, H hidden, R rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN
 from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
+from char_rnn.utils.device import describe, memory_in_use
 
 CELLS: Mapping[str, Callable[..., CharModel]] = {
     "lstm": CharLSTM,
@@ -30,20 +31,59 @@ LAYERS, SEED, RATE = 2, 2015, 2e-3
 CPU = torch.device("cpu")
 
 
+class Backend:
+    """A device of this machine. Tests replace it by one that computes incorrectly.
+
+    Args:
+        kind: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Attributes:
+        name: Name in the report.
+        device: Device of the tensors.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.name = kind
+        self.device = torch.device(kind)
+
+    def describe(self) -> str:
+        """Return a description of the device."""
+        return describe(self.device)
+
+    def place(self, model: CharModel) -> CharModel:
+        """Move a model to the device."""
+        return model.to(self.device)
+
+    def draw(self, probabilities: Tensor, count: int, *, replacement: bool) -> Tensor:
+        """Draw ``count`` indices for each row of probabilities (R, V); return them, (R, count), on the CPU."""
+        return torch.multinomial(probabilities.to(self.device), count, replacement=replacement).cpu()
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def memory(self) -> dict[str, int]:
+        """Return the memory in use, in bytes, as `char_rnn.utils.device.memory_in_use`."""
+        return memory_in_use(self.device)
+
+
 @dataclass(frozen=True)
 class Sizes:
-    """How much the checks compute; the defaults are what a user gets.
+    """Sizes of the checks; users get the defaults.
 
     Attributes:
         vocabulary: V.
         hidden: H.
         batch: B and T of the forward pass and the gradients.
-        steps: Training steps that are compared.
-        trained: B and T of each of them.
-        large: B and T that together pass 32,768 symbols.
-        draws: Rows of 65,536 probabilities that are drawn from on the CPU; other devices, six times as many.
-        leak_hidden: H in the check of the memory: what leaks grows with it.
-        leak_steps: Training steps between two looks at the memory.
+        steps: Training steps to compare.
+        trained: B and T of a training step.
+        large: B and T whose product exceeds 32,768.
+        draws: Rows of 65,536 probabilities to draw from on the CPU; six times as many on other devices.
+        leak_hidden: H of the memory check; a leak grows with it.
+        leak_steps: Training steps of a stretch in the memory check.
     """
 
     vocabulary: int = 65
@@ -59,12 +99,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Computed:
-    """One pass forward and back, on the CPU in float64 whatever computed it.
-
-    Attributes:
-        log_probs: (B, T, V), in nats.
-        gradients: Of the mean loss, by parameter.
-    """
+    """Log-probabilities (B, T, V) in nats, and the gradients of the mean loss by parameter; float64 on the CPU."""
 
     log_probs: Tensor
     gradients: Mapping[str, Tensor]
@@ -72,13 +107,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Trained:
-    """The end of a training run.
-
-    Attributes:
-        loss: Of the last step, in nats per character.
-        start: The parameters before the first step, by name, on the CPU in float64.
-        parameters: Those after the last.
-    """
+    """Last loss of a training run in nats per character, and the parameters before and after, in float64."""
 
     loss: float
     start: Mapping[str, Tensor]
@@ -86,11 +115,11 @@ class Trained:
 
 
 class Problem:
-    """A cell's starting weights and data, the same for every device, and the float64 answers, each computed once.
+    """Initial weights and data of a cell, the same for every device, and the float64 results.
 
     Args:
         cell: One of `CELLS`.
-        sizes: How much there is to compute.
+        sizes: Sizes of the checks.
     """
 
     def __init__(self, cell: str, sizes: Sizes) -> None:
@@ -99,33 +128,33 @@ class Problem:
         self._model = CELLS[cell](sizes.vocabulary, sizes.hidden, LAYERS)
 
     def model(self, dtype: torch.dtype = torch.float32, dropout: float = 0.0) -> CharModel:
-        """Return a new model of the starting weights, on the CPU."""
+        """Return a new model with the initial weights, on the CPU."""
         model = deepcopy(self._model).to(dtype)
         model.dropout = dropout
         return model
 
     def ids(self, batch: int, time: int) -> Tensor:
-        """Return random symbols, (B, T + 1): the inputs and, one on, the targets."""
+        """Return random symbols, (B, T + 1): the inputs and, shifted by one, the targets."""
         generator = torch.Generator().manual_seed(SEED)
         return torch.randint(self.sizes.vocabulary, (batch, time + 1), generator=generator)
 
     @cached_property
     def answer(self) -> Computed:
-        """The pass that `Sizes.batch` asks for."""
+        """The pass over `Sizes.batch`."""
         return compute(self.model(torch.float64), self.ids(*self.sizes.batch), CPU)
 
     @cached_property
     def large_answer(self) -> Computed:
-        """The pass that `Sizes.large` asks for."""
+        """The pass over `Sizes.large`."""
         return compute(self.model(torch.float64), self.ids(*self.sizes.large), CPU)
 
     @cached_property
     def trained(self) -> Trained:
-        """The training that `Sizes.steps` asks for."""
+        """The training run of `Sizes.steps`."""
         return self.train(self.model(torch.float64), CPU)
 
     def train(self, model: CharModel, device: torch.device) -> Trained:
-        """Train a model that stands on the device, by the package's own steps, on a text that repeats itself."""
+        """Train a model on its device, with the package's own steps, on a text that repeats itself."""
         batch, time = self.sizes.trained
         stepper = TrainStep(model, TrainingConfig(), device)
         text = self.ids(batch, 96).repeat(1, self.sizes.steps * time // 96 + 2)
@@ -137,7 +166,7 @@ class Problem:
 
 
 def compute(model: CharModel, ids: Tensor, device: torch.device) -> Computed:
-    """Run ids (B, T + 1) forward and back through a model that stands on the device."""
+    """Run ids (B, T + 1) forward and backward through a model on its device."""
     ids = ids.to(device)
     log_probs, _ = model(ids[:, :-1])
     model.zero_grad()
@@ -147,7 +176,7 @@ def compute(model: CharModel, ids: Tensor, device: torch.device) -> Computed:
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """Return a copy on the CPU in float64, which not every device has."""
+    """Return a copy on the CPU in float64, which some devices lack."""
     return tensor.detach().cpu().to(torch.float64, copy=True)
 
 

@@ -1,4 +1,4 @@
-"""From what was found to what to do."""
+"""The recommendation that follows from the checks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from char_rnn.doctor.report import CheckResult, Speed, Threads, Verdict
 
 DRAWING = "drawing"
-FASTER = 1.1
-IDLE = 0.25
+FASTER = 1.1  # relative speed from which on a device is clearly faster
+IDLE = 0.25  # load per core of an idle machine
 BUSY = "The machine was busy; timings and the best number of threads may differ when it is idle."
 
 
@@ -21,54 +21,50 @@ def judge(
     automatic: str,
     load: float = 0.0,
 ) -> Verdict:
-    """Choose the fastest device that trains right; without speeds the first.
+    """Choose the fastest device that trains correctly, or the first one without speeds.
 
-    Drawing does not count: this package draws on the CPU, in NumPy, wherever it trains.
+    Drawing does not count: this package samples on the CPU with NumPy, wherever it trains.
 
     Args:
-        devices: Those examined, the likely best first.
-        checks: What was found.
-        speeds: How fast they are; may be empty.
-        threads: One CPU thread against all; may be empty.
-        automatic: The device that ``--device auto`` takes.
-        load: Other work on the machine when the examination began, as a part of its cores.
+        devices: The checked devices, best first.
+        checks: Outcomes of the checks.
+        speeds: Speeds; may be empty.
+        threads: Comparisons of threads; may be empty.
+        automatic: The device that ``--device auto`` uses.
+        load: Load per core at the beginning.
     """
-    failed = {
-        name: [check for check in checks if check.device == name and check.status == "failed"] for name in devices
-    }
+    failed = {name: [each for each in checks if each.device == name and each.status == "failed"] for name in devices}
     wrong = {name: [check for check in found if check.check != DRAWING] for name, found in failed.items()}
     right = [name for name in devices if not wrong[name]]
-    reproaches = [words for name in devices for words in _reproaches(name, failed[name])]
+    warnings = [words for name in devices for words in _warnings(name, failed[name])]
     if not right:
-        return Verdict(None, (), (*reproaches, _no_device(devices)), sound=False)
+        return Verdict(None, (), (*warnings, _no_device(devices)), sound=False)
     device = max(right, key=lambda name: _pace(name, right, speeds))
-    settings = () if device == automatic else (f"--device {device}",)
-    timed = bool(speeds)
     words = [
-        _choice(device, devices, right, failed[device], timed),
+        _choice(device, devices, right, failed[device], bool(speeds)),
         *_exceptions(device, right, speeds),
-        *_about_threads(device, threads),
-        *([BUSY] if timed and load > IDLE else []),
-        *reproaches,
+        *(_about_threads(threads) if device == "cpu" else []),
+        *([BUSY] if speeds and load > IDLE else []),
+        *warnings,
     ]
-    sound = not failed[device] and not wrong.get(automatic)
-    return Verdict(device, settings, tuple(words), sound)
+    settings = () if device == automatic else (f"--device {device}",)
+    return Verdict(device, settings, tuple(words), sound=not failed[device] and not wrong.get(automatic))
 
 
 def _choice(
     device: str, devices: Sequence[str], right: Sequence[str], failed: Sequence[CheckResult], timed: bool
 ) -> str:
-    checked = "every check passed" if not failed else f"every check but {DRAWING} passed"
+    passed = f"every check but {DRAWING} passed" if failed else "every check passed"
     if len(devices) == 1:
-        return f"Train on {device}: {checked}."
+        return f"Train on {device}: {passed}."
     if len(right) == 1:
-        return f"Train on {device}: {checked}, on no other device that was examined."
-    why = "the fastest of those that train right" if timed else "the first choice of those that train right"
-    return f"Train on {device}: {checked}, and it is {why} ({', '.join(right)})."
+        return f"Train on {device}: {passed}. All other devices failed."
+    why = "the fastest" if timed else "the first choice"
+    return f"Train on {device}: {passed}, and it is {why} of the devices that train correctly ({', '.join(right)})."
 
 
 def _exceptions(device: str, right: Sequence[str], speeds: Sequence[Speed]) -> list[str]:
-    """Return where another device that trains right is clearly faster than the chosen one."""
+    """Return where another correct device is clearly faster than the chosen one."""
     paces = {(speed.device, speed.cell, speed.hidden_size): speed.characters_per_second for speed in speeds}
     words = []
     for other in right:
@@ -77,27 +73,24 @@ def _exceptions(device: str, right: Sequence[str], speeds: Sequence[Speed]) -> l
             if name == device and paces.get((other, cell, hidden), 0.0) > FASTER * pace:
                 faster.setdefault(cell, []).append(str(hidden))
         if faster:
-            where = "; ".join(f"{cell} of {', '.join(sizes)}" for cell, sizes in faster.items())
-            words.append(f"{other} is faster for {where}: give --device {other} for these.")
+            where = "; ".join(f"{cell} of hidden size {', '.join(sizes)}" for cell, sizes in faster.items())
+            words.append(f"{other} is faster for {where}: use --device {other} there.")
     return words
 
 
-def _about_threads(device: str, threads: Sequence[Threads]) -> list[str]:
-    if device != "cpu":
-        return []
+def _about_threads(threads: Sequence[Threads]) -> list[str]:
     words = []
     for compared in threads:
         ratio = compared.with_one / compared.with_all
-        one, every = "1 thread", f"{compared.threads} threads"
+        one, every = "1 thread is", f"{compared.threads} threads are"
         fast, slow, times = (one, every, ratio) if ratio > 1 else (every, one, 1 / ratio)
-        words.append(f"at hidden size {compared.hidden_size} {fast} train {times:.3g} times as fast as {slow}")
-    if not words:
-        return []
-    listed = "; ".join(words).replace("1 thread train", "1 thread trains")
-    return [f"Threads: {listed}. char-rnn train chooses them by timing some steps when it starts."]
+        slow = slow.rpartition(" ")[0]
+        words.append(f"at hidden size {compared.hidden_size} {fast} {times:.3g} times as fast as {slow}")
+    advice = "char-rnn train selects the number of threads by timing a few steps at the start."
+    return [f"Threads: {'; '.join(words)}. {advice}"] if words else []
 
 
-def _reproaches(device: str, failed: Sequence[CheckResult]) -> list[str]:
+def _warnings(device: str, failed: Sequence[CheckResult]) -> list[str]:
     """Return what a device must not be used for, and why."""
     words = []
     wrong = [check for check in failed if check.check != DRAWING]
@@ -109,9 +102,9 @@ def _reproaches(device: str, failed: Sequence[CheckResult]) -> list[str]:
         words.append(f"Do not train on {device}: wrong {what}.{_issues(wrong)}")
     draws = [check for check in failed if check.check == DRAWING]
     if draws:
+        advice = "char-rnn itself samples texts on the CPU, whatever the device, so its texts are correct."
         words.append(
-            f"Do not draw on {device} in programs of your own: {draws[0].words}.{_issues(draws)} char-rnn itself draws "
-            "its texts on the CPU, whatever the device, and they are right."
+            f"Do not draw random numbers on {device} in your own programs: {draws[0].words}.{_issues(draws)} {advice}"
         )
     return words
 
@@ -122,12 +115,12 @@ def _issues(checks: Sequence[CheckResult]) -> str:
 
 
 def _no_device(devices: Sequence[str]) -> str:
-    if devices == ["cpu"] or "cpu" in devices:
-        return "No device trains right. Install another version of PyTorch and run char-rnn doctor again."
-    return "None of the devices examined trains right. Use --device cpu, and examine it with char-rnn doctor."
+    if "cpu" in devices:
+        return "No device trains correctly. Install another version of PyTorch and run char-rnn doctor again."
+    return "None of the checked devices trains correctly. Use --device cpu, and check it with char-rnn doctor."
 
 
 def _pace(device: str, right: Sequence[str], speeds: Sequence[Speed]) -> float:
-    """Return the mean logarithm of a device's speeds; without any, the place in the order of devices."""
+    """Return the mean logarithm of a device's speeds; without speeds, its place in the order of devices."""
     logarithms = [math.log(speed.characters_per_second) for speed in speeds if speed.device == device]
     return sum(logarithms) / len(logarithms) if logarithms else -float(right.index(device))
