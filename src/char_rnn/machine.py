@@ -13,7 +13,7 @@ import torch
 
 from char_rnn import kernels
 from char_rnn._version import __version__
-from char_rnn.utils.cores import available_cores
+from char_rnn.utils.resources import available_cores
 
 
 def describe_machine() -> dict[str, Any]:

@@ -29,9 +29,8 @@ from safetensors.numpy import save
 from char_rnn.cells import BUILT_IN, CELLS
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.utils.config import Config, config_from_dict
-from char_rnn.utils.config.messages import one_line
-from char_rnn.utils.file_kinds import HEAD, not_a_model
-from char_rnn.utils.files import check_is_path, check_regular, open_regular, replacing
+from char_rnn.utils.config.fields import one_line
+from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
 
 FORMAT = "char-rnn"
 FORMAT_VERSION = 1

@@ -23,7 +23,7 @@ from char_rnn.models import build_model
 from char_rnn.training import Callback, CharRNNTrainer, evaluate
 from char_rnn.training.callbacks import MetricsWriter
 from char_rnn.training.evaluation import Evaluation
-from char_rnn.utils import allocator
+from char_rnn.utils import resources
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -256,14 +256,15 @@ def test_memory_is_kept_while_training_and_not_before(
         def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
             calls.append((trainer.step,))
 
-    monkeypatch.setattr(allocator, "_glibc", lambda: (lambda *call: calls.append(call), lambda *call: None))
-    monkeypatch.setattr(allocator, "_chosen", lambda: False)
+    monkeypatch.setattr(resources, "_glibc", lambda: (lambda *call: calls.append(call), lambda *call: None))
+    for name in (*resources.USER_SETTINGS, "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
     trainer = make_trainer(small_config(training={"max_steps": 2}), callbacks=[Steps()])
     trainer.validate()
     assert calls == []
     trainer.train()
-    thresholds = [(allocator.M_MMAP_THRESHOLD, allocator.LARGEST_BLOCK), (allocator.M_TRIM_THRESHOLD, allocator.KEPT)]
-    assert calls == [*thresholds, (1,), (2,), (allocator.M_TRIM_THRESHOLD, allocator.AFTERWARDS)]
+    thresholds = [(resources.MMAP_THRESHOLD, resources.LARGEST_BLOCK), (resources.TRIM_THRESHOLD, resources.KEPT)]
+    assert calls == [*thresholds, (1,), (2,), (resources.TRIM_THRESHOLD, resources.AFTERWARDS)]
 
 
 def test_no_validation_split(make_trainer: MakeTrainer, tmp_path: Path) -> None:

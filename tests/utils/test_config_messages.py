@@ -89,11 +89,9 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
 
 
 def test_recipes_that_are_not_there() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^recipe 'quikstart': there is none of this name; did you mean quickstart\?$"
-    ):
+    with pytest.raises(ConfigError, match=r"^recipe 'quikstart': unknown; did you mean quickstart\?$"):
         compose_config("quikstart")
-    with pytest.raises(ConfigError, match=r"^recipe '\.\./x': there is none of this name; known: default, "):
+    with pytest.raises(ConfigError, match=r"^recipe '\.\./x': unknown; known: default, "):
         compose_config("../x")
 
 

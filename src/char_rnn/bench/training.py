@@ -33,7 +33,7 @@ from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
 from char_rnn.training.progress import LineProgress
 from char_rnn.training.trainer import CharRNNTrainer
-from char_rnn.utils.allocator import memory_kept
+from char_rnn.utils.resources import memory_kept
 
 STEPS, QUICK_STEPS = 30, 8
 QUICK_CASES = ("2x128",)

@@ -10,8 +10,7 @@ from pathlib import Path
 from char_rnn.data.errors import DataError
 from char_rnn.data.text_files import OpenText, TextFile, find_foreign_in, opened
 from char_rnn.data.vocabulary import VocabularyKind
-from char_rnn.utils.file_kinds import HEAD
-from char_rnn.utils.files import read_regular
+from char_rnn.utils.files import HEAD, read_regular
 
 _MARKS = {  # the longer ones first: UTF-32's little-endian mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",

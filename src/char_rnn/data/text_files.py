@@ -17,8 +17,18 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
 from char_rnn.data.errors import DataError
-from char_rnn.utils.file_kinds import BZIP2, GZIP, HEAD, XZ, ZIP, Foreign, compression, find_document, find_foreign
-from char_rnn.utils.files import open_regular
+from char_rnn.utils.files import (
+    BZIP2,
+    GZIP,
+    HEAD,
+    XZ,
+    ZIP,
+    Foreign,
+    compression,
+    find_document,
+    find_foreign,
+    open_regular,
+)
 
 BLOCK = 1 << 16  # compressed bytes read at once
 XZ_MEMORY = 256 << 20  # bytes; `xz -9` needs 65 MB to decompress

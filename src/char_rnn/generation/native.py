@@ -19,7 +19,7 @@ from char_rnn.generation.program import Program
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.state import States
 from char_rnn.sampling.strategies import Floats
-from char_rnn.utils.cores import available_cores
+from char_rnn.utils.resources import available_cores
 
 _WORTH_SHARING = 1 << 21
 """Bytes of weights, more than a core's own cache holds, from which on a second thread gains more than it costs."""

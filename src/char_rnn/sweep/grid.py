@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from char_rnn.utils.config import Config, ConfigError, config_from_dict
-from char_rnn.utils.config.messages import shown
+from char_rnn.utils.config.fields import shown
 
 Grid = Mapping[str, Sequence[Any]]
 """The values of each key, ``section.key``."""

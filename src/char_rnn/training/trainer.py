@@ -26,9 +26,9 @@ from char_rnn.training.schedule_plan import SchedulePlan
 from char_rnn.training.time_budget import Timer, plan_evaluations, refit, timed_evaluation
 from char_rnn.training.train_step import TrainStep
 from char_rnn.training.training_state import capture, restore
-from char_rnn.utils.allocator import memory_kept
 from char_rnn.utils.config import Config
 from char_rnn.utils.device import DeviceManager, forked_rng, memory_in_use
+from char_rnn.utils.resources import memory_kept
 
 SECONDS_TO_FIRST_SAMPLE = 20
 

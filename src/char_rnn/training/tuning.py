@@ -27,10 +27,9 @@ from char_rnn.ops import kernel_loop
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.trainer import CharRNNTrainer
-from char_rnn.utils.allocator import memory_kept
 from char_rnn.utils.config import Config
-from char_rnn.utils.cores import available_cores
 from char_rnn.utils.device import DeviceManager, forked_rng
+from char_rnn.utils.resources import available_cores, memory_kept
 
 Way = tuple[int, str]
 """CPU threads and precision."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 import psutil
 import torch
 
-from char_rnn.utils.cores import available_cores
+from char_rnn.utils.resources import available_cores
 
 R = TypeVar("R")
 

@@ -1,7 +1,7 @@
-"""Opens files safely, and replaces them in one step.
+"""Opens files safely, replaces them in one step, and recognizes formats by their first bytes.
 
-What a user names, or what stands in a folder under a name of ours, can be anything: a pipe that nobody writes to, a
-device without an end, a link to one. Everything that reads a file of ours opens it here.
+A path of the user, or a file in a run folder, can be anything: a pipe without a writer, an endless device, a link to
+one. All reading of such files goes through this module. The magic numbers are those of file(1).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_NOCTTY", "O_NONBLOCK"))  # Windows lacks most
 LONGEST_PATH, LONGEST_NAME = 4096, 1000  # characters of a path that does not exist, and of a name in it
@@ -30,14 +30,14 @@ class TextForPathError(FileNotFoundError, ValueError):
 
 
 def check_is_path(path: str | Path) -> Path:
-    """Return a path; it need not exist, but a text in its place is refused.
+    """Return a path, which need not exist.
 
     Raises:
-        TextForPathError: no such file exists, and it has several lines or is longer than paths are.
+        TextForPathError: It is a text: no such file exists, and it has several lines or is longer than paths are.
     """
     text = os.fspath(path)
     too_long = len(text) >= LONGEST_PATH or any(len(name) > LONGEST_NAME for name in re.split(r"[/\\]", text))
-    if ("\n" in text or too_long) and not os.path.exists(text):  # noqa: PTH110 (it raises nothing, whatever the text)
+    if ("\n" in text or too_long) and not os.path.exists(text):  # noqa: PTH110 (it never raises)
         raise TextForPathError(
             f"{text[:40]!a}...: looks like a text, not a path; save it in a file and give the path of that"
         )
@@ -45,28 +45,28 @@ def check_is_path(path: str | Path) -> Path:
 
 
 def check_regular(path: str | Path, most: int | None = None) -> None:
-    """Check, without opening it, that a path is a regular file of a bounded size; a link counts as its target.
+    """Check, without opening it, that a path is a regular file of limited size; links are followed.
 
     Args:
-        path: the file.
-        most: bytes that it may have; None for a file that is read in pieces.
+        path: The file.
+        most: Largest size in bytes; None for a file that is read in pieces.
 
     Raises:
-        OSError: there is no such file, it is not a regular file, or it is too large.
+        OSError: The file does not exist, is not a regular file, or is too large.
     """
     _check(check_is_path(path).stat(), path, most)
 
 
 def open_regular(path: str | Path, most: int | None = None) -> BinaryIO:
-    """Open a regular file of a bounded size for reading; never waits for the other end of a pipe.
+    """Open a regular file of limited size for reading, without waiting for the other end of a pipe.
 
     Raises:
-        OSError: as ``check_regular``, or the file may not be read.
+        OSError: As ``check_regular``, or the file may not be read.
     """
-    check_regular(path, most)  # opening a device can have effects of its own
+    check_regular(path, most)  # before opening, which can have effects on a device
     descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     try:
-        _check(os.fstat(descriptor), path, most)  # it may have been replaced since
+        _check(os.fstat(descriptor), path, most)  # the file may have been replaced
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -77,7 +77,7 @@ def read_regular(path: str | Path, most: int) -> bytes:
     """Return the content of a regular file of at most ``most`` bytes.
 
     Raises:
-        OSError: as ``open_regular``.
+        OSError: As ``open_regular``.
     """
     with open_regular(path, most) as file:
         return read_bounded(file, most, path)
@@ -87,7 +87,7 @@ def read_bounded(file: BinaryIO, most: int, name: str | Path) -> bytes:
     """Return the rest of an open file or stream, at most ``most`` bytes; ``name`` is for the message.
 
     Raises:
-        OSError: it holds more.
+        OSError: It is longer.
     """
     content = file.read(most + 1)
     if len(content) > most:
@@ -106,22 +106,22 @@ def _check(state: os.stat_result, path: str | Path, most: int | None) -> None:
 
 
 def _too_large(name: str | Path, most: int) -> OSError:
-    return OSError(errno.EFBIG, f"longer than {most:,} bytes, the most that is read of such a file", str(name))
+    return OSError(errno.EFBIG, f"longer than {most:,} bytes, the limit for such a file", str(name))
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success it is flushed to the disk and takes the place of ``path``.
+    """Yield a temporary path beside ``path``; on success it is flushed to the disk and replaces ``path``.
 
-    It has the permissions of the file that it replaces. On any error the temporary file is removed and ``path`` stays
-    as it was; what the system says of the temporary file is said of ``path``.
+    It has the permissions of the file that it replaces. On an error the temporary file is removed and ``path`` is
+    unchanged; an error of the system names ``path``.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    mode = _permissions(path)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
     try:
         if mode is not None:
-            temporary.touch(0o600)  # nobody may read it meanwhile who could not read the other
+            temporary.touch(0o600)  # readable by nobody who could not read the old file
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -137,16 +137,89 @@ def replacing(path: str | Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
-def _permissions(path: Path) -> int | None:
-    """Return a file's permissions, or None where there is no file."""
-    return stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
-
-
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable where the system can (POSIX); a folder cannot be opened on Windows."""
+    """Make a rename durable where the system can; Windows cannot open a folder."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+HEAD = 512  # bytes at the beginning of a file that show its format
+GZIP, BZIP2, XZ, ZIP = "gzip", "bzip2", "xz", "zip"
+
+
+class Foreign(NamedTuple):
+    """A file that is neither text nor a model.
+
+    Attributes:
+        what: The kind of file, such as "a PDF document".
+        advice: What to do with it.
+    """
+
+    what: str
+    advice: str
+
+
+_COMPRESSED = {
+    GZIP: rb"\x1f\x8b\x08",
+    BZIP2: rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)",
+    XZ: rb"\xfd7zXZ\0",
+    ZIP: rb"PK(?:\x03\x04|\x05\x06)",
+}
+_AS_TEXT = "save it as plain text (UTF-8) and give that file"
+_UNPACK = "unpack it and give the text file, or the folder"
+_FOREIGN = {
+    rb"%PDF-": Foreign("a PDF document", "extract its text (pdftotext does that) and give that file"),
+    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": Foreign("an Office document (.doc, .xls, .ppt)", _AS_TEXT),
+    rb"(?s:.{257})ustar": Foreign("a tar archive", _UNPACK),
+    rb"7z\xbc\xaf\x27\x1c": Foreign("a 7-Zip archive", _UNPACK),
+    rb"Rar!\x1a\x07": Foreign("a RAR archive", _UNPACK),
+    rb"\{\\rtf1": Foreign("an RTF document", _AS_TEXT),
+    rb"\x28\xb5\x2f\xfd": Foreign("a Zstandard file", "decompress it (zstd -d) and give the text file"),
+    rb"version https://git-lfs\.github\.com/spec/": Foreign(
+        "a Git LFS pointer, not the file itself", "run `git lfs pull` in its repository, or download the file"
+    ),
+}
+_PICKLE = rb"PK\x03\x04(?s:.{26})[^/]{1,255}/data\.pkl"
+_CHECKPOINT = Foreign("a checkpoint of torch.save", "it is not opened, because loading one can run code")
+_PAGE = Foreign("an HTML page", "download the file itself, not the page that shows it")
+_MEMBERS = {
+    "word/": Foreign("a Word document (.docx)", _AS_TEXT),
+    "xl/": Foreign("an Excel workbook (.xlsx)", _AS_TEXT),
+    "ppt/": Foreign("a PowerPoint presentation (.pptx)", _AS_TEXT),
+    "META-INF/container.xml": Foreign("an EPUB book", _AS_TEXT),
+    "META-INF/manifest.xml": Foreign("an OpenDocument file (.odt)", _AS_TEXT),
+    "META-INF/MANIFEST.MF": Foreign("a Java archive (.jar)", _UNPACK),
+}
+
+
+def compression(head: bytes) -> str | None:
+    """Return the compression of a file by its first bytes: ``GZIP``, ``BZIP2``, ``XZ``, ``ZIP``, or None."""
+    return next((name for name, magic in _COMPRESSED.items() if re.match(magic, head)), None)
+
+
+def find_foreign(head: bytes) -> Foreign | None:
+    """Return the kind of a file by its first bytes if it cannot be plain text, else None."""
+    return next((foreign for magic, foreign in _FOREIGN.items() if re.match(magic, head)), None)
+
+
+def find_document(members: Iterable[str]) -> Foreign | None:
+    """Return the kind of document that a zip archive with these members is; None for an ordinary archive."""
+    names = tuple(members)
+    return next((kind for prefix, kind in _MEMBERS.items() if any(name.startswith(prefix) for name in names)), None)
+
+
+def not_a_model(head: bytes) -> str:
+    """Return the kind of a file by its first bytes and what to do with it, for a message; empty if unknown."""
+    if re.match(rb"\s*(?:<!doctype html|<html)", head.removeprefix(b"\xef\xbb\xbf"), re.IGNORECASE):
+        foreign: Foreign | None = _PAGE
+    elif re.match(_PICKLE, head):
+        foreign = _CHECKPOINT
+    elif packed := compression(head):
+        foreign = Foreign(f"a {packed} file", "unpack it and give the model in it")
+    else:
+        foreign = find_foreign(head)
+    return f"{foreign.what}, not a model; {foreign.advice}" if foreign else ""

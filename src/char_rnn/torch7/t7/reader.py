@@ -16,8 +16,7 @@ from typing import Any, Literal
 from char_rnn.torch7.t7.inputs import AsciiInput, BinaryInput, ByteOrder, Input, LongSize, MalformedError
 from char_rnn.torch7.t7.objects import FUNCTION, ObjectReader
 from char_rnn.torch7.t7.values import T7Error
-from char_rnn.utils.file_kinds import HEAD, not_a_model
-from char_rnn.utils.files import read_regular
+from char_rnn.utils.files import HEAD, not_a_model, read_regular
 
 MAX_BYTES = 8 << 30  # of a file, which is read whole; the largest models of 2015 had less than 1 GB
 

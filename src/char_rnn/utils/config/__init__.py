@@ -1,5 +1,6 @@
 """The configuration: its schema, its reading with one-line errors, its writing. No PyTorch."""
 
+from char_rnn.utils.config.fields import ConfigError
 from char_rnn.utils.config.loading import (
     Override,
     compose_config,
@@ -8,7 +9,6 @@ from char_rnn.utils.config.loading import (
     read_setting,
     recipes,
 )
-from char_rnn.utils.config.messages import ConfigError
 from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.schema import (
     Config,

@@ -1,4 +1,4 @@
-"""Reads configurations: defaults, then a recipe, then a file, then single overrides; later wins."""
+"""Reads configurations: defaults, then a recipe, then a file, then single overrides; later ones win."""
 
 from __future__ import annotations
 
@@ -11,22 +11,30 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from char_rnn.utils.config.messages import ConfigError, allowed, did_you_mean, hint, kinds, one_line, shown
-from char_rnn.utils.config.removed import is_removed, replacement
+from char_rnn.utils.config.fields import ANY_CELL, ConfigError, allowed, did_you_mean, hint, kinds, one_line, shown
 from char_rnn.utils.config.schema import SECTIONS, Config
-from char_rnn.utils.config.section import ANY_CELL
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
     from char_rnn.utils.config.yaml_nodes import Node
 
 _LONGEST_PLACE = 86
 _NULLS = ("null", "Null", "NULL", "~")
+_RECIPES = resources.files("char_rnn") / "config"
+
+_REMOVED_KEYS: dict[tuple[str, str], tuple[object, str]] = {
+    ("training", "random_segments"): (False, "delete it; training.seq_length alone gives the same loss"),
+    ("training", "averaging_patience"): (None, "delete it; it was for training.averaging nt-asgd only"),
+}
+"""Keys of version 1.0: the value that has no effect (None: all values), and what to do about others."""
+
+_REMOVED_VALUES = {
+    ("training", "averaging", "nt-asgd"): ("polyak", "set training.averaging to polyak with training.averaging_start"),
+}
+"""Keys and values of version 1.0: the replacement in saved models, and what to do about it elsewhere."""
 
 
 class Given(NamedTuple):
-    """A value from outside, where it came from, and its key where the place does not say it."""
+    """A value, its origin, and its key where the origin does not include it."""
 
     value: Any
     place: str
@@ -34,18 +42,18 @@ class Given(NamedTuple):
 
 
 class Override(NamedTuple):
-    """A single value that is set by other words than ``--set``.
+    """A single value that is set by an option other than ``--set``.
 
     Attributes:
         assignment: ``"section.key=value"``, the value in YAML.
-        place: What was written instead; begins the message.
+        place: The option as it was written; begins the message.
     """
 
     assignment: str
     place: str
 
 
-Layer = dict[tuple[str, str], Given]
+Values = dict[tuple[str, str], Given]
 
 
 def load_config(path: str | Path, *, any_cell: bool = False) -> Config:
@@ -64,17 +72,17 @@ def load_config(path: str | Path, *, any_cell: bool = False) -> Config:
 def compose_config(
     recipe: str | None = None, file: str | Path | None = None, overrides: Sequence[str | Override] = ()
 ) -> Config:
-    """Defaults, overlaid by a named recipe, a file, and single values, in this order.
+    """Return the defaults, overridden by a recipe, a file, and single values, in this order.
 
     Args:
         recipe: Name of a shipped recipe; see `recipes`.
-        file: Path of a YAML file; it may hold just some keys.
-        overrides: ``"section.key=value"``, the value in YAML (text may stand as it is); later wins.
+        file: Path of a YAML file, which may contain only some keys.
+        overrides: ``"section.key=value"``, the value in YAML (texts need no quotes); later ones win.
 
     Raises:
         ConfigError: One line with place (file and line, or the override), key, what is allowed and what was given.
     """
-    layers: list[Layer] = []
+    layers: list[Values] = []
     if recipe is not None:
         layers.append(_read_text(_recipe_text(recipe), f"recipe {recipe}"))
     if file is not None:
@@ -84,71 +92,68 @@ def compose_config(
 
 
 def config_from_dict(data: object, place: str, *, saved: bool = False, any_cell: bool = False) -> Config:
-    """A configuration from nested dictionaries (out of a model file, say), with one-line errors.
+    """Return a configuration from nested dictionaries, such as those of a model file.
 
     Args:
-        data: ``{section: {key: value}}``, as `Config.model_dump` gives it; missing keys have their defaults.
-        place: Where the data came from; begins the message.
+        data: ``{section: {key: value}}``, as `Config.model_dump` returns it; missing keys have their defaults.
+        place: Origin of the data; begins the message.
         saved: Whether the data describes a saved model, which loads with removed settings too.
         any_cell: As for :func:`load_config`.
 
     Raises:
-        ConfigError: ``data`` is no such mapping, or a key, type or range is wrong.
+        ConfigError: ``data`` is not such a mapping, or a key, type or range is wrong.
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{place}: must be a mapping of sections; given {shown(data)}")
-    layer: Layer = {}
+    values: Values = {}
     for section, entries in data.items():
         if not isinstance(entries, Mapping):
             raise ConfigError(f"{place}: {one_line(str(section))}: must be a mapping of keys; given {shown(entries)}")
         for key, value in entries.items():
-            name = one_line(f"{section}.{key}")
-            if not is_removed(str(section), str(key), value, f"{place}: {name}", saved=saved):
-                _field(str(section), str(key), f"{place}: {name}")
-                layer[str(section), str(key)] = Given(replacement(str(section), str(key), value), place, name)
-    return _validate([layer], any_cell)
+            name, full_key = (str(section), str(key)), one_line(f"{section}.{key}")
+            if not _is_removed(*name, value, f"{place}: {full_key}", saved=saved):
+                _field(*name, f"{place}: {full_key}")
+                removed = _REMOVED_VALUES.get((*name, value)) if isinstance(value, str) else None
+                values[name] = Given(value if removed is None else removed[0], place, full_key)
+    return _validate([values], any_cell)
 
 
 def read_setting(setting: str | Override) -> tuple[str, Any]:
-    """The key, as ``section.key``, and the value that `compose_config` would read; the value is not checked.
+    """Return the key, as ``section.key``, and the value that `compose_config` would read, without checking it.
 
     Raises:
-        ConfigError: It is no ``section.key=value``, there is no such key, or the value is not YAML.
+        ConfigError: It is not ``section.key=value``, the key is unknown, or the value is not YAML.
     """
     [((section, key), given)] = _read_override(setting).items()
     return f"{section}.{key}", given.value
 
 
 def recipes() -> dict[str, str]:
-    """The shipped recipes: name to one line of description (the first comment of the file), sorted by name."""
+    """Return the shipped recipes: name and description (the first comment of the file), sorted by name."""
     found = {}
-    for entry in _recipe_folder().iterdir():
+    for entry in _RECIPES.iterdir():
         if entry.name.endswith(".yaml"):
             first = entry.read_text(encoding="utf-8").partition("\n")[0]
             found[entry.name.removesuffix(".yaml")] = first.removeprefix("#").strip()
     return dict(sorted(found.items()))
 
 
-def _recipe_folder() -> Traversable:
-    return resources.files("char_rnn") / "config"
-
-
 def _recipe_text(name: str) -> str:
     known = recipes()
     if name not in known:
         hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
-        raise ConfigError(f"recipe {one_line(repr(name))}: there is none of this name{hint}")
-    return (_recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+        raise ConfigError(f"recipe {one_line(repr(name))}: unknown{hint}")
+    return (_RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def _read_file(file: str | Path) -> Layer:
+def _read_file(file: str | Path) -> Values:
     from char_rnn.utils.config import yaml_nodes
 
     path = Path(file)
     return _read_text(yaml_nodes.read_text(path), one_line(str(path), 4096))
 
 
-def _read_text(text: str, name: str) -> Layer:
+def _read_text(text: str, name: str) -> Values:
     from char_rnn.utils.config import yaml_nodes
 
     root = yaml_nodes.parse(text, lambda line: f"{name}:{line}")
@@ -158,22 +163,21 @@ def _read_text(text: str, name: str) -> Layer:
         raise ConfigError(
             f"{name}:{root.line}: must be sections with keys, such as 'training:'; given {shown(root.value)}"
         )
-    layer: Layer = {}
+    values: Values = {}
     for section, node in root.value.items():
         where = f"{name}:{node.line}: {one_line(section)}"
-        if section not in SECTIONS:
-            raise ConfigError(f"{where}: unknown section{_section_hint(section)}")
+        _check_section(section, where)
         if node.value is not None and not isinstance(node.value, dict):
             raise ConfigError(f"{where}: must be a mapping of keys; given {shown(node.value)}")
         for key, child in (node.value or {}).items():
             place, full_key = f"{name}:{child.line}", f"{section}.{one_line(key)}"
-            if not is_removed(section, key, child.value, f"{place}: {full_key}"):
+            if not _is_removed(section, key, child.value, f"{place}: {full_key}"):
                 field = _field(section, key, f"{place}: {full_key}")
-                layer[section, key] = Given(_fitted(child, field), place, full_key)
-    return layer
+                values[section, key] = Given(_fitted(child, field), place, full_key)
+    return values
 
 
-def _read_override(override: str | Override) -> Layer:
+def _read_override(override: str | Override) -> Values:
     if isinstance(override, str):
         override = Override(override, f"--set {override}")
     name, equals, text = override.assignment.partition("=")
@@ -182,11 +186,9 @@ def _read_override(override: str | Override) -> Layer:
     if not equals:
         raise ConfigError(f"{place}: has no value; write it as section.key=value")
     if not dot:
-        hint = _section_hint(section) or ", such as training.seed=1"
-        raise ConfigError(f"{place}: must be section.key=value{hint}")
-    if section not in SECTIONS:
-        raise ConfigError(f"{place}: unknown section{_section_hint(section)}")
-    is_removed(section, key, text.strip(), place)
+        raise ConfigError(f"{place}: must be section.key=value{_section_hint(section)}")
+    _check_section(section, place)
+    _is_removed(section, key, text.strip(), place)
     field = _field(section, key, place)
     if str in kinds(field) and not text.strip().startswith(("'", '"')):
         null = type(None) in kinds(field) and text.strip() in _NULLS
@@ -196,10 +198,30 @@ def _read_override(override: str | Override) -> Layer:
     return {(section, key): Given(_fitted(yaml_nodes.parse(text, lambda _: place), field), place)}
 
 
-def _field(section: str, key: str, place: str) -> FieldInfo:
-    """The schema's entry of a key, or a ``ConfigError`` with the nearest known one."""
+def _is_removed(section: str, key: str, value: Any, place: str, *, saved: bool = False) -> bool:
+    """Return whether to ignore a setting because its key was removed.
+
+    Raises:
+        ConfigError: The key or the value was removed, has an effect, and does not describe a ``saved`` model.
+    """
+    if (section, key) in _REMOVED_KEYS:
+        harmless, advice = _REMOVED_KEYS[section, key]
+        if saved or harmless is None or value is harmless:
+            return True
+        raise ConfigError(f"{place}: was removed in version 1.1; {advice}")
+    if isinstance(value, str) and (section, key, value) in _REMOVED_VALUES and not saved:
+        raise ConfigError(f"{place}: {value} was removed in version 1.1; {_REMOVED_VALUES[section, key, value][1]}")
+    return False
+
+
+def _check_section(section: str, place: str) -> None:
     if section not in SECTIONS:
         raise ConfigError(f"{place}: unknown section{_section_hint(section)}")
+
+
+def _field(section: str, key: str, place: str) -> FieldInfo:
+    """Return the field of a key; a ``ConfigError`` names the nearest known one."""
+    _check_section(section, place)
     fields = SECTIONS[section].model_fields
     if key in fields:
         return fields[key]
@@ -217,7 +239,7 @@ def _home(key: str) -> str:
 
 
 def _fitted(node: Node, field: FieldInfo) -> Any:
-    """A node's value, with the two liberties its field allows: ``2015`` as text, ``1e5`` as a whole number."""
+    """Return a node's value; a field of text takes ``2015``, and a field of whole numbers takes ``1e5``."""
     if isinstance(node.value, dict):
         return {key: child.value for key, child in node.value.items()}
     if str in kinds(field) and node.text is not None and node.value is not None:
@@ -227,11 +249,11 @@ def _fitted(node: Node, field: FieldInfo) -> Any:
     return node.value
 
 
-def _validate(layers: Sequence[Layer], any_cell: bool = False) -> Config:
-    given: Layer = {}
-    for layer in layers:
-        for name, entry in layer.items():
-            given.pop(name, None)
+def _validate(layers: Sequence[Values], any_cell: bool = False) -> Config:
+    given: Values = {}
+    for values in layers:
+        for name, entry in values.items():
+            given.pop(name, None)  # the order is that of the last mention
             given[name] = entry
     nested: dict[str, dict[str, Any]] = {}
     for (section, key), entry in given.items():
@@ -242,7 +264,7 @@ def _validate(layers: Sequence[Layer], any_cell: bool = False) -> Config:
         raise ConfigError(_explain(error.errors(include_url=False)[0], given)) from None
 
 
-def _explain(error: ErrorDetails, given: Layer) -> str:
+def _explain(error: ErrorDetails, given: Values) -> str:
     if error["type"] == "conflict":
         places = [entry.place for name, entry in given.items() if ".".join(name) in error["ctx"]["names"]]
         return f"{places[-1]}: {error['msg']}"

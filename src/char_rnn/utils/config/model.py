@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from char_rnn.cells import BUILT_IN, CELLS
-from char_rnn.utils.config.section import NameOf, Section, conflict
+from char_rnn.utils.config.fields import NameOf, Section, conflict
 
 CellType = Annotated[str, NameOf(CELLS, BUILT_IN, "to use a cell of your own, import its module first")]
 _WIDTH = 65_536

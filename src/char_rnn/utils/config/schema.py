@@ -6,26 +6,45 @@ classes. The defaults are those of the specification's ``config/default.yaml``.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from char_rnn.sampling.options import pydantic_fields
-from char_rnn.utils.config.messages import shown
+from char_rnn.utils.config.fields import COUNT, NonEmpty, Section, WholeText, conflict, shown
 from char_rnn.utils.config.model import ModelConfig
-from char_rnn.utils.config.section import COUNT, Section, conflict, not_empty
 from char_rnn.utils.config.training import TrainingConfig
+
+
+def _no_empty_name(data_dir: str | list[str]) -> str | list[str]:
+    if not all(data_dir):
+        raise ValueError
+    return data_dir
+
+
+def _known_encoding(encoding: str) -> str:
+    try:
+        "a".encode(encoding)
+    except LookupError as error:
+        raise ValueError from error
+    return encoding
+
+
+def _file_name(name: str) -> str:
+    if not set(name).isdisjoint("/\\\0"):
+        raise ValueError
+    return name
 
 
 class DataConfig(Section):
     """The text and its splits."""
 
-    data_dir: str | list[str] = Field(
+    data_dir: Annotated[str | list[str], AfterValidator(_no_empty_name)] = Field(
         default="data/tinyshakespeare", min_length=1, json_schema_extra={"allowed": "a path or name, or a list of them"}
     )
     """Named data set, file, folder, or - for standard input; or a list of these, read in the given order."""
-    separator: str = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
+    separator: WholeText = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
     """Text inserted between two files."""
     file_order: Literal["natural", "path"] = "natural"
     """Order of the files in a folder: natural (2 before 10), or path as in version 1.0, which also reads links."""
@@ -35,7 +54,7 @@ class DataConfig(Section):
     """Fraction of the text for validation, after the training split; the rest is the test split."""
     vocabulary: Literal["characters", "bytes"] = "characters"
     """Symbols of the model: Unicode characters (code points) or bytes."""
-    encoding: str = Field(
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = Field(
         default="utf-8", json_schema_extra={"allowed": "a text encoding that Python knows, such as utf-8 or latin-1"}
     )
     """Encoding of the text files."""
@@ -43,40 +62,13 @@ class DataConfig(Section):
     """Contiguous streams with the hidden state carried over, or shuffled windows that start from a zero state."""
     num_workers: int = Field(default=0, ge=0, le=1024)
     """Number of processes that load windows; 0 = the training process itself."""
-    cache_dir: str | None = Field(default=None, json_schema_extra={"allowed": "a path or null"})
+    cache_dir: NonEmpty | None = Field(default=None, json_schema_extra={"allowed": "a path or null"})
     """Folder for the cache of encoded texts; null = the user's cache folder."""
 
     @property
     def sources(self) -> list[str]:
         """The names or paths in ``data_dir``."""
         return [self.data_dir] if isinstance(self.data_dir, str) else self.data_dir
-
-    @field_validator("cache_dir")
-    @classmethod
-    def _is_a_path(cls, path: str | None) -> str | None:
-        return not_empty(path)
-
-    @field_validator("data_dir")
-    @classmethod
-    def _names_are_not_empty(cls, data_dir: str | list[str]) -> str | list[str]:
-        if not all(data_dir):
-            raise ValueError
-        return data_dir
-
-    @field_validator("separator")
-    @classmethod
-    def _no_half_characters(cls, separator: str) -> str:
-        separator.encode("utf-8")
-        return separator
-
-    @field_validator("encoding")
-    @classmethod
-    def _encoding_exists(cls, encoding: str) -> str:
-        try:
-            "a".encode(encoding)
-        except LookupError as error:
-            raise ValueError from error
-        return encoding
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> DataConfig:
@@ -101,22 +93,16 @@ class GenerationConfig(_SamplingSection):  # type: ignore[misc]  # its fields ar
     """Number of symbols to generate after the prime."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """Seed of the random numbers; null = a new seed each time."""
-    prime: str = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
+    prime: WholeText = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
     """Text to continue; empty = the first symbol is drawn from the uniform distribution."""
-
-    @field_validator("prime")
-    @classmethod
-    def _no_half_characters(cls, prime: str) -> str:
-        prime.encode("utf-8")
-        return prime
 
 
 class LoggingConfig(Section):
     """Records and checkpoints of a run."""
 
-    log_dir: str | None = Field(default="logs", json_schema_extra={"allowed": "a path or null"})
+    log_dir: NonEmpty | None = Field(default="logs", json_schema_extra={"allowed": "a path or null"})
     """Folder for TensorBoard event files, with one folder for each run; null = tensorboard/ in the run folder."""
-    checkpoint_dir: str = Field(default="checkpoints", json_schema_extra={"allowed": "a path"})
+    checkpoint_dir: NonEmpty = Field(default="checkpoints", json_schema_extra={"allowed": "a path"})
     """Folder for new run folders when --out is not given."""
     log_interval: int = Field(default=100, ge=1, le=COUNT)
     """Number of steps between two records of the training loss."""
@@ -126,22 +112,12 @@ class LoggingConfig(Section):
     """Number of checkpoint models to keep, the newest, in addition to the best and the last model."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
-    savefile: str | None = Field(default=None, json_schema_extra={"allowed": "a file name or null"})
+    savefile: Annotated[NonEmpty, AfterValidator(_file_name)] | None = Field(
+        default=None, json_schema_extra={"allowed": "a file name or null"}
+    )
     """NAME in the checkpoint names of 2015, lm_NAME_epoch0.95_2.0681; null = model.type."""
     sample_length: int = Field(default=200, ge=0, le=COUNT)
     """Number of symbols in the samples shown after 20 seconds and at each evaluation; 0 = no samples."""
-
-    @field_validator("log_dir", "checkpoint_dir")
-    @classmethod
-    def _are_paths(cls, path: str | None) -> str | None:
-        return not_empty(path)
-
-    @field_validator("savefile")
-    @classmethod
-    def _stays_in_its_folder(cls, savefile: str | None) -> str | None:
-        if savefile is not None and not set(not_empty(savefile) or "").isdisjoint("/\\\0"):
-            raise ValueError
-        return savefile
 
 
 class DeviceConfig(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from char_rnn.utils.config.section import COUNT, Section, conflict
+from char_rnn.utils.config.fields import COUNT, Section, conflict
 
 Horizon = Annotated[
     tuple[Annotated[int, Field(ge=0, le=COUNT)], Annotated[int, Field(ge=1, le=COUNT)]], Field(strict=False)

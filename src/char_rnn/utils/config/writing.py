@@ -8,9 +8,8 @@ import textwrap
 from itertools import pairwise
 from typing import Any
 
-from char_rnn.utils.config.messages import allowed
+from char_rnn.utils.config.fields import Section, allowed
 from char_rnn.utils.config.schema import SECTIONS, Config
-from char_rnn.utils.config.section import Section
 
 
 def to_yaml(config: Config, *, comments: bool = False) -> str:

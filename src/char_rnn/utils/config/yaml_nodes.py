@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from char_rnn.utils.config.messages import ConfigError, one_line
+from char_rnn.utils.config.fields import ConfigError, one_line
 from char_rnn.utils.files import TextForPathError, read_regular
 
 MAX_BYTES = 1 << 20
