@@ -9,9 +9,9 @@ import pytest
 import rich_click as click
 import yaml
 
-from char_rnn.cli.flags2015 import FLAGS, IMPLIED
 from char_rnn.cli.sample import command as sample
 from char_rnn.cli.train import command as train
+from char_rnn.torch7.options import FLAGS, IMPLIED
 from char_rnn.utils.config import Config, compose_config
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "migration.md"

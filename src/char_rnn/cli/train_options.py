@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.flags2015 import (
-    FLAGS,
     fitted_fractions,
     given_settings,
     gpu_settings,
@@ -19,6 +18,7 @@ from char_rnn.cli.flags2015 import (
     refuse_opencl,
 )
 from char_rnn.cli.inputs import unescaped
+from char_rnn.torch7.options import FLAGS
 from char_rnn.utils.files import check_is_path
 from char_rnn.utils.locking import check_is_free
 from char_rnn.utils.terminal import quoted
@@ -36,7 +36,7 @@ class TrainOptions:
 
     Attributes:
         data: the texts, in order; empty where none is given.
-        flags: the flags of train.lua by name (``flags2015.FLAGS``).
+        flags: the flags of train.lua by name (``torch7.options.FLAGS``).
     """
 
     data: tuple[str, ...] = ()

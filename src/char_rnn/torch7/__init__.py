@@ -1,6 +1,6 @@
-"""The char-rnn of 2015, on Torch7: its files, and what it computed.
+"""The char-rnn of 2015, on Torch7: its files, its options, and what it computed.
 
-The names below are imported on first use. Reading a file needs NumPy alone.
+The names of ``__all__`` are imported on first use. Reading a file needs NumPy only.
 """
 
 from importlib import import_module

@@ -119,7 +119,7 @@ class ManualLayer(WindowLayer):
         return grads @ self.before.flatten(0, 1)
 
 
-class LSTM(ManualLayer):
+class ManualLSTM(ManualLayer):
     """Gates i, f, g, o."""
 
     num_gates = 4
@@ -171,7 +171,7 @@ class LSTM(ManualLayer):
             torch.mm(grads, self.weight_hh, out=grad_h)
 
 
-class GRU(ManualLayer):
+class ManualGRU(ManualLayer):
     """Gates r, z, n, with the reset before the recurrent product."""
 
     num_gates = 3
@@ -221,7 +221,7 @@ class GRU(ManualLayer):
         return torch.cat([super()._grad_weight_hh(_rz(grads, 0)), of_n])
 
 
-class RNN(ManualLayer):
+class ManualRNN(ManualLayer):
     """One block, tanh."""
 
     num_gates = 1
@@ -286,7 +286,7 @@ class FusedLayer(WindowLayer):
 
 
 _PYTORCH: dict[str, Any] = {"lstm": torch.lstm, "rnn": torch.rnn_tanh}
-MANUAL: dict[str, type[ManualLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+MANUAL: dict[str, type[ManualLayer]] = {"lstm": ManualLSTM, "gru": ManualGRU, "rnn": ManualRNN}
 
 
 def make_layer(model: CharModel, number: int, time: int, batch: int) -> WindowLayer:

@@ -9,7 +9,7 @@ from left to right, and draw by Torch7's multinomial, one 32-bit word per symbol
 prediction     log-probabilities                      scores, before the softmax
 temperature    divides in float64                     divides in float32
 probabilities  rounded to float32                     float64
-no prime       the first symbol is drawn uniformly    likewise
+no prime       the first symbol is drawn uniformly    the first symbol is drawn uniformly
 length         symbols after the prime                symbols in all, including the prime
 =============  =====================================  =============================================
 

@@ -35,24 +35,14 @@ from char_rnn.torch7.checkpoints.fields import (
 )
 from char_rnn.torch7.checkpoints.graph import Graph, read_graph
 from char_rnn.torch7.layout import Floats, linears, to_tensors
+from char_rnn.torch7.options import FLAGS, FRACTIONS
 from char_rnn.torch7.t7.values import Table, TorchObject
 from char_rnn.utils.config import Config
 
 _OPTIONS = {
-    "batch_size": "training.batch_size",
-    "seq_length": "training.seq_length",
-    "learning_rate": "training.learning_rate",
-    "learning_rate_decay": "training.learning_rate_decay",
-    "learning_rate_decay_after": "training.learning_rate_decay_after",
-    "decay_rate": "training.decay_rate",
-    "max_epochs": "training.max_epochs",
-    "grad_clip": "training.grad_clip",
-    "eval_val_every": "training.eval_interval",
+    **{name: key for name, key in FLAGS.items() if not key.startswith("model.") and name not in FRACTIONS},
     "seed": "training.seed",
     "data_dir": "data.data_dir",
-    "checkpoint_dir": "logging.checkpoint_dir",
-    "savefile": "logging.savefile",
-    "print_every": "logging.log_interval",
 }
 
 
@@ -158,7 +148,7 @@ def _config(required: Mapping[str, Any], options: Mapping[str, Scalar]) -> Confi
         options = {**options, "seed": seed % 2**32}  # as Torch7's generator takes it
     if isinstance(decay, float | int) and decay > 1:
         options = {**options, "learning_rate_decay": 1}  # train.lua ignores it
-    fractions = {f"data.{name}": options.get(name) for name in ("train_frac", "val_frac")}
+    fractions = {f"data.{name}": options.get(name) for name in FRACTIONS}
     return make_config("torch7", required, [*settings_in(options, _OPTIONS), fractions])
 
 
