@@ -146,19 +146,14 @@ class TensorBoardWriter(Callback):
         self._writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
 
     def on_record(self, record: Record) -> None:
-        """Write each number of the record as a scalar, all in one event."""
-        from torch.utils.tensorboard import summary
-
+        """Write each number of the record as a scalar."""
         step, split = record["step"], record["split"]
         tags = {name: f"{name}/{split}" for name in ("loss", "bits_per_character", "perplexity")}
         tags |= {name: f"training/{name}" for name in ("learning_rate", "gradient_norm", "characters_per_second")}
         tags |= {name: f"memory/{name.removeprefix(MEMORY)}" for name in record if name.startswith(MEMORY)}
-        scalar: Any = summary.scalar
-        scalars = [scalar(tag, record[name]) for name, tag in tags.items() if name in record]
-        for other in scalars[1:]:
-            scalars[0].MergeFrom(other)
-        file_writer: Any = self._writer.file_writer
-        file_writer.add_summary(scalars[0], step)
+        for name, tag in tags.items():
+            if name in record:
+                self._writer.add_scalar(tag, record[name], step)
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Replace what will be recorded again."""
@@ -199,11 +194,16 @@ def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingC
 
 
 class MetricsLogger:
-    """Averages the steps between two records, makes the records, and notifies the callbacks."""
+    """Averages the steps between two records, makes the records, and notifies the callbacks.
+
+    Attributes:
+        callbacks: notified of everything.
+        steps: steps since the last training record.
+    """
 
     def __init__(self, callbacks: Sequence[Callback], clock: Callable[[], float]) -> None:
         self.callbacks, self._clock = list(callbacks), clock
-        self._loss_sum = self._steps = 0.0
+        self._loss_sum = self.steps = 0.0
         self._characters, self._since = 0, clock()
 
     def tell(self, event: str, *args: Any) -> None:
@@ -213,7 +213,7 @@ class MetricsLogger:
 
     def add_step(self, loss: float, characters: int) -> None:
         """Count a training step: its mean loss in nats per character, and its characters."""
-        self._loss_sum, self._steps = self._loss_sum + loss, self._steps + 1
+        self._loss_sum, self.steps = self._loss_sum + loss, self.steps + 1
         self._characters += characters
 
     def record_training(
@@ -227,8 +227,8 @@ class MetricsLogger:
             "characters_per_second": self._characters / elapsed if elapsed > 0 else 0.0,
             **{MEMORY + name: size for name, size in memory.items()},
         }
-        self._record(position, "train", self._loss_sum / (self._steps or 1), more)
-        self._loss_sum = self._steps = 0.0
+        self._record(position, "train", self._loss_sum / (self.steps or 1), more)
+        self._loss_sum = self.steps = 0.0
         self.restart_clock()
 
     def record_evaluation(self, position: Mapping[str, float], split: str, evaluation: Evaluation) -> None:
@@ -240,18 +240,13 @@ class MetricsLogger:
         """Measure the speed from now on; the time since the last step (an evaluation, say) does not count."""
         self._characters, self._since = 0, self._clock()
 
-    @property
-    def steps(self) -> float:
-        """Steps since the last training record."""
-        return self._steps
-
     def state_dict(self) -> dict[str, Any]:
         """Return the unfinished average, as JSON values."""
-        return {"interval": [self._loss_sum, self._steps]}
+        return {"interval": [self._loss_sum, self.steps]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
-        self._loss_sum, self._steps = map(float, state["interval"])
+        self._loss_sum, self.steps = map(float, state["interval"])
 
     def _record(self, position: Mapping[str, float], split: str, loss: float, more: Mapping[str, float]) -> None:
         losses = {"loss": loss, "bits_per_character": loss / math.log(2), "perplexity": perplexity(loss)}

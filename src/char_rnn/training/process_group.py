@@ -137,33 +137,15 @@ class ProcessGroup:
 
     def broadcast(self, value: float) -> float:
         """Return the value of rank 0."""
-        if self.alone:
-            return value
-        tensor = torch.tensor(value, dtype=torch.float64, device=self._device)
-        self._call(dist.broadcast, tensor, 0)
-        return float(tensor)
+        return self.sum(value if self.is_first else 0.0)
 
-    def gather(self, tensor: torch.Tensor, total: int | None = None, dim: int = 0) -> list[torch.Tensor]:
-        """Return every rank's tensor, on this one's device.
-
-        Args:
-            tensor: tensor of this rank.
-            total: length of ``dim`` over all ranks, divided as by ``rows``; None for tensors of one shape.
-            dim: dimension that may differ from rank to rank.
-        """
+    def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """Return every rank's tensor, of any shape, on this one's device."""
         if self.alone:
             return [tensor]
-        gathered = []
-        for rank in range(self.size):
-            shape = list(tensor.shape)
-            if total is not None:
-                rows = self.rows(total, rank)
-                shape[dim] = rows.stop - rows.start
-            part = tensor if rank == self.rank else tensor.new_empty(shape)
-            sent = part.to(self._device).contiguous()
-            self._call(dist.broadcast, sent, rank)
-            gathered.append(sent.to(tensor.device))
-        return gathered
+        gathered: list[Any] = [None] * self.size
+        self._call(dist.all_gather_object, gathered, tensor.cpu())
+        return [each.to(tensor.device) for each in gathered]
 
     def in_turn(self, prepare: Callable[[], R]) -> R:
         """Run a function on rank 0 first, then on the others, which find what it left on the disk."""

@@ -51,9 +51,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="allow")  # keys of later versions
 
 
-class PlanCounters(_Table):
-    """``SchedulePlan.state_dict``."""
-
+class _Plan(_Table):  # SchedulePlan.state_dict
     stale: Count = 0
     stale_since_drop: Count = 0
     evaluated_at: Count = 0
@@ -66,23 +64,17 @@ class PlanCounters(_Table):
     eval_characters: Annotated[int, Strict(), Field(ge=1, lt=2**53)] | None = None
 
 
-class GuardCounters(_Table):
-    """``LossGuard.state_dict``."""
-
+class _Guard(_Table):  # LossGuard.state_dict
     mean: Number | None = None
     above: Count = 0
 
 
-class ScalerCounters(_Table):
-    """``Precision.state_dict``."""
-
+class _Scaler(_Table):  # Precision.state_dict
     scale: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)] = 1
     growth: Count = 0
 
 
-class EventCounters(_Table):
-    """``CharRNNTrainer.event``."""
-
+class _Event(_Table):  # CharRNNTrainer.event
     step: Count
     event: str
     failed_step: Count
@@ -101,15 +93,15 @@ class Counters(_Table):
     best_val_loss: Number | None
     best_step: Count
     first_loss: Number | None
-    guard: GuardCounters = GuardCounters()
+    guard: _Guard = _Guard()
     interval: tuple[Annotated[float, Strict()], Annotated[float, Strict()]]  # may be NaN after a NaN loss
     micro_batch: Annotated[int, Strict(), Field(ge=1)] | None = None
-    scaler: ScalerCounters = ScalerCounters()
-    plan: PlanCounters | None = None
+    scaler: _Scaler = _Scaler()
+    plan: _Plan | None = None
     reading: dict[str, Any]
     computing: dict[str, Any] = {}
     data: str | None = None
-    event: EventCounters | None = None
+    event: _Event | None = None
 
 
 def capture(trainer: CharRNNTrainer) -> TrainingState:
@@ -117,8 +109,8 @@ def capture(trainer: CharRNNTrainer) -> TrainingState:
     step = trainer.stepper.state_dict()
     tensors = {
         **pack("model", trainer.model.state_dict()),
-        **pack("hidden", hidden_tensors(_all_rows(trainer))),
-        **pack("rng", _all_generators(trainer)),
+        **pack("hidden", _hidden_tensors(trainer)),
+        **pack("rng", _rng_tensors(trainer)),
         **step.tensors,
     }
     counters = {
@@ -154,7 +146,7 @@ def restore(trainer: CharRNNTrainer, state: TrainingState) -> None:
         trainer.metrics.load_state_dict(counters)
         trainer.plan.load_state_dict(counters["plan"], trainer.step, trainer.timer.seconds)
         trainer.hidden = _own_rows(trainer, state.part("hidden"))
-        if not restore_rng(trainer.device, state.part("rng"), trainer.group.rank):
+        if not _restore_rng(trainer.device, state.part("rng"), trainer.group.rank):
             trainer.group.seed_apart(trainer.config.training.seed + trainer.step)
     except CheckpointError:
         raise
@@ -231,54 +223,40 @@ def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Ten
     trainer.model.load_state_dict(parameters)
 
 
-def _all_rows(trainer: CharRNNTrainer) -> Hidden | None:
-    """Return the carried state (L, B, H) of the whole batch, from the parts of all processes."""
-    hidden, total = trainer.hidden, trainer.train_batches.batch_size
-    if hidden is None or trainer.group.alone:
-        return hidden
-    parts = hidden if isinstance(hidden, tuple) else (hidden,)
-    whole = tuple(torch.cat(trainer.group.gather(part, total, dim=1), 1) for part in parts)
-    return whole if isinstance(hidden, tuple) else whole[0]
+def _hidden_tensors(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    """Return the carried state (L, B, H) of the whole batch, of all processes, as numbered tensors; empty for None."""
+    return {name: torch.cat(trainer.group.gather(part), 1) for name, part in _numbered(trainer.hidden).items()}
 
 
-def hidden_tensors(hidden: Hidden | None) -> dict[str, torch.Tensor]:
-    """Return a recurrent state as numbered tensors; empty for None."""
+def _numbered(hidden: Hidden | None) -> dict[str, torch.Tensor]:
     parts = hidden if isinstance(hidden, tuple) else () if hidden is None else (hidden,)
     return {str(number): part for number, part in enumerate(parts)}
 
 
 def _own_rows(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor]) -> Hidden | None:
-    """Return this process's rows of the recurrent state that ``hidden_tensors`` numbered; None when it was None."""
+    """Return this process's rows of the recurrent state in a state; None when it was None."""
     if not tensors:
         return None
     like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
-    expected = hidden_tensors(like)
+    expected = _numbered(like)
     if {name: part.shape for name, part in tensors.items()} != {name: part.shape for name, part in expected.items()}:
         raise DamagedStateError("the recurrent state does not fit this model and batch size")
     parts = tuple(tensors[name].to(part)[:, trainer.train_batches.rows] for name, part in expected.items())
     return parts if isinstance(like, tuple) else parts[0]
 
 
-def _all_generators(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
-    """Return the generators of all processes, those of all but the first as ``DEVICE.RANK``."""
-    states = {}
-    for name, state in rng_tensors(trainer.device).items():
-        for rank, gathered in enumerate(trainer.group.gather(state)):
-            states[f"{name}.{rank}" if rank else name] = gathered
-    return states
+def _rng_tensors(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    """Return the states of the generators of all processes, as ``DEVICE`` (the first's) or ``DEVICE.RANK``."""
+    own = {"cpu": torch.get_rng_state()}
+    if trainer.device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(trainer.device)
+    elif trainer.device.type == "mps":
+        own["mps"] = torch.mps.get_rng_state()
+    gathered = {name: trainer.group.gather(state) for name, state in own.items()}
+    return {f"{name}.{rank}" if rank else name: state for name in own for rank, state in enumerate(gathered[name])}
 
 
-def rng_tensors(device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the states of the generators that a run on ``device`` draws from."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def restore_rng(device: torch.device, states: Mapping[str, torch.Tensor], rank: int = 0) -> bool:
+def _restore_rng(device: torch.device, states: Mapping[str, torch.Tensor], rank: int) -> bool:
     """Restore the generators of a rank, and return whether it had any; states of another device are ignored."""
     own = {
         kind: states[name] for kind in ("cpu", device.type) if (name := f"{kind}.{rank}" if rank else kind) in states
