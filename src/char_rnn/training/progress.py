@@ -149,7 +149,7 @@ class BarProgress(LineProgress):
         return [part.plain for line in text.splitlines() for part in Text(line).wrap(self.console, width)]
 
     def _line(self, record: Record) -> Text:
-        return fitting(self._evaluation(record), self.console.width - 1)
+        return _join_fields(self._evaluation(record), self.console.width - 1)
 
     def _evaluation(self, record: Record) -> Iterator[Text | str]:
         """Yield the fields of an evaluation, the most important first."""
@@ -172,7 +172,7 @@ class BarProgress(LineProgress):
         return due
 
     def _redraw(self, fields: Iterable[Text | str]) -> None:
-        self._bar = fitting(fields, self.console.width - 1)
+        self._bar = _join_fields(fields, self.console.width - 1)
         self._draw()
 
     def _draw(self) -> None:
@@ -217,7 +217,7 @@ class BarProgress(LineProgress):
         return (done * full, "green"), (rest * (width - full), "dim")
 
 
-def fitting(fields: Iterable[Text | str], width: int) -> Text:
+def _join_fields(fields: Iterable[Text | str], width: int) -> Text:
     """Join fields by two spaces, up to the first that does not fit into the width."""
     line = Text()
     for field in fields:

@@ -22,10 +22,10 @@ from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
 from char_rnn.runs import STATE
 from char_rnn.training.backend import PrepareProgress, TrainerBackend
+from char_rnn.training.batch_size import fit_batch, working_device
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read_state, remaining_models, saved_model
 from char_rnn.training.evaluation import TrainingResult
-from char_rnn.training.fitting import fitted, working_device
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.progress import training_progress
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
@@ -87,10 +87,7 @@ class RunContext:
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where a run begins: new weights, those of a model (``tensors``), or a saved state.
-
-    ``vocabulary`` is the text's, or the kind of its own; ``init_from`` names the model for the metadata.
-    """
+    """Where a run begins: new weights, those of the model ``init_from``, or a saved state."""
 
     vocabulary: str | Vocabulary
     init_from: str | None = None
@@ -146,13 +143,12 @@ def resume_run(
     Args:
         config: configuration of the run (``run_folder.check_run``), with limits and intervals possibly changed.
         folder: run folder.
-        context: device, callbacks, sampling.
-        backend: implementation that ``training.trainer`` selects (default: modern).
+        context: as for ``start_run``.
+        backend: as for ``start_run``.
 
     Raises:
         ValueError: there is nothing to resume, or it does not fit the configuration or the text.
-        FolderInUseError: another process is using the folder.
-        OSError: the folder cannot be written.
+        FolderInUseError, OSError: as for ``start_run``.
     """
     folder, context, backend = Path(folder), context or RunContext(), backend or TrainerBackend()
     _check_backend(backend, config, context.group)
@@ -179,7 +175,7 @@ def _prepare(
     model = backend.model(config, corpus.vocabulary.size, origin.tensors)
     device = working_device(context.device, model, group)
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
-    config = fitted(config, model, device, group, characters)
+    config = fit_batch(config, model, device, group, characters)
     loaders = backend.dataloaders(config, corpus, device, _rows(config, group))
     began = time.perf_counter()
     if saved is None:

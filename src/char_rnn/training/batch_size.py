@@ -40,7 +40,7 @@ def working_device(device: DeviceManager | torch.device | str, model: CharModel,
     return device.run(step)
 
 
-def fitted(config: Config, model: CharModel, device: torch.device, group: ProcessGroup, characters: int) -> Config:
+def fit_batch(config: Config, model: CharModel, device: torch.device, group: ProcessGroup, characters: int) -> Config:
     """Return the configuration with ``auto`` replaced by numbers, the same on every rank.
 
     Args:
