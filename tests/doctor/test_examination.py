@@ -87,9 +87,8 @@ def test_tf32_is_off_during_the_checks_on_cuda_alone() -> None:
         assert torch.backends.cudnn.allow_tf32 == before
 
 
-def test_progress_counts_every_part(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+def test_progress_counts_every_part(small: None) -> None:
+    torch.set_num_threads(2)
     told: list[tuple[str, int, int]] = []
     report = examine(["cpu"], progress=lambda *news: told.append(news))
     total = PARTS + 2 * len(CELLS) + 1

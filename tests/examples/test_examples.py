@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from itertools import product
@@ -68,10 +69,16 @@ def test_help_is_quick_and_shows_a_command() -> None:
         ("two_processes", ["none.txt"], "none.txt: no such file"),
     ],
 )
-def test_bad_input(tmp_path: Path, name: str, words: list[str], message: str) -> None:
-    done = run(tmp_path, name, *words)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith(message)
+def test_bad_input(
+    tmp_path: Path, name: str, words: list[str], message: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(message)
 
 
 @pytest.mark.slow

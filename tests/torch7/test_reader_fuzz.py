@@ -141,7 +141,7 @@ def test_any_bytes(head: bytes, rest: bytes) -> None:
     check(head + rest)
 
 
-COUNT = 5_000
+COUNT = 2_000
 
 
 def repeated(outer: bytes, inner: bytes, end: bytes = b"") -> bytes:

@@ -81,27 +81,30 @@ class StopAt(Listener):
             trainer.request_stop()
 
 
+STOPS = (1, 20, 49, 57)
+"""20 is right after a validation, 49 the end of an epoch."""
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("stop", [1, 20, 49, 57])  # 20: right after a validation; 49: the end of an epoch
-def test_a_resumed_run_ends_with_the_same_bits(config: Config, tmp_path: Path, cell: str, stop: int) -> None:
+def test_a_run_resumed_many_times_ends_with_the_same_bits(config: Config, tmp_path: Path, cell: str) -> None:
     overrides = (f"model.type={cell}", "model.dropout=0.25")
     whole = StopAt()
     begin(config, tmp_path / "whole", *overrides, context=RunContext(callbacks=[whole])).train()
 
-    first, rest = StopAt(stop), StopAt()
     folder = tmp_path / "parts"
-    assert begin(config, folder, *overrides, context=RunContext(callbacks=[first])).train().stopped
-    resumed = resume_run(
-        load_config(folder / "config.yaml"), folder, context=RunContext(callbacks=[rest]), backend=Torch7Backend()
-    )
-    assert resumed.trainer.step == stop
-    resumed.train()
-    assert torch.equal(rest.last, whole.last)
+    parts = [StopAt(stop) for stop in (*STOPS, 0)]
+    assert begin(config, folder, *overrides, context=RunContext(callbacks=parts[:1])).train().stopped
+    for stopped_at, part in zip(STOPS, parts[1:], strict=True):
+        context = RunContext(callbacks=[part])
+        resumed = resume_run(load_config(folder / "config.yaml"), folder, context=context, backend=Torch7Backend())
+        assert resumed.trainer.step == stopped_at
+        resumed.train()
+    assert torch.equal(parts[-1].last, whole.last)
     assert metrics(folder) == metrics(tmp_path / "whole")
     names = {path.name for path in folder.glob("lm_*")}
     assert names == {path.name for path in (tmp_path / "whole").glob("lm_*")}
     assert len(names) == 5
-    assert first.written + rest.written == whole.written
+    assert [name for part in parts for name in part.written] == whole.written
 
 
 def test_killed_after_a_state_a_run_has_lost_no_checkpoint(
