@@ -92,7 +92,9 @@ def test_instructions_act_as_if_in_turn(lib: Any, seed: int) -> None:
     copies = [each.astype(np.float64) for each in given]
     instructions = [Instruction("LOAD", to=r, array=r % 3, unit=r // 3 * width) for r in range(5)]
     for _ in range(30):
-        code = str(generator.choice(["LOAD", "LOAD", "STORE", "STORE", "SUM_ROWS", "ADD", "SUBTRACT", "TANH", "STEP"]))
+        code = str(
+            generator.choice(["LOAD", "LOAD", "STORE", "STORE", "SUM_ROWS", "ADD", "SUBTRACT", "TANH", "RELU_SLOPE"])
+        )
         to, a, b, c = map(int, generator.integers(0, 5, 4))
         unit = int(generator.integers(0, 2)) * width
         instructions.append(Instruction(code, to, a, b, c, int(generator.integers(0, 3)), unit))

@@ -134,7 +134,7 @@ COMPUTED: dict[str, Any] = {
     "EXP": lambda number, a, b, c: np.exp(a),
     "SIGMOID_SLOPE": lambda number, a, b, c: a * (1 - a),
     "TANH_SLOPE": lambda number, a, b, c: 1 - a * a,
-    "STEP": lambda number, a, b, c: np.where(a > 0, 1.0, 0.0),
+    "RELU_SLOPE": lambda number, a, b, c: np.where(a > 0, 1.0, 0.0),
 }
 
 

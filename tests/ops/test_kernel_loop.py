@@ -22,7 +22,7 @@ from ops_helpers import (
 )
 
 from char_rnn.cells import LSTM, Cell, Value, concatenate, split, tanh
-from char_rnn.kernels.instructions import MOST_REGISTERS
+from char_rnn.kernels.lowering import MOST_REGISTERS
 from char_rnn.ops import kernel_loop, layers, reference_layer, run_layer
 from char_rnn.ops.equations import traced
 
@@ -212,7 +212,7 @@ def test_the_kernels_run_float32_and_products_of_float32_and_bfloat16_alone() ->
         pytest.skip("the kernels are not built, or do not run here")
     types: list[tuple[torch.dtype, torch.dtype | None, bool]] = [
         (torch.float32, None, True),
-        (torch.float32, torch.bfloat16, bool(kernel_loop.kernels().train_has_bfloat16())),
+        (torch.float32, torch.bfloat16, True),
         (torch.float32, torch.float16, False),
         (torch.float64, None, False),
     ]

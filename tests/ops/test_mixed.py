@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -27,15 +26,6 @@ ROUNDING = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
 CASES = [*map(Case, CELLS), Case("lstm", symbols=True), *[Case(cell, norm=True, zoneout="mask") for cell in OURS]]
 ALL = Case("lstm", norm=True, zoneout="mask", rounds=3, symbols=True)
 PLAIN = [Case(cell) for cell in OURS]
-
-
-@pytest.fixture
-def way(way: torch.dtype, request: pytest.FixtureRequest) -> torch.dtype:
-    """As for the other tests, where the kernels have such products."""
-    kernels: Any = kernel_loop.kernels()
-    if way == torch.float32 and not kernels.train_has_bfloat16():
-        pytest.skip("these kernels have no products of bfloat16")
-    return way
 
 
 def in_autocast(case: Case, products: torch.dtype = torch.bfloat16) -> Layer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +12,11 @@ import pytest
 import torch
 from training_helpers import rose_config, small_config, timeless
 
+from char_rnn import kernels
+from char_rnn.cells import CELLS, Cell, Value, concatenate, split, tanh
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
-from char_rnn.models import build_model
+from char_rnn.models import CharModel, build_model
 from char_rnn.runs import STATE
 from char_rnn.torch7.trainer import Torch7Backend
 from char_rnn.training import run as run_module
@@ -24,7 +26,7 @@ from char_rnn.training.checkpoints import read_counters
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.run import resume_run, start_run
-from char_rnn.training.tuning import fastest, recorded_threads, tuned, tuned_before
+from char_rnn.training.tuning import fastest, recorded_threads, training_path, tuned, tuned_before
 from char_rnn.utils import device as device_module
 from char_rnn.utils.config import Config, compose_config, load_config
 from char_rnn.utils.locking import release
@@ -265,3 +267,47 @@ def test_an_evaluation_has_the_threads_of_the_training(monkeypatch: pytest.Monke
     model.config.device.threads = 5
     of_machine(monkeypatch, cores=4)
     assert recorded_threads(model) == 4
+
+
+@pytest.mark.parametrize(
+    ("sections", "device", "expected"),
+    [
+        ({"model": {"layer_norm": "cell"}}, "cpu", "kernels (avx512)"),
+        ({"model": {"layer_norm": "cell"}, "training": {"precision": "float64"}}, "cpu", "PyTorch (float64)"),
+        ({"model": {"layer_norm": "cell"}}, "cuda", "PyTorch"),
+        ({"model": {"type": "gru"}, "training": {"precision": "bfloat16"}}, "cpu", "kernels (avx512)"),
+    ],
+)
+def test_the_code_that_trains_is_named(
+    sections: dict[str, Any], device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(**sections)
+    model = build_model(config.model, 11)
+    monkeypatch.setattr(kernels, "level", lambda: "avx512")
+    if kernels.load() is not None:
+        assert training_path(config, model, torch.device(device)) == expected
+    monkeypatch.setattr(kernels, "level", lambda: None)
+    monkeypatch.setenv("CHAR_RNN_KERNELS", "off")
+    if device == "cpu":
+        without = expected if "PyTorch" in expected else "PyTorch (CHAR_RNN_KERNELS=off)"
+        assert training_path(config, model, torch.device(device)) == without
+    assert training_path(compose_config("torch7"), model, torch.device("cpu")) == "PyTorch (as in 2015)"
+
+
+def test_a_cell_that_the_kernels_do_not_support_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that cuts its state in two, where the kernels have no boundary."""
+
+    class InHalves(Cell):
+        name, gates = "in_halves", 1
+
+        def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:
+            left, right = split(state[0], 1, 1)
+            return (tanh(p.weight_ih @ x + p.weight_hh @ concatenate(right, left)),)
+
+    monkeypatch.setattr(kernels, "level", lambda: "avx2")
+    try:
+        model = CharModel(11, 4, 1, cell=InHalves())
+        expected = "PyTorch (the kernels do not support the cell in_halves)"
+        assert training_path(small_config(), model, torch.device("cpu")) == expected
+    finally:
+        CELLS.pop("in_halves")

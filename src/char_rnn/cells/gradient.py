@@ -116,9 +116,9 @@ def _pass_on(value: Value, grad: Value, contributions: dict[Value, list[Contribu
                 give(each, rows(grad, start, start + each.width))
                 start += each.width
         case "product", (read,):
-            give(read, Value("product_back", read.width, (grad,), value.name, value.start))
+            give(read, Value("product_backward", read.width, (grad,), value.name, value.start))
         case "normalize", (read,):
-            give(read, Value("normalize_back", read.width, (grad, value)))
+            give(read, Value("normalize_backward", read.width, (grad, value)))
         case name, (read,) if name in FUNCTIONS:
             give(read, grad * Value(f"{name}_slope", read.width, (value,)))
         case name, _:

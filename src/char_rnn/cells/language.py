@@ -19,9 +19,9 @@ operations, and what they need beside their inputs:
 ===================  ==================================================================================
 
 Derivatives (:mod:`char_rnn.cells.gradient`) use some more: ``grad`` (the gradient that a step is given, by `name`),
-``product_back`` (the transpose of a product's matrix times the input), ``normalize_back`` (from the gradient of a
-normalized row, and that row), and the slopes ``sigmoid_slope``, ``tanh_slope`` and ``relu_slope``
-at a function's result.
+``product_backward`` (the transpose of a product's matrix times the input), ``normalize_backward`` (from the gradient of
+a normalized row, and that row), and the slopes ``sigmoid_slope``, ``tanh_slope`` and ``relu_slope`` at a function's
+result.
 """
 
 from __future__ import annotations

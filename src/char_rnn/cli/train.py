@@ -179,7 +179,7 @@ def _introduction(run: Run, device: str) -> str:
     model, train = trainer.config.model, trainer.dataloaders["train"]
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     processes = "" if trainer.group.alone else f", in each of {trainer.group.size} processes"
-    path = training_path(trainer.config, trainer.device)
+    path = training_path(trainer.config, trainer.model, trainer.device)
     start = f"continues at step {trainer.step:,}" if trainer.step else "starts"
     if not trainer.should_continue:
         start = f"is finished after {trainer.step:,} steps and is evaluated again"

@@ -23,7 +23,7 @@ from char_rnn.generation.reference import Reference, ReferenceSteps
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.state import Shapes, State, States
 from char_rnn.kernels import load
-from char_rnn.kernels.instructions import LoweringError
+from char_rnn.kernels.lowering import LoweringError
 from char_rnn.utils.config import ModelConfig
 
 Indices = npt.ArrayLike

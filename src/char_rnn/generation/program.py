@@ -18,7 +18,7 @@ from char_rnn.generation.operations import OPERATORS, Arrays, Bound, Operation, 
 from char_rnn.generation.reference import constants, input_tables
 from char_rnn.generation.state import States
 from char_rnn.kernels.instructions import BufferRef, packed
-from char_rnn.kernels.lowering import Elementwise, Problem, lower
+from char_rnn.kernels.lowering import Elementwise, lower
 from char_rnn.kernels.starts import with_starts
 
 
@@ -126,7 +126,7 @@ class Program:
 
         values = with_starts([value for value, _ in wanted], given)
         stored = list(zip(values, (place for _, place in wanted), strict=True))
-        for operation in lower(Problem(ordered(values, given), given, stored, [], hidden, scratch)):
+        for operation in lower(ordered(values, given), given, stored, [], hidden, scratch):
             if isinstance(operation, Elementwise):
                 self._elementwise(operation)
             elif operation.value.op == "normalize":

@@ -1,39 +1,43 @@
 """Turns values of the cells' language into the operations that the kernels run on rows of numbers.
 
-A row operation (a product, a normalization) reads and writes whole rows in memory. What stands between two of them is a
-list of instructions on registers, which hold blocks of H numbers: a wider value is several blocks, so that it costs
-nothing to cut it or to put values side by side. A stage is one list of instructions and the row operations after it.
+A row operation (a product or a normalization) reads and writes whole rows in memory. Between two of them is a list of
+instructions on registers, which hold blocks of H numbers: a wider value is several blocks, so slicing and joining
+values cost nothing. A stage is one list of instructions and the row operations after it.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from char_rnn.cells import Value
-from char_rnn.kernels.instructions import Atom, BufferRef, Instruction, LoweringError, Plan, Registers
+from char_rnn.kernels.instructions import BufferRef, Instruction
 
-ROW_OPERATIONS = ("product", "product_back", "normalize", "normalize_back")
+ROW_OPERATIONS = ("product", "product_backward", "normalize", "normalize_backward")
 
-CODES = {
-    "add": "ADD",
-    "subtract": "SUBTRACT",
-    "multiply": "MULTIPLY",
-    "sigmoid": "SIGMOID",
-    "tanh": "TANH",
-    "relu": "RELU",
-    "sigmoid_slope": "SIGMOID_SLOPE",
-    "tanh_slope": "TANH_SLOPE",
-    "relu_slope": "STEP",
-}
+MOST_REGISTERS = 32
+"""As in elementwise.h."""
+
+Atom = tuple[Value, int]
+"""A block of a value that is neither a slice nor a join."""
+
+Plan = tuple[str, list[Atom], float]
+"""How to compute a block: a code, its operands, and a number."""
+
+
+class LoweringError(ValueError):
+    """The kernels cannot compute the values."""
+
+
+class TooManyValuesError(LoweringError):
+    """More values are needed at a time than there are registers."""
 
 
 class RowOperation(NamedTuple):
-    """What `value` is computed by, from the numbers at `read`.
+    """The operation of `value` on the numbers at `read`.
 
-    Those at `normalized` are a normalization's result, those at `start` what a product's sums begin with.
+    `normalized` is the result of a normalization, for its derivative; `start` the initial value of a product's sums.
     """
 
     value: Value
@@ -44,71 +48,78 @@ class RowOperation(NamedTuple):
 
 
 class Elementwise(NamedTuple):
-    """Instructions on blocks so many numbers wide."""
+    """Instructions on blocks of so many numbers."""
 
     width: int
     instructions: list[Instruction]
 
 
-@dataclass
-class Problem:
-    """What is to be lowered.
+def lower(
+    values: Sequence[Value],
+    given: Mapping[Value, BufferRef],
+    wanted: Sequence[tuple[Value, BufferRef]],
+    sums: Sequence[tuple[Value, int]],
+    hidden: int,
+    scratch: Callable[[int], BufferRef],
+) -> list[RowOperation | Elementwise]:
+    """Return the operations that compute values, in order.
 
-    Attributes:
-        values: What to compute, each value after its inputs.
-        given: Where what they are computed from stands.
-        wanted: Where values are to be stored. That may be where a given value stands: it is not read any more then.
-        sums: Values whose rows are to be summed up, and the first unit of each sum.
+    Args:
+        values: Values to compute, each after its inputs.
+        given: Values in memory.
+        wanted: Where to store values. This may overwrite a given value, which is read before.
+        sums: Values whose rows to sum, and the first unit of each sum.
         hidden: H.
-        scratch: Returns a place for so many numbers.
-    """
-
-    values: Sequence[Value]
-    given: Mapping[Value, BufferRef]
-    wanted: Sequence[tuple[Value, BufferRef]]
-    sums: Sequence[tuple[Value, int]]
-    hidden: int
-    scratch: Callable[[int], BufferRef]
-
-
-def lower(problem: Problem) -> list[RowOperation | Elementwise]:
-    """Return the operations, in their order.
+        scratch: Allocates memory for so many numbers.
 
     Raises:
-        LoweringError: A value is cut elsewhere than at multiples of H.
+        LoweringError: A value is not cut at multiples of H.
         TooManyValuesError: There are not enough registers.
     """
-    return list(_Lowering(problem).operations())
+    return list(_Lowering(values, given, wanted, sums, hidden, scratch).operations())
 
 
 class _Lowering:
-    def __init__(self, problem: Problem) -> None:
-        self.given, self.hidden, self.scratch = problem.given, problem.hidden, problem.scratch
-        self.rows = [value for value in problem.values if value.op in ROW_OPERATIONS]
-        self.made: dict[Value, BufferRef] = {}  # what row operations make
-        self.saved: dict[Atom, BufferRef] = {}  # what a list stores and later lists load
+    def __init__(
+        self,
+        values: Sequence[Value],
+        given: Mapping[Value, BufferRef],
+        wanted: Sequence[tuple[Value, BufferRef]],
+        sums: Sequence[tuple[Value, int]],
+        hidden: int,
+        scratch: Callable[[int], BufferRef],
+    ) -> None:
+        self.values, self.given, self.wanted, self.hidden, self.scratch = values, given, wanted, hidden, scratch
+        self.rows = [value for value in values if value.op in ROW_OPERATIONS]
+        self.made: dict[Value, BufferRef] = {}  # results of row operations
+        self.saved: dict[Atom, BufferRef] = {}  # stored by one list of instructions and loaded by later ones
         self.stages: dict[Atom, int] = {}
         self.stores: dict[int, list[tuple[Atom, BufferRef]]] = defaultdict(list)
         self.sums: dict[int, list[tuple[Atom, int]]] = defaultdict(list)
-        self.read: dict[Value, BufferRef] = {}  # what row operations read
+        self.read: dict[Value, BufferRef] = {}  # inputs of row operations
         self.uses: Counter[Atom] = Counter()
-        self._place(problem)
+        self._allocate()
+        for value, start in sums:
+            for block, atom in enumerate(self.atoms(value)):
+                self.sums[self.stage(atom)].append((atom, start + block * self.width(value)))
+        self._save_between_stages()
 
     def operations(self) -> Iterator[RowOperation | Elementwise]:
         last = max([*self.stores, *self.sums, *map(self.row_stage, self.rows)], default=0)
         for stage in range(last + 1):
-            widths = dict.fromkeys(self.width(atom[0]) for atom, _ in (*self.stores[stage], *self.sums[stage]))
-            for width in widths:
-                yield Elementwise(width, self._instructions(stage, width))
+            for width in dict.fromkeys(self.width(atom[0]) for atom, _ in (*self.stores[stage], *self.sums[stage])):
+                stores = [(atom, ref) for atom, ref in self.stores[stage] if self.width(atom[0]) == width]
+                sums = [(atom, unit) for atom, unit in self.sums[stage] if self.width(atom[0]) == width]
+                yield Elementwise(width, _Registers(self, stage).write(stores, sums))
             for value in self.rows:
                 if self.row_stage(value) == stage:
-                    places = [self.memory(each) or self.read[each] for each in value.inputs]
-                    read, other = places[0], places[1] if len(places) > 1 else None
+                    refs = [self.memory(each) or self.read[each] for each in value.inputs]
+                    read, other = refs[0], refs[1] if len(refs) > 1 else None
                     normalized, start = (None, other) if _has_start(value) else (other, None)
                     yield RowOperation(value, self.made[value], read, normalized, start)
 
     def width(self, value: Value) -> int:
-        """Return how wide a value's blocks are."""
+        """Return the width of a value's blocks."""
         return value.width if value.width % self.hidden else self.hidden
 
     def atoms(self, value: Value) -> list[Atom]:
@@ -116,50 +127,49 @@ class _Lowering:
         return [self.atom(value, block) for block in range(value.width // self.width(value))]
 
     def atom(self, value: Value, block: int) -> Atom:
-        """Return a block, as that of a value which is neither cut out of another nor put together of others."""
+        """Return a block as one of a value that is neither a slice nor a join."""
         if value in self.given:
             return value, block
         width = self.width(value)
         if value.op == "slice":
-            if value.start % width or self.width(value.inputs[0]) != width:
-                raise LoweringError(
-                    f"a value {value.inputs[0].width} wide is cut at {value.start}, no multiple of {width}"
-                )
-            return self.atom(value.inputs[0], block + value.start // width)
+            whole = value.inputs[0]
+            if value.start % width or self.width(whole) != width:
+                raise LoweringError(f"a value {whole.width} wide is cut at {value.start}, not a multiple of {width}")
+            return self.atom(whole, block + value.start // width)
         if value.op == "join":
             for part in value.inputs:
                 if self.width(part) != width:
-                    raise LoweringError(f"values {width} and {part.width} wide are put side by side")
+                    raise LoweringError(f"values {width} and {part.width} wide are joined")
                 if block < part.width // width:
                     return self.atom(part, block)
                 block -= part.width // width
         return value, block
 
     def memory(self, value: Value) -> BufferRef | None:
-        """Return where a whole value stands; None if nowhere."""
-        place = self.given.get(value) or self.made.get(value)
-        if place is None and value.op == "slice":
+        """Return where a whole value is in memory; None if it is not."""
+        ref = self.given.get(value) or self.made.get(value)
+        if ref is None and value.op == "slice":
             whole = self.memory(value.inputs[0])
             return None if whole is None else whole.after(value.start)
-        return place
+        return ref
 
     def in_memory(self, atom: Atom, stage: int) -> BufferRef | None:
-        """Return where a block can be loaded from in a stage; None if it is to be computed."""
+        """Return where a stage can load a block from; None if it must compute it."""
         value, block = atom
-        place = self.given.get(value) or self.made.get(value)
-        if place is not None:
-            return place.after(block * self.width(value))
+        ref = self.given.get(value) or self.made.get(value)
+        if ref is not None:
+            return ref.after(block * self.width(value))
         return self.saved.get(atom) if self.stage(atom) < stage else None
 
     def operands(self, atom: Atom) -> list[Atom]:
-        """Return the blocks that a block is computed from; none for a given one and a number."""
+        """Return the operands of a block; none for a given one and a number."""
         value, block = atom
         if value in self.given or value.op in ROW_OPERATIONS:
             return []
         return [self.atom(each, block) for each in value.inputs]
 
     def stage(self, atom: Atom) -> int:
-        """Return the first stage whose instructions can have a block."""
+        """Return the first stage whose instructions can compute or load a block."""
         if atom not in self.stages:
             value = atom[0]
             if value not in self.given and value.op in ROW_OPERATIONS:
@@ -170,65 +180,58 @@ class _Lowering:
 
     def row_stage(self, value: Value) -> int:
         """Return the stage that a row operation ends."""
-        return max(self.stage(atom) for read in value.inputs for atom in self.atoms(read))
-
-    def _place(self, problem: Problem) -> None:
-        """Decide where everything stands, and in which stage it is stored."""
-        last_read = self._last_reads(problem)
-        wanted = list(problem.wanted)
-        for value in self.rows:
-            places = [place for each, place in wanted if each is value]
-            free = (place for place in places if last_read.get(place.array, -1) <= self.row_stage(value))
-            self.made[value] = next(free, None) or self.scratch(value.width)
-        for read in (each for value in self.rows for each in value.inputs):
-            if self.memory(read) is None and read not in self.read:
-                places = [place for each, place in wanted if each is read and place.array not in last_read]
-                self.read[read] = places[0] if places else self.scratch(read.width)
-                self._store(read, self.read[read], 0)
-        for value, place in wanted:
-            if place not in (self.made.get(value), self.read.get(value), self.given.get(value)):
-                self._store(value, place, last_read.get(place.array, 0))
-        for value, unit in problem.sums:
-            for block, atom in enumerate(self.atoms(value)):
-                self.sums[self.stage(atom)].append((atom, unit + block * self.width(value)))
-        self._save_between_stages(problem)
-
-    def _store(self, value: Value, place: BufferRef, not_before: int) -> None:
-        for block, atom in enumerate(self.atoms(value)):
-            to = place.after(block * self.width(value))
-            self.stores[max(self.stage(atom), not_before)].append((atom, to))
-            if not not_before:
-                self.saved.setdefault(atom, to)
-
-    def _last_reads(self, problem: Problem) -> dict[int, int]:
-        """Return the last stage that reads each array that is written to; of a row operation, the stage after it."""
-        written = {place.array for _, place in problem.wanted}
-        found: dict[int, int] = {}
-        for value in problem.values:
-            is_row = value.op in ROW_OPERATIONS
-            for read in value.inputs:
-                for atom in self.atoms(read):
-                    place = self.given.get(atom[0])
-                    if place is not None and place.array in written:
-                        stage = self.row_stage(value) + 1 if is_row else self._last_stage(value)
-                        found[place.array] = max(found.get(place.array, 0), stage)
-        moved = {place.array for value, _ in problem.wanted for place in self._given_places(value)} & written
-        if not moved:
-            return found
-        # Two values may change places: then both are stored in one stage, after the last one that reads any of them.
-        return dict.fromkeys([*found, *moved], max(found.values(), default=0))
-
-    def _given_places(self, value: Value) -> list[BufferRef]:
-        """Return where those of a value's blocks are that are given."""
-        return [self.given[each] for each, _ in self.atoms(value) if each in self.given]
+        return max(map(self._last_stage, value.inputs))
 
     def _last_stage(self, value: Value) -> int:
         return max(map(self.stage, self.atoms(value)))
 
-    def _save_between_stages(self, problem: Problem) -> None:
-        """Store what later lists of instructions need of what an earlier one computes; count the uses of all blocks."""
+    def _allocate(self) -> None:
+        """Decide where every value is in memory, and in which stage it is stored."""
+        last_read = self._last_reads()
+        for value in self.rows:
+            free = (
+                ref
+                for each, ref in self.wanted
+                if each is value and last_read.get(ref.array, -1) <= self.row_stage(value)
+            )
+            self.made[value] = next(free, None) or self.scratch(value.width)
+        for read in (each for value in self.rows for each in value.inputs):
+            if self.memory(read) is None and read not in self.read:
+                refs = [ref for each, ref in self.wanted if each is read and ref.array not in last_read]
+                self.read[read] = refs[0] if refs else self.scratch(read.width)
+                self._store(read, self.read[read], 0)
+        for value, ref in self.wanted:
+            if ref not in (self.made.get(value), self.read.get(value), self.given.get(value)):
+                self._store(value, ref, last_read.get(ref.array, 0))
+
+    def _store(self, value: Value, ref: BufferRef, not_before: int) -> None:
+        for block, atom in enumerate(self.atoms(value)):
+            to = ref.after(block * self.width(value))
+            self.stores[max(self.stage(atom), not_before)].append((atom, to))
+            if not not_before:
+                self.saved.setdefault(atom, to)
+
+    def _last_reads(self) -> dict[int, int]:
+        """Return the last stage that reads each array that is written to; of a row operation, the stage after it."""
+        written = {ref.array for _, ref in self.wanted}
+        found: dict[int, int] = {}
+        for value in self.values:
+            for atom in (atom for read in value.inputs for atom in self.atoms(read)):
+                ref = self.given.get(atom[0])
+                if ref is not None and ref.array in written:
+                    stage = self.row_stage(value) + 1 if value.op in ROW_OPERATIONS else self._last_stage(value)
+                    found[ref.array] = max(found.get(ref.array, 0), stage)
+        blocks = [each for value, _ in self.wanted for each, _ in self.atoms(value)]
+        moved = {self.given[each].array for each in blocks if each in self.given} & written
+        if not moved:
+            return found
+        # Two values may swap places: then both are stored in one stage, after the last one that reads either.
+        return dict.fromkeys([*found, *moved], max(found.values(), default=0))
+
+    def _save_between_stages(self) -> None:
+        """Store blocks that later lists of instructions need of an earlier one; count the uses of all blocks."""
         users: dict[Atom, list[int]] = defaultdict(list)
-        for value in problem.values:
+        for value in self.values:
             if value.op in ("slice", "join", *ROW_OPERATIONS):
                 continue
             for block in range(value.width // self.width(value)):
@@ -245,13 +248,8 @@ class _Lowering:
                 self.saved[atom] = self.scratch(self.width(value))
                 self.stores[self.stage(atom)].append((atom, self.saved[atom]))
 
-    def _instructions(self, stage: int, width: int) -> list[Instruction]:
-        stores = [(atom, place) for atom, place in self.stores[stage] if self.width(atom[0]) == width]
-        sums = [(atom, unit) for atom, unit in self.sums[stage] if self.width(atom[0]) == width]
-        return Registers(self, stage).write(stores, sums)
-
     def plan(self, atom: Atom, stage: int) -> Plan:
-        """Return how a stage has a block: a code, the blocks it takes, and a number."""
+        """Return how a stage computes or loads a block."""
         value = atom[0]
         if self.in_memory(atom, stage) is not None:
             return "LOAD", [], 0.0
@@ -268,12 +266,12 @@ class _Lowering:
                 for product, other in (operands[::-1], operands):
                     if self._can_fuse(product, stage):
                         return "MULTIPLY_ADD", [*self.operands(product), other], 0.0
-        return CODES[value.op], operands, 0.0
+        return value.op.upper(), operands, 0.0
 
     def _can_fuse(self, atom: Atom, stage: int) -> bool:
-        """Whether a block is a product of two that a sum can compute, rounding once.
+        """Whether a sum can compute a block, a product of two, with one rounding.
 
-        Where a factor is a sum it is not, as in 1.0, so that the predictions of a GRU stay the same to the bit.
+        Not if a factor is a sum, as in 1.0, so that the predictions of a GRU stay the same to the bit.
         """
         if atom[0].op != "multiply" or self.uses[atom] != 1 or self.in_memory(atom, stage) is not None:
             return False
@@ -282,3 +280,62 @@ class _Lowering:
 
 def _has_start(value: Value) -> bool:
     return value.op == "product" and len(value.inputs) > 1
+
+
+class _Registers:
+    """Writes the instructions of a stage, computing each block once, when it is first needed."""
+
+    def __init__(self, lowering: _Lowering, stage: int) -> None:
+        self._lowering, self._stage = lowering, stage
+        self._plans: dict[Atom, Plan] = {}
+        self._left: Counter[Atom] = Counter()
+        self._registers: dict[Atom, int] = {}
+        self._free = list(range(MOST_REGISTERS))[::-1]
+        self._written: list[Instruction] = []
+
+    def write(self, stores: Sequence[tuple[Atom, BufferRef]], sums: Sequence[tuple[Atom, int]]) -> list[Instruction]:
+        """Return the instructions that store blocks and sum their rows."""
+        for atom, _ in (*stores, *sums):
+            self._count(atom)
+        for atom, ref in stores:
+            register = self._compute(atom)
+            self._load_before_storing(ref, self._lowering.width(atom[0]))
+            self._written.append(Instruction("STORE", operands=(register,), ref=ref))
+            self._release([atom])
+        for atom, unit in sums:
+            self._written.append(Instruction("SUM_ROWS", operands=(self._compute(atom),), ref=BufferRef(0, unit)))
+            self._release([atom])
+        return self._written
+
+    def _load_before_storing(self, to: BufferRef, width: int) -> None:
+        """Load blocks that are still needed before a store overwrites them."""
+        for atom, (code, _, _) in self._plans.items():
+            if code == "LOAD" and self._left[atom] and atom not in self._registers:
+                ref = self._lowering.in_memory(atom, self._stage)
+                if ref is not None and ref.array == to.array and abs(ref.unit - to.unit) < width:
+                    self._compute(atom)
+
+    def _count(self, atom: Atom) -> None:
+        self._left[atom] += 1
+        if atom not in self._plans:
+            self._plans[atom] = self._lowering.plan(atom, self._stage)
+            for operand in self._plans[atom][1]:
+                self._count(operand)
+
+    def _compute(self, atom: Atom) -> int:
+        if atom not in self._registers:
+            code, operands, number = self._plans[atom]
+            read = tuple(map(self._compute, operands))
+            self._release(operands)
+            if not self._free:
+                raise TooManyValuesError(f"a step needs more than {MOST_REGISTERS} values at a time")
+            self._registers[atom] = self._free.pop()
+            ref = self._lowering.in_memory(atom, self._stage) if code == "LOAD" else None
+            self._written.append(Instruction(code, self._registers[atom], read, ref or BufferRef(0), number))
+        return self._registers[atom]
+
+    def _release(self, atoms: Sequence[Atom]) -> None:
+        for atom in atoms:
+            self._left[atom] -= 1
+            if not self._left[atom]:
+                self._free.append(self._registers.pop(atom))

@@ -19,7 +19,6 @@ static int uses_pairs;
 
 static __attribute__((constructor)) void choose(void) { uses_pairs = are_pairs_fast(); }
 
-int train_has_bfloat16(void) { return 1; }
 
 int train_bfloat16_is_fast(void) { return are_pairs_fast(); }
 

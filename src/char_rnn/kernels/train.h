@@ -51,9 +51,6 @@ typedef struct {
  * has been computed then. */
 int train_run(const program *of, int64_t threads, parallel *start, int (*team_size)(void));
 
-/* Whether this library has products of bfloat16. */
-int train_has_bfloat16(void);
-
 /* Whether this processor multiplies bfloat16 faster than float32. Where not, such products are computed by the float32
  * instructions, with half the memory for the weights. */
 int train_bfloat16_is_fast(void);

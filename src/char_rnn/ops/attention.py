@@ -3,8 +3,8 @@
 Dimensions: B batch, T time, H hidden, W window, N heads, D = H / N.
 Source: scaled dot-product attention of Vaswani et al. (2017), arXiv 1706.03762, over the hidden states of a recurrent
 network as in Merity (2019), arXiv 1911.11423, with the memory of earlier segments of Dai et al. (2019), arXiv
-1901.02860. Positions are not told: the states know them from the recurrence. So the past is a set, and zeros stand for
-what was before the text began.
+1901.02860. There is no positional encoding; the recurrence carries position. So the past is a set, and zeros stand
+for the time before the text.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch.nn import functional as F
 def attend_reference(
     x: Tensor, memory: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: int
 ) -> tuple[Tensor, Tensor]:
-    """Attend, at every step, to the state itself and to the W before it, as the equations read.
+    """Attend, at every step, to the state itself and to the W before it, step by step.
 
     Args:
         x: States, (B, T, H), T at least 1.
-        memory: Those before them, (B, W, H), the latest last; zeros where there were none.
+        memory: States before them, (B, W, H), the latest last; zeros before the text.
         query: (H, H), the rows of head 0 first.
         key: (H, H), likewise.
         value: (H, H), likewise.
         heads: N, a divisor of H.
 
     Returns:
-        What the heads found, side by side, (B, T, H), and the memory after the last step, (B, W, H).
+        The outputs of the heads, side by side, (B, T, H), and the memory after the last step, (B, W, H).
     """
     window = memory.shape[1]
     found = []
@@ -43,9 +43,9 @@ def attend_reference(
 
 
 def attend(x: Tensor, memory: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Compute what :func:`attend_reference` computes, all steps at once.
+    """Compute :func:`attend_reference` for all steps at once.
 
-    Keys and values are never made: q . (K s) is (K' q) . s, and a mean of V s is V times the mean. One step then costs
+    Keys and values are never computed: q . (K s) = (K' q) . s, and a mean of V s is V times the mean. A step then costs
     N W H instead of W H H.
     """
     time, window = x.shape[1], memory.shape[1]
@@ -66,7 +66,7 @@ def _by_head(rows: Tensor, heads: int) -> Tensor:
 
 
 def _band(time: int, window: int, device: torch.device) -> Tensor:
-    """Return which of W + T states each of T steps sees, (T, W + T): its own and the W before it."""
+    """Return which of W + T states each of T steps attends to, (T, W + T): its own and the W before it."""
     steps = torch.arange(time, device=device).unsqueeze(1)
     states = torch.arange(window + time, device=device)
     return (states >= steps) & (states <= steps + window)

@@ -1,4 +1,4 @@
-"""The values of a cell's language in PyTorch, on any device and in any type.
+"""A cell's equations in PyTorch, on any device and in any type, and the readable loop over them.
 
 Dimensions: B batch, T time, I input size, H hidden.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,20 +16,48 @@ from torch.nn import functional as F
 from char_rnn.cells import EPSILON, Cell, Loop, Step, Value, evaluate, trace
 
 Parameters = Mapping[str, Tensor]
-Results = dict[Any, Any]
-"""What is known, by value; matrices by name."""
 State = tuple[Tensor, ...]
+Results = dict[Any, Any]
+"""Known tensors by value; matrices by name."""
 
 Update = Tensor | float
-"""How far zoneout lets a part of the state go from what it was (0) to what the cell makes of it (1).
+"""How far zoneout lets a part of the state go from its old value (0) to the cell's new one (1).
 
 In training a (T, B, H) tensor of zeros and ones, in the state's type, one with the probability 1 - p; in evaluation the
 number 1 - p. The updates of all parts of the state are tensors, or all are numbers.
 """
 
 
+class Tape(NamedTuple):
+    """Saved for backward by the forward pass of a loop; time-major.
+
+    Attributes:
+        states: Each part of the state, before every step and after the last, (T + 1, B, H).
+        kept: The values that :class:`char_rnn.cells.Backward` names, (T, B, width).
+        deviations: Reciprocals of the standard deviations of the normalizations among them, (T, B, 1).
+    """
+
+    states: list[Tensor]
+    kept: list[Tensor]
+    deviations: list[Tensor]
+
+
+class Gradients(NamedTuple):
+    """Results of the backward pass of a loop.
+
+    Attributes:
+        states: Of each part of the state before the first step, (B, H).
+        sequences: By value, of the loop's sequences and products, (T, B, width).
+        constants: By value, (width,), summed over steps and sequences.
+    """
+
+    states: list[Tensor]
+    sequences: dict[Value, Tensor]
+    constants: dict[Value, Tensor]
+
+
 def operations(parameters: Parameters) -> dict[str, Callable[..., Any]]:
-    """Return the operations of :mod:`char_rnn.cells.language` with a layer's parameters, on tensors (..., width)."""
+    """Return the operations of :mod:`char_rnn.cells.language` for a layer's parameters, on tensors (..., width)."""
     return {
         "vector": lambda value: parameters[value.name],
         "number": lambda value: value.number,
@@ -47,7 +75,7 @@ def operations(parameters: Parameters) -> dict[str, Callable[..., Any]]:
 
 
 def matrix_of(value: Value, parameters: Parameters) -> Tensor:
-    """Return the rows of a parameter that a product, or the backward pass of one, multiplies with."""
+    """Return the rows of a parameter that a product, or its backward pass, multiplies with."""
     matrix = parameters[value.name]
     count = value.width if value.op == "product" else value.inputs[0].width
     return matrix if len(matrix) == count else matrix.narrow(0, value.start, count)
@@ -64,7 +92,7 @@ def _joined(value: Value, *parts: Any) -> Tensor:
 
 
 def traced(cell: Cell, parameters: Parameters, zoneout: Sequence[Update] | None = None) -> Step:
-    """Return the step of a layer with such parameters, and with zoneout or without."""
+    """Return the graph of a step of a layer with these parameters."""
     hidden, inputs = parameters["weight_hh"].shape[1], parameters["weight_ih"].shape[1]
     rounds = sum(name.startswith("mogrifier_") for name in parameters)
     normed = any(name in parameters for name in cell.normalization)
@@ -77,13 +105,13 @@ def traced(cell: Cell, parameters: Parameters, zoneout: Sequence[Update] | None 
 def reference_layer(
     cell: Cell, x: Tensor, state: State, parameters: Parameters, zoneout: Sequence[Update] | None = None
 ) -> tuple[Tensor, State]:
-    """Run one layer, step by step, as the cell's equations read. All other ways to run one are held to this.
+    """Run one layer step by step, as the cell's equations read. All other ways to run a layer are tested against this.
 
     Args:
-        cell: Whose equations.
+        cell: Cell.
         x: Input, (B, T, I), T at least 1.
         state: The parts of the state before the first step, each (B, H).
-        parameters: Of the layer, by name, of the shapes that :meth:`char_rnn.cells.Cell.shapes` says.
+        parameters: Parameters of the layer by name, with the shapes of :meth:`char_rnn.cells.Cell.shapes`.
         zoneout: How far each step updates each part of the state; None for no zoneout.
 
     Returns:
@@ -103,7 +131,7 @@ def reference_layer(
 
 
 def before_loop(loop: Loop, x: Tensor, parameters: Parameters) -> Results:
-    """Compute what a loop is given: its sequences, (..., width), of an input (..., I), and its constants, (width,)."""
+    """Compute a loop's sequences, (..., width), from an input (..., I), and its constants, (width,)."""
     results: Results = {value: x for value in (*loop.before, *loop.sequences) if value.op == "x"}
     known, biased = operations(parameters), _with_bias(loop)
     products = {value.inputs[0] for value in biased}
@@ -118,7 +146,7 @@ def before_loop(loop: Loop, x: Tensor, parameters: Parameters) -> Results:
 
 @lru_cache(maxsize=256)
 def _with_bias(loop: Loop) -> frozenset[Value]:
-    """Return the sums of a product, used nowhere else, and of a constant: PyTorch has one function for both."""
+    """Return the sums of a constant and a product used nowhere else: PyTorch computes both in one function."""
     uses = [*loop.after, *(each for value in (*loop.before, *loop.values) for each in value.inputs)]
 
     def reads_x(value: Value) -> bool:

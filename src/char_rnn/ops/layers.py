@@ -1,11 +1,11 @@
-"""Runs a recurrent layer in the fastest way there is for it.
+"""Runs a recurrent layer in the fastest available way.
 
 Dimensions: B batch, T time, V vocabulary, I input size, H hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
@@ -15,19 +15,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from char_rnn.cells import GRU, LSTM, RNN, Backward, Cell, Loop, Step, derive
+from char_rnn.cells import GRU, LSTM, RNN, Cell, Loop, Step, derive
 from char_rnn.ops import kernel_loop, tensor_loop
-from char_rnn.ops.equations import Parameters, Results, State, Update, before_loop, reference_layer, traced
-from char_rnn.ops.tensor_loop import Tape
+from char_rnn.ops.equations import Parameters, Results, State, Tape, Update, before_loop, reference_layer, traced
 
 _PYTORCH: dict[Cell, Callable[..., Any]] = {LSTM(): torch.lstm, GRU("after"): torch.gru, RNN(): torch.rnn_tanh}
-"""The functions of PyTorch: oneDNN's on the CPU, cuDNN's on CUDA."""
+"""PyTorch's functions: oneDNN on the CPU, cuDNN on CUDA."""
 
 _FEWEST_STEPS = 5
-"""Steps below which a loop without gradients is faster on the CPU than to pack the weights."""
+"""For fewer steps without gradients on the CPU, the reference is faster than packing the weights."""
 
 _CACHE = 1 << 20
-"""Bytes of matrices that a core can keep in its own cache from step to step."""
+"""Bytes of matrices that stay in a core's own cache from step to step."""
 
 
 def run_layer(
@@ -41,17 +40,18 @@ def run_layer(
 ) -> tuple[Tensor, State]:
     """Run one layer; see :func:`char_rnn.ops.equations.reference_layer` for the other arguments and the results.
 
-    By the training kernels, where they are built and can (float32 or, under autocast, bfloat16 on the CPU); else by
-    PyTorch's own function, where it has one for the cell; else by the loop of :mod:`char_rnn.ops.tensor_loop`. All but
-    PyTorch's can be differentiated once. Under autocast the state, the gates and all sums stay in the parameters' type.
+    It runs in the training kernels, if they are built and can (float32 or, under autocast, bfloat16 on the CPU); else
+    in PyTorch's function for the cell, if there is one; else in the loop of :mod:`char_rnn.ops.tensor_loop`. All but
+    PyTorch's functions can be differentiated only once. Under autocast the state, the gates and all sums stay in the
+    parameters' type.
 
     Args:
-        cell: Whose equations.
-        x: Input, (B, T, I), T at least 1; or what each symbol stands for, (V, I), where there are `symbols`.
+        cell: Cell.
+        x: Input, (B, T, I), T at least 1; with `symbols`, a table of the vector of each symbol, (V, I).
         state: The parts of the state before the first step, each (B, H).
-        parameters: Of the layer, by name.
+        parameters: Parameters of the layer by name.
         zoneout: How far each step updates each part of the state; None for no zoneout.
-        symbols: (B, T), from 0 to V - 1, which is not checked. What their vectors add is computed once for each symbol.
+        symbols: (B, T), from 0 to V - 1, unchecked. Products with their vectors are computed once for each symbol.
     """
     weight = parameters["weight_hh"]
     products = _products(weight)
@@ -71,14 +71,21 @@ def run_layer(
     return _by_loop(loop, x, state, parameters, zoneout if loop.updates else (), symbols, products, own=own)
 
 
+def fits_kernels(cell: Cell, parameters: Parameters, *, zoneout: bool = False) -> bool:
+    """Whether the training kernels, if they are built, can run a layer with these parameters in float32 on the CPU."""
+    step = traced(cell, parameters, [torch.ones(())] * len(cell.state) if zoneout else None)
+    loops = step.loop, _fastest(step, parameters)
+    return all(kernel_loop.can_run(loop, list(parameters.values()), None) for loop in loops)
+
+
 def _fastest(step: Step, parameters: Parameters) -> Loop:
-    """Return the loop for the kernels: with the products of the input where all matrices stay in a core's cache."""
+    """Return the loop for the kernels, with the products of the input in it if all matrices stay in a core's cache."""
     size = sum(parameter.numel() for parameter in parameters.values()) * 4
     return step.loop_on_input if size <= _CACHE else step.loop_on_products
 
 
 def _products(weight: Tensor) -> torch.dtype | None:
-    """Return the type in which autocast wants the products with a weight; None where it wants no other."""
+    """Return the type that autocast requests for products with a weight; None for its own."""
     device = weight.device.type
     if weight.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
         return None
@@ -86,7 +93,7 @@ def _products(weight: Tensor) -> torch.dtype | None:
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context without autocast, which some devices, such as meta, never have."""
+    """Return a context without autocast, which some devices, such as meta, do not have."""
     available = torch.amp.is_autocast_available(device.type)
     return torch.autocast(device.type, enabled=False) if available else nullcontext()
 
@@ -96,7 +103,7 @@ def _by_pytorch(
 ) -> tuple[Tensor, State]:
     """Run PyTorch's function; `products` is bfloat16 or None.
 
-    Autocast over these functions on CUDA casts to float16, whatever type it is asked for; so the cast is made here.
+    Autocast of these functions on CUDA casts to float16, whatever type is requested; so the cast is done here.
     """
     weights = [parameters[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     with _without_autocast(x.device):
@@ -119,7 +126,7 @@ def _by_loop(
     *,
     own: bool,
 ) -> tuple[Tensor, State]:
-    """Compute what the loop is given, of a table in the parameters' type, and run it."""
+    """Compute the loop's sequences and constants, of a table in the parameters' type, and run it."""
     dtype = parameters["weight_hh"].dtype
     of_time = symbols is None
     casts = of_time and products is not None
@@ -129,33 +136,26 @@ def _by_loop(
     tensors += [parameters[name] for name in loop.matrices]
     tensors += [*state, *(updates or ())]
     times = None if symbols is None else symbols.t().contiguous().long()
+    way = kernel_loop if own else tensor_loop
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        output, *others = _Loop.apply(loop, products, own, times, *tensors)  # type: ignore[no-untyped-call]
+        output, *others = _Loop.apply(loop, products, way, times, *tensors)  # type: ignore[no-untyped-call]
     else:
-        given = dict(zip((*_names(loop), "symbols"), (*tensors, times), strict=True))
-        if own:
-            tape = kernel_loop.forward(loop, given, products, keeps=False)
-        else:
-            tape = tensor_loop.forward(loop, (), given, products)
+        tape = way.forward(loop, _given(loop, tensors, times), products, keeps=False)
         output, *others = tape.states[0][1:], *(part[-1] for part in tape.states[1:])
     return output.transpose(0, 1), (output[-1], *others)
 
 
 class _Loop(torch.autograd.Function):
-    """The loop over time: its sequences, constants, matrices, states and updates to the output and the last state."""
+    """The loop over time: from its sequences, constants, matrices, states and updates to the output and last state."""
 
     @staticmethod
     def forward(
-        ctx: Any, loop: Loop, products: torch.dtype | None, own: bool, symbols: Tensor | None, *tensors: Tensor
+        ctx: Any, loop: Loop, products: torch.dtype | None, way: Any, symbols: Tensor | None, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        backward = derive(loop)
-        given: Results = dict(zip((*_names(loop), "symbols"), (*tensors, symbols), strict=True))
-        if own:
-            tape = kernel_loop.forward(loop, given, products, keeps=True)
-        else:
-            tape = tensor_loop.forward(loop, backward.kept, given, products)
-        read = _read_back(loop)
-        ctx.loop, ctx.products, ctx.own = loop, products, own
+        given = _given(loop, tensors, symbols)
+        tape: Tape = way.forward(loop, given, products, keeps=True)
+        read = _read_backward(loop)
+        ctx.loop, ctx.products, ctx.way = loop, products, way
         ctx.counts = len(read), len(tape.states), len(tape.kept)
         ctx.table_sizes = [len(given[value]) for value in loop.sequences]
         ctx.save_for_backward(*(given[name] for name in read), *tape.states, *tape.kept, *tape.deviations)
@@ -167,36 +167,32 @@ class _Loop(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         loop: Loop = ctx.loop
         backward = derive(loop)
-        saved, read = list(ctx.saved_tensors), _read_back(loop)
-        groups = []
+        saved, groups = list(ctx.saved_tensors), []
         for count in ctx.counts:
             groups.append(saved[:count])
             saved = saved[count:]
-        given: Results = dict(zip(read, groups[0], strict=True))
+        given: Results = dict(zip(_read_backward(loop), groups[0], strict=True))
         tape = Tape(groups[1], groups[2], saved)
-        if ctx.own:
-            found = kernel_loop.backward(loop, given, tape, grads, ctx.products)
-        else:
-            found = tensor_loop.backward(loop, backward, given, tape, grads, ctx.products)
-        matrices = _grads_of_matrices(loop, backward, given, tape, found.sequences, ctx.products)
+        found = ctx.way.backward(loop, given, tape, grads, ctx.products)
+        matrices = _grads_of_matrices(loop, given, tape, found.sequences, ctx.products)
         sequences = [None if grad is None else found.sequences[grad] for grad in backward.of_sequences]
         if given["symbols"] is not None:
-            pairs = zip(sequences, ctx.table_sizes, strict=True)
             sequences = [
                 None if rows is None else kernel_loop.sum_by_symbol(rows, given["symbols"], size)
-                for rows, size in pairs
+                for rows, size in zip(sequences, ctx.table_sizes, strict=True)
             ]
         constants = [None if grad is None else found.constants[grad] for grad in backward.of_constants]
         return None, None, None, None, *sequences, *constants, *matrices, *found.states, *(None for _ in loop.updates)
 
 
-def _names(loop: Loop) -> tuple[Any, ...]:
-    return *loop.sequences, *loop.constants, *loop.matrices, *loop.states, *loop.updates
+def _given(loop: Loop, tensors: Iterable[Tensor], symbols: Tensor | None) -> Results:
+    names = *loop.sequences, *loop.constants, *loop.matrices, *loop.states, *loop.updates
+    return {**dict(zip(names, tensors, strict=True)), "symbols": symbols}
 
 
 @lru_cache(maxsize=256)
-def _read_back(loop: Loop) -> tuple[Any, ...]:
-    """Return what the backward pass reads of what the loop is given; the states are on the tape."""
+def _read_backward(loop: Loop) -> tuple[Any, ...]:
+    """Return what the backward pass reads of the loop's arguments; the states are on the tape."""
     backward = derive(loop)
     used = {each for value in backward.values for each in value.inputs}
     used.update(product.inputs[0] for product, _ in backward.of_products)
@@ -205,14 +201,10 @@ def _read_back(loop: Loop) -> tuple[Any, ...]:
 
 
 def _grads_of_matrices(
-    loop: Loop,
-    backward: Backward,
-    given: Results,
-    tape: Tape,
-    grads: dict[Any, Tensor],
-    products: torch.dtype | None,
+    loop: Loop, given: Results, tape: Tape, grads: dict[Any, Tensor], products: torch.dtype | None
 ) -> list[Tensor | None]:
-    """Return the gradient of each matrix: of every product's rows, one product over all steps."""
+    """Return the gradient of each matrix: one product over all steps for the rows of each of its products."""
+    backward = derive(loop)
     read = {**given, **dict(zip(backward.kept, tape.kept, strict=True))}
     read.update(zip(loop.states, (part[:-1] for part in tape.states), strict=True))
     found: dict[str, Any] = {}

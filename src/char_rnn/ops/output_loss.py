@@ -1,4 +1,4 @@
-"""The output projection and the loss of its predictions, with the gradient of the scores computed on the way.
+"""The output projection and the loss of its predictions; the forward pass also computes the gradient of the scores.
 
 Dimensions: B batch, T time, H hidden, V vocabulary, N = B T.
 """
@@ -15,20 +15,21 @@ from torch.nn import functional as F
 
 from char_rnn.kernels import load, openmp
 
-FEWEST_SCORES = 1 << 16  # of a batch; below, PyTorch's functions take less time than a custom one
+FEWEST_SCORES = 1 << 16
+"""For fewer scores of a batch, PyTorch's functions take less time than a custom one."""
 
 
 def output_loss_reference(
     x: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Compare the predictions of a projection with what came.
+    """Compute the cross-entropy of a projection's predictions.
 
     Args:
-        x: What the projection reads, (B, T, H).
+        x: Input of the projection, (B, T, H).
         weight: (V, H).
         bias: (V,).
         target: Ids, (B, T).
-        smoothing: e, the share of each target that is spread evenly over the vocabulary.
+        smoothing: e, the fraction of each target that is spread evenly over the vocabulary.
 
     Returns:
         (1 - e) mean(-log p[target]) + e mean(-log p), and mean(-log p[target]), in nats; the same tensor with e = 0.
@@ -41,10 +42,10 @@ def output_loss_reference(
 def output_loss(
     x: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Compute what :func:`output_loss_reference` computes, by the kernels in C where they can run.
+    """Compute :func:`output_loss_reference` with the kernels in C where they can run.
 
-    They take float32 parameters on the CPU, and can be differentiated once. Under autocast they compute in float32 too:
-    for the symbols of a text a product in bfloat16 takes longer, with its conversions.
+    They need float32 parameters on the CPU, and can be differentiated only once. Under autocast they compute in float32
+    too: with its conversions, a product in bfloat16 takes longer for the symbols of a text.
     """
     if not x.is_contiguous():  # time-major in memory: in this order no product needs a copy
         x, target = x.transpose(0, 1), target.t()
@@ -57,12 +58,12 @@ def output_loss(
 
 
 def can_run(weight: Tensor) -> bool:
-    """Whether the kernels are there, and take such a weight."""
+    """Whether the kernels are built and support such a weight."""
     return load() is not None and weight.is_cpu and weight.dtype is torch.float32
 
 
 class _OutputLoss(torch.autograd.Function):
-    """The kernels' pass between the products."""
+    """The projection and the kernels' cross-entropy."""
 
     @staticmethod
     def forward(
@@ -90,14 +91,14 @@ class _OutputLoss(torch.autograd.Function):
 
 
 def _scores(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the scores (N, V) in float32, their rows apart by a multiple of the kernels' 16 lanes."""
+    """Return the scores (N, V) in float32; the distance of their rows is a multiple of the kernels' 16 lanes."""
     symbols = len(weight)
     scores = bias.new_empty(len(rows), -(-symbols // 16) * 16)[:, :symbols]
     return torch.addmm(bias, rows, weight.t(), out=scores)
 
 
 def _replace_by_gradient(scores: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Put the objective's gradient in place of scores (N, V); return the objective and the loss."""
+    """Replace scores (N, V) by the gradient of the objective; return the objective and the loss."""
     kernels = load()
     assert kernels is not None
     targets = targets.to(torch.int64).contiguous()

@@ -1,63 +1,31 @@
-"""A cell's loop over time and its derived backward pass, in tensor operations: on any device, in any type.
+"""A cell's loop over time and its derived backward pass in PyTorch: on any device, in any type.
 
-Dimensions: B batch, T time, H hidden; what is kept is time-major.
+Dimensions: B batch, T time, H hidden; tensors of all steps are time-major.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from char_rnn.cells import EPSILON, Backward, Loop, Value, evaluate
-from char_rnn.ops.equations import Results, matrix_of, operations
+from char_rnn.cells import EPSILON, Loop, Value, derive, evaluate
+from char_rnn.ops.equations import Gradients, Results, Tape, matrix_of, operations
 
 
-class Tape(NamedTuple):
-    """What the forward pass keeps.
-
-    Attributes:
-        states: Each part of the state, before every step and after the last, (T + 1, B, H).
-        kept: The values that :class:`char_rnn.cells.Backward` names, (T, B, width).
-        deviations: Of the normalizations among them, the reciprocals of the standard deviations, (T, B, 1).
-    """
-
-    states: list[Tensor]
-    kept: list[Tensor]
-    deviations: list[Tensor]
-
-
-class Gradients(NamedTuple):
-    """What the backward pass makes.
-
-    Attributes:
-        states: Of each part of the state before the first step, (B, H).
-        sequences: By value, (T, B, width), of the loop's sequences and products.
-        constants: By value, (width,), summed over steps and sequences.
-    """
-
-    states: list[Tensor]
-    sequences: dict[Value, Tensor]
-    constants: dict[Value, Tensor]
-
-
-def forward(
-    loop: Loop,
-    kept: Sequence[Value],
-    given: Results,
-    products: torch.dtype | None,
-) -> Tape:
+def forward(loop: Loop, given: Results, products: torch.dtype | None, *, keeps: bool) -> Tape:
     """Run all steps.
 
     Args:
-        loop: Of a cell.
-        kept: What to keep.
-        given: The loop's sequences and updates, (T, B, width), constants, (width,), states, (B, H), and
-            matrices by name.
-        products: The type to multiply matrices in; None for their own.
+        loop: Loop of a cell.
+        given: The loop's sequences and updates, (T, B, width), constants, (width,), states, (B, H), and matrices by
+            name.
+        products: Type to multiply matrices in; None for their own.
+        keeps: Whether to save values for the backward pass.
     """
+    kept = derive(loop).kept if keeps else ()
     deviations: dict[Value, Tensor] = {}
     known = _operations(_cast(loop, given, products), products, deviations)
     constants = {value: given[value] for value in loop.constants}
@@ -76,32 +44,25 @@ def forward(
 
 
 def backward(
-    loop: Loop,
-    backward: Backward,
-    given: Results,
-    tape: Tape,
-    grads: Sequence[Tensor],
-    products: torch.dtype | None,
+    loop: Loop, given: Results, tape: Tape, grads: Sequence[Tensor], products: torch.dtype | None
 ) -> Gradients:
     """Run all steps backward.
 
     Args:
-        loop: Of a cell.
-        backward: Its backward pass.
-        given: As for :func:`forward`; the sequences that the backward pass reads, alone.
-        tape: What :func:`forward` kept.
-        grads: Of the output, (T, B, H), and of the other parts of the last state, (B, H).
+        loop: Loop of a cell.
+        given: As for :func:`forward`, with those sequences that the backward pass reads.
+        tape: Result of :func:`forward`.
+        grads: Gradients of the output, (T, B, H), and of the other parts of the last state, (B, H).
         products: As for :func:`forward`.
     """
+    backward = derive(loop)
     norms = [value for value in backward.kept if value.op == "normalize"]
     deviations: dict[Value, Tensor] = {}
     known = _operations(_cast(loop, given, products), products, deviations)
     by_step = [value for value in (*loop.sequences, *loop.updates) if value in given]
-    buffers = [given[value] for value in by_step]
     names = (*by_step, *loop.states, *backward.kept)
-    buffers += [part[:-1] for part in tape.states] + tape.kept
-    wanted = backward.rows
-    constants = {value: given[value] for value in loop.constants}
+    buffers = [given[value] for value in by_step] + [part[:-1] for part in tape.states] + tape.kept
+    wanted, constants = backward.rows, {value: given[value] for value in loop.constants}
     sums: dict[Value, Any] = {grad: 0 for grad in backward.of_constants if grad is not None}
     of_output, *state = grads
     state = [torch.zeros_like(state[0] if state else of_output[0]), *state]
@@ -121,7 +82,7 @@ def backward(
 
 
 def _steps(buffers: Sequence[Tensor]) -> Any:
-    """Go through time-major buffers together. Unbinding makes all views in one call, cheaper than slicing each step."""
+    """Iterate over time-major buffers together. Unbinding makes all views in one call, cheaper than slicing."""
     return zip(*(buffer.unbind() for buffer in buffers), strict=True)
 
 
@@ -136,7 +97,7 @@ def _cast(loop: Loop, given: Results, products: torch.dtype | None) -> dict[str,
 def _operations(
     matrices: dict[str, Tensor], products: torch.dtype | None, deviations: dict[Value, Tensor]
 ) -> dict[str, Callable[..., Any]]:
-    """Return those of the equations and of derivatives; `deviations` are noted by a normalization, and then read."""
+    """Return the operations of equations and derivatives; a normalization writes `deviations`, its derivative reads."""
 
     def multiplied(read: Tensor, matrix: Tensor) -> Tensor:
         return read @ matrix if products is None else (read.to(products) @ matrix).to(read.dtype)
@@ -145,7 +106,7 @@ def _operations(
         normalized, _, deviations[value] = torch.native_layer_norm(rows, rows.shape[-1:], None, None, EPSILON)
         return normalized
 
-    def normalize_back(value: Value, grad: Tensor, normalized: Tensor) -> Tensor:
+    def normalize_backward(value: Value, grad: Tensor, normalized: Tensor) -> Tensor:
         of_mean = grad.mean(-1, keepdim=True)
         of_scale = (grad * normalized).mean(-1, keepdim=True)
         return (grad - of_mean - normalized * of_scale) * deviations[value.inputs[1]]
@@ -153,9 +114,9 @@ def _operations(
     return {
         **operations(matrices),
         "product": lambda value, read: multiplied(read, matrix_of(value, matrices).t()),
-        "product_back": lambda value, grad: multiplied(grad, matrix_of(value, matrices)),
+        "product_backward": lambda value, grad: multiplied(grad, matrix_of(value, matrices)),
         "normalize": normalize,
-        "normalize_back": normalize_back,
+        "normalize_backward": normalize_backward,
         "sigmoid_slope": lambda _, s: torch.addcmul(s, s, s, value=-1),
         "tanh_slope": lambda _, t: 1 - t * t,
         "relu_slope": lambda _, r: (r > 0).to(r.dtype),

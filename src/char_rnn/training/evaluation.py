@@ -1,4 +1,4 @@
-"""Honest numbers: the loss of a model on a split, and the file that keeps a run's measurements.
+"""The loss of a model on a split, every character once.
 
 Losses are in nats per character; bits per character are nats / ln 2; perplexity is exp(nats).
 
@@ -7,7 +7,6 @@ Shapes: S streams, C characters of a chunk, W characters of burn-in.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,20 +23,22 @@ if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
     from char_rnn.models import CharModel
 
-_logger = logging.getLogger("char_rnn")
+Progress = Callable[[int, int], None]
 
 MAX_STREAMS, MIN_STREAM, CHUNK, BURN_IN = 64, 2048, 256, 256
-MAX_OUTPUTS = 1 << 23  # log-probabilities at once, so that a large vocabulary does not fill the memory
+
+MAX_OUTPUTS = 1 << 23
+"""Largest number of log-probabilities at once, so that a large vocabulary does not fill the memory."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model makes of a text.
+    """The loss of a model on a text.
 
     Attributes:
-        loss: mean negative log-likelihood, in nats per character.
-        characters: how many characters were predicted.
-        of: how many the split has, where only a part of them was predicted; None where all were.
+        loss: Mean negative log-likelihood, in nats per character.
+        characters: Number of predicted characters.
+        of: Number of characters in the split, if only some were predicted; None if all were.
     """
 
     loss: float
@@ -51,7 +52,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp(loss): among how many equally likely characters the model chooses, in effect."""
+        """exp(loss): the number of equally likely characters with the same loss."""
         return perplexity(self.loss)
 
 
@@ -92,25 +93,25 @@ def evaluate(
     device: torch.device | str | None = None,
     group: ProcessGroup | None = None,
     characters: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
-    A long split is read as up to 64 streams side by side. Each but the first runs first over the 256 characters before
-    its own (more by the window of its attention), unscored, so that it starts from a warm state; the batch a model was
-    trained with plays no part, and the same model gives the same number in training and afterwards.
+    A long split is read as up to 64 streams in parallel. All but the first start from a warm state: they first read the
+    256 characters before their own (more by the window of attention), unscored. The training batch size has no
+    influence, so the same model gives the same number in training and afterwards.
 
     Args:
-        model: any model of this package; its training mode is restored.
-        split: the text; the character before it, where there is one, is the first input.
-        device: where to compute; where the model is, when not given.
-        group: the processes that share the streams out; this one alone when not given.
-        characters: About how many to predict: as many streams as a text of that length has, spread evenly over the
-            split, each its first characters only. None, or no fewer than there are, predicts all.
-        progress: Called with the characters predicted and all that are to be, again and again.
+        model: Any model of this package; its training mode is restored.
+        split: Text; the character before it, if there is one, is the first input.
+        device: Device to compute on; None for that of the model.
+        group: Processes that share the streams; None for this one alone.
+        characters: Approximate number of characters to predict: the beginnings of as many streams as a text of that
+            length has, spread evenly over the split. None for all.
+        progress: Called repeatedly with the numbers of characters predicted and to predict.
 
     Raises:
-        ValueError: the split has no character that can be predicted.
+        ValueError: The split has no character that can be predicted.
     """
     targets = targets_of(split)
     device = torch.device(device) if device is not None else next(model.parameters()).device
@@ -119,18 +120,14 @@ def evaluate(
     try:
         group = group or ProcessGroup()
         streams = _Streams(split, group, BURN_IN + model.attention_window, characters)
-        total = group.sum(_negative_log_likelihood(model, streams, device, progress))
+        total = group.sum(_negative_log_likelihood(model, streams, device, progress or (lambda *_: None)))
     finally:
         model.train(was_training)
     return Evaluation(total / streams.scored, streams.scored, of=targets if streams.scored < targets else None)
 
 
 def targets_of(split: Split) -> int:
-    """Return how many characters of a split can be predicted.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """Return how many characters of a split can be predicted; raise ValueError if none can."""
     if split.predicted < 1:
         raise ValueError(
             f"the {split.name} split has {len(split)} characters, so there is nothing to predict; "
@@ -139,10 +136,8 @@ def targets_of(split: Split) -> int:
     return split.predicted
 
 
-def _negative_log_likelihood(
-    model: CharModel, streams: _Streams, device: torch.device, progress: Callable[[int, int], None] | None
-) -> float:
-    """Return the summed loss in nats over all targets, in shorter chunks where memory runs out."""
+def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.device, progress: Progress) -> float:
+    """Return the summed loss in nats over all targets, in shorter chunks if memory runs out."""
     if not streams.count:
         return 0.0
     chunk = max(1, min(CHUNK, MAX_OUTPUTS // (streams.count * model.vocab_size)))
@@ -155,14 +150,8 @@ def _negative_log_likelihood(
         chunk //= 2
 
 
-def _by_chunks(
-    model: CharModel,
-    streams: _Streams,
-    device: torch.device,
-    chunk: int,
-    progress: Callable[[int, int], None] | None,
-) -> float:
-    """Return the summed loss in nats; summed in float64 on the CPU."""
+def _by_chunks(model: CharModel, streams: _Streams, device: torch.device, chunk: int, progress: Progress) -> float:
+    """Return the summed loss in nats, summed in float64 on the CPU."""
     hidden = _warm_state(model, streams, device, chunk)
     total = 0.0
     for offset in range(0, streams.reach, chunk):
@@ -170,30 +159,28 @@ def _by_chunks(
         log_probs, hidden = model(x.to(device), hidden)
         picked = log_probs.gather(-1, y.to(device).unsqueeze(-1)).squeeze(-1).cpu().double()  # (S, C)
         total -= float(picked[valid].sum())
-        if progress is not None:
-            progress(streams.scored * min(offset + chunk, streams.reach) // streams.reach, streams.scored)
+        progress(streams.scored * min(offset + chunk, streams.reach) // streams.reach, streams.scored)
     return total
 
 
 def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk: int) -> Any:
-    """Return the state of S streams: zero for the text's first, the others' after their burn-in."""
+    """Return the state of S streams: zero for the first of the text, that after the burn-in for the others."""
     hidden: Any = model.init_hidden(streams.count, device)
     if streams.count == streams.cold:
         return hidden
     warm: Any = model.init_hidden(streams.count - streams.cold, device)
     for x in torch.split(streams.burn_in(), chunk, 1):
         _, warm = model(x.to(device), warm)
-    pairs = zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]
-    for cold, warmed in pairs:
+    for cold, warmed in zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]:
         cold[:, streams.cold :] = warmed
     return hidden
 
 
 class _Streams:
-    """A split cut into parts of equal length (the last may be shorter), read side by side: the S of this process.
+    """This process's S streams of a split that is cut into parts of equal length; the last may be shorter.
 
-    ``cold`` of them, 1 or 0, begin where the split does. ``reach`` characters of each are scored, ``scored`` in all
-    streams of all processes.
+    ``cold`` of them, 1 or 0, start at the beginning of the split. ``reach`` characters of each are scored, and
+    ``scored`` characters in the streams of all processes.
     """
 
     def __init__(self, split: Split, group: ProcessGroup, burn_in: int, characters: int | None = None) -> None:
@@ -210,7 +197,7 @@ class _Streams:
         self._pages = PageReleaser(split.ids)
 
     def chunk(self, offset: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return inputs, targets (S, C) and a mask of those that exist, from ``offset`` on in every stream."""
+        """Return inputs and targets (S, C) from `offset` on in every stream, and a mask of those that exist."""
         position = self.starts[:, None] + np.arange(offset, min(offset + size, self.reach))
         valid = position < self.targets
         position = np.minimum(position, self.targets - 1)
@@ -218,7 +205,7 @@ class _Streams:
         return self._at(position), self._at(position + 1), torch.from_numpy(valid)
 
     def burn_in(self) -> torch.Tensor:
-        """Return the inputs (S - cold, W) that lead up to every stream but the text's first."""
+        """Return the inputs (S - cold, W) before every stream but the first of the text."""
         return self._at(self.starts[self.cold :, None] + np.arange(-self._burn_in, 0))
 
     def _at(self, position: np.ndarray) -> torch.Tensor:

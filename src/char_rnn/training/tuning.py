@@ -1,10 +1,7 @@
 """Chooses CPU threads and precision before a run starts, by timing steps of the run itself.
 
-Two threads are up to twice as fast as one on an idle machine and several times slower on a busy one, and bfloat16 is
-faster or slower than float32 by the processor and the model's size. Neither can be known without a measurement.
-
-
-Which code computes the recurrent layers of a training: kernels in C, or PyTorch and why.
+Two threads are up to twice as fast as one on an idle machine and several times slower on a busy one, and whether
+bfloat16 is faster than float32 depends on the processor and the size of the model. Only a measurement can tell.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from char_rnn.data.dataloader import Batches
 from char_rnn.kernels import multiplies_bfloat16
 from char_rnn.model_file import ModelFile, ModelHeader
 from char_rnn.models import CharModel
-from char_rnn.ops import kernel_loop
+from char_rnn.ops.layers import fits_kernels
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.trainer import CharRNNTrainer
@@ -35,21 +32,21 @@ Way = tuple[int, str]
 """CPU threads and precision."""
 
 SECONDS, SHARE = 0.7, 0.02
-"""Limit of the timing of one choice in seconds, and as a share of a timed run. It ends with the turn that passes it."""
+"""Limit for timing one choice, in seconds and as a share of a timed run. Timing ends with the turn that passes it."""
 
 FEW = 50
-"""Steps of a run for each step timed, where the run has a given number of steps."""
+"""A run with a given number of steps times at most one for so many of them."""
 
 SCREENED, SLOW = 8, 2.0
-"""Part of the sequences' length that is timed first; ways that take so many times as long as the best are left out.
+"""One part in so many of the sequences is timed first; ways that take so many times as long as the best are dropped.
 
-On a busy machine a whole step on several threads can take seconds."""
+On a busy machine, a whole step on several threads can take seconds."""
 
 FEWER_THREADS = 1.05
-"""More threads have to be so many times as fast as fewer."""
+"""Required speed of more threads relative to fewer."""
 
 LOWER_PRECISION = 1.15
-"""bfloat16 has to be so many times as fast as float32."""
+"""Required speed of bfloat16 relative to float32."""
 
 
 def tuned(
@@ -61,11 +58,11 @@ def tuned(
     group: ProcessGroup | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Config:
-    """Set the number of CPU threads; return the configuration with what was chosen, the same on every rank.
+    """Set the number of CPU threads; return the configuration with the choices, the same in every process.
 
-    Where ``device.threads`` is null or ``training.precision`` is ``auto``, a few steps are timed on a copy of the model
-    with the run's first batch, unless there is only one choice. Model, generators and position in the data are
-    unchanged afterwards.
+    If ``device.threads`` is null or ``training.precision`` is ``auto``, a few steps on copies of the model with the
+    run's first batch are timed, unless there is only one choice. Model, generators and position in the data do not
+    change.
 
     Args:
         config: Configuration of the run.
@@ -212,12 +209,13 @@ class _Trial:
         return self._clock() - began
 
 
-def training_path(config: Config, device: torch.device) -> str:
+def training_path(config: Config, model: CharModel, device: torch.device) -> str:
     """Return which code trains the recurrent layers, such as ``kernels (avx512)`` or ``PyTorch (float64)``.
 
     Args:
-        config: Configuration of the run, its precision chosen.
-        device: Device it trains on.
+        config: Configuration of the run, with its final precision.
+        model: Model to train.
+        device: Device to train on.
     """
     if config.training.trainer == "torch7":
         return "PyTorch (as in 2015)"
@@ -227,7 +225,7 @@ def training_path(config: Config, device: torch.device) -> str:
         return f"PyTorch ({config.training.precision})"
     if (level := kernels.level()) is None:
         return f"PyTorch ({kernels.why_none()})"
-    library = kernel_loop.kernels()
-    if config.training.precision == "bfloat16" and library is not None and not library.train_has_bfloat16():
-        return f"PyTorch (kernels for {level} have no bfloat16)"
+    layers = map(model.layers.named, range(model.num_layers))
+    if not all(fits_kernels(model.cell, layer, zoneout=model.zoneout > 0) for layer in layers):
+        return f"PyTorch (the kernels do not support the cell {model.cell.name})"
     return f"kernels ({level})"
