@@ -191,7 +191,7 @@ def test_a_cache_that_cannot_be_written_is_replaced_with_a_warning(
     with caplog.at_level(logging.WARNING, logger="char_rnn"):
         corpus = prepare_corpus(write(tmp_path / "text", TEXT), cache_dir=blocked)
     assert text_of(corpus) == TEXT
-    assert [record.getMessage().split(" (")[0] for record in caplog.records] == [f"{blocked}: cannot be written to"]
+    assert [record.getMessage().split(" (")[0] for record in caplog.records] == [f"{blocked}: not writable"]
 
 
 def test_a_cache_elsewhere_on_demand(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_cut_off_download_is_refused(server: str, answer: Answer) -> None:
     answer.body, answer.announced = TEXT[:1000], len(TEXT)
     with pytest.raises(DataError) as caught:
         fetch("tinyshakespeare")
-    check_message(caught.value, "cut off")
+    check_message(caught.value, "interrupted")
     assert left_behind() == []
 
 

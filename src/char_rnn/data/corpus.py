@@ -1,10 +1,10 @@
-"""A corpus: a text as indices in a memory map, prepared once and found again by its content."""
+"""A corpus: a text as indices in a memory map, prepared once and found again by its content, and its splits."""
 
 import hashlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from char_rnn.data import datasets
 from char_rnn.data.cache import FORMAT, Cache, Entry, is_settled, logger
-from char_rnn.data.datasets import Progress
 from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import open_ids
 from char_rnn.data.reading import TextReader, check_encoding
 from char_rnn.data.sources import FileOrder, Source, Sources, as_list, find_source, in_words, is_stream, joined, spooled
 from char_rnn.data.text_files import TextFile
 from char_rnn.data.vocabulary import Indices, SymbolSet, UnknownCharacterError, Vocabulary, VocabularyKind, check_kind
+from char_rnn.utils.allocator import memory_kept
+
+__all__ = ["Corpus", "DataError", "Split", "prepare_corpus"]
 
 SplitName = Literal["train", "val", "test", "all"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -35,9 +37,8 @@ class Split:
 
     Attributes:
         name: `train`, `val`, `test`, or `all` for the whole corpus.
-        ids: Indices of the part's own characters, shape (N,); a view, not a copy.
-        context: Index of the character just before the part, from which its first one can be predicted; None at
-            the beginning of the corpus.
+        ids: Indices of the characters, shape (N,); a view, not a copy.
+        context: Index of the character before the part, which predicts its first one; None at the start of the corpus.
     """
 
     name: str
@@ -49,31 +50,28 @@ class Split:
 
     @property
     def predicted(self) -> int:
-        """Number of its characters that can be predicted: all, but the first where nothing stands before it."""
+        """Number of characters that can be predicted: all, without the first one if it has no context."""
         return max(0, len(self.ids) - (self.context is None))
 
 
 def split_bounds(length: int, train_frac: float, val_frac: float) -> dict[str, tuple[int, int]]:
-    """Give the first index of each split, and the one after its last.
+    """Return the start and the end of each split.
 
     Args:
         length: Characters in the corpus.
-        train_frac: Fraction of them to train on, 0 to 1.
-        val_frac: Fraction of them to validate on; the rest is the test split.
+        train_frac: Fraction of the characters to train on, 0 to 1.
+        val_frac: Fraction to validate on; the rest is the test split.
 
     Raises:
-        DataError: If a fraction is not between 0 and 1, or both together are above 1.
+        DataError: A fraction is not between 0 and 1, or their sum is above 1.
     """
     for name, fraction in (("train_frac", train_frac), ("val_frac", val_frac)):
         if not 0 <= fraction <= 1:
             raise DataError(f"{name} {fraction}: must be between 0 and 1")
     if train_frac + val_frac > 1 + TOLERANCE:
-        raise DataError(
-            f"train_frac {train_frac} and val_frac {val_frac} are {train_frac + val_frac:g} together: lower one, "
-            "so that they are at most 1"
-        )
-    train_end = _part(length, train_frac)
-    val_end = _part(length, train_frac, val_frac)
+        total = f"train_frac {train_frac} and val_frac {val_frac} are {train_frac + val_frac:g} together"
+        raise DataError(f"{total}: lower one, so that they are at most 1")
+    train_end, val_end = _part(length, train_frac), _part(length, train_frac, val_frac)
     return {"train": (0, train_end), "val": (train_end, val_end), "test": (val_end, length), "all": (0, length)}
 
 
@@ -83,21 +81,18 @@ def _part(length: int, *fractions: float) -> int:
     return length if fraction > 1 - TOLERANCE else math.floor(length * fraction)
 
 
-__all__ = ["Corpus", "DataError", "Split", "prepare_corpus"]
-
-
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text, encoded.
+    """An encoded text.
 
-    Pickles without the text where it is mapped from a file: the copy maps the same file.
+    Pickles without the text if it is mapped from a file: the copy maps the same file.
 
     Attributes:
-        name: The data set's name, the file's without its ending, or the folder's; of several texts
-            the first one's and the number of the others.
+        name: Name of the data set, of the file without its suffix, or of the folder; of several texts the name of the
+            first and the number of the others.
         ids: Indices of all characters, shape (N,), mapped from the cache.
-        vocabulary: What they stand for.
-        sha256: Hash of the text's bytes, in hexadecimal; of files one after the other, with their separators.
+        vocabulary: Vocabulary of the indices.
+        sha256: Hash of the text's bytes, in hexadecimal; of several files in order, with their separators.
     """
 
     name: str
@@ -112,7 +107,7 @@ class Corpus:
         """Make a corpus of a (small) text in memory.
 
         Raises:
-            ValueError: If the text is empty, or not in the vocabulary.
+            ValueError: The text is empty or has symbols that the vocabulary lacks.
         """
         known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.from_text(text, vocabulary)
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
@@ -122,15 +117,15 @@ class Corpus:
         return len(self.ids)
 
     def split(self, name: str, train_frac: float = 0.95, val_frac: float = 0.05) -> Split:
-        """Give a part of the corpus.
+        """Return a part of the corpus.
 
         Args:
-            name: `train`, `val`, `test`, or `all` for the whole.
+            name: `train`, `val`, `test` or `all`.
             train_frac: Fraction of the characters to train on.
             val_frac: Fraction to validate on; the rest is the test split, which may be empty.
 
         Raises:
-            DataError: If the name is another, or the fractions are impossible.
+            DataError: The name is unknown, or the fractions are invalid.
         """
         bounds = split_bounds(len(self.ids), train_frac, val_frac)
         if name not in bounds:
@@ -139,10 +134,10 @@ class Corpus:
         return Split(name, self.ids[start:end].view(np.ndarray), int(self.ids[start - 1]) if start else None)
 
     def splits(self, train_frac: float = 0.95, val_frac: float = 0.05) -> dict[str, Split]:
-        """Give `train`, `val` and `test`, one after the other, some maybe empty.
+        """Return `train`, `val` and `test`; some may be empty.
 
         Raises:
-            DataError: If the fractions are impossible.
+            DataError: The fractions are invalid.
         """
         return {name: self.split(name, train_frac, val_frac) for name in SPLITS}
 
@@ -168,34 +163,34 @@ def prepare_corpus(
     cache_dir: str | Path | None = None,
     progress: datasets.Progress | None = None,
 ) -> Corpus:
-    r"""Find a text, encode it if that has not been done before, and map it.
+    r"""Find a text, encode it if the cache lacks it, and map it.
 
     The text is read twice, in pieces: for its symbols and its hash, and to encode it. Memory does not grow with it.
     Nothing in it is changed: `\r\n`, NUL and combining marks stay, and so does a byte-order mark (U+FEFF) unless the
-    encoding takes it away (`utf-8-sig`, `utf-16`).
+    encoding removes it (`utf-8-sig`, `utf-16`).
 
     Args:
-        source: A data set's name, a file, a folder (its `input.txt`, or every text file under it, without hidden and
-            binary ones), or `-` for standard input; or several of these, read one after the other. Files compressed by
-            gzip, bzip2 or xz are decompressed; a zip archive stands for its text files in natural order. One file
-            behind several names counts once.
-        vocabulary: `"characters"` or `"bytes"`, made of the text's own symbols; or one to encode with.
-        encoding: Of the text; bytes are not decoded.
-        separator: Text put between two files.
-        file_order: Order of a folder's files: `"natural"` (2 before 10), or `"path"`, as version 1.0 read them: by
-            their paths, and one file behind several names several times.
+        source: Name of a data set, a file, a folder (its `input.txt`, or every text file in it, without hidden and
+            binary ones), or `-` for standard input; or several of these, read in order. Files compressed by gzip,
+            bzip2 or xz are decompressed; a zip archive stands for its text files in natural order. A file with several
+            names counts once.
+        vocabulary: `"characters"` or `"bytes"`, for a vocabulary of the text's symbols; or a vocabulary.
+        encoding: Encoding of the text; unused for bytes.
+        separator: Text between two files.
+        file_order: Order of a folder's files: `"natural"` (2 before 10), or `"path"` as in version 1.0: by path, and a
+            file with several names several times.
         cache_dir: Folder of prepared texts; by default `cache` in `datasets.data_root()`.
-        progress: Told of the stages "downloading", "reading" and "encoding", with bytes done and in all.
+        progress: Called in the stages "downloading", "reading" and "encoding" with the bytes done and in all.
 
     Raises:
-        DataError: If there is no such text, it cannot be read or decoded, is empty, or changes meanwhile.
-        UnknownCharacterError: If the given vocabulary lacks a symbol of it.
-        ValueError: If the kind of vocabulary or the order of files is unknown, or the separator is not a text.
+        DataError: The text does not exist, cannot be read or decoded, is empty, or changes meanwhile.
+        UnknownCharacterError: The given vocabulary lacks a symbol of the text.
+        ValueError: The kind of vocabulary or the file order is unknown, or the separator is not a text.
     """
     if file_order not in get_args(FileOrder):
         raise ValueError(f"file_order {file_order!r}: must be one of {', '.join(get_args(FileOrder))}")
     cache = Cache(Path(cache_dir) if cache_dir is not None else datasets.data_root() / "cache")
-    preparation = Preparation(cache, vocabulary, encoding, progress, separator)
+    preparation = _Preparation(cache, vocabulary, encoding, progress, separator)
     with ExitStack() as copies:
         found = [
             copies.enter_context(spooled(each, cache, preparation.encoding))
@@ -208,86 +203,63 @@ def prepare_corpus(
     return Corpus(text.name, entry.ids, entry.vocabulary, sha256)
 
 
-WORKING_MEMORY = 4 << 20  # bytes; more than all that is made of a piece of text
-
-
-class Preparation:
-    """How texts are encoded.
-
-    Args:
-        cache: Where prepared texts are.
-        vocabulary: `"characters"` or `"bytes"`, for the text's own symbols; or the vocabulary to encode with.
-        encoding: Of the text; of no account for bytes.
-        progress: Told of the stages "reading" and "encoding", with bytes done and in all.
-        separator: Text between two files.
-
-    Raises:
-        ValueError: If the vocabulary's kind or the encoding is none.
-    """
+class _Preparation:
+    """Encodes texts into the cache, in two passes of constant memory. Arguments as of `prepare_corpus`."""
 
     def __init__(
         self,
         cache: Cache,
         vocabulary: str | Vocabulary,
         encoding: str,
-        progress: Progress | None = None,
-        separator: str = "",
+        progress: datasets.Progress | None,
+        separator: str,
     ) -> None:
         self.given = vocabulary if isinstance(vocabulary, Vocabulary) else None
         self.kind = check_kind(vocabulary.kind if isinstance(vocabulary, Vocabulary) else vocabulary)
         self.encoding = check_encoding(encoding)
-        self._cache = cache
-        self._progress = progress
-        self._separator = separator
+        self.cache, self.progress, self.separator = cache, progress, separator
 
     def prepared(self, source: Source) -> tuple[Entry, str]:
-        """Give a text, encoded, and the SHA-256 of its bytes; from the cache if it is there.
-
-        Raises:
-            DataError: If the text cannot be read or decoded, is empty, or changes meanwhile.
-            UnknownCharacterError: If the given vocabulary lacks a symbol of it.
-        """
+        """Return an encoded text and the SHA-256 of its bytes, from the cache if possible."""
         started_ns = time.time_ns()
-        fingerprint = source.fingerprint()
-        memo = self._description(source)
-        sha256 = self._cache.recall(memo, fingerprint.digest)
+        fingerprint, memo = source.fingerprint(), self._description(source)
+        sha256 = self.cache.recall(memo, fingerprint.digest)
         entry = self._load(sha256) if sha256 else None
         if sha256 is None or entry is None:
-            entry, sha256 = self._prepare(source, fingerprint.size)
+            with memory_kept():  # else every piece's memory is returned and requested again, a third of the time
+                entry, sha256 = self._prepare(source, fingerprint.size)
             if is_settled(fingerprint.newest_ns, started_ns):
-                self._cache.remember(memo, fingerprint.digest, sha256)
+                self.cache.remember(memo, fingerprint.digest, sha256)
         return entry, sha256
 
     def _description(self, source: Source) -> str:
-        """Describe everything but the files' content that the text depends on."""
+        """Describe everything that the text depends on except the content of the files."""
         files = [f"{path.absolute()}{'?' if path in source.found else ''}" for path in source.candidates]
-        return "\n".join([self.encoding, repr(self._separator), str(source.as_in_1_0), *files])
+        return "\n".join([self.encoding, repr(self.separator), str(source.as_in_1_0), *files])
 
     def _prepare(self, source: Source, size: int) -> tuple[Entry, str]:
-        _keep_freed_memory()
         files, left_out = source.files(self.kind)
         if left_out:
             logger.warning("%s: left out: %s", source.label, in_words(left_out, source.label))
         reader = self._reader(files, "reading", size)
-        symbols = SymbolSet(self.kind)
-        length = 0
+        symbols, length = SymbolSet(self.kind), 0
         for piece in reader:
             length += len(piece)
             if self.given is None:
                 symbols.update(piece)
         if length == 0:
-            raise DataError(
-                f"{source.label}: the text is empty; training needs batch_size x seq_length + 1 characters or more"
-            )
-        if entry := self._load(reader.sha256):
-            return entry, reader.sha256
+            needed = "training needs batch_size x seq_length + 1 characters or more"
+            raise DataError(f"{source.label}: the text is empty; {needed}")
+        sha256 = reader.sha256
+        if entry := self._load(sha256):
+            return entry, sha256
         vocabulary = self.given or Vocabulary(self.kind, symbols.symbols())
         self._check_space(source.label, length * vocabulary.dtype.itemsize)
-        pieces = self._encoded(self._reader(files, "encoding", size), vocabulary, reader.sha256, source.label)
-        return self._cache.store(self._key(reader.sha256), vocabulary, pieces), reader.sha256
+        pieces = self._encoded(self._reader(files, "encoding", size), vocabulary, sha256, source.label)
+        return self.cache.store(self._key(sha256), vocabulary, pieces), sha256
 
     def _encoded(self, reader: TextReader, vocabulary: Vocabulary, sha256: str, label: str) -> Iterator[Indices]:
-        """Encode the text of the first pass; the hash shows whether it still is that one."""
+        """Encode the text, and check by its hash that it is that of the first pass."""
         try:
             for piece in reader:
                 yield vocabulary.encode(piece)
@@ -299,40 +271,25 @@ class Preparation:
             raise DataError(f"{label}: changed while it was being read; try again when it is complete")
 
     def _reader(self, files: Sequence[TextFile], stage: str, size: int) -> TextReader:
-        return TextReader(files, self.kind, self.encoding, self._meter(stage, size), self._separator)
-
-    def _meter(self, stage: str, size: int) -> Callable[[int], None]:
         def report(done: int) -> None:
-            if self._progress is not None:
-                self._progress(stage, done, size)
+            if self.progress is not None:
+                self.progress(stage, done, size)
 
-        return report
+        return TextReader(files, self.kind, self.encoding, report, self.separator)
 
     def _load(self, sha256: str) -> Entry | None:
-        entry = self._cache.load(self._key(sha256))
+        entry = self.cache.load(self._key(sha256))
         return entry if entry is not None and self.given in (None, entry.vocabulary) else None
 
     def _key(self, sha256: str) -> str:
-        """Name the encoding of a text: bytes are the same in every encoding, a given vocabulary is part of it."""
+        """Return the cache key of a text: bytes are the same in every encoding; a given vocabulary is part of it."""
         parts = [str(FORMAT), sha256, self.kind, self.encoding if self.kind == "characters" else ""]
         if self.given is not None:
             parts.append(repr(self.given.symbols))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
     def _check_space(self, label: str, needed: int) -> None:
-        free = shutil.disk_usage(self._cache.writable_folder()).free
+        free = shutil.disk_usage(self.cache.writable_folder()).free
         if needed > free:
-            raise DataError(
-                f"{label}: {needed:,} bytes are needed to prepare it and {free:,} are free in {self._cache.folder}; "
-                "make room, or set data.cache_dir"
-            )
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep the memory of one piece for the next; other allocators take no notice.
-
-    It gives freed memory back to the system, page by page, beyond twice the largest block that it has seen mapped and
-    freed again (`M_TRIM_THRESHOLD` in mallopt(3)). Fetching it anew for every piece cost ASCII text a third of the
-    speed. The block is never touched, so it takes no memory.
-    """
-    np.empty(WORKING_MEMORY, dtype=np.uint8)
+            space = f"{needed:,} bytes are needed to prepare it and {free:,} are free in {self.cache.folder}"
+            raise DataError(f"{label}: {space}; make room, or set data.cache_dir")

@@ -10,17 +10,17 @@ from pathlib import Path
 from char_rnn.data.errors import DataError
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with the stage's name, the bytes done, and the bytes in all (None if unknown)."""
+"""Called with the name of the stage, the bytes done, and the bytes in all (None if unknown)."""
 
 STDLIB = "python-stdlib"
 STDLIB_TESTS = frozenset({"test", "tests", "idle_test"})
-STDLIB_TABLES = frozenset({"encodings", "pydoc_data"})  # made by programs: a model learns columns of numbers from them
+STDLIB_TABLES = frozenset({"encodings", "pydoc_data"})  # generated: a model learns columns of numbers from them
 STDLIB_SKIPPED = STDLIB_TESTS | STDLIB_TABLES | {"site-packages", "dist-packages", "__pycache__"}
 
 
 @dataclass(frozen=True)
 class Download:
-    """A text to be fetched: its address, description, size in bytes and SHA-256."""
+    """A text to download: its address, description, size in bytes and SHA-256."""
 
     url: str
     description: str
@@ -42,13 +42,13 @@ NAMES: tuple[str, ...] = (STDLIB, *DOWNLOADS)
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a named data set.
+    """A named data set.
 
     Attributes:
-        name: What to call it on the command line.
-        description: What it is, in a line.
-        size: Bytes, or None if unknown.
-        path: The file or folder where it is, or None if it is not on this machine yet.
+        name: Name on the command line.
+        description: Description in one line.
+        size: Size in bytes, or None if unknown.
+        path: Its file or folder, or None if it is not on this machine yet.
     """
 
     name: str
@@ -58,7 +58,7 @@ class DatasetInfo:
 
 
 def data_root() -> Path:
-    """Give the folder for data sets and caches: `CHAR_RNN_DATA_DIR`, or the platform's own place for caches."""
+    """Return the folder for data sets and caches: `CHAR_RNN_DATA_DIR`, or the platform's folder for caches."""
     if chosen := os.environ.get("CHAR_RNN_DATA_DIR"):
         return Path(chosen)
     import pooch
@@ -67,16 +67,10 @@ def data_root() -> Path:
 
 
 def list_datasets() -> list[DatasetInfo]:
-    """List the named data sets; nothing is downloaded."""
-    files = list(stdlib_files())
-    infos = [
-        DatasetInfo(
-            STDLIB,
-            "the source of this Python's standard library; on every machine, no download",
-            sum(path.stat().st_size for path in files) or None,
-            stdlib_folder() if files else None,
-        )
-    ]
+    """List the named data sets, without downloading any."""
+    size = sum(path.stat().st_size for path in stdlib_files())
+    description = "the source of this Python's standard library; on every machine, no download"
+    infos = [DatasetInfo(STDLIB, description, size or None, stdlib_folder() if size else None)]
     for name, download in DOWNLOADS.items():
         path = download_path(name)
         here = path.is_file() and path.stat().st_size == download.size
@@ -85,7 +79,7 @@ def list_datasets() -> list[DatasetInfo]:
 
 
 def stdlib_folder() -> Path:
-    """Give the folder of this Python's standard library."""
+    """Return the folder of this Python's standard library."""
     return Path(sysconfig.get_paths()["stdlib"])
 
 
@@ -100,38 +94,31 @@ def stdlib_files() -> Iterator[Path]:
 
 
 def download_path(name: str) -> Path:
-    """Give the place of a downloaded data set, present or not."""
+    """Return the path of a downloaded data set, whether it exists or not."""
     return data_root() / name / "input.txt"
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
-    """Give the file of a data set, downloading it if it is not here whole.
-
-    Args:
-        name: One of `DOWNLOADS`.
-        progress: Told of the download, as stage "downloading".
+    """Return the file of a data set of `DOWNLOADS`, downloaded if it is missing or incomplete.
 
     Raises:
-        DataError: If it cannot be downloaded; the message names the ways round it.
+        DataError: The download failed; the message names the alternatives.
     """
-    path = download_path(name)
+    path, download = download_path(name), DOWNLOADS[name]
     try:
-        if not _is_whole(path, DOWNLOADS[name]):
-            _retrieve(path, DOWNLOADS[name], progress)
+        complete = path.is_file() and path.stat().st_size == download.size
+        if not complete or hashlib.sha256(path.read_bytes()).hexdigest() != download.sha256:
+            _retrieve(path, download, progress)
     except (OSError, ValueError) as error:
-        _close(error)
+        response = getattr(error, "response", None)
+        if response is not None:
+            response.close()  # else the connection stays open until it is collected
         raise DataError(
-            f"{name}: cannot be downloaded from {DOWNLOADS[name].url} ({_reason(error)}); give the path of a text "
+            f"{name}: cannot be downloaded from {download.url} ({_reason(error)}); give the path of a text "
             f"instead, put the file at {path} (CHAR_RNN_DATA_DIR/{name}/input.txt), or use {STDLIB}, "
             "which needs no network"
         ) from None
     return path
-
-
-def _is_whole(path: Path, download: Download) -> bool:
-    if not path.is_file() or path.stat().st_size != download.size:
-        return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == download.sha256
 
 
 def _retrieve(path: Path, download: Download, progress: Progress | None) -> None:
@@ -140,44 +127,33 @@ def _retrieve(path: Path, download: Download, progress: Progress | None) -> None
 
     pooch.get_logger().setLevel("WARNING")
     meter = _Meter(progress) if progress else False
-    pooch.retrieve(
-        download.url,
-        known_hash=f"sha256:{download.sha256}",
-        fname=path.name,
-        path=path.parent,
-        downloader=pooch.HTTPDownloader(progressbar=meter, timeout=30),
-    )
-
-
-def _close(error: Exception) -> None:
-    """Close the connection of a refused request, which would stay open until it is collected."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        response.close()
+    downloader = pooch.HTTPDownloader(progressbar=meter, timeout=30)
+    known_hash = f"sha256:{download.sha256}"
+    pooch.retrieve(download.url, known_hash=known_hash, fname=path.name, path=path.parent, downloader=downloader)
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a download failed."""
+    """Return in a few words why a download failed."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"the server answered {response.status_code}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if type(error) is ValueError and "hash" in str(error):
+        return "the downloaded file has another SHA-256"
     reasons = {
         "ConnectionError": "no connection",
         "ConnectTimeout": "no answer",
         "ReadTimeout": "no answer",
-        "ChunkedEncodingError": "the download was cut off",
+        "ChunkedEncodingError": "the download was interrupted",
         "SSLError": "no trusted connection",
         "ProxyError": "no connection through the proxy",
     }
-    if type(error) is ValueError and "hash" in str(error):
-        return "what came has another SHA-256 than the data set"
     return reasons.get(type(error).__name__, f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 class _Meter:
-    """Pooch's progress-bar interface (a subset of tqdm's) on our callback."""
+    """Pooch's interface for progress bars (a subset of tqdm's), on a `Progress` callback."""
 
     def __init__(self, progress: Progress) -> None:
         self.total = 0

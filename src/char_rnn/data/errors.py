@@ -1,4 +1,4 @@
-"""What goes wrong with a text."""
+"""Errors about a text."""
 
 
 class DataError(ValueError):

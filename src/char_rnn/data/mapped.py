@@ -1,4 +1,4 @@
-"""Arrays in files: memory that the system may take back at any time."""
+"""Arrays in files: memory that the system may reclaim at any time."""
 
 import mmap
 import os
@@ -13,15 +13,15 @@ import numpy.typing as npt
 from char_rnn.utils.files import check_regular
 
 RESIDENT_LIMIT = 32 << 20  # bytes of a mapped file that may stay resident
-FAULT_AROUND = 64 << 10  # bytes Linux maps at a touch, whatever was asked for
+FAULT_AROUND = 64 << 10  # bytes that Linux maps at a page fault, whatever was read
 
 
 def open_ids(path: Path, dtype: npt.DTypeLike, length: int) -> "np.memmap[Any, Any]":
     """Map a file of indices, shape (length,), for reading.
 
     Raises:
-        ValueError: If the file is shorter.
-        OSError: If it cannot be opened, or is not a regular file.
+        ValueError: The file is shorter.
+        OSError: It cannot be opened, or is not a regular file.
     """
     check_regular(path)
     return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
@@ -30,42 +30,39 @@ def open_ids(path: Path, dtype: npt.DTypeLike, length: int) -> "np.memmap[Any, A
 class PageReleaser:
     """Keeps the resident part of a mapped array small.
 
-    Pages of a mapped file count as the process's memory once touched, so a pass over a corpus would seem to take
-    the corpus's size. They are handed back (to the page cache, not to the disk) each time that enough was touched.
-    An array that is not mapped is left alone.
+    Touched pages of a mapped file count as memory of the process, so a pass over a corpus would seem to take its whole
+    size. They are released, to the page cache, whenever enough were touched. An array that is not mapped is left alone.
 
     Args:
         array: The array, or a view of it.
     """
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
-        self._map = _find_map(array)
+        self._map = next((owner for owner in _owners(array) if isinstance(owner, mmap.mmap)), None)
         self._touched = 0
 
     def touched(self, places: int, size: int) -> None:
-        """Note that `places` places were read, `size` bytes each."""
-        self._touched += places * max(size, FAULT_AROUND)
-        if self._touched >= RESIDENT_LIMIT:
-            self.release()
+        """Count reads of ``size`` bytes at each of ``places`` places."""
+        self.touched_in_order(places * max(size, FAULT_AROUND))
 
     def touched_in_order(self, size: int) -> None:
-        """Note that `size` bytes were read, each right after the one read before."""
+        """Count a read of ``size`` bytes that follow those of the last read."""
         self._touched += size
         if self._touched >= RESIDENT_LIMIT:
             self.release()
 
     def release(self) -> None:
-        """Hand all pages back."""
+        """Release all pages."""
         self._touched = 0
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
 class BlockReader:
-    """Reads blocks of a mapped array past the mapping.
+    """Reads blocks of a mapped array from its file.
 
-    Streams side by side touch places far apart, and a system with large pages makes 2 MB resident at each touch: 100 MB
-    for 50 streams, however little is read of them. What lies close together, or is not mapped, is read as it is.
+    Streams side by side touch distant places, and a system with large pages makes 2 MB resident at each: 100 MB for 50
+    streams, however little is read. Small arrays, and those that are not mapped, are read directly.
 
     Args:
         array: The array, or a view of it.
@@ -73,17 +70,17 @@ class BlockReader:
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
         self._array, self._file = array, -1
-        mapped = _find_memmap(array)
-        if mapped is not None and array.nbytes > RESIDENT_LIMIT and hasattr(os, "preadv"):
-            with suppress(OSError):  # the file was removed since; the mapping is still there
-                self._file = os.open(str(mapped.filename), os.O_RDONLY)
+        mapped = [owner for owner in _owners(array) if isinstance(owner, np.memmap)]
+        if mapped and array.nbytes > RESIDENT_LIMIT and hasattr(os, "preadv"):
+            with suppress(OSError):  # the file was removed; its mapping is still valid
+                self._file = os.open(str(mapped[-1].filename), os.O_RDONLY)
                 weakref.finalize(self, os.close, self._file)
-            self._offset = int(mapped.offset) + array.ctypes.data - mapped.ctypes.data
+            self._offset = int(mapped[-1].offset) + array.ctypes.data - mapped[-1].ctypes.data
 
     def read(self, starts: npt.NDArray[np.int64], length: int) -> npt.NDArray[Any]:
-        """Return the elements from each start on, shape (starts, length).
+        """Return ``length`` elements from each start on, shape (starts, length).
 
-        A start may lie before the array, where the mapped file goes on before it.
+        A start may be before the array, if the mapped file has elements there.
         """
         if self._file < 0:
             found: npt.NDArray[Any] = self._array[starts[:, None] + np.arange(length)]
@@ -95,20 +92,11 @@ class BlockReader:
         return blocks
 
 
-def _find_memmap(array: npt.NDArray[Any]) -> "np.memmap[Any, Any] | None":
-    """Return the array that was mapped, whose own fields tell the file and the place in it."""
-    owner: Any = array
-    found = None
-    while isinstance(owner, np.ndarray):
-        found = owner if isinstance(owner, np.memmap) else found
-        owner = owner.base
-    return found
-
-
-def _find_map(array: npt.NDArray[Any]) -> mmap.mmap | None:
+def _owners(array: npt.NDArray[Any]) -> list[Any]:
+    """Return an array and all objects that own its memory, the last being the original."""
+    owners: list[Any] = []
     owner: Any = array
     while owner is not None:
-        if isinstance(owner, mmap.mmap):
-            return owner
+        owners.append(owner)
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
-    return None
+    return owners

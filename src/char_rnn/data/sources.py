@@ -1,4 +1,7 @@
-"""Where a text comes from: a named data set, a file, a folder of files, or standard input."""
+"""Where a text comes from: a named data set, a file, a folder of files, or standard input.
+
+Also the files that a text consists of: their order, and which are left out and why.
+"""
 
 import difflib
 import hashlib
@@ -21,7 +24,13 @@ from char_rnn.data.vocabulary import VocabularyKind
 from char_rnn.utils.files import TextForPathError, check_is_path
 from char_rnn.utils.terminal import visible_name
 
-NAMED = 5  # files that are left out and named
+STANDARD_INPUT = "-"
+CACHES_OF_2015 = ("vocab.t7", "data.t7")
+NAMED = 5  # files that a message names
+
+FileOrder = Literal["natural", "path"]
+Sources = str | Path | Sequence[str | Path]
+"""A text, or several that are read in order: names of data sets, paths, `-`."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,9 @@ class Fingerprint:
     """The state of a source's files, without reading them.
 
     Attributes:
-        digest: Hash over their paths, sizes, times and inodes.
+        digest: Hash of their paths, sizes, times and inodes.
         newest_ns: Time of the last change of any, in nanoseconds since 1970.
-        size: Bytes in all.
+        size: Their total size in bytes.
     """
 
     digest: str
@@ -44,14 +53,14 @@ class Source:
     """The files of a text.
 
     Attributes:
-        name: What to call the corpus.
-        label: What the person called it, for messages.
+        name: Name of the corpus.
+        label: Name for messages, as the user gave it.
         candidates: The files, in order.
-        found: Those of them that nobody named, found in a folder; left out where they are not text.
-        ignored: Files that are not looked at, and why.
-        encoding: Of the text.
-        as_in_1_0: Whether a folder is read as in version 1.0: a file counts for each of its names, and only .gz files
-            are decompressed.
+        found: Those of them that were found in a folder rather than named; left out if they are not text.
+        ignored: Names of files that are not read, each with the reason.
+        encoding: Encoding of the text.
+        as_in_1_0: Whether a folder is read as in version 1.0: a file counts once for each of its names, and only .gz
+            files are decompressed.
     """
 
     name: str
@@ -63,31 +72,28 @@ class Source:
     as_in_1_0: bool = False
 
     def fingerprint(self) -> Fingerprint:
-        """Look at the candidates' state.
+        """Return the state of the candidates.
 
         Raises:
-            DataError: If one is gone.
+            DataError: A file no longer exists.
         """
         digest, newest, size = hashlib.sha256(), 0, 0
         for path in self.candidates:
             state = _state(path)
-            facts = (str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
-            digest.update(repr(facts).encode("utf-8", "surrogateescape"))
+            parts = (str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
+            digest.update(repr(parts).encode("utf-8", "surrogateescape"))
             newest = max(newest, state.st_mtime_ns, state.st_ctime_ns)
             size += state.st_size
         return Fingerprint(digest.hexdigest(), newest, size)
 
     def files(self, kind: VocabularyKind = "characters") -> tuple[list[TextFile], dict[str, str]]:
-        """Find the files of the text, in order; one file behind several names counts once.
+        """Return the files of the text in order, and the names of those left out, each with the reason.
 
-        Args:
-            kind: With `"bytes"` a file that was named may be a document or an archive; it is read as it is.
-
-        Returns:
-            The files, and the names of those that are left out, each with the reason.
+        A file with several names counts once. With the kind `"bytes"` a named file may be a document or an archive,
+        and is read as it is.
 
         Raises:
-            DataError: If there are none, one cannot be read, or one that was named is not text.
+            DataError: There are no files, one cannot be read, or a named one is not text.
         """
         left_out = dict(self.ignored)
         files = [file for path in self._different(left_out) for file in self._texts(path, kind, left_out)]
@@ -124,7 +130,7 @@ class Source:
 
 
 def joined(sources: Sequence[Source]) -> Source:
-    """Return some texts as one, the files of each after those of the one before."""
+    """Return several texts as one."""
     first, more = sources[0], len(sources) - 1
     if not more:
         return first
@@ -141,12 +147,12 @@ def joined(sources: Sequence[Source]) -> Source:
 
 
 def in_words(left_out: Mapping[str, str], folder: str) -> str:
-    """Return the names of files that are left out by the reason, the first of each; those in a folder without it."""
+    """Return the first names of left-out files for each reason; those in the folder without its name."""
     names: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         names.setdefault(reason, []).append(name.removeprefix(folder + os.sep))
     words = "; ".join(f"{_first_of(same)} ({reason})" for reason, same in names.items())
-    return visible_name(words)  # names, those in archives too, can hold control characters
+    return visible_name(words)  # names, those in archives too, can have control characters
 
 
 def _first_of(names: Sequence[str]) -> str:
@@ -161,19 +167,11 @@ def _state(path: Path) -> os.stat_result:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-STANDARD_INPUT = "-"
-CACHES_OF_2015 = ("vocab.t7", "data.t7")
-
-FileOrder = Literal["natural", "path"]
-Sources = str | Path | Sequence[str | Path]
-"""A text, or several that are read one after the other: names of data sets, paths, `-`."""
-
-
 def as_list(sources: Sources) -> list[str | Path]:
     """Return one text or several as a list.
 
     Raises:
-        DataError: If there is none, or one is not a name or a path.
+        DataError: There is none, or one is not a name or a path.
     """
     found = [sources] if isinstance(sources, (str, Path)) else [*sources] if isinstance(sources, Iterable) else []
     if not found or not all(isinstance(each, (str, Path)) for each in found):
@@ -182,7 +180,7 @@ def as_list(sources: Sources) -> list[str | Path]:
 
 
 def is_stream(source: str | Path) -> bool:
-    """Say whether the source can be read only once: `-`, or a pipe such as `<(command)`."""
+    """Return whether a source can be read only once: `-`, or a pipe such as `<(command)`."""
     if source == STANDARD_INPUT:
         return True
     try:
@@ -197,42 +195,44 @@ def find_source(
     progress: datasets.Progress | None = None,
     file_order: FileOrder = "natural",
 ) -> Source:
-    """Find the files of a text; a named data set is downloaded if need be.
+    """Find the files of a text; a named data set is downloaded if needed.
 
-    A string that is a data set's name means the data set (`./NAME` the file or folder of that name). A path that
-    does not exist but ends in such a name, like `data/tinyshakespeare`, means it too.
+    A data set's name means the data set (`./NAME` the file or folder of that name). A path that does not exist but ends
+    in such a name, like `data/tinyshakespeare`, means it too.
 
     Args:
         source: Name or path.
-        encoding: Of the text: in UTF-16 and UTF-32 NUL bytes are no sign of a binary file.
-        progress: Told of a download.
-        file_order: Of the files of a folder; see `prepare_corpus`.
+        encoding: Encoding of the text: NUL bytes do not make a file in UTF-16 or UTF-32 a binary file.
+        progress: Called during a download.
+        file_order: Order of the files of a folder; see `prepare_corpus`.
 
     Raises:
-        DataError: If there is no such thing, or it holds no text.
+        DataError: The source does not exist, or has no text.
     """
     if source in datasets.NAMES:
-        return _named(str(source), encoding, progress)
+        return _data_set(str(source), encoding, progress)
     path = Path(source).expanduser()
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and path.name in datasets.NAMES:
-            return _named(path.name, encoding, progress)
+            return _data_set(path.name, encoding, progress)
         raise _unreadable(str(source), path, error) from None
     if stat.S_ISDIR(mode):
         return _folder(path, encoding, file_order)
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: neither a file nor a folder; give a text file, a folder of them, or - for a pipe")
-    return Source(_file_name(path), str(path), (path,), encoding=encoding, as_in_1_0=file_order == "path")
+    stem = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+    name = path.resolve().parent.name if stem.name == "input.txt" else stem.stem
+    return Source(name, str(path), (path,), encoding=encoding, as_in_1_0=file_order == "path")
 
 
 @contextmanager
 def spooled(stream: str | Path, cache: Cache, encoding: str) -> Iterator[Source]:
-    """Copy a stream to a file, as a text is read twice; the file is removed afterwards.
+    """Copy a stream to a file, because a text is read twice; the file is removed afterwards.
 
     Raises:
-        DataError: If it cannot be read.
+        DataError: The stream cannot be read.
     """
     name, label = ("stdin", "standard input") if stream == STANDARD_INPUT else (Path(stream).stem, str(stream))
     with cache.temporary_file() as (path, file):
@@ -253,16 +253,15 @@ def _opened_stream(stream: str | Path) -> AbstractContextManager[BinaryIO]:
     return nullcontext(sys.stdin.buffer) if stream == STANDARD_INPUT else Path(stream).open("rb")
 
 
-def _named(name: str, encoding: str, progress: datasets.Progress | None) -> Source:
-    if name == datasets.STDLIB:
-        files = tuple(path for path in datasets.stdlib_files() if is_valid(path, "utf-8"))
-        return Source(name, name, files, encoding=encoding, as_in_1_0=True)  # its text is that of its names
-    return Source(name, name, (datasets.fetch(name, progress),), encoding=encoding)
+def _data_set(name: str, encoding: str, progress: datasets.Progress | None) -> Source:
+    if name != datasets.STDLIB:
+        return Source(name, name, (datasets.fetch(name, progress),), encoding=encoding)
+    files = tuple(path for path in datasets.stdlib_files() if is_valid(path, "utf-8"))
+    return Source(name, name, files, encoding=encoding, as_in_1_0=True)  # the text is that of all names
 
 
 def _folder(folder: Path, encoding: str, file_order: FileOrder) -> Source:
-    name = folder.resolve().name
-    text = folder / "input.txt"
+    name, text = folder.resolve().name, folder / "input.txt"
     if text.is_file():
         others = (path for path in _files_in(folder) if path.name not in (text.name, *CACHES_OF_2015))
         ignored = {path.name: "the folder has an input.txt" for path in others}
@@ -287,12 +286,7 @@ def _files_in(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError:
-        return []  # it may be entered, but not listed
-
-
-def _file_name(path: Path) -> str:
-    stem = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
-    return path.resolve().parent.name if stem.name == "input.txt" else stem.stem
+        return []  # the folder can be entered, but not listed
 
 
 def _unreadable(source: str, path: Path, error: Exception) -> DataError:

@@ -1,6 +1,6 @@
-"""Files of text, read as what they are: plain, compressed by gzip, bzip2 or xz, or members of a zip archive.
+"""Files of text: plain, compressed by gzip, bzip2 or xz, or members of a zip archive.
 
-What a file is shows in its first bytes, whatever its name. Everything is decompressed in pieces, in bounded memory.
+The first bytes of a file determine its kind, whatever its name. Files are decompressed in pieces, in bounded memory.
 """
 
 import bz2
@@ -33,36 +33,188 @@ from char_rnn.utils.files import (
 BLOCK = 1 << 16  # compressed bytes read at once
 XZ_MEMORY = 256 << 20  # bytes; `xz -9` needs 65 MB to decompress
 MAX_DIRECTORY = 16 << 20  # bytes of a zip archive's list of members; Python takes ten times that for it
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile decompresses the others without a bound
+SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 
 
 class Readable(Protocol):
-    """What bytes are read from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, at most `size`; none at the end."""
 
 
+@dataclass(frozen=True)
+class TextFile:
+    """A file of text.
+
+    Attributes:
+        path: The file on the disk.
+        member: The member of a zip archive; None for the file itself.
+    """
+
+    path: Path
+    member: str | None = None
+
+    @property
+    def place(self) -> Path:
+        """The path, followed by the member."""
+        return self.path if self.member is None else self.path / self.member
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
+class OpenText:
+    """An open file of text, decompressed.
+
+    Attributes:
+        done: Returns how many bytes of the file on the disk were read.
+    """
+
+    def __init__(self, name: str, text: Readable, done: Callable[[], int]) -> None:
+        self._name = name
+        self._text = text
+        self.done = done
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`; none at the end.
+
+        Raises:
+            DataError: The bytes cannot be read or decompressed.
+        """
+        with _damage_reported(self._name):
+            return self._text.read(size)
+
+
+def opened(files: Iterable[TextFile]) -> Iterator[tuple[TextFile, OpenText]]:
+    """Open files of text one after the other; members of an archive in a row share one opening.
+
+    Raises:
+        DataError: A file cannot be opened or is not a regular file.
+    """
+    for path, group in groupby(files, key=lambda file: file.path):
+        same = list(group)
+        if same[0].member is not None:
+            with _archive(path) as archive:
+                for file in same:
+                    with _member(archive, file) as text:
+                        yield file, text
+            continue
+        for file in same:
+            with _opened_file(path) as raw:
+                with _damage_reported(str(file)):
+                    content = _decompressed(raw)
+                yield file, OpenText(str(file), content, raw.tell)
+
+
+def text_files(path: Path) -> list[TextFile]:
+    """Return the files of text in a file: the visible members of a zip archive in natural order, or the file itself.
+
+    A document that is a zip archive (.docx, .odt) is returned itself.
+
+    Raises:
+        DataError: The file cannot be opened, or is an archive that cannot be read.
+    """
+    if _compression(path) != ZIP:
+        return [TextFile(path)]
+    with _archive(path) as archive:
+        members = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
+    if find_document(info.filename for info in members):
+        return [TextFile(path)]
+    for info in members:
+        _check_member(path, info)
+    return [TextFile(path, name) for name in sorted({info.filename for info in members}, key=natural_key)]
+
+
+def is_compressed(path: Path) -> bool:
+    """Return whether a file is compressed.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return _compression(path) is not None
+
+
+def find_foreign_in(file: TextFile, head: bytes) -> Foreign | None:
+    """Return the kind of a file that begins with `head` if it is a document or an archive; None if it may be text."""
+    foreign = find_foreign(head)
+    if foreign is None and file.member is None and compression(head) == ZIP:
+        with _archive(file.path) as archive:
+            foreign = find_document(archive.namelist())
+    return foreign
+
+
+def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """Return a key that sorts names with numbers by value: 1, 2, 10."""
+    parts: list[str | tuple[int, str]] = list(re.split("([0-9]+)", name))
+    for place in range(1, len(parts), 2):
+        digits = str(parts[place]).lstrip("0")
+        parts[place] = (len(digits), digits)
+    return parts, name
+
+
+def _is_hidden(member: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(member).parts)
+
+
+def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
+    if info.flag_bits & 1:
+        raise DataError(f"{path}: {info.filename} in it is encrypted; unpack it and give the text file")
+    if info.compress_type not in ZIP_METHODS:
+        method = f"an unsupported method (number {info.compress_type})"
+        raise DataError(f"{path}: {info.filename} in it is compressed by {method}; unpack it and give the text file")
+
+
+def _compression(path: Path) -> str | None:
+    with _opened_file(path) as raw, _damage_reported(str(path)):
+        return compression(raw.read(HEAD))
+
+
 @contextmanager
-def damage_reported(name: str) -> Iterator[None]:
-    """Raise a `DataError` that names the file, for whatever goes wrong when compressed data is read."""
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    with _opened_file(path) as raw:
+        with _damage_reported(str(path)):
+            archive = zipfile.ZipFile(cast(BinaryIO, _Bounded(raw)))
+        yield archive
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile, file: TextFile) -> Iterator[OpenText]:
+    with _damage_reported(str(file)):
+        info = archive.getinfo(file.member or "")
+        content = archive.open(info)
+    share = info.compress_size / max(info.file_size, 1)
+    with content:
+        yield OpenText(str(file), cast(Readable, content), lambda: int(content.tell() * share))
+
+
+@contextmanager
+def _opened_file(path: Path) -> Iterator[BinaryIO]:
+    try:
+        file = open_regular(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    with file:
+        yield file
+
+
+@contextmanager
+def _damage_reported(name: str) -> Iterator[None]:
+    """Raise a `DataError` that names the file for any error of reading or decompressing."""
     try:
         yield
     except EOFError:
         raise DataError(f"{name}: the compressed data ends early; get the file again") from None
-    except OSError as error:
-        if error.errno is not None:
+    except (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # gzip and bz2 raise an OSError without one
             raise DataError(f"{name}: cannot be read ({error.strerror})") from None
-        raise _damaged(name, error) from None  # gzip and bz2 have no error of their own
-    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
-        raise _damaged(name, error) from None
+        advice = "get the file again, or decompress it yourself"
+        raise DataError(f"{name}: the compressed data is damaged ({error}); {advice}") from None
 
 
-def _damaged(name: str, error: Exception) -> DataError:
-    return DataError(f"{name}: the compressed data is damaged ({error}); get the file again, or decompress it yourself")
-
-
-def decompressed(raw: BinaryIO) -> Readable:
-    """Return the content of an open file: decompressed if it begins as gzip, bzip2 or xz, else as it is."""
+def _decompressed(raw: BinaryIO) -> Readable:
+    """Return the content of an open file, decompressed if it begins as gzip, bzip2 or xz."""
     kind = compression(raw.read(HEAD))
     raw.seek(0)
     if kind == GZIP:
@@ -72,17 +224,8 @@ def decompressed(raw: BinaryIO) -> Readable:
     return _Xz(raw) if kind == XZ else raw
 
 
-def zip_archive(raw: BinaryIO) -> zipfile.ZipFile:
-    """Open an archive; it is not decompressed yet.
-
-    Raises:
-        BadZipFile: If its list of members is damaged or too long.
-    """
-    return zipfile.ZipFile(cast(BinaryIO, _Bounded(raw)))
-
-
 class _Xz:
-    """Decompresses xz streams, one after the other, in bounded memory: `lzma.LZMAFile` takes no limit."""
+    """Decompresses consecutive xz streams in bounded memory: `lzma.LZMAFile` has no limit."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -103,7 +246,7 @@ class _Xz:
         return piece
 
     def _begin_next(self) -> bool:
-        """Go on with the stream behind this one and its padding; return whether there is one."""
+        """Begin the stream after this one and its padding; return whether there is one."""
         ahead = self._stream.unused_data.lstrip(b"\0")
         while not ahead and (block := self._file.read(BLOCK)):
             ahead = block.lstrip(b"\0")
@@ -113,7 +256,7 @@ class _Xz:
 
 
 class _Bounded:
-    """A file whose longest read is bounded: `zipfile` reads the list of members at once."""
+    """A file with a limit for a single read: `zipfile` reads the list of members at once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -125,167 +268,3 @@ class _Bounded:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._file, name)
-
-
-ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile decompresses the others without a bound
-SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """A file of text.
-
-    Attributes:
-        path: The file on the disk.
-        member: The member of a zip archive; None for the file itself.
-    """
-
-    path: Path
-    member: str | None = None
-
-    @property
-    def place(self) -> Path:
-        """The path, with the member behind it."""
-        return self.path if self.member is None else self.path / self.member
-
-    def __str__(self) -> str:
-        return str(self.place)
-
-
-class OpenText:
-    """An open file of text: its bytes, decompressed.
-
-    Attributes:
-        done: Returns how many bytes of the file on the disk were read.
-    """
-
-    def __init__(self, name: str, text: Readable, done: Callable[[], int]) -> None:
-        self._name = name
-        self._text = text
-        self.done = done
-
-    def read(self, size: int) -> bytes:
-        """Return the next bytes, at most `size`; none at the end.
-
-        Raises:
-            DataError: If they cannot be read or decompressed.
-        """
-        with damage_reported(self._name):
-            return self._text.read(size)
-
-
-def opened(files: Iterable[TextFile]) -> Iterator[tuple[TextFile, OpenText]]:
-    """Open files of text one after the other.
-
-    Members of an archive in a row share one opening, which reads the list of all members.
-
-    Raises:
-        DataError: If one cannot be opened or is not a regular file.
-    """
-    for path, group in groupby(files, key=lambda file: file.path):
-        same = list(group)
-        if same[0].member is not None:
-            with _archive(path) as archive:
-                for file in same:
-                    with _member(archive, file) as text:
-                        yield file, text
-            continue
-        for file in same:
-            with _opened_file(path) as raw:
-                with damage_reported(str(file)):
-                    content = decompressed(raw)
-                yield file, OpenText(str(file), content, raw.tell)
-
-
-def text_files(path: Path) -> list[TextFile]:
-    """Return the files of text that a path stands for: the members of a zip archive in natural order, or itself.
-
-    Hidden members are left out. A document that is a zip archive (.docx, .odt) is returned as itself.
-
-    Raises:
-        DataError: If it cannot be opened, or is an archive that cannot be read.
-    """
-    if _compression(path) != ZIP:
-        return [TextFile(path)]
-    with _archive(path) as archive:
-        members = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
-    if find_document(info.filename for info in members):
-        return [TextFile(path)]
-    for info in members:
-        _check_member(path, info)
-    names = sorted({info.filename for info in members}, key=natural_key)
-    return [TextFile(path, name) for name in names]
-
-
-def is_compressed(path: Path) -> bool:
-    """Return whether a file is compressed.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    return _compression(path) is not None
-
-
-def find_foreign_in(file: TextFile, head: bytes) -> Foreign | None:
-    """Return what a file that begins with `head` is if it is a document or an archive; None for what may be text."""
-    foreign = find_foreign(head)
-    if foreign is None and file.member is None and compression(head) == ZIP:
-        with _archive(file.path) as archive:
-            foreign = find_document(archive.namelist())
-    return foreign
-
-
-def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
-    """Return what sorts names with their numbers by value: 1, 2, 10."""
-    parts: list[str | tuple[int, str]] = list(re.split("([0-9]+)", name))
-    for place in range(1, len(parts), 2):
-        digits = str(parts[place]).lstrip("0")
-        parts[place] = (len(digits), digits)
-    return parts, name
-
-
-def _is_hidden(member: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(member).parts)
-
-
-def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
-    if info.flag_bits & 1:
-        raise DataError(f"{path}: {info.filename} in it is encrypted; unpack it and give the text file")
-    if info.compress_type not in ZIP_METHODS:
-        raise DataError(
-            f"{path}: {info.filename} in it is compressed by a method (number {info.compress_type}) that is not read "
-            "here; unpack it and give the text file"
-        )
-
-
-def _compression(path: Path) -> str | None:
-    with _opened_file(path) as raw, damage_reported(str(path)):
-        return compression(raw.read(HEAD))
-
-
-@contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    with _opened_file(path) as raw:
-        with damage_reported(str(path)):
-            archive = zip_archive(raw)
-        yield archive
-
-
-@contextmanager
-def _member(archive: zipfile.ZipFile, file: TextFile) -> Iterator[OpenText]:
-    with damage_reported(str(file)):
-        info = archive.getinfo(file.member or "")
-        content = archive.open(info)
-    share = info.compress_size / max(info.file_size, 1)
-    with content:
-        yield OpenText(str(file), cast(Readable, content), lambda: int(content.tell() * share))
-
-
-@contextmanager
-def _opened_file(path: Path) -> Iterator[BinaryIO]:
-    try:
-        file = open_regular(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    with file:
-        yield file
