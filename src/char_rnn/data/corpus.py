@@ -22,7 +22,7 @@ from char_rnn.data.reading import TextReader, check_encoding
 from char_rnn.data.sources import FileOrder, Source, Sources, as_list, find_source, in_words, is_stream, joined, spooled
 from char_rnn.data.text_files import TextFile
 from char_rnn.data.vocabulary import Indices, SymbolSet, UnknownCharacterError, Vocabulary, VocabularyKind, check_kind
-from char_rnn.utils.allocator import memory_kept
+from char_rnn.utils.resources import memory_kept
 
 __all__ = ["Corpus", "DataError", "Split", "prepare_corpus"]
 
