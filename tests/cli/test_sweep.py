@@ -205,9 +205,9 @@ def test_a_signal_saves_first_and_the_same_command_goes_on_to_the_same_end(
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["--seeds", "1,2", "--out", "SWEPT"], 1, "holds another sweep: its grid is training.learning_rate="),
-        (["--seeds", "1,2", "--out", "HERE"], 1, "something else than a sweep"),
-        (["--seeds", "1,2", "--device", "cuda"], 1, "device cuda: is not there"),
+        (["--seeds", "1,2", "--out", "SWEPT"], 1, "contains another sweep: its grid is training.learning_rate="),
+        (["--seeds", "1,2", "--out", "HERE"], 1, "something other than a sweep"),
+        (["--seeds", "1,2", "--device", "cuda"], 1, "device cuda: is not available"),
     ],
 )  # fmt: skip
 def test_refused_for_what_is_there(

@@ -30,7 +30,7 @@ def test_several_processes_are_refused(char_rnn: Command, monkeypatch: pytest.Mo
 def test_nothing_to_go_on_with(char_rnn: Command, run_folder: Path) -> None:
     done = char_rnn("sweep", "--resume", run_folder)
     assert done.status == 1
-    assert "no sweep to go on with here" in done.err
+    assert "no sweep to continue" in done.err
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def test_the_grid_takes_the_place_of_what_would_not_fit() -> None:
     ("grid", "words"),
     [
         ({}, "the grid is empty"),
-        ({"training.seed": []}, "one value or more"),
-        ({"model.type": "gru"}, r"must be a list of one value or more; given 'gru'"),
+        ({"training.seed": []}, "one or more values"),
+        ({"model.type": "gru"}, r"must be a list of one or more values; given 'gru'"),
         ({"training.learning_rte": [1]}, "unknown key; did you mean learning_rate"),
         ({"seed": [1]}, r"did you mean training\.seed"),
         ({"training.seed": [1, 2, "three"]}, r"training\.seed: must be a whole number.*'three'"),

@@ -76,14 +76,14 @@ def test_the_folder_of_another_sweep_is_refused(
 ) -> None:
     prepared(config, GRID, tmp_path / "sweep")
     other = config.model_copy(update={"training": config.training.model_copy(update=change)})
-    with pytest.raises(SweepError, match=f"holds another sweep: {words}"):
+    with pytest.raises(SweepError, match=f"contains another sweep: {words}"):
         prepared(other, grid, tmp_path / "sweep")
 
 
 def test_a_folder_of_something_else_is_refused(config: Config, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    with pytest.raises(SweepError, match="something else than a sweep"):
+    with pytest.raises(SweepError, match="something other than a sweep"):
         prepared(config, GRID, tmp_path / "mine")
 
 

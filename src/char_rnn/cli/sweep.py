@@ -265,9 +265,9 @@ def _print(console: Console, names: Sequence[str], others: Sequence[str], rows: 
 
 
 def _values(values: Mapping[str, Any]) -> list[str]:
-    from char_rnn.sweep.grid import text_of
+    from char_rnn.sweep.grid import value_text
 
-    return [visible_name(text_of(value)) for value in values.values()]
+    return [visible_name(value_text(value)) for value in values.values()]
 
 
 def _figures(run: SweepRun) -> list[Text | str]:

@@ -1,7 +1,7 @@
-"""The folder of a sweep: ``sweep.json``, which says what is swept, and a run folder a run.
+"""The folder of a sweep: the file ``sweep.json``, and a run folder for each run.
 
-``sweep.json`` holds the whole configuration of the grid's first run and the values of each key of the grid; the other
-runs differ from the first in these values alone.
+``sweep.json`` contains the configuration of the first run and the values of each key of the grid. The other runs differ
+from the first in these values only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from char_rnn.sweep.grid import Grid, text_of
+from char_rnn.sweep.grid import Grid, value_text
 from char_rnn.utils.config import Config, ConfigError, Override, config_from_dict, read_setting
 from char_rnn.utils.files import read_regular, replacing
 
@@ -22,46 +22,46 @@ MAX_BYTES = 16 << 20
 
 
 class SweepError(ValueError):
-    """A folder that cannot be this sweep's; the message says why and what to do."""
+    """A folder that cannot be used for this sweep; the message has the reason and what to do."""
 
 
 def read_sweep(folder: str | Path) -> tuple[Config, dict[str, list[Any]]]:
-    """Read what is swept in a folder: the first run's configuration, and the grid.
+    """Return the configuration of a sweep's first run, and its grid.
 
     Raises:
-        SweepError: it is no sweep's folder, or its file is damaged.
-        ConfigError: its configuration, or a key of its grid, cannot be used.
+        SweepError: The folder is not that of a sweep, or its file is damaged.
+        ConfigError: Its configuration, or a key of its grid, is invalid.
     """
     path = Path(folder) / FILE
     if not path.exists():
-        raise SweepError(f"{folder}: no sweep to go on with here (no {FILE}); give the folder that `--out` named")
+        raise SweepError(f"{folder}: no sweep to continue (no {FILE}); give the folder that `--out` named")
     try:
         content = json.loads(read_regular(path, MAX_BYTES))
         found, version, grid = (content[name] for name in ("format", "version", "grid"))
         whole = all(isinstance(values, list) for values in grid.values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise SweepError(f"{path}: damaged, or no file of a sweep; begin it again elsewhere") from None
+        raise SweepError(f"{path}: damaged, or not the file of a sweep; start it again in another folder") from None
     if found != FORMAT or not whole:
-        raise SweepError(f"{path}: not the file of a sweep; begin it again elsewhere")
+        raise SweepError(f"{path}: not the file of a sweep; start it again in another folder")
     if not isinstance(version, int):
-        raise SweepError(f"{path}: damaged (its version is no number); begin it again elsewhere")
+        raise SweepError(f"{path}: damaged (its version is not a number); start it again in another folder")
     if version != VERSION:
-        raise SweepError(f"{path}: written by a later char-rnn; update char-rnn to go on with it")
+        raise SweepError(f"{path}: written by a later char-rnn; update char-rnn to continue it")
     for key in grid:
         read_setting(Override(f"{key}=null", f"{path}: grid"))
     return config_from_dict(content.get("config"), f"{path}: config"), grid
 
 
 def claim(folder: Path, config: Config, grid: Grid) -> None:
-    """Make the folder and write the sweep's file, in one step; one that holds this very sweep is taken as it is.
+    """Create the folder and the sweep's file in one step, unless it contains the same sweep already.
 
     Args:
-        folder: the sweep's.
-        config: the configuration of the first run.
-        grid: the values of each key, as JSON has them.
+        folder: folder of the sweep.
+        config: configuration of the first run.
+        grid: values of each key, as JSON has them.
 
     Raises:
-        SweepError: it holds another sweep, or something else.
+        SweepError: The folder has other content.
     """
     if _is_free(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,13 +69,13 @@ def claim(folder: Path, config: Config, grid: Grid) -> None:
         with replacing(folder / FILE) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
     elif not (folder / FILE).is_file():
-        raise SweepError(f"{folder}: holds something else than a sweep (no {FILE}); name another --out")
+        raise SweepError(f"{folder}: contains something other than a sweep (no {FILE}); give another --out")
     elif difference := next(_differences(folder, config, grid), None):
-        raise SweepError(f"{folder}: holds another sweep: {difference}; name another --out")
+        raise SweepError(f"{folder}: contains another sweep: {difference}; give another --out")
 
 
 def default_folder(config: Config, grid: Grid, text: str) -> Path:
-    """Return the folder of this very sweep in ``logging.checkpoint_dir``, or the first free one named after a text."""
+    """Return the folder of the same sweep in ``logging.checkpoint_dir``, or a free one named after the text."""
     for number in count(1):
         folder = Path(config.logging.checkpoint_dir) / (f"{text}-sweep" + (f"-{number}" if number > 1 else ""))
         if _is_free(folder) or _holds(folder, config, grid):
@@ -97,7 +97,7 @@ def _holds(folder: Path, config: Config, grid: Grid) -> bool:
 
 
 def _differences(folder: Path, config: Config, grid: Grid) -> Iterator[str]:
-    """Yield in words what is swept there and not here, but for the device, which may be another each time."""
+    """Yield the differences to the sweep in a folder in words; another device is not a difference."""
     there, its_grid = read_sweep(folder)
     if list(its_grid.items()) != list(grid.items()):
         yield f"its grid is {_grid_in_words(its_grid)}, not {_grid_in_words(grid)}"
@@ -105,8 +105,8 @@ def _differences(folder: Path, config: Config, grid: Grid) -> Iterator[str]:
     for section, values in there.model_dump(mode="json").items():
         for key, value in values.items():
             if section != "device" and value != here[section][key]:
-                yield f"its {section}.{key} is {text_of(value)}, not {text_of(here[section][key])}"
+                yield f"its {section}.{key} is {value_text(value)}, not {value_text(here[section][key])}"
 
 
 def _grid_in_words(grid: Grid) -> str:
-    return " ".join(f"{key}={','.join(map(text_of, values))}" for key, values in grid.items())
+    return " ".join(f"{key}={','.join(map(value_text, values))}" for key, values in grid.items())

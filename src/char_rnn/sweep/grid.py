@@ -1,4 +1,4 @@
-"""The runs of a grid: every combination of some values of a configuration, each run with a name of its own."""
+"""Grids: every combination of some values of a configuration, each with a name of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Grid = Mapping[str, Sequence[Any]]
 
 MOST_RUNS = 1000
 _LONGEST_VALUE, _LONGEST_NAME = 40, 200
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")  # what some file system or shell does not take as it is
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")  # characters with a meaning in some file system or shell
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Point:
     """A combination of a grid.
 
     Attributes:
-        name: of its values, such as ``learning_rate=0.002,seed=1``; a good name for a folder on any system, and no
-            other point's, upper and lower case being the same.
-        values: by key, as JSON has them.
-        config: the whole configuration.
+        name: its values, such as ``learning_rate=0.002,seed=1``; valid as the name of a folder on any system, and
+            unique without regard to case.
+        values: values by key, as JSON has them.
+        config: the complete configuration.
     """
 
     name: str
@@ -43,7 +43,7 @@ def points(config: Config, grid: Grid) -> list[Point]:
     """Return every combination of the grid's values over a configuration; the last key's value changes first.
 
     Raises:
-        ConfigError: a combination cannot be used, or is there twice, or there is none.
+        ConfigError: A combination is invalid or given twice, or there is none.
     """
     _check_size(grid)
     base = config.model_dump(mode="json")
@@ -53,20 +53,20 @@ def points(config: Config, grid: Grid) -> list[Point]:
     return [Point(*parts) for parts in zip(_names(found), found, configs, strict=True)]
 
 
-def in_words(values: Mapping[str, Any]) -> str:
-    """Return values by key in one line, as in ``model.type=gru training.seed=1``."""
-    return " ".join(f"{key}={text_of(value)}" for key, value in values.items())
+def values_text(values: Mapping[str, Any]) -> str:
+    """Return values in one line, as in ``model.type=gru training.seed=1``."""
+    return " ".join(f"{key}={value_text(value)}" for key, value in values.items())
 
 
-def text_of(value: Any) -> str:
-    """Return a value in YAML's words, a text as it is."""
+def value_text(value: Any) -> str:
+    """Return a value in YAML's words; a text is unchanged."""
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(text_of, value))}]"
+        return f"[{', '.join(map(value_text, value))}]"
     return value if isinstance(value, str) else shown(value)
 
 
 def labels(keys: Iterable[str]) -> dict[str, str]:
-    """Return a short name of each key: without its section, but where two would be the same."""
+    """Return a short name of each key: without its section unless two names would be the same."""
     short = {key: key.rpartition(".")[2] for key in keys}
     times = Counter(short.values())
     return {key: name if times[name] == 1 else key for key, name in short.items()}
@@ -74,10 +74,10 @@ def labels(keys: Iterable[str]) -> dict[str, str]:
 
 def _check_size(grid: Grid) -> None:
     if not grid:
-        raise ConfigError("the grid is empty: give one key or more, with the values that it is to take")
+        raise ConfigError("the grid is empty: give one or more keys with their values")
     for key, values in grid.items():
         if isinstance(values, str) or not values:
-            raise ConfigError(f"grid of {key}: must be a list of one value or more; given {shown(values)}")
+            raise ConfigError(f"grid of {key}: must be a list of one or more values; given {shown(values)}")
     size = math.prod(map(len, grid.values()))
     if size > MOST_RUNS:
         raise ConfigError(f"the grid has {size:,} runs, more than {MOST_RUNS:,}; leave some values out")
@@ -88,11 +88,11 @@ def _changed(base: Mapping[str, Any], values: Mapping[str, Any]) -> Config:
     for key, value in values.items():
         section, _, name = key.partition(".")
         changed.setdefault(section, {})[name] = value
-    return config_from_dict(changed, f"grid, {in_words(values)}")
+    return config_from_dict(changed, f"grid, {values_text(values)}")
 
 
 def _values(config: Config, keys: Iterable[str]) -> dict[str, Any]:
-    """Return what keys are in a checked configuration: ``1e-3`` and ``0.001`` are the same there."""
+    """Return the values of keys in a checked configuration, where ``1e-3`` and ``0.001`` are the same."""
     whole = config.model_dump(mode="json")
     return {key: whole[key.partition(".")[0]][key.partition(".")[2]] for key in keys}
 
@@ -101,15 +101,15 @@ def _names(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a name of each combination.
 
     Raises:
-        ConfigError: two are the same.
+        ConfigError: Two are the same.
     """
     label = labels(found[0])
-    texts = [{key: text_of(value) for key, value in values.items()} for values in found]
+    texts = [{key: value_text(value) for key, value in values.items()} for values in found]
     slugs = {key: _slugs(dict.fromkeys(each[key] for each in texts)) for key in label}
     names = [",".join(f"{label[key]}={slugs[key][text]}" for key, text in each.items()) for each in texts]
     twice = next((place for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
-        raise ConfigError(f"the grid has {in_words(found[twice])} twice; give each value once")
+        raise ConfigError(f"the grid has {values_text(found[twice])} twice; give each value once")
     return [
         name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 6]}~{number}"
         for number, name in enumerate(names, 1)
@@ -117,7 +117,7 @@ def _names(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _slugs(texts: Iterable[str]) -> dict[str, str]:
-    """Return each text in letters that are safe everywhere, numbered where two would differ in nothing but case."""
+    """Return each text in characters that are safe everywhere, numbered if two would differ in case only."""
     slugs: dict[str, str] = {}
     taken: set[str] = set()
     for text in texts:
