@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a device that is not here": (
         lambda tmp, poem, run: ["sample", run, "--device", "cuda"],
         1,
-        r"device cuda: is not there \(this machine has cpu\); choose another",
+        r"device cuda: is not available \(this machine has cpu\); choose another",
     ),
     # the configuration
     "an unknown key": (set_("training.learning_rte=1"), 2, r"--set training\.learning_rte.*did you mean learning_rate"),
@@ -366,7 +366,7 @@ def test_a_folder_that_another_process_has_is_left_alone(char_rnn: Command, poem
         ):
             done = char_rnn(*words)
             assert done.status == 1
-            assert re.fullmatch(rf"error: .*: process {other.pid} on \S+ is at work in this folder; .*\n", done.err)
+            assert re.fullmatch(rf"error: .*: process {other.pid} on \S+ is using this folder; .*\n", done.err)
         assert {path: path.read_bytes() for path in begun.iterdir() if path.is_file()} == before
         assert char_rnn("runs", begun).out.strip().endswith("running")
         early = "import sys\nfrom char_rnn.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"

@@ -122,7 +122,7 @@ def test_gpuid_falls_back_with_a_warning(char_rnn: Command, path: Path, caplog: 
     assert on_cpu.status == 0
     assert fallen.out == on_cpu.out
     assert [record.message for record in caplog.records] == [
-        "device cuda:0 is not there (this machine has cpu); falling back"
+        "device cuda:0 is not available (this machine has cpu); falling back"
     ]
 
 

@@ -272,7 +272,7 @@ FILES = {
     "UTF-16": ("model: {}".encode("utf-16-le"), ":1: not valid YAML: character U+0000"),
     "a model instead": (
         b"\x00" * (1 << 21),
-        ": longer than 1,048,576 bytes, which no configuration is; is it another file?",
+        ": longer than 1,048,576 bytes; is it a configuration?",
     ),
 }
 

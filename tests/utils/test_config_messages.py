@@ -78,7 +78,7 @@ def test_the_trainer_of_2015_refuses_what_it_does_not_compute(override: str, nee
 def test_places_that_are_no_files(tmp_path: Path) -> None:
     missing = tmp_path / "none.yaml"
     for path, message in {
-        missing: f"{missing}: no such file; char-rnn config list shows the recipes that come along",
+        missing: f"{missing}: no such file; `char-rnn config list` shows the recipes",
         tmp_path: f"{tmp_path}: is a folder; give a YAML file, such as the config.yaml of a run",
         Path("a\0b"): "a\\x00b: is not a file name",
         tmp_path / ("x" * 300): f"{tmp_path / ('x' * 300)}: cannot be read: File name too long",

@@ -76,11 +76,11 @@ def test_without_detection_the_preferred_alone_is_taken(machine: Machine) -> Non
 def test_a_missing_device_falls_back_with_a_warning(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine.has("cuda")
     assert DeviceManager("mps", auto_detect=False).device == CPU
-    assert caplog.messages == ["device mps is not there (this machine has cuda, cpu); falling back"]
+    assert caplog.messages == ["device mps is not available (this machine has cuda, cpu); falling back"]
 
 
 def test_a_missing_device_is_an_error_without_fallback(machine: Machine) -> None:
-    message = r"^device mps: is not there \(this machine has cpu\); choose another, or allow the fallback to the CPU$"
+    message = r"^device mps: is not available \(this machine has cpu\); choose another, or allow the fallback"
     with pytest.raises(ValueError, match=message):
         DeviceManager("mps", auto_detect=False, fallback=False)
 
@@ -238,7 +238,7 @@ def test_run_goes_on_with_the_cpu(machine: Machine, caplog: pytest.LogCaptureFix
     manager = DeviceManager()
     assert manager.run(lambda device: on(device, error)) == CPU
     assert manager.device == CPU
-    assert caplog.messages == [f"cuda failed ({str(error).splitlines()[0]}); going on with the CPU"]
+    assert caplog.messages == [f"cuda failed ({str(error).splitlines()[0]}); continuing on the CPU"]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_the_second_process_is_told_which_is_the_first(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     first = f"process {other.pid} on {socket.gethostname()}"
     assert holder(tmp_path) == first
-    with pytest.raises(FolderInUseError, match=f"^{re.escape(str(tmp_path))}: {first} is at work in this folder"):
+    with pytest.raises(FolderInUseError, match=f"^{re.escape(str(tmp_path))}: {first} is using this folder"):
         acquire(tmp_path)
     copy = shutil.copytree(tmp_path, tmp_path.with_name("copy"))
     assert holder(copy) is None

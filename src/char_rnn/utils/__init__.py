@@ -1,1 +1,1 @@
-"""What every part stands on: the configuration, the device and the cores."""
+"""Utilities without dependencies on other packages: configuration, device, files, locks, terminal."""

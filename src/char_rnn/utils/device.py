@@ -1,4 +1,4 @@
-"""Finds the device to compute on, tries it, tells about it, and falls back to the CPU when it fails."""
+"""Finds and tests the device to compute on, describes it, and falls back to the CPU when it fails."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _logger = logging.getLogger("char_rnn")
 
 
 class DeviceManager:
-    """The device a program runs on: the preferred one if it works, else the best that does.
+    """The device of a program: the preferred one if it works, else the best that works.
 
     Args:
-        preferred: ``"mps"``, ``"cuda"`` (or ``"cuda:1"``), or ``"cpu"``: tried first; ``None`` = no preference.
-        auto_detect: Try MPS, CUDA and the CPU in this order after the preferred one. If false, the preferred one alone.
-        fallback: Go on, with a logged warning, when a device is missing or fails; if false, raise.
+        preferred: Device to try first, ``"mps"``, ``"cuda"`` (or ``"cuda:1"``) or ``"cpu"``; ``None`` = no preference.
+        auto_detect: Try MPS, CUDA and the CPU after the preferred device, in this order; if false, only that one.
+        fallback: Continue with a logged warning when a device is missing or fails; if false, raise an error.
 
     Attributes:
-        device: The device in use; `run` may change it to the CPU.
+        device: Device in use; `run` may change it to the CPU.
 
     Raises:
-        ValueError: ``preferred`` is no device's name, or the device is missing or fails and ``fallback`` is false.
+        ValueError: ``preferred`` is not a device name, or the device is missing or fails and ``fallback`` is false.
     """
 
     def __init__(self, preferred: str | None = None, auto_detect: bool = True, fallback: bool = True) -> None:
@@ -45,7 +45,7 @@ class DeviceManager:
 
     @staticmethod
     def available() -> list[str]:
-        """Kinds of device that this machine and this PyTorch have, best first; the CPU is always one."""
+        """Return the device types of this machine and PyTorch, the best first; the CPU is always one."""
         present = {
             "mps": torch.backends.mps.is_available(),
             "cuda": torch.cuda.is_available(),
@@ -54,20 +54,20 @@ class DeviceManager:
         return [kind for kind in ORDER if present[kind]]
 
     def describe(self) -> str:
-        """The device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
+        """Return the device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
         return describe(self.device)
 
     def get_optimal_batch_size(self, model_size: int, seq_length: int) -> int:
-        """A batch size to begin with; see `optimal_batch_size`."""
+        """Return an initial batch size; see `optimal_batch_size`."""
         return optimal_batch_size(self.device.type, model_size, seq_length)
 
     def memory(self) -> dict[str, int]:
-        """Memory in use, in bytes; see `memory_in_use`."""
+        """Return the memory in use in bytes; see `memory_in_use`."""
         return memory_in_use(self.device)
 
     @staticmethod
     def set_threads(threads: int | None) -> None:
-        """Sets the number of CPU threads PyTorch computes with; ``None``: its own choice, `available_cores` at most."""
+        """Set PyTorch's number of CPU threads; ``None`` is its own choice, limited to `available_cores`."""
         if threads is None:
             threads = available_cores()
             if torch.get_num_threads() <= threads:
@@ -77,16 +77,10 @@ class DeviceManager:
         torch.set_num_threads(threads)
 
     def run(self, function: Callable[[torch.device], R]) -> R:
-        """Calls ``function`` with the device; if the device fails it, once more with the CPU.
+        """Return ``function(device)``; if the device fails, call it again with the CPU, which is then kept.
 
-        A failure of the device is an operation it lacks or an error it reports; not one of its memory, which smaller
-        batches mend, nor an error of the function's own. The manager stays on the CPU afterwards.
-
-        Args:
-            function: Gets the device to compute on; must be safe to begin again.
-
-        Returns:
-            What ``function`` returned.
+        A failure is a missing operation or an error of the device; not a lack of memory, which smaller batches fix, nor
+        an error of the function. The function must be safe to repeat.
         """
         try:
             return function(self.device)
@@ -96,14 +90,14 @@ class DeviceManager:
         return function(self.device)
 
     def falls_back_after(self, error: Exception) -> bool:
-        """Takes the CPU, with a logged warning, if ``error`` is a failure of the device and the fallback is allowed.
+        """Change to the CPU, with a logged warning, if ``error`` is a failure of the device and a fallback is allowed.
 
         Returns:
-            Whether it did; if not, ``error`` is the caller's to raise.
+            Whether it changed; if not, the caller must raise ``error``.
         """
         if self.device.type == "cpu" or not self.fallback or not _is_device_failure(error):
             return False
-        _logger.warning("%s failed (%s); going on with the CPU", self.device, first_line(error))
+        _logger.warning("%s failed (%s); continuing on the CPU", self.device, first_line(error))
         self.device = torch.device("cpu")
         return True
 
@@ -116,7 +110,7 @@ class DeviceManager:
         if preferred is not None and preferred.type in available:
             candidates.insert(0, preferred)
         elif preferred is not None and not auto_detect:
-            self._give_up(preferred, f"is not there (this machine has {', '.join(available)})")
+            self._give_up(preferred, f"is not available (this machine has {', '.join(available)})")
         for candidate in candidates:
             failure = _probe(candidate)
             if failure is None:
@@ -131,7 +125,7 @@ class DeviceManager:
 
 
 def describe(device: torch.device) -> str:
-    """A device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
+    """Return a device in words, such as ``"CUDA: NVIDIA H200"`` or ``"CPU, 2 threads"``."""
     if device.type == "cuda":
         return f"CUDA: {torch.cuda.get_device_name(device)}"
     if device.type == "mps":
@@ -141,15 +135,12 @@ def describe(device: torch.device) -> str:
 
 
 def optimal_batch_size(kind: str, model_size: int, seq_length: int) -> int:
-    """A batch size to begin with: conservative on MPS and the CPU, larger on CUDA.
+    """Return an initial batch size: conservative on MPS and the CPU, larger on CUDA.
 
     Args:
-        kind: Of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        model_size: Parameters of the model.
-        seq_length: Characters in each sequence.
-
-    Returns:
-        Sequences a batch, at least 1.
+        kind: Type of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        model_size: Number of parameters of the model.
+        seq_length: Number of characters in each sequence.
     """
     if seq_length < 1:
         raise ValueError(f"seq_length: must be 1 or more; given {seq_length}")
@@ -158,7 +149,7 @@ def optimal_batch_size(kind: str, model_size: int, seq_length: int) -> int:
 
 
 def _batch_limits(kind: str, model_size: int) -> tuple[int, int]:
-    """Most sequences, and most characters, in a batch."""
+    """Return the largest numbers of sequences and characters in a batch."""
     if kind == "cuda":
         return 128, 4096
     if kind == "cpu":
@@ -170,16 +161,15 @@ def _batch_limits(kind: str, model_size: int) -> tuple[int, int]:
 
 @cache
 def _process(number: int) -> psutil.Process:
-    """Return what asks the system about a process; making one anew reads more than the question."""
+    """Return psutil's object for a process; creating it costs more than a query."""
     return psutil.Process(number)
 
 
 def memory_in_use(device: torch.device) -> dict[str, int]:
-    """Memory in use, in bytes.
+    """Return the memory in use in bytes.
 
     Returns:
-        ``rss``: the process's resident memory. On CUDA and MPS also ``allocated`` (by tensors) and ``reserved`` (from
-        the device).
+        ``rss`` of the process; on CUDA and MPS also ``allocated`` by tensors and ``reserved`` from the device.
     """
     report = {"rss": int(_process(os.getpid()).memory_info().rss)}
     if device.type == "cuda":
@@ -192,7 +182,7 @@ def memory_in_use(device: torch.device) -> dict[str, int]:
 
 
 def forked_rng(device: torch.device) -> AbstractContextManager[None]:
-    """Keeps what is drawn inside from moving PyTorch's generators: the CPU's and the device's own."""
+    """Restore the states of PyTorch's generators, those of the CPU and the device, after the block."""
     if device.type == "cpu" or device.type not in DeviceManager.available():
         return torch.random.fork_rng(devices=[])
     index = torch.cuda.current_device() if device.type == "cuda" and device.index is None else device.index or 0
@@ -201,7 +191,7 @@ def forked_rng(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """Compute on so many CPU threads for a while."""
+    """Use ``count`` CPU threads in the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -211,7 +201,7 @@ def on_threads(count: int) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the device's or the machine's; each of PyTorch's parts has words of its own for it."""
+    """Return whether the memory of the device or the machine is exhausted; PyTorch has several messages for it."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
@@ -227,7 +217,7 @@ def _parsed(name: str | None) -> torch.device | None:
 
 
 def _probe(device: torch.device) -> str | None:
-    """Tries a product and an LSTM on the device; ``None`` if they give the CPU's numbers, else what went wrong."""
+    """Run a product and an LSTM on the device; return ``None`` if the results are those of the CPU, else the error."""
     if device.type == "cpu":
         return None
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
@@ -236,7 +226,7 @@ def _probe(device: torch.device) -> str | None:
         expected = lstm(x)[0] @ torch.eye(4)
         try:
             result = (lstm.to(device)(x.to(device))[0] @ torch.eye(4, device=device)).cpu()
-        except Exception as error:  # drivers fail in ways of their own
+        except Exception as error:  # drivers raise errors of many types
             return first_line(error)
     return None if torch.allclose(result, expected, atol=1e-2) else "a small LSTM gave wrong numbers"
 
@@ -246,5 +236,5 @@ def _is_device_failure(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """Return the first line of an error's message, or its type without one."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,8 +1,8 @@
-"""One process at a time in a folder: a lock that ends with its process, however that ends.
+"""Folder locks: one process at a time uses a folder. A lock ends with its process, however that ends.
 
-The lock is the system's, on the open file ``.lock`` in the folder; the file's content, ``PID HOST``, is for messages
-alone. The holder removes the file. After a kill it stays, unlocked, and means nothing, nor does a copy of it. Network
-file systems may not lock, or lock on one machine only.
+The operating system locks the open file ``.lock`` in the folder. The content of the file, ``PID HOST``, is for messages
+only. The holder removes the file; after a kill it remains without a lock and has no effect. Network file systems may
+not support locks, or only on one machine.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from pathlib import Path
 from typing import Any
 
 NAME = ".lock"
-_ATTEMPTS, _PAUSE = 3, 0.05  # `holder` of another process holds a free lock for a moment
+_ATTEMPTS, _PAUSE = 3, 0.05  # `holder` in another process takes a free lock for a moment
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-_BYTE = 1 << 20  # what is locked on Windows, where a locked byte cannot be read
+_BYTE = 1 << 20  # position of the lock on Windows, where a locked byte cannot be read
 
 _logger = logging.getLogger("char_rnn")
-_held: dict[Path, int] = {}  # by folder: the descriptor
+_held: dict[Path, int] = {}  # descriptors of the lock files by folder
 
 
 class FolderInUseError(RuntimeError):
-    """Another process is at work in the folder; the message names it."""
+    """Another process uses the folder; the message names it."""
 
 
 def acquire(folder: Path) -> None:
-    """Lock a folder for this process; nothing if it has it already.
+    """Lock a folder for this process, unless it holds the lock already.
 
-    A file system that cannot lock is a warning, not an error.
+    A file system without locks causes a warning, not an error.
 
     Raises:
-        FolderInUseError: another process has it.
-        OSError: the folder is not there, or cannot be written.
+        FolderInUseError: Another process holds the lock.
+        OSError: The folder does not exist or cannot be written.
     """
     key = folder.resolve()
     if key in _held:
@@ -53,12 +53,12 @@ def acquire(folder: Path) -> None:
             _lock(descriptor)
         except OSError as error:
             if error.errno not in _TAKEN:
-                _logger.warning("%s: cannot be locked (%s); start nothing else in it", folder, error.strerror)
+                _logger.warning("%s: cannot be locked (%s); do not start another process in it", folder, error.strerror)
                 os.close(descriptor)
                 (key / NAME).unlink(missing_ok=True)
                 return
         else:
-            if _is_at(descriptor, key / NAME):  # the holder before may have removed it since it was opened
+            if _is_at(descriptor, key / NAME):  # else the previous holder has removed it meanwhile
                 _held[key] = descriptor
                 _sign(descriptor)
                 return
@@ -68,22 +68,22 @@ def acquire(folder: Path) -> None:
 
 
 def check_is_free(folder: Path) -> None:
-    """Make sure, without locking it, that no other process has a folder.
+    """Check, without locking it, that no other process uses a folder.
 
     Raises:
-        FolderInUseError: one has.
+        FolderInUseError: Another process uses it.
     """
     if (found := holder(folder)) is not None:
         raise FolderInUseError(_in_use(folder, found))
 
 
 def release(folder: Path) -> None:
-    """Unlock a folder that `acquire` has locked; nothing otherwise."""
+    """Unlock a folder if `acquire` has locked it."""
     key = folder.resolve()
     if key not in _held:
         return
     descriptor = _held.pop(key)
-    if os.name == "nt":  # an open file cannot be removed there
+    if os.name == "nt":  # which cannot remove an open file
         os.close(descriptor)
         with suppress(OSError):
             (key / NAME).unlink()
@@ -94,7 +94,7 @@ def release(folder: Path) -> None:
 
 
 def holder(folder: Path) -> str | None:
-    """Return in words which other process has a folder; None for none, this one, or where it cannot be seen."""
+    """Return the other process that uses a folder in words; None for none, this process, or if it is unknown."""
     with suppress(OSError, RuntimeError):  # a loop of links is a RuntimeError before Python 3.13
         if folder.resolve() in _held:
             return None
@@ -110,10 +110,10 @@ def holder(folder: Path) -> str | None:
 
 @contextmanager
 def holding(folder: Path | None) -> Iterator[None]:
-    """Lock a folder, if there is one, for a while.
+    """Lock a folder, if one is given, during the block.
 
     Raises:
-        FolderInUseError, OSError: as `acquire`.
+        FolderInUseError, OSError: As `acquire`.
     """
     if folder is None:
         yield
@@ -127,7 +127,7 @@ def holding(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def released_on_error(folder: Path | None) -> Iterator[None]:
-    """Release a folder, if there is one, when what is done with it fails."""
+    """Unlock a folder, if one is given, when the block fails."""
     try:
         yield
     except BaseException:
@@ -137,7 +137,7 @@ def released_on_error(folder: Path | None) -> Iterator[None]:
 
 
 def _in_use(folder: Path, found: str) -> str:
-    return f"{folder}: {found} is at work in this folder; stop it or wait for its end, or use another"
+    return f"{folder}: {found} is using this folder; stop it, wait for its end, or use another folder"
 
 
 def _open(path: Path, flags: int) -> int:
@@ -175,7 +175,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Write who holds the lock; without it, on a full disk say, the lock holds all the same."""
+    """Write the holder into the file; the lock does not depend on it (the disk may be full)."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -195,7 +195,7 @@ def _release_all() -> None:
 
 
 def _forget() -> None:
-    """Leave the locks to the parent of a fork: a loader's worker lives on for seconds after it was killed."""
+    """Leave the locks to the parent after a fork: a data loader's worker survives a kill of its parent by seconds."""
     for descriptor in _held.values():
         os.close(descriptor)
     _held.clear()

@@ -1,4 +1,4 @@
-"""Text that is safe to show on a terminal, or to paste into one."""
+"""Text that is safe to print on a terminal, or to paste into one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
-# C0 and C1 controls but tab and line feed, delete, and bytes that are not UTF-8 (surrogates); \r\n is a line end.
+# C0 and C1 controls except tab and line feed, delete, and bytes that are not UTF-8 (surrogates); \r\n is a line end.
 _CONTROL = re.compile("\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _LABEL = re.compile(r" *(?:\S+ )*?\S+ {2,}| +")
@@ -16,13 +16,13 @@ _LABEL = re.compile(r" *(?:\S+ )*?\S+ {2,}| +")
 def visible(text: str) -> str:
     r"""Return the text with control characters as escapes such as ``\x1b``; tabs and line ends stay.
 
-    A terminal obeys control sequences: they set its title, fill the clipboard, or hide what was printed.
+    Control sequences could set the title of a terminal, fill the clipboard, or hide text.
     """
     return _CONTROL.sub(lambda found: found[0] if found[0] == "\r\n" else _escape(found[0]), text)
 
 
 def visible_pieces(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Yield a text that comes in pieces as :func:`visible` returns it, also where a piece ends within ``\r\n``."""
+    r"""Yield the pieces of a text as :func:`visible` returns it, also if a piece ends within ``\r\n``."""
     held = ""
     for piece in pieces:
         text = held + piece
@@ -32,14 +32,14 @@ def visible_pieces(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def visible_name(text: str) -> str:
-    r"""Return a name or another short text for one line: whatever is not printable as an escape."""
+    r"""Return a name or another short text in one line, with unprintable characters as escapes."""
     return "".join(character if character.isprintable() else _escape(character) for character in text)
 
 
 def wrapped(text: str, width: int) -> str:
-    """Break lines that are wider than a terminal at words.
+    """Return a text with lines broken at words to fit a width.
 
-    Where a line begins with a label and two spaces or more, its further rows begin below what follows the label.
+    After a label and two or more spaces, further rows are indented to the text that follows them.
     """
     from rich.console import Console
     from rich.text import Text
@@ -54,13 +54,13 @@ def wrapped(text: str, width: int) -> str:
 
 
 def quoted(path: str | os.PathLike[str]) -> str:
-    """Return a path as it can be pasted into a command: quoted for the shell, and not to be read as an option."""
+    """Return a path to paste into a command: quoted for the shell, and never an option."""
     text = os.fspath(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _escape(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that surrogateescape has kept
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of surrogateescape
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""Writes a configuration as YAML that `load_config` reads back to an equal one."""
+"""Writes a configuration as YAML, which `load_config` reads to an equal one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from char_rnn.utils.config.schema import SECTIONS, Config
 
 
 def to_yaml(config: Config, *, comments: bool = False) -> str:
-    """The configuration as YAML, every key written out, floats exact.
+    """Return a configuration as YAML with every key and exact numbers.
 
     Args:
-        config: What to write.
-        comments: Precede each key with its description and what it takes.
+        config: The configuration.
+        comments: Add a comment before each key with its description and valid values.
     """
     return "\n".join("\n".join([f"{section}:", *_entries(section, config, comments)]) + "\n" for section in SECTIONS)
 
 
 def descriptions(section: type[Section]) -> dict[str, str]:
-    """The description of each key: that of its field, or the docstring below it.
+    """Return the description of each key: that of its field, or the docstring below it.
 
-    The docstrings are read from the source here: pydantic would read them whenever it makes the class.
+    The docstrings are read from the source here; pydantic would read them at each creation of the class.
     """
     [class_node] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
     assert isinstance(class_node, ast.ClassDef)
@@ -66,6 +66,6 @@ def _value(value: Any) -> str:
 
 
 def _float(value: float) -> str:
-    """Shortest exact digits; YAML 1.1 wants a point before an exponent."""
+    """Return the shortest exact digits; YAML 1.1 needs a point before an exponent."""
     mantissa, e, exponent = repr(value).partition("e")
     return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"

@@ -1,7 +1,7 @@
-"""YAML with line numbers, for configurations: safe, bounded, and every error one line with its place.
+"""Reads YAML with line numbers, for configurations: safe, of limited size, with errors of one line.
 
-PyYAML's composer builds the tree; the scalars are read here, because configurations need neither aliases nor tags
-(a document of nested aliases can unfold to any size) and because YAML 1.1 takes ``1e-5`` for text.
+PyYAML's composer builds the tree. The scalars are read here: configurations need neither aliases nor tags (nested
+aliases can expand to any size), and YAML 1.1 reads ``1e-5`` as text.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Node:
     """A value of a YAML document.
 
     Attributes:
-        value: The value in Python; a mapping is a ``dict`` of ``Node``.
-        line: Line it stands on, from 1 (a mapping's entry: the line of its key).
-        text: For a plain (unquoted) scalar its text as written, else ``None``.
+        value: The Python value; a mapping is a ``dict`` of ``Node``.
+        line: Line number, from 1 (in a mapping: that of the key).
+        text: The text of a plain (unquoted) scalar, else ``None``.
     """
 
     value: Any
@@ -41,7 +41,7 @@ class Node:
 
 
 class _Loader(yaml.SafeLoader):
-    """A composer that refuses aliases and deep nesting; its constructor reads numbers and booleans alone."""
+    """A composer without aliases and deep nesting; its constructor reads only numbers and booleans."""
 
     depth = 0
 
@@ -57,7 +57,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_text(path: Path) -> str:
-    """The content of a configuration file: UTF-8, with or without a byte-order mark, at most 1 MiB.
+    """Return the content of a configuration file: UTF-8, with or without a byte-order mark, at most 1 MiB.
 
     Raises:
         ConfigError: The file cannot be read, is too long, or is not UTF-8.
@@ -77,23 +77,23 @@ def read_text(path: Path) -> str:
 
 def _why_unreadable(path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file; char-rnn config list shows the recipes that come along"
+        return "no such file; `char-rnn config list` shows the recipes"
     if isinstance(error, ValueError):
         return "is not a file name"
     if error.errno == errno.EFBIG:
-        return f"longer than {MAX_BYTES:,} bytes, which no configuration is; is it another file?"
-    # Windows calls the opening of a folder a lack of permission.
+        return f"longer than {MAX_BYTES:,} bytes; is it a configuration?"
+    # On Windows, opening a folder is a permission error.
     if isinstance(error, IsADirectoryError) or (isinstance(error, PermissionError) and path.is_dir()):
         return "is a folder; give a YAML file, such as the config.yaml of a run"
     return f"cannot be read: {error.strerror or error}"
 
 
 def parse(text: str, place: Callable[[int], str]) -> Node:
-    """The one document in ``text``; an empty text is ``Node(None, 1)``.
+    """Return the document in ``text``; an empty text is ``Node(None, 1)``.
 
     Args:
         text: YAML.
-        place: What a line (from 1) is called in messages, such as ``"my.yaml:7"``.
+        place: Returns the name of a line (from 1) for messages, such as ``"my.yaml:7"``.
 
     Raises:
         ConfigError: ``text`` is not YAML, or has a key twice, an alias, or a tag.
@@ -148,7 +148,7 @@ def _mapping(node: yaml.MappingNode, place: Callable[[int], str], loader: _Loade
 
 
 def _scalar(node: yaml.ScalarNode, loader: _Loader) -> Any:
-    """The value of a scalar; what only looks like a number (``0x``, or thousands of digits) stays text."""
+    """Return the value of a scalar; invalid numbers (``0x``, or thousands of digits) stay text."""
     kind = node.tag.removeprefix(_TAG)
     if kind == "null":
         return None
