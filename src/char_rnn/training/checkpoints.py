@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +33,7 @@ from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary
+    from char_rnn.training.process_group import ProcessGroup
     from char_rnn.utils.config import Config
 
 _logger = logging.getLogger("char_rnn")
@@ -243,30 +243,45 @@ class CheckpointWriter:
         return ModelFile(config, self.vocabulary, tensors, metadata).without_paths().write(path)
 
     def save(self, model: CharModel, config: Config, position: Mapping[str, float], state: TrainingState) -> None:
-        """Write the last model and the training state; nothing without a folder."""
-        if self.run_dir is not None:
-            with self._explaining_failure(position):
-                self.write_model(self.run_dir / LAST, model, config, position)
-                write_state(self.run_dir / STATE, state)
+        """Write the last model, then the training state; nothing without a folder."""
+        self._write(LAST, model, config, position, state)
         self.last_saved = state.step
 
     def save_step(self, model: CharModel, config: Config, position: Mapping[str, float]) -> None:
         """Write the model of this step, and remove the oldest of such files beyond ``keep``."""
-        if self.run_dir is None or not self.keep:
-            return
-        with self._explaining_failure(position):
-            self.write_model(self.run_dir / f"step-{int(position['step']):08d}.safetensors", model, config, position)
-        for old in sorted(self.run_dir.glob("step-*.safetensors"))[: -self.keep]:
-            old.unlink(missing_ok=True)
+        if self.run_dir is not None and self.keep:
+            self._write(f"step-{int(position['step']):08d}.safetensors", model, config, position)
+            for old in sorted(self.run_dir.glob("step-*.safetensors"))[: -self.keep]:
+                old.unlink(missing_ok=True)
 
     def save_best(self, loss: float, model: CharModel, config: Config, position: Mapping[str, float]) -> None:
         """Keep the model, of this validation loss, as the best."""
         self.best_loss, self.best_step = loss, int(position["step"])
-        if self.run_dir is not None:
-            with self._explaining_failure(position):
-                self.write_model(self.run_dir / BEST, model, config, position)
-        else:
+        self._write(BEST, model, config, position)
+        if self.run_dir is None:
             self._best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def _write(
+        self,
+        name: str,
+        model: CharModel,
+        config: Config,
+        position: Mapping[str, float],
+        state: TrainingState | None = None,
+    ) -> None:
+        """Write a model, then a state, to the folder; an ``OSError`` says what remains there and how to resume."""
+        if self.run_dir is None:
+            return
+        try:
+            self.write_model(self.run_dir / name, model, config, position)
+            if state is not None:
+                write_state(self.run_dir / STATE, state)
+        except OSError as error:
+            raise OSError(
+                f"the checkpoint of step {int(position['step']):,} could not be written to {self.run_dir}"
+                f" ({error.strerror or error}); {self.remaining()}. Fix the cause, then resume with"
+                f" --resume {quoted(self.run_dir)}"
+            ) from error
 
     def load_best(self, model: CharModel, step: int) -> None:
         """Load the best parameters into the model of ``step``, unless that is the best, or there is none."""
@@ -278,32 +293,17 @@ class CheckpointWriter:
         model.load_state_dict(self._best)
         self._holds_best = True
 
-    def best_is_lost(self) -> bool:
-        """Whether the best model so far cannot be read; a warning says why."""
-        if self.run_dir is None or not self.best_step:
-            return False
+    def check_best(self, group: ProcessGroup) -> None:
+        """Forget the best model, with a warning, if the first process cannot read its file."""
+        lost = 0.0
         try:
-            ModelHeader.read(self.run_dir / BEST)
+            if self.run_dir is not None and self.best_step:
+                ModelHeader.read(self.run_dir / BEST)
         except (ModelFileError, OSError) as error:
             _logger.warning("%s; the best model so far is lost, the next best one replaces it", error)
-            return True
-        return False
-
-    def forget_best(self) -> None:
-        """Make the next evaluation the best so far."""
-        self.best_loss, self.best_step = math.inf, 0
-
-    @contextmanager
-    def _explaining_failure(self, position: Mapping[str, float]) -> Iterator[None]:
-        """Add to an ``OSError`` the step of the checkpoint, what remains on the disk, and how to resume."""
-        try:
-            yield
-        except OSError as error:
-            again = f"--resume {quoted(self.run_dir or '')}"
-            raise OSError(
-                f"the checkpoint of step {int(position['step']):,} could not be written to {self.run_dir}"
-                f" ({error.strerror or error}); {self.remaining()}. Fix the cause, then resume with {again}"
-            ) from error
+            lost = 1.0
+        if group.broadcast(lost):
+            self.best_loss, self.best_step = math.inf, 0
 
     def remaining(self) -> str:
         """Describe what a run that fails now leaves on the disk."""

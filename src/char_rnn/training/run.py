@@ -215,8 +215,7 @@ def _restore(trainer: CharRNNTrainer, saved: TrainingState, folder: Path) -> Non
         trainer.load_state_dict(saved)
     except DamagedStateError as error:
         raise DamagedStateError(f"{folder / STATE}: {error}; {remaining_models(folder)}") from None
-    if trainer.group.broadcast(float(trainer.checkpoints.best_is_lost())):
-        trainer.checkpoints.forget_best()
+    trainer.checkpoints.check_best(trainer.group)
     if trainer.group.is_first:
         for abandoned in folder.glob(".*.tmp"):
             abandoned.unlink(missing_ok=True)
