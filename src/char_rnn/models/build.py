@@ -1,4 +1,4 @@
-"""From the configuration, and from saved weights, to a model.
+"""Builds a model from its configuration and, optionally, saved weights.
 
 Dimensions: V vocabulary.
 """
@@ -16,7 +16,7 @@ from char_rnn.models.parameters import cell_of, check_tensors
 from char_rnn.utils.config import ModelConfig
 
 MODELS: dict[str, type[CharModel]] = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}
-"""Classes of their own, by the names of their cells."""
+"""Classes by the names of their cells; other cells use `CharModel`."""
 
 
 def build_model(
@@ -25,40 +25,31 @@ def build_model(
     tensors: Mapping[str, np.ndarray] | None = None,
     dtype: torch.dtype | str = torch.float32,
 ) -> CharModel:
-    """Make the model that a configuration describes, on the CPU.
+    """Build the model that a configuration describes, on the CPU.
 
     Args:
-        config: The section `model` of a configuration.
+        config: Section `model` of a configuration.
         vocab_size: V, symbols in the vocabulary.
         tensors: Weights by their names in the state dict, of any floating type; they are copied. None draws new ones
             from PyTorch's global generator.
-        dtype: Element type of the parameters, or its name as in `training.precision`. New weights are drawn in
-            float32 and converted, so that a seed gives the same ones in every type.
+        dtype: Element type of the parameters, or its name as in `training.precision`. New weights are drawn in float32
+            and converted, so a seed gives the same ones in every type.
 
     Raises:
-        ValueError: `tensors` are not the weights of this model, and nothing of the model's size has been allocated; or
-            `dtype` is no floating type.
+        ValueError: `tensors` are not the weights of this model (nothing of its size has been allocated), or `dtype` is
+            not a floating type.
     """
-    dtype = _floating(dtype)
-    if tensors is None:
-        return _make(config, vocab_size, config.initialization).to(dtype)
-    check_tensors(config, vocab_size, tensors)
-    with torch.device("meta"):
-        model = _make(config, vocab_size, "pytorch")
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    weights = {name: torch.from_numpy(array.astype(kind)).to(dtype) for name, array in tensors.items()}
-    model.load_state_dict(weights, assign=True)
-    return model
-
-
-def _floating(dtype: torch.dtype | str) -> torch.dtype:
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ValueError(f"dtype: got {dtype!r}; give a floating type such as float32 or float64")
-    return found
-
-
-def _make(config: ModelConfig, vocab_size: int, initialization: str) -> CharModel:
     options = config.model_dump(exclude={"type"} if config.type == "gru" else {"type", "reset"})
-    make = MODELS.get(config.type) or partial(CharModel, cell=cell_of(config))
-    return make(vocab_size, **{**options, "initialization": initialization})
+    make = partial(MODELS.get(config.type) or partial(CharModel, cell=cell_of(config)), vocab_size)
+    if tensors is None:
+        return make(**options).to(found)
+    check_tensors(config, vocab_size, tensors)
+    with torch.device("meta"):
+        model = make(**{**options, "initialization": "pytorch"})
+    kind = np.float64 if found == torch.float64 else np.float32
+    weights = {name: torch.from_numpy(array.astype(kind)).to(found) for name, array in tensors.items()}
+    model.load_state_dict(weights, assign=True)
+    return model

@@ -1,15 +1,11 @@
-"""What every character model shares: an embedding, blocks of a recurrent layer and its sublayers, a projection.
+"""Character models: an embedding, blocks of a recurrent layer and its sublayers, and an output projection.
 
 Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers, A attending blocks, W window.
-
-
-The character models, one for each cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -17,16 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from char_rnn.cells import GRU, LSTM, RNN, Cell
-from char_rnn.models.checks import (
-    ATTENTION,
-    LAYER_NORM,
-    check_cell,
-    check_choice,
-    check_ids,
-    check_probabilities,
-    check_range,
-    check_sizes,
-)
+from char_rnn.models.checks import check_cell, check_choice, check_ids, check_probabilities, check_range, check_sizes
 from char_rnn.models.dropout import drop_symbols, drop_units, drop_weights, zoneout_mask
 from char_rnn.models.initialization import initialize
 from char_rnn.models.layers import Block, OneHot, RecurrentLayers, TiedProjection, make_embedding
@@ -37,10 +24,10 @@ State = tuple[Tensor, ...]
 
 
 class Activations(NamedTuple):
-    """What the top recurrent layer put out, (B, T, H) each.
+    """Output of the top recurrent layer, (B, T, H) each.
 
     Attributes:
-        output: As the layer computed it.
+        output: Before its dropout.
         dropped: After its dropout.
     """
 
@@ -51,41 +38,41 @@ class Activations(NamedTuple):
 class CharModel(nn.Module):
     """A character model of any cell; base of :class:`CharLSTM`, :class:`CharGRU` and :class:`CharRNN`.
 
-    A block is a recurrent layer and, where asked for, a sublayer that attends to the past and one that feeds forward;
-    these normalize their input and add to it. Dropout stands after every one of them, the top one too, where
-    ``nn.LSTM(dropout=p)`` has none: the 2015 model has it there.
+    A block is a recurrent layer, followed optionally by an attention and a feed-forward sublayer, which normalize their
+    input and add to it. Dropout follows every layer and sublayer, including the top layer as in the 2015 model
+    (``nn.LSTM(dropout=p)`` has none there).
 
     Args:
         vocab_size: V, symbols in the vocabulary.
         hidden_size: H, units of each recurrent layer.
         num_layers: L, stacked recurrent layers.
-        dropout: Probability of a unit's output being dropped in training, 0 <= dropout < 1.
-        cell: Cell of the recurrent layers; None for that of the class.
+        dropout: Probability of a unit's output being dropped in training, from 0 to below 1.
+        cell: Cell of the recurrent layers; None for the cell of the class.
         embedding: "learned" vectors, or fixed "one-hot" ones.
-        embedding_size: E, length of the learned vectors; None for V, or H when tied. One-hot vectors are always V long.
-        tie_weights: Whether the projection's matrix is the embedding; E is H then.
+        embedding_size: E, length of the learned vectors; None for V, or H if tied. One-hot vectors have length V.
+        tie_weights: Whether the embedding is also the matrix of the projection; then E is H.
         locked_dropout: Whether `dropout` drops the same units at all steps of a sequence.
-        embedding_dropout: Probability of a symbol's vector being dropped at all its places.
+        embedding_dropout: Probability of a symbol's vector being dropped at all its positions.
         weight_dropout: Probability of a recurrent weight being dropped.
-        zoneout: Probability of a unit keeping its state of the step before.
-        mogrifier_rounds: Times that input and state gate each other before a step, in an LSTM.
-        layer_norm: "none"; "between", of each recurrent layer's input and of what leaves the top; or "cell", inside the
-            recurrent layers, see :mod:`char_rnn.ops`.
-        residual: Whether a recurrent layer's output is added to its input, where both are H long: with `layer_norm`
-            "between" these are pre-norm residual blocks.
-        feed_forward_size: Units of the sublayers that feed forward; None for no such sublayers.
-        attention: Which blocks attend to the past: "none", "top" or "all".
+        zoneout: Probability of a unit keeping its previous state.
+        mogrifier_rounds: Number of times that input and state gate each other before a step of an LSTM.
+        layer_norm: "none"; "between", of the input of each recurrent layer and the output of the top block; or "cell",
+            inside the recurrent layers (:mod:`char_rnn.cells`).
+        residual: Whether a recurrent layer's output is added to its input, if both have length H: with `layer_norm`
+            "between" the blocks are pre-norm residual.
+        feed_forward_size: Units of the feed-forward sublayers; None for no such sublayers.
+        attention: Blocks with attention: "none", "top" or "all".
         attention_heads: Heads of each, a divisor of H.
-        attention_window: W, steps before the present one that they see.
+        attention_window: W, number of previous steps that they attend to.
         initialization: "pytorch", "uniform", "xavier", "he" or "orthogonal"; see
             :mod:`char_rnn.models.initialization`.
 
     Raises:
-        ValueError: A size below 1, a probability outside its range, or a choice that does not exist or fit another.
+        ValueError: A size is below 1, a probability out of range, or a choice unknown or in conflict with another.
     """
 
     cell: Cell
-    """Cell of the recurrent layers, which have its name in the state dict."""
+    """Cell of the recurrent layers; its name is that of the layers in the state dict."""
 
     def __init__(
         self,
@@ -113,13 +100,11 @@ class CharModel(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, hidden_size=hidden_size, num_layers=num_layers)
-        check_choice("layer_norm", layer_norm, LAYER_NORM)
-        check_choice("attention", attention, ATTENTION)
+        check_choice("layer_norm", layer_norm, "none", "between", "cell")
+        check_choice("attention", attention, "none", "top", "all")
         check_probabilities(dropout=dropout, embedding_dropout=embedding_dropout)
         check_probabilities(weight_dropout=weight_dropout, zoneout=zoneout)
-        self.vocab_size = vocab_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
+        self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
         self.dropout, self.locked_dropout = float(dropout), locked_dropout
         self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
@@ -130,22 +115,23 @@ class CharModel(nn.Module):
         attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[attention]
         self.attending = tuple(attending)
         self.attention_window = attention_window if attending else 0
-        make_block = partial(
-            Block, normed=layer_norm == "between", residual=residual, feed_forward_size=feed_forward_size
-        )
-        heads = [(attention_heads, attention_window) if number in attending else None for number in range(num_layers)]
         self.blocks = nn.ModuleList(
-            make_block(self.layers.input_size(number), hidden_size, attention=heads[number])
+            Block(
+                self.layers.input_size(number),
+                hidden_size,
+                normed=layer_norm == "between",
+                residual=residual,
+                attention=(attention_heads, attention_window) if number in attending else None,
+                feed_forward_size=feed_forward_size,
+            )
             for number in range(num_layers)
         )
         self.output_norm = nn.LayerNorm(hidden_size) if layer_norm == "between" else nn.Identity()
-        self.output_proj = self._projection(tie_weights)
+        tied = tie_weights and isinstance(self.embedding, nn.Embedding)
+        self.output_proj: nn.Linear | TiedProjection = (
+            TiedProjection(cast(nn.Embedding, self.embedding)) if tied else nn.Linear(hidden_size, vocab_size)
+        )
         initialize(self, initialization)
-
-    def _projection(self, tied: bool) -> nn.Linear | TiedProjection:
-        if tied and isinstance(self.embedding, nn.Embedding):
-            return TiedProjection(self.embedding)
-        return nn.Linear(self.hidden_size, self.vocab_size)
 
     def _recurrent_layers(self, normed: bool, mogrifier_rounds: int) -> RecurrentLayers:
         if normed and not self.cell.normalization:
@@ -171,11 +157,11 @@ class CharModel(nn.Module):
     def init_hidden(self, batch_size: int, device: torch.device | str | None = None) -> Hidden:
         """Return the zero state for a batch: (L, B, H), or a pair (h, c) of that shape for an LSTM.
 
-        With attention, the memory of it, (A, B, W, H), stands at the end of a tuple with these.
+        With attention, its memory, (A, B, W, H), is the last part of a tuple.
 
         Args:
             batch_size: B.
-            device: Where to make it; None for where the model is.
+            device: Device of the state; None for that of the model.
         """
         check_sizes(batch_size=batch_size)
         bias = self.output_proj.bias
@@ -183,35 +169,35 @@ class CharModel(nn.Module):
         return _as_hidden([torch.zeros(shape, dtype=bias.dtype, device=device) for shape in self._shapes(batch_size)])
 
     def forward(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
-        """Predict, after each symbol, the next.
+        """Predict the next symbol after each symbol.
 
         Args:
             x: Ids, (B, T), integers from 0 to V - 1, T at least 1.
-            hidden: State before the first symbol, as :meth:`init_hidden` makes it; None for zeros.
+            hidden: State before the first symbol, as from :meth:`init_hidden`; None for zeros.
 
         Returns:
             Log-probabilities of the next symbol in nats, (B, T, V), and the state after the last symbol.
 
         Raises:
-            ValueError: `x` or `hidden` does not have the shape the model needs.
+            ValueError: `x` or `hidden` has a wrong shape.
             IndexError: An id is V or more (on the CPU; other devices report it later or not at all).
         """
         log_probs, hidden, _ = self.with_activations(x, hidden)
         return log_probs, hidden
 
     def with_activations(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden, Activations]:
-        """As :meth:`forward`, and what the top recurrent layer made of the text, for losses on it."""
+        """As :meth:`forward`, and return the activations of the top recurrent layer, for losses on them."""
         top, hidden, activations = self.outputs(x, hidden)
-        # Under autocast the products are in another type, the results are not.
+        # Under autocast the products have another type, the results do not.
         log_probs = F.log_softmax(self.output_proj(top), dim=-1, dtype=self.output_proj.bias.dtype)
         return log_probs, hidden, activations
 
     def outputs(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden, Activations]:
-        """As :meth:`with_activations`, but return what the output projection reads, (B, T, H), for its predictions."""
+        """As :meth:`with_activations`, but return the input of the output projection, (B, T, H), for its result."""
         check_ids(x)
         parts = self._as_parts(hidden, batch_size=x.shape[0])
         states, memories = parts[: len(self.cell.state)], parts[len(self.cell.state) :]
-        x, symbols = self._read(x)
+        x, symbols = self._embed(x)
         after: list[State] = []
         remembered: list[Tensor] = []
         for number, block in enumerate(cast(Iterable[Block], self.blocks)):
@@ -224,14 +210,14 @@ class CharModel(nn.Module):
             after.append(state)
             if memory is not None:
                 remembered.append(memory)
-        dtype = self.output_proj.bias.dtype  # autocast leaves another
+        dtype = self.output_proj.bias.dtype  # autocast returns another
         stacked = [torch.stack(list(part)).to(dtype) for part in (*zip(*after, strict=True), remembered) if part]
         return self.output_norm(x), _as_hidden(stacked), Activations(output, dropped)
 
-    def _read(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the lowest block's input, (B, T, I); or what each symbol stands for, (V, I), and the symbols.
+    def _embed(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the lowest block's input, (B, T, I), and None; or a table of all vectors, (V, I), and the symbols.
 
-        The latter where there are fewer symbols than places in the batch, and only the recurrent layer reads them.
+        The latter if there are fewer symbols than positions in the batch, and only the recurrent layer reads them.
         """
         p = self.embedding_dropout if self.training else 0.0
         dtype = self.output_proj.bias.dtype
@@ -242,37 +228,33 @@ class CharModel(nn.Module):
             else:
                 table = self.embedding.weight
             return drop_symbols(table, None, self.vocab_size, p), ids
-        # The embedding is made time-major and viewed batch-first: so every step is one block of memory.
+        # Time-major in memory and viewed batch-first: every step is one block of memory.
         times = ids.t()
         embedded = self.embedding(times, dtype) if isinstance(self.embedding, OneHot) else self.embedding(times)
         return drop_symbols(embedded, times, self.vocab_size, p).transpose(0, 1), None
 
     def _recur(self, number: int, x: Tensor, state: State, symbols: Tensor | None) -> tuple[Tensor, State]:
-        """Run a recurrent layer with the options it is configured with."""
+        """Run a recurrent layer with its configured options."""
         parameters = self.layers.named(number)
-        zoneout: list[Tensor | float] | None = None
+        options: dict[str, Any] = {} if symbols is None else {"symbols": symbols}
         if self.zoneout:
             time = (x if symbols is None else symbols).shape[1]
-            zoneout = [zoneout_mask(part, time, self.zoneout, training=self.training) for part in state]
+            options["zoneout"] = [zoneout_mask(part, time, self.zoneout, training=self.training) for part in state]
         if self.weight_dropout and self.training:
             parameters["weight_hh"] = drop_weights(parameters["weight_hh"], self.weight_dropout)
-        options = {"zoneout": zoneout, "symbols": symbols}
-        return self.run_layer(
-            x, state, parameters, **{name: each for name, each in options.items() if each is not None}
-        )
+        return self.run_layer(x, state, parameters, **options)
 
     def _drop(self, x: Tensor) -> Tensor:
         return drop_units(x, self.dropout if self.training else 0.0, locked=self.locked_dropout)
 
     def _shapes(self, batch_size: int) -> list[tuple[int, ...]]:
-        """The shapes of the parts of a hidden state."""
+        """Return the shapes of the parts of a hidden state."""
         recurrent = (self.num_layers, batch_size, self.hidden_size)
         memory = (len(self.attending), batch_size, self.attention_window, self.hidden_size)
         return [recurrent] * len(self.cell.state) + [memory] * bool(self.attending)
 
     def _as_parts(self, hidden: Hidden | None, batch_size: int) -> State:
-        if hidden is None:
-            hidden = self.init_hidden(batch_size)
+        hidden = self.init_hidden(batch_size) if hidden is None else hidden
         parts = (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)
         shapes = self._shapes(batch_size)
         if [part.shape for part in parts] != shapes:
@@ -284,15 +266,6 @@ class CharModel(nn.Module):
                 f"init_hidden({batch_size}, device) makes it"
             )
         return parts
-
-
-def detach_state(hidden: Hidden) -> Hidden:
-    """Cut a hidden state from the graph that made it, so that back-propagation through time ends there."""
-    return hidden.detach() if isinstance(hidden, Tensor) else tuple(part.detach() for part in hidden)
-
-
-def _as_hidden(parts: Sequence[Tensor]) -> Hidden:
-    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 class CharLSTM(CharModel):
@@ -313,13 +286,13 @@ class CharGRU(CharModel):
         vocab_size: V, symbols in the vocabulary.
         hidden_size: H, units of each recurrent layer.
         num_layers: L, stacked recurrent layers.
-        dropout: Probability of a unit's output being dropped in training, 0 <= dropout < 1.
-        reset: Whether the reset gate is applied "after" the recurrent product, as ``nn.GRU`` does, or "before" it,
-            as the 2015 model does. They are different functions of the same weights.
-        options: The keyword arguments of :class:`~char_rnn.models.char_model.CharModel`.
+        dropout: Probability of a unit's output being dropped in training, from 0 to below 1.
+        reset: Whether the reset gate is applied "after" the recurrent product, as in ``nn.GRU``, or "before" it, as in
+            the 2015 model. They are different functions of the same weights.
+        options: Keyword arguments of :class:`CharModel`.
 
     Raises:
-        ValueError: As the base, or `reset` is neither.
+        ValueError: As :class:`CharModel`, or `reset` is neither.
     """
 
     def __init__(
@@ -344,3 +317,12 @@ class CharRNN(CharModel):
     """
 
     cell = RNN()
+
+
+def detach_state(hidden: Hidden) -> Hidden:
+    """Detach a hidden state from its graph, so that back-propagation through time ends there."""
+    return hidden.detach() if isinstance(hidden, Tensor) else tuple(part.detach() for part in hidden)
+
+
+def _as_hidden(parts: Sequence[Tensor]) -> Hidden:
+    return parts[0] if len(parts) == 1 else tuple(parts)

@@ -1,4 +1,4 @@
-"""What the models' arguments may be."""
+"""Checks of the models' arguments."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from torch import Tensor, nn
 from char_rnn.cells import CELLS, GRU, Cell
 
 RESERVED = ("attending", "attention_window", "blocks", "output_norm", "output_proj")
-"""Attributes of a model that a cell's name must not be, beside those that it has before its cell."""
-
-ATTENTION = ("none", "top", "all")
-LAYER_NORM = ("none", "between", "cell")
+"""Attributes of a model that cannot be a cell's name, in addition to those that the model has before its cell."""
 
 
 def check_cell(cell: Any, model: nn.Module) -> None:
-    """Raise ValueError if a model cannot be made of a cell, or its configuration cannot name it."""
+    """Raise ValueError if a model cannot be made of a cell, or a configuration cannot name it."""
     kind = type(cell).__name__
     if CELLS.get(getattr(cell, "name", "")) is not type(cell):
         what = f"got {cell!r}; give an instance of a cell, such as char_rnn.cells.LSTM()"
@@ -35,7 +32,7 @@ def check_cell(cell: Any, model: nn.Module) -> None:
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raise ValueError if one is no whole number from 1 on."""
+    """Raise ValueError if one is not a whole number from 1."""
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}: got {size!r}; give a whole number, 1 or more")
@@ -48,8 +45,8 @@ def check_probabilities(**probabilities: float) -> None:
             raise ValueError(f"{name}: got {probability}; give a probability from 0 to below 1")
 
 
-def check_choice(name: str, given: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError if it is none of the choices."""
+def check_choice(name: str, given: str, *choices: str) -> None:
+    """Raise ValueError if it is not one of the choices."""
     if given not in choices:
         raise ValueError(f"{name}: got {given!r}; give {', '.join(choices[:-1])} or {choices[-1]}")
 
@@ -63,7 +60,7 @@ def check_ids(x: Tensor) -> None:
 
 
 def check_range(x: Tensor, vocab_size: int) -> None:
-    """Raise IndexError if an id on the CPU is outside 0 to V - 1; on other devices finding out would wait for them."""
+    """Raise IndexError if an id on the CPU is outside 0 to V - 1; on other devices the check would wait for them."""
     if x.is_cpu:
         smallest, largest = (int(bound) for bound in torch.aminmax(x))
         if smallest < 0 or largest >= vocab_size:

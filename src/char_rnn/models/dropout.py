@@ -1,7 +1,7 @@
-"""What is left out in training: one function for each way, all of them the identity when nothing is to be dropped.
+"""Dropout in training: one function for each kind, each the identity for a probability of 0.
 
-Each draws from PyTorch's global generator and divides what stays by the probability of staying, so that expectations
-are those of evaluation. Zoneout alone divides nothing: it mixes two states.
+They draw from PyTorch's global generator and divide what remains by its probability, so that expectations are those of
+evaluation. Only zoneout divides nothing: it mixes two states.
 
 Dimensions: B batch, T time, V vocabulary, H hidden.
 """
@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def drop_units(x: Tensor, p: float, *, locked: bool) -> Tensor:
-    """Drop units of x (B, T, H): at each step anew, or the same ones at all steps of a sequence.
+    """Drop units of x (B, T, H): new ones at each step or, if locked, the same ones at all steps of a sequence.
 
-    Source: Srivastava et al. (2014); locked, the variational dropout of Gal and Ghahramani (2016), arXiv 1512.05287.
+    Source: Srivastava et al. (2014); variational dropout: Gal and Ghahramani (2016), arXiv 1512.05287.
     """
     if not p:
         return x
@@ -23,13 +23,13 @@ def drop_units(x: Tensor, p: float, *, locked: bool) -> Tensor:
 
 
 def drop_symbols(vectors: Tensor, ids: Tensor | None, vocab_size: int, p: float) -> Tensor:
-    """Drop the vectors of symbols, each at all its places.
+    """Drop the vectors of symbols, each at all its positions.
 
     Source: Gal and Ghahramani (2016), arXiv 1512.05287, section 4.2.
 
     Args:
-        vectors: (..., H) of ids (...), or (V, H) of every symbol.
-        ids: None for every symbol.
+        vectors: Vectors of ids, (..., H), or of every symbol, (V, H).
+        ids: (...), or None for every symbol.
         vocab_size: V.
         p: Probability of a symbol being dropped.
     """
@@ -42,13 +42,13 @@ def drop_symbols(vectors: Tensor, ids: Tensor | None, vocab_size: int, p: float)
 def drop_weights(weight_hh: Tensor, p: float) -> Tensor:
     """Drop entries of a recurrent weight, for all sequences and steps.
 
-    Source: the DropConnect of Wan et al. (2013) on recurrent weights, Merity et al. (2018), arXiv 1708.02182.
+    Source: DropConnect, Wan et al. (2013), on recurrent weights as in Merity et al. (2018), arXiv 1708.02182.
     """
     return weight_hh * _factors(weight_hh, p) if p else weight_hh
 
 
 def zoneout_mask(like: Tensor, time: int, p: float, *, training: bool) -> Tensor | float:
-    """Return how far each unit goes to its new state: (T, B, H) ones, zeros where it keeps the old; 1 - p evaluated.
+    """Return how far each unit moves to its new state: (T, B, H) ones, or zeros to keep the old; in evaluation 1 - p.
 
     Source: Krueger et al. (2017), arXiv 1606.01305.
 
@@ -64,15 +64,15 @@ def zoneout_mask(like: Tensor, time: int, p: float, *, training: bool) -> Tensor
 
 
 def _factors(like: Tensor, p: float) -> Tensor:
-    """Return what to multiply with, of the shape and type of a tensor: 0 for what is dropped, else 1 / (1 - p)."""
+    """Return factors of the shape and type of a tensor: 0 with the probability p, else 1 / (1 - p)."""
     return _kept(like, p).mul_(1 / (1 - p))
 
 
 def _kept(like: Tensor, p: float) -> Tensor:
     """Return 0 with the probability p, else 1, of the shape and type of a tensor.
 
-    On the CPU p is rounded to a multiple of 2^-16: comparing 16 random bits is several times as fast as PyTorch's own
-    function there.
+    On the CPU p is rounded to a multiple of 2^-16: comparing 16 random bits is several times as fast as PyTorch's
+    function.
     """
     kept = torch.empty_like(like)
     if not kept.is_cpu:

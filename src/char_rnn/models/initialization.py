@@ -1,9 +1,9 @@
-"""How a model's parameters start: one function a scheme, each with its source.
+"""Initialization schemes for a model's parameters, each with its source.
 
-Fans are counted per gate: a gate's block of a recurrent weight is one (H, I) or (H, H) matrix, not a part of a
-(4H, I) one. Except in ``uniform``, a learned embedding keeps PyTorch's standard normal: what it feeds to the first
-layer then has the unit variance that the derivations below assume. A tied one is the projection's matrix first of all:
-it is drawn as that. The gains of normalizations always start at 1, their biases at 0.
+Fans are counted per gate: a gate's block of a recurrent weight is one (H, I) or (H, H) matrix, not part of a (4H, I)
+one. Except in ``uniform``, a learned embedding keeps PyTorch's standard normal, so that its vectors have the unit
+variance that the derivations below assume. A tied embedding is initialized as the matrix of the projection. The gains
+of normalizations always start at 1, their biases at 0.
 
 Dimensions: I input size, H hidden.
 """
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 def pytorch(model: CharModel) -> None:
-    """Leave what PyTorch's modules draw.
+    """Keep the values of PyTorch's modules.
 
-    Recurrent parameters uniform over +-1/sqrt(H), embedding standard normal, projection uniform over +-1/sqrt(H);
-    the matrices of sublayers uniform over +-1/sqrt(fan in).
+    Recurrent parameters and the projection are uniform over +-1/sqrt(H), the embedding is standard normal, the matrices
+    of sublayers are uniform over +-1/sqrt(fan in).
     """
 
 
 def uniform(model: CharModel) -> None:
-    """Draw every parameter from +-0.08, then set the forget gate's input bias to 1 in an LSTM.
+    """Draw every parameter uniformly over +-0.08, and set the forget gate's input bias to 1 in an LSTM.
 
-    Source: karpathy/char-rnn, train.lua (2015). There is no embedding there; here it is drawn like all the rest.
+    Source: karpathy/char-rnn, train.lua (2015), which has no embedding; here it is drawn like the others.
     """
     for name, parameter in model.named_parameters():
         in_cell = name.rpartition(".")[2].rpartition("_l")[0]
-        if "norm" not in name and in_cell not in model.layers.cell.normalization:
+        if "norm" not in name and in_cell not in model.cell.normalization:
             nn.init.uniform_(parameter, -0.08, 0.08)
     _open_forget_gates(model)
 
@@ -48,20 +48,16 @@ def xavier(model: CharModel) -> None:
     Source: Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks",
     equation 16; the forget gate's bias after Jozefowicz et al. (2015).
     """
-    for matrix in _matrices(model):
-        nn.init.xavier_uniform_(matrix)
-    _reset_biases(model)
+    _initialize_matrices(model, nn.init.xavier_uniform_)
 
 
 def he(model: CharModel) -> None:
     """Draw matrices from a normal distribution of variance 2 / fan in; biases 0, an LSTM's forget gates 1.
 
-    Source: He et al. (2015), arXiv 1502.01852, equation 10, derived for rectifiers; with tanh cells it starts with
-    larger activations than ``xavier``.
+    Source: He et al. (2015), arXiv 1502.01852, equation 10, derived for rectifiers; with tanh cells, activations are
+    larger at the start than with ``xavier``.
     """
-    for matrix in _matrices(model):
-        nn.init.kaiming_normal_(matrix)
-    _reset_biases(model)
+    _initialize_matrices(model, nn.init.kaiming_normal_)
 
 
 def orthogonal(model: CharModel) -> None:
@@ -70,7 +66,7 @@ def orthogonal(model: CharModel) -> None:
     Source: Saxe et al. (2014), arXiv 1312.6120.
     """
     xavier(model)
-    for matrix in _recurrent_matrices(model):
+    for matrix in _gates(model, "weight_hh"):
         nn.init.orthogonal_(matrix)
 
 
@@ -85,48 +81,35 @@ SCHEMES: dict[str, Callable[[CharModel], None]] = {
 
 @torch.no_grad()
 def initialize(model: CharModel, scheme: str) -> None:
-    """Set a model's parameters in place by the named scheme, drawing from PyTorch's global generator.
-
-    Raises:
-        ValueError: There is no such scheme.
-    """
+    """Initialize a model's parameters in place with PyTorch's global generator; ValueError for an unknown scheme."""
     if scheme not in SCHEMES:
         raise ValueError(f"initialization: got {scheme!r}; give one of {', '.join(SCHEMES)}")
     SCHEMES[scheme](model)
 
 
-def _matrices(model: CharModel) -> Iterator[Tensor]:
-    """All of them but an embedding that is not tied; of the recurrent ones each gate's."""
-    for weight_ih, *_ in model.layers:
-        yield from weight_ih.chunk(model.layers.cell.gates)
-    yield from _recurrent_matrices(model)
-    for number in range(model.num_layers):
-        yield from (each for name, each in model.layers.named(number).items() if name.startswith("mogrifier_"))
-    yield from (parameter for parameter in model.blocks.parameters() if parameter.ndim == 2)
-    yield model.output_proj.weight
+def _gates(model: CharModel, name: str) -> Iterator[Tensor]:
+    """Yield each gate's part of a parameter, layer by layer."""
+    for parameters in map(model.layers.named, range(model.num_layers)):
+        yield from parameters[name].chunk(model.cell.gates)
 
 
-def _recurrent_matrices(model: CharModel) -> Iterator[Tensor]:
-    """Each gate's (H, H) matrix, layer by layer."""
-    for _, weight_hh, *_ in model.layers:
-        yield from weight_hh.chunk(model.layers.cell.gates)
-
-
-def _reset_biases(model: CharModel) -> None:
-    nn.init.zeros_(model.output_proj.bias)
-    for name, parameter in model.blocks.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)
-    for number in range(model.num_layers):
-        parameters = model.layers.named(number)
-        for name in ("bias_ih", "bias_hh", *model.layers.cell.vectors):
-            nn.init.zeros_(parameters[name])
+def _initialize_matrices(model: CharModel, draw: Callable[[Tensor], Tensor]) -> None:
+    """Draw all matrices except an untied embedding, recurrent ones gate by gate; set biases to 0."""
+    layers = list(map(model.layers.named, range(model.num_layers)))
+    mogrifiers = (each for layer in layers for name, each in layer.items() if name.startswith("mogrifier_"))
+    sublayers = (parameter for parameter in model.blocks.parameters() if parameter.ndim == 2)
+    for matrix in (*_gates(model, "weight_ih"), *_gates(model, "weight_hh"), *mogrifiers, *sublayers):
+        draw(matrix)
+    draw(model.output_proj.weight)
+    biases: list[Tensor] = [parameter for name, parameter in model.blocks.named_parameters() if name.endswith("bias")]
+    biases += [layer[name] for layer in layers for name in ("bias_ih", "bias_hh", *model.cell.vectors)]
+    for bias in (model.output_proj.bias, *biases):
+        nn.init.zeros_(bias)
     _open_forget_gates(model)
 
 
 def _open_forget_gates(model: CharModel) -> None:
-    """Set an LSTM's forget biases to 1, so that it remembers at first; bias_hh adds what it holds."""
-    if model.layers.cell.name != LSTM.name:
-        return
-    for *_, bias_ih, _ in model.layers:
-        nn.init.ones_(bias_ih.chunk(LSTM.gates)[1])
+    """Set an LSTM's forget biases in bias_ih to 1, so that it remembers at first."""
+    if model.cell.name == LSTM.name:
+        for bias in list(_gates(model, "bias_ih"))[1 :: LSTM.gates]:
+            nn.init.ones_(bias)

@@ -1,17 +1,12 @@
-"""The parts the models share: the recurrent layers' parameters, and what stands below and above them.
+"""The modules of a model: recurrent layers, sublayers around them, the embedding and the tied projection.
 
-Dimensions: B batch, T time, V vocabulary, I input size, H hidden, L layers.
-
-
-What stands around a recurrent layer: normalization before it, a residual connection and sublayers after it.
-
-Dimensions: B batch, T time, I input size, H hidden, F feed-forward, W window.
+Dimensions: B batch, T time, V vocabulary, I input size, H hidden, L layers, F feed-forward, W window, N heads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,23 +18,23 @@ from char_rnn.models.checks import check_sizes
 from char_rnn.ops import attend
 
 CUDNN_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN_TANH"}
-"""What cuDNN calls its cells."""
+"""cuDNN's names of the cells."""
 
 
 class RecurrentLayers(nn.Module):
-    """The parameters of L stacked recurrent layers, named and laid out as ``nn.LSTM(num_layers=L)`` has them.
+    """The parameters of L stacked recurrent layers, with the names and shapes of ``nn.LSTM(num_layers=L)``.
 
-    The state dict of one loads into the other. There is no forward pass here: a model runs the layers one by one
-    through :mod:`char_rnn.ops`, with its own dropout, because PyTorch's multi-layer kernels on MPS have had wrong
-    gradients and repeated dropout masks (pytorch issues 190056, 190057, 185351).
+    The state dict of one loads into the other. There is no forward pass here: a model runs the layers one by one with
+    :mod:`char_rnn.ops` and its own dropout, because PyTorch's multi-layer kernels on MPS have had wrong gradients and
+    repeated dropout masks (pytorch issues 190056, 190057, 185351).
 
     Args:
-        cell: The cell.
-        input_size: I of the lowest layer; that of the others is H.
+        cell: Cell.
+        input_size: I of the lowest layer; H for the others.
         hidden_size: H.
         num_layers: L.
-        normed: Whether each layer has the parameters of layer normalization inside the cell.
-        mogrifier_rounds: R, the mogrifier's matrices of each layer.
+        normed: Whether there is layer normalization inside the cell.
+        mogrifier_rounds: Number of the mogrifier's matrices in each layer.
     """
 
     def __init__(
@@ -67,10 +62,7 @@ class RecurrentLayers(nn.Module):
         self._pack_for_cudnn()
 
     def reset_parameters(self) -> None:
-        """Draw every parameter from the uniform distribution over +-1/sqrt(H), as PyTorch's own layers do.
-
-        Normalization starts with gains of 1 and biases of 0.
-        """
+        """Draw every parameter uniformly over +-1/sqrt(H), as PyTorch; normalization gains are 1, their biases 0."""
         bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -80,19 +72,16 @@ class RecurrentLayers(nn.Module):
                 nn.init.constant_(parameters[name], name.startswith("gain"))
 
     def named(self, layer: int) -> dict[str, Tensor]:
-        """Return the parameters of one layer by their names in the cell's equations, in the order of the state dict."""
+        """Return the parameters of a layer by their names in the cell's equations, in the order of the state dict."""
         return {name: getattr(self, f"{name}_l{layer}") for name in self._names}
 
     def weights(self, layer: int) -> list[Tensor]:
-        """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer."""
+        """Return weight_ih, weight_hh, bias_ih and bias_hh of a layer."""
         return [getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
     def input_size(self, layer: int) -> int:
-        """Return the length of the vectors that one layer reads."""
+        """Return I of a layer."""
         return int(self.weights(layer)[0].shape[1])
-
-    def __iter__(self) -> Iterator[list[Tensor]]:
-        return map(self.weights, range(self.num_layers))
 
     def extra_repr(self) -> str:
         """Describe the layers in ``print(model)``."""
@@ -106,14 +95,14 @@ class RecurrentLayers(nn.Module):
         return self
 
     def _pack_for_cudnn(self) -> None:
-        """Move each layer's weights on CUDA into one chunk of memory, which cuDNN would else make at every call.
+        """Move each layer's weights on CUDA into one chunk of memory; otherwise cuDNN does this at every call.
 
-        A chunk a layer, as ``nn.RNNBase.flatten_parameters`` would make it for a module of that layer alone.
+        One chunk a layer, as ``nn.RNNBase.flatten_parameters`` of a module of that layer alone.
         """
         cudnn: Any = torch.backends.cudnn
         if self.cell.name not in CUDNN_CELLS:
             return
-        for weights in self:
+        for weights in map(self.weights, range(self.num_layers)):
             if all(weight.is_cuda and cudnn.is_acceptable(weight) for weight in weights):
                 self._pack_layer(weights)
 
@@ -132,7 +121,7 @@ class OneHot(nn.Module):
     """The fixed embedding: id k becomes the k-th unit vector. It has no parameters.
 
     Args:
-        size: V, the number of ids and the length of the vectors.
+        size: V, number of ids and length of the vectors.
     """
 
     def __init__(self, size: int) -> None:
@@ -150,7 +139,7 @@ class OneHot(nn.Module):
 
 
 class TiedProjection(nn.Module):
-    """The output projection whose matrix is the embedding's; its own is the bias.
+    """An output projection whose matrix is the embedding; it owns only the bias.
 
     Source: Press and Wolf (2017), arXiv 1608.05859; Inan et al. (2017), arXiv 1611.01462.
 
@@ -160,7 +149,7 @@ class TiedProjection(nn.Module):
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
-        self._embedding = (embedding,)  # in a tuple, so that it is no part of this one too
+        self._embedding = (embedding,)  # in a tuple, to avoid registering it twice
         self.bias = nn.Parameter(torch.empty(embedding.num_embeddings))
         bound = 1 / math.sqrt(embedding.embedding_dim)
         for parameter in (embedding.weight, self.bias):  # as nn.Linear draws them
@@ -168,7 +157,7 @@ class TiedProjection(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The embedding's, (V, H)."""
+        """The weight of the embedding, (V, H)."""
         return self._embedding[0].weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -184,11 +173,11 @@ def make_embedding(
     Args:
         kind: "learned" or "one-hot".
         vocab_size: V.
-        embedding_size: Length of the learned vectors; None for the usual one.
-        tied_size: The length they must have; None where any will do.
+        embedding_size: Length of the learned vectors; None for the default.
+        tied_size: Required length; None for any.
 
     Raises:
-        ValueError: The arguments do not go together.
+        ValueError: The arguments contradict each other.
     """
     if kind not in ("learned", "one-hot"):
         raise ValueError(f'embedding: got {kind!r}; give "learned" or "one-hot"')
@@ -210,15 +199,15 @@ def make_embedding(
 
 
 class Block(nn.Module):
-    """A recurrent layer's surroundings; in the plain configuration there are none.
+    """Normalization, residual connection and sublayers around a recurrent layer; none by default.
 
     Args:
         input_size: I.
         hidden_size: H.
         normed: Whether the recurrent layer's input is normalized.
-        residual: Whether the recurrent layer's output is added to its input, where I is H.
-        attention: Heads and window of the sublayer that attends to the past; None for no such sublayer.
-        feed_forward_size: Units of the one that feeds forward; None for no such sublayer.
+        residual: Whether the recurrent layer's output is added to its input, if I is H.
+        attention: Heads and window of the attention sublayer; None for none.
+        feed_forward_size: Units of the feed-forward sublayer; None for none.
     """
 
     def __init__(
@@ -238,23 +227,23 @@ class Block(nn.Module):
         self.feed_forward = None if feed_forward_size is None else FeedForward(hidden_size, feed_forward_size)
 
     def before(self, x: Tensor) -> Tensor:
-        """Return what the recurrent layer is to read in place of x, (B, T, I)."""
+        """Return the recurrent layer's input, (B, T, I), from the block's."""
         normed: Tensor = x if self.norm is None else self.norm(x)
         return normed
 
     def after(
         self, x: Tensor, output: Tensor, memory: Tensor | None, drop: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """Go on from what the recurrent layer made of x.
+        """Apply the sublayers.
 
         Args:
-            x: The block's input, (B, T, I).
-            output: The recurrent layer's, after dropout, (B, T, H).
-            memory: What the attention remembers, (B, W, H); None without attention.
-            drop: The dropout after each sublayer.
+            x: Input of the block, (B, T, I).
+            output: Output of the recurrent layer, after dropout, (B, T, H).
+            memory: Memory of the attention, (B, W, H); None without attention.
+            drop: Dropout after each sublayer.
 
         Returns:
-            The block's output, (B, T, H), and the memory after it.
+            The output of the block, (B, T, H), and the memory after it.
         """
         x = x + output if self.residual else output
         if self.attention is not None and memory is not None:
@@ -266,10 +255,10 @@ class Block(nn.Module):
 
 
 class CausalAttention(nn.Module):
-    """A sublayer in which every step looks at its own state and the W before it; see :mod:`char_rnn.ops.attention`.
+    """A sublayer in which every step attends to its own state and the W before it; see :mod:`char_rnn.ops.attention`.
 
-    It sees states normalized, and remembers them so. The matrices have no biases, so that the zeros which stand for the
-    time before the text are found as zeros.
+    It reads and remembers normalized states. The matrices have no biases, so that the zeros that stand for the time
+    before the text remain zeros.
 
     Args:
         hidden_size: H.
@@ -294,7 +283,7 @@ class CausalAttention(nn.Module):
         )
 
     def forward(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is to be added to x (B, T, H), and the memory (B, W, H) after it."""
+        """Return the term to add to x (B, T, H), and the memory (B, W, H) after it."""
         weights = (self.query.weight, self.key.weight, self.value.weight)
         found, memory = attend(self.norm(x), memory, *weights, self.heads)
         return self.output(found), memory
@@ -305,9 +294,9 @@ class CausalAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A sublayer on each step for itself: widened, GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415), narrowed.
+    """A sublayer on each step alone, with GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415) and normalized input.
 
-    Source: Vaswani et al. (2017), arXiv 1706.03762, section 3.3, with its input normalized.
+    Source: Vaswani et al. (2017), arXiv 1706.03762, section 3.3.
 
     Args:
         hidden_size: H.
@@ -325,6 +314,6 @@ class FeedForward(nn.Module):
         self.narrow = nn.Linear(size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what is to be added to x, (B, T, H)."""
+        """Return the term to add to x, (B, T, H)."""
         narrowed: Tensor = self.narrow(F.gelu(self.widen(self.norm(x))))
         return narrowed

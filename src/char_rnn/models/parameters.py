@@ -1,4 +1,4 @@
-"""The names and shapes of a model's parameters, from its configuration alone: NumPy only, no PyTorch.
+"""Names and shapes of a model's parameters, from its configuration alone, without PyTorch.
 
 Dimensions: V vocabulary, H hidden, L layers.
 """
@@ -22,11 +22,7 @@ def cell_of(config: ModelConfig) -> Cell:
 
 
 def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np.ndarray]) -> None:
-    """Check that tensors are the weights of the model that a configuration describes.
-
-    Raises:
-        ValueError: One is missing, is too many, or has another shape or no floating-point numbers.
-    """
+    """Raise ValueError if tensors are not the weights of the model that a configuration describes."""
     expected = set()
     for name, shape in parameter_shapes(config, vocab_size):
         if name not in tensors:
@@ -44,15 +40,7 @@ def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], dtype: npt.DTypeLike | None = None) -> None:
-    """Check that all weights are finite numbers.
-
-    Args:
-        tensors: By their names in the state dict.
-        dtype: What they are to be made; ``None`` to leave them as they are.
-
-    Raises:
-        ValueError: One is not.
-    """
+    """Raise ValueError if weights, converted to `dtype` if it is given, are not all finite."""
     for name, tensor in tensors.items():
         with np.errstate(over="ignore"):
             finite = np.isfinite(tensor if dtype is None else tensor.astype(dtype)).all()
@@ -61,7 +49,7 @@ def check_finite(tensors: Mapping[str, np.ndarray], dtype: npt.DTypeLike | None 
 
 
 def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:
-    """The names and shapes of a model's state dict, without the model: a false configuration can name any size."""
+    """Yield the names and shapes of a state dict without making the model: a wrong configuration can have any size."""
     input_size, hidden_size = config.input_size(vocab_size), config.hidden_size
     if config.embedding == "learned":
         yield "embedding.weight", (vocab_size, input_size)
@@ -81,7 +69,7 @@ def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:
 
 
 def _block(config: ModelConfig, layer: int, input_size: int) -> Iterator[Named]:
-    """The parameters around a recurrent layer."""
+    """Yield the parameters around a recurrent layer."""
     hidden_size, wide = config.hidden_size, config.feed_forward_size
     if config.layer_norm == "between":
         yield from _norm("norm", input_size)

@@ -98,7 +98,7 @@ def initialize(model: CharModel, rng: Generator) -> None:
 def set_forget_bias(model: CharModel) -> None:
     """Set the forget gates' biases of an LSTM to 1; ``train.lua`` does so with a model it continues, too."""
     if model.cell.name == "lstm":
-        for _, _, bias_ih, _ in model.layers:
+        for _, _, bias_ih, _ in map(model.layers.weights, range(model.num_layers)):
             bias_ih.chunk(4)[1].fill_(FORGET_BIAS)
 
 
