@@ -1,4 +1,4 @@
-"""Recurrent cells, each written once as its equations, from which every backend comes.
+"""Recurrent cells, each written once as its equations, from which all backends are derived.
 
 Pure Python: no NumPy, no PyTorch. A user's cell is a class like :class:`LSTM`, in any module.
 """

@@ -1,4 +1,4 @@
-"""A recurrent cell: its parameters, its state and its equations, and the graph that these make.
+"""The base of recurrent cells, and the graph of a step that is made from their equations.
 
 Dimensions: I input size, H hidden, R rounds of the mogrifier.
 """
@@ -18,10 +18,10 @@ from char_rnn.cells.language import Matrix, Value, ordered, sigmoid
 Shapes = dict[str, tuple[int, ...]]
 
 CELLS: dict[str, type[Cell]] = {}
-"""The cells by name: those of this program, and those that the importing program defines."""
+"""Cells by name: the built-in ones, and those that the importing program defines."""
 
 TAKEN = frozenset({"symbols", "log_probs", "memory"})
-"""What parts of a state cannot be called."""
+"""Names that parts of a state cannot have."""
 
 
 class Cell(ABC):
@@ -29,20 +29,19 @@ class Cell(ABC):
 
     Defining a subclass with a `name` adds it to `CELLS`: configurations and model files find it by that name.
 
-    A layer of it has the parameters ``weight_ih`` (GH, I), ``weight_hh`` (GH, H), ``bias_ih`` and ``bias_hh`` (GH,),
-    where G is the number of `gates`, and those of `vectors`.
+    A layer has the parameters ``weight_ih`` (GH, I), ``weight_hh`` (GH, H), ``bias_ih`` and ``bias_hh`` (GH,), with G
+    the number of `gates`, and those of `vectors`.
     """
 
     name: ClassVar[str]
-    """Name in configurations, and of the layers in the state dict: lower-case letters, digits and underscores."""
+    """Name in configurations and of the layers in the state dict: lower-case letters, digits and underscores."""
     gates: ClassVar[int]
     state: ClassVar[tuple[str, ...]] = ("h",)
-    """The parts of the state, each (B, H); the first is the layer's output."""
+    """Parts of the state, each (B, H); the first is the layer's output."""
     vectors: ClassVar[Mapping[str, int]] = {}
-    """Further parameters: their lengths in multiples of H."""
+    """Additional parameters, with their lengths in multiples of H."""
     normalization: ClassVar[Mapping[str, int]] = {}
-    """The parameters of layer normalization inside the cell, likewise; empty for a cell that has none. Gains start at
-    1, biases at 0."""
+    """Parameters of layer normalization inside the cell, likewise; empty without it. Gains start at 1, biases at 0."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -54,10 +53,9 @@ class Cell(ABC):
         """Return the state after a step.
 
         Args:
-            x: The input, (B, I).
-            state: The parts of the state before the step, (B, H) each.
-            p: The parameters by name: a :class:`Matrix` or a vector; None for those of layer normalization where there
-                is none.
+            x: Input, (B, I).
+            state: Parts of the state before the step, (B, H) each.
+            p: Parameters by name: a :class:`Matrix` or a vector; those of layer normalization are None without it.
         """
 
     def shapes(self, inputs: int, hidden: int, *, normed: bool = False, mogrifier: int = 0) -> Shapes:
@@ -90,11 +88,7 @@ class Cell(ABC):
 
 
 def _register(cell: type[Cell]) -> None:
-    """Add a cell to `CELLS`.
-
-    Raises:
-        ValueError: Configurations or exports could not name it, or what it is made of.
-    """
+    """Add a cell to `CELLS`; raise ValueError if configurations or exports could not name it or its parts."""
     kind, other = cell.__name__, CELLS.get(cell.name, cell)
     for name in (cell.name, *cell.state, *cell.vectors, *cell.normalization):
         if not re.fullmatch("[a-z][a-z0-9_]*", name):
@@ -110,7 +104,7 @@ def _register(cell: type[Cell]) -> None:
 
 
 class _Parameters:
-    """The parameters of a layer as a cell's equations see them."""
+    """The parameters of a layer, for a cell's equations."""
 
     def __init__(self, cell: Cell, shapes: Shapes) -> None:
         self.__dict__.update(dict.fromkeys(cell.normalization))
@@ -126,11 +120,11 @@ class Step:
     """The graph of a cell's step.
 
     Attributes:
-        shapes: Of the parameters, by name.
+        shapes: Shapes of the parameters by name.
         inputs: I.
         hidden: H.
-        after: The parts of the state after the step.
-        state: Their names.
+        state: Names of the parts of the state.
+        after: Parts of the state after the step.
     """
 
     shapes: Shapes
@@ -146,17 +140,17 @@ class Step:
 
     @cached_property
     def loop(self) -> Loop:
-        """What is left to compute step by step."""
+        """The loop over time, without what is computed for all steps at once."""
         return Loop.of(self)
 
     @cached_property
     def loop_on_products(self) -> Loop:
-        """A loop that is given the products with the input alone."""
+        """A loop that is given only the products with the input."""
         return Loop.of(self, "products")
 
     @cached_property
     def loop_on_input(self) -> Loop:
-        """A loop that computes all that depends on the input."""
+        """A loop that computes everything that depends on the input."""
         return Loop.of(self, "input")
 
 
@@ -173,17 +167,16 @@ def trace(
     """Make the graph of a step.
 
     Args:
-        cell: Whose equations.
+        cell: Cell.
         inputs: I.
         hidden: H.
         normed: Whether there is layer normalization inside the cell.
         mogrifier: R, rounds in which x and h gate each other before the step (Melis et al. 2020, arXiv 1909.01792).
-        zoneout: How far the state goes from what it was to what the cell makes of it (Krueger et al. 2017, arXiv
-            1606.01305): as far as an ``update`` for each part says (True), or a number, for all parts or for
-            each; False for no zoneout.
+        zoneout: How far the state moves from its old value to the cell's new one (Krueger et al. 2017, arXiv
+            1606.01305): an ``update`` for each part (True), or a number, for all parts or each; False for no zoneout.
 
     Raises:
-        ValueError: The equations do not fit together, or do not make the state that the cell names.
+        ValueError: The equations have wrong widths, or do not return the state that the cell names.
     """
     shapes = cell.shapes(inputs, hidden, normed=normed, mogrifier=mogrifier)
     parameters = _Parameters(cell, shapes)
@@ -217,17 +210,17 @@ def _zoned(old: Value, new: Value, zoneout: float | bool) -> Value:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """The part of a step that depends on the step before. What does not is computed for all steps at once.
+    """The part of a step that depends on the previous step; the rest is computed for all steps at once.
 
     Attributes:
-        sequences: Values of the input and the parameters, which the loop is given for every step, (T, B, width).
-        constants: Values of the parameters alone, which are the same at every step, (width,).
-        states: The parts of the state before the step.
-        updates: Those of zoneout, of the same parts; none where there is no zoneout, or it is a number.
-        matrices: Names of the matrices that are multiplied with in the loop.
-        after: The parts of the state after the step.
-        values: What the loop computes, each value after its inputs.
-        before: What is computed before the loop, likewise.
+        sequences: Values that depend on the input, given for every step, (T, B, width).
+        constants: Values that depend only on parameters, the same at every step, (width,).
+        states: Parts of the state before the step.
+        updates: Updates of zoneout for the same parts; none without zoneout, or if it is a number.
+        matrices: Names of the matrices in the loop's products.
+        after: Parts of the state after the step.
+        values: Values that the loop computes, each after its inputs.
+        before: Values computed before the loop, likewise.
     """
 
     sequences: tuple[Value, ...]
@@ -244,9 +237,9 @@ class Loop:
         """Separate what depends on the state from what does not.
 
         Args:
-            step: Of a cell.
-            given: What is computed before the loop of what does not depend on the state: "all"; "products" with the
-                input and with parameters alone; or "input", nothing of what depends on the input.
+            step: Step of a cell.
+            given: Values independent of the state that are computed before the loop: "all"; "products" of the input,
+                and all that depends only on parameters; or "input", only the latter.
         """
         kinds: dict[Value, frozenset[str]] = {}
         for value in step.values:
@@ -259,7 +252,7 @@ class Loop:
 
         inside = {value: None for value in step.values if kinds[value] & of_loop and not is_before(value)}
         used = dict.fromkeys([*(each for value in inside for each in value.inputs), *step.after])
-        # Parts of what the loop is given are cut in the loop, so that the gradient of the whole is made there at once.
+        # Slices of given values belong to the loop, so that the gradient of the whole value is computed there at once.
         inside.update((value, None) for value in used if value.op in ("number", "slice"))
         used.update((each, None) for value in inside for each in value.inputs)
         outside = [value for value in used if value not in inside]

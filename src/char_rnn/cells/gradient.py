@@ -14,7 +14,7 @@ from char_rnn.cells.cell import Loop
 from char_rnn.cells.language import FUNCTIONS, Value, concatenate, ordered, rows
 
 Contribution = tuple[int, int, Value]
-"""The gradient of the numbers of a value from a first to before a last one."""
+"""(first, stop, gradient): the gradient of a value's numbers from `first` to before `stop`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,14 +22,14 @@ class Backward:
     """A step of the backward pass: from the gradients of the state after a step to those of its inputs.
 
     Attributes:
-        given: The gradients that the parts of the state after the step have from later steps, ``grad`` by name.
-        output: The one that its first part has as the layer's output, ``grad`` without a name.
-        of_states: Those of the parts before it.
-        of_sequences: Those of the loop's sequences, in their order; as all the others, None for one that has none.
-        of_constants: Those of its constants for every sequence of the batch, in their order; to be summed up.
-        of_products: The products of the loop, each with its gradient.
-        kept: What the forward pass has to keep: values of the loop, and what is multiplied with a matrix.
-        values: What is computed, each value after its inputs.
+        given: Gradients of the parts of the state after the step from later steps, ``grad`` by name.
+        output: Gradient of the first part as the layer's output, ``grad`` without a name.
+        of_states: Gradients of the parts before the step; None, here and below, where there is no gradient.
+        of_sequences: Gradients of the loop's sequences, in their order.
+        of_constants: Gradients of its constants for every sequence of the batch, in their order; to be summed.
+        of_products: Products of the loop, each with its gradient.
+        kept: Saved for backward, for each step: values of the loop, including those multiplied with a matrix.
+        values: Values to compute, each after its inputs.
     """
 
     given: tuple[Value, ...]
@@ -43,7 +43,7 @@ class Backward:
 
     @property
     def rows(self) -> list[Value]:
-        """The gradients that are needed of every step: of the sequences and of the products."""
+        """Gradients that are needed for every step: those of the sequences and of the products."""
         wanted = (*self.of_sequences, *(grad for _, grad in self.of_products))
         return list(dict.fromkeys(grad for grad in wanted if grad is not None))
 
@@ -52,7 +52,7 @@ _derived: WeakKeyDictionary[Loop, Backward] = WeakKeyDictionary()
 
 
 def derive(loop: Loop) -> Backward:
-    """Return the backward pass of a loop: always the same one, because backends keep what they make of its values."""
+    """Return the backward pass of a loop; always the same one, because backends cache programs by its values."""
     return _derived.get(loop) or _derived.setdefault(loop, _derive(loop))
 
 
@@ -87,12 +87,12 @@ def _derive(loop: Loop) -> Backward:
 
 
 def _is_kept(value: Value) -> bool:
-    """Whether a value is kept for the backward pass where that needs it; the others are computed again from those."""
+    """Whether a value is saved for the backward pass if that needs it; others are recomputed from these."""
     return value.op in ("product", "normalize", *FUNCTIONS) or (value.op == "slice" and value.inputs[0].op == "product")
 
 
 def _pass_on(value: Value, grad: Value, contributions: dict[Value, list[Contribution]]) -> None:
-    """Add what a value's gradient contributes to those of its inputs."""
+    """Add the contributions of a value's gradient to those of its inputs."""
 
     def give(to: Value, what: Value, start: int = 0) -> None:
         if to.op != "number":
@@ -126,7 +126,7 @@ def _pass_on(value: Value, grad: Value, contributions: dict[Value, list[Contribu
 
 
 def _total(value: Value, contributions: list[Contribution]) -> Value | None:
-    """Add the contributions to a value's gradient; None where there is none."""
+    """Sum the contributions to a value's gradient; None if there are none."""
     if not contributions:
         return None
     bounds = sorted({0, value.width, *(bound for start, stop, _ in contributions for bound in (start, stop))})

@@ -1,8 +1,9 @@
-"""The gated recurrent unit, with the reset gate on either side of the recurrent product.
+"""The gated recurrent unit, with the reset gate before or after the recurrent product.
 
-Sources: Cho et al. (2014), arXiv 1406.1078, and Chung et al. (2014), arXiv 1412.3555, apply the reset gate before the
-recurrent product; cuDNN and ``torch.nn.GRU`` apply it after. The two are different functions: no mapping of weights
-makes one of the other. The weight layout and the gate order r, z, n are those of ``torch.nn.GRU`` for both.
+Cho et al. (2014), arXiv 1406.1078, equations (5) to (8), and Chung et al. (2014), arXiv 1412.3555, apply the reset gate
+before the recurrent product; cuDNN and ``torch.nn.GRU`` apply it after. These are different functions: no mapping of
+weights turns one into the other. The weight layout and the gate order r, z, n are those of
+``torch.nn.GRU`` for both.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from char_rnn.cells.language import Value, concatenate, normalize, sigmoid, spli
 class GRU(Cell):
     """Gates r, z, n; the state is h.
 
-    Layer normalization is of every product, of r and z together and of n alone.
+    Layer normalization applies to every product, to r and z together and to n alone.
 
     Args:
         reset: Whether the reset gate is applied "after" the recurrent product or "before" it.
@@ -42,22 +43,17 @@ class GRU(Cell):
         bias_hh_rz, bias_hh_n = split(p.bias_hh, 2, 1)
         gain_rz, gain_n = split(p.gain_hh, 2, 1)
         after = self.reset == "after"
+        of_x = p.weight_ih @ x
+        if p.gain_ih is not None:
+            of_x = concatenate(*map(normalize, split(of_x, 2, 1), split(p.gain_ih, 2, 1)))
         bias = concatenate(bias_ih_rz + bias_hh_rz, bias_ih_n if after else bias_ih_n + bias_hh_n)
-        x_rz, x_n = split(_of_input(x, p) + bias, 2, 1)
+        x_rz, x_n = split(of_x + bias, 2, 1)
         if after:
             h_rz, h_n = split(p.weight_hh @ h, 2, 1)
             r, z = split(sigmoid(x_rz + normalize(h_rz, gain_rz)), 1, 1)
             n = tanh(x_n + r * (normalize(h_n, gain_n) + bias_hh_n))
         else:
             weight_rz, weight_n = split(p.weight_hh, 2, 1)
-            r, z = split(sigmoid(x_rz + normalize(weight_rz @ h, gain_rz)), 1, 1)
-            n = tanh(x_n + normalize(weight_n @ (r * h), gain_n))
-        return (n + z * (h - n),)
-
-
-def _of_input(x: Value, p: Any) -> Value:
-    """The product with the input; where it is normalized, r and z together and n alone."""
-    product: Value = p.weight_ih @ x
-    if p.gain_ih is None:
-        return product
-    return concatenate(*map(normalize, split(product, 2, 1), split(p.gain_ih, 2, 1)))
+            r, z = split(sigmoid(x_rz + normalize(weight_rz @ h, gain_rz)), 1, 1)  # (5) and (6)
+            n = tanh(x_n + normalize(weight_n @ (r * h), gain_n))  # (8)
+        return (n + z * (h - n),)  # (7)

@@ -1,24 +1,24 @@
 """A small language for the equations of recurrent cells.
 
 A cell's equations are Python on :class:`Value` and :class:`Matrix`; running them once makes a graph, which each backend
-walks (:func:`evaluate`) or compiles. A value stands for a row of numbers for every sequence of a batch: (B, width). The
-operations, and what they need beside their inputs:
+evaluates (:func:`evaluate`) or compiles. A value represents a row of numbers for every sequence of a batch: (B, width).
+The operations, and their arguments in addition to their inputs:
 
 ===================  ==================================================================================
 ``x``                the layer's input; (B, I)
-``state``            a part of the state before the step, by `name`; (B, H)
-``update``           how far zoneout lets a part of the state go, by `name`; (B, H)
-``vector``           a parameter, the same for all sequences, by `name`
-``number``           one number, `number`, at every place
-``product``          the rows from `start` on of the matrix `name`, times the input
-``add``              the sum of two values; likewise ``subtract`` and ``multiply``
+``state``            part of the state before the step, by `name`; (B, H)
+``update``           how far zoneout lets a part of the state move, by `name`; (B, H)
+``vector``           parameter, the same for all sequences, by `name`
+``number``           constant `number`
+``product``          rows of the matrix `name` from `start`, times the input
+``add``              sum of two values; likewise ``subtract`` and ``multiply``
 ``sigmoid``          of each number; likewise ``tanh`` and ``relu``
-``slice``            the numbers from `start` on
+``slice``            numbers from `start`
 ``join``             values side by side
 ``normalize``        (v - mean) / sqrt(variance + EPSILON), over the numbers of a row
 ===================  ==================================================================================
 
-Derivatives (:mod:`char_rnn.cells.gradient`) use some more: ``grad`` (the gradient that a step is given, by `name`),
+Derivatives (:mod:`char_rnn.cells.gradient`) use some more: ``grad`` (a gradient that a step is given, by `name`),
 ``product_backward`` (the transpose of a product's matrix times the input), ``normalize_backward`` (from the gradient of
 a normalized row, and that row), and the slopes ``sigmoid_slope``, ``tanh_slope`` and ``relu_slope`` at a function's
 result.
@@ -32,21 +32,20 @@ from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 EPSILON = 1e-5
-"""What a normalization adds to the variance."""
+"""Added to the variance by a normalization."""
 
 LEAVES = ("x", "state", "update", "vector", "grad")
-"""Operations whose values are given."""
+"""Operations without inputs whose values are given."""
 
 FUNCTIONS = ("sigmoid", "tanh", "relu")
 """Functions of one number; the slope of each is ``<name>_slope`` of its result."""
-
 
 Part = TypeVar("Part", "Value", "Matrix")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
-    """A row of numbers for every sequence, and how it is computed. Two values are equal if they are the same object."""
+    """A row of numbers for every sequence, and its operation. Two values are equal only if they are the same object."""
 
     op: str
     width: int
@@ -85,7 +84,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows `start` to `stop` of a parameter of so many columns. ``matrix @ value`` is their product."""
+    """Rows `start` to `stop` of a parameter with so many columns. ``matrix @ value`` is their product."""
 
     name: str
     start: int
@@ -119,7 +118,7 @@ def relu(value: Value) -> Value:
 
 
 def normalize(value: Value, gain: Value | None, bias: Value | None = None) -> Value:
-    """Bring each row to mean 0 and variance 1, times the gain, plus the bias; without a gain nothing is done."""
+    """Normalize each row to mean 0 and variance 1, times the gain, plus the bias; without a gain return the value."""
     if gain is None:
         return value
     scaled = Value("normalize", value.width, (value,)) * gain
@@ -127,7 +126,7 @@ def normalize(value: Value, gain: Value | None, bias: Value | None = None) -> Va
 
 
 def concatenate(*values: Value) -> Value:
-    """Put values side by side."""
+    """Join values side by side."""
     parts = tuple(each for value in values for each in (value.inputs if value.op == "join" else (value,)))
     return Value("join", sum(value.width for value in values), parts)
 
@@ -153,9 +152,9 @@ def rows(whole: Part, start: int, stop: int) -> Part:
 
 
 def split(whole: Part | None, *shares: int) -> list[Any]:
-    """Cut a value, or a matrix by its rows, into neighbouring parts: ``split(gates, 2, 1)`` has 2/3 and 1/3 of it.
+    """Cut a value, or a matrix by its rows, into adjacent parts: ``split(gates, 2, 1)`` returns 2/3 and 1/3 of it.
 
-    No value is cut into none, so that ``split`` serves a parameter that a cell has with an option alone.
+    None is cut into None, for parameters that a cell has only with an option.
     """
     if whole is None:
         return [None] * len(shares)
@@ -167,7 +166,7 @@ def split(whole: Part | None, *shares: int) -> list[Any]:
 
 
 def is_constant(value: Value) -> bool:
-    """Whether a value is of the parameters and of numbers alone: the same at every step and for every sequence."""
+    """Whether a value depends only on parameters and numbers: the same at every step and for every sequence."""
     return value.op in ("vector", "number") or (value.inputs != () and all(map(is_constant, value.inputs)))
 
 
@@ -180,7 +179,7 @@ def _combined(op: str, left: Value, right: Value | float) -> Value:
 
 
 def ordered(values: Iterable[Value], known: Iterable[Value] = ()) -> list[Value]:
-    """Return what is to be computed for some values, each after its inputs; `known` values are not in it."""
+    """Return the values to compute for some values, each after its inputs, without the `known` ones."""
     order: dict[Value, None] = {}
     known = set(known)
 
@@ -196,12 +195,12 @@ def ordered(values: Iterable[Value], known: Iterable[Value] = ()) -> list[Value]
 
 
 def evaluate(order: Iterable[Value], results: dict[Value, Any], operations: Mapping[str, Callable[..., Any]]) -> None:
-    """Compute values in an order, and add them to the results.
+    """Compute values in order, and add them to the results.
 
     Args:
-        order: From :func:`ordered`.
-        results: What is known, by value.
-        operations: By the names of the language: functions of the value and of the results of its inputs.
+        order: Result of :func:`ordered`.
+        results: Known results by value.
+        operations: Functions of a value and the results of its inputs, by the names of the language.
     """
     for value in order:
         results[value] = operations[value.op](value, *(results[each] for each in value.inputs))

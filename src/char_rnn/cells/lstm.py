@@ -1,8 +1,9 @@
 """The long short-term memory cell.
 
-Source: Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000) and no peepholes; the weight
-layout and the gate order i, f, g, o are those of ``torch.nn.LSTM``. Layer normalization as in the supplement of Ba,
-Kiros and Hinton (2016), arXiv 1607.06450: of the two products, and of the cell on its way to the output.
+Source: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000); equations (7) to (11) of Graves
+(2013), arXiv 1308.0850, without the peepholes. The weight layout and the gate order i, f, g, o are those of
+``torch.nn.LSTM``. Layer normalization follows the supplement of Ba, Kiros and Hinton (2016), arXiv 1607.06450: of both
+products, and of the cell state on its way to the output.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class LSTM(Cell):
         """Return h and c after a step."""
         h, c = state
         of_x = normalize(p.weight_ih @ x, p.gain_ih) + (p.bias_ih + p.bias_hh)
-        i, f, g, o = split(of_x + normalize(p.weight_hh @ h, p.gain_hh), 1, 1, 1, 1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        return sigmoid(o) * tanh(normalize(c, p.gain_c, p.bias_c)), c
+        i, f, g, o = split(of_x + normalize(p.weight_hh @ h, p.gain_hh), 1, 1, 1, 1)  # pre-activations
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)  # (7) to (9)
+        h = sigmoid(o) * tanh(normalize(c, p.gain_c, p.bias_c))  # (10) and (11)
+        return h, c

@@ -13,7 +13,7 @@ from char_rnn.cells.language import Value, normalize, tanh
 
 
 class RNN(Cell):
-    """The state is h. Layer normalization is of the sum of the products."""
+    """The state is h. Layer normalization applies to the sum of the products."""
 
     name = "rnn"
     gates = 1
