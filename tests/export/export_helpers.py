@@ -29,7 +29,7 @@ MODELS = [
 
 
 def config(**options: Any) -> ModelConfig:
-    """The section `model`, of two layers of six units where it does not say otherwise."""
+    """The section `model`; by default two layers of six units."""
     return ModelConfig.model_validate({"hidden_size": 6, "num_layers": 2, **options})
 
 
@@ -46,13 +46,13 @@ def made(
     """A model with random weights.
 
     Args:
-        symbols: Its vocabulary; of a model of bytes the characters that the bytes are the code points of.
+        symbols: Vocabulary; for bytes, the characters with these code points.
         kind: "characters" or "bytes".
-        scale: The standard deviation of its weights.
-        seed: Of the weights.
-        dtype: Of the weights.
-        training: What it tells about its training.
-        options: Of the section `model`.
+        scale: Standard deviation of the weights.
+        seed: Seed of the weights.
+        dtype: Type of the weights.
+        training: Metadata of the training.
+        options: Options of the section `model`.
     """
     settings, rng = config(**options), np.random.default_rng(seed)
     vocabulary = Vocabulary(kind, [ord(symbol) for symbol in symbols])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The page that holds a model, opened from disk in Chromium."""
+"""An exported page, opened from disk in Chromium."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
 
 
 def greedy(file: ModelFile, prime: str, length: int) -> str:
-    """What the engine writes with the page's weights, always the likeliest."""
+    """The greedy text of the engine with the page's weights."""
     streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
     indices = file.vocabulary.encode(prime).tolist()
     streams.feed(indices[:-1])
@@ -78,7 +78,7 @@ def text_of(page: Any) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", MODELS, ids=str)
-def test_the_likeliest_text_is_the_engines(opened: Opened, options: dict[str, Any]) -> None:
+def test_the_greedy_text_is_the_engines(opened: Opened, options: dict[str, Any]) -> None:
     file = made(**options, scale=0.9)
     assert opened(file).evaluate(GENERATE, ["a bad cab", 150, {}])["text"] == greedy(file, "a bad cab", 150)
 
@@ -92,7 +92,7 @@ def test_the_likeliest_text_is_the_engines(opened: Opened, options: dict[str, An
     ],
     ids=str,
 )
-def test_the_likeliest_text_through_the_page(opened: Opened, options: dict[str, Any]) -> None:
+def test_the_greedy_text_through_the_page(opened: Opened, options: dict[str, Any]) -> None:
     file = made(**options, scale=0.9)
     page = opened(file)
     assert page.evaluate("() => new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)) !== null")
@@ -163,7 +163,7 @@ def test_seeds_stops_and_activations(opened: Opened) -> None:
     assert page.evaluate(GENERATE, ["XÀ", 5, {"unknown": "nearest"}])["start"]["prime"] == "a"
 
 
-def test_going_on_is_as_if_all_had_been_read_again(opened: Opened) -> None:
+def test_a_continuation_equals_a_new_reading(opened: Opened) -> None:
     file = made(scale=0.9, attention="top", attention_window=4)
     page = opened(file)
     begun = page.evaluate(GENERATE, ["abc", 40, {}])["text"]
@@ -175,7 +175,7 @@ def test_going_on_is_as_if_all_had_been_read_again(opened: Opened) -> None:
 
 def test_a_person_at_the_page(opened: Opened) -> None:
     page = opened(made(hidden_size=24, scale=0.4))
-    page.fill("#length", "1000000")  # it is still at it when it is stopped
+    page.fill("#length", "1000000")  # still running when it is stopped
     page.click("#generate")
     page.locator(".pane .body").get_by_text(re.compile(".{40}", re.DOTALL)).first.wait_for()
     page.click("#stop")
@@ -246,7 +246,7 @@ def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--{{${`\u2028\x00\ud800"
 
 
-def test_words_of_others_stay_words(opened: Opened) -> None:
+def test_titles_and_texts_are_never_markup(opened: Opened) -> None:
     symbols = "".join(dict.fromkeys("</script>\"'&`${}\\\u2028\x00a"))
     file = made(symbols=symbols, training={"data": HOSTILE, "best_val_loss": float("nan")})
     words = Words(HOSTILE, HOSTILE, HOSTILE)
@@ -281,13 +281,13 @@ def test_what_is_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", ["/home/me/poems", "data/poems/", r"C:\Texts\poems", "poems"])
-def test_where_the_text_was_stays_untold(data: str) -> None:
+def test_paths_are_not_in_the_file(data: str) -> None:
     text = page(made(training={"data": data}), Words("poem"))
     assert "<dd>poems</dd>" in text
     assert '"data":"poems"' in text
 
 
-def test_a_playground_that_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_playground_page(monkeypatch: pytest.MonkeyPatch) -> None:
     from char_rnn.export import html_page
 
     def texts(package: str) -> dict[str, str]:
@@ -300,7 +300,7 @@ def test_a_playground_that_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
         page(made(), Words("poem"))
 
 
-def test_what_is_imported_comes_first_and_once() -> None:
+def test_imports_come_first_and_once() -> None:
     modules = {
         "a.js": 'import { b } from "./b.js";\nimport { c, d } from "./c.js";\nb(c);\n',
         "b.js": 'import { c } from "./c.js";\nexport const b = c;\n',
@@ -312,7 +312,7 @@ def test_what_is_imported_comes_first_and_once() -> None:
     )
 
 
-def test_an_import_that_is_not_there_is_left_out() -> None:
+def test_imports_of_other_files_are_dropped() -> None:
     assert joined({"a.js": 'import { b } from "./b.js";\nwindow.b ?? b();\n'}, "a.js") == "window.b ?? b();\n"
 
 
@@ -320,6 +320,6 @@ def test_an_import_that_is_not_there_is_left_out() -> None:
     "line",
     ['import * as b from "./b.js";', "export default 1;", "export { a };", 'import {\n  b,\n} from "b.js";'],
 )
-def test_what_cannot_be_joined(line: str) -> None:
+def test_modules_that_cannot_be_joined(line: str) -> None:
     with pytest.raises(ValueError, match=r"^modules that a\.js imports: cannot be joined at '(import|export)"):
         joined({"a.js": f"{line}\n"}, "a.js")

@@ -1,4 +1,4 @@
-"""The scripts of an exported page: each computes what its counterpart in Python does."""
+"""The scripts of an exported page compute the same as their counterparts in Python."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SYMBOLS = "abcdefghij"
 
 @pytest.fixture(scope="module")
 def page(browser: Any) -> Any:
-    """An empty page that knows what the modules export."""
+    """An empty page with the exports of all modules."""
     folder = files("char_rnn.export") / "static"
     script = joined({file.name: file.read_text("utf-8") for file in folder.iterdir()}, "worker.js")
     page = browser.new_page()
@@ -122,7 +122,7 @@ STRATEGIES: list[dict[str, Any]] = [
 def test_the_strategies(page: Any, settings: dict[str, Any]) -> None:
     rng, strategy = np.random.default_rng(3), Strategy(**settings)
     rows = rng.normal(size=(20, len(SYMBOLS))) * 2
-    rows[0] = 0  # all alike
+    rows[0] = 0  # all equal
     rows[1, 4:] = -100
     rows -= np.log(np.exp(rows).sum(1, keepdims=True))
     recent = [1, 4, 4, 9]
@@ -166,7 +166,7 @@ def test_drawing_by_a_uniform_number(page: Any) -> None:
     numbers = [0.0, 0.1, 0.2499999, 0.25, 0.5, 0.75, 0.999, 1 - 2**-53]
     found = page.evaluate("([weights, numbers]) => numbers.map((number) => draw(weights, number))", [weights, numbers])
     assert found == [strategies.draw(np.array(weights), number) for number in numbers]
-    assert page.evaluate("() => draw([0.1, 0.2, 0.7, 0], 1)") == 2  # a product that rounds up to the whole sum
+    assert page.evaluate("() => draw([0.1, 0.2, 0.7, 0], 1)") == 2  # a product that rounds up to the sum
 
 
 def test_random_numbers_are_uniform_and_repeat(page: Any) -> None:
@@ -192,7 +192,7 @@ STRANGE = "“Zoë’s…”\tçÇßſ𝔘é—\u00a0Ⅷ \r漢ı\ud83d\ude00"
 @pytest.mark.parametrize(
     "known", ['abcdefghijklmnopqrstuvwxyz "\n', "ABCDEZOSU'-.", "é“”…ß", "𝔘漢VIII8", "sStThHfFiI 1234/,"]
 )
-def test_what_stands_for_unknown_characters(page: Any, known: str) -> None:
+def test_replacements_of_unknown_characters(page: Any, known: str) -> None:
     text = STRANGE.encode("utf-16", "surrogatepass").decode("utf-16") + "".join(map(chr, range(0x20, 0x250)))
     vocabulary = Vocabulary.from_text(known)
     expected = [nearest_text(each, lambda piece: set(piece) <= set(known)) for each in text]
@@ -288,7 +288,7 @@ def test_stop_texts_and_characters_are_those_of_the_vocabulary(page: Any, known:
         assert page.evaluate("(given) => new Symbols(given).kept(null, 'e\u0301')", vocabulary.to_dict()) == drawable
 
 
-def test_bytes_that_are_no_text(page: Any) -> None:
+def test_invalid_utf8(page: Any) -> None:
     vocabulary = Vocabulary("bytes", range(256))
     rng = np.random.default_rng(1)
     texts = [rng.choice([0x41, 0xC3, 0xA9, 0xE6, 0xBC, 0xA2, 0xF0, 0x9D, 0x94, 0xFF, 0x80], 40) for _ in range(50)]
@@ -305,7 +305,7 @@ def test_bytes_that_are_no_text(page: Any) -> None:
         assert found == pieces
 
 
-def test_errors_a_reader_can_act_on(page: Any) -> None:
+def test_error_messages(page: Any) -> None:
     def refused(expression: str) -> str:
         vocabulary = Vocabulary.from_text("aé", "bytes").to_dict()
         script = f"(given) => {{ try {{ {expression} }} catch (error) {{ return error.message; }} }}"
@@ -341,7 +341,7 @@ def test_stop_texts(page: Any) -> None:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r", "\u2028"])
-def test_the_cells_that_track_something(page: Any, line_end: str) -> None:
+def test_cells_that_track_features(page: Any, line_end: str) -> None:
     cells = pytest.importorskip("char_rnn.playground.cells")
     text = "(the [patricians] good)\n\n  \"What\"  they 'say' is\n\t“not\nSo”, é𝔘Á A1 «x»\n" * 3
     text = text.replace("\n", line_end)

@@ -1,4 +1,4 @@
-"""The ONNX file: onnxruntime computes from it what the PyTorch model does, piece by piece."""
+"""onnxruntime computes the same from an ONNX file as the PyTorch model, also in pieces."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_operators_of_the_plain_cells_and_a_loop_for_the_others() -> None:
     assert kinds(zoneout=0.1) == kinds(type="gru", layer_norm="cell") == kinds(mogrifier_rounds=1) == ["Scan"]
 
 
-def test_weights_are_in_it_once() -> None:
+def test_weights_are_stored_once() -> None:
     file = made(tie_weights=True, hidden_size=40, mogrifier_rounds=2)
     numbers = sum(tensor.size for tensor in file.tensors.values())
     assert 4 * numbers < onnx_model.onnx_model(file).ByteSize() < 4 * numbers + 9000
@@ -92,7 +92,7 @@ def test_a_model_in_double_precision(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, log_probs.numpy(), rtol=0, atol=1e-5)
 
 
-def test_the_metadata_make_the_model_file_again(tmp_path: Path) -> None:
+def test_the_model_file_can_be_restored_from_metadata(tmp_path: Path) -> None:
     file = made(symbols="</script>\u2028𝔘'", training={"data": "\ud800", "step": 7})
     write_onnx(replace(file, training={"init_from": "/home/ann/rose", **file.training}), tmp_path / "model.onnx")
     file = replace(file, training={"init_from": "rose", **file.training}).without_paths()
@@ -141,7 +141,7 @@ def test_without_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_more_than_the_format_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_too_large_for_the_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_model, "LARGEST", 1000)
     with pytest.raises(ValueError, match=r"^an ONNX file holds at most 2 GB of weights; this model has 0\.0 GB$"):
         write_onnx(made(), tmp_path / "model.onnx")

@@ -1,4 +1,4 @@
-"""The weights of a page: what is kept of them, and in how many bytes."""
+"""The packed weights of a page: their values and their size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from char_rnn.generation.network import Network
 
 
 def arrays(part: Any) -> Any:
-    """A network in the shape of its description."""
+    """A network in the structure of its description."""
     if isinstance(part, Cell | Step):
         return _Packer().describe(part)
     if is_dataclass(part):
@@ -26,7 +26,7 @@ def arrays(part: Any) -> Any:
 
 
 def unpacked(described: Any, data: bytes) -> Any:
-    """What the page makes of a description."""
+    """The arrays that a page reads from a description."""
     if isinstance(described, list):
         return [unpacked(each, data) for each in described]
     if not isinstance(described, dict):
@@ -41,7 +41,7 @@ def unpacked(described: Any, data: bytes) -> Any:
 
 
 @pytest.mark.parametrize("options", MODELS, ids=str)
-def test_what_is_packed_is_the_rounded_network(options: dict[str, Any]) -> None:
+def test_packed_weights_are_the_rounded_network(options: dict[str, Any]) -> None:
     file = made(**options)
     settings = file.config.model
     found = unpacked(*pack(Network.of(settings, file.tensors, np.float32)))
@@ -61,7 +61,7 @@ def test_rounding_is_to_half_a_step_and_happens_once() -> None:
         np.testing.assert_allclose(again[name], tensor, rtol=1e-6)
 
 
-def test_a_byte_for_each_weight_and_tied_ones_once() -> None:
+def test_one_byte_for_each_weight_and_tied_weights_once() -> None:
     file = made(tie_weights=True, hidden_size=64, symbols="abcdefgh")
     _, data = pack(Network.of(file.config.model, file.tensors, np.float32))
     matrices = [tensor for tensor in file.tensors.values() if tensor.ndim == 2]

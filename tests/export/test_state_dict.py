@@ -1,4 +1,4 @@
-"""The plain state dict: PyTorch's own modules, built by hand, compute the model's log-probabilities from it."""
+"""PyTorch's own modules compute the model's log-probabilities from an exported state dict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAIN = [options for options in MODELS if is_plain(config(**options))]
 
 
 class ByHand(nn.Module):
-    """What a person who has only PyTorch would write."""
+    """The model in plain PyTorch."""
 
     def __init__(self, kind: str, inputs: int, one_hot: bool) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ def test_the_module_in_the_guide_computes_what_the_engine_does(
 
 
 @pytest.mark.parametrize("options", MODELS, ids=str)
-def test_what_is_said_to_load_it_does(options: dict[str, Any], tmp_path: Path) -> None:
+def test_the_named_module_loads_it(options: dict[str, Any], tmp_path: Path) -> None:
     file = made(**options)
     settings = file.config.model
     write_state_dict(file, tmp_path / "model.pt")
@@ -111,7 +111,7 @@ def test_what_is_said_to_load_it_does(options: dict[str, Any], tmp_path: Path) -
     ],
     ids=str,
 )
-def test_the_words(options: dict[str, Any], words: str) -> None:
+def test_names_of_modules(options: dict[str, Any], words: str) -> None:
     assert loaded_by(config(**options), V) == words
 
 

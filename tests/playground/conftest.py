@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Serving]:
-    """Two models, `one` of letters and `bytes`; not to be stopped."""
+    """Two models, `one` of letters and `bytes`. Tests must not stop it."""
     from playground_helpers import BYTES, model_file, serving
 
     from char_rnn.playground.schema import Limits

@@ -1,4 +1,4 @@
-"""What the playground's tests share: small models, and a server of them on loopback."""
+"""Helpers of the playground's tests: small models, and a server on loopback."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from char_rnn.utils.config import Config  # noqa: E402
 
 LETTERS = Vocabulary.from_text("abcdefgh \n\".,'é")
 BYTES = Vocabulary("bytes", range(256))
-WAIT = 20  # seconds in which anything here has to come about
+WAIT = 20  # seconds until a test fails
 
 
 def model_file(vocabulary: Vocabulary = LETTERS, seed: int = 0, **options: Any) -> ModelFile:
-    """Return a model of random weights."""
+    """Return a model with random weights."""
     config = Config.model_validate({"model": {"hidden_size": 12, "num_layers": 2, **options}})
     rng = np.random.default_rng(seed)
     shapes = parameter_shapes(config.model, vocabulary.size)
@@ -49,7 +49,7 @@ def model_file(vocabulary: Vocabulary = LETTERS, seed: int = 0, **options: Any) 
 
 @dataclass
 class Serving:
-    """A server that runs."""
+    """A running server."""
 
     app: Starlette
     http: httpx.Client
@@ -71,7 +71,7 @@ class Serving:
         return text_of(self.generate(**body))
 
     def tasks(self) -> int:
-        """How many tasks the server's event loop has."""
+        """Number of tasks in the server's event loop."""
         return len(asyncio.all_tasks(self.loop))
 
     def is_idle(self) -> bool:
@@ -124,7 +124,7 @@ def events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
 
 
 def text_of(happened: list[tuple[str, Any]]) -> str:
-    """Return the text of events that came to a good end."""
+    """Return the text of a stream that ended with `done`."""
     assert happened[0][0] == "start"
     assert happened[-1][0] == "done", happened[-1]
     return "".join(data["text"] for name, data in happened if name == "")
@@ -135,7 +135,7 @@ def characters_of(happened: list[tuple[str, Any]]) -> list[dict[str, Any]]:
 
 
 def alone(file: ModelFile, prime: str = "", length: int = 500, strategy: Strategy | None = None, **options: Any) -> str:
-    """Return what the engine writes by itself."""
+    """Return the text that the engine writes without a server."""
     streams = Engine(file.config.model, file.tensors).begin()
     options = {"unknown": "nearest", **options}
     text = GenerationState(file.vocabulary, prime, length, strategy or Strategy(), **options)
@@ -151,15 +151,15 @@ def alone(file: ModelFile, prime: str = "", length: int = 500, strategy: Strateg
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     end = time.monotonic() + WAIT
     while not condition():
-        assert time.monotonic() < end, "it did not come about"
+        assert time.monotonic() < end, "the condition did not hold in time"
         time.sleep(0.01)
 
 
 def exchange(port: int, request: bytes) -> bytes:
-    """Send a request as it is, and return all that comes back until the server ends the connection."""
+    """Send raw bytes, and return the answer up to the end of the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as connection:
         connection.sendall(request.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n", 1))
         pieces = []

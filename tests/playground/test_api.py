@@ -1,4 +1,4 @@
-"""The endpoints beside the one that writes."""
+"""All endpoints except `generate`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = 'a "bad" cafe,\n  a "face".\n' * 4
 
 
 def states(file: ModelFile, text: str) -> np.ndarray:
-    """h (T, L, H) after each symbol, by the engine alone."""
+    """h (T, L, H) after each symbol, computed by the engine."""
     streams = Engine(file.config.model, file.tensors).begin()
     kept = []
     for index in file.vocabulary.encode(text):
@@ -46,7 +46,7 @@ def test_models(served: Serving) -> None:
     assert answer["limits"] == {"length": 3000, "streams": 16, "prime": 2000, "body": 12 * 2000 + 65_536}
 
 
-def test_one_model_needs_no_name_and_a_loss_that_is_no_number_is_left_out() -> None:
+def test_one_model_needs_no_name_and_a_nan_loss_is_null() -> None:
     file = model_file()
     with serving({"m": ModelFile(file.config, file.vocabulary, file.tensors, {"best_val_loss": float("nan")})}) as now:
         model = now.http.get("/api/models").json()["models"][0]
@@ -56,7 +56,7 @@ def test_one_model_needs_no_name_and_a_loss_that_is_no_number_is_left_out() -> N
             "activations": {"text": "a", "layer": 0},
         }.items():
             unnamed, named = now.post(f"/api/{path}", **body).text, now.post(f"/api/{path}", model="m", **body).text
-            if path == "generate":  # how many characters come with an event depends on the time
+            if path == "generate":  # the number of characters in an event depends on timing
                 unnamed, named = (text_of(list(events(iter([each])))) for each in (unnamed, named))
             assert unnamed == named
     assert (model["loss"], model["data"]) == (None, None)
@@ -70,7 +70,7 @@ def test_activations_of_a_unit_and_of_a_layer(served: Serving) -> None:
     np.testing.assert_allclose(layer, expected[:, 0], atol=1e-5)
 
 
-def test_a_character_of_several_bytes_has_the_activation_of_its_last(served: Serving) -> None:
+def test_multibyte_characters_have_the_activation_of_their_last_byte(served: Serving) -> None:
     text = "aé東b"
     file = model_file(BYTES, type="gru", num_layers=1)
     unit = served.post("/api/activations", model="bytes", text=text, layer=0, unit=3).json()["activations"]
@@ -86,7 +86,7 @@ def test_the_score_is_the_log_probability_of_each_character(served: Serving) -> 
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_score_of_a_character_of_several_bytes_is_the_sum(served: Serving) -> None:
+def test_the_score_of_a_multibyte_character_is_the_sum(served: Serving) -> None:
     file = model_file(BYTES, type="gru", num_layers=1)
     streams = Engine(file.config.model, file.tensors).begin()
     first, second = BYTES.encode("é")
@@ -96,7 +96,7 @@ def test_the_score_of_a_character_of_several_bytes_is_the_sum(served: Serving) -
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_a_character_like_none_of_the_models_is_passed_over(served: Serving) -> None:
+def test_characters_without_a_near_one_are_skipped(served: Serving) -> None:
     without = served.post("/api/score", model="one", text="ab'c").json()["log_probs"]
     found = served.post("/api/score", model="one", text="東ab’東c").json()["log_probs"]
     assert found == [None, *without[:3], None, without[3]]
@@ -105,7 +105,7 @@ def test_a_character_like_none_of_the_models_is_passed_over(served: Serving) -> 
     assert shown == [0.0, *known[:3], known[2], known[3]]
 
 
-def test_a_text_is_read_alike_everywhere_and_what_was_read_otherwise_is_said(served: Serving) -> None:
+def test_all_endpoints_read_a_text_alike_and_report_substitutions(served: Serving) -> None:
     given, read = "ba.\r\nE\u0301漢", "ba.\né"
     assert served.generate(prime=given, length=0)[0][1]["prime"] == read
     without = served.post("/api/score", model="one", text=read).json()["log_probs"]
@@ -135,7 +135,7 @@ def test_an_empty_text(served: Serving) -> None:
     }
 
 
-def test_the_cells_that_track_something_in_a_text(served: Serving) -> None:
+def test_cells_that_track_features_of_a_text(served: Serving) -> None:
     found = served.post("/api/models/one/cells", text=TEXT).json()["cells"]
     expected = best_cells(TEXT, states(model_file(), TEXT))
     assert [(cell["tracks"], cell["layer"], cell["index"]) for cell in found] == [
@@ -145,7 +145,7 @@ def test_the_cells_that_track_something_in_a_text(served: Serving) -> None:
 
 
 @pytest.mark.parametrize("name", ["one", "bytes"])
-def test_the_cells_in_a_text_of_the_models_own(served: Serving, name: str) -> None:
+def test_cells_in_a_text_that_the_model_writes(served: Serving, name: str) -> None:
     found = served.http.get(f"/api/models/{name}/cells").json()["cells"]
     assert {cell["tracks"] for cell in found} <= set(FEATURES)
     assert {cell["tracks"] for cell in found} >= {"line length", "word starts"}
@@ -153,7 +153,7 @@ def test_the_cells_in_a_text_of_the_models_own(served: Serving, name: str) -> No
     assert served.http.get(f"/api/models/{name}/cells").json()["cells"] == found
 
 
-def test_a_name_that_an_address_cannot_hold_as_it_is() -> None:
+def test_a_name_with_reserved_characters() -> None:
     with serving({"a b?é#%2F": model_file()}) as now:
         assert now.http.get("/api/models/a%20b%3F%C3%A9%23%252F/cells").json()["cells"]
 
@@ -175,7 +175,7 @@ def test_health_and_metrics(served: Serving) -> None:
     assert after['char_rnn_queue{model="one"}'] == 0
 
 
-def test_the_page_and_nothing_else_of_the_machine(served: Serving) -> None:
+def test_only_the_files_of_the_page_are_served(served: Serving) -> None:
     page = served.http.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -212,7 +212,7 @@ def test_a_diverged_model_ends_its_text_with_an_error() -> None:
         eventually(now.is_idle)
 
 
-def test_names_are_those_of_folders_and_files_and_each_is_another(tmp_path: object) -> None:
+def test_model_names_come_from_paths_and_are_unique(tmp_path: object) -> None:
     assert model_names(["runs/a/best.safetensors", "b.t7", "best.safetensors", "x/best.t7"]) == [
         "best", "b", "best-2", "best-3",
     ]  # fmt: skip

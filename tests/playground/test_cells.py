@@ -1,4 +1,4 @@
-"""Which cells track what, on texts whose features are plain."""
+"""Cells that track features, in texts with obvious features."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_correlations_are_pearsons() -> None:
     np.testing.assert_allclose(correlations(features, activations), expected, atol=1e-12)
 
 
-def test_what_is_constant_correlates_with_nothing() -> None:
+def test_constant_features_and_cells_have_correlation_0() -> None:
     features, activations = np.array([[0.1] * 50, [1.0, 2.0] * 25]), np.full((50, 2), 0.3)
     assert correlations(features, activations).tolist() == [[0, 0], [0, 0]]
 
@@ -68,13 +68,13 @@ def test_the_planted_cells_are_found() -> None:
 
 
 @pytest.mark.parametrize("line_end", ["\r", "\x85", "\u2028"])
-def test_lines_may_end_otherwise(line_end: str) -> None:
+def test_other_line_ends(line_end: str) -> None:
     text = 'a "b" (c).\n  d, e\n\n' * 20
     activations = np.random.default_rng(0).normal(size=(len(text), 1, 4))
     assert best_cells(text.replace("\n", line_end), activations) == best_cells(text, activations)
 
 
-def test_what_the_text_does_not_show_is_left_out() -> None:
+def test_features_that_the_text_lacks_are_omitted() -> None:
     text = "all lower case words of one line " * 4
     names = {cell.tracks for cell in best_cells(text, np.random.default_rng(0).normal(size=(len(text), 1, 3)))}
     assert names == {"line length", "word starts"}

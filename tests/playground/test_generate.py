@@ -1,4 +1,4 @@
-"""Texts written through the server are those of the engine alone."""
+"""The server writes the same texts as the engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_seeded_text_is_the_engines(served: Serving, settings: dict[str, Any],
     assert len(written) == 60
 
 
-def test_sixteen_at_once_are_what_each_is_alone(served: Serving) -> None:
+def test_sixteen_texts_at_once_do_not_affect_each_other(served: Serving) -> None:
     primes = ["", "a", "bad cafe", "face\n" * 40] * 4
     with ThreadPoolExecutor(16) as pool:
         asked = [pool.submit(served.text, prime=prime, length=150, seed=seed) for seed, prime in enumerate(primes)]
@@ -44,7 +44,7 @@ def test_sixteen_at_once_are_what_each_is_alone(served: Serving) -> None:
     assert len(set(written)) == 16
 
 
-def test_without_a_seed_each_text_is_another(served: Serving) -> None:
+def test_without_a_seed_texts_differ(served: Serving) -> None:
     assert served.text(length=60) != served.text(length=60)
 
 
@@ -57,7 +57,7 @@ def test_a_model_of_bytes_writes_whole_characters(served: Serving) -> None:
     assert happened[-1][1]["characters"] == 200
 
 
-def test_a_byte_that_is_no_character_alone_is_named(served: Serving) -> None:
+def test_a_byte_that_is_not_a_character_is_named(served: Serving) -> None:
     happened = served.generate(model="bytes", prime="é", length=200, seed=1, alternatives=20, temperature=0.5)
     drawn = characters_of(happened)
     names = [character.get("symbol", character["text"]) for character in drawn]
@@ -69,7 +69,7 @@ def test_a_byte_that_is_no_character_alone_is_named(served: Serving) -> None:
     assert not any("symbol" in character for character in characters_of(served.generate(prime="é", length=50)))
 
 
-def test_the_time_to_write_is_without_the_reading(served: Serving) -> None:
+def test_writing_seconds_exclude_the_prime(served: Serving) -> None:
     done = served.generate(prime="a badge\n" * 200, length=2)[-1][1]
     assert 0 < done["writing_seconds"] < done["seconds"]
     done = served.generate(prime="", length=2)[-1][1]
@@ -136,7 +136,7 @@ def test_a_text_ends_before_a_line_does(served: Serving) -> None:
     assert served.text(length=300, seed=5, stop_at_newline=True) == whole.split("\n")[0]
 
 
-def test_nothing_is_written_where_nothing_is_asked_for(served: Serving) -> None:
+def test_length_0(served: Serving) -> None:
     for prime in ("", "abc"):
         happened = served.generate(prime=prime, length=0)
         assert happened[0] == ("start", {"prime": prime})

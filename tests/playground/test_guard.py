@@ -1,4 +1,4 @@
-"""What other sites have a hand in: refused by the names, the headers and the addresses that a browser sends."""
+"""Requests of other sites are refused by host, headers and addresses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def request(served: Serving, headers: dict[str, str], path: str = "/api/health")
 @pytest.mark.parametrize(
     "host", ["localhost", "127.0.0.1:{port}", "LOCALHOST:{port}", "[::1]:{port}", "localhost:9"], ids=str
 )
-def test_the_servers_own_names(served: Serving, host: str) -> None:
+def test_host_names_of_the_server(served: Serving, host: str) -> None:
     assert request(served, {"host": host})[0] == 200
 
 
@@ -33,13 +33,13 @@ def test_the_servers_own_names(served: Serving, host: str) -> None:
      ":80", "localhost:port", "localhost/x", ""],
     ids=str,
 )  # fmt: skip
-def test_other_names(served: Serving, host: str) -> None:
+def test_other_host_names(served: Serving, host: str) -> None:
     status, answer = request(served, {"host": host})
     assert status == 403
     assert answer["error"]["message"].startswith("Host ")
 
 
-def test_one_host_exactly(served: Serving) -> None:
+def test_exactly_one_host_header(served: Serving) -> None:
     assert request(served, {})[0] == 400
     assert request(served, {"host": "localhost", "Host": "evil.example"})[0] == 400
 
@@ -54,7 +54,7 @@ def test_one_host_exactly(served: Serving) -> None:
         ("Content-Type", "application/json", "text/plain"),
     ],
 )
-def test_a_header_that_is_given_twice(served: Serving, name: str, first: str, second: str) -> None:
+def test_repeated_headers(served: Serving, name: str, first: str, second: str) -> None:
     headers = {"host": "127.0.0.1:{port}", name: first, name.lower(): second}
     status, answer = request(served, headers)
     assert (status, answer["error"]["message"]) == (400, f"{name}: must be given once")
@@ -89,18 +89,18 @@ def test_other_sites(served: Serving, headers: dict[str, str], status: int) -> N
     assert request(served, {"host": "127.0.0.1:{port}", **headers})[0] == status
 
 
-def test_a_link_to_the_page_may_stand_anywhere(served: Serving) -> None:
+def test_other_sites_may_link_to_the_page(served: Serving) -> None:
     headers = {"host": "localhost", "sec-fetch-site": "cross-site"}
     assert request(served, {**headers, "sec-fetch-dest": "document"}, "/")[0] == 200
     assert request(served, {**headers, "sec-fetch-dest": "iframe"}, "/")[0] == 403
     assert request(served, {**headers, "sec-fetch-dest": "script"}, "/static/app.js")[0] == 403
 
 
-def test_a_server_bound_by_a_name_goes_by_its_number_too() -> None:
-    """It is what `address_of` prints."""
+def test_a_server_bound_to_a_name_also_answers_to_its_address() -> None:
+    """`address_of` prints this address."""
 
     async def app(*_: object) -> None:
-        """Nothing is sent on."""
+        """Not called."""
 
     guard = Guard(app, "box.lan")
     for host in ("box.lan:8015", "192.168.1.5:8015"):
@@ -123,9 +123,9 @@ def test_a_server_bound_by_a_name_goes_by_its_number_too() -> None:
         ("127.0.0.1", "0.0.0.0", False),
     ],
 )
-def test_the_names_of_another_address(bound: str, host: str, allowed: bool) -> None:
+def test_host_names_of_other_bound_addresses(bound: str, host: str, allowed: bool) -> None:
     async def app(*_: object) -> None:
-        """Nothing is sent on."""
+        """Not called."""
 
     guard = Guard(app, bound)
     if allowed:
@@ -136,7 +136,7 @@ def test_the_names_of_another_address(bound: str, host: str, allowed: bool) -> N
 
 
 @pytest.mark.parametrize("path", ["/", "/api/models", "/static/none", "/api/generate"])
-def test_every_answer_keeps_to_this_site(served: Serving, path: str) -> None:
+def test_every_answer_has_the_security_headers(served: Serving, path: str) -> None:
     headers = served.http.get(path).headers
     assert headers["content-security-policy"] == POLICY
     assert "unsafe" not in POLICY
@@ -147,7 +147,7 @@ def test_every_answer_keeps_to_this_site(served: Serving, path: str) -> None:
     assert not [name for name in headers if name.startswith("access-control")]
 
 
-def test_a_refusal_keeps_to_this_site_too(served: Serving) -> None:
+def test_a_refusal_has_the_security_headers(served: Serving) -> None:
     answer = exchange(served.port, b"OPTIONS /api/models HTTP/1.1\r\nhost: evil\r\norigin: http://evil\r\n\r\n").lower()
     assert answer.startswith(b"http/1.1 403")
     assert b"content-security-policy" in answer

@@ -1,4 +1,4 @@
-"""Readers who go, or do not keep up, and a server that ends."""
+"""Clients that disconnect or read slowly, and a server that shuts down."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG = Limits(length=10**9, streams=4, characters_held=20)
 
 
 class Readers:
-    """Ask for something, and read only what they are told to."""
+    """Clients that read only when a test does."""
 
     def __init__(self) -> None:
         self.connections: list[socket.socket] = []
@@ -55,7 +55,7 @@ def readers() -> Iterator[Readers]:
 
 
 def read_until(connection: socket.socket, what: bytes) -> bytes:
-    """Read until something has come."""
+    """Read until these bytes have arrived."""
     found = b""
     while what not in found:
         piece = connection.recv(65536)
@@ -65,7 +65,7 @@ def read_until(connection: socket.socket, what: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("unit", [None, {"layer": 0, "index": 0}], ids=["text", "with a unit"])
-def test_a_reader_who_goes_frees_the_row(unit: object, readers: Readers) -> None:
+def test_a_disconnect_frees_the_row(unit: object, readers: Readers) -> None:
     with serving({"one": model_file()}, LONG) as now:
         for _ in range(3):
             for _ in range(4):
@@ -76,7 +76,7 @@ def test_a_reader_who_goes_frees_the_row(unit: object, readers: Readers) -> None
         assert now.text(length=30, seed=1) == alone(model_file(), "", 30, seed=1)
 
 
-def test_one_who_goes_while_the_prime_is_read(served: Serving, readers: Readers) -> None:
+def test_a_disconnect_while_the_prime_is_read(served: Serving, readers: Readers) -> None:
     for path, body in (
         ("/api/generate", {"prime": "abc " * 500, "unit": {"layer": 0, "index": 1}}),
         ("/api/score", {"text": "abc " * 500}),
@@ -87,7 +87,7 @@ def test_one_who_goes_while_the_prime_is_read(served: Serving, readers: Readers)
         eventually(served.is_idle)
 
 
-def test_a_connection_that_is_reset_frees_the_row(readers: Readers) -> None:
+def test_a_reset_connection_frees_the_row(readers: Readers) -> None:
     with serving({"one": model_file()}, LONG) as now:
         reader = readers.connect(now, length=10**9)
         read_until(reader, b"data: ")
@@ -96,9 +96,9 @@ def test_a_connection_that_is_reset_frees_the_row(readers: Readers) -> None:
         eventually(now.is_idle)
 
 
-def test_one_stream_too_many_is_told_to_come_again(readers: Readers) -> None:
+def test_one_stream_too_many_is_refused(readers: Readers) -> None:
     with serving({"one": model_file()}, LONG) as now:
-        eventually(now.is_idle)  # the server's own text has been read
+        eventually(now.is_idle)  # the server's own text is finished
         for _ in range(4):
             read_until(readers.connect(now, length=10**9), b"data: ")
         for path, body in (("generate", {}), ("score", {"text": "ab"}), ("activations", {"text": "ab", "layer": 0})):
@@ -112,8 +112,8 @@ def test_one_stream_too_many_is_told_to_come_again(readers: Readers) -> None:
         assert len(now.text(length=20)) == 20
 
 
-def test_a_slow_reader_makes_the_server_wait_and_gets_all(readers: Readers) -> None:
-    """Its row pauses; others go on; nothing is lost."""
+def test_a_slow_client_pauses_its_row_and_gets_all(readers: Readers) -> None:
+    """Its row pauses, other rows continue, and nothing is lost."""
     limits = Limits(length=10**9, streams=4, characters_held=50)
     with serving({"one": model_file()}, limits) as now:
         eventually(now.is_idle)
@@ -121,7 +121,7 @@ def test_a_slow_reader_makes_the_server_wait_and_gets_all(readers: Readers) -> N
         before = scheduler.symbols
         reader = readers.connect(now, length=2000, seed=7, alternatives=15)
         counted = -1
-        while counted != scheduler.symbols:  # the buffers between the two are full
+        while counted != scheduler.symbols:  # until the buffers are full
             counted = scheduler.symbols
             time.sleep(0.2)
         assert 50 < counted - before < 1900
@@ -133,7 +133,7 @@ def test_a_slow_reader_makes_the_server_wait_and_gets_all(readers: Readers) -> N
         assert text_of(list(events(iter([text])))) == alone(model_file(), "", 2000, seed=7)
 
 
-def test_a_reader_who_takes_nothing_is_left(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_LOOK", 1)
     limits = Limits(length=10**9, streams=1, characters_held=50, seconds_stalled=0.2)
     with serving({"one": model_file()}, limits) as now:
@@ -145,7 +145,7 @@ def test_a_reader_who_takes_nothing_is_left(readers: Readers, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("start", [b"", b"GET /api/hea", b"GET /api/health HTTP/1.1\r\nhost: localhost\r\n\r\nG"])
-def test_a_request_whose_head_does_not_arrive_is_left(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_request_head_is_disconnected(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_LOOK", 1)
     with serving({"one": model_file()}) as now, socket.create_connection(("127.0.0.1", now.port), WAIT) as connection:
         connection.sendall(start)
@@ -157,8 +157,8 @@ def test_a_request_whose_head_does_not_arrive_is_left(start: bytes, monkeypatch:
         assert now.http.get("/api/health").status_code == 200
 
 
-def test_more_connections_than_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request on one too many is refused; more yet are closed as they come; when they have gone, all is as before."""
+def test_too_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first connections too many get status 503, others are closed; the server recovers when they have gone."""
     monkeypatch.setattr("char_rnn.playground.server.CONNECTIONS", 4)
     monkeypatch.setattr("char_rnn.playground.server.REFUSED", 2)
     with serving({"one": model_file()}) as now, ExitStack() as stack:
@@ -177,8 +177,8 @@ def test_more_connections_than_are_answered(monkeypatch: pytest.MonkeyPatch) -> 
         assert now.http.get("/api/health").status_code == 200
 
 
-def test_answers_that_nobody_takes_are_left(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other on one connection: the second waits until there is room for it."""
+def test_unread_answers_are_disconnected(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two requests on one connection: the second answer waits for the first."""
     monkeypatch.setattr("char_rnn.playground.server.TICKS_TO_LOOK", 1)
     with serving({"one": model_file()}, Limits(prime=10_000)) as now:
         connection = readers.connect(now, "/api/activations", text="a" * 10_000, layer=0)
@@ -189,7 +189,7 @@ def test_answers_that_nobody_takes_are_left(readers: Readers, monkeypatch: pytes
         eventually(lambda: not now.server.server_state.connections and not now.server.server_state.tasks)
 
 
-def test_ending_the_server_ends_the_texts(readers: Readers) -> None:
+def test_shutdown_ends_the_texts(readers: Readers) -> None:
     with serving({"one": model_file()}, LONG) as now:
         reader = readers.connect(now, length=10**9)
         read_until(reader, b"data: ")
@@ -200,7 +200,7 @@ def test_ending_the_server_ends_the_texts(readers: Readers) -> None:
 
 
 def dechunked(raw: bytes) -> str:
-    """Return the body of an answer sent in chunks, as far as it has come."""
+    """Return the body of a chunked answer so far."""
     rest = raw.partition(b"\r\n\r\n")[2]
     pieces = []
     while rest:
@@ -211,7 +211,7 @@ def dechunked(raw: bytes) -> str:
 
 
 async def cancelled_at_random(port: int, count: int, seed: int) -> dict[str, int]:
-    """Send requests, 12 at a time, and leave most before their ends; return how many ended how."""
+    """Send requests, 12 at a time, and cancel most of them; return the number of each outcome."""
     rng = random.Random(seed)
     ended = {"done": 0, "left": 0, "refused": 0}
     room = asyncio.Semaphore(12)
@@ -239,12 +239,12 @@ async def cancelled_at_random(port: int, count: int, seed: int) -> dict[str, int
 
 
 def own_threads() -> set[threading.Thread]:
-    """All but those of the event loop's executor, which keeps a few."""
+    """Threads, without those of the event loop's executor."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
 def grown_by(now: Serving, count: int, seed: int) -> int:
-    """Return the bytes held after requests cancelled at random beyond those held before, each way of ending seen."""
+    """Return the growth in bytes after requests cancelled at random, with all outcomes."""
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     ended = asyncio.run(cancelled_at_random(now.port, count, seed))
@@ -261,7 +261,7 @@ def grown_by(now: Serving, count: int, seed: int) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [25, 350])
 def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
-    """What leaks grows with every round; what caches and a tracer of coverage take, not with each."""
+    """A leak grows with each round; caches and coverage do not."""
     with serving({"one": model_file()}, Limits(streams=16)) as now:
         assert now.http.get("/api/models/one/cells").status_code == 200
         asyncio.run(cancelled_at_random(now.port, 30, seed=0))

@@ -1,4 +1,4 @@
-"""The description of the API agrees with the routes, and with what they take and give."""
+"""The OpenAPI description agrees with routes, requests and answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
 
 
 def mistakes(schema: dict[str, Any], value: Any) -> list[str]:
-    """What is wrong with a value: as much of JSON Schema as is used here."""
+    """Violations of a JSON schema, as far as this API uses it."""
     known = {
         "$ref", "anyOf", "type", "enum", "const", "properties", "required", "additionalProperties", "items",
         "prefixItems", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
@@ -112,14 +112,14 @@ def test_the_routes_are_those_described(served: Serving) -> None:
     assert served.http.get("/api/openapi.json").json() == DOCUMENT
 
 
-def test_the_strategys_fields_are_those_of_the_request() -> None:
+def test_the_request_has_the_fields_of_the_strategy() -> None:
     ours, its = schema.GenerateRequest(model="m"), Strategy()
     for name in Strategy.__dataclass_fields__:
         assert getattr(ours, name) == getattr(its, name)
 
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)
-def test_bodies_that_are_right_and_wrong_are_so_in_both(served: Serving, operation: Any) -> None:
+def test_description_and_server_agree_on_valid_bodies(served: Serving, operation: Any) -> None:
     described = DOCUMENT["paths"][PREFIX + operation.path]["post"]["requestBody"]["content"]["application/json"][
         "schema"
     ]
@@ -158,7 +158,7 @@ def test_events_are_as_described(served: Serving) -> None:
     assert mistakes(reference(schema.ErrorEvent), {"message": "x"}) == []
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_has_a_schema() -> None:
     def references(value: Any) -> list[str]:
         if isinstance(value, dict):
             own = [value["$ref"]] if "$ref" in value else []

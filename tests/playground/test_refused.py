@@ -1,4 +1,4 @@
-"""What is refused: malformed, too large, too much."""
+"""Refused requests: malformed, too large, too many."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GENERATE = "/api/generate"
     ],
     ids=range(8),
 )  # fmt: skip
-def test_what_is_no_request(served: Serving, body: bytes, status: int, words: str) -> None:
+def test_invalid_json(served: Serving, body: bytes, status: int, words: str) -> None:
     answer = served.http.post(GENERATE, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status
     assert words in answer.json()["error"]["message"]
@@ -78,7 +78,7 @@ def test_what_is_no_request(served: Serving, body: bytes, status: int, words: st
     ],
     ids=str,
 )
-def test_a_field_that_is_wrong_is_named(served: Serving, change: dict[str, Any], field: str) -> None:
+def test_an_invalid_field_is_named(served: Serving, change: dict[str, Any], field: str) -> None:
     content = json.dumps({"model": "one", "length": 5, **change}).replace("Infinity", "1e400")
     answer = served.http.post(GENERATE, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422, answer.read()
@@ -94,7 +94,7 @@ def test_a_misspelt_field_leads_to_the_right_one(served: Serving) -> None:
     assert error == {"message": "lenght: no such field; did you mean length?", "field": "lenght"}
 
 
-def test_half_a_surrogate_pair_is_no_name_of_a_field(served: Serving) -> None:
+def test_half_a_surrogate_pair_as_a_field_name(served: Serving) -> None:
     content = b'{"model": "one", "\\ud800": 1}'
     answer = served.http.post(GENERATE, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422
@@ -102,7 +102,7 @@ def test_half_a_surrogate_pair_is_no_name_of_a_field(served: Serving) -> None:
     assert answer.json()["error"]["message"].startswith("a field name: ")
 
 
-def test_half_a_surrogate_pair_is_a_character_like_no_other(served: Serving) -> None:
+def test_half_a_surrogate_pair_in_a_prime(served: Serving) -> None:
     body = b'{"model": "one", "prime": "a\\ud800b\\udc80", "length": 0}'
     answer = served.http.post(GENERATE, content=body, headers={"content-type": "application/json"})
     assert '{"prime":"ab","substitutions":[["\\\\ud800",""],["\\\\udc80",""]]}' in answer.text
@@ -112,7 +112,7 @@ def test_half_a_surrogate_pair_is_a_character_like_no_other(served: Serving) -> 
     assert answer.status_code == 404
 
 
-def test_models_units_and_texts_that_are_not_there(served: Serving) -> None:
+def test_unknown_models_units_and_long_texts(served: Serving) -> None:
     bodies: dict[str, dict[str, Any]] = {
         "generate": {},
         "score": {"text": "a"},
@@ -147,7 +147,7 @@ def test_methods_and_types(served: Serving) -> None:
     assert served.http.post(GENERATE, content=b'{"model": "one"}').status_code == 415
 
 
-def test_a_mistake_of_the_program(
+def test_an_unexpected_error(
     served: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("char_rnn.playground.api.spelled", lambda *_: {}["x"])
@@ -164,7 +164,7 @@ def test_a_body_that_is_too_large(served: Serving) -> None:
     most = served.http.get("/api/models").json()["limits"]["body"]
     answer = served.http.post(GENERATE, content=b" " * (most + 1), headers={"content-type": "application/json"})
     assert answer.status_code == 413
-    pieces = (b" " * 10_000 for _ in range(most // 10_000 + 2))  # chunked: no length is announced
+    pieces = (b" " * 10_000 for _ in range(most // 10_000 + 2))  # chunked: without a content-length
     answer = served.http.post(GENERATE, content=pieces, headers={"content-type": "application/json"})
     assert answer.status_code == 413
     longest = {"model": "one", "prime": "\N{GRINNING FACE}" * 2000, "length": 0}
@@ -172,19 +172,19 @@ def test_a_body_that_is_too_large(served: Serving) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1e9", "99999999999999999999", "0x10", "9" * 5000])
-def test_a_length_that_is_none(served: Serving, length: str) -> None:
+def test_invalid_content_lengths(served: Serving, length: str) -> None:
     head = f"POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     answer = exchange(served.port, f"{head}content-length: {length}\r\n\r\n{{}}".encode())
     assert answer.split()[1] in (b"400", b"413")
 
 
-def test_nothing_is_awaited_of_a_body_that_nobody_reads(served: Serving, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unread_body_is_not_awaited(served: Serving, caplog: pytest.LogCaptureFixture) -> None:
     for start, status in (("POST /api/generate", b"415"), ("GET /api/health", b"200"), ("POST /api/none", b"404")):
         with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as connection:
             head = f"{start} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n"
             connection.sendall(head.encode())
             answer = b""
-            with suppress(OSError):  # it is reset
+            with suppress(OSError):  # a reset connection
                 while piece := connection.recv(65536):
                     answer += piece
                     connection.sendall(b"no chunk\r\n")

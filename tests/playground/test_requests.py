@@ -1,4 +1,4 @@
-"""Whatever is sent is taken or refused in one line, and nothing else happens."""
+"""Any body is accepted, or refused with a one-line message."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_any_body(model: type[BaseModel], data: st.DataObject) -> None:
         },
     )
 )
-def test_what_is_taken_can_be_written(body: dict[str, Any]) -> None:
-    """A request that is not refused makes a text; the ranges of the two agree."""
+def test_an_accepted_request_can_be_written(body: dict[str, Any]) -> None:
+    """An accepted request can be written: the ranges of both agree."""
     try:
         request = checked(schema.GenerateRequest, {"model": "m", **body})
         new_text(MODEL, request)

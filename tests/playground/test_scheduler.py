@@ -22,7 +22,7 @@ FILE = model_file()
 
 
 class Endless(TextJob):
-    """Reads one symbol for ever, as long as it may."""
+    """Reads the same symbol forever, unless it is held."""
 
     symbol = 1
 
@@ -41,7 +41,7 @@ class Endless(TextJob):
 
 
 class Wrong(Endless):
-    """Makes a mistake at its third symbol."""
+    """Raises an error at its third symbol."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def scheduler():  # type: ignore[no-untyped-def]
     assert not made._thread.is_alive()
 
 
-def test_each_text_goes_on_at_every_step(scheduler: Scheduler) -> None:
+def test_every_step_advances_each_job(scheduler: Scheduler) -> None:
     texts = [Endless() for _ in range(3)]
     for text in texts:
         text.held = True
@@ -74,10 +74,10 @@ def test_each_text_goes_on_at_every_step(scheduler: Scheduler) -> None:
     scheduler.wake()
     eventually(lambda: texts[0].count > 100)
     counts = [text.count for text in texts]
-    assert max(counts) - min(counts) <= 50  # they are read one after the other, while the steps go on
+    assert max(counts) - min(counts) <= 50  # the steps go on while the counts are read
 
 
-def test_a_text_that_waits_holds_up_no_other_and_goes_on_when_it_may(scheduler: Scheduler) -> None:
+def test_a_paused_job_does_not_stop_others(scheduler: Scheduler) -> None:
     held, other = Endless(), Endless()
     held.held = True
     scheduler.add(held)
@@ -90,7 +90,7 @@ def test_a_text_that_waits_holds_up_no_other_and_goes_on_when_it_may(scheduler: 
     eventually(lambda: held.count > 20)
 
 
-def test_nothing_to_do_costs_no_steps(scheduler: Scheduler) -> None:
+def test_no_steps_while_all_jobs_are_paused(scheduler: Scheduler) -> None:
     held = Endless()
     held.held = True
     scheduler.add(held)
@@ -100,7 +100,7 @@ def test_nothing_to_do_costs_no_steps(scheduler: Scheduler) -> None:
     assert scheduler.symbols == before
 
 
-def test_a_full_batch_takes_one_more_of_the_servers_own(scheduler: Scheduler) -> None:
+def test_a_full_scheduler_takes_one_job_of_the_server(scheduler: Scheduler) -> None:
     texts = [Endless() for _ in range(3)]
     for text in texts:
         scheduler.add(text)
@@ -115,7 +115,7 @@ def test_a_full_batch_takes_one_more_of_the_servers_own(scheduler: Scheduler) ->
     scheduler.add(Endless())
 
 
-def test_a_row_begins_anew(scheduler: Scheduler) -> None:
+def test_a_row_is_reset(scheduler: Scheduler) -> None:
     symbols = [1, 5, 3, 3, 8]
     for _ in range(5):
         text = ReadJob(symbols, scores(symbols))
@@ -126,7 +126,7 @@ def test_a_row_begins_anew(scheduler: Scheduler) -> None:
     np.testing.assert_array_equal(found, [*expected, 0])
 
 
-def test_what_is_kept_of_the_state(scheduler: Scheduler) -> None:
+def test_recorded_parts_of_the_state(scheduler: Scheduler) -> None:
     kept = []
     for place in ((), (1,), (1, 4)):
         text = ReadJob([2, 7], states(place), wants_state=True)
@@ -137,7 +137,7 @@ def test_what_is_kept_of_the_state(scheduler: Scheduler) -> None:
     np.testing.assert_array_equal(kept[2], kept[0][:, 1, 4])
 
 
-def test_a_mistake_in_one_text_ends_that_one_alone(scheduler: Scheduler, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_ends_only_its_own_job(scheduler: Scheduler, caplog: pytest.LogCaptureFixture) -> None:
     other, useless, wrong = Endless(), Wrong(ValueError("no number")), Wrong(KeyError("x"))
     for text in (other, useless, wrong):
         scheduler.add(text)
@@ -148,7 +148,7 @@ def test_a_mistake_in_one_text_ends_that_one_alone(scheduler: Scheduler, caplog:
     eventually(lambda: other.count > count and scheduler.active == 1)
 
 
-def test_a_symbol_that_there_is_not(scheduler: Scheduler, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_symbol_out_of_range(scheduler: Scheduler, caplog: pytest.LogCaptureFixture) -> None:
     wrong = Endless()
     wrong.symbol = 999
     scheduler.add(wrong)
@@ -158,7 +158,7 @@ def test_a_symbol_that_there_is_not(scheduler: Scheduler, caplog: pytest.LogCapt
     assert len(text.result.result(WAIT)) == 2
 
 
-def test_closing_ends_every_text_and_takes_no_other() -> None:
+def test_closing_ends_all_jobs() -> None:
     scheduler = Scheduler(Engine(FILE.config.model, FILE.tensors), 2)
     texts = [Endless(), Endless()]
     texts[1].held = True

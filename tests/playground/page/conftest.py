@@ -1,4 +1,4 @@
-"""The playground's page in Chromium: what every test of it needs, and what holds in every one of them."""
+"""The playground's page in Chromium: fixtures, and checks that apply to every test."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def fake() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def server(fake: FakeServer) -> FakeServer:
-    """The module's server, as new."""
+    """The module's server, reset."""
     vars(fake).update(vars(type(fake)(url=fake.url)))
     return fake
 
 
 @pytest.fixture
 def context_options() -> dict[str, Any]:
-    """Of the browser's context; a test's module overrides or parametrizes it."""
+    """Options of the browser's context, for tests to override or parametrize."""
     return {}
 
 
 @pytest.fixture(scope="module")
 def desktop(browser: Any) -> Any:
-    """The context of the tests that do not say how theirs is to be; its cache makes them faster."""
+    """The default context; its cache makes the tests faster."""
     return browser.new_context(viewport=DESKTOP)
 
 
 @pytest.fixture
 def new_page(browser: Any, desktop: Any, context_options: dict[str, Any]) -> Iterator[Any]:
-    """A page that has not been opened: it fails the test on an error in the console or a request to another host."""
+    """A blank page that fails the test on an error in the console or a request to another host."""
     context = browser.new_context(**{"viewport": DESKTOP, **context_options}) if context_options else desktop
     context.set_default_timeout(10_000)
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""A server that speaks the playground's interface and writes what a test tells it to, at the test's speed."""
+"""A server with the playground's API that writes the text of a test, at its speed."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def model(name: str, **changes: Any) -> dict[str, Any]:
 
 @dataclass
 class FakeServer:
-    """What the server offers and what it has been asked."""
+    """Answers of the server, and the requests it received."""
 
     models: list[dict[str, Any]] = field(default_factory=lambda: [model("hamlet"), model("macbeth", hidden_size=8)])
     limits: dict[str, int] = field(
         default_factory=lambda: {"length": 20_000, "streams": 8, "prime": 1000, "body": 100_000}
     )
-    pause: float = 0.0  # seconds between two messages
+    pause: float = 0.0  # seconds between messages
     per_message: int = 20  # characters
-    refusal: str | None = None  # every request is refused with this
-    skipped: str = ""  # characters of a prime that no model reads
-    rare: bool = False  # what is drawn is not among the likeliest
-    read: dict[str, Any] = field(default_factory=dict)  # what `start` says of how the prime was read
-    breaks_after: int | None = None  # characters, and then an `error` event
+    refusal: str | None = None  # message of a refusal for all requests
+    skipped: str = ""  # characters of a prime that all models skip
+    rare: bool = False  # the drawn character is not among the alternatives
+    read: dict[str, Any] = field(default_factory=dict)  # fields of `start` about the reading of the prime
+    breaks_after: int | None = None  # characters before an `error` event
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: int = 0
     url: str = ""
@@ -124,7 +124,7 @@ def event(data: Any, name: str | None = None) -> str:
 
 
 def activation(unit: int, index: int) -> float:
-    """A wave, and from the thousandth character on a higher one."""
+    """A wave, larger from the thousandth character on."""
     return round((0.9 if index < 1000 else 1.8) * math.sin((index + unit) / 6), 4)
 
 
@@ -143,7 +143,7 @@ def piece(begin: int, end: int, body: dict[str, Any], before: int, rare: bool) -
 
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """Serve an application on a free port of this machine, from a thread; gives its address."""
+    """Serve an application on a free local port, from a thread; yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(app, log_level="warning", ws="none", lifespan="auto", timeout_graceful_shutdown=1)

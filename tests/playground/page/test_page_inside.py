@@ -1,4 +1,4 @@
-"""The page looks inside: probabilities of each character, cells and surprise as colours."""
+"""The inspector: probabilities, cells and surprise as colours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = "buttons => buttons.map(button => button.getAttribute('aria-label'))"
 
 
 def colours(page: Any, column: int = 0) -> str:
-    """The classes of the coloured stretches, in order."""
+    """Classes of the coloured spans, in order."""
     spans = page.locator(".pane").nth(column).locator(".body span")
     return spans.evaluate_all("spans => spans.map(span => span.className).join(' ')")
 
@@ -56,7 +56,7 @@ def test_a_character_under_the_mouse(page: Any, server: FakeServer) -> None:
     assert page.locator(".mark").is_visible()
 
 
-def test_go_on_with_another_character(page: Any, server: FakeServer) -> None:
+def test_choose_another_character(page: Any, server: FakeServer) -> None:
     generate(page, "A", length=60)
     done(page)
     page.get_by_role("slider", name="Character").fill("8")
@@ -85,7 +85,7 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
     assert page.locator(".chip[aria-pressed=true]").count() == 0
 
 
-def test_the_next_text_is_coloured_as_it_comes(page: Any, server: FakeServer) -> None:
+def test_a_new_text_is_coloured_while_it_is_written(page: Any, server: FakeServer) -> None:
     page.get_by_label("Layer", exact=True).select_option("0")
     page.get_by_label("Cell", exact=True).fill("3")
     page.keyboard.press("Enter")
@@ -118,11 +118,11 @@ def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
     done(page)
     page.get_by_label("surprise").check()
     page.locator(".body .prime.s4").first.wait_for()
-    assert server.last("score") == {"model": "hamlet", "text": "ABCD"}  # of the rest it is known
+    assert server.last("score") == {"model": "hamlet", "text": "ABCD"}  # the others are known
     assert colours(page) == "prime prime s1 prime s3 prime s4 s1"  # 0, 1, 2, 3 bits of 8, and 1 of what was drawn
 
 
-def test_surprise_is_that_of_the_model_at_hand(page: Any, server: FakeServer) -> None:
+def test_surprise_belongs_to_the_chosen_model(page: Any, server: FakeServer) -> None:
     generate(page, "ABCD", length=60)
     done(page)
     page.get_by_label("surprise").check()
@@ -134,7 +134,7 @@ def test_surprise_is_that_of_the_model_at_hand(page: Any, server: FakeServer) ->
     assert page.locator("#reading").inner_text() == "8.0 bits at t"
 
 
-def test_colours_keep_their_place_where_the_model_reads_another_text(page: Any, server: FakeServer) -> None:
+def test_colours_stay_aligned_after_substitutions(page: Any, server: FakeServer) -> None:
     page.get_by_label("a cell").check()
     generate(page, "A", length=60)
     done(page)
@@ -147,7 +147,7 @@ def test_colours_keep_their_place_where_the_model_reads_another_text(page: Any, 
     assert page.locator("#reading").inner_text() == "Cell 0 of layer 1: +0.29 at i"  # 0.9 sin(2/6)
 
 
-def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeServer) -> None:
+def test_a_prime_is_coloured_before_writing(page: Any, server: FakeServer) -> None:
     page.get_by_label("Begin with").fill("To be, or not to be")
     page.get_by_label("a cell").check()
     page.locator(".body .p9").first.wait_for()
@@ -159,7 +159,7 @@ def test_a_text_of_ones_own_is_coloured_without_writing(page: Any, server: FakeS
     assert text_of(page) == "That is the question"
 
 
-def test_each_of_two_models_has_a_cell_of_its_own(page: Any, server: FakeServer) -> None:
+def test_each_model_has_its_own_cell(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
     generate(page, "A", length=60)
     done(page)
@@ -193,7 +193,7 @@ CONTRAST = """chip => {
 
 
 @pytest.mark.parametrize("context_options", [{"color_scheme": "light"}, {"color_scheme": "dark"}], ids=str)
-def test_chips_can_be_read_under_the_mouse(page: Any, server: FakeServer) -> None:
+def test_chips_are_readable_under_the_mouse(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Find cells").click()
     chips = page.locator(".chip")
     chips.first.click()
@@ -203,7 +203,7 @@ def test_chips_can_be_read_under_the_mouse(page: Any, server: FakeServer) -> Non
         assert chip.evaluate(CONTRAST) >= 4.5
 
 
-def test_weak_cells_are_no_findings(page: Any, server: FakeServer) -> None:
+def test_weak_cells_are_not_shown(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Find cells").click()
     page.locator(".chip").first.wait_for()
     assert page.locator(".chip").all_inner_texts() == ["1·5 +0.91", "0·2 −0.55", "0·7 +0.78"]
@@ -212,7 +212,7 @@ def test_weak_cells_are_no_findings(page: Any, server: FakeServer) -> None:
     assert bars == ["scaleX(0.91)", "scaleX(0.55)", "scaleX(0.78)"]
 
 
-def test_nothing_moves_when_rows_and_the_legend_come(page: Any, server: FakeServer) -> None:
+def test_the_layout_is_stable(page: Any, server: FakeServer) -> None:
     def places() -> list[Any]:
         return [page.locator(name).bounding_box() for name in ("#position", "#layer", "#find-cells")]
 
@@ -228,7 +228,7 @@ def test_nothing_moves_when_rows_and_the_legend_come(page: Any, server: FakeServ
     assert places() == before
 
 
-def test_the_focus_stays_where_a_control_goes_off(page: Any, server: FakeServer) -> None:
+def test_disabled_controls_keep_the_focus(page: Any, server: FakeServer) -> None:
     def focused() -> str:
         return str(page.evaluate("document.activeElement.id || document.activeElement.className"))
 

@@ -1,4 +1,4 @@
-"""The page on a phone, in the dark, by keyboard alone, for a screen reader; and its files as they are."""
+"""The page on a phone, in dark mode, by keyboard, for screen readers; and its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 
 @pytest.mark.parametrize("context_options", [PHONE], ids=["360px"])
-def test_a_phone_has_nothing_to_scroll_sideways(page: Any, server: FakeServer) -> None:
+def test_no_sideways_scrolling_on_a_phone(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").tap()
     generate(page, "A" * 200, length=60)
     done(page)
@@ -33,7 +33,7 @@ def test_a_phone_has_nothing_to_scroll_sideways(page: Any, server: FakeServer) -
     for name in ("Generate", "Stop", "Continue", "Inspect"):
         box = page.get_by_role("button", name=name).bounding_box()
         assert 0 <= box["x"] <= box["x"] + box["width"] <= 360
-        assert box["y"] + box["height"] <= 740  # within reach, however far the page has scrolled
+        assert box["y"] + box["height"] <= 740  # in reach at any scroll position
 
 
 GAP = "pane => pane.scrollHeight - pane.scrollTop - pane.clientHeight"
@@ -41,7 +41,7 @@ LANDSCAPE = {**PHONE, "viewport": {"width": 844, "height": 390}}
 
 
 @pytest.mark.parametrize("context_options", [PHONE, LANDSCAPE], ids=["portrait", "landscape"])
-def test_text_bars_and_cells_are_in_sight_together(page: Any, server: FakeServer) -> None:
+def test_text_bars_and_cells_are_visible_together(page: Any, server: FakeServer) -> None:
     wide, high = page.viewport_size["width"], page.viewport_size["height"]
     assert page.locator(".pane").bounding_box()["y"] < (high / 2 if high > wide else high / 3)
     generate(page, "A", length=600)
@@ -165,7 +165,7 @@ def test_by_keyboard_alone(page: Any, server: FakeServer) -> None:
     assert page.evaluate("document.activeElement.id") == "continue"
     page.keyboard.press("Enter")
     done(page, "Wrote 600 characters.")
-    for _ in range(7):  # seed, keep, take back, add, model, copy, the text
+    for _ in range(7):  # seed, keep, undo, add, model, copy, the text
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Text by hamlet"
     for _ in range(3):
@@ -184,11 +184,11 @@ def test_everything_has_a_name_and_the_status_is_polite(page: Any, server: FakeS
     page.locator(".chip").first.wait_for()
     assert page.evaluate(UNNAMED) == []
     assert page.get_by_role("status").count() == 1
-    assert page.locator(":is([aria-live], [role=status], [role=alert]) .pane").count() == 0  # nor letter by letter
+    assert page.locator(":is([aria-live], [role=status], [role=alert]) .pane").count() == 0  # not each character
 
 
 @pytest.mark.parametrize("context_options", [{"reduced_motion": "reduce"}], ids=["reduced"])
-def test_nothing_moves_for_who_wants_that(page: Any, server: FakeServer) -> None:
+def test_reduced_motion(page: Any, server: FakeServer) -> None:
     server.pause = 0.05
     generate(page, length=5000)
     page.locator(".pane").filter(has_text=LINES[:10]).wait_for()
@@ -208,6 +208,6 @@ def test_scripts_can_be_joined_into_one() -> None:
     assert sorted(names) == sorted(set(names))
 
 
-def test_the_page_needs_nothing_from_elsewhere() -> None:
+def test_the_page_loads_nothing_from_other_hosts() -> None:
     page = (STATIC / "index.html").read_text("utf-8") + (STATIC / "style.css").read_text("utf-8")
     assert re.findall(r"https?://|//\w|url\(|@import| style=| on\w+=|<script>", page) == []

@@ -50,7 +50,7 @@ def test_cells_and_surprise(page: Any) -> None:
     assert "prime s" in colours(page)
 
 
-def test_bytes_that_are_no_characters(page: Any, served: Serving) -> None:
+def test_bytes_that_are_not_characters(page: Any, served: Serving) -> None:
     page.get_by_label("Model", exact=True).select_option("bytes")
     page.get_by_label("a cell").check()
     generate(page, "é🙂z", length=200)
@@ -85,4 +85,4 @@ def test_a_refusal_says_what_to_do(page: Any) -> None:
     alert = page.get_by_role("alert").filter(has_text="Z")
     alert.wait_for()
     assert alert.inner_text().startswith("prime: ")
-    page.complaints.clear()  # the browser writes every answer of 4xx into the console
+    page.complaints.clear()  # the browser logs answers with status 4xx

@@ -1,4 +1,4 @@
-"""The page writes: generate, stop, go on, settings, several models, what goes wrong."""
+"""Writing with the page: generate, stop, continue, settings, several models, errors."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_kept_seed_is_used_again(page: Any, server: FakeServer) -> None:
     assert server.last("generate")["seed"] < 1_000_000
 
 
-def test_a_long_text_is_continued_from_what_the_server_takes(page: Any, server: FakeServer) -> None:
+def test_a_long_text_is_continued_from_its_end(page: Any, server: FakeServer) -> None:
     generate(page, length=1500)
     done(page)
     page.get_by_role("button", name="Continue").click()
@@ -142,11 +142,11 @@ def test_a_long_text_is_continued_from_what_the_server_takes(page: Any, server: 
     assert server.last("generate")["prime"] == (LINES * 30)[500:1500]
 
 
-def test_take_back(page: Any, server: FakeServer) -> None:
+def test_undo(page: Any, server: FakeServer) -> None:
     back = page.get_by_role("button", name="Undo")
     generate(page, "A", length=60)
     done(page)
-    assert not back.is_visible()  # there was nothing before
+    assert not back.is_visible()  # no earlier text
     page.keyboard.press("Control+Shift+Enter")
     page.wait_for_function("() => document.querySelector('#position').max == 121")
     back.click()
@@ -157,7 +157,7 @@ def test_take_back(page: Any, server: FakeServer) -> None:
     assert server.last("generate")["prime"] == "A" + LINES[:60]
 
 
-def test_take_back_while_the_model_writes(page: Any, server: FakeServer) -> None:
+def test_undo_while_the_model_writes(page: Any, server: FakeServer) -> None:
     generate(page, "A", length=60)
     done(page)
     server.pause = 0.02
@@ -165,14 +165,14 @@ def test_take_back_while_the_model_writes(page: Any, server: FakeServer) -> None
     page.locator(PANE).filter(has_text="accounted").wait_for()
     page.get_by_role("button", name="Undo").click()
     page.wait_for_function("() => document.querySelector('#stop').disabled")
-    page.wait_for_timeout(200)  # the stream that was left has come to its end
+    page.wait_for_timeout(200)  # the cancelled stream has ended
     assert page.get_by_role("status").inner_text() == "Restored the previous text."
     assert text_of(page) == "A" + LINES[:60]
     assert page.locator(".meter").inner_text() == ""
     assert page.locator(".writing").count() == 0
 
 
-def test_generate_over_and_over(page: Any, server: FakeServer) -> None:
+def test_generate_repeatedly(page: Any, server: FakeServer) -> None:
     server.pause = 0.01
     generate(page, "A", length=200)
     for _ in range(4):
@@ -205,11 +205,11 @@ def test_ten_thousand_characters(page: Any, server: FakeServer) -> None:
     generate(page, length=10_000)
     done(page, "Wrote 10,000 characters.")
     assert text_of(page) == (LINES * 200)[:10_000]
-    assert page.locator(f"{PANE} span:not(.mark)").count() == 0  # nothing is coloured
+    assert page.locator(f"{PANE} span:not(.mark)").count() == 0  # no colours
 
 
 def test_the_end_stays_in_view_while_colours_change(page: Any, server: FakeServer) -> None:
-    server.pause, server.per_message = 0.05, 500  # more than a line a frame
+    server.pause, server.per_message = 0.05, 500  # more than one line per frame
     page.get_by_label("a cell").check()
     generate(page, length=3000)
     done(page)
@@ -230,7 +230,7 @@ def test_copy(page: Any, server: FakeServer) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == "A" + LINES[:60]
 
 
-def test_what_the_model_read_instead_is_shown(page: Any, server: FakeServer) -> None:
+def test_substitutions_are_shown(page: Any, server: FakeServer) -> None:
     server.read = {"normal_form": "NFC", "substitutions": [["é", "e"], ["漢", ""]]}
     generate(page, "é", length=20)
     done(page)
@@ -241,7 +241,7 @@ def test_what_the_model_read_instead_is_shown(page: Any, server: FakeServer) -> 
     assert not page.locator(".note").is_visible()
 
 
-def test_an_error_on_the_way_is_shown(page: Any, server: FakeServer) -> None:
+def test_an_error_while_writing_is_shown(page: Any, server: FakeServer) -> None:
     server.breaks_after = 40
     generate(page)
     assert page.get_by_role("alert").filter(has_text="lost its way").inner_text().endswith("Lower the temperature.")
@@ -266,12 +266,12 @@ def test_a_refusal_is_shown(page: Any, server: FakeServer) -> None:
     server.refusal, server.breaks_after = None, 0
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("alert").filter(has_text="lost its way").wait_for()
-    assert text_of(page) == "A" + LINES[:60]  # the old text stays until there is a new one
+    assert text_of(page) == "A" + LINES[:60]  # the old text stays until a new one begins
     assert not page.get_by_role("button", name="Undo").is_visible()
-    page.complaints.clear()  # the browser writes every answer of 400 into the console
+    page.complaints.clear()  # the browser logs answers with status 400
 
 
-def test_a_server_that_is_gone(new_page: Any, server: FakeServer) -> None:
+def test_an_unreachable_server(new_page: Any, server: FakeServer) -> None:
     new_page.route(re.compile("/api/models"), lambda route: route.abort())
     new_page.goto(server.url)
     alert = new_page.get_by_role("alert").filter(has_text="does not answer")
@@ -284,7 +284,7 @@ def test_a_server_that_is_gone(new_page: Any, server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize("text", ["naïve 🙂 \u4e2d", "a < b & c"])
-def test_any_script_is_written_as_it_is(new_page: Any, server: FakeServer, text: str) -> None:
+def test_any_writing_system(new_page: Any, server: FakeServer, text: str) -> None:
     server.models = [model("one")]
     new_page.goto(server.url)
     generate(new_page, text, length=60)
@@ -292,7 +292,7 @@ def test_any_script_is_written_as_it_is(new_page: Any, server: FakeServer, text:
     assert text_of(new_page).startswith(text + "First")
 
 
-def test_another_backend_takes_the_place_of_the_server(new_page: Any, server: FakeServer) -> None:
+def test_another_backend_replaces_the_server(new_page: Any, server: FakeServer) -> None:
     new_page.add_init_script("""window.charRnnBackend = {
       async models() { return {models: [{name: "own", cell: "gru", hidden_size: 4, num_layers: 1, parameters: 9,
         symbols: ["a", "b"], data: null, loss: null, precision: "int8"}],
