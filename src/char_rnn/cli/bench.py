@@ -25,14 +25,10 @@ DEFAULT_SUITES = ("training", "generation")
 
 @click.command(name="bench")
 @click.argument("suites", nargs=-1, type=click.Choice([*SUITES, "all"]), metavar="[SUITE]...")
-@click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of each program compared."
-)
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads of each program compared.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of measurements (default: 5, or 3 with --quick).")
 @click.option("--quick", is_flag=True, help="Measure fewer and smaller cases: sooner, but less precisely.")
-@click.option(
-    "--text", default="python-stdlib", show_default=True, metavar="DATA", help="Text that `quality` trains on."
-)
+@click.option("--text", default="python-stdlib", metavar="DATA", help="Text that `quality` trains on.")
 @click.option(
     "--peer",
     "peers",

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.inputs import open_model, reading_of
-from char_rnn.cli.options import (
-    Function,
-    add_options,
-    debug_option,
-    device_manager,
-    device_option,
-    json_option,
-    quiet_option,
-)
+from char_rnn.cli.options import debug_option, device_manager, device_option, json_option, quiet_option
 from char_rnn.cli.output import counted, describe_evaluation, preparation, print_result, say
 
 if TYPE_CHECKING:
@@ -36,30 +28,6 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
     return value
 
 
-def _dynamic_options(function: Function) -> Function:
-    return add_options(
-        function,
-        click.option(
-            "--dynamic", is_flag=True, help="Also evaluate a model that learns from the text during the evaluation."
-        ),
-        click.option(
-            "--dynamic-rate",
-            type=click.FloatRange(min=0),
-            callback=_finite,
-            help="Learning rate of --dynamic, eta (default: 0.0005).",
-        ),
-        click.option(
-            "--dynamic-decay",
-            type=click.FloatRange(0, 1),
-            callback=_finite,
-            help="Rate of return to the original parameters, lambda (default: 0.002).",
-        ),
-        click.option(
-            "--dynamic-segment", type=click.IntRange(1, 1000), help="Characters between two updates (default: 20)."
-        ),
-    )
-
-
 @click.command(name="eval")
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True)
@@ -69,7 +37,20 @@ def _dynamic_options(function: Function) -> Function:
     help="Split to evaluate (default: val for the text the model was trained on, all for any other).",
 )
 @click.option("--encoding", help="Encoding of the text (default: that of the training text).")
-@_dynamic_options
+@click.option("--dynamic", is_flag=True, help="Also evaluate a model that learns from the text during the evaluation.")
+@click.option(
+    "--dynamic-rate",
+    type=click.FloatRange(min=0),
+    callback=_finite,
+    help="Learning rate of --dynamic, eta (default: 0.0005).",
+)
+@click.option(
+    "--dynamic-decay",
+    type=click.FloatRange(0, 1),
+    callback=_finite,
+    help="Rate of return to the original parameters, lambda (default: 0.002).",
+)
+@click.option("--dynamic-segment", type=click.IntRange(1, 1000), help="Characters between two updates (default: 20).")
 @json_option
 @device_option("cpu")
 @quiet_option

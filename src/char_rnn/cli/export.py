@@ -21,10 +21,7 @@ ENDINGS = {"html": (".html", ".htm"), "onnx": (".onnx",), "torch": (".pt", ".pth
 @click.argument("model")
 @click.argument("out", required=False)
 @click.option(
-    "--format",
-    "kind",
-    type=click.Choice(list(ENDINGS)),
-    help="Format of OUT (default: the one that its ending names).",
+    "--format", "kind", type=click.Choice(list(ENDINGS)), help="Format of OUT (default: the one that its ending names)."
 )
 @click.option("--title", metavar="TEXT", help="html: title of the page (default: the model's name).")
 @click.option("--description", metavar="TEXT", help="html: sentence below the title.")
@@ -32,13 +29,7 @@ ENDINGS = {"html": (".html", ".htm"), "onnx": (".onnx",), "torch": (".pt", ".pth
 @quiet_option
 @debug_option
 def command(
-    model: str,
-    out: str | None,
-    kind: str | None,
-    title: str | None,
-    description: str | None,
-    force: bool,
-    quiet: bool,
+    model: str, out: str | None, kind: str | None, title: str | None, description: str | None, force: bool, quiet: bool
 ) -> None:
     """Export a model to a file that works without char-rnn.
 

@@ -35,13 +35,7 @@ LONG = 10_000  # characters of a prime that take noticeable time
 @click.option("--encoding", help="Encoding of the --prime-file (default: that of the training text).")
 @escapes_option("--prime")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write the text to at the end.")
-@click.option(
-    "--length",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    help="Characters that the model writes on Ctrl-P.",
-)
+@click.option("--length", type=click.IntRange(min=1), default=200, help="Characters that the model writes on Ctrl-P.")
 @strategy_flags(name for name in NUMBERS if name != "final_temperature")
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Seed of the random numbers; the same keys then give the same text."

@@ -29,16 +29,8 @@ _LONGEST_SHOWN = 300  # characters of a copied run
 @click.command(name="novelty")
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True)
-@click.option(
-    "--length", type=click.IntRange(min=1), default=2000, show_default=True, help="Characters in each sample."
-)
-@click.option(
-    "--num-samples",
-    type=click.IntRange(1, 1_000_000),
-    default=10,
-    show_default=True,
-    help="Number of samples.",
-)
+@click.option("--length", type=click.IntRange(min=1), default=2000, help="Characters in each sample.")
+@click.option("--num-samples", type=click.IntRange(1, 1_000_000), default=10, help="Number of samples.")
 @click.option("--prime", metavar="TEXT", help="Text that each sample continues; it is not counted.")
 @escapes_option("--prime")
 @strategy_flags()
@@ -50,16 +42,9 @@ _LONGEST_SHOWN = 300  # characters of a copied run
     "--split",
     type=click.Choice(["train", "all"]),
     default="train",
-    show_default=True,
     help="Part of DATA to search: the training split, or all of it (without a comparison).",
 )
-@click.option(
-    "--runs",
-    type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
-    help="Number of the longest copied runs to show.",
-)
+@click.option("--runs", type=click.IntRange(min=0), default=10, help="Number of the longest copied runs to show.")
 @click.option("--encoding", help="Encoding of the texts (default: that of the training text).")
 @json_option
 @quiet_option

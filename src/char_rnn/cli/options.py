@@ -65,7 +65,6 @@ def device_option(default: str | None) -> Callable[[Function], Function]:
         "--device",
         type=click.Choice(DEVICES),
         default=default,
-        show_default=default is not None,
         help="Device to compute on; auto is the fastest available.",
     )
 

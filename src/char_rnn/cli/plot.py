@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     "--x",
     type=click.Choice(["steps", "epochs", "minutes", "characters"]),
     default="steps",
-    show_default=True,
     help="Quantity on the horizontal axis.",
 )
 @click.option(
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     metavar="N",
-    help="Records over which the training loss is averaged (default: 1).",
+    help="Records over which the training loss is averaged.",
 )
 @click.option("--bits", is_flag=True, help="Show bits on the left axis and nats on the right.")
 @quiet_option

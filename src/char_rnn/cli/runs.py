@@ -73,7 +73,6 @@ _OPTIONAL = ("best at", "val bits", "epochs", "size", "params", "data", "minutes
     "order",
     type=click.Choice(list(_ORDERS)),
     default="name",
-    show_default=True,
     help="Sort order: by name, lowest loss, latest change, longest training or largest folder.",
 )
 @debug_option

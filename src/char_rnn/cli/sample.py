@@ -11,13 +11,7 @@ import rich_click as click
 
 from char_rnn.cli.flags2015 import refuse_opencl
 from char_rnn.cli.inputs import escapes_option, impossible_stops, open_model, read_prime, unescaped
-from char_rnn.cli.options import (
-    OneDashCommand,
-    debug_option,
-    device_manager,
-    device_option,
-    quiet_option,
-)
+from char_rnn.cli.options import OneDashCommand, debug_option, device_manager, device_option, quiet_option
 from char_rnn.cli.output import say, write_pieces
 from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_2015
 from char_rnn.cli.strategy_options import given, strategy_flags
@@ -36,10 +30,7 @@ _BETWEEN = "---\n"
 @click.command(name="sample", cls=OneDashCommand)
 @click.argument("model")
 @click.option(
-    "--length",
-    "-length",
-    type=click.IntRange(min=0),
-    help="Number of characters to generate (bytes for a byte model).",
+    "--length", "-length", type=click.IntRange(min=0), help="Number of characters to generate (bytes for a byte model)."
 )
 @click.option("--prime", "-primetext", "prime", metavar="TEXT", help="Text to continue; it is printed first.")
 @click.option("--prime-file", metavar="FILE", help="File with the text to continue; - is standard input.")
@@ -50,7 +41,6 @@ _BETWEEN = "---\n"
     "--unknown",
     type=click.Choice(["error", "skip", "nearest"]),
     default="error",
-    show_default=True,
     help="Treatment of prime characters that the vocabulary lacks; nearest reads É as E, say, and reports it.",
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text to stop before; may be repeated.")

@@ -26,34 +26,22 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @click.command(name="serve")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8015, help="Port to listen on; 0 takes a free one.")
 @click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8015,
-    show_default=True,
-    help="Port to listen on; 0 takes a free one.",
-)
-@click.option(
-    "--max-length",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="Largest number of characters in one request.",
+    "--max-length", type=click.IntRange(min=1), default=10_000, help="Largest number of characters in one request."
 )
 @click.option(
     "--max-streams",
     type=click.IntRange(1, 1024),
     default=32,
-    show_default=True,
     help="Largest number of texts that a model generates at the same time.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads for each model.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads for each model.")
 @click.option(
     "--precision",
     type=click.Choice(["float64", "float32", "bfloat16", "int8"]),
     default="float32",
-    show_default=True,
     help="Number type of the computation; bfloat16 and int8 apply to the weights only.",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")

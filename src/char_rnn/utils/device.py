@@ -46,11 +46,7 @@ class DeviceManager:
     @staticmethod
     def available() -> list[str]:
         """Return the device types of this machine and PyTorch, the best first; the CPU is always one."""
-        present = {
-            "mps": torch.backends.mps.is_available(),
-            "cuda": torch.cuda.is_available(),
-            "cpu": True,
-        }
+        present = {"mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available(), "cpu": True}
         return [kind for kind in ORDER if present[kind]]
 
     def describe(self) -> str:

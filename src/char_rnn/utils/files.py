@@ -17,12 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_NOCTTY", "O_NONBLOCK"))  # Windows lacks most
 LONGEST_PATH, LONGEST_NAME = 4096, 1000  # characters of a path that does not exist, and of a name in it
-_KINDS = {
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
+_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
 class TextForPathError(FileNotFoundError, ValueError):

@@ -1,22 +1,9 @@
 """The configuration: its schema, its reading with one-line errors, its writing. No PyTorch."""
 
 from char_rnn.utils.config.fields import ConfigError
-from char_rnn.utils.config.loading import (
-    Override,
-    compose_config,
-    config_from_dict,
-    load_config,
-    read_setting,
-    recipes,
-)
+from char_rnn.utils.config.loading import Override, compose_config, config_from_dict, load_config, read_setting, recipes
 from char_rnn.utils.config.model import ModelConfig
-from char_rnn.utils.config.schema import (
-    Config,
-    DataConfig,
-    DeviceConfig,
-    GenerationConfig,
-    LoggingConfig,
-)
+from char_rnn.utils.config.schema import Config, DataConfig, DeviceConfig, GenerationConfig, LoggingConfig
 from char_rnn.utils.config.training import TrainingConfig
 from char_rnn.utils.config.writing import to_yaml
 

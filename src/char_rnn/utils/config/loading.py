@@ -28,7 +28,7 @@ _REMOVED_KEYS: dict[tuple[str, str], tuple[object, str]] = {
 """Keys of version 1.0: the value that has no effect (None: all values), and what to do about others."""
 
 _REMOVED_VALUES = {
-    ("training", "averaging", "nt-asgd"): ("polyak", "set training.averaging to polyak with training.averaging_start"),
+    ("training", "averaging", "nt-asgd"): ("polyak", "set training.averaging to polyak with training.averaging_start")
 }
 """Keys and values of version 1.0: the replacement in saved models, and what to do about it elsewhere."""
 
