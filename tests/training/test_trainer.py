@@ -15,6 +15,7 @@ from training_helpers import (
     AS_IN_2015,
     Log,
     small_config,
+    timeless,
 )
 
 from char_rnn.data.corpus import Corpus
@@ -22,6 +23,7 @@ from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.training import Callback, CharRNNTrainer, evaluate
 from char_rnn.training.callbacks import MetricsWriter
+from char_rnn.training.checkpoints import read_state
 from char_rnn.training.evaluation import Evaluation
 from char_rnn.utils import resources
 
@@ -285,3 +287,39 @@ def test_samples_are_shown_at_each_evaluation(make_trainer: MakeTrainer) -> None
 def test_a_run_folder_needs_a_vocabulary(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs the vocabulary"):
         make_trainer(run_dir=tmp_path, vocabulary=None)
+
+
+def test_patience_ends_a_run_early_and_exactly_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """A rate too high to learn: no new best. Resuming the ended run changes nothing; more patience goes on."""
+    rate = {"learning_rate": 0.5, "explosion_factor": 0.0, "schedule": "constant"}
+    config = small_config(training={**rate, "eval_interval": 5, "max_steps": 300, "max_epochs": 100, "patience": 3})
+    result = make_trainer(config, run_dir=tmp_path).train()
+    assert (result.early, result.stopped) == (True, False)
+    assert result.step == result.best_step + 15 < 300
+    before = in_order(tmp_path)
+    assert [r["step"] for r in before if r["split"] == "val"] == [*range(5, result.step + 1, 5)]
+    again = make_trainer(config, run_dir=tmp_path)
+    again.load_state_dict(read_state(tmp_path))
+    assert again.train().step == result.step
+    assert in_order(tmp_path) == before
+    more = make_trainer(small_config(training={**config.training.model_dump(), "patience": 4}), run_dir=tmp_path)
+    more.load_state_dict(read_state(tmp_path))
+    assert more.train().step > result.step
+
+
+def in_order(run: Path) -> list[dict[str, Any]]:
+    return sorted(timeless(run), key=lambda record: (record["step"], record["split"]))
+
+
+@pytest.mark.parametrize(
+    ("training", "key"),
+    [
+        ({"patience": 2}, "patience 2"),
+        ({"schedule": "plateau"}, "schedule plateau"),
+    ],
+)
+def test_what_goes_by_the_validation_loss_needs_one(
+    make_trainer: MakeTrainer, training: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"^training\.{key} needs a validation loss, but"):
+        make_trainer(small_config(training=training, data={"train_frac": 1.0, "val_frac": 0.0}))

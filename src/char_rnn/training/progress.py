@@ -23,6 +23,15 @@ REDRAW_SECONDS = 0.1
 SMOOTHING = 0.98
 LONGEST_BAR = 24
 BEST = Text("best", "green")
+EVENTS = {
+    "device": "step {failed_step:,}: {reason}; returned to step {step:,}, continuing on the CPU",
+    "evaluation": "each evaluation predicts {characters:,} of {of:,} characters: all of them would take too long",
+    "memory": "out of memory: computing {micro_batch:,} sequences at once from now on, in the same batches",
+    "rollback": (
+        "step {failed_step:,}: {reason}; returned to step {step:,}, with the learning rate times {rate_factor:g}"
+    ),
+}
+"""Texts by the kind of event."""
 
 
 def training_progress(console: Console | None = None) -> Callback:
@@ -58,7 +67,7 @@ class LineProgress(Callback):
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Print the event."""
-        self._print(Text(visible(_describe(event)), style="yellow"))
+        self._print(Text(visible(EVENTS[event["event"]].format(**event)), style="yellow"))
 
     def on_sample(self, step: int, text: str) -> None:
         """Print the sample, indented."""
@@ -247,18 +256,6 @@ def _part(record: Record) -> str:
     """Return how much of a split was predicted, if not all of it."""
     whole = record.get("characters_in_split")
     return "" if whole is None else f"over {record['characters']:,} of {whole:,}"
-
-
-def _describe(event: Record) -> str:
-    if event["event"] == "memory":
-        return f"out of memory: computing {event['micro_batch']} sequences at once from now on, in the same batches"
-    if event["event"] == "evaluation":
-        part, whole = f"{event['characters']:,}", f"{event['of']:,}"
-        return f"each evaluation predicts {part} of {whole} characters: all of them would take too long"
-    back = f"step {event['failed_step']:,}: {event['reason']}; returned to step {event['step']:,}"
-    if event["event"] == "device":
-        return f"{back}, continuing on the CPU"
-    return f"{back}, with the learning rate times {event['rate_factor']:g}"
 
 
 def _clock(seconds: float) -> str:
