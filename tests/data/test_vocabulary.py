@@ -195,7 +195,7 @@ def test_descriptions_survive_json(text: str) -> None:
         ({"kind": "bytes", "symbols": [True]}, "must be a byte"),
         ({"kind": "characters", "symbols": [1.0]}, "must be a code point"),
         ({"kind": "characters", "symbols": [0x110000]}, "must be a code point"),
-        ({"kind": "characters", "symbols": [0xD800]}, "no surrogate"),
+        ({"kind": "characters", "symbols": [0xD800]}, "not a surrogate"),
         ({"kind": "characters", "symbols": ["x" * 10_000]}, "must be a code point"),
         ({"kind": "characters", "symbols": [1, 1]}, "symbol 1: 1 a second time; symbols must be distinct"),
         ({"kind": "bytes", "symbols": [7, 0, 255, 7]}, "symbol 3: 7 a second time"),

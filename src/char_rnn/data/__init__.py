@@ -1,1 +1,1 @@
-"""From a text to batches: vocabularies, named data sets, prepared corpora, their splits and batches."""
+"""Texts: found, read, encoded, cached, split and batched."""

@@ -17,12 +17,11 @@ class Batches(Protocol):
 
     Attributes:
         split: The text.
-        batch_size: Sequences side by side, those of all processes that share a batch.
-        rows: Which of them are given here.
-        seq_length: Characters of each in one batch.
-        carries_state: Whether each row goes on where it ended in the batch before, so that the hidden state carries
-            over.
-        dropped: Characters that could be predicted and are not, in one epoch.
+        batch_size: Sequences in a batch, over all processes that share it.
+        rows: The sequences that this process gets.
+        seq_length: Characters in a sequence.
+        carries_state: Whether each row continues the same row of the last batch, so that the hidden state carries over.
+        dropped: Predictable characters that an epoch does not predict.
     """
 
     split: Split
@@ -33,13 +32,13 @@ class Batches(Protocol):
     dropped: int
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches in an epoch."""
         ...
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield characters x and those that follow them y, int64, shape (B, T) each.
+        """Yield characters x and the characters that follow them y, int64, shape (B, T) each.
 
-        The same number gives the same batches; `start` leaves out so many at the beginning, at no cost.
+        The same number gives the same batches; `start` skips batches at the beginning, at no cost.
         """
         ...
 
@@ -54,20 +53,20 @@ def create_dataloaders(
     pin_memory: bool = False,
     rows: slice = ALL_ROWS,
 ) -> dict[str, Batches]:
-    """Make the batches of the `train`, `val` and `test` splits; empty splits are left out.
+    """Make the batches of the `train`, `val` and `test` splits, without empty splits.
 
     Args:
-        dataset: Of any split of the corpus; its sequence length and fractions count.
-        batch_size: Sequences side by side.
-        num_workers: Processes that gather windows; streams need none.
+        dataset: Dataset of any split of the corpus, whose sequence length and fractions are used.
+        batch_size: Sequences in a batch.
+        num_workers: Processes that load windows; streams need none.
         batching: `"streams"` (contiguous, state carried over) or `"windows"` (overlapping, shuffled).
-        seed: Chooses the order of windows.
-        pin_memory: Gather windows into pinned memory, where there is CUDA.
-        rows: Which of the sequences of each batch to give, where several processes share it.
+        seed: Seed of the order of windows.
+        pin_memory: Load windows into pinned memory if CUDA is available.
+        rows: Sequences of each batch to return if several processes share it.
 
     Raises:
-        DataError: If the training split is too small for one batch. (Others may be: they are evaluated whole.)
-        ValueError: If a number is out of range, or `batching` is neither.
+        DataError: The training split is too small for one batch. (Others may be: they are evaluated whole.)
+        ValueError: A number is out of range, or `batching` is neither.
     """
     if batching not in ("streams", "windows"):
         raise ValueError(f"batching {batching!r}: must be streams or windows")

@@ -1,4 +1,4 @@
-"""Which file and line a place of a prepared text is in."""
+"""The file and line of an offset in a prepared text."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from char_rnn.data.reading import TextReader, check_encoding
 from char_rnn.data.sources import FileOrder, Sources, as_list, find_source, is_stream, joined
 from char_rnn.data.text_files import TextFile
 
-PIECE = 4 << 20  # symbols looked at at once
+PIECE = 4 << 20  # symbols searched for line ends at once
 
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """A place in a text.
+    """A location in a text.
 
     Attributes:
         offset: Symbols of the whole text before it.
-        path: The file it is in, with the member of a zip archive behind it; ``None`` for a text from a stream.
+        path: Its file, followed by the member of a zip archive; None for a text from a stream.
         line: Its line in that file, from 1.
     """
 
@@ -42,24 +42,23 @@ def find_locations(
     separator: str = "",
     file_order: FileOrder = "natural",
 ) -> list[SourceLocation]:
-    """Say which file and line some places of a text are in.
+    """Find the file and line of some offsets in a text.
 
     Args:
-        source: As `prepare_corpus` was given it.
-        corpus: What that made of it.
-        encoding: Of the text.
-        offsets: The places, in symbols.
-        separator: As `prepare_corpus` was given it.
-        file_order: As `prepare_corpus` was given it.
+        source: Source of the text; this, the encoding, the separator and the file order as for `prepare_corpus`.
+        corpus: The prepared text.
+        encoding: Encoding of the text.
+        offsets: Offsets in symbols.
+        separator: Text between two files.
+        file_order: Order of a folder's files.
 
     Raises:
-        DataError: If a file of the text cannot be read any more.
+        DataError: A file of the text can no longer be read.
     """
     encoding = check_encoding(encoding)
-    if any(map(is_stream, as_list(source))):
-        starts: list[int] = [0]
-        paths: Sequence[Path | None] = [None]
-    else:
+    starts: list[int] = [0]
+    paths: Sequence[Path | None] = [None]
+    if not any(map(is_stream, as_list(source))):
         text = joined([find_source(each, encoding, None, file_order) for each in as_list(source)])
         starts, paths = _files(text.files(corpus.vocabulary.kind)[0], corpus, encoding, separator)
     owners = [bisect_right(starts, offset) - 1 for offset in offsets]
@@ -73,7 +72,7 @@ def find_locations(
 def _files(
     files: list[TextFile], corpus: Corpus, encoding: str, separator: str
 ) -> tuple[list[int], Sequence[Path | None]]:
-    """Where the files of a text begin in it, and which they are; those of more than one are read again."""
+    """Return the start of each file in the text, and its path; several files are read again."""
     if len(files) == 1:
         return [0], [files[0].place]
     starts: list[int] = []
@@ -89,7 +88,7 @@ def _files(
 
 
 def _line_ends(corpus: Corpus, offsets: Sequence[int]) -> dict[int, int]:
-    """How many line ends stand before each of some places, in order."""
+    """Return the number of line ends before each of some increasing offsets."""
     if corpus.vocabulary.line_end is None:
         return dict.fromkeys(offsets, 0)
     line_end = corpus.vocabulary.char_to_idx[corpus.vocabulary.line_end]

@@ -1,4 +1,4 @@
-"""Batches of contiguous streams, for truncated backpropagation through time: the 2015 program's order."""
+"""Batches of contiguous streams for truncated backpropagation through time, in the 2015 program's order."""
 
 from collections.abc import Iterator
 
@@ -14,23 +14,23 @@ ALL_ROWS = slice(None)
 
 
 class StreamBatches:
-    """Reads a split as B streams side by side; a batch goes on where the one before it ended.
+    """Reads a split as B streams side by side; each batch continues where the last one ended.
 
-    B is the batch size, T the sequence length. Row b of every batch is stream b, T characters further on, so that
-    the hidden state can be carried over. A split of P predictable characters gives P // (B T) batches an epoch; the
-    `dropped` rest, less than B T characters, is left out at the end by even epochs and at the beginning by odd ones:
-    any two epochs in a row predict every character.
+    B is the batch size, T the sequence length. Row b of every batch is stream b, T characters further on, so that the
+    hidden state can be carried over. A split of P predictable characters has P // (B T) batches in an epoch. The
+    `dropped` rest, less than B T characters, is at the end in even epochs and at the beginning in odd ones: any two
+    consecutive epochs predict every character.
 
     Args:
         split: The text.
         batch_size: Number of streams.
-        seq_length: T, characters of a stream in one batch.
-        rows: The streams to give, where several processes share a batch; B is the number of these then.
-        allow_empty: Accept a split too small for a batch; it has epochs of none.
+        seq_length: T.
+        rows: The streams to return if several processes share a batch; B is their number then.
+        allow_empty: Accept a split too small for a batch; its epochs are empty.
 
     Raises:
-        DataError: If the split is too small for one batch.
-        ValueError: If a size is below 1.
+        DataError: The split is too small for one batch.
+        ValueError: A size is below 1.
     """
 
     carries_state = True
@@ -56,21 +56,22 @@ class StreamBatches:
             )
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches in an epoch."""
         return self._steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch.
 
         Args:
-            number: Of the epoch, from 0.
-            start: Batches to leave out at its beginning, at no cost.
+            number: Number of the epoch, from 0.
+            start: Batches to skip at the beginning, at no cost.
 
         Yields:
-            Characters x and those that follow them y, int64, shape (B, T) each.
+            Characters x and the characters that follow them y, int64, shape (B, T) each.
         """
         length = self._steps * self.seq_length  # of a stream
-        befores = (np.arange(self.batch_size) * length + self._first_target(number) - 1)[self.rows]
+        first_target = len(self.split) - self.split.predicted + (self.dropped if number % 2 else 0)
+        befores = (np.arange(self.batch_size) * length + first_target - 1)[self.rows]
         reader, pages = BlockReader(self.split.ids), PageReleaser(self.split.ids)
         pages.release()
         for step in range(start, self._steps):
@@ -80,10 +81,6 @@ class StreamBatches:
                 block[starts < 0, 0] = self.split.context
             pages.touched_in_order(block.size * self.split.ids.itemsize)
             yield torch.from_numpy(block[:, :-1].copy()), torch.from_numpy(block[:, 1:].copy())
-
-    def _first_target(self, number: int) -> int:
-        """Place in the split of the first character that an epoch predicts."""
-        return len(self.split) - self.split.predicted + (self.dropped if number % 2 else 0)
 
 
 def check_sizes(batch_size: int, seq_length: int) -> None:

@@ -1,4 +1,4 @@
-"""Shuffled windows: every place of a split as a sample of its own, for training without carried state."""
+"""Shuffled windows: every position of a split as a sample of its own, for training without carried state."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,17 +15,23 @@ from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.streams import ALL_ROWS, check_sizes
 from char_rnn.data.vocabulary import Vocabulary
 
+PERMUTED_AT_ONCE = 1 << 16
 ROUNDS = 6
 
 UInt64s = npt.NDArray[np.uint64]
 
 
 class Permutation:
-    """A random permutation of 0 to length - 1.
+    """A random permutation of 0 to length - 1, without a list of them.
+
+    A Feistel network over the next even power of two, applied until the result is in range: a bijection that computes
+    any element alone (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). The round function is
+    SplitMix64's finalizer (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014). Shuffling
+    10^9 windows takes a few kilobytes, a list of them 8 GB, and starting in the middle costs nothing.
 
     Args:
-        length: How many numbers, 1 to 2^62.
-        seed: Numbers, 0 or above, that choose the permutation; the same ones give the same one on every machine.
+        length: Number of elements, 1 to 2^62.
+        seed: Numbers, 0 or above; the same ones give the same permutation on every machine.
     """
 
     def __init__(self, length: int, seed: tuple[int, ...]) -> None:
@@ -40,7 +46,7 @@ class Permutation:
         return self.length
 
     def __getitem__(self, places: slice) -> npt.NDArray[np.int64]:
-        """Give the numbers at some places, shape (N,)."""
+        """Return the elements at some places, shape (N,)."""
         numbers = self._shuffled(np.arange(*places.indices(self.length), dtype=np.uint64))
         outside = np.flatnonzero(numbers >= self.length)
         while outside.size:
@@ -63,33 +69,30 @@ def _mixed(numbers: UInt64s) -> UInt64s:
     return result
 
 
-PERMUTED_AT_ONCE = 1 << 16
-
-
 class CharDataset(Dataset[tuple[Tensor, Tensor]]):
     """The overlapping windows of one split of a text. T is the sequence length.
 
-    Item i is the characters i to i + T - 1 of the split and those that follow each, two int64 tensors of shape (T,).
-    There are as many as the split has characters less T; none in a shorter one.
+    Item i is the characters i to i + T - 1 of the split and the characters that follow each, two int64 tensors of shape
+    (T,). A split of N characters has N - T windows, none if it is shorter.
 
     Args:
-        source: A corpus, or what `prepare_corpus` takes: a data set's name, a file, a folder, or `-`.
+        source: A corpus, or a source of `prepare_corpus`: a data set's name, a file, a folder, or `-`.
         seq_length: Characters in a window.
         train_frac: Fraction of the text to train on.
         val_frac: Fraction to validate on; the rest is the test split.
         split: `train`, `val`, `test` or `all`.
-        vocabulary: `"characters"`, `"bytes"`, or the vocabulary to encode with; of no account for a corpus.
-        encoding: Of the text; of no account for a corpus.
+        vocabulary: `"characters"`, `"bytes"`, or a vocabulary; unused for a corpus.
+        encoding: Encoding of the text; unused for a corpus.
         cache_dir: Folder of prepared texts.
 
     Attributes:
         corpus: The text.
-        split: The part of it that the windows are of.
+        split: The part of it that the windows are from.
         seq_length: Characters in a window.
 
     Raises:
-        DataError: If the text cannot be found or read, or the fractions are impossible.
-        ValueError: If the sequence length is below 1.
+        DataError: The text cannot be found or read, or the fractions are invalid.
+        ValueError: The sequence length is below 1.
     """
 
     def __init__(
@@ -107,13 +110,11 @@ class CharDataset(Dataset[tuple[Tensor, Tensor]]):
         check_sizes(1, seq_length)
         if not isinstance(source, Corpus):
             source = prepare_corpus(source, vocabulary=vocabulary, encoding=encoding, cache_dir=cache_dir)
-        self.corpus = source
-        self.seq_length = seq_length
-        self._fractions = (train_frac, val_frac)
+        self.corpus, self.seq_length, self._fractions = source, seq_length, (train_frac, val_frac)
         self._set_split(split)
 
     def with_split(self, name: str) -> "CharDataset":
-        """Make a dataset of another split of the same corpus."""
+        """Return a dataset of another split of the same corpus."""
         return CharDataset(self.corpus, self.seq_length, *self._fractions, split=name)
 
     @property
@@ -146,13 +147,13 @@ class CharDataset(Dataset[tuple[Tensor, Tensor]]):
         return x[0], y[0]
 
     def windows(self, starts: Sequence[int] | npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Gather windows at once.
+        """Return several windows.
 
         Args:
-            starts: Their indices, B of them.
+            starts: Their B indices.
 
         Returns:
-            Characters x and those that follow them y, int64, shape (B, T) each.
+            Characters x and the characters that follow them y, int64, shape (B, T) each.
         """
         places = np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.seq_length + 1)
         block = torch.from_numpy(self.split.ids[places].astype(np.int64))
@@ -174,25 +175,25 @@ class CharDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class WindowBatches:
-    """Shuffled batches of a dataset's windows, through a `DataLoader`.
+    """Shuffled batches of a dataset's windows, loaded by a `DataLoader`.
 
-    The order is a permutation computed as it is needed (see `permutation`), other in each epoch: memory does not grow
-    with the text. Batches of the training split are all full: the last windows of an epoch that do not fill one are
-    left out, other windows each time, and nearly all their characters are in other windows. `dropped` counts what
-    no epoch predicts: the first character of a split that has text before it.
+    The order is a `Permutation`, another one in each epoch, so memory does not grow with the text. Batches of the
+    training split are all full: the last windows of an epoch that do not fill a batch are left out, other windows each
+    time, and nearly all their characters are in other windows. `dropped` counts what no epoch predicts: the first
+    character of a split with context.
 
     Args:
         dataset: The windows.
         batch_size: Windows in a batch.
-        num_workers: Processes that gather them; 0 for none.
-        seed: Chooses the order, with the epoch's number.
-        pin_memory: Gather into pinned memory, where there is CUDA.
-        rows: The windows of each batch to give, where several processes share it; B is the number of these then.
-        allow_empty: Accept a split too small for a batch; it has epochs of none.
+        num_workers: Processes that load them; 0 for none.
+        seed: Seed of the order, together with the epoch's number.
+        pin_memory: Load into pinned memory if CUDA is available.
+        rows: Windows of each batch to return if several processes share it; B is their number then.
+        allow_empty: Accept a split too small for a batch; its epochs are empty.
 
     Raises:
-        DataError: If the split is too small for one batch.
-        ValueError: If the batch size is below 1, or the seed or the number of workers below 0.
+        DataError: The split is too small for one batch.
+        ValueError: The batch size is below 1, or the seed or the number of workers below 0.
     """
 
     carries_state = False
@@ -227,34 +228,24 @@ class WindowBatches:
             )
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches in an epoch."""
         return self._steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch.
-
-        Args:
-            number: Of the epoch, from 0.
-            start: Batches to leave out at its beginning, at no cost.
-
-        Yields:
-            Characters x and those that follow them y, int64, shape (B, T) each.
-        """
+        """Yield the batches of an epoch, as `StreamBatches.epoch` does."""
         steps = range(start, self._steps)
-        order = _BatchOrder(len(self.dataset), self.batch_size, steps, (self.seed, number), self.rows)
-        loader = DataLoader(
+        yield from DataLoader(
             _WholeBatches(self.dataset),
             batch_size=None,
-            sampler=order,
+            sampler=_BatchOrder(len(self.dataset), self.batch_size, steps, (self.seed, number), self.rows),
             num_workers=self.num_workers,
             pin_memory=self.pin_memory and torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(self.seed),  # else PyTorch's own generator would move on
+            generator=torch.Generator().manual_seed(self.seed),  # else PyTorch's own generator would advance
         )
-        yield from loader
 
 
 class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
-    """Gives a batch for an array of window indices: far quicker than collating single windows."""
+    """Returns a batch for an array of window indices, which is much faster than collating single windows."""
 
     def __init__(self, dataset: CharDataset) -> None:
         self._dataset = dataset
@@ -264,7 +255,7 @@ class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _BatchOrder(Sampler[npt.NDArray[np.int64]]):
-    """Yields the window indices, shape (B,), of each batch, or of some rows of it."""
+    """Yields the window indices, shape (B,), of some rows of each batch."""
 
     def __init__(self, windows: int, batch_size: int, steps: range, seed: tuple[int, int], rows: slice) -> None:
         self._windows, self._batch_size, self._steps, self._seed, self._rows = windows, batch_size, steps, seed, rows
