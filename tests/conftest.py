@@ -29,7 +29,6 @@ settings.load_profile("char-rnn")
 
 def pytest_collection_finish() -> None:
     """Keep the modules and the thousands of tests out of every later garbage collection."""
-    gc.collect()
     gc.freeze()
 
 
