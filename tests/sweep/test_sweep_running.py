@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from training_helpers import rose_config
+from training_helpers import StopAt, rose_config
 
 from char_rnn.model_file import ModelFile
 from char_rnn.runs.listing import find_runs
 from char_rnn.sweep.grid import points
 from char_rnn.sweep.running import Job, SweepResult, SweepRun, SweepSetting, sweep, train_job
 from char_rnn.training import TrainingResult
-from char_rnn.training.callbacks import Callback
 from char_rnn.training.run import RunContext, resume_run, start_run
-from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config, ConfigError, load_config
 
 GRID = {"training.learning_rate": [0.01, 0.02], "training.seed": [1, 2]}
@@ -69,17 +67,6 @@ def test_a_run_of_a_sweep_is_the_run_it_is_alone(config: Config, tmp_path: Path,
     alone = points(config, GRID)[-1].config
     start_run(alone, tmp_path / "alone").train()
     assert parameters(tmp_path / "alone") == parameters(whole.folder / NAMES[-1])
-
-
-class StopAt(Callback):
-    """Asks a trainer to stop after a step, as a signal does."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        if trainer.step == self.step:
-            trainer.request_stop()
 
 
 def test_cut_off_half_way_through_its_second_run_it_ends_the_same(

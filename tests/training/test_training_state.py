@@ -11,13 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_helpers import (
-    AS_IN_2015,
-    EVERY_PART,
-    REGULARIZED,
-    small_config,
-    timeless,
-)
+from training_helpers import AS_IN_2015, EVERY_PART, REGULARIZED, StopAt, small_config, timeless
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training import Callback, CharRNNTrainer, CheckpointError
@@ -28,7 +22,7 @@ MakeTrainer = Callable[..., CharRNNTrainer]
 
 
 STOPS = (1, 13, 19, 20, 25, 38, 40, 50)
-"""Before, at and after evaluations (every 25 steps), saved states (every 20) and epochs (every 19)."""
+"""Before, at and after evaluations (every 25 steps), saved states and ends of epochs (every 20)."""
 
 
 RUNS: dict[str, dict[str, dict[str, Any]]] = {
@@ -40,17 +34,6 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "gru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "gru"}},
     "rnn parts": {"model": {**EVERY_PART, "layer_norm": "cell", "type": "rnn"}, "data": {"batching": "windows"}},
 }
-
-
-class StopAt(Callback):
-    """Stops the run after one of its steps."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        if trainer.step == self.step:
-            trainer.request_stop()
 
 
 @pytest.mark.parametrize("name", RUNS)
