@@ -10,8 +10,7 @@ import numpy as np
 from train_helpers import recurrent, rows
 
 from char_rnn.generation.engine import Engine
-from char_rnn.kernels import load
-from char_rnn.kernels.instructions import declared
+from char_rnn.kernels import declared, load
 from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 

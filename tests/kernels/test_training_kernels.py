@@ -23,8 +23,8 @@ from train_helpers import (
 )
 
 from char_rnn import kernels
+from char_rnn.kernels import declared
 from char_rnn.kernels.build import LEVELS, architecture, library
-from char_rnn.kernels.instructions import declared
 
 WIDTHS = (1, 17, 33, 128, 1000)
 BATCHES = (1, 3, 13, 50)

@@ -14,7 +14,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torc
     """Run layers by the kernels, by the derived loop, or by PyTorch's functions; return the type to run them in."""
     can_run = kernel_loop.can_run
     if request.param == "kernels":
-        if kernel_loop.kernels() is None:
+        if kernel_loop.load() is None:
             pytest.skip("the kernels are not built, or do not run here")
         monkeypatch.setattr(kernel_loop, "can_run", lambda *of: can_run(*of) or pytest.fail("not run by the kernels"))
     else:

@@ -1,7 +1,7 @@
-"""Kernels in C for what neither NumPy nor PyTorch does fast: steps of decoding, steps of layers with options.
+"""Kernels in C for what is slow in NumPy and PyTorch: decoding steps, and steps of recurrent layers with options.
 
-They are optional. A build with a C compiler at hand has them; without one, and where the environment variable
-``CHAR_RNN_KERNELS`` is ``off``, NumPy and PyTorch compute the same, more slowly. That variable may also name a level.
+They are optional: built if there is a C compiler. Without them, or if the environment variable ``CHAR_RNN_KERNELS`` is
+``off``, NumPy and PyTorch compute the same, more slowly. That variable may also name a level.
 """
 
 from __future__ import annotations
@@ -23,21 +23,20 @@ _logger = logging.getLogger("char_rnn")
 
 
 @cache
-def load() -> ctypes.CDLL | None:
-    """Return the best library that is built and that this processor can run, or None."""
+def load() -> Any:
+    """Return the best library that is built and that this processor can run; None without one."""
     wanted = os.environ.get("CHAR_RNN_KERNELS", "")
     if wanted == "off":
         return None
     for level in LEVELS.get(architecture(), {}):
-        if library(level).is_file() and wanted in ("", level) and _runs(level):
-            kernels = _opened(library(level))
-            if kernels is not None:
-                return kernels
+        can_run = library(level).is_file() and wanted in ("", level) and _runs(level)
+        if can_run and (kernels := _opened(library(level))) is not None:
+            return kernels
     if wanted:
         levels = ", ".join(LEVELS.get(architecture(), {})) or "none"
         _logger.warning(
             "CHAR_RNN_KERNELS=%s: must be off or a level that is built and that this processor runs (of %s);"
-            " going on without kernels",
+            " continuing without kernels",
             wanted,
             levels,
         )
@@ -45,7 +44,7 @@ def load() -> ctypes.CDLL | None:
 
 
 def openmp() -> Any:
-    """Return ``GOMP_parallel`` of the OpenMP library that this process has loaded with PyTorch; None without one."""
+    """Return ``GOMP_parallel`` of the OpenMP library that PyTorch has loaded into this process; None without one."""
     return _of_openmp("GOMP_parallel")
 
 
@@ -60,20 +59,20 @@ def _of_openmp(function: str) -> Any:
         mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     except OSError:
         return None
-    for path in sorted(mapped, key=lambda path: ("torch" not in path, path)):  # other packages may have their own
+    for path in sorted(mapped, key=lambda path: ("torch" not in path, path)):  # other packages may have one too
         if "libgomp" in Path(path).name:
             return ctypes.cast(getattr(ctypes.CDLL(path), function), ctypes.c_void_p)
     return None
 
 
 def level() -> str | None:
-    """Return the level of the library that is in use, or None where there is none."""
+    """Return the level of the library in use; None without one."""
     kernels = load()
     return None if kernels is None else Path(kernels._name).stem.removeprefix("kernels-")
 
 
 def why_none() -> str:
-    """Return why no library is in use, for :func:`load` that returned None."""
+    """Return why :func:`load` returned None."""
     wanted, here = os.environ.get("CHAR_RNN_KERNELS", ""), LEVELS.get(architecture(), {})
     if wanted:
         return f"CHAR_RNN_KERNELS={wanted}"
@@ -88,41 +87,51 @@ def why_none() -> str:
 
 
 def multiplies_bfloat16() -> bool:
-    """Return whether the processor has instructions for products in bfloat16; false where Linux does not report it."""
+    """Whether the processor has instructions for bfloat16 products; False if Linux does not report it."""
     return not _BFLOAT16.isdisjoint(processor_features())
 
 
-def _opened(path: Path) -> ctypes.CDLL | None:
-    """Return a library; None for one that does not open, and, with a warning, for one of other sources than these."""
+def _opened(path: Path) -> Any:
+    """Return a library; None if it does not open, and, with a warning, if it was built from other sources."""
+    expected = digest()
     try:
         kernels = ctypes.CDLL(str(path))
-    except OSError:  # cut short, or made for another system
+        kernels.kernels_sources.restype = ctypes.c_char_p
+        if expected is None or kernels.kernels_sources().decode() == expected:
+            return declared(kernels)
+    except OSError:  # truncated, or built for another system
         return None
-    expected = digest()
-    if expected is None or _sources(kernels) == expected:
-        return kernels
-    _logger.warning("%s: not used, it was made of other sources; run python -m char_rnn.kernels.build", path)
+    except AttributeError:  # another library
+        pass
+    _logger.warning("%s: not used, it was built from other sources; run python -m char_rnn.kernels.build", path)
     return None
 
 
-def _sources(kernels: ctypes.CDLL) -> str | None:
-    """Return the digest of the sources that a library was made of; None for one that does not tell."""
-    try:
-        told = kernels.kernels_sources
-    except AttributeError:
-        return None
-    told.restype = ctypes.c_char_p
-    return str(told().decode())
+def declared(library: Any) -> Any:
+    """Return a library with the functions of train.h, optimizer.h and loss.h declared."""
+    integer, number, pointer = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
+    library.train_run.argtypes = pointer, integer, pointer, pointer
+    library.elementwise_prepare.argtypes, library.elementwise_prepare.restype = (pointer, integer, integer), None
+    library.train_packed_size.argtypes = integer, integer, integer
+    library.train_packed_size.restype = integer
+    library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
+    of_rows, of_table = (pointer, integer, pointer, integer), (pointer, integer, integer)
+    library.train_sum_by_symbol.argtypes = *of_rows, *of_table, integer, pointer
+    library.optimizer_norm.argtypes, library.optimizer_norm.restype = (pointer, integer, integer, pointer), number
+    library.optimizer_adamw.argtypes = pointer, integer, number, number, number, number, integer, pointer
+    library.optimizer_adamw.restype = None
+    library.loss_cross_entropy.argtypes = *[pointer] * 3, *[integer] * 3, number, integer, pointer
+    return library
 
 
 def _runs(level: str) -> bool:
-    """Whether this processor has what a level needs."""
+    """Whether this processor has the features that a level needs."""
     return level not in _NEEDED or set(_NEEDED[level].split()) <= processor_features()
 
 
 @cache
 def processor_features() -> frozenset[str]:
-    """Return the processor's features by the names of Linux; empty on other systems."""
+    """Return the processor's features by their Linux names; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Compiles the kernels: shared libraries beside this file, one for each level of the processor that they are made for.
+"""Compiles the kernels: shared libraries beside this file, one for each processor level.
 
-It needs a C compiler (`cc`, or what the environment variable CC names) and nothing of this package. The build runs it
-(``hatch_build.py``), and whoever changes the sources: ``python -m char_rnn.kernels.build``.
+It needs a C compiler (`cc`, or the one in the environment variable CC) and nothing of this package. The build of the
+package runs it (``hatch_build.py``). After a change of the sources, run ``python -m char_rnn.kernels.build``.
 """
 
 from __future__ import annotations
@@ -35,34 +35,30 @@ LEVELS: dict[str, dict[str, str]] = {
     },
     "arm64": {"neon": ""},
 }
-"""By the machine's architecture: the levels, best first, and the compiler's options for each."""
+"""Levels by architecture, best first, with the compiler options of each."""
 
 
 def architecture() -> str:
-    """Return the machine's architecture, by one name on every system."""
+    """Return the machine's architecture, with the same name on every system."""
     name = platform.machine().lower()
     return {"amd64": "x86_64", "aarch64": "arm64"}.get(name, name)
 
 
 def library(level: str) -> Path:
-    """Return where the library of a level stands."""
+    """Return the path of a level's library."""
     return FOLDER / f"kernels-{level}.so"
 
 
 def digest() -> str | None:
-    """Return what tells these sources, and how they are compiled, from others; None where there are none.
-
-    A library says the digest of those that it was made of.
-    """
+    """Return the digest of the sources and compiler options; None without sources. A library contains its own."""
     sources = [path.read_bytes() for path in sorted((*FOLDER.glob("*.c"), *FOLDER.glob("*.h")))]
     return hashlib.sha256(b"\0".join((f"{_OPTIONS} {LEVELS}".encode(), *sources))).hexdigest() if sources else None
 
 
 def build() -> list[Path]:
-    """Compile every level of this architecture, side by side; return those that could be.
+    """Compile every level of this architecture in parallel; return the libraries.
 
-    Without a compiler there are none, and everything is computed by NumPy and PyTorch. What an earlier build left of a
-    level that does not compile any more is removed.
+    There are none without a compiler. The library of an earlier build is removed if its level does not compile.
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     levels = LEVELS.get(architecture(), {}) if os.name == "posix" else {}
@@ -80,7 +76,7 @@ def build() -> list[Path]:
 
 
 def _finished(level: str, temporary: Path, compiling: subprocess.Popen[str]) -> bool:
-    """Wait for a compiler, and put what it made in its place; whether it made it."""
+    """Wait for a compiler and move its library into place; return whether there is one."""
     errors = compiling.communicate()[1]
     if compiling.returncode == 0:
         temporary.replace(library(level))

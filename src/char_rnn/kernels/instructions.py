@@ -77,19 +77,6 @@ ProgramStructure = structure(
 )
 
 
-def declared(library: Any) -> Any:
-    """Return a library with the functions of train.h declared."""
-    integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    library.train_run.argtypes = pointer, integer, pointer, pointer
-    library.elementwise_prepare.argtypes, library.elementwise_prepare.restype = (pointer, integer, integer), None
-    library.train_packed_size.argtypes = integer, integer, integer
-    library.train_packed_size.restype = integer
-    library.train_pack.argtypes = pointer, integer, integer, integer, integer, integer, pointer
-    of_rows, of_table = (pointer, integer, pointer, integer), (pointer, integer, integer)
-    library.train_sum_by_symbol.argtypes = *of_rows, *of_table, integer, pointer
-    return library
-
-
 def packed(instructions: Sequence[Instruction]) -> Any:
     """Return instructions as an array for the kernels."""
     array = (InstructionStructure * len(instructions))()

@@ -1,6 +1,6 @@
-"""Products that begin with a value in memory, in the place of sums: they cost nothing.
+"""Replaces sums of a product and a value in memory by products that start from that value: the addition is free.
 
-Such a product has two inputs, what the matrix is multiplied with and what the sums begin with.
+Such a product has two inputs: the operand of the matrix and the initial value of its sums.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from char_rnn.cells import Value, ordered
 
 
 def with_starts(wanted: Sequence[Value], given: Collection[Value]) -> list[Value]:
-    """Return values that are equal to those wanted, with such products wherever a sum is of a product.
+    """Return values equal to those wanted, with such products in place of sums where possible.
 
     A product of which only parts are used is cut into products of these parts.
 
     Args:
-        wanted: The values to compute.
-        given: What is in memory.
+        wanted: Values to compute.
+        given: Values in memory.
     """
     order = ordered(wanted, given)
     users: dict[Value, list[Value]] = defaultdict(list)
@@ -39,7 +39,7 @@ def with_starts(wanted: Sequence[Value], given: Collection[Value]) -> list[Value
 
 
 def _is_cut(value: Value, users: dict[Value, list[Value]]) -> bool:
-    """Whether a value is a product whose users are parts that have nothing in common."""
+    """Whether a value is a product that is used only in disjoint slices."""
     parts = users[value]
     are_parts = all(each.op == "slice" for each in parts) and sum(each.width for each in parts) <= value.width
     return value.op == "product" and are_parts
@@ -48,7 +48,7 @@ def _is_cut(value: Value, users: dict[Value, list[Value]]) -> bool:
 def _with_start(
     value: Value, users: dict[Value, list[Value]], new: dict[Value, Value], kept: Collection[Value]
 ) -> Value | None:
-    """Return a sum as a product with a start; None if it is of no product that nothing else needs."""
+    """Return a sum as a product with a start; None without a product that nothing else needs."""
     for product, start in (value.inputs[::-1], value.inputs):
         made, begin = new[product], new[start]
         is_free = made.op == "product" and len(made.inputs) == 1 and len(users[product]) == 1 and product not in kept

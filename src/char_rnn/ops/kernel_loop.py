@@ -22,7 +22,6 @@ from char_rnn.kernels.instructions import (
     OperationStructure,
     ProgramStructure,
     UnitsStructure,
-    declared,
     packed,
 )
 from char_rnn.kernels.lowering import Elementwise, RowOperation, lower
@@ -32,16 +31,9 @@ _OPERATORS = {"product": 0, "product_backward": 0, "normalize": 1, "normalize_ba
 _ELEMENTWISE = 3
 
 
-@lru_cache(maxsize=1)
-def kernels() -> Any:
-    """Return the library with declared functions; None if there is none."""
-    library = load()
-    return None if library is None or not hasattr(library, "train_run") else declared(library)
-
-
 def can_run(loop: Loop, tensors: Sequence[Tensor], products: torch.dtype | None) -> bool:
     """Whether the kernels are built and can run such a loop on such tensors."""
-    if not all(tensor.is_cpu and tensor.dtype == torch.float32 for tensor in tensors) or kernels() is None:
+    if not all(tensor.is_cpu and tensor.dtype == torch.float32 for tensor in tensors) or load() is None:
         return False
     if products not in (None, torch.bfloat16):
         return False
@@ -95,7 +87,7 @@ def sum_by_symbol(rows: Tensor, symbols: Tensor, count: int) -> Tensor:
     """Sum rows, (T, B, width), by their symbols, (T, B), from 0 to below `count`; return (count, width)."""
     sums, flat = rows.new_empty(count, rows.shape[-1]), rows.flatten(0, 1)
     of_rows = flat.data_ptr(), flat.stride(0), symbols.data_ptr(), symbols.numel()
-    kernels().train_sum_by_symbol(*of_rows, sums.data_ptr(), *sums.shape, torch.get_num_threads(), openmp())
+    load().train_sum_by_symbol(*of_rows, sums.data_ptr(), *sums.shape, torch.get_num_threads(), openmp())
     return sums
 
 
@@ -171,7 +163,7 @@ class _Program:
             self._instructions.append(instructions)
             made = OperationStructure(_ELEMENTWISE, operation.width, length=len(instructions))
             made.instructions = ctypes.addressof(instructions)
-            kernels().elementwise_prepare(made.instructions, len(instructions), operation.width)
+            load().elementwise_prepare(made.instructions, len(instructions), operation.width)
             return made
         value, normalized = operation.value, operation.normalized or BufferRef(0)
         made = OperationStructure(_OPERATORS[value.op], value.width, value.inputs[0].width)
@@ -194,7 +186,7 @@ class _Program:
         Raises:
             MemoryError: There is not enough memory.
         """
-        library, threads = kernels(), torch.get_num_threads()
+        library, threads = load(), torch.get_num_threads()
         arrays = (ArrayStructure * len(self.numbers))()
         alive: list[Any] = []
         for key, number in self.numbers.items():

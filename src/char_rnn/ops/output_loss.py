@@ -99,14 +99,10 @@ def _scores(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _replace_by_gradient(scores: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Replace scores (N, V) by the gradient of the objective; return the objective and the loss."""
-    kernels = load()
-    assert kernels is not None
     targets = targets.to(torch.int64).contiguous()
     losses = (ctypes.c_double * 2)()
-    arrays = ctypes.c_void_p(scores.data_ptr()), ctypes.c_void_p(targets.data_ptr()), losses
-    sizes = map(ctypes.c_int64, (*scores.shape, scores.stride(0)))
-    threads = ctypes.c_int64(torch.get_num_threads())
-    failed = kernels.loss_cross_entropy(*arrays, *sizes, ctypes.c_double(smoothing), threads, openmp())
+    arrays, sizes = (scores.data_ptr(), targets.data_ptr(), losses), (*scores.shape, scores.stride(0))
+    failed = load().loss_cross_entropy(*arrays, *sizes, smoothing, torch.get_num_threads(), openmp())
     if failed == 1:
         raise IndexError(f"target: an id is out of bounds; give ids from 0 to {scores.shape[1] - 1}")
     if failed:

@@ -10,7 +10,7 @@ import inspect
 import struct
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,13 +28,7 @@ class Optimizer(torch.optim.Optimizer):
         """Add a group of parameters without PyTorch's wrapper, which imports the compiler and takes a second."""
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Update every parameter that has a gradient; return the loss of `closure`, if there is one."""
         loss = None
         if closure is not None:
@@ -96,8 +90,8 @@ class AdamW(Optimizer):
                 address, *others = self._addresses(parameter)
                 fields += [address, gradients[-1].data_ptr(), *others, parameter.numel(), decay]
         if parameters:
-            numbers = map(ctypes.c_double, (groups[0]["lr"], *groups[0]["betas"], groups[0]["eps"]))
-            _kernels().optimizer_adamw(*_parameters(fields), *numbers, *_threads())
+            numbers = groups[0]["lr"], *groups[0]["betas"], groups[0]["eps"]
+            load().optimizer_adamw(*_parameters(fields), *numbers, torch.get_num_threads(), openmp())
             torch.autograd.graph.increment_version(parameters)
 
     def _addresses(self, parameter: Tensor) -> tuple[int, ...]:
@@ -209,9 +203,7 @@ def gradient_norm(parameters: Sequence[Tensor]) -> float:
         return float(torch.nn.utils.get_total_norm(gradients))
     whole = [gradient.contiguous() for gradient in gradients]
     fields = [field for gradient in whole for field in (0, gradient.data_ptr(), 0, 0, 0, gradient.numel(), 0)]
-    kernels = _kernels()
-    kernels.optimizer_norm.restype = ctypes.c_double
-    norm: float = kernels.optimizer_norm(*_parameters(fields), *_threads())
+    norm: float = load().optimizer_norm(*_parameters(fields), torch.get_num_threads(), openmp())
     if norm < 0:
         raise MemoryError("not enough memory for the gradient's norm")
     return norm
@@ -249,20 +241,9 @@ def _kernels_can_run(tensors: Sequence[Tensor]) -> bool:
     return load() is not None and all(tensor.is_cpu and tensor.dtype is torch.float32 for tensor in tensors)
 
 
-def _kernels() -> ctypes.CDLL:
-    kernels = load()
-    assert kernels is not None
-    return kernels
-
-
-def _parameters(fields: Sequence[int]) -> tuple[ctypes.Array[ctypes.c_int64], ctypes.c_int64]:
+def _parameters(fields: Sequence[int]) -> tuple[ctypes.Array[ctypes.c_int64], int]:
     """Return ``trained_parameter`` structures (``char_rnn/kernels/optimizer.h``), seven fields each, and the length."""
-    return (ctypes.c_int64 * len(fields))(*fields), ctypes.c_int64(len(fields) // 7)
-
-
-def _threads() -> tuple[ctypes.c_int64, ctypes.c_void_p | None]:
-    """Return the last two arguments of every kernel."""
-    return ctypes.c_int64(torch.get_num_threads()), openmp()
+    return (ctypes.c_int64 * len(fields))(*fields), len(fields) // 7
 
 
 def _bits(number: float) -> int:
