@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pairwise import pairwise
 
 from char_rnn.generation import engine as engine_module
-from char_rnn.generation import native
+from char_rnn.generation import kernel_engine
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import PRECISIONS, Precision
 from char_rnn.kernels import load
@@ -143,7 +143,7 @@ def test_a_long_text_is_read_as_symbol_by_symbol(by_kernels: bool, monkeypatch: 
     by(monkeypatch, kernels=by_kernels)
     model = config()
     engine = Engine(model, weights(model))
-    text = np.random.default_rng(0).integers(V, size=2 * native._FED_AT_ONCE + 3)
+    text = np.random.default_rng(0).integers(V, size=2 * kernel_engine._FED_AT_ONCE + 3)
     at_once, one_by_one = engine.begin(2), engine.begin()
     at_once.feed(text, 1)
     for symbol in text:

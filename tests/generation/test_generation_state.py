@@ -10,7 +10,6 @@ import pytest
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.generation.generation_state import GenerationState, choose_together, seed_of_sample
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.symbols import CharacterMap
 from char_rnn.sampling.options import Strategy
 from char_rnn.sampling.strategies import probabilities
 
@@ -249,7 +248,7 @@ def test_unknown_characters_of_the_prime(caplog: pytest.LogCaptureFixture) -> No
     assert GenerationState(VOCABULARY, "efghijklmnopqrstuvwxyza", unknown="skip").prime.tolist() == [1]
     assert caplog.messages[0].endswith(" 'w' 'x' and 2 more")
     caplog.clear()
-    symbols = CharacterMap({"a": 0, "E": 1, '"': 2})
+    symbols = Vocabulary("characters", map(ord, 'aE"'))
     assert GenerationState(symbols, "Áa“x”", unknown="nearest").prime.tolist() == [0, 0, 2, 2]
     replaced = """'Á' as 'a', '“' as '"', '”' as '"'"""
     assert caplog.messages == [f"prime text: read {replaced}; skipped what the vocabulary does not have: 'x'"]

@@ -6,15 +6,23 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary, VocabularyKind
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.sampler import drawable_symbols
-from char_rnn.generation.spelling import Spelling, Unknown, canonical, default_prime, fitted, spelled
+from char_rnn.generation.spelling import (
+    Spelling,
+    Unknown,
+    canonical,
+    default_prime,
+    fitted,
+    knowing,
+    nearest_text,
+    spelled,
+)
 from char_rnn.generation.stopping import StopText
-from char_rnn.generation.symbols import CharacterMap
 from char_rnn.sampling.options import Strategy
 
 KOREAN = "한국어 é"
@@ -68,7 +76,6 @@ def test_a_text_in_no_form_is_an_error_that_names_the_character_given() -> None:
 )
 def test_a_line_end_of_windows_is_one(known: str, text: str, expected: str) -> None:
     assert read(known, text).text == expected
-    assert spelled(CharacterMap({each: place for place, each in enumerate(known)}), text, "nearest").text == expected
 
 
 def test_how_much_is_read_after_each_character() -> None:
@@ -151,10 +158,61 @@ def test_stop_texts_and_banned_characters_are_looked_for_in_the_models_form() ->
         if not continuation.done:
             continuation.take(index)
     assert (continuation.text(), continuation.stopped) == ("a", True)
-    assert StopText(["e\u0301", "x"], symbols=symbols).stops == ("é", "x")
+    assert StopText(["e\u0301", "x"], vocabulary=symbols).stops == ("é", "x")
     assert drawable_symbols(Strategy(banned="e\u0301"), symbols).tolist() == [True, True, False]
     assert drawable_symbols(Strategy(allowed="e\u0301"), symbols).tolist() == [False, False, True]
     split = Vocabulary.from_text("ae\u0301")
     assert drawable_symbols(Strategy(banned="é"), split).all()  # it is not a symbol there
     assert canonical(split, "é") == "e\u0301"
     assert canonical(split, "x") == "x"
+
+
+def near(text: str, characters: str) -> str:
+    return nearest_text(text, lambda piece: set(piece) <= set(characters))
+
+
+@pytest.mark.parametrize(
+    ("text", "characters", "expected"),
+    [
+        ("Hello", "helo", "hello"),
+        ("hello", "HELO", "HELLO"),
+        ("Été", "etE", "Ete"),
+        ("Été", "eté", "été"),
+        ("été", "ETÉ", "ÉTÉ"),
+        ("naïve", "navie", "naive"),
+        ("“don’t” — he", "\"don't- he", '"don\'t" - he'),
+        ('it\'s "so" -', "it’s “so” –", "it’s “so“ –"),
+        ("a…b", "ab.", "a...b"),
+        ("a\u00a0b\tc", "abc ", "a b c"),
+        ("a\r\u2028b", "ab\n", "a\n\nb"),
+        ("Straße", "Strase", "Strasse"),
+        ("ﬁn, ½", "fin 1/2,", "fin, 1/2"),
+        ("x1", "abc", "x1"),
+        ("1/2", "12⁄", "1⁄2"),
+        ("", "a", ""),
+    ],
+)
+def test_what_stands_for_what(text: str, characters: str, expected: str) -> None:
+    assert near(text, characters) == expected
+
+
+def test_a_character_that_is_there_stays() -> None:
+    assert near("Éé’'", "Eeéɛ'’É") == "Éé’'"
+
+
+def test_an_accent_alone_has_no_neighbour() -> None:
+    assert near("\u0301", "abc") == "\u0301"
+
+
+@given(st.text(st.characters() | st.sampled_from("ab\u00e9\ud800\udc80\udca9\udfff"), max_size=3))
+@example("\udc80")
+def test_what_is_known_is_what_can_be_encoded(text: str) -> None:
+    few = Vocabulary.from_text("ab\u00e9\u6771")
+    some_bytes = Vocabulary.from_text("ab\u00e9", "bytes")
+    for symbols in (few, some_bytes, Vocabulary("bytes", range(256))):
+        try:
+            symbols.encode(text)
+            encodes = True
+        except UnknownCharacterError:
+            encodes = False
+        assert knowing(symbols)(text) == encodes

@@ -207,3 +207,27 @@ def test_a_vocabulary_of_another_model_is_an_error() -> None:
     message = r"^vocabulary: has 6 symbols, but the model was made for 5; use the one it was trained with$"
     with pytest.raises(ValueError, match=message):
         TextGenerator(cycle(), Vocabulary.from_text("abcdef"))
+
+
+def test_mappings_in_any_order_of_characters() -> None:
+    for inverse in (None, {2: "\n", 1: "a", 0: "z"}, ["z", "a", "\n"]):
+        vocabulary = TextGenerator(table(torch.zeros(3, 3)), {"a": 1, "z": 0, "\n": 2}, inverse).vocabulary
+        assert vocabulary.encode("a\nza").tolist() == [1, 2, 0, 1]
+        assert vocabulary.decoder().decode([1, 2, 0]) == "a\nz"
+
+
+@pytest.mark.parametrize("mapping", [{}, {"a": 1}, {"a": 0, "b": 0}, {"a": 0, "b": 2}, {"a": -1, "b": 0}])
+def test_indices_that_are_not_0_to_v(mapping: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"^char_to_idx: must not be empty|^char_to_idx: indices must be 0 to "):
+        TextGenerator(table(torch.zeros(2, 2)), mapping)
+
+
+def test_mappings_of_more_than_characters() -> None:
+    with pytest.raises(ValueError, match=r"^char_to_idx: must map single characters; given 'ab'"):
+        TextGenerator(table(torch.zeros(2, 2)), {"ab": 0, "c": 1})
+
+
+@pytest.mark.parametrize("inverse", [{0: "b", 1: "a"}, ["a"], {0: "a", 1: "b", 2: "c"}])
+def test_inverses_that_are_not(inverse: Any) -> None:
+    with pytest.raises(ValueError, match=r"^idx_to_char: must be the inverse of char_to_idx; leave it out"):
+        TextGenerator(table(torch.zeros(2, 2)), {"a": 0, "b": 1}, inverse)

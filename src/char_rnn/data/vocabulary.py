@@ -249,8 +249,8 @@ class TextDecoder:
 
     def decode(self, indices: IndicesLike) -> str:
         """Return the text that these indices complete; invalid UTF-8 becomes U+FFFD."""
-        if self._vocabulary.kind == "characters":
-            return self._vocabulary.decode(indices)
+        if self._vocabulary.kind == "characters":  # for one index faster than `Vocabulary.decode`
+            return "".join(map(self._vocabulary.idx_to_char.__getitem__, indices))
         return self._utf8.decode(self._vocabulary.decode_bytes(indices))
 
     def flush(self) -> str:

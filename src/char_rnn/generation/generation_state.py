@@ -1,4 +1,4 @@
-"""One text being written, whoever computes the predictions.
+"""The state of one text being written, whatever computes the predictions.
 
 Dimensions: T time, N texts, V vocabulary.
 """
@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.predictor import Streams
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
-from char_rnn.generation.symbols import Symbols, decoder_of
 from char_rnn.sampling.options import LENGTH, SEED, Strategy
 from char_rnn.sampling.strategies import Floats, draw_each
 
@@ -23,41 +23,41 @@ Seed = int | np.random.SeedSequence | None
 
 
 class GenerationState:
-    """A text being written: what the model reads first, what is drawn, what may be shown of it, and when it ends.
+    """A text being written: the prime, the sampler, the finished part, and whether the text has ended.
 
-    What it draws depends on seed, strategy and the log-probabilities alone. A model that reads symbol by symbol writes
-    with it so::
+    The symbols depend on seed, strategy and log-probabilities only. A model that reads symbol by symbol writes with it
+    so::
 
-        read = continuation.prime.tolist() or [continuation.begin()]
-        while not continuation.done:
+        read = state.prime.tolist() or [state.begin()]
+        while not state.done:
             for symbol in read:
                 log_probs = model.step(symbol)
-            read = [continuation.choose(log_probs)]
-        print(continuation.text())
+            read = [state.choose(log_probs)]
+        print(state.text())
 
     Args:
-        symbols: The model's vocabulary.
-        prime_text: Text to continue, or the indices (T,) that the model reads of it.
+        vocabulary: The model's vocabulary.
+        prime_text: Text to continue, or its indices (T,).
         length: Symbols to add: characters, or bytes for a byte vocabulary.
-        strategy: How they are drawn; several texts may share a `Sampler` made of it.
-        seed: Seed of the drawing; ``None`` = another text each time.
-        stop: End before this text, or the first of these; ``None`` = go on to ``length``.
-        stop_at_newline: End before the end of a line, too.
-        unknown: What to do with characters of ``prime_text`` that the vocabulary has not: see `spelled`.
+        strategy: The sampling strategy; several texts may share a `Sampler` made from it.
+        seed: Seed of the random numbers; ``None`` = a different text each time.
+        stop: End before this text, or the first of these; ``None`` = write ``length`` symbols.
+        stop_at_newline: End before a line end, too.
+        unknown: Treatment of prime characters that the vocabulary lacks; see `spelled`.
 
     Attributes:
-        prime: What the model reads first, indices (T,). If it is empty the first symbol is drawn by :meth:`begin`.
-        count: How many symbols have been added.
-        done: Whether the text is at its end.
+        prime: Indices (T,) that the model reads first. If there are none, :meth:`begin` draws the first symbol.
+        count: Number of symbols added.
+        done: Whether the text has ended.
 
     Raises:
-        UnknownCharacterError: ``prime_text`` has a character that the vocabulary has not.
+        UnknownCharacterError: ``prime_text`` has an unknown character.
         ValueError: Another argument is out of range.
     """
 
     def __init__(
         self,
-        symbols: Symbols,
+        vocabulary: Vocabulary,
         prime_text: str | npt.NDArray[np.int64] = "",
         length: int = 1000,
         strategy: Strategy | Sampler = Strategy(),  # noqa: B008 (frozen)
@@ -68,14 +68,16 @@ class GenerationState:
         unknown: Unknown = "error",
     ) -> None:
         LENGTH.check("length", length)
-        self._rng = _generator(seed)
-        self._stop_text = StopText(stop, stop_at_newline, symbols)
-        self.sampler = strategy if isinstance(strategy, Sampler) else Sampler(strategy, symbols)
+        if not isinstance(seed, np.random.SeedSequence):
+            SEED.check("seed", seed)
+        self._rng = np.random.default_rng(seed)
+        self._stop_text = StopText(stop, stop_at_newline, vocabulary)
+        self.sampler = strategy if isinstance(strategy, Sampler) else Sampler(strategy, vocabulary)
         self.prime: npt.NDArray[np.int64] = (
-            prime_text if isinstance(prime_text, np.ndarray) else encode_prime(symbols, prime_text, unknown)
+            prime_text if isinstance(prime_text, np.ndarray) else encode_prime(vocabulary, prime_text, unknown)
         )
         self.length, self.count, self.done = length, 0, length == 0
-        self._decoder = decoder_of(symbols)
+        self._decoder = vocabulary.decoder()
         self._undecoded: list[int] = []
         self._pieces: list[str] = []
         window = self.sampler.strategy.repetition_window if self.sampler.is_penalizing else 0
@@ -84,21 +86,21 @@ class GenerationState:
 
     @property
     def temperature(self) -> float:
-        """That of the next symbol."""
+        """Temperature of the next symbol."""
         return self.sampler.strategy.temperature_at(self.count, self.length)
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended before a stop text."""
+        """Whether the text ended at a stop text."""
         return self._stop_text.found
 
     @property
     def recent(self) -> Collection[int]:
-        """The symbols that the repetition penalty is about, each once; none without one."""
+        """The symbols that the repetition penalty applies to, each once; none without a penalty."""
         return self._recent.keys()
 
     def begin(self) -> int | None:
-        """Draws the first symbol of a text without a prime, from all alike (temperature 0: takes the first).
+        """Draw the first symbol of a text without a prime from the uniform distribution (temperature 0: the first).
 
         Returns:
             The symbol; ``None``, and nothing is drawn, if there is a prime or the text has begun.
@@ -109,21 +111,21 @@ class GenerationState:
         return self.take(int(drawable[0 if self.temperature == 0 else self._rng.integers(len(drawable))]))
 
     def choose(self, log_probs: npt.ArrayLike) -> int:
-        """Draws the next symbol and takes note of it.
+        """Draw the next symbol and add it.
 
         Args:
-            log_probs: What the model predicts, (V,), in nats.
+            log_probs: The model's prediction, (V,), in nats.
 
         Raises:
-            ValueError: ``log_probs`` hold NaN or +inf, or nothing above -inf is left to draw.
+            PredictionError: ``log_probs`` has a NaN or +inf, or no symbol can be drawn.
         """
         return self.take(self.sampler.choose(log_probs, self.temperature, self._recent, self._rng))
 
     def writer(self, streams: Streams) -> Callable[[int, int], int]:
-        """Returns what draws the next symbols and takes note of them, with streams that have read all but the last.
+        """A function that draws and adds the next symbols, with streams that have read all symbols but the last.
 
-        It is called with the last symbol and with how many to draw at most. It draws at least one, in stream 0, and
-        returns the new last one. Symbols that it draws beyond a stop text count, but never show.
+        Its arguments are the last symbol and the largest number of symbols to draw. It draws at least one, in stream 0,
+        and returns the last. Symbols drawn after a stop text are counted, but not shown.
         """
         write = streams.writer(self.sampler, self._rng)
         if write is None:
@@ -131,21 +133,21 @@ class GenerationState:
         return lambda symbol, most: self._take_all(write(symbol, self._temperatures(most)))
 
     def probabilities(self, log_probs: npt.ArrayLike) -> Floats:
-        """What :meth:`choose` would draw from, (V,), without drawing."""
+        """The distribution (V,) that :meth:`choose` draws from."""
         weights = self.sampler.weights(log_probs, self.temperature, (self._recent,))
         return np.asarray(weights / weights.sum())
 
     def take(self, symbol: int) -> int:
-        """Takes note of a symbol as the next one, whoever chose it."""
+        """Add a symbol, whoever chose it."""
         if self._window.maxlen:
             self._remember(symbol)
         return self._take_all([symbol])
 
     def text(self) -> str:
-        """The text that has become certain since the last call; the prime text is no part of it.
+        """The text that has become certain since the last call, without the prime.
 
-        A character is held back until its bytes are whole, and what may be the beginning of a stop text until it is
-        none. Bytes at the very end that are no whole character are left out.
+        A character is held back until its bytes are complete, and the possible beginning of a stop text until it is
+        none. Incomplete bytes at the very end are left out.
         """
         self._decode()
         text = "".join(self._pieces)
@@ -164,7 +166,7 @@ class GenerationState:
         return symbols[-1]
 
     def _temperatures(self, most: int) -> Floats:
-        """Those of the next symbols, of so many at most."""
+        """Temperatures of the next symbols, at most `most`."""
         strategy, places = self.sampler.strategy, range(self.count, min(self.count + most, self.length))
         if strategy.final_temperature is None:
             return np.full(len(places), strategy.temperature, np.float64)
@@ -186,32 +188,20 @@ class GenerationState:
         self._undecoded.clear()
 
 
-def choose_together(continuations: Sequence[GenerationState], log_probs: npt.NDArray[np.floating]) -> list[int]:
-    """`GenerationState.choose` for texts that share a `Sampler` and are equally long so far, faster than one by one.
+def choose_together(states: Sequence[GenerationState], log_probs: npt.NDArray[np.floating]) -> list[int]:
+    """`GenerationState.choose` for N texts of equal length that share a `Sampler`: the same symbols, faster.
 
     Args:
-        continuations: N of them.
+        states: N of them.
         log_probs: (N, V), in nats.
-
-    Returns:
-        The N symbols, the same as they would have been alone.
     """
-    first = continuations[0]
-    weights = first.sampler.weights(log_probs, first.temperature, [text.recent for text in continuations])
-    drawn = draw_each(weights, [text._rng.random() for text in continuations])
-    return [text.take(symbol) for text, symbol in zip(continuations, drawn, strict=True)]
+    first = states[0]
+    weights = first.sampler.weights(log_probs, first.temperature, [state.recent for state in states])
+    drawn = draw_each(weights, [state._rng.random() for state in states])
+    return [state.take(symbol) for state, symbol in zip(states, drawn, strict=True)]
 
 
 def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:
-    """Seed of one of several samples: that of sample 0 is ``seed`` itself, and none depends on how many there are.
-
-    Without a seed it is another each time.
-    """
+    """Seed of one of several samples; that of sample 0 is ``seed`` itself, and none depends on their number."""
     SEED.check("seed", seed)
     return np.random.SeedSequence(seed) if sample == 0 else np.random.SeedSequence(seed, spawn_key=(sample,))
-
-
-def _generator(seed: Seed) -> np.random.Generator:
-    if not isinstance(seed, np.random.SeedSequence):
-        SEED.check("seed", seed)
-    return np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""What writing needs of a model: `Engine` is one, `TorchEngine` makes a PyTorch module into one.
+"""The interface to a model that predicts: `Engine`, or `TorchEngine` for a PyTorch model.
 
 Dimensions: N streams, T time, V vocabulary.
 """
@@ -17,17 +17,17 @@ Predictions = npt.NDArray[np.floating[Any]]
 
 
 class Writer(Protocol):
-    """Goes on with a text by itself."""
+    """Draws the next symbols of a text in blocks."""
 
     def __call__(self, symbol: int, temperatures: Floats, /) -> list[int]:
-        """Read a symbol and draw the next ones, at least one and at most one for each of some temperatures."""
+        """Read a symbol and draw the next ones, at least one and at most one for each temperature."""
 
 
 class Streams(Protocol):
     """Texts that a model reads side by side, numbered from 0."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Number of streams."""
 
     def step(self, symbols: npt.ArrayLike, rows: npt.ArrayLike | None = None) -> Predictions:
         """Read one symbol (N,) in each of some streams (``None``: all); return log-probabilities (N, V), in nats."""
@@ -36,21 +36,16 @@ class Streams(Protocol):
         """Read a text (T,) in one stream."""
 
     def writer(self, sampler: Sampler, rng: np.random.Generator) -> Writer | None:
-        """Return what draws in blocks in stream 0, as by :meth:`step` and `Sampler.choose`, but faster.
+        """A faster way to draw in stream 0 than :meth:`step` and `Sampler.choose`, with the same symbols.
 
-        Args:
-            sampler: How.
-            rng: Advanced as `Sampler.choose` does.
-
-        Returns:
-            ``None`` where there is no faster way.
+        It advances `rng` as `Sampler.choose` does. ``None`` = there is none.
         """
 
     def state(self, row: int = 0) -> Any:
-        """Return a copy of a stream's state."""
+        """A copy of a stream's state."""
 
     def set_state(self, state: Any, row: int = 0) -> None:
-        """Give a stream a state."""
+        """Set a stream's state."""
 
 
 class Predictor(Protocol):
@@ -59,11 +54,11 @@ class Predictor(Protocol):
     vocab_size: int
 
     def begin(self, count: int = 1) -> Streams:
-        """Return streams in the zero state."""
+        """Make streams in the zero state."""
 
 
 def read(streams: Streams, symbols: npt.NDArray[np.integer[Any]], row: int = 0) -> Predictions:
-    """Read a text (T,), T at least 1, in one stream; return the log-probabilities (V,) of what comes next, in nats."""
+    """Read a text (T,), T at least 1, in one stream; return log-probabilities (V,) of the next symbol, in nats."""
     streams.feed(symbols[:-1], row)
     prediction: Predictions = streams.step(symbols[-1:], [row])[0]
     return prediction

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.generation.spelling import canonical
-from char_rnn.generation.symbols import Symbols, indices_of
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.spelling import canonical, knowing
 from char_rnn.sampling.options import Strategy
 from char_rnn.sampling.strategies import (
     FILTERS,
@@ -30,7 +30,7 @@ class Sampler:
 
     Args:
         strategy: The settings.
-        symbols: The vocabulary.
+        vocabulary: The vocabulary.
 
     Attributes:
         drawable: Indices of the symbols that can be drawn.
@@ -41,9 +41,9 @@ class Sampler:
         ValueError: ``banned`` and ``allowed`` leave nothing to draw, or contain something that is not a single symbol.
     """
 
-    def __init__(self, strategy: Strategy, symbols: Symbols) -> None:
+    def __init__(self, strategy: Strategy, vocabulary: Vocabulary) -> None:
         self.strategy = strategy
-        drawable = drawable_symbols(strategy, symbols)
+        drawable = drawable_symbols(strategy, vocabulary)
         self.drawable = np.flatnonzero(drawable)
         self._mask = None if drawable.all() else drawable
         self.is_penalizing = strategy.repetition_penalty != 1
@@ -90,16 +90,30 @@ class Sampler:
         return draw(weights, rng.random())
 
 
-def drawable_symbols(strategy: Strategy, symbols: Symbols) -> Mask:
+def drawable_symbols(strategy: Strategy, vocabulary: Vocabulary) -> Mask:
     """Mask (V,) of the symbols that are allowed and not banned.
 
     Raises:
         ValueError: There are none, or ``banned`` or ``allowed`` contains something that is not a single symbol.
     """
-    mask = np.full(symbols.size, strategy.allowed is None)
+    mask = np.full(vocabulary.size, strategy.allowed is None)
     if strategy.allowed is not None:
-        mask[indices_of(symbols, canonical(symbols, strategy.allowed, ("NFC",)), "allowed")] = True
-    mask[indices_of(symbols, canonical(symbols, strategy.banned, ("NFC",)), "banned")] = False
+        mask[_indices_of(vocabulary, strategy.allowed, "allowed")] = True
+    mask[_indices_of(vocabulary, strategy.banned, "banned")] = False
     if not mask.any():
         raise ValueError("banned, allowed: leave no character of the model's vocabulary to draw")
     return mask
+
+
+def _indices_of(vocabulary: Vocabulary, characters: str, name: str) -> list[int]:
+    """Indices of the known ones of some characters, which the option `name` has."""
+    indices = []
+    for character in filter(knowing(vocabulary), canonical(vocabulary, characters, ("NFC",))):
+        encoded = vocabulary.encode(character)
+        if len(encoded) != 1:
+            raise ValueError(
+                f"{name}: {character!r} is {len(encoded)} bytes, and this model writes byte by byte;"
+                " name characters of one byte (ASCII) only"
+            )
+        indices.append(int(encoded[0]))
+    return indices

@@ -1,7 +1,7 @@
-r"""How a model reads a text: the one place that decides what is read for characters the vocabulary lacks.
+r"""What a model reads for a text: the one place that decides it for characters that the vocabulary lacks.
 
-A text whose characters are all known is read as it is. Otherwise its Unicode normal forms NFC and NFD are tried first:
-text from macOS often comes decomposed, and is the same text. What is unknown after that follows ``unknown``.
+A text of known characters is read unchanged. Otherwise the Unicode normal forms NFC and NFD are tried first: text from
+macOS is often decomposed, and is the same text. What is unknown after that is treated as ``unknown`` says.
 
 Dimensions: T characters of a text, N symbols.
 """
@@ -21,9 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.vocabulary import LINE_ENDS, UnknownCharacterError
-from char_rnn.generation.nearest import nearest_text
-from char_rnn.generation.symbols import Symbols, knowing, line_end
+from char_rnn.data.vocabulary import LINE_ENDS, UnknownCharacterError, Vocabulary
 
 Unknown = Literal["error", "skip", "nearest"]
 NormalForm = Literal["NFC", "NFD"]
@@ -33,6 +31,20 @@ _NAMED = 20
 _LINE_ENDS = ("\r\n", *LINE_ENDS)
 _PIECE = re.compile("\r\n|.", re.DOTALL)
 _LONGEST = 32  # characters normalized at once: CPython sorts marks in quadratic time (UAX 15's stream-safe text has 30)
+_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # those between stand for bytes that are not UTF-8
+_ALIKE = (
+    "'‘’‚‛`´′",
+    '"“”„‟«»″',
+    "-‐‑‒–—―−",
+    " \u00a0\u2002\u2003\u2009\u200a\u202f\u3000\t",
+    "".join(LINE_ENDS),
+    "/⁄∕",
+)
+"""Characters that may replace each other, the plainest first."""
+_SPELLINGS = {
+    "…": "...", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+    "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i",
+}  # fmt: skip
 
 _logger = logging.getLogger("char_rnn")
 
@@ -42,13 +54,13 @@ class Spelling:
     r"""A text as a model reads it.
 
     Attributes:
-        symbols: The model's vocabulary.
-        pieces: Consecutive pieces of the text, each with the text that is read for it. A piece that is read as it is
-            may be of any length; another is a character, its combining marks, or ``\r\n``.
-        form: Normal form that the text was brought to; ``None`` = as given.
+        vocabulary: The model's vocabulary.
+        pieces: Consecutive pieces of the text, each with the text read for it. An unchanged piece may have any length;
+            a changed one is a character, its combining marks, or ``\r\n``.
+        form: Normal form of the read text; ``None`` = as given.
     """
 
-    symbols: Symbols
+    vocabulary: Vocabulary
     pieces: tuple[tuple[str, str], ...]
     form: NormalForm | None = None
 
@@ -60,12 +72,12 @@ class Spelling:
     @property
     def indices(self) -> npt.NDArray[np.int64]:
         """Indices (N,) of `text`."""
-        return self.symbols.encode(self.text).astype(np.int64)
+        return self.vocabulary.encode(self.text).astype(np.int64)
 
     @property
     def ends(self) -> npt.NDArray[np.int64]:
-        """Number of symbols read after each character of the text as given, (T,)."""
-        length = cache(lambda piece: len(self.symbols.encode(piece)))
+        """Number of symbols read after each character of the given text, (T,)."""
+        length = cache(lambda piece: len(self.vocabulary.encode(piece)))
         steps: list[int] = []
         for given, read in self.pieces:
             steps += map(length, given) if given == read else [0] * (len(given) - 1) + [length(read)]
@@ -73,11 +85,11 @@ class Spelling:
 
     @property
     def substitutions(self) -> dict[str, str]:
-        """Pieces that were not read as they are, and what was read for each (may be empty); in order of appearance."""
+        """Changed pieces, and the text read for each (may be empty); in order of appearance."""
         return {given: read for given, read in self.pieces if read not in (given, _formed(given, self.form))}
 
     def remark(self) -> str:
-        """Says what was not read as it is; empty if all was."""
+        """Description of the changes; empty if there are none."""
         substitutions = self.substitutions
         skipped = [repr(given) for given, read in substitutions.items() if not read]
         replaced = [f"{given!r} as {read!r}" for given, read in substitutions.items() if read]
@@ -87,18 +99,18 @@ class Spelling:
         return "; ".join(parts)
 
 
-def spelled(symbols: Symbols, text: str, unknown: Unknown = "error") -> Spelling:
-    r"""Decides what a model reads for a text.
+def spelled(vocabulary: Vocabulary, text: str, unknown: Unknown = "error") -> Spelling:
+    r"""Decide what a model reads for a text.
 
     Args:
-        symbols: The model's vocabulary.
+        vocabulary: The model's vocabulary.
         text: Any text.
-        unknown: Treatment of characters that the vocabulary lacks in either normal form: ``"error"``; ``"skip"`` them;
-            ``"nearest"``: read the nearest that it has (see `nearest_text`; ``\r\n`` counts as one line end), and skip
+        unknown: Treatment of characters that the vocabulary lacks in both normal forms: ``"error"``; ``"skip"``;
+            ``"nearest"``: read the nearest known character (see `nearest_text`; ``\r\n`` is one line end), and skip
             those without one.
 
     Raises:
-        UnknownCharacterError: ``text`` has a character that the vocabulary lacks, and ``unknown`` is ``"error"``.
+        UnknownCharacterError: ``text`` has an unknown character, and ``unknown`` is ``"error"``.
         ValueError: ``text`` is not a text, or ``unknown`` is none of these.
     """
     if not isinstance(text, str):
@@ -106,66 +118,106 @@ def spelled(symbols: Symbols, text: str, unknown: Unknown = "error") -> Spelling
     if unknown not in ("error", "skip", "nearest"):
         raise ValueError(f"unknown: must be error, skip or nearest; given {unknown!r}")
     try:
-        symbols.encode(text)
+        vocabulary.encode(text)
     except UnknownCharacterError:
-        has = cache(knowing(symbols))
+        has = cache(knowing(vocabulary))
         form, pieces = _in_its_form(text, has)
         if unknown != "error":
             read = cache(lambda piece: (piece[0], _readable(piece[1], has, nearest=unknown == "nearest")))
-            return Spelling(symbols, tuple(map(read, pieces)), form)
+            return Spelling(vocabulary, tuple(map(read, pieces)), form)
         if not all(has(formed) for _, formed in set(pieces)):
             raise
-        return Spelling(symbols, tuple(pieces), form)
-    return Spelling(symbols, ((text, text),))
+        return Spelling(vocabulary, tuple(pieces), form)
+    return Spelling(vocabulary, ((text, text),))
 
 
-def encode_prime(symbols: Symbols, text: str, unknown: Unknown = "error") -> npt.NDArray[np.int64]:
-    """Indices (N,) that a model reads of a prime text; a logged warning says what was not read as it is.
+def encode_prime(vocabulary: Vocabulary, text: str, unknown: Unknown = "error") -> npt.NDArray[np.int64]:
+    """Indices (N,) that a model reads for a prime text; changes are logged as a warning.
 
     Args and Raises: as `spelled`.
     """
-    spelling = spelled(symbols, text, unknown)
+    spelling = spelled(vocabulary, text, unknown)
     if remark := spelling.remark():
         _logger.warning("prime text: %s", remark)
     return spelling.indices
 
 
-def default_prime(symbols: Symbols, prime: str) -> tuple[str, str]:
-    r"""Fits the prime text of a model's configuration to its vocabulary.
+def default_prime(vocabulary: Vocabulary, prime: str) -> tuple[str, str]:
+    r"""Fit the prime text of a model's configuration to its vocabulary.
 
     Returns:
-        The prime: as it is, or with the nearest characters of the vocabulary (its line end for ``"\n"``), without those
-        that have none; and a remark on the change, empty if there is none.
+        The prime, unknown characters replaced by the nearest of the vocabulary (``"\n"`` by its line end) or left out;
+        and a remark on the change, empty if there is none.
     """
-    known = spelled(symbols, prime, "nearest").text
+    known = spelled(vocabulary, prime, "nearest").text
     if known == prime:
         return prime, ""
     return known, f"generation.prime {prime!r} is not in the vocabulary: beginning with {known!r} instead"
 
 
-def fitted(symbols: Symbols, text: str) -> str:
-    """Text in the normal form that the vocabulary knows more of, its line ends as the vocabulary's; else as given."""
-    has = cache(knowing(symbols))
+def fitted(vocabulary: Vocabulary, text: str) -> str:
+    """The text in the normal form with the fewest unknown characters, and with the vocabulary's line ends."""
+    has = cache(knowing(vocabulary))
     if has(text):
         return text
-    end = line_end(symbols)
+    end = vocabulary.line_end
     pieces = [formed for _, formed in _in_its_form(text, has)[1]]
     return "".join(end if end and piece in _LINE_ENDS and not has(piece) else piece for piece in pieces)
 
 
-def canonical(symbols: Symbols, text: str, forms: Sequence[NormalForm] = _FORMS) -> str:
-    """Text in the first normal form that the vocabulary has all of; as it is if it is known, or no form is."""
-    for candidate in (text, *(unicodedata.normalize(form, text) for form in forms)):
-        try:
-            symbols.encode(candidate)
-        except UnknownCharacterError:
-            continue
-        return candidate
-    return text
+def canonical(vocabulary: Vocabulary, text: str, forms: Sequence[NormalForm] = _FORMS) -> str:
+    """The text in the first normal form that the vocabulary knows completely; unchanged if it is known, or none is."""
+    has = knowing(vocabulary)
+    return next(filter(has, (text, *(unicodedata.normalize(form, text) for form in forms))), text)
+
+
+def knowing(vocabulary: Vocabulary) -> Callable[[str], bool]:
+    """A test whether a vocabulary can encode a piece of text; faster than an `UnknownCharacterError`."""
+    known = frozenset(vocabulary.symbols)
+    if vocabulary.kind == "characters":
+        return lambda text: known.issuperset(map(ord, text))
+    return lambda text: not _SURROGATE.search(text) and known.issuperset(text.encode("utf-8", "surrogateescape"))
+
+
+def nearest_text(text: str, has: Callable[[str], bool]) -> str:
+    """Replace each unknown character of a text by the nearest known one.
+
+    Tried in this order: the letter in its other case; the letter without accents (NFKD), in either case; what typing
+    uses in its place (curly and straight quotes, dashes, spaces, line ends) or spelling does (ß as ss).
+
+    Args:
+        text: The text.
+        has: Whether a piece of text is known.
+
+    Returns:
+        The text; characters without such a neighbour are unchanged.
+    """
+    nearest = {character: next(filter(has, _candidates(character)), character) for character in dict.fromkeys(text)}
+    return "".join(map(nearest.__getitem__, text))
+
+
+def _candidates(character: str) -> Iterator[str]:
+    """Replacements for a character, itself first."""
+    yield from _cases(character)
+    decomposed = unicodedata.normalize("NFKD", character)
+    plain = "".join(part for part in decomposed if not unicodedata.combining(part))
+    if plain:
+        yield from _cases(plain)
+        yield plain.replace("⁄", "/")
+    for group in _ALIKE:
+        if character in group or (len(plain) == 1 and plain in group):
+            yield from group
+    if spelling := _SPELLINGS.get(character):
+        yield from _cases(spelling)
+
+
+def _cases(text: str) -> Iterator[str]:
+    """A text in either case, where that does not lengthen it."""
+    return (case for case in (text, text.swapcase(), text.lower(), text.upper()) if len(case) == len(text))
 
 
 def _in_its_form(text: str, has: Callable[[str], bool]) -> tuple[NormalForm | None, list[tuple[str, str]]]:
-    """Pieces of a text, as given and in the form with the fewest unknown characters; of equal ones as given.
+    """Pieces of a text, as given and in the form with the fewest unknown characters; of equal forms as given.
 
     The text may be long: equal pieces share one tuple, of eight bytes in the list.
     """
@@ -210,7 +262,7 @@ def _composes(before: str, character: str) -> bool:
 
 
 def _readable(piece: str, has: Callable[[str], bool], *, nearest: bool) -> str:
-    """What is read for a piece: of several characters, and of a line end, all that is known or has a neighbour."""
+    """The text read for a piece: of several characters, or of a line end, all that is known or has a neighbour."""
     if has(piece):
         return piece
     if nearest:

@@ -1,26 +1,26 @@
-"""Ends a stream of text before a given text, which never shows, not even its beginning.
+"""Ends a text before a stop text, of which nothing is shown, not even its beginning.
 
-Source: Knuth, Morris and Pratt 1977, "Fast Pattern Matching in Strings": a character costs about the same however long
-the stop texts are.
+Source: Knuth, Morris and Pratt 1977, "Fast Pattern Matching in Strings": the cost of a character does not depend on the
+length of the stop texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.spelling import canonical
-from char_rnn.generation.symbols import Symbols, line_end
 
 
 class StopText:
     """Passes text on, piece by piece, until a stop text appears.
 
     Args:
-        stop: Text to end before, or several; ``None`` = pass everything on. Of several the one that is complete first
-            counts, of these the longest.
-        at_newline: End before the end of a line, too.
-        symbols: Vocabulary; stop texts are brought to its Unicode normal form, and its line end is the one meant.
-            ``None`` = as given, and ``\\n``.
+        stop: Text to end before, or several; ``None`` = pass everything on. Of several, the one that is complete first
+            counts, and the longest of those.
+        at_newline: End before a line end, too.
+        vocabulary: Stop texts are brought to its Unicode normal form, and its line end is used; ``None`` = the texts as
+            given, and ``\\n``.
 
     Attributes:
         stops: All these texts.
@@ -31,21 +31,22 @@ class StopText:
     """
 
     def __init__(
-        self, stop: str | Sequence[str] | None, at_newline: bool = False, symbols: Symbols | None = None
+        self, stop: str | Sequence[str] | None, at_newline: bool = False, vocabulary: Vocabulary | None = None
     ) -> None:
         stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
         if not all(isinstance(text, str) and text for text in stops):
             raise ValueError("stop: must be a text of at least one character, or None to go on to the full length")
-        if symbols is not None:
-            stops = tuple(canonical(symbols, text) for text in stops)
-        self.stops = (*stops, *_line_ends(symbols)) if at_newline else stops
+        if vocabulary is not None:
+            stops = tuple(canonical(vocabulary, text) for text in stops)
+        end = ("\n" if vocabulary is None else vocabulary.line_end) if at_newline else None
+        self.stops = stops + (("\n", "\r\n") if end == "\n" else (end,) if end else ())
         self._borders = [_borders(text) for text in self.stops]
-        self._matched = [0] * len(self.stops)  # how much of each the text so far ends with
+        self._matched = [0] * len(self.stops)  # length of the longest beginning of each that the text ends with
         self._held = ""
         self.found = False
 
     def feed(self, piece: str) -> str:
-        """Takes the next piece; returns what can no longer be part of a stop text."""
+        """Take the next piece; return what can no longer be part of a stop text."""
         if not self.stops:
             return piece
         for place, character in enumerate(piece, 1):
@@ -60,12 +61,12 @@ class StopText:
         return text[:decided]
 
     def rest(self) -> str:
-        """What is still held back when the text ends by itself."""
+        """The text still held back when the text ends without a stop text."""
         held, self._held = self._held, ""
         return held
 
     def _advance(self, character: str) -> int:
-        """Reads a character; returns the length of the longest stop text that it completes, or 0."""
+        """Read a character; return the length of the longest stop text that it completes, or 0."""
         ended = 0
         for number, stop in enumerate(self.stops):
             matched = self._matched[number]
@@ -79,13 +80,8 @@ class StopText:
         return ended
 
 
-def _line_ends(symbols: Symbols | None) -> tuple[str, ...]:
-    end = "\n" if symbols is None else line_end(symbols)
-    return ("\n", "\r\n") if end == "\n" else (end,) if end else ()
-
-
 def _borders(stop: str) -> list[int]:
-    """For each beginning of ``stop`` the length of its longest end that ``stop`` begins with, short of all of it."""
+    """For each beginning of ``stop``, the length of its longest proper end that ``stop`` begins with."""
     borders = [0]
     for character in stop[1:]:
         length = borders[-1]

@@ -1,6 +1,6 @@
 """Writes text with a trained model, one symbol at a time.
 
-Nothing here loads PyTorch unless it is given a module, or another device than the CPU.
+PyTorch is loaded only for a PyTorch model, or for a device other than the CPU.
 
 Dimensions: N texts, T time, V vocabulary.
 """
@@ -22,7 +22,6 @@ from char_rnn.generation.network import Precision
 from char_rnn.generation.predictor import Predictor, read
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import Unknown, encode_prime
-from char_rnn.generation.symbols import as_symbols
 from char_rnn.model_file import ModelFile
 from char_rnn.sampling.options import Range, Strategy
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from char_rnn.models import CharModel
 
 _BLOCK_SECONDS = 0.01
-"""What is drawn at a time takes less than twice this, so that a reader sees it come and an interrupt is heard."""
+"""A block takes less than twice this: a reader sees the text as it is written, and an interrupt is noticed soon."""
 _LARGEST_BLOCK = 4096
 _TOGETHER = 256
 _MOST_SAMPLES = 1_000_000
@@ -58,15 +57,15 @@ class TextGenerator:
     """Continues texts with a model.
 
     Args:
-        model: An `Engine`, or a PyTorch model whose ``forward(x, hidden)`` gives log-probabilities (B, T, V); that is
+        model: An `Engine`, or a PyTorch model whose ``forward(x, hidden)`` returns log-probabilities (B, T, V); it is
             moved to ``device``.
         vocabulary: The model's vocabulary, or a mapping from characters to indices.
-        idx_to_char: With a mapping: its inverse; ``None`` = made from it.
-        device: Where a PyTorch model computes. An engine does on the CPU, which is the fastest for most models, as
-            every symbol waits for the last.
+        idx_to_char: With a mapping: its inverse; ``None`` = computed.
+        device: Device of a PyTorch model. An engine runs on the CPU, the fastest device for most models because every
+            symbol depends on the previous one.
 
     Raises:
-        ValueError: Vocabulary and model are of different sizes, or the mappings do not fit each other.
+        ValueError: The sizes of vocabulary and model differ, or the mappings do not match.
     """
 
     def __init__(
@@ -76,10 +75,10 @@ class TextGenerator:
         idx_to_char: Mapping[int, str] | Sequence[str] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.symbols = as_symbols(vocabulary, idx_to_char)
-        if model.vocab_size != self.symbols.size:
+        self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else _vocabulary_of(vocabulary, idx_to_char)
+        if model.vocab_size != self.vocabulary.size:
             raise ValueError(
-                f"vocabulary: has {self.symbols.size} symbols, but the model was made for {model.vocab_size};"
+                f"vocabulary: has {self.vocabulary.size} symbols, but the model was made for {model.vocab_size};"
                 " use the one it was trained with"
             )
         self.model = model
@@ -90,17 +89,17 @@ class TextGenerator:
     def load(
         cls, source: str | Path | ModelFile, device: torch.device | str = "cpu", precision: Precision | None = None
     ) -> TextGenerator:
-        """A generator for a model.
+        """A generator for a saved model.
 
         Args:
-            source: A model file, a run folder (its best model), or what `ModelFile.read` made of one.
-            device: Where the model computes.
-            precision: In what: see `Engine`; other devices have "float32" and "float64" alone. ``None`` = what its
-                weights were trained in.
+            source: A model file, a run folder (its best model), or a `ModelFile`.
+            device: Device of the model.
+            precision: Precision of the computation, see `Engine`; other devices support "float32" and "float64" only.
+                ``None`` = that of the training.
 
         Raises:
-            ValueError: The file is no model file of this program, or damaged; or the device has not this precision.
-            OSError: It cannot be read.
+            ValueError: The file is not a model file, or is damaged; or the device does not support this precision.
+            OSError: The file cannot be read.
         """
         file = source if isinstance(source, ModelFile) else ModelFile.read(source)
         chosen = precision or file.config.training.parameter_type
@@ -122,31 +121,26 @@ class TextGenerator:
         top_p: float | None = None,
         **options: Unpack[Options],
     ) -> str:
-        """Continues a text.
+        """Continue a text.
 
         Args:
-            prime_text: Text to continue; all of it runs through the model. If it is empty the model starts from the
-                zero state and the first symbol is drawn from the uniform distribution (temperature 0: is the first).
+            prime_text: Text to continue; all of it runs through the model. If it is empty, the model starts from the
+                zero state and the first symbol is drawn from the uniform distribution (temperature 0: the first one).
             length: Symbols to add: characters, or bytes for a byte vocabulary.
             temperature: Divides the log-probabilities; 0 = always the likeliest symbol.
-            top_k: Draw among the k likeliest symbols only; ``None`` = all.
-            top_p: Draw among the likeliest symbols that together have this probability; ``None`` = all.
-            **options: ``seed``, ``stop``, ``stop_at_newline``, ``unknown``: see `GenerationState`;
-                ``final_temperature``, ``min_p``, ``typical_p``, ``repetition_penalty``, ``repetition_window``,
-                ``banned``, ``allowed``: see `Strategy`.
+            top_k: Sample from the k likeliest symbols only; ``None`` = all.
+            top_p: Sample from the likeliest symbols that together have this probability; ``None`` = all.
+            **options: ``seed``, ``stop``, ``stop_at_newline`` and ``unknown`` of `GenerationState`, and the other
+                options of `Strategy`.
 
         Returns:
-            ``prime_text`` and what the model added. Bytes at the very end that are no whole character are left out.
+            ``prime_text`` and the added text. Incomplete bytes at the very end are left out.
 
         Raises:
-            UnknownCharacterError: ``prime_text`` has a character that the vocabulary has not.
-            ValueError: Another argument is out of range, or the model gives no usable numbers.
+            UnknownCharacterError: ``prime_text`` has a character that the vocabulary lacks.
+            ValueError: Another argument is out of range, or the model's predictions are not numbers.
         """
-        strategy, others = _parted(temperature, top_k, top_p, options)
-        continuation = GenerationState(self.symbols, prime_text, length, strategy, **others)
-        for _ in self._blocks(continuation):
-            pass
-        return prime_text + continuation.text()
+        return "".join(self.stream(prime_text, length, temperature, top_k, top_p, **options))
 
     def stream(
         self,
@@ -157,14 +151,13 @@ class TextGenerator:
         top_p: float | None = None,
         **options: Unpack[Options],
     ) -> Iterator[str]:
-        """As `generate`, but yields the text in pieces as they are made, ``prime_text`` first.
+        """`generate`, but yielding the text in pieces as it is written, ``prime_text`` first.
 
-        A piece of a fast model is what it writes in about 10 ms, that of a slow one a character.
-
-        Bad arguments raise here, before the first piece is asked for.
+        A piece of a fast model is the text of about 10 ms, that of a slow one a character. Invalid arguments raise
+        here, not at the first piece.
         """
-        strategy, others = _parted(temperature, top_k, top_p, options)
-        return self._pieces(prime_text, GenerationState(self.symbols, prime_text, length, strategy, **others))
+        strategy, others = _separated(temperature, top_k, top_p, options)
+        return self._pieces(prime_text, GenerationState(self.vocabulary, prime_text, length, strategy, **others))
 
     def generate_many(
         self,
@@ -177,29 +170,21 @@ class TextGenerator:
         num_samples: int,
         **options: Unpack[Options],
     ) -> list[str]:
-        """As `generate`, but several texts, side by side: much faster than one after the other.
+        """`generate` for several texts side by side, much faster than one after the other.
 
-        Text k of a seed is the same however many there are, and text 0 is that of `generate`.
-
-        Args:
-            prime_text: See `generate`, as for the next ones.
-            length: Of each.
-            temperature: Of each.
-            top_k: Of each.
-            top_p: Of each.
-            num_samples: How many texts.
-            **options: See `generate`.
+        Text k of a seed does not depend on their number, and text 0 is that of `generate`. Arguments are those of
+        `generate`, and ``num_samples``, the number of texts.
         """
         Range(int, 1, _MOST_SAMPLES).check("num_samples", num_samples)
-        strategy, others = _parted(temperature, top_k, top_p, options)
-        sampler, seed = Sampler(strategy, self.symbols), others.pop("seed", None)
-        prime = encode_prime(self.symbols, prime_text, others.pop("unknown", "error"))
+        strategy, others = _separated(temperature, top_k, top_p, options)
+        sampler, seed = Sampler(strategy, self.vocabulary), others.pop("seed", None)
+        prime = encode_prime(self.vocabulary, prime_text, others.pop("unknown", "error"))
         texts = []
         for start in range(0, num_samples, _TOGETHER):
             seeds = [seed_of_sample(seed, k) for k in range(start, min(start + _TOGETHER, num_samples))]
-            continuations = [GenerationState(self.symbols, prime, length, sampler, seed=own, **others) for own in seeds]
-            self._write_together(continuations)
-            texts += [prime_text + continuation.text() for continuation in continuations]
+            states = [GenerationState(self.vocabulary, prime, length, sampler, seed=own, **others) for own in seeds]
+            self._write_together(states)
+            texts += [prime_text + state.text() for state in states]
         return texts
 
     def beam_search(
@@ -217,55 +202,55 @@ class TextGenerator:
         """The likeliest continuations, the best first; see `char_rnn.generation.beam.beam_search`.
 
         Returns:
-            Their texts without ``prime_text``, and their log-probabilities.
+            The texts without ``prime_text``, and their log-probabilities.
         """
         return beam_search(
-            self._predictor, self.symbols, prime_text, length, beams,
+            self._predictor, self.vocabulary, prime_text, length, beams,
             banned=banned, allowed=allowed, stop=stop, stop_at_newline=stop_at_newline, unknown=unknown,
         )  # fmt: skip
 
-    def _pieces(self, prime_text: str, continuation: GenerationState) -> Iterator[str]:
+    def _pieces(self, prime_text: str, state: GenerationState) -> Iterator[str]:
         if prime_text:
             yield prime_text
-        for _ in self._blocks(continuation):
-            if piece := continuation.text():
+        for _ in self._blocks(state):
+            if piece := state.text():
                 yield piece
 
-    def _blocks(self, continuation: GenerationState) -> Iterator[None]:
-        """Draws the symbols of a text, to its end, as many between two of the caller's turns as take little time."""
-        if continuation.done:
+    def _blocks(self, state: GenerationState) -> Iterator[None]:
+        """Draw the symbols of a text, to its end, in blocks that take little time each."""
+        if state.done:
             return
         streams = self._predictor.begin()
-        symbol = continuation.begin()
+        symbol = state.begin()
         if symbol is None:
-            symbol = continuation.choose(read(streams, continuation.prime))
+            symbol = state.choose(read(streams, state.prime))
         yield
-        write, most = continuation.writer(streams), 1
-        while not continuation.done:
+        write, most = state.writer(streams), 1
+        while not state.done:
             began = time.monotonic()
             symbol = write(symbol, most)
             is_quick = time.monotonic() - began < _BLOCK_SECONDS
             most = min(2 * most, _LARGEST_BLOCK) if is_quick else max(1, most // 2)
             yield
 
-    def _write_together(self, continuations: list[GenerationState]) -> None:
-        """Writes texts with the same prime text to their ends."""
-        first = continuations[0]
-        if first.done:
+    def _write_together(self, states: list[GenerationState]) -> None:
+        """Write texts with the same prime to their ends."""
+        prime = states[0].prime
+        if states[0].done:
             return
-        streams = self._predictor.begin(len(continuations))
-        if len(first.prime):
-            prediction = read(streams, first.prime)
+        streams = self._predictor.begin(len(states))
+        if len(prime):
+            prediction = read(streams, prime)
             state = streams.state()
-            for row in range(1, len(continuations)):
+            for row in range(1, len(states)):
                 streams.set_state(state, row)
-            symbols = choose_together(continuations, np.tile(prediction, (len(continuations), 1)))
+            symbols = choose_together(states, np.tile(prediction, (len(states), 1)))
         else:
-            symbols = [symbol for continuation in continuations if (symbol := continuation.begin()) is not None]
-        live = list(range(len(continuations)))
-        while live := [row for row in live if not continuations[row].done]:
+            symbols = [symbol for state in states if (symbol := state.begin()) is not None]
+        live = list(range(len(states)))
+        while live := [row for row in live if not states[row].done]:
             predictions = streams.step([symbols[row] for row in live], live)
-            drawn = choose_together([continuations[row] for row in live], predictions)
+            drawn = choose_together([states[row] for row in live], predictions)
             for row, symbol in zip(live, drawn, strict=True):
                 symbols[row] = symbol
 
@@ -280,13 +265,28 @@ def _predictor(model: CharModel | Engine, device: str) -> Predictor:
     return TorchEngine(model, device)
 
 
-_OF_A_TEXT = ("seed", "stop", "stop_at_newline", "unknown")
-
-
-def _parted(
+def _separated(
     temperature: float, top_k: int | None, top_p: float | None, options: Options
 ) -> tuple[Strategy, dict[str, Any]]:
-    """The strategy, and what else a `GenerationState` takes."""
-    settings: dict[str, Any] = dict(options)
-    others = {name: settings.pop(name) for name in _OF_A_TEXT if name in settings}
+    """The strategy, and the options of `GenerationState`."""
+    others = {name: value for name, value in options.items() if name in _OF_A_STATE}
+    settings: dict[str, Any] = {name: value for name, value in options.items() if name not in others}
     return Strategy(temperature, top_k=top_k, top_p=top_p, **settings), others
+
+
+_OF_A_STATE = ("seed", "stop", "stop_at_newline", "unknown")
+
+
+def _vocabulary_of(char_to_idx: Mapping[str, int], idx_to_char: Mapping[int, str] | Sequence[str] | None) -> Vocabulary:
+    """The vocabulary that the specification's mappings describe."""
+    inverse = {index: character for character, index in char_to_idx.items()}
+    if not inverse:
+        raise ValueError("char_to_idx: must not be empty")
+    if sorted(inverse) != list(range(len(char_to_idx))):
+        raise ValueError(f"char_to_idx: indices must be 0 to {len(char_to_idx) - 1}, each once")
+    given = idx_to_char if isinstance(idx_to_char, Mapping) else dict(enumerate(idx_to_char or ()))
+    if idx_to_char is not None and dict(given) != inverse:
+        raise ValueError("idx_to_char: must be the inverse of char_to_idx; leave it out to have it computed")
+    if longer := [character for character in char_to_idx if len(character) != 1]:
+        raise ValueError(f"char_to_idx: must map single characters; given {longer[0]!r}")
+    return Vocabulary("characters", [ord(inverse[index]) for index in range(len(inverse))])

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.data.vocabulary import TextDecoder, Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.symbols import Decoder, decoder_of
 from char_rnn.interact.history import Letter, Place, Point, Trail
 
 FEWEST_POINTS, MOST_POINTS = 32, 1024
@@ -90,9 +89,9 @@ class LiveText:
         """Where the model stands."""
         return Point(self.streams.state(0), self.log_probs)
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> TextDecoder:
         """A decoder that has read the text: of UTF-8 at most three bytes wait for a fourth."""
-        decoder = decoder_of(self.vocabulary)
+        decoder = self.vocabulary.decoder()
         decoder.decode([letter.symbol for letter in self.letters[-3:]])
         return decoder
 

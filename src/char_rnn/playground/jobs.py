@@ -19,7 +19,6 @@ from typing import Any
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
-from char_rnn.generation.symbols import decoder_of
 from char_rnn.playground.events import Outbox
 from char_rnn.playground.requests import ApiError
 from char_rnn.playground.scheduler import TextJob
@@ -54,7 +53,7 @@ class WriteJob(TextJob):
         self._text, self._outbox = text, outbox
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
         self._began = self._prime_read = time.perf_counter()
-        self._decoder, self._labels = decoder_of(vocabulary), labels(vocabulary)
+        self._decoder, self._labels = vocabulary.decoder(), labels(vocabulary)
         self._unread = deque(text.prime.tolist())
         self._start: dict[str, Any] | None = {"prime": vocabulary.decode(text.prime), **spelling}
         self._prime_activations: list[float] = []

@@ -1,4 +1,4 @@
-/* The nearest known characters, as in char_rnn.generation.nearest. */
+/* The nearest known characters, as in char_rnn.generation.spelling. */
 
 const ALIKE = [
   "'‘’‚‛`´′",

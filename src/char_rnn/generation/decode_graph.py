@@ -1,36 +1,59 @@
-"""Turns a network into the list of operations that the kernels run (``char_rnn/kernels/decode.h``).
+"""The graph of a decoding step as the kernels read it (``kernels/decode.h``): operations, matrices and memory.
 
-It says step by step what :mod:`char_rnn.generation.reference` says, with places for what comes in between.
+It computes the steps of :mod:`char_rnn.generation.numpy_engine`, with references to buffers for the values in between.
 
-Dimensions: V vocabulary, H hidden, W window.
+Dimensions: N streams, V vocabulary, R rows, C columns, H hidden, W window.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from char_rnn.cells import Value, normalize, ordered
-from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Norm, Precision
-from char_rnn.generation.operations import OPERATORS, Arrays, Bound, Operation, Packed, Units
-from char_rnn.generation.reference import constants, input_tables
-from char_rnn.generation.state import States
-from char_rnn.kernels.instructions import BufferRef, packed
+from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Norm, Precision, quantize
+from char_rnn.generation.precompute import constants, input_tables
+from char_rnn.generation.stream_states import StreamStates
+from char_rnn.kernels.instructions import ArrayStructure, BufferRef, packed, structure
 from char_rnn.kernels.lowering import Elementwise, lower
 from char_rnn.kernels.starts import with_starts
 
+ROWS = 32  # of a block of a packed matrix
+_KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}
+OPERATORS = ("one_hot", "product", "normalize", "elementwise", "gelu", "attend", "turn", "log_softmax")
 
-class Program:
-    """The operations of a network, and what they read; :meth:`bind` makes them of use for some streams.
+Units = structure("Units", "array unit")
+Operation = structure(
+    "Operation",
+    "operator width columns kind has_start out in_ other extra weights scales number instructions length",
+    number=ctypes.c_double,
+    **dict.fromkeys(("out", "in_", "other", "extra"), Units),
+    **dict.fromkeys(("weights", "scales", "instructions"), ctypes.c_void_p),
+)
+Work = structure(
+    "Work",
+    "operations length count time symbols rows arrays states tables places",
+    **dict.fromkeys(("operations", "symbols", "rows", "arrays", "places"), ctypes.c_void_p),
+)
 
-    It holds copies: the network is not kept.
+
+class DecodeGraph:
+    """The operations of a network, and copies of what they read; :meth:`bind` applies them to some streams.
 
     Args:
         network: The network.
-        precision: What its matrices are kept in.
+        precision: Precision of the stored matrices.
         prepare: ``elementwise_prepare`` of elementwise.h.
+
+    Attributes:
+        weight_bytes: Bytes of the matrices.
+        feeding: Number of operations that advance the states. The others compute the scores, and the last one their
+            log-probabilities.
 
     Raises:
         LoweringError: The kernels cannot run the cell.
@@ -41,10 +64,8 @@ class Program:
         self._steps: list[Any] = []
         self._kept: list[Any] = []
         self.weight_bytes = 0
-        """Of the matrices."""
         x = self._layers(network)
         self.feeding = len(self._steps)
-        """Operations that advance the states; the others make the scores, and the last log-probabilities of them."""
         if network.output_norm is not None:
             x = self._normalize(x, network.output_norm, "normed")
         self._scores = self._buffer("scores", network.vocab_size)
@@ -55,18 +76,18 @@ class Program:
     def __len__(self) -> int:
         return len(self._steps)
 
-    def bind(self, states: States) -> Bound:
-        """Give the operations the states that they advance, and room for as many streams."""
-        return Bound(self._operations, self._arrays, self._scores, states)
+    def bind(self, states: StreamStates) -> BoundGraph:
+        """The operations with the states of some streams, and buffers for them."""
+        return BoundGraph(self._operations, self._arrays, self._scores, states)
 
     def _layers(self, network: Network) -> BufferRef:
-        """Advance all layers, and return their output."""
+        """Advance all layers; return their output."""
         given = input_tables(network)
         tables = [] if given is None else list(given.values())
         reads_x, parts = given is None or network.layers[0].residual, len(network.cell.state)
         if reads_x and network.embedding is not None:
             tables.append(network.embedding)
-        self._arrays = Arrays(parts + 1, tables)
+        self._arrays = _Arrays(parts + 1, tables)
         self._buffer, self._ring, self._attending = self._arrays.buffer, parts, 0
         x = self._vectors(network) if reads_x else None
         looked_up = {value: self._arrays.table(number) for number, value in enumerate(given or ())}
@@ -87,7 +108,7 @@ class Program:
     def _layer(
         self, number: int, layer: Layer, x: BufferRef | None, looked_up: Mapping[Value, BufferRef] | None
     ) -> BufferRef:
-        """Advance a layer and what is around it, and return its output."""
+        """Advance a layer and its sublayers; return the output."""
         step, hidden = layer.step, layer.step.hidden
         states = [BufferRef(part, number * hidden) for part in range(len(step.state))]
         given = dict(zip(step.loop.states, states, strict=True))
@@ -97,7 +118,7 @@ class Program:
         elif x is not None:
             read = x if layer.norm is None else self._normalize(x, layer.norm, "read")
             given.update((value, read) for value in step.values if value.op == "x")
-        # A part of the state that another one becomes is read before it is written to as what is computed is.
+        # A part of the state that becomes another part is copied first: computed values may be written over it.
         after = [1.0 * value if value in given else value for value in step.after]
         wanted, out = list(zip(after, states, strict=True)), states[0]
         if layer.residual and x is not None:
@@ -116,7 +137,7 @@ class Program:
         hidden: int,
         parameters: Mapping[str, Array] | None = None,
     ) -> None:
-        """Compute values from those given."""
+        """Compute values from the given ones."""
         room = 0
 
         def scratch(width: int) -> BufferRef:
@@ -183,12 +204,12 @@ class Program:
         return out
 
     def _product(self, x: BufferRef, matrix: Array, out: BufferRef, start: BufferRef | None = None) -> None:
-        made = Packed(matrix, self._precision)
-        self._kept.append(made)
-        self.weight_bytes += made.numbers.nbytes
+        numbers, scales = _packed(matrix, self._precision)
+        self._kept += [numbers, scales]
+        self.weight_bytes += numbers.nbytes
         self._do(
-            "product", out, made.rows, in_=x, columns=made.columns, kind=made.kind, weights=made.numbers.ctypes.data,
-            scales=None if made.scales is None else made.scales.ctypes.data,
+            "product", out, matrix.shape[0], in_=x, columns=matrix.shape[1], kind=_KINDS[self._precision],
+            weights=numbers.ctypes.data, scales=None if scales is None else scales.ctypes.data,
             has_start=start is not None, other=start or BufferRef(0),
         )  # fmt: skip
 
@@ -202,3 +223,102 @@ class Program:
     def _do(self, operator: str, out: BufferRef, width: int, **others: Any) -> None:
         fields = {name: Units(*other) if isinstance(other, BufferRef) else other for name, other in others.items()}
         self._steps.append(Operation(operator=OPERATORS.index(operator), out=Units(*out), width=width, **fields))
+
+
+class BoundGraph:
+    """The operations with the memory of some streams.
+
+    Attributes:
+        scores: The scores, or log-probabilities, of the last step, (N, V).
+    """
+
+    def __init__(self, operations: Any, arrays: _Arrays, scores: BufferRef, states: StreamStates) -> None:
+        self._operations = operations
+        self._arrays, buffers = arrays.bind(states)
+        self._kept = states, arrays.tables, buffers
+        self._counts = arrays.states, len(arrays.tables)
+        self._places = states.place.ctypes.data
+        self.scores: Array = buffers[scores.array - sum(self._counts)]
+
+    def work(self, length: int, count: int, time: int, symbols: int, rows: int) -> Any:
+        """A :class:`Work` of the first `length` operations for `count` streams.
+
+        Args:
+            length: Number of operations.
+            count: N.
+            time: Number of steps.
+            symbols: Address of the symbols, (time, N).
+            rows: Address of the streams' numbers, (N,).
+        """
+        operations, arrays = ctypes.addressof(self._operations), ctypes.addressof(self._arrays)
+        return Work(operations, length, count, time, symbols, rows, arrays, *self._counts, self._places)
+
+
+class _Arrays:
+    """The arrays that operations refer to by number: states, tables by symbol (copied), vectors and buffers."""
+
+    def __init__(self, states: int, tables: Sequence[Array]) -> None:
+        self.states = states
+        self.tables = [_copied(table) for table in tables]
+        self._others: list[Array | int] = []  # vectors, and widths of buffers
+        self._buffers: dict[str, int] = {}
+
+    def table(self, number: int) -> BufferRef:
+        """Rows of a table."""
+        return BufferRef(self.states + number)
+
+    def vector(self, array: Array) -> BufferRef:
+        """A copy of a vector, the same for all streams."""
+        self._others.append(_copied(array))
+        return self._other(len(self._others) - 1)
+
+    def buffer(self, name: str, width: int) -> BufferRef:
+        """Rows of a buffer, as wide as the widest requested under its name."""
+        if name not in self._buffers:
+            self._others.append(0)
+            self._buffers[name] = len(self._others) - 1
+        number = self._buffers[name]
+        self._others[number] = max(width, self._others[number])
+        return self._other(number)
+
+    def bind(self, states: StreamStates) -> tuple[Any, list[Array]]:
+        """The arrays for the kernels, with buffers for some streams, and the memory they refer to."""
+        count, dtype = len(states), states.output.dtype
+        buffers = [aligned((count, other), dtype) if isinstance(other, int) else other for other in self._others]
+        arrays = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring)]
+        arrays += [*self.tables, *buffers]
+        return (ArrayStructure * len(arrays))(*map(_structure, arrays)), buffers
+
+    def _other(self, number: int) -> BufferRef:
+        return BufferRef(self.states + len(self.tables) + number)
+
+
+def _packed(matrix: Array, precision: Precision) -> tuple[npt.NDArray[Any], Array | None]:
+    """A matrix (R, C) in blocks of ROWS rows, each block column by column and on a cache line; and its scales."""
+    kept, scales = quantize(matrix, precision)
+    blocks = -(-len(matrix) // ROWS)
+    numbers = aligned((blocks, matrix.shape[1], ROWS), kept.dtype)
+    numbers[...] = 0
+    for block in range(blocks):
+        rows = kept[block * ROWS : (block + 1) * ROWS]
+        numbers[block, :, : len(rows)] = rows.T
+    return numbers, scales
+
+
+def _structure(array: Array) -> Any:
+    row = array.strides[0] // array.itemsize if array.ndim == 2 else 0
+    return ArrayStructure(array.ctypes.data, 0, row, None, 0)
+
+
+def _copied(array: Array) -> Array:
+    copy = aligned(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An uninitialized array that begins on a cache line of 64 bytes."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)

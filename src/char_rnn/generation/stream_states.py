@@ -13,17 +13,17 @@ import numpy.typing as npt
 
 from char_rnn.generation.network import Array, Network
 
-State = tuple[npt.NDArray[Any], ...]
-"""Of one stream: the parts of the cells' state, (L, H) each; with attention, its ring and place in :class:`States`."""
+StreamState = tuple[npt.NDArray[Any], ...]
+"""State of one stream: the parts of the cells' state, (L, H) each; with attention, also its ring and place."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a network's states are made of.
+    """The shapes of a network's states.
 
     Attributes:
-        dtype: The type of their numbers.
-        names: The parts of the cells' state.
+        dtype: Type of the numbers.
+        names: Parts of the cells' state.
         num_layers: L.
         hidden_size: H.
         windows: W of every attending layer.
@@ -37,19 +37,19 @@ class Shapes:
 
     @classmethod
     def of(cls, network: Network) -> Shapes:
-        """Those of a network."""
+        """The shapes of a network's states."""
         windows = tuple(layer.attention.window for layer in network.layers if layer.attention is not None)
         sizes = len(network.layers), network.hidden_size
         return cls(network.output_bias.dtype, network.cell.state, *sizes, windows)
 
 
-class States:
-    """What N streams remember.
+class StreamStates:
+    """The states of N streams.
 
     Attributes:
-        cells: The parts of the cells' state by name, (N, L, H) each; the first is the layers' output.
-        ring: (N, A, W + 1, H): normalized states that attention sees, the present one among them.
-        place: (N,), where in the ring the next one goes, over the oldest.
+        cells: Parts of the cells' state by name, (N, L, H) each; the first is the layers' output.
+        ring: (N, A, W + 1, H): normalized states that attention reads, including the present one.
+        place: (N,), the place in the ring of the next state, which replaces the oldest.
     """
 
     def __init__(self, shapes: Shapes, count: int) -> None:
@@ -58,7 +58,7 @@ class States:
         self.cells: dict[str, Array] = {name: np.zeros(shape, dtype) for name in shapes.names}
         self.ring: Array = np.zeros((count, len(windows), max(windows, default=0) + 1, shapes.hidden_size), dtype)
         self.place: npt.NDArray[np.int64] = np.zeros(count, np.int64)
-        self._parts: tuple[npt.NDArray[Any], ...] = tuple(self.cells.values())
+        self._parts: StreamState = tuple(self.cells.values())
         if windows:
             self._parts += (self.ring, self.place)
 
@@ -67,7 +67,7 @@ class States:
 
     @property
     def output(self) -> Array:
-        """The layers' output, (N, L, H)."""
+        """Output of the layers, (N, L, H)."""
         return next(iter(self.cells.values()))
 
     def past(self, rows: npt.NDArray[np.intp], attending: int, x: Array) -> Array:
@@ -77,23 +77,23 @@ class States:
         return past
 
     def turn(self, rows: npt.NDArray[np.intp]) -> None:
-        """Go on by one place in the rings."""
+        """Move to the next place of the rings."""
         self.place[rows] = (self.place[rows] + 1) % self.ring.shape[2]
 
     def reset(self, row: int) -> None:
-        """Take a stream back to the zero state, that of a text's beginning."""
+        """Set a stream to the zero state, that of the beginning of a text."""
         for part in self._parts:
             part[row] = 0
 
-    def get(self, row: int) -> State:
-        """Return a copy of a stream's state."""
+    def get(self, row: int) -> StreamState:
+        """A copy of a stream's state."""
         return tuple(part[row].copy() for part in self._parts)
 
-    def set(self, row: int, state: State) -> None:
-        """Give a stream a state.
+    def set(self, row: int, state: StreamState) -> None:
+        """Set a stream's state.
 
         Raises:
-            ValueError: It is not of this model's shapes, or its place is none in the ring.
+            ValueError: The shapes are not those of this model, or the place is outside the ring.
         """
         shapes = [part.shape[1:] for part in self._parts]
         if [np.shape(part) for part in state] != shapes:

@@ -1,6 +1,6 @@
-"""Steps of a network by the kernels in C; the same calls as :class:`char_rnn.generation.reference.Reference`.
+"""Steps of a network by the kernels in C, and blocks of symbols that they draw.
 
-Dimensions: N streams, V vocabulary.
+Dimensions: N streams, T time, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from char_rnn.generation.decode_graph import BoundGraph, DecodeGraph
 from char_rnn.generation.network import Array, Network, Precision
-from char_rnn.generation.operations import Bound
-from char_rnn.generation.program import Program
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.state import States
+from char_rnn.generation.stream_states import StreamStates
 from char_rnn.sampling.strategies import Floats
 from char_rnn.utils.resources import available_cores
 
+Integers = npt.NDArray[np.int64]
+
 _WORTH_SHARING = 1 << 21
-"""Bytes of weights, more than a core's own cache holds, from which on a second thread gains more than it costs."""
+"""Bytes of weights, more than the cache of one core, from which a second thread gains more than it costs."""
 _MOST_THREADS = 8
 _FED_AT_ONCE = 256
-"""Symbols of a text between which other streams may step, and the process hear of an interrupt."""
-
+"""Symbols of a text in one call; between calls other streams may step, and interrupts are noticed."""
 _FILTERS = frozenset(("top_k", "top_p", "min_p"))  # in draw.c
 _FIRST_ROW = np.zeros(1, np.int64)
 
@@ -42,13 +42,13 @@ class Draw(ctypes.Structure):
     )
 
 
-class Native:
+class KernelEngine:
     """A network, packed for the kernels.
 
     Args:
-        network: What to compute, in float32 or float64.
-        precision: What its matrices are kept in.
-        threads: How many compute a step together; ``None`` for what the model's size is worth.
+        network: The network, in float32 or float64.
+        precision: Precision of the stored matrices.
+        threads: Threads of a step; ``None`` chooses by the size of the model.
         kernels: From :func:`char_rnn.kernels.load`.
 
     Raises:
@@ -58,26 +58,26 @@ class Native:
     def __init__(self, network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL) -> None:
         prepare = kernels.elementwise_prepare
         prepare.argtypes, prepare.restype = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64), None
-        self.program = Program(network, precision, prepare)
+        self.graph = DecodeGraph(network, precision, prepare)
         kernels.team_start.restype = ctypes.c_void_p
         kernels.write_text.restype = ctypes.c_int64
         self._is_double = network.output_bias.dtype == np.float64
         self._run = kernels.decode_double if self._is_double else kernels.decode_float
         self._write = kernels.write_text
         if threads is None:
-            threads = min(available_cores(), _MOST_THREADS) if self.program.weight_bytes >= _WORTH_SHARING else 1
+            threads = min(available_cores(), _MOST_THREADS) if self.graph.weight_bytes >= _WORTH_SHARING else 1
         self.threads = threads
         self._team = ctypes.c_void_p(kernels.team_start(threads) if threads > 1 else None)
         self._process = os.getpid()
-        # Not when the process ends: a thread of Python may still be decoding then, and the team's end with it.
+        # Not at the end of the process: a Python thread may still be decoding then, and the threads end with it.
         weakref.finalize(self, _end, kernels, self._team, self._process).atexit = False
 
-    def begin(self, states: States) -> NativeSteps:
-        """Return what steps these streams."""
-        return NativeSteps(self, self.program.bind(states), len(states))
+    def begin(self, states: StreamStates) -> KernelSteps:
+        """The steps of these streams."""
+        return KernelSteps(self, self.graph.bind(states), len(states))
 
     def run(self, work: Any) -> None:
-        """Have the kernels do a ``Work``, given by reference; other threads of Python go on meanwhile."""
+        """Run a ``Work``, given by reference, without the interpreter's lock."""
         self._run(self._own_team(), work)
 
     def write(self, work: Any, draw: Any, temperatures: int, symbols: int, count: int) -> int:
@@ -92,62 +92,62 @@ class Native:
         return self._team
 
 
-class NativeSteps:
-    """The steps of some streams."""
+class KernelSteps:
+    """The steps of some streams; the methods are those of `NumpySteps`."""
 
-    def __init__(self, native: Native, bound: Bound, count: int) -> None:
-        self._native, self._bound = native, bound
-        # The kernels read these; their addresses are asked for once, as that takes a good part of a small model's step.
+    def __init__(self, engine: KernelEngine, bound: BoundGraph, count: int) -> None:
+        self._engine, self._bound = engine, bound
+        # The kernels read these. Their addresses are taken once: that costs a good part of a small model's step.
         self._symbols, self._rows = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._work = bound.work(0, 0, 1, self._symbols.ctypes.data, self._rows.ctypes.data)
         self._reference = ctypes.byref(self._work)
 
-    def log_probs(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
-        """Read a symbol in each of some streams; see :meth:`ReferenceSteps.log_probs`."""
-        return self._step(rows, symbols, len(self._native.program))
+    def log_probs(self, rows: Integers, symbols: Integers) -> Array:
+        """Read symbols (N,) in streams (N,); return log-probabilities (N, V) of the next symbols."""
+        return self._step(rows, symbols, len(self._engine.graph))
 
-    def scores(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> Array:
-        """As :meth:`log_probs`, but the scores that they are made of."""
-        return self._step(rows, symbols, len(self._native.program) - 1)
+    def scores(self, rows: Integers, symbols: Integers) -> Array:
+        """`log_probs` before the normalization."""
+        return self._step(rows, symbols, len(self._engine.graph) - 1)
 
-    def feed(self, row: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64]) -> None:
+    def feed(self, row: Integers, symbols: Integers) -> None:
         """Read a text (T,) in one stream."""
-        work = self._bound.work(self._native.program.feeding, 1, 0, 0, row.ctypes.data)
+        work = self._bound.work(self._engine.graph.feeding, 1, 0, 0, row.ctypes.data)
         for start in range(0, len(symbols), _FED_AT_ONCE):
             part = symbols[start : start + _FED_AT_ONCE]
             work.symbols, work.time = part.ctypes.data, len(part)
-            self._native.run(ctypes.byref(work))
+            self._engine.run(ctypes.byref(work))
 
-    def writer(self, sampler: Sampler, rng: np.random.Generator) -> NativeWriter | None:
-        """Return what writes in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
+    def writer(self, sampler: Sampler, rng: np.random.Generator) -> BlockWriter | None:
+        """The writer of stream 0; ``None`` for strategies that the kernels do not have."""
         if sampler.is_penalizing or not _FILTERS.issuperset(sampler.filters):
             return None
-        return NativeWriter(self._native, self._bound, sampler, rng)
+        return BlockWriter(self._engine, self._bound, sampler, rng)
 
-    def _step(self, rows: npt.NDArray[np.int64], symbols: npt.NDArray[np.int64], length: int) -> Array:
+    def _step(self, rows: Integers, symbols: Integers, length: int) -> Array:
         count = len(rows)
         self._symbols[:count] = symbols
         self._rows[:count] = rows
         self._work.length, self._work.count = length, count
-        self._native.run(self._reference)
+        self._engine.run(self._reference)
         result: Array = self._bound.scores[:count].copy()
         return result
 
 
-class NativeWriter:
-    """Writes a text, a block of symbols a call.
+class BlockWriter:
+    """Draws a block of symbols in each call; see :class:`char_rnn.generation.predictor.Writer`.
 
     Args:
-        native: The network.
+        engine: The network.
         bound: Its operations on the streams' states.
-        sampler: How to draw, without a repetition penalty or typical sampling.
-        rng: Advanced by one double a symbol.
+        sampler: The sampler, with filters that draw.c has.
+        rng: Advanced by one double for each symbol.
     """
 
-    def __init__(self, native: Native, bound: Bound, sampler: Sampler, rng: np.random.Generator) -> None:
-        self._native, self._bound, self._sampler, self._rng = native, bound, sampler, rng
-        self._work = bound.work(len(native.program), 1, 1, 0, _FIRST_ROW.ctypes.data)
-        size, strategy, interface = bound.scores.shape[1], sampler.strategy, rng.bit_generator.ctypes
+    def __init__(self, engine: KernelEngine, bound: BoundGraph, sampler: Sampler, rng: np.random.Generator) -> None:
+        self._engine, self._bound, self._sampler, self._rng = engine, bound, sampler, rng
+        self._work = bound.work(len(engine.graph), 1, 1, 0, _FIRST_ROW.ctypes.data)
+        size, filters, interface = bound.scores.shape[1], sampler.filters, rng.bit_generator.ctypes
         banned = np.ones(size, np.uint8)
         banned[sampler.drawable] = 0
         self._room = (banned, np.empty(size), np.empty((2, size), np.int64))
@@ -155,9 +155,9 @@ class NativeWriter:
             next_double=ctypes.cast(interface.next_double, ctypes.c_void_p),
             random=interface.state_address,
             banned=banned.ctypes.data,
-            top_k=min(size, strategy.top_k or size),
-            top_p=1 if strategy.top_p is None else strategy.top_p,
-            min_p=strategy.min_p or 0,
+            top_k=min(size, filters.get("top_k", size)),
+            top_p=filters.get("top_p", 1),
+            min_p=filters.get("min_p", 0),
             weights=self._room[1].ctypes.data,
             order=self._room[2][0].ctypes.data,
             left=self._room[2][1].ctypes.data,
@@ -165,14 +165,14 @@ class NativeWriter:
         self._has_refused = False
 
     def __call__(self, symbol: int, temperatures: Floats) -> list[int]:
-        """Read a symbol, and draw the next ones; see :class:`char_rnn.generation.predictor.Writer`."""
+        """Read a symbol, and draw the next ones."""
         if not self._has_refused:
             count, symbols = len(temperatures), np.empty(len(temperatures) + 1, np.int64)
             symbols[0] = symbol
             with self._rng.bit_generator.lock:
                 structures = ctypes.byref(self._work), ctypes.byref(self._draw)
-                drawn = self._native.write(*structures, temperatures.ctypes.data, symbols.ctypes.data, count)
-            # Nothing can be drawn from the predictions that it ended at: the call that finds them first raises.
+                drawn = self._engine.write(*structures, temperatures.ctypes.data, symbols.ctypes.data, count)
+            # The kernels stop at predictions that nothing can be drawn from; the next call raises for them.
             self._has_refused = drawn < count
             if drawn:
                 result: list[int] = symbols[1 : drawn + 1].tolist()
