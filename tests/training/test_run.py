@@ -111,7 +111,7 @@ def test_what_a_model_does_in_training_alone_is_the_new_run_s(text: Path, tmp_pa
     assert (run.trainer.model.locked_dropout, run.trainer.model.weight_dropout) == (True, 0.3)
 
 
-def test_a_model_is_opened_as_the_surroundings_say(text: Path, tmp_path: Path) -> None:
+def test_a_model_is_opened_as_the_context_says(text: Path, tmp_path: Path) -> None:
     origin, asked = model_file(), []
 
     def open_model(path: str | Path) -> ModelFile:
@@ -177,7 +177,7 @@ def test_a_backend_that_the_configuration_does_not_name_is_refused(text: Path, t
 
 def test_the_trainer_of_2015_starts_from_2015s_models_alone(text: Path, tmp_path: Path) -> None:
     config = config_of_2015(text)
-    with pytest.raises(ConfigError, match=r"^a model in memory to start from: .* needs model\.embedding one-hot"):
+    with pytest.raises(ConfigError, match=r"^init_from a model in memory: .* needs model\.embedding one-hot"):
         start_run(config, tmp_path / "run", init_from=model_file(), backend=NamedBackend())
 
 

@@ -227,7 +227,7 @@ def _with_architecture(config: Config, model: ModelFile, name: str) -> Config:
     architecture = model.config.model.model_copy(update={key: getattr(config.model, key) for key in own})
     data = config.data.model_copy(update={"vocabulary": model.vocabulary.kind})
     started = config.model_copy(update={"model": architecture, "data": data})
-    return config_from_dict(started.model_dump(mode="json"), f"{name} to start from")
+    return config_from_dict(started.model_dump(mode="json"), f"init_from {name}")
 
 
 def _rows(config: Config, group: ProcessGroup) -> slice:
