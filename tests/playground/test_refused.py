@@ -127,7 +127,8 @@ def test_unknown_models_units_and_long_texts(served: Serving) -> None:
         assert answer.status_code == 422
         assert answer.json()["error"] == {"message": "model: must be one of one, bytes", "field": "model"}
     assert served.http.get("/api/models/..%2Fone/cells").status_code == 404
-    assert served.http.get("/api/models/none/cells").status_code == 404
+    unknown = served.http.get("/api/models/none/cells")
+    assert (unknown.status_code, unknown.json()["error"]["field"]) == (404, None)
     assert served.post("/api/models/none/cells", text="a" * 60).status_code == 404
     assert served.post("/api/models/one/cells", text="a" * 49).json()["error"]["field"] == "text"
     assert served.post("/api/activations", model="one", text="a", layer=2).json()["error"]["field"] == "layer"

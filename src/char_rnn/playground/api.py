@@ -82,11 +82,11 @@ class Api:
 
     async def cells(self, request: Request) -> Response:
         """List the cells that best track quotes, line length and other features, in a text that the model writes."""
-        return await _unless_disconnected(request, _cells(self._model(request.path_params["name"])))
+        return await _unless_disconnected(request, _cells(self._model(request.path_params["name"], None)))
 
     async def cells_of(self, request: Request) -> Response:
         """List the cells that best track these features in a given text."""
-        model = self._model(request.path_params["name"])
+        model = self._model(request.path_params["name"], None)
         body = await read(request, schema.CellsRequest, self._limits)
         self._check_text(body.text)
         if len(body.text) < SHORTEST:
@@ -106,13 +106,13 @@ class Api:
         """Return this description."""
         return JSONResponse(DOCUMENT)
 
-    def _model(self, name: str | None) -> ServedModel:
+    def _model(self, name: str | None, field: str | None = "model") -> ServedModel:
         known = ", ".join(self._models)
         if name is None and len(self._models) != 1:
-            raise ApiError(422, f"model: must be one of {known}", "model")
+            raise ApiError(422, f"model: must be one of {known}", field)
         name = known if name is None else name
         if name not in self._models:
-            raise ApiError(404, f"model {name[:100]!r}: not served here; the models are {known}", "model")
+            raise ApiError(404, f"model {name[:100]!r}: not served here; the models are {known}", field)
         return self._models[name]
 
     def _check_text(self, text: str, field: str = "text") -> None:
