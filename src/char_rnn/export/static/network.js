@@ -1,6 +1,6 @@
 /* A model's forward pass, one symbol at a time: the blocks around the cells, and the state of a stream. */
 
-import { combination, dot, product, rowOf } from "./tensors.js";
+import { combination, dot, largestOf, product, rowOf, softmax } from "./tensors.js";
 import { Recurrent, normalized, sum } from "./recurrent.js";
 
 const LARGEST_TABLE = 1 << 22; // numbers
@@ -68,7 +68,7 @@ export class Network {
 }
 
 export function logSoftmax(scores) {
-  const largest = scores.reduce((most, each) => Math.max(most, each), -Infinity);
+  const largest = largestOf(scores);
   const total = scores.reduce((all, each) => all + Math.exp(each - largest), 0);
   const logTotal = Math.log(total);
   return scores.map((each) => each - largest - logTotal);
@@ -96,13 +96,10 @@ function attend({ query, key, value, output, heads }, ring, x) {
 
 /** The mean of vectors, weighted by the softmax of scores. */
 function mean(vectors, scores) {
-  const largest = scores.reduce((most, each) => Math.max(most, each), -Infinity);
-  const weights = scores.map((each) => Math.exp(each - largest));
-  const total = weights.reduce((all, each) => all + each, 0);
+  const weights = softmax(scores);
   const result = new Float64Array(vectors[0].length);
   vectors.forEach((vector, number) => {
-    const weight = weights[number] / total;
-    for (let index = 0; index < result.length; index += 1) result[index] += weight * vector[index];
+    for (let index = 0; index < result.length; index += 1) result[index] += weights[number] * vector[index];
   });
   return Float32Array.from(result);
 }

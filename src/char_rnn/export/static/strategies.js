@@ -4,6 +4,8 @@
  * An excluded symbol has the logit -Infinity.
  */
 
+import { largestOf, softmax } from "./tensors.js";
+
 /** The distribution to draw from. `recent`: recent symbols; `kept`: whether each may be drawn, or null. */
 export function probabilitiesOf(logProbs, strategy, recent, kept) {
   let logits = Float64Array.from(logProbs);
@@ -46,13 +48,6 @@ export function draw(probabilities, uniform) {
   return last;
 }
 
-export function softmax(logits) {
-  const largest = largestOf(logits);
-  const weights = logits.map((each) => Math.exp(each - largest));
-  const total = weights.reduce((sum, each) => sum + each, 0);
-  return weights.map((each) => each / total);
-}
-
 /** Indices in descending order of values; a stable sort. */
 export function descending(values) {
   return Array.from(values.keys()).sort((one, other) => values[other] - values[one] || one - other);
@@ -70,8 +65,6 @@ export function highest(values, count) {
   });
   return found;
 }
-
-const largestOf = (values) => values.reduce((most, each) => Math.max(most, each), -Infinity);
 
 function withTemperature(logits, temperature) {
   const largest = largestOf(logits);

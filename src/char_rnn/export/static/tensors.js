@@ -1,5 +1,5 @@
 /*
- * The weights, decoded from base64.
+ * The weights, decoded from base64, and functions of vectors.
  *
  * A matrix belongs to the kernel: integers from -127 to 127, and a scale for each row. A vector is a Float32Array. All
  * floats come first, little-endian, then all bytes.
@@ -69,4 +69,13 @@ export function dot(one, other) {
   let total = 0;
   for (let index = 0; index < one.length; index += 1) total += one[index] * other[index];
   return total;
+}
+
+export const largestOf = (values) => values.reduce((most, each) => Math.max(most, each), -Infinity);
+
+export function softmax(logits) {
+  const largest = largestOf(logits);
+  const weights = logits.map((each) => Math.exp(each - largest));
+  const total = weights.reduce((sum, each) => sum + each, 0);
+  return weights.map((each) => each / total);
 }
