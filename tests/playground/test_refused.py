@@ -157,6 +157,7 @@ def test_an_unexpected_error(
     assert answer.json()["error"]["message"].startswith("KeyError (a mistake in char-rnn; the server's standard error")
     assert answer.headers["content-security-policy"] == POLICY
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["connection"] == "close"
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
     assert served.http.get("/api/health").status_code == 200
 

@@ -85,7 +85,7 @@ def create_app(
 async def _fail(request: Request, error: Exception) -> Response:
     """Log an unexpected error; its answer does not pass the `Guard`, and gets the security headers here."""
     _logger.error("%s %s", request.method, request.url.path, exc_info=error)
-    headers = HEADERS | {"cache-control": "no-store"}
+    headers = HEADERS | {"cache-control": "no-store", "connection": "close"}  # Starlette raises the error again
     return await refuse(request, ApiError(500, MISTAKE.format(type(error).__name__), headers=headers))
 
 
