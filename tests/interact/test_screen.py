@@ -101,9 +101,9 @@ def test_typing_erasing_undoing() -> None:
         ("^Z", text("ab c\n")),
         ("^Y", text("ab c")),
         (PASTE.format("d\r\ne"), text("ab cd\ne")),
-        ("^Y", note("nothing to do again")),
+        ("^Y", note("nothing to redo")),
     )
-    assert plain(view.status_of(screen)) == " temperature 1.00  nothing to do again"
+    assert plain(view.status_of(screen)) == " temperature 1.00  nothing to redo"
 
 
 def test_the_model_writes_a_word_a_line_and_more() -> None:
@@ -236,7 +236,7 @@ def test_saving(tmp_path: Path) -> None:
         ("^S", lambda screen: screen.name is not None),
         ("^U", lambda screen: screen.name == ""),
         (str(other), lambda screen: screen.name == str(other)),
-        ("Enter", note("is there already; Enter again replaces it")),
+        ("Enter", note("exists; press Enter again to replace it")),
         ("Esc", lambda screen: screen.name is None),
         ("^S", lambda screen: screen.name is not None),
         ("^U", lambda screen: screen.name == ""),

@@ -1,7 +1,7 @@
-"""A text that a person and a model write in turn; `screen` is the terminal around it.
+"""A text that a person and a model write in turn, without the terminal around it.
 
-The text changes at its end alone. The model reads each symbol as it comes, and its state is kept at many places of the
-text, so that going back gives the very numbers that were there.
+The text changes at its end only. The model reads each symbol as it is added, and its state is saved at many places of
+the text, so that undoing restores the same numbers.
 
 Dimensions: V vocabulary.
 """
@@ -21,14 +21,13 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import spelled
-from char_rnn.interact.history import Edit, History, Letter, Point
-from char_rnn.interact.text import LiveText
+from char_rnn.interact.text import Edit, History, Letter, LiveText, Point
 from char_rnn.sampling.options import Strategy
 from char_rnn.utils.files import replacing
 
-MEMORY = 64 << 20  # bytes of states that are kept
+MEMORY = 64 << 20  # bytes of saved states
 ALTERNATIVES = 5
-MOST = {"word": 80, "line": 1000}  # symbols, should no end come
+MOST = {"word": 80, "line": 1000}  # symbols, if no end comes
 HIGHEST = 5.0
 LONGEST_CHARACTER = 4  # bytes of UTF-8
 
@@ -37,13 +36,7 @@ Until = Literal["word", "line"] | int
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way in which the text may go on.
-
-    Attributes:
-        text: What would be added.
-        letters: The same, as the draft takes it.
-        end: Where the model would stand after it.
-    """
+    """A possible continuation: its text, its letters, and the model after it."""
 
     text: str
     letters: tuple[Letter, ...]
@@ -52,13 +45,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A symbol that may come next.
-
-    Attributes:
-        symbol: Its index.
-        text: The character; of a byte that is none by itself its number.
-        probability: With which it is drawn.
-    """
+    r"""A possible next symbol: its index, its character (``\xC3`` for a byte that is none alone), its probability."""
 
     symbol: int
     text: str
@@ -66,18 +53,18 @@ class Candidate:
 
 
 class Draft:
-    """The text, where the model stands, and what was done.
+    """The text, the model after it, and the history of edits.
 
     Args:
         engine: The model.
         vocabulary: Its vocabulary.
-        strategy: How symbols are drawn; its temperature can be changed.
-        seed: Of all drawing; ``None`` = other texts each time.
-        prime: What the text begins with; that cannot be undone.
-        memory: Bytes of states to keep, about; with fewer more of the text is read again to go back.
+        strategy: The sampling strategy; its temperature can be changed.
+        seed: Seed of the random numbers; ``None`` = different texts each time.
+        prime: Beginning of the text, which cannot be undone.
+        memory: Approximate bytes for saved states; with fewer, undoing reads more of the text again.
 
     Attributes:
-        notes: What became of characters of the prime that the vocabulary has not.
+        notes: Replaced or skipped characters of the prime.
     """
 
     def __init__(
@@ -96,20 +83,20 @@ class Draft:
         self._live = LiveText(engine, vocabulary, memory // 2, ALTERNATIVES)
         self._history = History(self._live.points)
         self.notes = self.type(prime)
-        self._history.clear()
+        self._history = History(self._live.points)
 
     def __len__(self) -> int:
-        """Symbols in the text."""
+        """Number of symbols in the text."""
         return len(self._live)
 
     @property
     def unit(self) -> str:
-        """What a symbol is: "character" or "byte"."""
+        """Kind of symbol: "character" or "byte"."""
         return self._live.vocabulary.unit
 
     @property
     def text(self) -> str:
-        """The text; bytes at its very end that are no whole character yet are left out."""
+        """The text without incomplete bytes at its very end."""
         return self._live.said()
 
     def stretches(self, start: int = 0, end: int | None = None) -> list[tuple[str, bool]]:
@@ -118,13 +105,13 @@ class Draft:
         return [("".join([letter.text for letter in letters]), drawn) for drawn, letters in groups]
 
     def waiting(self) -> list[tuple[str, bool]]:
-        r"""The bytes at the end that are not a character yet, as ``\xC3``, each with whether the model wrote it."""
+        r"""The incomplete bytes at the end, as ``\xC3``, each with whether the model wrote it."""
         letters = takewhile(lambda letter: not letter.text, reversed(self._live.letters[-LONGEST_CHARACTER:]))
         return [(self._live.name(letter.symbol), letter.drawn) for letter in letters][::-1]
 
     @property
     def temperature(self) -> float:
-        """What the log-probabilities are divided by; 0 = the likeliest symbol."""
+        """Divides the log-probabilities; 0 = the likeliest symbol."""
         return self._strategy.temperature
 
     @temperature.setter
@@ -133,17 +120,17 @@ class Draft:
         self._sampler = Sampler(self._strategy, self._live.vocabulary)
 
     def type(self, text: str) -> list[str]:
-        """Write what a person typed.
+        """Add what a person typed.
 
         Returns:
-            What to tell of each character that the vocabulary does not have: replaced by the nearest, or left out.
+            A note for each character that the vocabulary lacks, replaced by the nearest or left out.
         """
         spelling = spelled(self._live.vocabulary, text, "nearest")
         for character in spelling.text:
             start = len(self)
             for symbol in self._live.vocabulary.encode(character).tolist():
                 self._live.read(symbol, drawn=False)
-            self._note(start, typed=True)
+            self._record(start, typed=True)
         return [
             f"{given!r} ({' '.join(f'U+{ord(each):04X}' for each in given)}) "
             + (f"written as {read!r}" if read else "left out")
@@ -151,7 +138,7 @@ class Draft:
         ]
 
     def erase(self, *, word: bool = False) -> bool:
-        """Take away the last character, or the last word with the space after it; return whether there was one."""
+        """Remove the last character, or the last word with the space after it; return whether there was one."""
         live = self._live
         start = live.character_before(len(live))
         while word and start:
@@ -166,12 +153,12 @@ class Draft:
         return bool(removed)
 
     def proceed(self, until: Until) -> Generator[str, None, None]:
-        """Have the model go on: to the end of a word with the space after it, of the line, or for so many symbols.
+        """Let the model write: to the end of a word and the space after it, of the line, or a number of symbols.
 
-        Yields the text as it comes. Closing the generator ends the writing; what is there stays, as one step to undo.
+        Yields the text as it is written. Closing the generator stops it; the text so far remains, as one step to undo.
 
         Raises:
-            ValueError: The model gives no usable numbers.
+            PredictionError: The model's predictions are not numbers.
         """
         start, written = len(self), ""
         most = MOST[until] if isinstance(until, str) else until
@@ -182,15 +169,13 @@ class Draft:
                 written += piece
                 yield piece
         finally:
-            self._note(start)
+            self._record(start)
 
     def alternatives(self, length: int = 40) -> list[Alternative]:
-        """Ways in which the text may go on for so many symbols, all different.
-
-        At temperature 0 they begin with the likeliest symbols, in order.
+        """Different continuations of `length` symbols; at temperature 0, of the likeliest next symbols in order.
 
         Raises:
-            ValueError: The model gives no usable numbers.
+            PredictionError: The model's predictions are not numbers.
         """
         streams, rows = self._live.streams, range(1, 1 + ALTERNATIVES)
         generators = [np.random.default_rng(self._seed()) for _ in rows]
@@ -214,16 +199,16 @@ class Draft:
         ]
 
     def accept(self, alternative: Alternative) -> None:
-        """Write one of :meth:`alternatives`, which must be those of this very text."""
+        """Add one of the :meth:`alternatives` of this text."""
         edit = Edit(len(self), (), alternative.letters, alternative.end)
         self._live.rewrite(edit.kept, edit.added, edit.end)
         self._history.add(edit)
 
     def likeliest(self, count: int) -> list[Candidate]:
-        """What may come next, with the probabilities that are drawn from, the likeliest first; none of probability 0.
+        """The likeliest next symbols, with the probabilities of the sampler; none with probability 0.
 
         Raises:
-            ValueError: The model gives no usable numbers.
+            PredictionError: The model's predictions are not numbers.
         """
         recent = [self._recent(())] if self._sampler.is_penalizing else None
         weights = self._sampler.weights(self._live.log_probs, self.temperature, recent)
@@ -232,29 +217,29 @@ class Draft:
         return [Candidate(symbol, self._live.name(symbol), float(shares[symbol])) for symbol in order if shares[symbol]]
 
     def choose(self, symbol: int) -> None:
-        """Write a symbol of :meth:`likeliest`."""
+        """Add a symbol of :meth:`likeliest`."""
         start = len(self)
         self._live.read(symbol, drawn=True)
-        self._note(start)
+        self._record(start)
 
     def undo(self) -> bool:
-        """Take the last step back; return whether there was one. The model stands where it stood, bit for bit."""
+        """Undo the last step; return whether there was one. The model's state is restored bit for bit."""
         step = self._history.undo()
         if step is not None:
             edit, end = step
-            edit.places = self._live.rewrite(edit.kept, edit.removed, end)
+            edit.points = self._live.rewrite(edit.kept, edit.removed, end)
         return step is not None
 
     def redo(self) -> bool:
-        """Do what was undone last again; return whether there was anything."""
+        """Redo the last undone step; return whether there was one."""
         edit = self._history.redo()
         if edit is not None:
-            self._live.rewrite(edit.kept, edit.added, edit.end, edit.places)
-            edit.places = ()
+            self._live.rewrite(edit.kept, edit.added, edit.end, edit.points)
+            edit.points = ()
         return edit is not None
 
-    def _note(self, start: int, *, typed: bool = False) -> None:
-        """Remember what was added from a place on as one step."""
+    def _record(self, start: int, *, typed: bool = False) -> None:
+        """Record what was added from a place on as one step."""
         if len(self) > start:
             self._history.add(Edit(start, (), self._live.since(start), self._live.point(), typed))
 
@@ -263,7 +248,7 @@ class Draft:
         return self._sampler.choose(log_probs, self.temperature, recent, rng)
 
     def _recent(self, more: Sequence[int]) -> list[int]:
-        """The last symbols of the text, `more` after it, that a repetition penalty looks at."""
+        """The last symbols of the text, with `more` after it, that a repetition penalty applies to."""
         window = self._strategy.repetition_window
         return [*(letter.symbol for letter in self._live.letters[-window:]), *more][-window:]
 
@@ -282,10 +267,10 @@ class Draft:
 
 
 def save(text: str, path: str | Path) -> None:
-    """Write a text to a file in one step, as UTF-8: an older file is there until the new one is whole.
+    """Write a text to a file in one step, as UTF-8: an older file remains until the new one is complete.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))

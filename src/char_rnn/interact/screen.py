@@ -1,4 +1,4 @@
-"""The terminal around a draft. `view` says what is shown, and `keys` which key does what."""
+"""The terminal around a draft, and its keys; `view` draws it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit.application import Application
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth, Output
 
 from char_rnn.interact import view
 from char_rnn.interact.draft import Alternative, Candidate, Draft, Until, save
-from char_rnn.interact.keys import bindings
 
-SLICE = 0.02  # seconds of writing between two looks at the keyboard
+SLICE = 0.02  # seconds of writing between two checks of the keyboard
 ESCAPE_WAIT = 0.1  # seconds after which an escape is a key of its own
 PROPOSED = Path("draft.txt")
+TEMPERATURE_STEP = 0.05
+
+Action = Callable[[KeyPressEvent], object]
 
 
 class Screen:
@@ -27,20 +32,20 @@ class Screen:
 
     Args:
         draft: The text.
-        title: What to call the model.
-        paragraph: Symbols that the model writes when it is asked for more.
-        path: The file that is the draft's own; ``None`` = none yet.
-        terminal_input: Where keys come from; ``None`` = this terminal.
-        terminal_output: Where to draw; ``None`` = this terminal.
+        title: Name of the model.
+        paragraph: Symbols that the model writes on Ctrl-P.
+        path: The draft's own file; ``None`` = none yet.
+        terminal_input: Source of keys; ``None`` = this terminal.
+        terminal_output: Output; ``None`` = this terminal.
 
     Attributes:
-        note: What there is to tell.
-        selected: Which of the likeliest characters, or of the choices, is marked.
-        choices: The ways to go on that are on show; mostly none.
-        name: The file name being typed; ``None`` while none is.
-        offered: Whether that is a name offered, which the first character typed replaces.
-        back: How many symbols before the end of the text the view ends.
-        ended_by: The signal that ended the program; ``None`` while none has.
+        note: Message to show.
+        selected: The marked one of the likeliest characters, or of the choices.
+        choices: The continuations shown, if any.
+        name: The file name being typed; ``None`` if none is.
+        offered: Whether that is a proposed name, which the first typed character replaces.
+        back: Number of symbols between the end of the view and the end of the text.
+        ended_by: The signal that ended the program; ``None`` if none did.
     """
 
     def __init__(
@@ -76,37 +81,37 @@ class Screen:
 
     @property
     def is_writing(self) -> bool:
-        """Whether the model is at it."""
+        """Whether the model is writing."""
         return self._writing is not None
 
     def run(self) -> None:
-        """Show the draft until the person leaves, the terminal is closed, or something breaks.
+        """Show the draft until the person leaves, the terminal is closed, or an error occurs.
 
         Raises:
-            Exception: What broke. The draft holds all that was written.
+            Exception: The error. The draft has everything written so far.
         """
         self.application.run(pre_run=self._watch, handle_sigint=False)
 
     def leave(self) -> None:
-        """End."""
+        """End the program."""
         self.stop()
         if self.application.is_running and not self.application.is_done:
             self.application.exit()
 
     def interrupt(self) -> None:
-        """End the model's writing, or else all."""
+        """Stop the model, or else end the program."""
         if self.is_writing:
             self.stop()
         else:
             self.leave()
 
     def attempt(self, action: Callable[[], object]) -> None:
-        """Do what a key asks for; what cannot be done is told, and what breaks ends the program in order."""
+        """Stop the model and run a key's action: a `ValueError` becomes a message, another error ends the program."""
         self.stop()
         self._try(action)
 
     def type(self, text: str) -> None:
-        """Add what was typed; characters in a row that the model does not know are all named."""
+        """Add typed text; unknown characters in a row are all named."""
         if text:
             notes = self.draft.type(text)
             notes = list(dict.fromkeys([*self._notes, *notes])) if notes else []
@@ -114,34 +119,34 @@ class Screen:
             self._notes, self.note = notes, _unknown(notes)
 
     def erase(self, *, word: bool = False) -> None:
-        """Take away a character or a word."""
+        """Remove a character or a word."""
         self._changed()
         self.draft.erase(word=word)
 
     def undo(self) -> None:
-        """Take a step back."""
+        """Undo a step."""
         self._changed()
         self.note = "" if self.draft.undo() else "nothing to undo"
 
     def redo(self) -> None:
-        """Take a step that was undone again."""
+        """Redo a step."""
         self._changed()
-        self.note = "" if self.draft.redo() else "nothing to do again"
+        self.note = "" if self.draft.redo() else "nothing to redo"
 
     def proceed(self, until: Until) -> None:
-        """Have the model write, while keys are listened to."""
+        """Let the model write, while keys are read."""
         self._changed()
         self._writing = self.draft.proceed(until)
         self.application.create_background_task(self._write(self._writing))
 
     def stop(self) -> None:
-        """End the model's writing; what is there stays."""
+        """Stop the model; the text so far remains."""
         if self._writing is not None:
             self._writing.close()
             self._writing = None
 
     def likeliest(self) -> list[Candidate]:
-        """Return what may come next, as many as are shown; nothing where the model gives no usable numbers."""
+        """The likeliest next characters, as many as are shown; none if the model's predictions are not numbers."""
         try:
             return self.draft.likeliest(view.ROWS)
         except ValueError:
@@ -153,12 +158,12 @@ class Screen:
         self.selected = 0
 
     def move(self, step: int) -> None:
-        """Mark the next one, or the one before."""
+        """Mark the next or the previous one."""
         among = len(self.choices) or len(self.likeliest())
         self.selected = (self.selected + step) % max(1, among)
 
     def pick(self, place: int) -> None:
-        """Write one of the choices on show, or else of the likeliest characters."""
+        """Add one of the choices shown, or else of the likeliest characters."""
         choices, likeliest = self.choices, self.likeliest()
         if place < len(choices):
             self.draft.accept(choices[place])
@@ -167,33 +172,33 @@ class Screen:
         self._changed()
 
     def offer(self) -> None:
-        """Show several ways to go on; other ones each time."""
+        """Show several continuations, different ones each time."""
         self._changed()
         self.choices = self.draft.alternatives()
 
     def put_away(self) -> None:
-        """Show no choices and ask for no name."""
+        """Close the choices and the file name."""
         self._changed()
         self.name = None
 
     def scroll(self, pages: int) -> None:
-        """Look back in the text, or forward again."""
+        """Move the view back in the text, or forward."""
         columns, rows = view.size(self)
         self.back = min(max(0, self.back + pages * columns * rows // 3), len(self.draft))
 
     def ask_name(self) -> None:
-        """Ask where to save."""
+        """Ask for the file to save to."""
         self._changed()
         self.name, self.offered = str(self.path or PROPOSED), True
 
     def spell(self, text: str, erase: int = 0) -> None:
-        """Change the end of the name; a character typed first replaces a name that was offered."""
+        """Change the end of the file name; the first typed character replaces a proposed name."""
         typed = "".join(filter(str.isprintable, text))
         name = "" if self.offered and typed else self.name or ""
         self.name, self.offered = name[: len(name) - erase] + typed, self.offered and not (typed or erase)
 
     def submit(self) -> None:
-        """Save under the name; a file that is there and not the draft's own only when asked for a second time."""
+        """Save under the file name; an existing file that is not the draft's own needs a second Enter."""
         name, self.name = (self.name or "").strip(), None
         if not name:
             return
@@ -201,7 +206,7 @@ class Screen:
             path = Path(name).expanduser()
             if path.exists() and path != self.path and self._replacing != name:
                 self.name = self._replacing = name
-                self.note = "is there already; Enter again replaces it"
+                self.note = "exists; press Enter again to replace it"
                 return
             save(self.draft.text, path)
         except (OSError, RuntimeError) as error:
@@ -239,7 +244,7 @@ class Screen:
             await asyncio.sleep(0)
 
     def _watch(self) -> None:
-        """Leave in order when the terminal is closed, or at SIGTERM; what the parent process ignores stays ignored."""
+        """Leave normally when the terminal is closed and at SIGTERM; a signal that the parent ignores stays ignored."""
 
         def end(number: int) -> None:
             self.ended_by = number
@@ -253,3 +258,76 @@ class Screen:
 
 def _unknown(notes: list[str]) -> str:
     return f"unknown to the model: {', '.join(notes)}" if notes else ""
+
+
+def bindings(screen: Screen) -> KeyBindings:
+    """The keys of a screen. Each stops the model first."""
+    keys = KeyBindings()
+    naming = Condition(lambda: screen.name is not None)
+    choosing = Condition(lambda: bool(screen.choices)) & ~naming
+    for actions, when in ((_writing(screen), ~naming), (_choosing(screen), choosing), (_naming(screen), naming)):
+        for names, action in actions.items():
+            for name in names.split(", "):
+                keys.add(*name.split(), filter=when)(_handler(screen, action))
+    keys.add("c-q")(_handler(screen, lambda _: screen.leave()))
+    keys.add("c-c")(lambda _: screen.interrupt())
+    return keys
+
+
+def _handler(screen: Screen, action: Action) -> Callable[[KeyPressEvent], None]:
+    return lambda event: screen.attempt(lambda: action(event))
+
+
+def _writing(screen: Screen) -> dict[str, Action]:
+    actions: dict[str, Action] = {
+        "<any>": lambda event: screen.type(_typed(event)),
+        "<bracketed-paste>": lambda event: screen.type(event.data.replace("\r\n", "\n").replace("\r", "\n")),
+        "enter": lambda _: screen.type("\n"),
+        "backspace": lambda _: screen.erase(),
+        "c-w, escape backspace": lambda _: screen.erase(word=True),
+        "tab": lambda _: screen.proceed("word"),
+        "c-e, c-j, escape enter": lambda _: screen.proceed("line"),
+        "c-p": lambda _: screen.proceed(screen.paragraph),
+        "c-n": lambda _: screen.offer(),
+        "c-z": lambda _: screen.undo(),
+        "c-y": lambda _: screen.redo(),
+        "f7, c-down, escape -": lambda _: screen.turn(-TEMPERATURE_STEP),
+        "f8, c-up, escape +, escape =": lambda _: screen.turn(TEMPERATURE_STEP),
+        "up": lambda _: screen.move(-1),
+        "down": lambda _: screen.move(1),
+        "right": lambda _: screen.pick(screen.selected),
+        "escape": lambda _: None,
+        "pageup": lambda _: screen.scroll(1),
+        "pagedown": lambda _: screen.scroll(-1),
+        "c-s": lambda _: screen.ask_name(),
+    }
+    return actions | {f"escape {digit}": _picking(screen, digit) for digit in range(1, 10)}
+
+
+def _choosing(screen: Screen) -> dict[str, Action]:
+    actions: dict[str, Action] = {
+        "enter": lambda _: screen.pick(screen.selected),
+        "escape": lambda _: screen.put_away(),
+    }
+    return actions | {str(digit): _picking(screen, digit) for digit in range(1, 10)}
+
+
+def _naming(screen: Screen) -> dict[str, Action]:
+    return {
+        "<any>": lambda event: screen.spell(_typed(event)),
+        "<bracketed-paste>": lambda event: screen.spell(event.data),
+        "backspace": lambda _: screen.spell("", erase=1),
+        "c-u, c-w": lambda _: screen.spell("", erase=len(screen.name or "")),
+        "enter": lambda _: screen.submit(),
+        "escape": lambda _: screen.put_away(),
+    }
+
+
+def _picking(screen: Screen, digit: int) -> Action:
+    return lambda _: screen.pick(digit - 1)
+
+
+def _typed(event: KeyPressEvent) -> str:
+    """The character of a key; empty for unbound keys and for reports of the terminal."""
+    key = event.key_sequence[0].key
+    return "" if isinstance(key, Keys) else event.data

@@ -1,11 +1,13 @@
-"""A text that a model reads as it grows and shrinks at its end.
+"""A text that grows and shrinks at its end while a model reads it, and the edits that can be undone.
 
 Dimensions: V vocabulary.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,25 +15,158 @@ import numpy.typing as npt
 
 from char_rnn.data.vocabulary import TextDecoder, Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.interact.history import Letter, Place, Point, Trail
 
 FEWEST_POINTS, MOST_POINTS = 32, 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A symbol of the text, the characters that it completes (none, or mostly one), and whether the model drew it."""
+
+    symbol: int
+    text: str
+    drawn: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The model after some text: its state, and the log-probabilities (V,) of the next symbol."""
+
+    state: Any
+    log_probs: npt.NDArray[np.floating[Any]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return int(self.log_probs.nbytes + sum(np.asarray(part).nbytes for part in self.state))
+
+
+SavedPoint = tuple[int, Point]
+"""A point, after the number of symbols before it."""
+
+
+@dataclass(slots=True)
+class Edit:
+    """A change at the end of the text.
+
+    Attributes:
+        kept: Number of unchanged letters before it.
+        removed: The letters removed.
+        added: The letters added.
+        end: The model after the change; ``None`` if it was dropped.
+        typed: Whether later typing may be joined to it.
+        points: While it is undone: the points within what it added.
+    """
+
+    kept: int
+    removed: tuple[Letter, ...]
+    added: tuple[Letter, ...]
+    end: Point | None
+    typed: bool = False
+    points: Sequence[SavedPoint] = ()
+
+    def takes(self, later: Edit) -> bool:
+        """Whether a later edit continues the same word."""
+        if not (self.typed and later.typed and later.kept == self.kept + len(self.added)):
+            return False
+        return not (self.added[-1].text[-1:].isspace() and not later.added[-1].text[-1:].isspace())
+
+
+class Trail:
+    """Points along the text: all of the last ones, and fewer the farther back.
+
+    Args:
+        limit: Largest number of points, at least 32, which is more than the logarithm of a text's length.
+        first: The point before any text.
+    """
+
+    def __init__(self, limit: int, first: Point) -> None:
+        self._limit = limit
+        self._points: list[SavedPoint] = [(0, first)]
+
+    @property
+    def last(self) -> SavedPoint:
+        """The last point, and the number of symbols before it."""
+        return self._points[-1]
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def add(self, place: int, point: Point) -> None:
+        """Add a point after all others."""
+        self._points.append((place, point))
+        if len(self._points) > self._limit:
+            reach = self._limit // 2
+            while len(self._points) > self._limit * 3 // 4 and reach:
+                self._thin_out(place, reach)
+                reach //= 2
+
+    def cut(self, place: int) -> list[SavedPoint]:
+        """Remove the points after a place; return them."""
+        kept = bisect_right(self._points, place, key=lambda point: point[0])
+        gone = self._points[kept:]
+        del self._points[kept:]
+        return gone
+
+    def _thin_out(self, end: int, reach: int) -> None:
+        """Keep the last `reach` points, every second of as many before, every fourth of twice as many before those."""
+        seen: dict[tuple[int, int], SavedPoint] = {}
+        for place, point in self._points:
+            size = 1 << ((end - place) // reach).bit_length()
+            seen.setdefault((size, place // size), (place, point))
+        self._points = list(seen.values())
+
+
+class History:
+    """The edits of a text, for undo and redo; the last `limit` edits keep the model's state."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._done: list[Edit] = []
+        self._undone: list[Edit] = []
+
+    def add(self, edit: Edit) -> None:
+        """Record an edit; undone edits can no longer be redone."""
+        self._undone.clear()
+        if self._done and self._done[-1].takes(edit):
+            last = self._done[-1]
+            last.added, last.end = last.added + edit.added, edit.end
+            return
+        self._done.append(edit)
+        if len(self._done) > self._limit:
+            self._done[-1 - self._limit].end = None
+
+    def undo(self) -> tuple[Edit, Point | None] | None:
+        """Take back an edit; return it and the point before it, if that is known."""
+        if not self._done:
+            return None
+        edit = self._done.pop()
+        self._undone.append(edit)
+        return edit, self._done[-1].end if self._done else None
+
+    def redo(self) -> Edit | None:
+        """Repeat an undone edit; return it."""
+        if not self._undone:
+            return None
+        edit = self._undone.pop()
+        self._done.append(edit)
+        return edit
+
+
 class LiveText:
-    """The symbols of a text, and where the model stands after them.
+    """The symbols of a text, and the model after them.
 
     Args:
         engine: The model.
         vocabulary: Its vocabulary.
-        memory: Bytes of states to keep along the text, about.
-        others: Streams to have beside the text's own, which is 0.
+        memory: Approximate bytes for states along the text.
+        others: Streams in addition to stream 0, which reads the text.
 
     Attributes:
         letters: The text.
-        log_probs: Of what comes next, (V,), in nats; before any text all are alike.
-        streams: What reads it.
-        points: How many states are kept.
+        log_probs: Log-probabilities (V,) of the next symbol, in nats; uniform before any text.
+        streams: The engine's streams.
+        points: Largest number of saved points.
     """
 
     def __init__(self, engine: Engine, vocabulary: Vocabulary, memory: int, others: int) -> None:
@@ -55,24 +190,24 @@ class LiveText:
         return piece
 
     def rewrite(
-        self, kept: int, added: Sequence[Letter], end: Point | None, places: Sequence[Place] = ()
-    ) -> list[Place]:
-        """Let the text be its first `kept` letters and some more.
+        self, kept: int, added: Sequence[Letter], end: Point | None, points: Sequence[SavedPoint] = ()
+    ) -> list[SavedPoint]:
+        """Replace the text after its first `kept` letters.
 
         Args:
-            kept: How many letters stay.
-            added: Those after them.
-            end: Where the model then stands; ``None`` to find it out from the nearest place where that is known.
-            places: Where it stood on the way there, as far as that is known.
+            kept: Number of letters to keep.
+            added: The letters after them.
+            end: The model after these; ``None`` = compute it from the nearest saved point.
+            points: Known points within `added`.
 
         Returns:
-            Where it stood in what has gone.
+            The points within the removed letters.
         """
         gone = self._trail.cut(kept)
         if end is not None:
             self.letters[kept:] = added
-            self._stand(end)
-            for place, point in places:
+            self._restore(end)
+            for place, point in points:
                 if place < len(self):
                     self._trail.add(place, point)
             self._trail.add(len(self), end)
@@ -80,17 +215,17 @@ class LiveText:
         known, point = self._trail.last
         rest = [*self.letters[known:kept], *added]
         del self.letters[known:]
-        self._stand(point)
+        self._restore(point)
         for letter in rest:
             self.read(letter.symbol, drawn=letter.drawn)
         return gone
 
     def point(self) -> Point:
-        """Where the model stands."""
+        """The model after the text."""
         return Point(self.streams.state(0), self.log_probs)
 
     def decoder(self) -> TextDecoder:
-        """A decoder that has read the text: of UTF-8 at most three bytes wait for a fourth."""
+        """A decoder that has read the text; of UTF-8, at most three bytes wait for a fourth."""
         decoder = self.vocabulary.decoder()
         decoder.decode([letter.symbol for letter in self.letters[-3:]])
         return decoder
@@ -104,7 +239,7 @@ class LiveText:
         return "".join([letter.text for letter in self.letters[start:end]])
 
     def character_before(self, end: int) -> int:
-        """Where the last character before a place begins; bytes after it that are none yet belong to it."""
+        """Start of the last character before a place; incomplete bytes after it belong to it."""
         start = max(0, end - 1)
         while start > 0 and not self.letters[start].text:
             start -= 1
@@ -113,11 +248,11 @@ class LiveText:
         return start
 
     def name(self, symbol: int) -> str:
-        r"""The character of a symbol; of a byte that is none by itself its number, as ``\xC3``."""
+        r"""The character of a symbol; ``\xC3`` for a byte that is not a character alone."""
         value = self.vocabulary.symbols[symbol]
         return f"\\x{value:02X}" if self.vocabulary.kind == "bytes" and value >= 0x80 else chr(value)
 
-    def _stand(self, point: Point) -> None:
+    def _restore(self, point: Point) -> None:
         self.streams.set_state(point.state, 0)
         self.log_probs = point.log_probs
         self._decoder = self.decoder()

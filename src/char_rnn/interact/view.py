@@ -1,4 +1,4 @@
-"""What the terminal shows of a draft: the text, what may come next, the ways to go on, a line of state and the keys."""
+"""The terminal's view of a draft: the text, the likeliest characters, the choices, a status line and the keys."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from char_rnn.utils.terminal import wrapped
 if TYPE_CHECKING:
     from char_rnn.interact.screen import Screen
 
-ROWS = 20  # of the likeliest characters
+ROWS = 20  # of likeliest characters
 PANEL, BAR = 26, 11  # columns
-NARROW, LOW = 60, 12  # columns, and rows, below which there is room for the text alone
-BEFORE, AFTER = 20_000, 4_000  # symbols around the end of the view that are drawn
+NARROW, LOW = 60, 12  # columns and rows below which there is room for the text only
+BEFORE, AFTER = 20_000, 4_000  # symbols drawn around the end of the view
 STYLE = Style.from_dict(
     {"typed": "bold", "drawn": "", "waiting": "underline", "selected": "reverse", "offered": "noreverse",
      "bar": "ansiblue", "dim": "ansibrightblack"}
 )  # fmt: skip
 HELP_ROWS = 2
-# What the keys do, and in which order they stay where there is no room for all.
+# The keys, and their rank: a narrow terminal shows those with the lowest.
 HELP = {
     "Tab word": 3, "Ctrl-E line": 7, "Ctrl-P more": 4, "Ctrl-N choices": 8, "Up Down Right, Alt-1: pick": 9,
     "Ctrl-Z undo": 6, "Ctrl-Y redo": 11, "F7 F8 temperature": 10, "Esc stop": 5, "Ctrl-S save": 2, "Ctrl-Q leave": 1,
@@ -43,8 +43,8 @@ _PLAIN_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 class TextWindow(Window):
     """A window that shows combining marks at the end of a line.
 
-    prompt_toolkit puts a mark on the character before it, and leaves it in the next cell too until another character is
-    put there. A cell of no width moves all that is drawn later in that line.
+    prompt_toolkit adds a mark to the character before it, and also leaves it in the next cell until that cell gets
+    another character. A cell without width shifts everything drawn later in the line.
     """
 
     def write_to_screen(
@@ -66,7 +66,7 @@ class TextWindow(Window):
 
 
 def layout(screen: Screen) -> Layout:
-    """Arrange the parts."""
+    """Arrange the parts of the screen."""
     text = TextWindow(FormattedTextControl(lambda: text_of(screen), focusable=True, show_cursor=True), wrap_lines=True)
     edge = Window(width=1, char=lambda: "│" if _is_unicode(screen) else "|")
     panel = VSplit([edge, _part(lambda: likeliest_of(screen))], width=PANEL)
@@ -85,7 +85,7 @@ def layout(screen: Screen) -> Layout:
 
 
 def text_of(screen: Screen) -> StyleAndTextTuples:
-    """Return the text around the end of the view, what was typed in bold."""
+    """The text around the end of the view, with typed text in bold."""
     end = len(screen.draft) - screen.back
     before = screen.draft.stretches(max(0, end - BEFORE), end)
     after = screen.draft.stretches(end, end + AFTER)
@@ -95,7 +95,7 @@ def text_of(screen: Screen) -> StyleAndTextTuples:
 
 
 def likeliest_of(screen: Screen) -> StyleAndTextTuples:
-    """Return the likeliest next characters, the chosen one marked, with bars as long as they are likely."""
+    """The likeliest next characters with bars of their probabilities, one of them marked."""
     fragments: StyleAndTextTuples = [("class:dim", f" next, at {screen.draft.temperature:.2f}\n")]
     for place, candidate in enumerate(screen.likeliest()):
         number = str(place + 1) if place < 9 else " "
@@ -109,7 +109,7 @@ def likeliest_of(screen: Screen) -> StyleAndTextTuples:
 
 
 def choices_of(screen: Screen) -> StyleAndTextTuples:
-    """Return the ways to go on, one a row."""
+    """The choices, one in each row."""
     fragments: StyleAndTextTuples = []
     for place, choice in enumerate(screen.choices):
         text = "".join(character if character == " " else _sign(screen, character) for character in choice.text)
@@ -119,7 +119,7 @@ def choices_of(screen: Screen) -> StyleAndTextTuples:
 
 
 def status_of(screen: Screen) -> StyleAndTextTuples:
-    """Return the temperature, and what there is to tell, or else the text's length; or the name that is asked for."""
+    """The temperature with a message or the length of the text; or the file name."""
     if screen.name is not None:
         note = f"  ({screen.note})" if screen.note else ""
         return [("", " save as: "), ("class:offered" if screen.offered else "", screen.name), ("", f"_{note}")]
@@ -129,7 +129,7 @@ def status_of(screen: Screen) -> StyleAndTextTuples:
 
 
 def help_of(screen: Screen) -> StyleAndTextTuples:
-    """Return the keys that there are now; in a narrow terminal the most important ones."""
+    """The keys that work now; in a narrow terminal the most important ones."""
     keys = HELP_NAMING if screen.name is not None else HELP_CHOOSING if screen.choices else HELP
     for rank in range(len(keys), 0, -1):
         rows = _flowed([key for key in keys if keys[key] <= rank], size(screen)[0])
@@ -139,13 +139,13 @@ def help_of(screen: Screen) -> StyleAndTextTuples:
 
 
 def size(screen: Screen) -> tuple[int, int]:
-    """Return the terminal's columns and rows."""
+    """Columns and rows of the terminal."""
     found = screen.application.output.get_size()
     return found.columns, found.rows
 
 
 def is_plain() -> bool:
-    """Return whether colours are not wanted; see https://no-color.org."""
+    """Whether colours are turned off; see https://no-color.org."""
     return bool(os.environ.get("NO_COLOR"))
 
 
@@ -154,9 +154,9 @@ def _part(text: Callable[[], StyleAndTextTuples], style: str = "", *, dont_exten
 
 
 def _rows(screen: Screen) -> int:
-    """Return the rows of the line of state: one, or more where there is more to tell."""
-    told = "".join(fragment[1] for fragment in status_of(screen))
-    return min(told.count("\n") + 1, max(1, size(screen)[1] // 2))
+    """Rows of the status: one, or more for a long message."""
+    text = "".join(fragment[1] for fragment in status_of(screen))
+    return min(text.count("\n") + 1, max(1, size(screen)[1] // 2))
 
 
 def _flowed(keys: Iterable[str], columns: int) -> list[str]:
@@ -175,7 +175,7 @@ def _stretch(stretch: tuple[str, bool]) -> tuple[str, str]:
 
 
 def _sign(screen: Screen, character: str) -> str:
-    """Return what stands for a character that would not show, or would show on another."""
+    """A replacement for a character that is not visible or would be drawn over another."""
     unicode = _is_unicode(screen)
     signs = _SIGNS if unicode else _PLAIN_SIGNS
     if character in signs:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_draft import ENGINES, draft, stands, write
 
 from char_rnn.interact.draft import Draft
-from char_rnn.interact.history import Point, Trail
+from char_rnn.interact.text import Point, Trail
 
 ACTIONS = st.lists(
     st.one_of(
