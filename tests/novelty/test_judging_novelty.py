@@ -18,13 +18,13 @@ from char_rnn.models.parameters import parameter_shapes
 from char_rnn.novelty import novelty
 from char_rnn.novelty.novelty import (
     Found,
-    Run,
+    Passage,
     find,
     held_out,
     judge,
-    longest_runs,
+    longest_passages,
     match,
-    runs,
+    passages,
     sampled_symbols,
     to_symbols,
 )
@@ -43,7 +43,7 @@ def matched(*texts: str) -> list[np.ndarray]:
     return match([ids(text) for text in texts], ids(CORPUS).astype(np.uint8), VOCABULARY.size)
 
 
-def by_hand(texts: list[str], corpus: str) -> tuple[list[Run], list[int]]:
+def by_hand(texts: list[str], corpus: str) -> tuple[list[Passage], list[int]]:
     """The runs, and for each character the length of the longest it is part of."""
     found, covers = [], []
     for number, text in enumerate(texts):
@@ -54,7 +54,7 @@ def by_hand(texts: list[str], corpus: str) -> tuple[list[Run], list[int]]:
                     longer_left = start and text[start - 1 : end] in corpus
                     longer_right = end < len(text) and text[start : end + 1] in corpus
                     if not longer_left and not longer_right:
-                        found.append(Run(number, start, end - start))
+                        found.append(Passage(number, start, end - start))
                     cover[start:end] = [max(length, end - start) for length in cover[start:end]]
         covers += cover
     return found, covers
@@ -73,7 +73,7 @@ def test_it_is_what_counting_by_hand_gives(texts: list[str], corpus: str) -> Non
         ends = match(symbols, np.array([numbers[character] for character in corpus], np.uint8), 2)
         result = judge(ends)
     expected, covers = by_hand(texts, corpus)
-    assert sorted(runs(ends), key=lambda run: (run.text, run.start)) == expected
+    assert sorted(passages(ends), key=lambda run: (run.text, run.start)) == expected
     assert result.longest == max(covers, default=0)
     assert result.copied == pytest.approx(
         {length: np.mean([cover >= length for cover in covers]) if covers else 0 for length in (1, 3)}
@@ -106,10 +106,10 @@ def test_many_texts_are_indexed_group_by_group(monkeypatch: pytest.MonkeyPatch) 
         assert ends.tolist() == match([text], corpus, 9)[0].tolist()
 
 
-def test_the_longest_runs_are_listed_once() -> None:
+def test_the_longest_passages_are_listed_once() -> None:
     texts = ["xx the rose is redder!", "a rose is red. sugar! the rose is redder"]
-    found = longest_runs([ids(text) for text in texts], matched(*texts), 2)
-    assert found == [Run(0, 2, 19), Run(1, 1, 12)]
+    found = longest_passages([ids(text) for text in texts], matched(*texts), 2)
+    assert found == [Passage(0, 2, 19), Passage(1, 1, 12)]
     cut = [texts[run.text][run.start : run.start + run.length] for run in found]
     assert cut == [" the rose is redder", " rose is red"]
 

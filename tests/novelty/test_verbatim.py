@@ -80,5 +80,5 @@ def test_one_symbol_over_and_over() -> None:
 
 
 def test_texts_that_are_too_long_are_refused() -> None:
-    with pytest.raises(ValueError, match="1,000,000 symbols are too many to be looked for at once; give a part of it"):
+    with pytest.raises(ValueError, match="1,000,000 symbols are too many to search for at once; give a part of it"):
         VerbatimIndex([np.arange(1_000_000) % 60], 60)

@@ -1,4 +1,4 @@
-"""A model's weights, arranged for decoding: what both ways to compute a step read.
+"""A model's weights, arranged for decoding; both engines read them.
 
 Dimensions: V vocabulary, E embedding size, L layers, H hidden, G gates, F feed-forward, W window.
 """
@@ -23,7 +23,7 @@ PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "bfloat16", "int8")
 
 @dataclass(frozen=True)
 class Norm:
-    """Layer normalization: gain and bias, as long as what is normalized."""
+    """Gain and bias of a layer normalization, each as long as its input."""
 
     gain: Array
     bias: Array
@@ -31,7 +31,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Attention:
-    """The sublayer that looks at its own state and the W before it; its matrices are (H, H), rows head by head."""
+    """The sublayer that attends to its own state and the W states before it; matrices (H, H), rows head by head."""
 
     norm: Norm
     query: Array
@@ -44,7 +44,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class FeedForward:
-    """The sublayer that widens, (F, H), and narrows, (H, F)."""
+    """The sublayer with the matrices `widen`, (F, H), and `narrow`, (H, F)."""
 
     norm: Norm
     widen: Array
@@ -55,15 +55,15 @@ class FeedForward:
 
 @dataclass(frozen=True)
 class Layer:
-    """A recurrent layer, and what is around it.
+    """A recurrent layer and its sublayers.
 
     Attributes:
-        parameters: The parameters of the cell, by name.
-        step: Its equations, zoneout among them.
-        norm: Of the layer's input; ``None`` for none.
-        residual: Whether the output is added to the layer's input.
-        attention: ``None`` for none.
-        feed_forward: ``None`` for none.
+        parameters: Parameters of the cell, by name.
+        step: Its equations, including zoneout.
+        norm: Normalization of the input.
+        residual: Whether the input is added to the output.
+        attention: Attention sublayer.
+        feed_forward: Feed-forward sublayer.
     """
 
     parameters: Mapping[str, Array]
@@ -79,12 +79,12 @@ class Network:
     """A whole model.
 
     Attributes:
-        cell: Of the recurrent layers.
+        cell: Cell of the recurrent layers.
         hidden_size: H.
-        update: How far a step takes the state from what it was to what the cell makes of it; 1 without zoneout.
-        embedding: Vectors (V, E) of the symbols; ``None`` for one-hot ones.
-        layers: L of them.
-        output_norm: ``None`` for none.
+        update: Fraction of the state that a step replaces; 1 without zoneout.
+        embedding: Vectors (V, E) of the symbols; ``None`` = one-hot vectors.
+        layers: The L layers.
+        output_norm: Normalization of the output.
         output_weight: (V, H).
         output_bias: (V,).
     """
@@ -115,10 +115,10 @@ class Network:
         """Arrange a model's weights.
 
         Args:
-            config: The section `model` of a configuration.
+            config: Section `model` of a configuration.
             tensors: The weights by their names in the state dict.
-            dtype: What to make them, float32 or float64.
-            copies: Whether those that are so already are copied; else the network is of the caller's arrays.
+            dtype: Type of the network's weights, float32 or float64.
+            copies: Whether to copy weights of this type; if not, the network shares the caller's arrays.
 
         Raises:
             ValueError: `tensors` are not the weights of this model.
@@ -141,13 +141,13 @@ class Network:
         )
 
     def rounded(self, precision: Precision) -> Network:
-        """Return the network with its matrices, but for the embedding, as a precision keeps them."""
+        """The network with its matrices, but the embedding, rounded to a precision."""
         layers = tuple(_rounded_parts(layer, precision) for layer in self.layers)
         return replace(self, layers=layers, output_weight=rounded(self.output_weight, precision))
 
 
 def _rounded_parts(part: Any, precision: Precision) -> Any:
-    """Round the matrices of a dataclass, and of those in it."""
+    """Round the matrices of a dataclass and of the dataclasses in it."""
     changes: dict[str, Any] = {}
     for field in fields(part):
         value = getattr(part, field.name)
@@ -158,35 +158,35 @@ def _rounded_parts(part: Any, precision: Precision) -> Any:
             changes[field.name] = {**value, **matrices}
         elif isinstance(value, np.ndarray) and value.ndim == 2:
             changes[field.name] = rounded(value, precision)
-    if isinstance(part, Attention):  # its keys are multiplied the other way round, a head at a time
+    if isinstance(part, Attention):  # its keys are multiplied transposed, one head at a time
         heads = np.split(part.key, part.heads)
         changes["key"] = np.concatenate([rounded(head.T, precision).T for head in heads])
     return replace(part, **changes)
 
 
 def quantize(matrix: Array, precision: Precision) -> tuple[npt.NDArray[Any], Array | None]:
-    """Round a matrix (R, C) to what a precision keeps.
+    """Round a matrix (R, C) to a precision.
 
     Returns:
-        Its numbers: itself, the upper halves of float32 as uint16 for "bfloat16", int8 for "int8"; and for "int8" the
-        scales (R,) that these are to be multiplied by, else None.
+        Its numbers: unchanged; for "bfloat16" the upper halves of float32 as uint16; or for "int8" int8. And for "int8"
+        the scales (R,) of the rows, else ``None``.
     """
     if precision == "bfloat16":
         bits = np.ascontiguousarray(matrix, np.float32).view(np.uint32)
         to_even = (bits >> np.uint32(16)) & np.uint32(1)
         kept = ((bits + np.uint32(0x7FFF) + to_even) >> np.uint32(16)).astype(np.uint16)
-        kept[np.isnan(matrix)] = 0x7FC0  # the sum may have gone past the largest NaN
+        kept[np.isnan(matrix)] = 0x7FC0  # the sum may have passed the largest NaN
         return kept, None
     if precision == "int8":
         scales = np.abs(matrix).max(1) / np.float32(127)
         scales[scales == 0] = 1
-        with np.errstate(invalid="ignore"):  # of what is not finite nothing is left but the scale
+        with np.errstate(invalid="ignore"):  # of infinite numbers only the scale remains
             return np.rint(matrix / scales[:, None]).astype(np.int8), scales
     return matrix, None
 
 
 def rounded(matrix: Array, precision: Precision) -> Array:
-    """Return a matrix with the numbers that are left of it after :func:`quantize`, in its own type."""
+    """A matrix after :func:`quantize`, in its own type."""
     kept, scales = quantize(matrix, precision)
     if precision == "bfloat16":
         widened: Array = (kept.astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -1,4 +1,4 @@
-"""A PyTorch module as an engine: for other devices than the CPU, and for a model that is still being trained.
+"""A PyTorch model as a predictor: for devices other than the CPU, and for a model in training.
 
 Dimensions: N streams, T time, V vocabulary.
 """
@@ -20,11 +20,11 @@ _CHUNK = 1024
 
 
 class TorchEngine:
-    """A module, ready to predict; it is left in the mode it is in.
+    """A PyTorch model, ready to predict; its mode does not change.
 
     Args:
-        model: A model whose ``forward(x, hidden)`` gives log-probabilities (B, T, V); it is moved to ``device``.
-        device: Where it computes.
+        model: A model whose ``forward(x, hidden)`` returns log-probabilities (B, T, V); it is moved to ``device``.
+        device: Device of the computation.
     """
 
     def __init__(self, model: CharModel, device: torch.device | str) -> None:
@@ -33,12 +33,12 @@ class TorchEngine:
         self.vocab_size = model.vocab_size
 
     def begin(self, count: int = 1) -> TorchStreams:
-        """Return ``count`` streams in the zero state."""
+        """Make ``count`` streams in the zero state."""
         return TorchStreams(self, count)
 
 
 class TorchStreams:
-    """Texts that a module reads; one after the other, so that none depends on those beside it."""
+    """Texts that a model reads, one after the other, so that none depends on the others."""
 
     def __init__(self, engine: TorchEngine, count: int) -> None:
         self._model, self._device = engine.model, engine.device
@@ -54,20 +54,20 @@ class TorchStreams:
         return np.stack([self._read(symbol, row) for symbol, row in zip(read, places, strict=True)])
 
     def feed(self, symbols: npt.ArrayLike, row: int = 0) -> None:
-        """Read a text (T,) in one stream; in chunks, so that its log-probabilities need not all be in memory."""
+        """Read a text (T,) in one stream, in chunks that limit the memory for log-probabilities."""
         read = np.asarray(symbols, np.int64)
         for start in range(0, len(read), _CHUNK):
             self._read(read[start : start + _CHUNK], row)
 
     def writer(self, *_: object) -> None:
-        """There is no faster way than :meth:`step`."""
+        """There is no faster way to draw than :meth:`step`."""
 
     def state(self, row: int = 0) -> Hidden:
-        """Return a stream's state, which nothing changes any more."""
+        """A stream's state, which is never changed in place."""
         return self._hidden[row]
 
     def set_state(self, state: Hidden, row: int = 0) -> None:
-        """Give a stream a state."""
+        """Set a stream's state."""
         self._hidden[row] = state
 
     def _read(self, symbols: npt.NDArray[np.int64], row: int) -> Predictions:
@@ -80,9 +80,9 @@ class TorchStreams:
 
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Puts a model into evaluation mode and each of its modules back into its own afterwards.
+    """Put a model into evaluation mode, and each of its modules back into its own mode afterwards.
 
-    At each step, not once around them all: between two the caller may train the model.
+    Each step does it, because the caller may train the model between two steps.
     """
     training = [module for module in model.modules() if module.training]
     for module in training:

@@ -1,7 +1,7 @@
-"""How much of a text is new, and how much of it stands, word for word, in the text a model was trained on.
+"""How much of a text is new, and how much of it occurs, word for word, in the text a model was trained on.
 
-A run is a stretch of the judged text that stands in the corpus and can be made longer at neither end. Common phrases
-make short runs in any text; what is usual is told by a part of the corpus that was held out, judged in the same way.
+A passage is a part of the checked text that occurs in the corpus and cannot be extended at either end. Common phrases
+make short passages in any text; a held-out part of the corpus, checked in the same way, shows what is usual.
 
 Dimensions: T text, N corpus.
 """
@@ -24,7 +24,8 @@ from char_rnn.novelty.verbatim import MAX_CELLS, Integers, VerbatimIndex
 from char_rnn.sampling.options import Strategy
 
 Ids = npt.NDArray[np.integer[Any]]
-Report = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
+"""Receives the number of symbols read, and the total number."""
 
 PIECE = 1 << 21  # symbols of the corpus read at once
 NGRAMS = (4, 5, 6, 8, 10, 12, 16, 20)
@@ -35,14 +36,8 @@ MANY = 1000
 
 
 @dataclass(frozen=True)
-class Run:
-    """A stretch of a judged text that stands in the corpus.
-
-    Attributes:
-        text: Which of the texts, from 0.
-        start: Its place in that text.
-        length: Symbols.
-    """
+class Passage:
+    """A part of a checked text that occurs in the corpus: the number of the text, the start in it, and the length."""
 
     text: int
     start: int
@@ -51,15 +46,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Novelty:
-    """What there is to say of some texts.
+    """The figures of some texts.
 
     Attributes:
-        symbols: How many were judged.
-        longest: Length of the longest run.
-        quantiles: Of the length of the longest run that a symbol is part of, over the symbols, by `QUANTILES`.
-        copied: Share of the symbols that are part of a run of so many or more, by `COPIED`.
-        novel: Share of the n-grams, in all their places, that do not stand in the corpus, by n; ``None`` if the texts
-            have none so long.
+        symbols: Number of symbols checked.
+        longest: Length of the longest passage.
+        quantiles: Quantiles, over the symbols, of the length of the longest passage around a symbol; by `QUANTILES`.
+        copied: Fraction of the symbols in a passage of at least this length; by `COPIED`.
+        novel: Fraction of the n-grams that do not occur in the corpus, by n; ``None`` if no text has n symbols.
     """
 
     symbols: int
@@ -71,12 +65,7 @@ class Novelty:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a run stands.
-
-    Attributes:
-        first: The first place in the corpus.
-        count: In how many places, at most `MANY`.
-    """
+    """Where a passage occurs in the corpus: the first place, and the number of places, at most `MANY`."""
 
     first: int
     count: int
@@ -87,28 +76,28 @@ class Comparison:
     """Some texts beside held-out ones.
 
     Attributes:
-        judged: Of the texts.
-        usual: Of the held-out ones; ``None`` if there are none.
-        copied: The longest different runs of the texts, from the longest on, and where each stands.
+        judged: Figures of the texts.
+        usual: Figures of the held-out ones; ``None`` if there are none.
+        copied: The longest different passages of the texts, the longest first, and where each occurs.
     """
 
     judged: Novelty
     usual: Novelty | None
-    copied: list[tuple[Run, Found]]
+    copied: list[tuple[Passage, Found]]
 
 
 def compare(
-    texts: Sequence[Integers], corpus: Ids, others: Ids, size: int, count: int = 10, report: Report | None = None
+    texts: Sequence[Integers], corpus: Ids, others: Ids, size: int, count: int = 10, report: Progress | None = None
 ) -> Comparison:
-    """Judge texts, and equally long pieces of text that was held out.
+    """Compute the figures of texts, and of equally long pieces of held-out text.
 
     Args:
-        texts: Symbols (T,) of each; those that are not the corpus's are ``size`` or more.
-        corpus: What a model was trained on, symbols (N,) from 0 to ``size`` - 1.
-        others: What it was not; may be empty.
-        size: How many symbols there are.
-        count: How many runs to find in the corpus.
-        report: Told of the symbols that were read, and of all that will be.
+        texts: Symbols (T,) of each; symbols unknown to the corpus are ``size`` or more.
+        corpus: The training text, symbols (N,) from 0 to ``size`` - 1.
+        others: The held-out text; may be empty.
+        size: Number of different symbols.
+        count: Number of passages to find in the corpus.
+        report: Receives the progress.
 
     Raises:
         ValueError: A text is too long.
@@ -116,13 +105,13 @@ def compare(
     usual = held_out(others, texts) if len(others) else []
     ends = match([*texts, *usual], corpus, size, report)
     own = ends[: len(texts)]
-    longest = longest_runs(texts, own, count)
-    found = find([texts[run.text][run.start : run.start + run.length] for run in longest], corpus)
+    longest = longest_passages(texts, own, count)
+    found = find([texts[each.text][each.start : each.start + each.length] for each in longest], corpus)
     return Comparison(judge(own), judge(ends[len(texts) :]) if usual else None, list(zip(longest, found, strict=True)))
 
 
 def to_symbols(text: str | bytes, vocabulary: Vocabulary) -> Integers:
-    """Symbols (T,) of any text in a corpus's vocabulary; one that it has not is the vocabulary's size."""
+    """Symbols (T,) of any text in a corpus's vocabulary; an unknown symbol is the vocabulary's size."""
     if vocabulary.kind == "bytes":
         text = (text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text).decode("latin-1")
     elif isinstance(text, bytes):
@@ -133,24 +122,24 @@ def to_symbols(text: str | bytes, vocabulary: Vocabulary) -> Integers:
 def sampled_symbols(
     file: ModelFile, vocabulary: Vocabulary, prime: str, length: int, count: int, strategy: Strategy, seed: int | None
 ) -> list[Integers]:
-    """What a model writes, in a corpus's vocabulary of the same kind; bytes are kept that are no text.
+    """Samples of a model, in a corpus's vocabulary of the same kind, including bytes that are not UTF-8.
 
     Args:
         file: The model.
         vocabulary: The corpus's.
-        prime: What each sample goes on from; it is no part of it.
-        length: Symbols of each.
-        count: How many samples.
-        strategy: How they are drawn.
-        seed: Of the drawing; ``None`` = others each time.
+        prime: Text that each sample continues, without being part of it.
+        length: Symbols of each sample.
+        count: Number of samples.
+        strategy: The sampling strategy.
+        seed: Seed of the random numbers; ``None`` = different samples each time.
 
     Raises:
-        UnknownCharacterError: ``prime`` has a character that the model has never seen.
-        ValueError: The model gives no usable numbers.
+        UnknownCharacterError: ``prime`` has a character that the model does not know.
+        ValueError: The model's predictions are not numbers.
     """
     generator = TextGenerator.load(file)
     prime = spelled(file.vocabulary, prime).text
-    if file.vocabulary.kind == "bytes":  # each is written as the character of its number
+    if file.vocabulary.kind == "bytes":  # each byte is written as the character of its number
         generator = TextGenerator(generator.model, Vocabulary("characters", file.vocabulary.symbols))
         prime = prime.encode("utf-8", "surrogateescape").decode("latin-1")
     texts = generator.generate_many(prime, length, **asdict(strategy), num_samples=count, seed=seed)
@@ -160,25 +149,18 @@ def sampled_symbols(
 
 
 def held_out(ids: Ids, texts: Sequence[Integers]) -> list[Integers]:
-    """Pieces of held-out text (N,), as many and as long as the texts, spread evenly; shorter if there is too little."""
+    """Evenly spread pieces of held-out text (N,), as many and as long as the texts, or shorter if it is too short."""
     count = max(1, len(texts))
     room = len(ids) // count
     starts = range(0, room * count, max(1, room))
-    pairs = zip(starts, texts, strict=False)  # a single start where there are no texts
+    pairs = zip(starts, texts, strict=False)  # one start if there are no texts
     return [ids[start : start + min(len(text), room)].astype(np.int64) for start, text in pairs]
 
 
-def match(texts: Sequence[Integers], corpus: Ids, size: int, report: Report | None = None) -> list[Integers]:
-    """How long a run ends at each place of each text (T,); the corpus is read once, or more often for much text.
+def match(texts: Sequence[Integers], corpus: Ids, size: int, report: Progress | None = None) -> list[Integers]:
+    """For each text (T,), the length of the longest passage that ends at each place.
 
-    Args:
-        texts: Symbols; those that are not the corpus's are ``size`` or more.
-        corpus: Symbols (N,), from 0 to ``size`` - 1.
-        size: How many symbols the corpus may have.
-        report: Told of the symbols that were read, and of all that will be.
-
-    Raises:
-        ValueError: A text is too long.
+    The corpus is read once, or several times for much text. Arguments and errors are those of :func:`compare`.
     """
     groups = list(_groups(texts))
     total, done = len(groups) * len(corpus), 0
@@ -195,7 +177,7 @@ def match(texts: Sequence[Integers], corpus: Ids, size: int, report: Report | No
 
 
 def judge(ends: Sequence[Integers]) -> Novelty:
-    """Sum up what :func:`match` found."""
+    """The figures from the result of :func:`match`."""
     covers = np.concatenate([*map(_cover, ends), np.empty(0, np.int64)])
     symbols = len(covers)
     return Novelty(
@@ -207,24 +189,24 @@ def judge(ends: Sequence[Integers]) -> Novelty:
     )
 
 
-def runs(ends: Sequence[Integers]) -> list[Run]:
-    """All runs, from the longest to the shortest, equals in their order."""
-    found = [Run(text, start, length) for text, lengths in enumerate(ends) for start, length in _maximal(lengths)]
-    return sorted(found, key=lambda run: -run.length)
+def passages(ends: Sequence[Integers]) -> list[Passage]:
+    """All passages, the longest first, equals in their order."""
+    found = [Passage(text, start, length) for text, lengths in enumerate(ends) for start, length in _maximal(lengths)]
+    return sorted(found, key=lambda passage: -passage.length)
 
 
-def longest_runs(texts: Sequence[Integers], ends: Sequence[Integers], count: int) -> list[Run]:
-    """The longest runs, of equal ones the first."""
-    different: dict[bytes, Run] = {}
-    for run in runs(ends):
+def longest_passages(texts: Sequence[Integers], ends: Sequence[Integers], count: int) -> list[Passage]:
+    """The longest different passages, of equal ones the first."""
+    different: dict[bytes, Passage] = {}
+    for each in passages(ends):
         if len(different) == count:
             break
-        different.setdefault(texts[run.text][run.start : run.start + run.length].tobytes(), run)
+        different.setdefault(texts[each.text][each.start : each.start + each.length].tobytes(), each)
     return list(different.values())
 
 
 def find(stretches: Sequence[Integers], corpus: Ids) -> list[Found]:
-    """Where each of some stretches that stand in the corpus (N,) stands there."""
+    """The places of some passages in the corpus (N,), which has each of them."""
     needles = [stretch.astype(corpus.dtype).tobytes() for stretch in stretches]
     places: list[list[int]] = [[] for _ in needles]
     overlap = max(map(len, stretches), default=1) - 1
@@ -240,7 +222,7 @@ def find(stretches: Sequence[Integers], corpus: Ids) -> list[Found]:
 
 
 def _groups(texts: Sequence[Integers]) -> Iterator[list[Integers]]:
-    """Put texts together as long as their index stays small."""
+    """Groups of texts, each with a small index."""
     group: list[Integers] = []
     length, different = 0, frozenset[int]()
     for text in texts:
@@ -255,7 +237,7 @@ def _groups(texts: Sequence[Integers]) -> Iterator[list[Integers]]:
 
 
 def _pieces(corpus: Ids, overlap: int = 0) -> Iterator[Ids]:
-    """Cut a corpus into pieces that go on for `overlap` symbols into the next."""
+    """Pieces of a corpus, each with `overlap` symbols of the next."""
     releaser = PageReleaser(corpus)
     for start in range(0, len(corpus), PIECE):
         piece = corpus[start : start + PIECE + overlap]
@@ -274,16 +256,16 @@ def _occurrences(text: bytes, needle: bytes, size: int, end: int, most: int) -> 
 
 
 def _maximal(lengths: Integers) -> list[tuple[int, int]]:
-    """Start and length of the runs of a text (T,) that are part of no longer one."""
+    """Start and length of the passages of a text (T,) that are not part of a longer one."""
     last = np.append(lengths[1:] != lengths[:-1] + 1, True)[: len(lengths)] & (lengths > 0)
     ends = np.flatnonzero(last)
     return [(int(end - lengths[end] + 1), int(lengths[end])) for end in ends]
 
 
 def _cover(lengths: Integers) -> Integers:
-    """For each place of a text (T,) the length of the longest run that it is part of."""
+    """For each place of a text (T,), the length of the longest passage around it."""
     cover = np.zeros(len(lengths), np.int64)
-    for start, length in sorted(_maximal(lengths), key=lambda run: run[1]):
+    for start, length in sorted(_maximal(lengths), key=lambda each: each[1]):
         cover[start : start + length] = length
     return cover
 

@@ -1,8 +1,8 @@
-"""Which stretches of some (short) texts stand in a corpus of any size, which is read once, in bounded memory.
+"""Finds the parts of some short texts that occur in a corpus of any size, which is read once, in bounded memory.
 
-The texts are indexed by a suffix automaton, whose states are the sets of places where a string ends in them, and the
-corpus streams through it: after each symbol the state is that of the longest end of what was read that stands in the
-texts. Many stretches of the corpus go through side by side.
+The texts are indexed by a suffix automaton, whose states are the sets of places where a string ends in them. The corpus
+streams through it: after each symbol, the state is that of the longest suffix read so far that occurs in the texts.
+Many stretches of the corpus are read side by side.
 
 Source: Blumer et al. 1985, "The smallest automaton recognizing the subwords of a text", Theoretical Computer
 Science 40.
@@ -22,18 +22,18 @@ Integers = npt.NDArray[np.int64]
 Symbols = npt.NDArray[np.integer[Any]]
 
 LANES = 8192
-SHORTEST = 64  # symbols of a stretch: what goes on beyond its end is read twice
-MAX_CELLS = 1 << 25  # symbols times different ones; the table takes 16 bytes each at most
+SHORTEST = 64  # symbols of a stretch: a match beyond its end is read twice
+MAX_CELLS = 1 << 25  # symbols times different symbols; the table takes at most 16 bytes for each
 _LENGTH = (1 << 32) - 1
 _SEPARATOR = -1
 
 
 class VerbatimIndex:
-    """Finds for every place of some texts the longest run that ends there and stands in the corpus, exactly.
+    """Finds, for every place of some texts, the longest part that ends there and occurs in the corpus.
 
     Args:
-        texts: Symbols (T,) of each; no run goes from one into the next.
-        size: The corpus's symbols are 0 to ``size`` - 1; those of the texts may be others too.
+        texts: Symbols (T,) of each; no part spans two texts.
+        size: The corpus's symbols are 0 to ``size`` - 1; the texts may have others too.
 
     Raises:
         ValueError: The texts are too long to be indexed together.
@@ -62,12 +62,12 @@ class VerbatimIndex:
             columns = columns[whole:]
 
     def lengths(self) -> list[Integers]:
-        """For each text (T,): how long a run of it ends at each place, and stands in what was read."""
+        """For each text (T,), the length of the longest part read so far that ends at each place."""
         found = self._automaton.spread(self._best)
         return [found[ends] for ends in self._ends]
 
     def _read_side_by_side(self, columns: npt.NDArray[Any], lanes: int) -> None:
-        """Read stretches of equal length, each but the first as if nothing stood before it; then mend that."""
+        """Read stretches of equal length, each as if it began the corpus, but the first; then correct that."""
         steps = np.ascontiguousarray(columns.reshape(lanes, -1).T)
         states, lengths = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
         states[0], lengths[0] = self._now
@@ -77,15 +77,15 @@ class VerbatimIndex:
         whole = np.append(False, lengths[1:] == len(steps))
         broken = np.flatnonzero(~whole[1:])
         self._go_on(columns, (broken + 1) * len(steps), states[broken], lengths[broken])
-        edges = np.flatnonzero(np.diff(whole, append=False))  # a run of whole ones, and what comes before and after it
+        edges = np.flatnonzero(np.diff(whole, append=False))  # the stretches before and at the end of whole ones
         for before, last in edges.reshape(-1, 2).tolist():
             start, end = (before + 1) * len(steps), (last + 1) * len(steps)
             self._walk(columns, start, end, int(states[before]), int(lengths[before]))
 
     def _go_on(self, columns: npt.NDArray[Any], places: Integers, states: Integers, lengths: Integers) -> None:
-        """Read on from the ends of stretches, as long as what is being matched began in them.
+        """Read on from the ends of stretches, as long as the match began in them.
 
-        In each stretch that comes next a match has broken off, so that both agree before its end.
+        In each following stretch a match has broken off, so that both agree before its end.
         """
         beyond = 0
         while len(going := np.flatnonzero(lengths > beyond)):
@@ -95,7 +95,7 @@ class VerbatimIndex:
             beyond += 1
 
     def _walk(self, columns: npt.NDArray[Any], start: int, end: int, state: int, length: int) -> None:
-        """Read stretches that matched from end to end, one symbol after the other, and on as :meth:`_go_on` does."""
+        """Read stretches that matched from end to end, one symbol after the other, and on like :meth:`_go_on`."""
         place = start
         while place < end or (length > place - end and place < len(columns)):
             cell = int(self._table[state * self._width + int(columns[place])])
@@ -112,7 +112,7 @@ class VerbatimIndex:
         lengths = np.minimum(lengths + 1, cells & _LENGTH)
         better = np.flatnonzero(lengths > self._best.take(states))
         if len(better):
-            better = better[np.argsort(lengths[better], kind="stable")]  # of equal states the last one stays
+            better = better[np.argsort(lengths[better], kind="stable")]  # of equal states, the last one remains
             self._best[states[better]] = lengths[better]
         return states, lengths
 
@@ -121,15 +121,15 @@ def check_size(texts: Sequence[Symbols]) -> None:
     """Raise ``ValueError`` if texts are too long to be indexed together."""
     length = sum(map(len, texts))
     if length * len(np.unique(np.concatenate([*texts, np.empty(0, np.int64)]))) > MAX_CELLS:
-        raise ValueError(f"the text: {length:,} symbols are too many to be looked for at once; give a part of it")
+        raise ValueError(f"the text: {length:,} symbols are too many to search for at once; give a part of it")
 
 
 class _Automaton:
     """The suffix automaton of some texts.
 
     Attributes:
-        lengths: Of each state the length of its longest string.
-        links: Of each state the one of the longest end of its strings that is in another; of the first -1.
+        lengths: For each state, the length of its longest string.
+        links: For each state, that of the longest suffix of its strings in another state; -1 for the first.
     """
 
     def __init__(self) -> None:
@@ -138,15 +138,15 @@ class _Automaton:
         self._last = 0
 
     def add(self, text: Sequence[int]) -> npt.NDArray[np.intp]:
-        """Add a text (T,); return the states (T,) of its beginnings."""
+        """Add a text (T,); return the states (T,) of its prefixes."""
         states = np.array([self._extend(symbol) for symbol in text], np.intp)
         self._extend(_SEPARATOR)
         return states
 
     def table(self, columns: dict[int, int]) -> Integers:
-        """What a symbol makes of a state, (S * C,): the next state, 32 bits up, and the most a match is long then.
+        """The transitions, (S * C,): the next state, shifted by 32 bits, and the largest length of a match there.
 
-        Where no string of a state goes on with a symbol, the longest end of them that does is taken.
+        Where no string of a state continues with a symbol, its longest suffix that does is taken.
         """
         table = np.zeros((len(self.links), len(columns) + 1), np.int64)
         for state in np.argsort(self.lengths, kind="stable").tolist():
@@ -160,7 +160,7 @@ class _Automaton:
         return table.ravel()
 
     def spread(self, best: Integers) -> Integers:
-        """How long an end of each state's longest string was found, (S,), from how long a match was in each state."""
+        """The longest found suffix of each state's longest string, (S,), from the longest match in each state."""
         found = best.tolist()
         order = np.argsort(self.lengths, kind="stable").tolist()[1:]
         for state in reversed(order):
@@ -186,7 +186,7 @@ class _Automaton:
         return new
 
     def _split(self, state: int, symbol: int, target: int) -> int:
-        """Give the strings of `target` that come from `state` or its ends a state of their own."""
+        """Move the strings of `target` that come from `state` or its suffixes to a new state."""
         new = len(self.lengths)
         self.lengths.append(self.lengths[state] + 1)
         self.links.append(self.links[target])
