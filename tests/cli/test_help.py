@@ -21,6 +21,15 @@ def test_help_has_an_example(char_rnn: Command, page: list[str]) -> None:
     assert f"char-rnn {' '.join(page)}".strip() in done.out.split("Usage:", 1)[1].split("\n", 1)[1]
 
 
+def test_an_unknown_command_is_named_with_the_nearest(char_rnn: Command) -> None:
+    done = char_rnn("trian", "text.txt")
+    assert (done.status, done.err) == (
+        2,
+        "error: No such command 'trian'. Did you mean 'train'? (see `char-rnn --help`)\n",
+    )
+    assert char_rnn("xyz").err == "error: No such command 'xyz'. (see `char-rnn --help`)\n"
+
+
 def test_help_and_import_load_no_torch() -> None:
     script = (
         "import sys, contextlib, io\n"

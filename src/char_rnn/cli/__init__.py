@@ -11,6 +11,7 @@ import atexit
 import gc
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -54,6 +55,12 @@ class LazyGroup(click.RichGroup):
             return None
         command: click.Command = import_module(f"char_rnn.cli.{name}").command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return the subcommand that is called; the error for an unknown one names the nearest."""
+        if nearest := [] if args[0] in COMMANDS else get_close_matches(args[0], COMMANDS, n=1):
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{nearest[0]}'?")
+        return super().resolve_command(ctx, args)
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         """Parse the arguments, and print the page of ``--help``."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -27,10 +27,24 @@ class ConfigError(ValueError):
     """An invalid configuration; the message is one line: place, key, what is allowed, what was given."""
 
 
+Conflict = tuple[str, tuple[str, ...]]
+"""What is wrong and how to fix it, and the keys; the message begins with the place of the last one given."""
+
+
 class Section(BaseModel):
     """Base of the sections: no unknown keys, no silent conversion, no infinities."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    def _conflicts(self) -> Iterator[Conflict]:
+        """Yield the conflicts between keys."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _has_no_conflict(self) -> Self:
+        for message, names in self._conflicts():
+            raise PydanticCustomError("conflict", "{message}", {"message": message, "names": names})
+        return self
 
 
 @dataclass(frozen=True)
@@ -72,17 +86,6 @@ NonEmpty = Annotated[str, AfterValidator(_not_empty)]
 
 WholeText = Annotated[str, AfterValidator(_whole)]
 """A text without surrogates, halves of a character."""
-
-
-def conflict(message: str, names: tuple[str, ...], **values: object) -> PydanticCustomError:
-    """Return an error between several keys.
-
-    Args:
-        message: What is wrong and how to fix it, with ``{placeholders}``.
-        names: The keys as ``section.key``; the message begins with the place of the one that was given last.
-        values: Values of the placeholders.
-    """
-    return PydanticCustomError("conflict", message, {"names": names, **values})
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from char_rnn.cells import BUILT_IN, CELLS
-from char_rnn.utils.config.fields import NameOf, Section, conflict
+from char_rnn.utils.config.fields import Conflict, NameOf, Section
 
 CellType = Annotated[str, NameOf(CELLS, BUILT_IN, "to use a cell of your own, import its module first")]
 _WIDTH = 65_536
@@ -74,65 +75,41 @@ class ModelConfig(Section):
             return self
         return self.model_copy(update={"embedding_size": LARGEST_DEFAULT_EMBEDDING})
 
-    @model_validator(mode="after")
-    def _one_hot_has_no_size(self) -> ModelConfig:
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.embedding == "one-hot" and self.embedding_size is not None:
-            raise conflict(
-                "model.embedding_size is {size}, but one-hot vectors have the vocabulary's size;"
+            yield (
+                f"model.embedding_size is {self.embedding_size}, but one-hot vectors have the vocabulary's size;"
                 " set model.embedding_size to null or model.embedding to learned",
                 ("model.embedding", "model.embedding_size"),
-                size=self.embedding_size,
             )
-        return self
-
-    @model_validator(mode="after")
-    def _tied_weights_fit(self) -> ModelConfig:
         if self.tie_weights and self.embedding == "one-hot":
-            raise conflict(
+            yield (
                 "model.tie_weights shares the embedding, but one-hot vectors are not learned;"
                 " set model.tie_weights to false or model.embedding to learned",
                 ("model.embedding", "model.tie_weights"),
             )
         if self.tie_weights and self.embedding_size not in {None, self.hidden_size}:
-            raise conflict(
-                "model.embedding_size is {size}, but a tied embedding has the size of model.hidden_size, {hidden};"
-                " set model.embedding_size to null or model.tie_weights to false",
+            yield (
+                f"model.embedding_size is {self.embedding_size}, but a tied embedding has the size of"
+                f" model.hidden_size, {self.hidden_size}; set model.embedding_size to null or model.tie_weights"
+                " to false",
                 ("model.hidden_size", "model.embedding_size", "model.tie_weights"),
-                size=self.embedding_size,
-                hidden=self.hidden_size,
             )
-        return self
-
-    @model_validator(mode="after")
-    def _heads_share_the_units(self) -> ModelConfig:
         if self.attention != "none" and self.hidden_size % self.attention_heads:
-            raise conflict(
-                "model.attention_heads {heads} does not divide model.hidden_size {hidden}; give a divisor of it",
+            yield (
+                f"model.attention_heads {self.attention_heads} does not divide model.hidden_size {self.hidden_size};"
+                " give a divisor of it",
                 ("model.hidden_size", "model.attention_heads", "model.attention"),
-                heads=self.attention_heads,
-                hidden=self.hidden_size,
             )
-        return self
-
-    @model_validator(mode="after")
-    def _cell_has_a_normalization(self) -> ModelConfig:
         if self.layer_norm == "cell" and self.type in CELLS and not CELLS[self.type].normalization:
-            raise conflict(
-                "model.layer_norm is cell, but the cell {type} has no normalization;"
+            yield (
+                f"model.layer_norm is cell, but the cell {self.type} has no normalization;"
                 " set model.layer_norm to between or none",
                 ("model.type", "model.layer_norm"),
-                type=self.type,
             )
-        return self
-
-    @model_validator(mode="after")
-    def _mogrifier_is_an_lstm(self) -> ModelConfig:
         if self.mogrifier_rounds and self.type != "lstm":
-            raise conflict(
-                "model.mogrifier_rounds is {rounds}, but model.type is {type}, and only lstm has mogrifier rounds;"
-                " set model.mogrifier_rounds to 0 or model.type to lstm",
+            yield (
+                f"model.mogrifier_rounds is {self.mogrifier_rounds}, but model.type is {self.type}, and only lstm has"
+                " mogrifier rounds; set model.mogrifier_rounds to 0 or model.type to lstm",
                 ("model.type", "model.mogrifier_rounds"),
-                rounds=self.mogrifier_rounds,
-                type=self.type,
             )
-        return self

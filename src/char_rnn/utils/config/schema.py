@@ -6,13 +6,13 @@ classes. The defaults are those of the specification's ``config/default.yaml``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, create_model
 
 from char_rnn.sampling.options import pydantic_fields
-from char_rnn.utils.config.fields import COUNT, NonEmpty, Section, WholeText, conflict, shown
+from char_rnn.utils.config.fields import COUNT, Conflict, NonEmpty, Section, WholeText, shown
 from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.training import TrainingConfig
 
@@ -70,17 +70,13 @@ class DataConfig(Section):
         """The names or paths in ``data_dir``."""
         return [self.data_dir] if isinstance(self.data_dir, str) else self.data_dir
 
-    @model_validator(mode="after")
-    def _fractions_fit(self) -> DataConfig:
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.train_frac + self.val_frac > 1 + 1e-9:
-            raise conflict(
-                "data.train_frac {train} and data.val_frac {val} add up to {total}; together they must be at most 1",
+            yield (
+                f"data.train_frac {self.train_frac} and data.val_frac {self.val_frac} add up to"
+                f" {round(self.train_frac + self.val_frac, 9)}; together they must be at most 1",
                 ("data.train_frac", "data.val_frac"),
-                train=self.train_frac,
-                val=self.val_frac,
-                total=round(self.train_frac + self.val_frac, 9),
             )
-        return self
 
 
 _SamplingSection: Any = create_model("_SamplingSection", __base__=Section, **pydantic_fields(top_p={"default": 0.9}))
@@ -149,18 +145,17 @@ class Config(Section):
     device: DeviceConfig = Field(default_factory=DeviceConfig)
     """Device and threads."""
 
-    @model_validator(mode="after")
-    def _torch7_is_given_what_it_computes(self) -> Config:
-        if self.training.trainer == "torch7":
-            for name, needed in _TORCH7.items():
-                section, key = name.split(".")
-                found = getattr(getattr(self, section), key)
-                fits = found in needed if isinstance(needed, tuple) else found == needed
-                if not fits and not (name == "model.reset" and self.model.type != "gru"):
-                    raise _not_of_2015(name, found, needed[0] if isinstance(needed, tuple) else needed)
-            if self.training.batch_size == "auto":
-                raise _not_of_2015("training.batch_size", "auto", "as a number")
-        return self
+    def _conflicts(self) -> Iterator[Conflict]:
+        if self.training.trainer != "torch7":
+            return
+        for name, needed in _TORCH7.items():
+            section, key = name.split(".")
+            found = getattr(getattr(self, section), key)
+            choices = needed if isinstance(needed, tuple) else (needed,)
+            if found not in choices and not (name == "model.reset" and self.model.type != "gru"):
+                yield _not_of_2015(name, found, choices[0])
+        if self.training.batch_size == "auto":
+            yield _not_of_2015("training.batch_size", "auto", "as a number")
 
 
 _TORCH7: dict[str, object] = {
@@ -210,13 +205,10 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-def _not_of_2015(name: str, found: object, needed: object) -> PydanticCustomError:
-    found, needed = (value if isinstance(value, str) else shown(value) for value in (found, needed))
-    return conflict(
-        "training.trainer torch7 needs {name} {needed}, not {found}; use the recipe torch7,"
+def _not_of_2015(name: str, *values: object) -> Conflict:
+    found, needed = (value if isinstance(value, str) else shown(value) for value in values)
+    return (
+        f"training.trainer torch7 needs {name} {needed}, not {found}; use the recipe torch7,"
         " or set training.trainer to modern",
         ("training.trainer", name),
-        name=name,
-        found=found,
-        needed=needed,
     )

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field
 
-from char_rnn.utils.config.fields import COUNT, Section, conflict
+from char_rnn.utils.config.fields import COUNT, Conflict, Section
 
 Horizon = Annotated[
     tuple[Annotated[int, Field(ge=0, le=COUNT)], Annotated[int, Field(ge=1, le=COUNT)]], Field(strict=False)
 ]
+
+
+def _rising(horizons: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    if not all(a < b for (a, _), (b, _) in pairwise(horizons)) or any(step >= end for step, end in horizons):
+        raise ValueError
+    return horizons
+
+
+def _zero_or_above_one(factor: float) -> float:
+    if factor != 0 and factor <= 1:
+        raise ValueError
+    return factor
 
 
 class TrainingConfig(Section):
@@ -81,7 +94,7 @@ class TrainingConfig(Section):
     """Factor on the learning rate of the plateau schedule when validation stalls."""
     plateau_patience: int = Field(default=2, ge=1, le=COUNT)
     """Number of evaluations in a row without a new best after which the plateau schedule falls."""
-    horizons: list[Horizon] | None = Field(
+    horizons: Annotated[list[Horizon], AfterValidator(_rising)] | None = Field(
         default=None,
         min_length=1,
         json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
@@ -95,7 +108,9 @@ class TrainingConfig(Section):
     """Number of steps between two evaluations on the validation split."""
     eval_characters: int | None = Field(default=None, ge=1, le=COUNT)
     """Number of characters in an evaluation; null = the whole split, or in a timed run as many as time allows."""
-    explosion_factor: float = Field(default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"})
+    explosion_factor: Annotated[float, AfterValidator(_zero_or_above_one)] = Field(
+        default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"}
+    )
     """Factor on the larger of the first loss and ln V: a mean loss above stops the run; 0 = never."""
     rollbacks: int = Field(default=3, ge=0, le=1000)
     """Number of times an exploding run returns to its last good state with half the learning rate before it stops."""
@@ -118,40 +133,16 @@ class TrainingConfig(Section):
         """Number type of the parameters; half precision applies to products only."""
         return "float64" if self.precision == "float64" else "float32"
 
-    @field_validator("horizons")
-    @classmethod
-    def _horizons_rise(cls, horizons: list[tuple[int, int]] | None) -> list[tuple[int, int]] | None:
-        if horizons is not None:
-            steps = [step for step, _ in horizons]
-            if not all(a < b for a, b in pairwise(steps)) or any(step >= end for step, end in horizons):
-                raise ValueError
-        return horizons
-
-    @field_validator("explosion_factor")
-    @classmethod
-    def _leaves_room(cls, factor: float) -> float:
-        if factor != 0 and factor <= 1:
-            raise ValueError
-        return factor
-
-    @model_validator(mode="after")
-    def _rate_falls(self) -> TrainingConfig:
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.min_learning_rate > self.learning_rate:
-            raise conflict(
-                "training.min_learning_rate {low} is above training.learning_rate {high}; it must be at most that",
+            yield (
+                f"training.min_learning_rate {self.min_learning_rate} is above training.learning_rate"
+                f" {self.learning_rate}; it must be at most that",
                 ("training.learning_rate", "training.min_learning_rate"),
-                low=self.min_learning_rate,
-                high=self.learning_rate,
             )
-        return self
-
-    @model_validator(mode="after")
-    def _one_plan(self) -> TrainingConfig:
         if self.minutes is not None and self.horizons is not None:
-            raise conflict(
-                "training.minutes {minutes} fits a new schedule, but training.horizons gives one;"
+            yield (
+                f"training.minutes {self.minutes} fits a new schedule, but training.horizons gives one;"
                 " set one of them to null",
                 ("training.minutes", "training.horizons"),
-                minutes=self.minutes,
             )
-        return self
