@@ -124,7 +124,7 @@ def test_a_port_in_use(char_rnn: Command, run_folder: Path) -> None:
         port = other.getsockname()[1]
         done = char_rnn("serve", run_folder, "--port", port)
     assert done.status == 1
-    assert done.err == f"error: port {port} of 127.0.0.1 is in use already; choose another with --port\n"
+    assert done.err == f"error: port {port} of 127.0.0.1 is already in use; choose another with --port\n"
 
 
 @pytest.mark.parametrize(
