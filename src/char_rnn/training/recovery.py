@@ -22,11 +22,6 @@ class Snapshots:
     def __init__(self) -> None:
         self._states: list[TrainingState] = []
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no state to return to yet."""
-        return not self._states
-
     def add(self, state: TrainingState, *, suspect: bool = False) -> None:
         """Copy a state; not a suspect one, whose last loss was above the guard's limit, unless it is the first."""
         if self._states and suspect:

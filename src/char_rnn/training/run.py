@@ -85,16 +85,6 @@ class RunContext:
     group: ProcessGroup = field(default_factory=ProcessGroup)
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """Where a run begins: new weights, those of the model ``init_from``, or a saved state."""
-
-    vocabulary: str | Vocabulary
-    init_from: str | None = None
-    tensors: Mapping[str, np.ndarray] | None = None
-    saved: TrainingState | None = None
-
-
 def start_run(
     config: Config,
     folder: str | Path | None = None,
@@ -122,13 +112,12 @@ def start_run(
     if context.group.is_first:
         check_folder_is_free(folder)
     config = with_absolute_paths(config)
-    origin = _Origin(config.data.vocabulary)
-    if init_from is not None:
-        model = init_from if isinstance(init_from, ModelFile) else context.open_model(init_from)
-        name = "a model in memory" if isinstance(init_from, ModelFile) else os.fspath(init_from)
-        config = _with_architecture(config, model, name)
-        origin = _Origin(model.vocabulary, name, model.tensors)
-    return _prepare(config, folder, origin, context, backend)
+    if init_from is None:
+        return _prepare(config, folder, context, backend, config.data.vocabulary)
+    model = init_from if isinstance(init_from, ModelFile) else context.open_model(init_from)
+    name = "a model in memory" if isinstance(init_from, ModelFile) else os.fspath(init_from)
+    config = _with_architecture(config, model, name)
+    return _prepare(config, folder, context, backend, model.vocabulary, name, model.tensors)
 
 
 def resume_run(
@@ -161,18 +150,28 @@ def resume_run(
         config.data.file_order = last.config.data.file_order
         name = last.training.get("init_from")
         vocabulary = config.data.vocabulary if name is None else last.vocabulary  # that of the model it started from
-        return _prepare(config, folder, _Origin(vocabulary, name, saved=saved), context, backend)
+        try:
+            return _prepare(config, folder, context, backend, vocabulary, name, saved=saved)
+        except TextNotFoundError as error:
+            raise TextNotFoundError(f"{error}; if the text has moved, give its new path with --resume") from None
 
 
 def _prepare(
-    config: Config, folder: str | Path | None, origin: _Origin, context: RunContext, backend: TrainerBackend
+    config: Config,
+    folder: str | Path | None,
+    context: RunContext,
+    backend: TrainerBackend,
+    vocabulary: str | Vocabulary,
+    init_from: str | None = None,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    saved: TrainingState | None = None,
 ) -> Run:
-    """Prepare a run; starting and resuming differ in ``origin.saved`` alone."""
-    group, saved = context.group, origin.saved
-    corpus = group.in_turn(lambda: _corpus(config, origin, context, backend))
-    if saved is None and origin.tensors is None:
+    """Prepare a run from new weights or a model's (``tensors``); resuming differs in the ``saved`` state alone."""
+    group = context.group
+    corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress))
+    if saved is None and tensors is None:
         config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
-    model = backend.model(config, corpus.vocabulary.size, origin.tensors)
+    model = backend.model(config, corpus.vocabulary.size, tensors)
     device = working_device(context.device, model, group)
     characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
     config = fit_batch(config, model, device, group, characters)
@@ -187,7 +186,7 @@ def _prepare(
     with released_on_error(path):
         if saved is None:
             check_folder_is_free(path)  # now that no other process can begin there
-        options = _trainer_options(config, path, corpus, origin, context)
+        options = _trainer_options(config, path, corpus, init_from, context)
         trainer = backend.trainer(model, loaders, config, device, **options)
         if saved is None:
             trainer.timer.resume(seconds)
@@ -198,15 +197,6 @@ def _prepare(
         if saved is None:
             trainer.save()  # so that the run can be resumed from its first step on
     return Run(path, trainer, corpus)
-
-
-def _corpus(config: Config, origin: _Origin, context: RunContext, backend: TrainerBackend) -> Corpus:
-    try:
-        return backend.corpus(config, origin.vocabulary, context.progress)
-    except TextNotFoundError as error:
-        if origin.saved is None:
-            raise
-        raise TextNotFoundError(f"{error}; if the text has moved, give its new path with --resume") from None
 
 
 def _restore(trainer: CharRNNTrainer, saved: TrainingState, folder: Path) -> None:
@@ -260,7 +250,7 @@ def _check_backend(backend: TrainerBackend, config: Config, group: ProcessGroup)
 
 
 def _trainer_options(
-    config: Config, folder: Path | None, corpus: Corpus, origin: _Origin, context: RunContext
+    config: Config, folder: Path | None, corpus: Corpus, init_from: str | None, context: RunContext
 ) -> dict[str, Any]:
     """Return the keyword arguments of the trainer."""
     write, log_dir, vocabulary = context.sample_text, config.logging.log_dir, corpus.vocabulary
@@ -277,7 +267,7 @@ def _trainer_options(
         "vocabulary": vocabulary,
         "run_dir": folder,
         "log_dir": Path(log_dir) / folder.resolve().name if log_dir and folder is not None else None,
-        "metadata": metadata | ({"init_from": origin.init_from} if origin.init_from is not None else {}),
+        "metadata": metadata | ({"init_from": init_from} if init_from is not None else {}),
         "callbacks": context.callbacks,
         "sample": (lambda model: write(model, vocabulary)) if write is not None else None,
         "group": context.group,

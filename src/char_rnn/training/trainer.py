@@ -106,8 +106,7 @@ class CharRNNTrainer:
         if self.plan.budget is not None and not self.timer.in_evaluation:
             plan_evaluations(self)
         self.metrics.restart_clock()
-        if self.snapshots.is_empty or self.plan.budget is not None:
-            self.snapshots.add(self.state_dict(), suspect=self.stepper.guard.above > 0)
+        self.snapshots.add(self.state_dict(), suspect=self.stepper.guard.above > 0)
         try:
             while True:
                 try:

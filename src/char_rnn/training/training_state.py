@@ -32,13 +32,13 @@ Count = Annotated[int, Strict(), Field(ge=0, lt=2**53)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0)]
 
-COMPUTING = {
+EARLIER = {
     "training.trainer": "modern",
     "training.optimizer": "adamw",
     "training.precision": "float32",
     "training.averaging": "none",
 }
-"""Settings that the tensors depend on, with their values before they were recorded."""
+"""Settings of states that do not record them, which are older than the settings."""
 
 
 def _rising(horizons: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -99,7 +99,7 @@ class Counters(_Table):
     scaler: _Scaler = _Scaler()
     plan: _Plan | None = None
     reading: dict[str, Any]
-    computing: dict[str, Any] = {}
+    computing: dict[str, Any] = {}  # further settings, in files of 1.0
     data: str | None = None
     event: _Event | None = None
 
@@ -121,8 +121,7 @@ def capture(trainer: CharRNNTrainer) -> TrainingState:
         **step.counters,
         "plan": trainer.plan.state_dict(),
         "data": trainer.checkpoints.metadata.get("data_sha256"),
-        "reading": _reading(trainer),
-        "computing": _computing(trainer),
+        "reading": _settings(trainer),
     }
     return TrainingState(tensors, counters)
 
@@ -179,17 +178,18 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
     if counters.get("data") != trainer.checkpoints.metadata.get("data_sha256"):
         raise CheckpointError(f"the run was trained on another text; to continue with this one, {start_anew}")
-    before = {**COMPUTING, **counters["reading"], **counters.get("computing", {})}
-    for name, value in {**_reading(trainer), **_computing(trainer)}.items():
+    before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
+    for name, value in _settings(trainer).items():
         if before.get(name, value if name.startswith("model.") else None) != value:
             raise CheckpointError(
                 f"the run was trained with {name} {before.get(name)}, not {value}; leave it as it was, or {start_anew}"
             )
 
 
-def _reading(trainer: CharRNNTrainer) -> dict[str, Any]:
-    """Return the settings of reading the text; without them the position in the data has no meaning."""
+def _settings(trainer: CharRNNTrainer) -> dict[str, Any]:
+    """Return the settings that the position in the text and the tensors depend on."""
     batches, data, training = trainer.train_batches, trainer.config.data, trainer.config.training
+    model = trainer.config.model.model_dump(exclude=set(FOR_TRAINING))
     return {
         "training.batch_size": batches.batch_size,
         "training.seq_length": batches.seq_length,
@@ -198,15 +198,8 @@ def _reading(trainer: CharRNNTrainer) -> dict[str, Any]:
         "data.val_frac": data.val_frac,
         "steps in an epoch": len(batches),
         **({"training.seed": training.seed} if data.batching == "windows" else {}),
-    }
-
-
-def _computing(trainer: CharRNNTrainer) -> dict[str, Any]:
-    """Return the settings that the tensors depend on, and those that the model computes with."""
-    model = trainer.config.model.model_dump(exclude=set(FOR_TRAINING))
-    return {
+        **{name: getattr(training, name.partition(".")[2]) for name in EARLIER},
         **{f"model.{name}": value for name, value in model.items()},
-        **{name: getattr(trainer.config.training, name.partition(".")[2]) for name in COMPUTING},
     }
 
 
