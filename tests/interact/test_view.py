@@ -43,7 +43,7 @@ def test_it_fits_any_terminal(columns: int, rows: int) -> None:
     [
         (80, list(view.HELP)),
         (50, [key for key, rank in view.HELP.items() if rank <= 8]),
-        (20, ["Ctrl-S save", "Ctrl-Q leave"]),
+        (20, ["Ctrl-S save", "Ctrl-Q quit"]),
     ],
 )
 def test_the_keys_to_save_and_leave_stay_in_sight(columns: int, shown: list[str]) -> None:

@@ -32,7 +32,7 @@ HELP_ROWS = 2
 # The keys, and their rank: a narrow terminal shows those with the lowest.
 HELP = {
     "Tab word": 3, "Ctrl-E line": 7, "Ctrl-P more": 4, "Ctrl-N choices": 8, "Up Down Right, Alt-1: pick": 9,
-    "Ctrl-Z undo": 6, "Ctrl-Y redo": 11, "F7 F8 temperature": 10, "Esc stop": 5, "Ctrl-S save": 2, "Ctrl-Q leave": 1,
+    "Ctrl-Z undo": 6, "Ctrl-Y redo": 11, "F7 F8 temperature": 10, "Esc stop": 5, "Ctrl-S save": 2, "Ctrl-Q quit": 1,
 }  # fmt: skip
 HELP_CHOOSING = {"Up Down choose": 3, "Enter or 1 to 5 accept": 1, "Ctrl-N others": 4, "Esc back": 2}
 HELP_NAMING = {"Enter save": 1, "Esc back": 2}
