@@ -1,4 +1,4 @@
-"""A small text, a small model, and a trainer of them."""
+"""A small text and a function that makes trainers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many sequences fit: what auto becomes, on the CPU by counting and elsewhere by trying."""
+"""The batch size of auto: computed from the free memory on the CPU, found by trial elsewhere."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_cpus_free_memory_sets_the_limit(monkeypatch: pytest.MonkeyPatch, se
 
 
 class Limited(TrainStep):
-    """A device on which so many sequences fit."""
+    """A device on which ``most`` sequences fit."""
 
     most = 0
 
@@ -87,7 +87,7 @@ class Limited(TrainStep):
 
 @pytest.mark.parametrize("most", [0, 1, 2, 13, 31, 63, 64, 500])
 def test_a_gpu_is_tried(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """The largest number that goes through is found to the sequence, and the model is left as it is."""
+    """The largest number that fits is found exactly, and the model does not change."""
     model, config = model_and_config()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()

@@ -1,4 +1,4 @@
-"""Records: what a training writes to ``metrics.jsonl`` and TensorBoard, and that it can be cut back."""
+"""Callbacks: the records in ``metrics.jsonl`` and TensorBoard, and cutting them back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from char_rnn.training.callbacks import MetricsWriter
 MakeTrainer = Callable[..., CharRNNTrainer]
 
 
-def test_the_metrics_are_cut_back_and_survives_a_torn_line(tmp_path: Path) -> None:
+def test_metrics_are_cut_back_after_a_torn_line(tmp_path: Path) -> None:
     file = MetricsWriter(tmp_path / "metrics.jsonl")
     assert file.read() == []
     for step in (10, 20, 30):
@@ -31,9 +31,7 @@ def test_the_metrics_are_cut_back_and_survives_a_torn_line(tmp_path: Path) -> No
     assert file.read()[0]["loss"] == 1 / 3
 
 
-def test_damaged_lines_are_left_out_and_the_records_after_them_stay(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_lines_are_skipped_and_later_records_remain(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = MetricsWriter(tmp_path / "metrics.jsonl")
     records = [b'{"step": %d, "split": "train", "loss": 0.10}' % step for step in (1, 2, 3)]
     damage = [b"garbage", b"[]", b'{"step": "x", "split": "train"}', b'{"step": NaN}', b'{"split": "val"}', b"\xff\n7"]
@@ -59,7 +57,7 @@ def test_a_full_disk_is_named() -> None:
         MetricsWriter("/dev/full").on_record({"step": 1, "split": "train"})
 
 
-def test_training_records_average_what_lies_between(make_trainer: MakeTrainer) -> None:
+def test_training_records_average_the_steps_between_them(make_trainer: MakeTrainer) -> None:
     log = Log()
     make_trainer(small_config(training={"max_steps": 21}), callbacks=[log]).train()
     train = [record for record in log.records if record["split"] == "train"]

@@ -1,4 +1,4 @@
-"""Checkpoints: which models a run writes, and that nothing of a state is written after it."""
+"""Checkpoints: the models that a run writes, and the order of its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MakeTrainer = Callable[..., CharRNNTrainer]
 
 
 def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """Files hold the mean; a resumed run goes on from the parameters themselves; what is tested is the best."""
+    """Files contain the mean; a resumed run continues with the parameters; the test uses the best."""
     training = {"averaging": "polyak", "averaging_start": 10, "max_steps": 40, "max_epochs": 10, "eval_interval": 15}
     config = small_config(training={**training, "learning_rate": 0.05})
     whole = make_trainer(config, run_dir=tmp_path)
@@ -44,7 +44,7 @@ def test_the_mean_of_the_parameters_is_saved_resumed_and_tested(make_trainer: Ma
     assert torch.equal(again.model.output_proj.weight, whole.model.output_proj.weight)
 
 
-def test_the_newest_models_on_the_way_are_kept(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_the_newest_models_of_earlier_steps_are_kept(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     config = small_config(
         training={"max_steps": 55, "max_epochs": 10, "eval_interval": 20}, logging={"save_interval": 10, "keep": 2}
     )
@@ -54,10 +54,8 @@ def test_the_newest_models_on_the_way_are_kept(make_trainer: MakeTrainer, tmp_pa
     assert ModelFile.read(tmp_path / kept[0]).training["step"] == 40
 
 
-def test_what_belongs_to_a_state_is_on_the_disk_before_it(
-    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed right after a state was written, a run has lost neither the model of that step nor a record."""
+def test_the_state_is_written_last(make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run killed right after writing a state loses neither the model of that step nor a record."""
     config = small_config(
         training={"max_steps": 24, "max_epochs": 10, "eval_interval": 10}, logging={"save_interval": 8, "keep": 9}
     )

@@ -1,4 +1,4 @@
-"""Several processes train one model: to the numbers of one process, stopped and resumed, and when one of them dies."""
+"""Process groups: the numbers of one process, stopping and resuming, and the death of a process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def command(folder: Path, *arguments: object) -> list[str]:
 
 
 def start(count: int, arguments: list[str]) -> list[subprocess.Popen[str]]:
-    """Start the processes with what torchrun tells each of them."""
+    """Start the processes with the environment that torchrun sets."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -81,7 +81,7 @@ def poem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def one_and_two(poem: Path) -> tuple[Path, Path]:
-    """The same run of 40 steps in one process and in two, which share 5 streams as 2 and 3, two at a time."""
+    """The same run of 40 steps in one process and in two, which share 5 streams as 2 and 3, in parts of two."""
     runs = poem.parent / "one", poem.parent / "two"
     plain = ["--set", "model.dropout=0", "--set", "training.max_steps=40", "--quiet"]
     with pytest.raises(SystemExit, match="0"):
@@ -94,7 +94,7 @@ def one_and_two(poem: Path) -> tuple[Path, Path]:
     return runs
 
 
-def test_two_processes_come_to_the_numbers_of_one(one_and_two: tuple[Path, Path]) -> None:
+def test_two_processes_equal_one(one_and_two: tuple[Path, Path]) -> None:
     one, two = map(weights, one_and_two)
     for name, expected in one.items():
         np.testing.assert_allclose(two[name], expected, rtol=0, atol=1e-12, err_msg=name)
@@ -105,7 +105,7 @@ def test_two_processes_come_to_the_numbers_of_one(one_and_two: tuple[Path, Path]
     assert {record["split"] for record in records[0]} == {"train", "val", "test"}
 
 
-def test_the_first_process_alone_writes(one_and_two: tuple[Path, Path]) -> None:
+def test_only_the_first_process_writes(one_and_two: tuple[Path, Path]) -> None:
     files = [sorted(path.name for path in run.iterdir()) for run in one_and_two]
     assert files[0] == files[1]
     steps = [r["step"] for r in MetricsWriter(one_and_two[1] / "metrics.jsonl").read() if r["split"] == "train"]
@@ -113,8 +113,8 @@ def test_the_first_process_alone_writes(one_and_two: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.slow
-def test_another_number_of_processes_goes_on(poem: Path, one_and_two: tuple[Path, Path]) -> None:
-    """Two processes for 20 steps, then one: the carried state of all streams is there."""
+def test_resuming_with_another_number_of_processes(poem: Path, one_and_two: tuple[Path, Path]) -> None:
+    """Two processes for 20 steps, then one: the carried state of all streams is restored."""
     run = poem.parent / "fewer"
     plain = ["--set", "model.dropout=0", "--quiet"]
     train(2, command(poem.parent, poem, "--out", run, *plain, "--set", "training.max_steps=20"))
@@ -135,7 +135,7 @@ def test_too_many_processes_are_refused_once(poem: Path) -> None:
 
 @pytest.mark.slow
 def test_stopped_and_resumed_with_dropout_is_exact(poem: Path) -> None:
-    """Every process goes on with its own dropout masks: equal to the bit."""
+    """Every process continues with its own dropout masks; the result is bit-identical."""
     whole, parts = poem.parent / "whole", poem.parent / "parts"
     dropout = ["--set", "model.dropout=0.3", "--quiet"]
     train(2, command(poem.parent, poem, "--out", whole, *dropout, "--set", "training.max_steps=30"))
@@ -146,7 +146,7 @@ def test_stopped_and_resumed_with_dropout_is_exact(poem: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_against_overfitting_comes_to_the_numbers_of_one(poem: Path) -> None:
+def test_two_regularized_processes_equal_one(poem: Path) -> None:
     """Regularizers, and an average of the parameters."""
     training = {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "learning_rate": 1.0, "max_steps": 40}
     options = [word for name, value in training.items() for word in ("--set", f"training.{name}={value}")]
@@ -158,8 +158,8 @@ def test_what_is_against_overfitting_comes_to_the_numbers_of_one(poem: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_best_of_before_is_what_all_of_them_test(poem: Path) -> None:
-    """Resumed with a rate that ruins the model: the best is that of step 15, which only a file holds."""
+def test_all_processes_test_the_best_model_of_an_earlier_part(poem: Path) -> None:
+    """Resumed with a rate that ruins the model: the best is that of step 15, which is only in a file."""
     run = poem.parent / "ruined"
     train(2, command(poem.parent, poem, "--out", run, "--set", "training.max_steps=15", "--quiet"))
     ruin = [
@@ -180,7 +180,7 @@ def test_the_best_of_before_is_what_all_of_them_test(poem: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_the_death_of_one_ends_the_others_with_a_word(poem: Path, victim: int) -> None:
+def test_the_death_of_one_process_ends_the_others_with_a_message(poem: Path, victim: int) -> None:
     run = poem.parent / f"death{victim}"
     processes = start(2, command(poem.parent, poem, "--out", run, "--set", "training.max_steps=1000000"))
     deadline = time.monotonic() + 120
@@ -226,7 +226,7 @@ def test_torchrun_starts_a_run(poem: Path, one_and_two: tuple[Path, Path]) -> No
 
 
 @pytest.mark.parametrize(("total", "count"), [(5, 2), (64, 3), (2, 4), (7, 7)])
-def test_rows_are_shared_out_whole_and_even(total: int, count: int) -> None:
+def test_rows_are_divided_evenly_without_gaps(total: int, count: int) -> None:
     shares = [ProcessGroup(rank, count).rows(total) for rank in range(count)]
     assert [row for share in shares for row in range(total)[share]] == list(range(total))
     sizes = [share.stop - share.start for share in shares]
@@ -234,7 +234,7 @@ def test_rows_are_shared_out_whole_and_even(total: int, count: int) -> None:
     assert ProcessGroup(0, count).rows(total, count - 1) == shares[-1]
 
 
-def test_one_process_asks_nobody() -> None:
+def test_a_single_process_needs_no_communication() -> None:
     alone, tensor = ProcessGroup(), torch.ones(2)
     assert (alone.sum(2.5), alone.any(True), alone.broadcast(3.0), alone.min(4.0)) == (2.5, True, 3.0, 4.0)
     assert alone.gather(tensor)[0] is tensor

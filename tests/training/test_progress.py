@@ -1,4 +1,4 @@
-"""What a person sees of a run: lines in a log, a bar on a terminal."""
+"""The progress display: lines in a log, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakeTrainer = Callable[..., CharRNNTrainer]
 
 
 def console(*, terminal: bool, width: int = 200) -> Console:
-    """What is printed to, in UTF-8."""
+    """Return a console that prints in UTF-8."""
     file = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
     return Console(file=file, force_terminal=terminal, width=width, color_system=None, _environ={"TERM": "xterm"})
 
@@ -61,7 +61,7 @@ def test_the_bar_counts_steps_and_leaves_the_evaluations(make_trainer: MakeTrain
 @pytest.mark.usefixtures("every_step")
 @pytest.mark.parametrize("width", [20, 60, 80, 120])
 def test_the_bar_has_the_fields_that_fit(make_trainer: MakeTrainer, width: int) -> None:
-    """The same for evaluations; samples are broken at words."""
+    """So do evaluations; samples are wrapped at words."""
     screen = console(terminal=True, width=width)
     config = small_config(training={"max_steps": 40, "eval_interval": 20}, logging={"sample_length": 5})
     make_trainer(config, callbacks=[BarProgress(screen)], sample=lambda model: "a rose is a rose " * 9).train()
@@ -77,7 +77,7 @@ def test_the_bar_has_the_fields_that_fit(make_trainer: MakeTrainer, width: int) 
 
 
 def test_a_line_that_a_resize_has_broken_is_erased_in_all_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But not where the terminal cuts lines off."""
+    """Except in terminals that cut lines off."""
     for terminal, up in (("", 2), ("XTerm(390)", 0)):
         monkeypatch.setenv("XTERM_VERSION", terminal) if terminal else monkeypatch.delenv("XTERM_VERSION", False)
         screen = console(terminal=True, width=120)

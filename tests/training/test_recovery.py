@@ -22,8 +22,8 @@ from char_rnn.utils.device import DeviceManager
 MakeTrainer = Callable[..., CharRNNTrainer]
 
 
-def test_an_explosion_goes_back_with_half_the_rate(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """Saved every 20 steps, broken after step 27: the run goes on from 20, and every step is recorded once."""
+def test_an_explosion_rolls_back_to_half_the_rate(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """Saved every 20 steps and broken after step 27, the run continues at 20 and records every step once."""
     config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000, "schedule": "constant"})
     log = Events()
     trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(27), log])
@@ -41,9 +41,7 @@ def test_an_explosion_goes_back_with_half_the_rate(make_trainer: MakeTrainer, tm
     assert (rates[14], rates[21], rates[56]) == (0.01, 0.005, 0.005)
 
 
-def test_what_follows_is_as_if_the_rate_had_been_halved_at_the_checkpoint(
-    make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_a_rollback_equals_halving_the_rate_at_the_checkpoint(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     config = small_config(training={"max_steps": 45, "max_epochs": 10, "eval_interval": 1000})
     broken = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(33)])
     broken.train()
@@ -60,8 +58,8 @@ def first_batch(trainer: CharRNNTrainer) -> tuple[torch.Tensor, torch.Tensor]:
     return next(iter(trainer.train_batches.epoch(trainer.epoch, trainer.batch)))
 
 
-def test_a_ruined_state_that_was_saved_is_not_the_one_to_go_back_to(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """The model breaks in step 40 and is saved as it is; the next loss shows it. Step 20 is the last good state."""
+def test_a_ruined_state_that_was_saved_is_skipped(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """The model breaks in step 40 and is saved; the next loss shows it. Step 20 is the last good state."""
     config = small_config(training={"max_steps": 50, "max_epochs": 10, "eval_interval": 1000})
     log = Events()
     trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(40), log])
@@ -69,8 +67,8 @@ def test_a_ruined_state_that_was_saved_is_not_the_one_to_go_back_to(make_trainer
     assert [(event["step"], event["failed_step"]) for event in log.events] == [(20, 41)]
 
 
-def test_no_state_of_the_steps_with_too_large_losses_is_gone_back_to(make_trainer: MakeTrainer) -> None:
-    """Broken after step 38, noticed by the running mean after 40, where the ruined state was saved."""
+def test_states_with_too_large_losses_are_skipped(make_trainer: MakeTrainer) -> None:
+    """The model breaks after step 38; the running mean shows it after 40, where the ruined state was saved."""
     config = small_config(training={"max_steps": 50, "max_epochs": 10, "eval_interval": 1000})
     log = Events()
     trainer = make_trainer(config, callbacks=[Breaks(38, factor=100.0), log])
@@ -81,8 +79,8 @@ def test_no_state_of_the_steps_with_too_large_losses_is_gone_back_to(make_traine
     assert event["reason"].startswith("the running mean of the loss is 8.")
 
 
-def test_the_best_model_of_the_time_that_is_gone_stays_the_best(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """Evaluated at 30 as a new best, broken after 31, back to 20: what is said of the best is what its file holds."""
+def test_the_best_model_survives_a_rollback(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """A new best at 30, broken after 31, back to 20: the recorded best is that of its file."""
     config = small_config(training={"max_steps": 40, "max_epochs": 10, "eval_interval": 10})
     config.logging.save_interval = 1000
     trainer = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(31)])
@@ -111,7 +109,7 @@ def test_without_rollbacks_it_stops_at_once(make_trainer: MakeTrainer) -> None:
         make_trainer(config, callbacks=[Breaks(27)]).train()
 
 
-def test_a_validation_loss_that_explodes_goes_back_too(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_an_infinite_validation_loss_rolls_back_too(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 30})
     log = Events()
     result = make_trainer(config, run_dir=tmp_path, callbacks=[Breaks(30), log]).train()
@@ -122,10 +120,10 @@ def test_a_validation_loss_that_explodes_goes_back_too(make_trainer: MakeTrainer
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-def test_a_run_that_went_back_is_resumed_with_its_rate(
+def test_a_rolled_back_run_is_resumed_with_its_rate(
     make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
-    """Stopped between going back and the next checkpoint: the halved rate and the event are still there, once."""
+    """Stopped between the rollback and the next checkpoint: the halved rate and the event remain, once."""
     config = small_config(training={"max_steps": 60, "max_epochs": 10, "eval_interval": 1000})
 
     class StopAfterwards(Callback):
@@ -147,14 +145,14 @@ def test_a_run_that_went_back_is_resumed_with_its_rate(
 
 
 class FakeDevice(DeviceManager):
-    """A device that is the CPU under another name, and may be left."""
+    """The CPU under another name, with fallback allowed or not."""
 
     def __init__(self, allowed: bool) -> None:
         self.device, self.fallback = torch.device("cuda"), allowed
 
 
 def fails_at(trainer: CharRNNTrainer, step: int, error: Exception) -> None:
-    """Let the device fail in the middle of a step: after the model is spoiled, before it is updated."""
+    """Make the device fail within a step: after the parameters became NaN, before the update."""
     update = trainer.stepper.update
 
     def failing(rate: float) -> None:
@@ -171,8 +169,8 @@ def fails_at(trainer: CharRNNTrainer, step: int, error: Exception) -> None:
 ASSERT = RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported")
 
 
-def test_a_device_that_fails_is_left_for_the_cpu(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """From the last checkpoint on, to the very parameters of a run on the CPU; a checkpoint is written first."""
+def test_a_run_continues_on_the_cpu_after_a_device_failure(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    """It continues from the last checkpoint, ends with the parameters of a CPU run, and writes a checkpoint first."""
     config = small_config(training={"max_steps": 45, "max_epochs": 10, "eval_interval": 1000})
     log, saved = Events(), []
 
@@ -198,7 +196,7 @@ def test_a_device_that_fails_is_left_for_the_cpu(make_trainer: MakeTrainer, tmp_
     ("manager", "error"),
     [(FakeDevice(allowed=False), ASSERT), (None, ASSERT), (FakeDevice(allowed=True), RuntimeError("shapes differ"))],
 )
-def test_a_device_is_left_only_if_it_failed_and_may_be(
+def test_other_errors_and_devices_without_fallback_end_the_run(
     make_trainer: MakeTrainer, tmp_path: Path, manager: DeviceManager | None, error: Exception
 ) -> None:
     config = small_config(training={"max_steps": 45, "max_epochs": 10})

@@ -1,4 +1,4 @@
-"""A configuration becomes a run: what it starts from, what it is computed with, where."""
+"""Runs from configurations: initial weights, backend and device; training in one call."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_default_embedding_of_a_new_run_is_at_most_512_long(
 
 
 @pytest.mark.parametrize("damaged", ["best.safetensors", "last.safetensors"])
-def test_a_run_with_a_damaged_model_goes_on(
+def test_a_run_with_a_damaged_model_is_resumed(
     text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str
 ) -> None:
     folder = tmp_path / "run"
@@ -102,7 +102,7 @@ def test_a_run_starts_from_a_model_in_memory(text: Path, tmp_path: Path, precisi
     assert {array.dtype for array in last.tensors.values()} == {np.dtype(precision)}
 
 
-def test_what_a_model_does_in_training_alone_is_the_new_run_s(text: Path, tmp_path: Path) -> None:
+def test_dropout_comes_from_the_new_run(text: Path, tmp_path: Path) -> None:
     own = {"dropout": 0.1, "locked_dropout": True, "embedding_dropout": 0.2, "weight_dropout": 0.3}
     origin = model_file(residual=True, zoneout=0.1)
     run = start_run(config_for(text, model=own), tmp_path / "run", init_from=origin)
@@ -138,7 +138,7 @@ class NamedBackend(TrainerBackend):
 
 
 def test_a_backend_replaces_the_modern_one(text: Path, tmp_path: Path) -> None:
-    """Its model and trainer are used, when a run starts and when it goes on."""
+    """Its model and trainer are used by a new and a resumed run."""
 
     class Counting(CharRNNTrainer):
         advances = 0
@@ -192,7 +192,7 @@ def test_the_trainer_of_2015_keeps_a_models_dropout(text: Path, tmp_path: Path) 
 def test_a_device_without_doubles_falls_back(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As MPS: it cannot even take the model."""
+    """As on MPS, the model cannot be moved to it."""
     to = CharModel.to
 
     def refuse(model: CharModel, *arguments: Any, **options: Any) -> CharModel:
@@ -271,7 +271,7 @@ def test_one_call_reads_several_texts(book: Path, tmp_path: Path) -> None:
     assert char_rnn.load_config(trained.folder / "config.yaml").data.data_dir == [str(book), str(book.parent)]
 
 
-def test_a_text_in_place_of_a_path_is_refused_in_short(book: Path) -> None:
+def test_a_text_instead_of_a_path_is_refused_briefly(book: Path) -> None:
     with pytest.raises(ValueError, match="looks like a text, not a path") as caught:
         char_rnn.train(book.read_text() * 20, settings=SETTINGS)
     assert len(str(caught.value)) < 200

@@ -1,4 +1,4 @@
-"""The training loop: the same numbers as a loop written out, what it leaves, and how it ends."""
+"""The training loop: equal to a loop written out, its files, and how it ends."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_learning_learns(make_trainer: MakeTrainer) -> None:
 
 
 def test_the_best_parameters_are_in_the_model_at_the_end(make_trainer: MakeTrainer) -> None:
-    """Also without a run folder: here the rate stays so high that the last parameters are not the best."""
+    """Also without a run folder; the rate is so high that the last parameters are not the best."""
     rate = {"learning_rate": 0.3, "horizons": [[0, 10_000]], "explosion_factor": 0.0}
     config = small_config(training={**rate, "eval_interval": 1, "max_steps": 60, "max_epochs": 10})
     trainer = make_trainer(config)
@@ -184,7 +184,7 @@ def test_a_model_file_names_no_path_of_the_machine(make_trainer: MakeTrainer, tm
 
 
 def test_the_first_sample_comes_after_20_seconds(make_trainer: MakeTrainer) -> None:
-    """The others at evaluations, and nothing else changes."""
+    """The others come at evaluations, and nothing else changes."""
     losses = []
     for sample in (None, lambda model: str(torch.rand(1))):
         log, ticks = Log(), itertools.count()
@@ -290,7 +290,7 @@ def test_a_run_folder_needs_a_vocabulary(make_trainer: MakeTrainer, tmp_path: Pa
 
 
 def test_patience_ends_a_run_early_and_exactly_once(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    """A rate too high to learn: no new best. Resuming the ended run changes nothing; more patience goes on."""
+    """The rate is too high to improve. Resuming the ended run changes nothing; more patience continues it."""
     rate = {"learning_rate": 0.5, "explosion_factor": 0.0, "schedule": "constant"}
     config = small_config(training={**rate, "eval_interval": 5, "max_steps": 300, "max_epochs": 100, "patience": 3})
     result = make_trainer(config, run_dir=tmp_path).train()

@@ -1,4 +1,4 @@
-"""Resuming: stopped and taken up again, a run is as if it had never been stopped, and what does not fit is refused."""
+"""The training state: a resumed run equals an uninterrupted one; a state that does not fit is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
 def test_a_run_stopped_and_resumed_many_times_ends_with_the_same_bits(
     make_trainer: MakeTrainer, tmp_path: Path, name: str
 ) -> None:
-    """Dropout masks, optimizer, position, carried state: the parameters at the end are equal to the bit."""
+    """Dropout masks, optimizer, position, carried state: the final parameters are bit-identical."""
     training = {"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **RUNS[name].get("training", {})}
     config = small_config(**{**RUNS[name], "training": training})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -61,7 +61,7 @@ def test_a_run_stopped_and_resumed_many_times_ends_with_the_same_bits(
     assert timeless(whole) == timeless(parts)
 
 
-def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_records_after_the_checkpoint_are_recorded_again(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     config = small_config(training={"max_steps": 45, "max_epochs": 10})
 
     class Crash(Callback):
@@ -81,7 +81,7 @@ def test_what_was_measured_after_the_checkpoint_is_measured_again(make_trainer: 
 
 
 def early(counters: Mapping[str, Any]) -> dict[str, Any]:
-    """The counters as written before a state recorded what its tensors depend on."""
+    """Return the counters as written before they recorded the settings that tensors depend on."""
     settings = {k: v for k, v in counters["reading"].items() if k not in EARLIER and not k.startswith("model.")}
     return {**counters, "reading": settings}
 
@@ -118,7 +118,9 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
         ({"data": {"val_frac": 0.05}}, r"data.val_frac 0\.1, not 0\.05"),
     ],
 )
-def test_a_run_goes_on_reading_as_it_began(make_trainer: MakeTrainer, change: dict[str, Any], name: str) -> None:
+def test_settings_that_a_state_depends_on_cannot_change(
+    make_trainer: MakeTrainer, change: dict[str, Any], name: str
+) -> None:
     trainer = make_trainer(small_config(training={"max_steps": 3}))
     trainer.train()
     with pytest.raises(CheckpointError, match=rf"was trained with {name}.*--init-from"):
@@ -133,7 +135,7 @@ def test_the_seed_of_windows_cannot_be_changed(make_trainer: MakeTrainer) -> Non
         other.load_state_dict(trainer.state_dict())
 
 
-def test_a_state_written_before_there_was_a_choice_is_resumed(make_trainer: MakeTrainer) -> None:
+def test_a_state_older_than_a_setting_is_resumed(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(small_config(training={"max_steps": 3}))
     trainer.train()
     tensors, counters = trainer.state_dict()
@@ -186,7 +188,7 @@ def test_a_damaged_state_is_refused_in_one_line(make_trainer: MakeTrainer, damag
 
 
 def test_counters_damaged_at_random_are_refused_or_used(make_trainer: MakeTrainer) -> None:
-    """A hundred values of other types and ranges at random places: nothing but a ``CheckpointError``."""
+    """A hundred values of other types and ranges in random places raise nothing but a ``CheckpointError``."""
     config = small_config(training={"max_steps": 3, "schedule": "plateau", "minutes": 5.0, "averaging": "polyak"})
     trainer = make_trainer(config)
     trainer.train_epoch()

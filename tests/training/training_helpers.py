@@ -49,11 +49,11 @@ EVERY_PART = {
     "attention_heads": 3,
     "attention_window": 13,
 }
-"""Of a model: all that can be had together with any cell; ``layer_norm`` is one or the other."""
+"""Model options that combine with any cell; ``layer_norm`` has two values to choose from."""
 
 
 def timeless(run: Path) -> list[dict[str, Any]]:
-    """The records of a run folder without what differs from run to run: seconds, speed, memory."""
+    """Return the records of a run folder without seconds, speed and memory, which vary."""
     records = MetricsWriter(run / "metrics.jsonl").read()
     varying = ("seconds", "characters_per_second", "memory_")
     return [{k: v for k, v in record.items() if not k.startswith(varying)} for record in records]
@@ -78,7 +78,7 @@ def rose_config(folder: Path) -> Config:
 
 
 class Log(Callback):
-    """Remembers all it is told."""
+    """Stores everything."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ class Log(Callback):
 
 
 class Events(Callback):
-    """Remembers the events."""
+    """Stores the events."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -113,7 +113,7 @@ class Events(Callback):
 
 
 class Breaks(Callback):
-    """Breaks the model right after a step, so many times."""
+    """Breaks the model right after a step, ``times`` times."""
 
     def __init__(self, step: int, times: int = 1, factor: float = math.inf) -> None:
         self.step, self.times, self.factor = step, times, factor
