@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +38,20 @@ CELLS = ("lstm", "gru", "rnn")
 PRECISIONS = ("float64", "float32")
 
 
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, default=30, help="training steps of a turn")
+    options.add_argument("--rounds", type=int, default=5, help="turns of each side")
+    options.add_argument("--length", type=int, default=4000, help="characters to sample")
+    options.add_argument("--text", type=Path, help="text for one epoch")
+    arguments = options.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    rows = training_rows(arguments.steps, arguments.rounds) + sampling_rows(arguments.length, arguments.rounds)
+    rows += epoch_rows(arguments.text) if arguments.text else []
+    report("the recipe of 2015", rows, arguments.json, threads=torch.get_num_threads())
+
+
 def corpus(characters: int) -> Corpus:
     """Return a random text of 65 different bytes."""
     ids = np.random.default_rng(0).integers(0, VOCABULARY, characters)
@@ -49,53 +63,43 @@ def config_of(cell: str, precision: str, *overrides: str) -> Config:
     return compose_config("torch7", overrides=[f"model.type={cell}", f"training.precision={precision}", *overrides])
 
 
-def steps_of(trainer: CharRNNTrainer, count: int) -> Callable[[], None]:
-    """Return a function that makes so many training steps."""
-
-    def run() -> None:
-        for x, y in islice(trainer.train_batches.epoch(0), count):
-            trainer.train_step(x, y)
-
-    return run
-
-
-def exact(cell: str, precision: str, text: Corpus) -> CharRNNTrainer:
-    """Return a trainer of the exact recipe."""
-    config = config_of(cell, precision)
-    model = build_model(config.model, VOCABULARY, dtype=precision)
-    return Torch7Trainer(model, split_text(text, 50, 50, 0.95, 0.05), config)
-
-
-def modern(cell: str, text: Corpus) -> CharRNNTrainer:
-    """Return today's trainer on the same model, in float32."""
-    config = config_of(cell, "float32", "training.trainer=modern", "training.optimizer=adamw", "training.clip=norm")
-    loaders = create_dataloaders(CharDataset(text, 50), 50)
-    return CharRNNTrainer(build_model(config.model, VOCABULARY), loaders, config)
-
-
 def training_rows(steps: int, rounds: int) -> list[dict[str, Any]]:
-    """Train with all of them in turn."""
+    """Train each cell by the exact recipe in both precisions, and with the modern trainer, in turn."""
     text = corpus(50 * 50 * (steps + 3) * 2)
-    trainers = {f"{cell}, {precision}": exact(cell, precision, text) for cell in CELLS for precision in PRECISIONS}
-    trainers |= {f"{cell}, float32, modern trainer": modern(cell, text) for cell in CELLS}
-    timings = in_turn({name: steps_of(trainer, steps) for name, trainer in trainers.items()}, rounds)
+    trainers: dict[str, CharRNNTrainer] = {}
+    for cell in CELLS:
+        for precision in PRECISIONS:
+            config = config_of(cell, precision)
+            model = build_model(config.model, VOCABULARY, dtype=precision)
+            batches = split_text(text, 50, 50, 0.95, 0.05)
+            trainers[f"{cell}, {precision}"] = Torch7Trainer(model, batches, config)
+        config = config_of(cell, "float32", "training.trainer=modern", "training.optimizer=adamw", "training.clip=norm")
+        loaders = create_dataloaders(CharDataset(text, 50), 50)
+        model = build_model(config.model, VOCABULARY)
+        trainers[f"{cell}, float32, modern trainer"] = CharRNNTrainer(model, loaders, config)
+    timings = in_turn({name: partial(train, trainer, steps) for name, trainer in trainers.items()}, rounds)
     return [row(f"train, {name}", 2500 * steps / timing.median, timing.spread) for name, timing in timings.items()]
 
 
+def train(trainer: CharRNNTrainer, steps: int) -> None:
+    for x, y in islice(trainer.train_batches.epoch(0), steps):
+        trainer.train_step(x, y)
+
+
 def sampling_rows(length: int, rounds: int) -> list[dict[str, Any]]:
-    """Sample with a model of each cell."""
-    files = {}
+    """Sample with a model of each cell, in turn."""
+    sides = {}
     for cell in CELLS:
         config = config_of(cell, "float64")
         tensors = build_model(config.model, VOCABULARY, dtype="float64").state_dict()
-        vocabulary = corpus(5000).vocabulary
-        files[cell] = ModelFile(config, vocabulary, {name: tensor.numpy() for name, tensor in tensors.items()})
-
-    def sample(file: ModelFile) -> Callable[[], object]:
-        return lambda: deque(sample_torch7(file, length=length), maxlen=0)
-
-    timings = in_turn({cell: sample(file) for cell, file in files.items()}, rounds)
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        sides[cell] = partial(sample, ModelFile(config, corpus(5000).vocabulary, arrays), length)
+    timings = in_turn(sides, rounds)
     return [row(f"sample, {cell}, float64", length / timing.median, timing.spread) for cell, timing in timings.items()]
+
+
+def sample(file: ModelFile, length: int) -> None:
+    deque(sample_torch7(file, length=length), maxlen=0)
 
 
 def epoch_rows(path: Path) -> list[dict[str, Any]]:
@@ -116,22 +120,6 @@ def epoch_rows(path: Path) -> list[dict[str, Any]]:
 def row(what: str, speed: float, spread: float | None = None, loss: str = "") -> dict[str, Any]:
     """Return a row of the table."""
     return {"what": what, "characters/s": speed, "+-": "" if spread is None else f"{spread:.0%}", "loss": loss}
-
-
-def main() -> None:
-    """Run the benchmark."""
-    options = parser(__doc__)
-    options.add_argument("--steps", type=int, default=30)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--length", type=int, default=4000, help="characters to sample")
-    options.add_argument("--text", type=Path, help="a text to train one epoch on")
-    given = options.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    rows = training_rows(given.steps, given.rounds) + sampling_rows(given.length, given.rounds)
-    if given.text:
-        rows += epoch_rows(given.text)
-    report("the recipe of 2015", rows, given.json, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What this machine is: versions, processor, devices."""
+"""Description of the machine: versions, processor, devices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from char_rnn.utils.resources import available_cores
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return versions, processor and devices by name; None where the system does not tell."""
+    """Return versions, processor and devices by name; None if unknown."""
     return {
         "char_rnn": __version__,
         "python": platform.python_version(),
@@ -27,7 +27,7 @@ def describe_machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "usable_cores": available_cores(),
-        "load": _load(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # over the last minute
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "bfloat16_on_cpu": kernels.multiplies_bfloat16(),
@@ -46,7 +46,7 @@ def _system() -> str:
 
 
 def _processor() -> str | None:
-    """Return the processor's own name; None if it cannot be found out."""
+    """Return the name of the processor; None if unknown."""
     try:
         if platform.system() == "Darwin":
             command = ["sysctl", "-n", "machdep.cpu.brand_string"]
@@ -56,11 +56,6 @@ def _processor() -> str | None:
         return platform.processor() or None
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or None
-
-
-def _load() -> float | None:
-    """Return how many processes were at work on average over the last minute."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _cuda() -> dict[str, Any] | None:
