@@ -51,7 +51,7 @@ def create_app(
         host: Address the server is bound to; requests to other names are refused.
 
     Returns:
-        An ASGI application. Its `state.models` are the models (`ServedModel`) by name, and `state.metrics` the counts.
+        An ASGI application, with each `ServedModel` in `state.models` and the counts in `state.metrics`.
 
     Raises:
         ValueError: A model's weights do not match its configuration.

@@ -24,17 +24,9 @@ Floats = npt.NDArray[np.float64]
 SHORTEST = 50  # characters; correlations in a shorter text mean nothing
 _RAREST = 10  # characters at which a feature has to differ from its most frequent value
 
-_IN_A_PARAGRAPH = r"(?:(?!\n[ \t]*\n)[^{0}])*"
-_QUOTED = re.compile(
-    "|".join(
-        (
-            f'"{_IN_A_PARAGRAPH.format(chr(34))}"',
-            f"“{_IN_A_PARAGRAPH.format('”')}”",
-            f"«{_IN_A_PARAGRAPH.format('»')}»",
-            r"(?<!\w)'[^'\n]*'(?!\w)",
-        )
-    )
-)
+_MARKS = ('""', "“”", "«»")  # a quotation ends in its paragraph
+_QUOTATIONS = (rf"{start}(?:(?!\n[ \t]*\n)[^{end}])*{end}" for start, end in _MARKS)
+_QUOTED = re.compile("|".join((*_QUOTATIONS, r"(?<!\w)'[^'\n]*'(?!\w)")))
 
 
 @dataclass(frozen=True)
@@ -74,12 +66,9 @@ def indentation(text: str) -> Floats:
     depths = []
     depth, leading = 0, True
     for character in text:
-        if character == "\n":
-            depth, leading = 0, True
-        elif leading and character in " \t":
-            depth += 4 if character == "\t" else 1
-        else:
-            leading = False
+        leading = character == "\n" or (leading and character in " \t")
+        if leading:
+            depth = 0 if character == "\n" else depth + (4 if character == "\t" else 1)
         depths.append(depth)
     return np.array(depths, np.float64)
 
@@ -89,10 +78,7 @@ def brackets(text: str) -> Floats:
     depths = []
     depth, before = 0, ""
     for character in text:
-        if character in "([{":
-            depth += 1
-        elif (character in ")]}" and depth) or (character == before == "\n"):
-            depth = 0 if character == "\n" else depth - 1
+        depth = 0 if character == before == "\n" else max(0, depth + (character in "([{") - (character in ")]}"))
         depths.append(depth)
         before = character
     return np.array(depths, np.float64)

@@ -45,15 +45,8 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 LONGEST_HEAD = 16_384  # bytes of a request's address and headers
-ONCE = (  # one part of the program could read the first of two, another part the second
-    "content-length",
-    "content-type",
-    "host",
-    "origin",
-    "sec-fetch-dest",
-    "sec-fetch-site",
-    "transfer-encoding",
-)
+# Headers of which one part of the program could read the first of two, another part the second.
+ONCE = ("content-length", "content-type", "host", "origin", "sec-fetch-dest", "sec-fetch-site", "transfer-encoding")
 LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -74,9 +67,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        unread = any(
-            name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in scope["headers"]
-        )
+        sizes = (value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding"))
+        unread = any(value != b"0" for value in sizes)
 
         async def received() -> Message:
             nonlocal unread

@@ -28,16 +28,15 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return the counts of the schedulers."""
-        active = GaugeMetricFamily("char_rnn_rows_active", "Texts being computed.", labels=["model"])
-        queue = GaugeMetricFamily("char_rnn_queue", "Texts that wait for a row.", labels=["model"])
-        symbols = CounterMetricFamily("char_rnn_characters", "Symbols read.", labels=["model"])
-        seconds = CounterMetricFamily("char_rnn_step_seconds", "Seconds of computing.", labels=["model"])
-        for name, scheduler in self._schedulers.items():
-            active.add_metric([name], scheduler.active)
-            queue.add_metric([name], scheduler.waiting)
-            symbols.add_metric([name], scheduler.symbols)
-            seconds.add_metric([name], scheduler.seconds)
-        yield from (active, queue, symbols, seconds)
+        for family, attribute in (
+            (GaugeMetricFamily("char_rnn_rows_active", "Texts being computed.", labels=["model"]), "active"),
+            (GaugeMetricFamily("char_rnn_queue", "Texts that wait for a row.", labels=["model"]), "waiting"),
+            (CounterMetricFamily("char_rnn_characters", "Symbols read.", labels=["model"]), "symbols"),
+            (CounterMetricFamily("char_rnn_step_seconds", "Seconds of computing.", labels=["model"]), "seconds"),
+        ):
+            for name, scheduler in self._schedulers.items():
+                family.add_metric([name], getattr(scheduler, attribute))
+            yield family
 
 
 class Measured:

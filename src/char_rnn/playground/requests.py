@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from char_rnn.playground.schema import Limits
 
-Model = TypeVar("Model", bound=BaseModel)
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 CLIENT_GONE = 499
 WORDS = {404: "no such address", 405: "this address does not accept this method"}
@@ -45,7 +45,7 @@ async def refuse(_request: Request, error: Exception) -> Response:
     return JSONResponse(content, error.status_code, headers=dict(error.headers or {}))
 
 
-async def read(request: Request, model: type[Model], limits: Limits) -> Model:
+async def read(request: Request, model: type[BodyT], limits: Limits) -> BodyT:
     """Return a request's body as `model`.
 
     Raises:
@@ -95,7 +95,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def checked(model: type[Model], body: Any) -> Model:
+def checked(model: type[BodyT], body: Any) -> BodyT:
     """Return a body as `model`.
 
     Raises:

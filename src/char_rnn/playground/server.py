@@ -28,12 +28,7 @@ _Progress = tuple[int, int, object]
 
 
 class Server(uvicorn.Server):
-    """A server that ends the texts being written, then itself.
-
-    Args:
-        app: Application of `create_app`.
-        started: Called once the server listens.
-    """
+    """A server for an application of `create_app`: calls `started` when it listens, and ends the texts at shutdown."""
 
     def __init__(self, app: Starlette, started: Callable[[], None] | None = None) -> None:
         super().__init__(
@@ -116,11 +111,7 @@ def _progress(connection: Any) -> _Progress | None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address.
-
-    Args:
-        host: Name or IP address.
-        port: Port; 0 for any that is free.
+    """Return a socket bound to an address; port 0 is any that is free.
 
     Raises:
         ValueError: The address does not exist or is in use.
