@@ -5,7 +5,7 @@
 #include "numbers.h"
 #include "vectors.h"
 
-#define MOST_ROWS 64 /* streams whose rows are found at a time */
+#define MOST_ROWS 64 /* streams whose rows are computed at a time */
 
 const char *kernels_sources(void) { return KERNELS_SOURCES; }
 
@@ -13,19 +13,19 @@ const char *kernels_sources(void) { return KERNELS_SOURCES; }
 
 static int64_t blocks_of(const operation *op) { return (op->width + ROWS - 1) / ROWS; }
 
-/* How many parts an operation has: groups of blocks of a matrix, or streams. */
+/* The number of parts of an operation: groups of blocks of a matrix, or streams. */
 static int64_t parts_of(const operation *op, const work *steps) {
     return op->operator == PRODUCT ? (blocks_of(op) + BLOCKS_OF_A_PART - 1) / BLOCKS_OF_A_PART : steps->count;
 }
 
-/* Whether it takes longer than to hand its parts out, about a microsecond. */
+/* Whether it takes longer than distributing its parts, about a microsecond. */
 static int is_worth_sharing(const operation *op, const work *steps) {
     const int64_t numbers = op->width * steps->count;
     if (op->operator == PRODUCT) return numbers * op->columns >= 1 << 16;
     return numbers >= 1 << 13 && steps->count > 1;
 }
 
-/* Have the rows of the states be those of the streams, and the rows of the tables those of their symbols. */
+/* Select the rows of the states by stream, and the rows of the tables by symbol. */
 static void find_rows(const work *steps) {
     array *of = steps->arrays;
     for (int64_t i = 0; i < steps->states; i++) of[i].rows = steps->rows;

@@ -1,7 +1,7 @@
-/* A step of a network for some streams, as a list of operations on rows of numbers.
+/* A decoding step of a network for several streams, as a list of operations on rows of numbers.
  *
- * The arrays are elementwise.h's; there is no step in them, and their rows are those of the streams that step, in turn. In
- * the streams' states they are those of the streams' own numbers, in tables those of the symbols that are read.
+ * The arrays are those of elementwise.h, without a step. Their rows belong to the streams that step, in order: rows of the
+ * states by stream number, rows of tables by symbol.
  */
 #ifndef CHAR_RNN_DECODE_H
 #define CHAR_RNN_DECODE_H
@@ -17,8 +17,8 @@ enum operator {
     NORMALIZE,   /* out = (in - mean(in)) / sqrt(variance(in) + EPSILON) */
     ELEMENTWISE, /* the instructions */
     GELU,        /* out = gelu(in) */
-    ATTEND,      /* put in into the ring `extra`; out = means of the ring, a head each, asked for by other */
-    TURN,        /* go on by one place in the rings */
+    ATTEND,      /* store `in` in the ring `extra`; out = attention of the queries `other` over the ring, for each head */
+    TURN,        /* advance the rings by one place */
     LOG_SOFTMAX, /* out = log_softmax(in) */
 };
 
@@ -26,8 +26,8 @@ typedef struct {
     int64_t operator;
     int64_t width;   /* numbers in a row of the result */
     int64_t columns; /* of a matrix; places of a ring */
-    int64_t kind;    /* of a matrix's weights: 0 as the numbers, 1 bfloat16, 2 int8; heads of ATTEND */
-    int64_t has_start; /* whether PRODUCT begins with other */
+    int64_t kind;    /* of a matrix's weights: 0 the type of the numbers, 1 bfloat16, 2 int8; heads of ATTEND */
+    int64_t has_start; /* whether PRODUCT starts from other */
     units out, in, other, extra;
     const void *weights, *scales;
     double number;
@@ -35,7 +35,7 @@ typedef struct {
     int64_t length;
 } operation;
 
-/* What a call works on: the streams' numbers, and for each of `time` steps a symbol of each stream. */
+/* Arguments of a call: the stream numbers, and a symbol of each stream for each of `time` steps. */
 typedef struct {
     const operation *operations;
     int64_t length, count, time;
@@ -45,7 +45,7 @@ typedef struct {
     int64_t *places;        /* of the rings, by stream */
 } work;
 
-/* What build.py says of the sources that the library is made of. */
+/* The digest that build.py computed of the library's sources. */
 const char *kernels_sources(void);
 
 void decode_float(team *workers, const work *steps);

@@ -3,15 +3,15 @@
 #include <math.h>
 #include <string.h>
 
-#define LEAF 128  /* so many are sorted by counting */
+#define LEAF 128  /* largest number of weights that is sorted by counting */
 #define LANES 8
 #define NONE (-1) /* no symbol */
 
 typedef double numbers __attribute__((vector_size(LANES * 8), may_alias));
 typedef int64_t wholes __attribute__((vector_size(LANES * 8), may_alias));
 
-/* e to the power of x, from -708 to 0: 2^n times Taylor's polynomial, whose rest is far below a rounding. A compiler
- * makes vectors of it, which it does not of the C library's. */
+/* exp(x) for x from -708 to 0: 2^n times a Taylor polynomial, whose remainder is far below the rounding error. Compilers
+ * vectorize it, unlike the C library's. */
 static inline double exp_near(double x) {
     const double magic = 6755399441056767.0; /* 1.5 * 2^52 + 1023: see exp_float in numbers.h */
     const double shifted = x * 1.4426950408889634 + magic;
@@ -47,7 +47,7 @@ static void read_row(const work *steps, int64_t is_double, double *values, const
     for (int64_t j = 0; j < width; j++) values[j] = banned[j] ? -INFINITY : values[j];
 }
 
-/* The largest value, or -inf where log-softmax has made every one NaN: it leaves no NaN, or nothing else. */
+/* The largest value, or -inf if all are NaN (log-softmax returns no NaN, or only NaN). */
 static double largest_of(const double *values, int64_t width) {
     double largest[LANES];
     for (int lane = 0; lane < LANES; lane++) largest[lane] = -INFINITY;
@@ -68,7 +68,7 @@ static int64_t first_of(double value, const double *values) {
     return place;
 }
 
-/* Make weights of values, of which the largest is `largest`. */
+/* Compute weights from values, the largest of which is `largest`. */
 static void weigh(double *values, int64_t width, double largest, double temperature) {
     int is_near = 1;
     if (temperature == 1)
@@ -82,7 +82,7 @@ static void weigh(double *values, int64_t width, double largest, double temperat
         for (int64_t j = 0; j < width; j++) values[j] = values[j] >= -708 ? exp_near(values[j]) : exp(values[j]);
 }
 
-/* Sort the indices first to last (not included), LEAF at most, by weight: the largest first, equals in their own order. */
+/* Sort at most LEAF indices, from first to before last, by weight: the largest first, equal ones in index order. */
 static void sort_few(const drawing *how, int64_t first, int64_t last) {
     double weights[LEAF] __attribute__((aligned(64)));
     int64_t greater[LEAF] __attribute__((aligned(64))), equals[LEAF] = {0};
@@ -112,7 +112,7 @@ static void sort(const drawing *how, int64_t first, int64_t last) {
         order[out] = j < last && weights[order[j]] > weights[left[i]] ? order[j++] : left[i++];
 }
 
-/* Set to 0 what is not among the `top_k` largest, nor in the nucleus of `top_p` of these. */
+/* Set weights to 0 that are not among the `top_k` largest or not in the nucleus of `top_p` of these. */
 static void keep_largest(const drawing *how, int64_t width) {
     const int64_t kept = how->top_k < width ? how->top_k : width, *order = how->order;
     double *weights = how->weights, total = 0, sum = 0;
@@ -127,7 +127,7 @@ static void keep_largest(const drawing *how, int64_t width) {
     for (; i < kept; i++) weights[order[i]] = 0;
 }
 
-/* The index at which the sum of the weights passes a part of their whole sum; never one of weight zero. */
+/* The index at which the sum of the weights passes a fraction of their total; never one of weight zero. */
 static int64_t place_of(double *weights, int64_t width, double part) {
     double sum = 0;
     int64_t last = 0, place = 0;

@@ -1,6 +1,6 @@
 #include "elementwise.h"
 
-/* Whether a LOAD or STORE refers to some of the numbers of another. */
+/* Whether the memory of a LOAD or STORE overlaps with that of another. */
 static int overlap(const instruction *one, const instruction *other, int64_t width) {
     const int64_t apart = (int64_t)one->unit - other->unit;
     return one->array == other->array && apart < width && -apart < width;
@@ -8,15 +8,15 @@ static int overlap(const instruction *one, const instruction *other, int64_t wid
 
 static int is_computed(const instruction *now) { return now->code != LOAD && now->code != STORE && now->code != SUM_ROWS; }
 
-/* How many LOADs and STOREs from `first` to `last` refer to numbers of a STORE. */
+/* The number of LOADs and STOREs from `first` to `last` whose memory overlaps with that of a STORE. */
 static int64_t count_overlaps(const instruction *first, const instruction *last, const instruction *store, int64_t width, int code) {
     int64_t count = 0;
     for (const instruction *now = first; now < last; now++) count += now->code == code && overlap(now, store, width);
     return count;
 }
 
-/* A LOAD can refer to memory that nothing in the list stores to. The instruction before a STORE of its register can
- * write to the array if nothing else stores there, and nothing reads it in between. */
+/* A LOAD can refer to memory to which nothing in the list stores. The instruction before a STORE of its register can write
+ * to the array if nothing else stores there and nothing reads it in between. */
 void elementwise_prepare(instruction *list, int64_t length, int64_t width) {
     instruction *end = list + length;
     for (instruction *now = list; now < end; now++)

@@ -5,17 +5,17 @@
 #include "numbers.h"
 
 #define GROUP 16
-#define FEWEST_ROWS 64 /* of a share */
+#define FEWEST_ROWS 64 /* in a share */
 
 typedef struct {
     float *scores;
     const int64_t *targets;
-    double *losses; /* two of each row */
+    double *losses; /* two for each row */
     int64_t rows, width, stride, shares;
     double smoothing;
 } call;
 
-/* In halves, and not one after the other: a row has few numbers. */
+/* By halving, not sequentially: a row has few numbers. */
 #define HALVE(parts, operation, half)                                                                                  \
     for (int p = 0; p < half; p++) parts[p] = operation(parts[p], parts[p + half])
 #define REDUCE(parts, operation)                                                                                       \
@@ -50,7 +50,7 @@ static double mean(const float *x, int64_t width) {
     return (double)total_float(parts) / (double)width;
 }
 
-/* The rows of a group go through each stage together: a row alone would mostly wait for its own sums. */
+/* The rows of a group pass each stage together: a single row would mostly wait for its own sums. */
 static void group_loss(const call *all, int64_t first, int64_t count) {
     const int64_t width = all->width, padded = (width + PARTS - 1) / PARTS * PARTS;
     const float spread = (float)(all->smoothing / (double)width / (double)all->rows);
@@ -72,7 +72,7 @@ static void group_loss(const call *all, int64_t first, int64_t count) {
     }
     for (int64_t row = 0; row < count; row++) {
         float *restrict x = rows + row * all->stride;
-        for (int64_t j = width; j < padded; j++) x[j] = 0; /* scaled, they would be denormal, and slow */
+        for (int64_t j = width; j < padded; j++) x[j] = 0; /* scaled, they would be denormal and slow */
         const float scale = 1.0f / (sums[row] * (float)all->rows);
         for (int64_t j = 0; j < padded; j += PARTS)
             for (int p = 0; p < PARTS; p++) x[j + p] = x[j + p] * scale - spread;

@@ -1,7 +1,7 @@
-/* Elementary functions and sums whose results do not depend on how wide the machine's vectors are.
+/* Elementary functions and sums whose results do not depend on the vector width of the machine.
  *
- * In single precision the functions are polynomials (of the Cephes library's degrees), which a compiler makes vectors of;
- * their error is a few units in the last place. In double precision they are the C library's.
+ * In single precision the functions are polynomials (with the degrees of the Cephes library), which compilers vectorize;
+ * their error is a few units in the last place. In double precision they are those of the C library.
  */
 #ifndef CHAR_RNN_NUMBERS_H
 #define CHAR_RNN_NUMBERS_H
@@ -11,12 +11,12 @@
 #include <string.h>
 
 #define EPSILON 1e-5
-#define PARTS 16 /* partial sums of a reduction, taken in turn */
+#define PARTS 16 /* partial sums of a reduction, used in turn */
 
 static inline float exp_float(float x) {
     x = x < -86.0f ? -86.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    const float magic = 12583039.0f; /* 1.5 * 2^23 + 127: adding it rounds to a whole number, with an exponent's bias */
+    const float magic = 12583039.0f; /* 1.5 * 2^23 + 127: adding it rounds to an integer, with the bias of an exponent */
     const float shifted = x * 1.44269504088896341f + magic;
     const float n = shifted - magic;
     const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
@@ -50,7 +50,7 @@ static inline float tanh_float(float x) {
     return size < 0.625f ? near_zero : copysignf(far, x);
 }
 
-/* The same in half the time, by a quotient of polynomials (Eigen's coefficients); off by up to five units in the last
+/* Half the time of the above: a quotient of polynomials (Eigen's coefficients); the error is up to five units in the last
  * place, also where tanh is 1. */
 static inline float tanh_fast_float(float x) {
     const float most = 7.99881172180175781f;
@@ -75,7 +75,7 @@ static inline float erf_float(float x) { return erff(x); }
 static inline float log_float(float x) { return logf(x); }
 static inline float sqrt_float(float x) { return sqrtf(x); }
 
-/* x y + z, rounded once; of a sum of two products a compiler may take either for this, hence by name. */
+/* x y + z, rounded once. Explicit, because in a sum of two products a compiler may fuse either. */
 static inline float multiply_add_float(float x, float y, float z) { return fmaf(x, y, z); }
 static inline double multiply_add_double(double x, double y, double z) { return fma(x, y, z); }
 
@@ -86,7 +86,7 @@ static inline double erf_double(double x) { return erf(x); }
 static inline double log_double(double x) { return log(x); }
 static inline double sqrt_double(double x) { return sqrt(x); }
 
-/* Add the terms of all j below width to PARTS partial sums, so that these are the same for any width of vectors. */
+/* Add the terms of all j below width to PARTS partial sums, which are the same for any vector width. */
 #define SUM(parts, width, term)                                                                                        \
     do {                                                                                                               \
         int64_t first_ = 0;                                                                                            \

@@ -1,4 +1,4 @@
-/* A template: the operations of decode.h on REAL numbers. To be included with REAL, OF(x) and HAS_SMALL_WEIGHTS. */
+/* A template: the operations of decode.h on REAL numbers. Define REAL, OF(x) and HAS_SMALL_WEIGHTS before including it. */
 
 /* An operation at a step. */
 typedef struct {
@@ -11,7 +11,7 @@ static inline REAL *OF(row)(const OF(moment) *now, units of, int64_t stream) {
     return OF(row_of)(now->steps->arrays + of.array, now->t, stream) + of.unit;
 }
 
-/* Multiply the blocks first to last (not included) of a matrix with the vectors of all streams. */
+/* Multiply the blocks from first to before last of a matrix with the vectors of all streams. */
 static void OF(multiply_matrix)(const OF(moment) *now, int64_t first, int64_t last) {
     const operation *op = now->op;
     const work *steps = now->steps;
@@ -49,7 +49,7 @@ static void OF(normalize)(const REAL *in, REAL *out, int64_t width) {
     for (int64_t j = 0; j < width; j++) out[j] = (in[j] - mean) * scale;
 }
 
-/* In PARTS lanes, as a maximum taken number by number is no loop of vectors. Of NaN any number may be returned. */
+/* In PARTS lanes, because a sequential maximum does not vectorize. With NaN, any number may be returned. */
 static REAL OF(largest)(const REAL *numbers, int64_t width) {
     REAL parts[PARTS];
     for (int p = 0; p < PARTS; p++) parts[p] = numbers[p < width ? p : 0];
@@ -70,7 +70,7 @@ static void OF(log_softmax)(const REAL *in, REAL *out, int64_t width) {
     for (int64_t j = 0; j < width; j++) out[j] -= log_total;
 }
 
-/* op->width is H, op->columns the places of the ring, op->kind the heads. `scores` has room for the places. */
+/* op->width is H, op->columns the places of the ring, op->kind the heads. `scores` has memory for the places. */
 static void OF(attend)(const operation *op, REAL *ring, int64_t place, const REAL *in, const REAL *asked, REAL *out, REAL *scores) {
     const int64_t width = op->width, places = op->columns;
     memcpy(ring + place * width, in, (size_t)width * sizeof(REAL));

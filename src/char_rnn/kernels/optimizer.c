@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #define LANES 64
-#define BLOCK 4096      /* numbers whose squares are added up in single precision, in lanes */
-#define FEWEST_BLOCKS 8 /* of a share */
+#define BLOCK 4096      /* numbers whose squares are summed in single precision, in lanes */
+#define FEWEST_BLOCKS 8 /* in a share */
 
 static double sum_of_squares(const float *restrict x, int64_t size) {
     float lanes[LANES] = {0};
@@ -18,8 +18,8 @@ static double sum_of_squares(const float *restrict x, int64_t size) {
     return sum;
 }
 
-/* A pass over the blocks of all parameters, one parameter after the other. A share is a run of blocks; the blocks are the
- * same for any number of threads. */
+/* A pass over the blocks of all parameters, in order. A share is a range of blocks; the blocks are the same for any number of
+ * threads. */
 typedef struct pass pass;
 struct pass {
     const trained_parameter *parameters;
@@ -71,12 +71,12 @@ double optimizer_norm(const trained_parameter *parameters, int64_t count, int64_
     return sqrt(sum);
 }
 
-/* The numbers of a step that all elements share. */
+/* Numbers of a step that are the same for all elements. */
 typedef struct {
     float kept, beta1_rest, beta2, beta2_rest, scale, epsilon;
 } factors;
 
-/* The correction of v is moved out of the root: m / (sqrt(v / c) + e) = sqrt(c) m / (sqrt(v) + sqrt(c) e). */
+/* The correction of v is outside the root: m / (sqrt(v / c) + e) = sqrt(c) m / (sqrt(v) + sqrt(c) e). */
 static factors factors_of(const pass *all, double steps, double weight_decay) {
     const double root = sqrt(1 - pow(all->beta2, steps));
     return (factors){

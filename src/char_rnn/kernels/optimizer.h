@@ -1,12 +1,12 @@
-/* What a training step does with all gradients: their norm, and AdamW's update. The results are the same bits for any
- * number of threads and any width of vectors. */
+/* The norm of all gradients, and the update of AdamW. The results are the same bits for any number of threads and any
+ * vector width. */
 #ifndef CHAR_RNN_OPTIMIZER_H
 #define CHAR_RNN_OPTIMIZER_H
 
 #include "shares.h"
 
-/* A parameter, its gradient and what AdamW stores of it: arrays of `size` numbers, and the steps made so far. The norm
- * reads the gradient alone. */
+/* A parameter, its gradient and AdamW's state: arrays of `size` numbers, and the number of steps so far. The norm reads only
+ * the gradient. */
 typedef struct {
     float *parameter;
     const float *gradient;
@@ -16,10 +16,10 @@ typedef struct {
     double weight_decay;
 } trained_parameter;
 
-/* The Euclidean norm of all gradients together; -1 where there is not enough memory. */
+/* The Euclidean norm of all gradients together; -1 if there is not enough memory. */
 double optimizer_norm(const trained_parameter *parameters, int64_t count, int64_t threads, parallel *start);
 
-/* Count a step of each parameter and make it. With g the gradient, n the steps and r the rate:
+/* Make one step of each parameter. With g the gradient, n the number of steps and r the rate:
  *
  *     m <- m + (1 - beta1) (g - m)
  *     v <- beta2 v + (1 - beta2) g g

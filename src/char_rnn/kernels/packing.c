@@ -5,8 +5,8 @@
 
 #define COLUMNS_AT_A_TIME 64
 
-/* vdpbf16ps multiplies pairs of bfloat16. Zen 4 and 5 do that twice as fast as the float32 product, Intel's cores half as
- * fast: 89 and 177 GFLOPS on an Emerald Rapids. */
+/* vdpbf16ps multiplies pairs of bfloat16. On Zen 4 and 5 it is twice as fast as the float32 product, on Intel's cores half
+ * as fast: 89 and 177 GFLOPS on an Emerald Rapids. */
 #if CAN_COMPILE_PAIRS
 static int can_use_pairs(void) { return __builtin_cpu_supports("avx512bf16") != 0; }
 static int are_pairs_fast(void) { return can_use_pairs() && __builtin_cpu_is("amd") != 0; }
@@ -30,7 +30,7 @@ int64_t train_packed_size(int64_t width, int64_t columns, int64_t is_bfloat16) {
     return rounded_up(width, ROWS) * rounded_up(columns, 2) * (is_bfloat16 ? 2 : 4);
 }
 
-/* Copy ROWS outputs of W for some inputs, input by input, with zeros beyond the `width` outputs. */
+/* Copy ROWS outputs of W for some inputs, input by input, with zeros after the `width` outputs. */
 static void pack_columns(
     const float *restrict matrix, int64_t of_output, int64_t of_input, int64_t width, int64_t columns, float *restrict out) {
     if (width < ROWS) memset(out, 0, (size_t)(columns * ROWS) * sizeof(float));
@@ -44,7 +44,7 @@ static void pack_columns(
     }
 }
 
-/* Round the packed inputs, or pairs of them; a last one is paired with zero. */
+/* Round the packed inputs, or pairs of them; a single last one is paired with zero. */
 static void round_columns(const float *restrict from, int64_t columns, void *restrict out) {
     if (!uses_pairs) {
         for (int64_t j = 0; j < columns * ROWS; j++) ((uint16_t *)out)[j] = (uint16_t)bfloat16(from[j]);

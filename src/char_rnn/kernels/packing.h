@@ -1,4 +1,4 @@
-/* How the matrices of training are packed and rounded. */
+/* The packing and rounding of matrices for training. */
 #ifndef CHAR_RNN_PACKING_H
 #define CHAR_RNN_PACKING_H
 
@@ -11,7 +11,7 @@
 #define CAN_COMPILE_PAIRS 0
 #endif
 
-/* Whether bfloat16 weights are packed in pairs, and their inputs rounded to neighbours. */
+/* Whether bfloat16 weights are packed in pairs and their inputs rounded in pairs. */
 int packing_uses_pairs(void);
 
 static inline int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to * to; }

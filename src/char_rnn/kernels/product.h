@@ -1,11 +1,11 @@
 /* A template: products of one packed matrix with the vectors of several streams.
  *
- * To be included with REAL, WEIGHT, NAME(x), and LOAD_WEIGHTS(w), which makes a vector of REAL from the weights at w. INPUT is
- * the type of a vector's numbers where it is not REAL; ADD_PRODUCT(sum, w, x) then adds their products to the sums.
+ * Define REAL, WEIGHT, NAME(x) and LOAD_WEIGHTS(w), which loads a vector of REAL from the weights at w, before including it.
+ * INPUT is the type of a vector's numbers if it is not REAL; then ADD_PRODUCT(sum, w, x) adds the products to the sums.
  *
- * A matrix (rows, columns) is packed in blocks of ROWS rows, each block column by column. A vector of the machine holds
- * neighbouring rows, so that every sum is taken column by column in one lane: the result is the same to the bit for
- * any width of vectors, any number of streams and any number of threads.
+ * A matrix (rows, columns) is packed in blocks of ROWS rows, each block column by column. A machine vector holds
+ * adjacent rows, so that every sum is computed column by column in one lane: the result is the same to the bit for any
+ * vector width, any number of streams and any number of threads.
  */
 
 #ifndef INPUT
@@ -18,7 +18,7 @@ typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #define VECTOR NAME(vector)
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define VECTORS (ROWS / LANES)
-/* Streams that share each weight that is read, and, for a stream alone, blocks that hide each other's latency. */
+/* Streams that share each loaded weight; for a single stream, blocks that hide each other's latency. */
 #define MOST_STREAMS (ACCUMULATORS / VECTORS > 12 ? 12 : ACCUMULATORS / VECTORS > 0 ? ACCUMULATORS / VECTORS : 1)
 #define MOST_BLOCKS (8 / VECTORS > 0 ? 8 / VECTORS : 1)
 
@@ -66,7 +66,7 @@ static inline __attribute__((always_inline)) void NAME(put)(
     for (int r = 0; r < number; r++) out[r] = (begin ? begin[r] : 0) + (scales ? scales[r] * sums[r] : sums[r]);
 }
 
-/* A constant number makes whole vectors. */
+/* A constant number of streams gives whole vectors. */
 static inline void NAME(finish)(const REAL *sums, const REAL *scales, const REAL *begin, REAL *out, int number) {
     if (number == ROWS)
         NAME(put)(sums, scales, begin, out, ROWS);
@@ -74,7 +74,7 @@ static inline void NAME(finish)(const REAL *sums, const REAL *scales, const REAL
         NAME(put)(sums, scales, begin, out, number);
 }
 
-/* y = W x, or start + W x where it is given, for the blocks first to last (not included) of W. `start` may be y. */
+/* y = W x, or start + W x if `start` is not NULL, for the blocks from first to before last of W. `start` may be y. */
 static void NAME(product)(
     const WEIGHT *weights,
     const REAL *scales,

@@ -2,7 +2,7 @@
 
 #include "train.h"
 
-/* The sums of the rows of each symbol; a share is some of the units. */
+/* The sums of the rows of each symbol; a share is a range of units. */
 typedef struct {
     int64_t shares;
     const float *rows;

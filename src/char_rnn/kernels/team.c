@@ -8,13 +8,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* A member that waits looks so many times, 50 to 200 microseconds, before it sleeps: longer than it takes to draw a
- * character between two steps, and no longer, as others may need the core. */
+/* A waiting member polls so many times, 50 to 200 microseconds, before it sleeps: longer than drawing a character between
+ * two steps takes, but not much longer, because others may need the core. */
 enum { SPINS = 4000 };
 
-/* A member's share of the parts: the next one in the upper half, the one after the last in the lower, so that one
- * addition takes a part. On a line of the cache for itself. A member begins with its own share, the same at every step,
- * whose weights its core may still have, and then helps with those of others. */
+/* A member's share of the parts: the next one in the upper half, the end in the lower, so that one addition takes a part. It
+ * has its own cache line. A member begins with its own share, the same at every step, whose weights may still be in its
+ * core's cache, and then helps with the shares of others. */
 typedef struct {
     atomic_ullong range;
     char padding[64 - sizeof(atomic_ullong)];
@@ -24,13 +24,13 @@ struct team {
     int size;
     pthread_t *threads;
     share *shares;
-    pthread_mutex_t turn; /* held by the caller that has taken the team */
+    pthread_mutex_t turn; /* held by the caller that took the team */
     pthread_mutex_t lock; /* guards sleeping */
     pthread_cond_t wake;
     atomic_int sleeping, stop;
-    atomic_uint round; /* begins again at 0 one day */
-    atomic_llong done; /* parts of this round */
-    task run;          /* of this round, as the argument: whoever has taken a part may read them */
+    atomic_uint round; /* wraps around to 0 */
+    atomic_llong done; /* completed parts of this round */
+    task run;          /* of this round, like the argument: a member that has taken a part may read them */
     const void *argument;
 };
 
@@ -39,7 +39,7 @@ typedef struct {
     int member;
 } place;
 
-/* Wait for a round after one. */
+/* Wait for a round later than the given one. */
 static void wait_for_round(team *self, unsigned after) {
     for (int spin = 0; spin < SPINS; spin++) {
         if (atomic_load_explicit(&self->round, memory_order_acquire) != after) return;
@@ -61,8 +61,8 @@ static void next_round(team *self) {
     }
 }
 
-/* Do parts until none is left to begin. A part that was taken belongs to the present round, whatever round this member
- * came for: the next one does not begin before it is done. */
+/* Run parts until all are taken. A taken part belongs to the current round, whatever round this member woke for: the next
+ * round does not begin before the part is done. */
 static void take_parts(team *self, int member) {
     for (int turn = 0; turn < self->size; turn++) {
         share *from = &self->shares[(member + turn) % self->size];
@@ -88,7 +88,7 @@ static void *work(void *argument) {
     }
 }
 
-/* Start the threads of members, with every signal blocked: signals are for the threads of the program. */
+/* Start the members' threads with all signals blocked: signals are handled by the program's threads. */
 static void start_threads(team *self, int size) {
     sigset_t all, before;
     sigfillset(&all);

@@ -1,8 +1,9 @@
-/* A template: runs the instructions of elementwise.h on REAL numbers. To be included with REAL, OF(x) and TANH_OF(x).
+/* A template: runs the instructions of elementwise.h on REAL numbers. Define REAL, OF(x) and TANH_OF(x)
+ * before including it.
  *
- * Where a row's width is a multiple of a vector, a register is a view of rows: a pointer, and the distance from row to
- * row, so that a LOAD costs nothing and a result is written where it is stored. Other rows are copied into registers
- * without gaps, which every instruction then takes as one row, rounded up to whole vectors.
+ * If the width of a row is a multiple of a vector, a register is a view of rows: a pointer and the distance of the rows. A
+ * LOAD then costs nothing, and a result is written where it is stored. Other rows are copied into registers without gaps,
+ * which every instruction processes as one row, rounded up to whole vectors.
  */
 
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
@@ -60,7 +61,7 @@ static void OF(sum_rows)(const OF(view) *from, REAL *restrict sums, const OF(pla
     }
 }
 
-/* Where an instruction writes: its register's own memory, or the rows of the array where it is stored next. */
+/* The destination of an instruction: its register's own memory, or the rows of the array where it is stored next. */
 static OF(view) OF(target)(OF(registers) *all, const instruction *now, const array *arrays, const OF(place) *at) {
     if (now->in_place && at->numbers == at->width) {
         const instruction *store = now + now->in_place;
@@ -77,7 +78,7 @@ static inline __attribute__((always_inline)) void OF(compute)(
     const REAL number = (REAL)now->number;
     REAL *out = to.at;
     const REAL *a = va.at, *b = vb.at, *c = vc.at;
-/* Registers are the same memory or apart, hence ivdep. */
+/* Registers are identical or disjoint memory, hence ivdep. */
 #define EACH(value)                                                                                                    \
     for (int64_t line = 0; line < lines; line++, out += to.row, a += va.row, b += vb.row, c += vc.row) {               \
         _Pragma("GCC ivdep") for (int64_t j = 0; j < numbers; j++) out[j] = value;                                     \
@@ -139,7 +140,7 @@ static void OF(run_tile)(
     }
 }
 
-/* Run the instructions on `width` units of the rows first to last (not included) at step t. */
+/* Run the instructions on `width` units of the rows from first to before last at step t. */
 static void OF(run_elementwise)(
     const instruction *list,
     int64_t length,

@@ -52,11 +52,11 @@ typedef uint32_t pair __attribute__((may_alias));
 
 #define ALIGNMENT 64
 #define SPINS 4000
-#define LARGEST_OWN (1 << 20) /* bytes of matrices that every thread can have in its own cache */
-#define MOST_ROWS 64        /* that a thread takes through all steps at a time: their numbers of a step stay in the cache */
-#define BLOCKS_OF_A_PIECE 4 /* of a matrix, after which the order can turn */
+#define LARGEST_OWN (1 << 20) /* bytes of matrices that fit into the cache of every thread */
+#define MOST_ROWS 64        /* rows that a thread runs through all steps at a time: their numbers of a step stay in the cache */
+#define BLOCKS_OF_A_PIECE 4 /* blocks of a matrix after which the order can be reversed */
 
-/* Some rows of the batch at step t, in the hands of a thread. */
+/* Some rows of the batch at step t, processed by one thread. */
 typedef struct {
     const program *of;
     int64_t t, first, last;
@@ -68,7 +68,7 @@ static inline float *row_at(const moment *now, units of, int64_t row) {
     return row_of_float(&now->of->arrays[of.array], now->t, row) + of.unit;
 }
 
-/* Round a row: to neighbouring bfloat16, or to float32 of as many digits. */
+/* Round a row to pairs of bfloat16, or to float32 with as many digits. */
 static void round_row(const float *restrict in, int64_t columns, float *restrict rounded) {
     if (packing_uses_pairs()) {
         uint16_t *halves = (uint16_t *)rounded;
@@ -81,10 +81,9 @@ static void round_row(const float *restrict in, int64_t columns, float *restrict
 
 static int64_t blocks_of(const operation *op) { return (op->width + ROWS - 1) / ROWS; }
 
-/* Multiply the rows with the blocks first to last (not included) of a matrix.
+/* Multiply the rows with the blocks from first to before last of a matrix.
  *
- * Every other step goes through the matrix the other way round: where it is larger than the cache, what was read last is
- * still there. */
+ * Every other step reads the matrix in reverse: if it is larger than the cache, the part that was read last is still there. */
 static void multiply(const operation *op, const moment *now, int64_t first_block, int64_t last_block) {
     const float *x[MOST_ROWS];
     const pair *pairs[MOST_ROWS];
@@ -116,7 +115,7 @@ static void multiply(const operation *op, const moment *now, int64_t first_block
     }
 }
 
-/* Many partial sums: as many vectors of them as hide an addition's latency. */
+/* As many vectors of partial sums as hide the latency of an addition. */
 enum { MANY = 64 };
 
 static float total_many(float *parts) {
@@ -178,9 +177,9 @@ static void run_operation(const operation *op, const moment *now) {
 typedef struct {
     const program *of;
     int64_t shares;
-    float *rounded; /* bfloat16 inputs: room for each share */
+    float *rounded; /* bfloat16 inputs: memory for each share */
     int64_t room;
-    atomic_llong *met; /* threads that have come to a meeting, of all meetings */
+    atomic_llong *met; /* arrived threads, counted over all barriers */
 } call;
 
 static moment begin_share(const call *all, int64_t share, registers_float *registers) {
@@ -192,7 +191,7 @@ static moment begin_share(const call *all, int64_t share, registers_float *regis
     return now;
 }
 
-/* Wait until all threads have come to this meeting. */
+/* Wait until all threads have arrived at this barrier. */
 static void meet(const call *all) {
     const long long shares = all->shares, mine = atomic_fetch_add(all->met, 1), wanted = (mine / shares + 1) * shares;
     for (int64_t spin = 0; atomic_load(all->met) < wanted; spin++)
@@ -202,8 +201,8 @@ static void meet(const call *all) {
             sched_yield();
 }
 
-/* All steps, each shared by the threads: a product by its outputs, so that each thread reads its part of the matrix alone,
- * all else by rows. */
+/* All steps, each shared by the threads: a product by its outputs, so that each thread reads only its part of the matrix,
+ * everything else by rows. */
 static void share_steps(const void *argument, int64_t share) {
     const call *all = argument;
     const program *of = all->of;
@@ -214,7 +213,7 @@ static void share_steps(const void *argument, int64_t share) {
         now.t = of->is_backward ? of->time - 1 - step : step;
         for (const operation *op = of->operations; op < of->operations + of->length; op++) {
             const int is_product = op->operator == PRODUCT;
-            if (by_outputs || is_product) meet(all); /* a product may read what the one before it wrote */
+            if (by_outputs || is_product) meet(all); /* a product may read the result of the previous one */
             by_outputs = is_product;
             now.first = by_outputs ? 0 : of->batch * share / all->shares;
             now.last = by_outputs ? of->batch : of->batch * (share + 1) / all->shares;

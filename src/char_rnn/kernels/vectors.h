@@ -1,4 +1,4 @@
-/* The machine's vectors, how many of their registers hold sums, and vectors of numbers from smaller ones in memory. */
+/* The machine's vectors, the number of registers for sums, and the conversion of smaller numbers in memory to vectors. */
 #ifndef CHAR_RNN_VECTORS_H
 #define CHAR_RNN_VECTORS_H
 
