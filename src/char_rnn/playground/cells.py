@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 SHORTEST = 50  # characters; correlations in a shorter text mean nothing
 _RAREST = 10  # characters at which a feature has to differ from its most frequent value
 
-_MARKS = ('""', "“”", "«»")  # a quotation ends in its paragraph
+_MARKS = (('"', '"'), ("“", "”"), ("«", "»"))  # a quotation ends in its paragraph
 _QUOTATIONS = (rf"{start}(?:(?!\n[ \t]*\n)[^{end}])*{end}" for start, end in _MARKS)
 _QUOTED = re.compile("|".join((*_QUOTATIONS, r"(?<!\w)'[^'\n]*'(?!\w)")))
 
