@@ -37,7 +37,7 @@ def test_an_exploding_loss_stops_before_the_update(make_trainer: MakeTrainer, tm
         r"; .*Try a lower training.learning_rate",
     ) as caught:
         trainer.train()
-    assert "training.grad_clip 5, say (now off)" in str(caught.value)
+    assert "training.grad_clip 5 (now off)" in str(caught.value)
     assert "nothing was saved yet" in str(caught.value)
     assert not (tmp_path / "best.safetensors").exists()
     assert ModelFile.read(tmp_path / "last.safetensors").training["step"] == 0

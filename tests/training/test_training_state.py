@@ -95,7 +95,7 @@ def test_a_state_of_another_text_or_model_is_refused(make_trainer: MakeTrainer, 
     other = make_trainer(small_config(model={"hidden_size": 13}))
     with pytest.raises(CheckpointError, match=r"was trained with model\.hidden_size 12, not 13"):
         other.load_state_dict(TrainingState(tensors, counters))
-    with pytest.raises(CheckpointError, match=r"another architecture than model\.type"):
+    with pytest.raises(CheckpointError, match=r"does not fit the architecture that model\.type"):
         other.load_state_dict(TrainingState(tensors, early(counters)))
     with pytest.raises(CheckpointError, match=r"damaged \(step: field required\)"):
         del counters["step"]

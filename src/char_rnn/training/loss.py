@@ -151,7 +151,11 @@ class LossGuard:
 
 def advice(training: TrainingConfig) -> str:
     """Return the settings to change so that a run does not diverge again."""
-    clip = f"a lower one (now {training.grad_clip:g})" if training.grad_clip else "5, say (now off)"
-    warmup = f", or more training.warmup_steps (now {training.warmup_steps})" if training.trainer == "modern" else ""
-    rate = f"a lower training.learning_rate (now {training.learning_rate:g})"
-    return f"Try {rate}, or for training.grad_clip {clip}{warmup}"
+    clip = f"a lower training.grad_clip (now {training.grad_clip:g})"
+    options = [
+        f"a lower training.learning_rate (now {training.learning_rate:g})",
+        clip if training.grad_clip else "training.grad_clip 5 (now off)",
+    ]
+    if training.trainer == "modern":
+        options.append(f"more training.warmup_steps (now {training.warmup_steps})")
+    return f"Try {', '.join(options[:-1])} or {options[-1]}"

@@ -167,7 +167,7 @@ def _check(trainer: CharRNNTrainer, state: TrainingState) -> None:
     _check_run(trainer, counters)
     batch, batches = counters["batch"], trainer.train_batches
     if batch >= len(batches):
-        raise DamagedStateError(f"damaged: its batch {batch:,} is beyond the {len(batches):,} of an epoch")
+        raise DamagedStateError(f"damaged: batch {batch:,} of an epoch of {len(batches):,}")
     if batch and batches.carries_state and not state.part("hidden"):
         raise DamagedStateError("damaged: the recurrent state is missing")
     if "rng.cpu" not in tensors:
@@ -182,7 +182,7 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     for name, value in _settings(trainer).items():
         if before.get(name, value if name.startswith("model.") else None) != value:
             raise CheckpointError(
-                f"the run was trained with {name} {before.get(name)}, not {value}; leave it as it was, or {start_anew}"
+                f"the run was trained with {name} {before.get(name)}, not {value}; restore the setting, or {start_anew}"
             )
 
 
@@ -207,8 +207,8 @@ def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Ten
     own = trainer.model.state_dict()
     if {name: tensor.shape for name, tensor in own.items()} != {name: t.shape for name, t in parameters.items()}:
         raise CheckpointError(
-            "the training state has another architecture than model.type, model.hidden_size, ... now set; do not change"
-            " these. If they have not changed, the state is damaged: start a new run"
+            "the training state does not fit the architecture that model.type, model.hidden_size, ... set; restore"
+            " these settings. If they have not changed, the state is damaged: start a new run"
         )
     for name, tensor in own.items():
         if parameters[name].dtype != tensor.dtype:
