@@ -16,6 +16,7 @@ from char_rnn.cli.output import counted, describe_evaluation, preparation, print
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus, Split
     from char_rnn.model_file import ModelFile
+    from char_rnn.models import CharModel
     from char_rnn.training import Evaluation
     from char_rnn.training.dynamic_evaluation import DynamicEvaluation
 
@@ -87,18 +88,13 @@ def command(
         option = next(iter(given)).replace("_", "-")
         raise click.UsageError(f"--{option} has no effect without --dynamic; give both, or neither")
     from char_rnn.data.corpus import prepare_corpus
-    from char_rnn.models import build_model
     from char_rnn.training import evaluate
-    from char_rnn.training.tuning import recorded_threads, requested_threads
 
     file = open_model(model)
     with preparation(quiet) as progress:
         corpus = prepare_corpus(data, vocabulary=file.vocabulary, progress=progress, **reading_of(file, encoding))
     part = _split(file, corpus, split)
-    network = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
-    manager = device_manager(device)
-    manager.set_threads(requested_threads() or recorded_threads(file))
-    network = network.to(manager.device)
+    network = _network(file, device)
     with counted(quiet) as show:
         result = evaluate(network, part, progress=show and partial(show, "predicted"))
     unit = file.vocabulary.unit
@@ -107,12 +103,8 @@ def command(
         say(f"{model} on the {part.name} split of {corpus.name}", quiet=quiet)
         print_result(describe_evaluation(result, unit))
     if dynamic:
-        from char_rnn.training.dynamic_evaluation import evaluate_dynamically
-
-        settings = {name.removeprefix("dynamic_"): value for name, value in given.items()}
         train = _split(file, corpus, "train") if _is_own(file, corpus) else None
-        with counted(quiet) as show:
-            adapted = evaluate_dynamically(network, part, train, **settings, progress=show)
+        adapted = _evaluate_dynamically(network, part, train, given, quiet)
         chosen = {name: getattr(adapted, name) for name in ("rate", "decay", "segment", "statistics")}
         facts["dynamic"] = {**_figures(adapted, unit), **chosen}
         if not as_json:
@@ -120,6 +112,26 @@ def command(
             print_result(f"dynamic: {describe_evaluation(adapted, unit)}")
     if as_json:
         click.echo(json.dumps(facts))
+
+
+def _network(file: ModelFile, device: str) -> CharModel:
+    from char_rnn.models import build_model
+    from char_rnn.training.tuning import recorded_threads, requested_threads
+
+    network = build_model(file.config.model, file.vocabulary.size, file.tensors, file.config.training.parameter_type)
+    manager = device_manager(device)
+    manager.set_threads(requested_threads() or recorded_threads(file))
+    return network.to(manager.device)
+
+
+def _evaluate_dynamically(
+    network: CharModel, part: Split, train: Split | None, given: dict[str, Any], quiet: bool
+) -> DynamicEvaluation:
+    from char_rnn.training.dynamic_evaluation import evaluate_dynamically
+
+    settings = {name.removeprefix("dynamic_"): value for name, value in given.items()}
+    with counted(quiet) as show:
+        return evaluate_dynamically(network, part, train, **settings, progress=show)
 
 
 def _split(file: ModelFile, corpus: Corpus, name: str | None) -> Split:

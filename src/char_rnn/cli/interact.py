@@ -26,7 +26,7 @@ LONG = 10_000  # characters of a prime that take noticeable time
 
 @click.command(name="interact")
 @click.argument("model")
-@click.option("--prime", default="", metavar="TEXT", help="Text to begin with.")
+@click.option("--prime", default="", show_default=False, metavar="TEXT", help="Text to begin with.")
 @click.option(
     "--prime-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
