@@ -27,9 +27,10 @@ WIDEST = 120
 def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None:
     """Check the correctness and speed of this machine's devices, and recommend settings.
 
-    Every cell runs on every device in float32 and is compared with the CPU in float64: forward pass, gradients, 200
-    training steps, and the known bugs of PyTorch's devices. The exit status is 1 if a check fails on the recommended
-    device or if the default device of `char-rnn train` trains incorrectly, else 0. The check takes about a minute.
+    Every cell runs on every device in float32 and is compared with the CPU in float64. The checks cover the forward
+    pass, gradients, 200 training steps, and the known bugs of PyTorch's devices. They take about a minute. The exit
+    status is 1 if a check fails on the recommended device, or if the default device of `char-rnn train` trains
+    incorrectly, else 0.
 
     \b
     Examples:

@@ -44,9 +44,9 @@ LONG = 10_000  # characters of a prime that take noticeable time
 def command(model: str, prime: str, prime_file: Path | None, out: Path | None, length: int, **options: Any) -> None:
     """Write a text together with a model, in the terminal.
 
-    The model reads what you type and shows its predictions beside the text. Press Tab to let it write a word, Ctrl-E
-    for the rest of the line, Ctrl-P for more, and Ctrl-N for several continuations to choose from. Ctrl-Z undoes
-    anything. The keys are listed below the text. Ctrl-Q ends and prints the text, or writes it to the file of --out.
+    The model reads what you type and shows its predictions beside the text. Tab lets it write a word, Ctrl-E the rest
+    of the line, and Ctrl-P more. Ctrl-N shows several continuations to choose from. Ctrl-Z undoes anything. The keys
+    are listed below the text. Ctrl-Q ends and prints the text, or writes it to the file of --out.
 
     \b
     Examples:

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 def command(**options: Any) -> None:
     """Train a model on a text.
 
-    DATA is a text file (plain, gzip, bzip2, xz or zip), a folder of text files, - for standard input, or a named data
-    set (see `char-rnn datasets`). Several texts are read in the given order. The run folder contains the model
+    DATA is a text file (plain, gzip, bzip2, xz or zip), a folder, - for standard input, or a named data set
+    (`char-rnn datasets`). Several texts are read in the given order. The run folder contains the model
     (best.safetensors), the metrics (metrics.jsonl) and the state for --resume. MODEL is a run folder, a .safetensors
     file, or a .t7 checkpoint of 2015. The flags of train.lua also work (-data_dir, -rnn_size, -eval_val_every, ...).
 
