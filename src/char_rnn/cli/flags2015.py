@@ -5,19 +5,17 @@ Three flags are other names of today's options: ``-seed``, ``-init_from`` and, f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from char_rnn.cli.options import Function
 from char_rnn.cli.output import say
 from char_rnn.torch7.options import FLAGS, FRACTIONS, IMPLIED
 
 if TYPE_CHECKING:
     from char_rnn.utils.config import Config, Override
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 
 Values = Mapping[str, str | None]
 """Values of the flags by name; None if not given."""

@@ -34,13 +34,6 @@ class OneDashCommand(click.RichCommand):
             raise NoSuchOption(word, possibilities=get_close_matches(word, names), ctx=ctx) from None
 
 
-def add_options(function: Function, *options: Callable[[Function], Function]) -> Function:
-    """Add options to a command, in this order."""
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 def debug_option(function: Function) -> Function:
     """``--debug`` after the subcommand as well as before it."""
     option = click.option(
@@ -87,12 +80,9 @@ def set_option(function: Function) -> Function:
 
 def config_options(function: Function) -> Function:
     """``--recipe``, ``--config`` and ``--set``; the last one wins."""
-    return add_options(
-        function,
-        click.option("--recipe", metavar="NAME", help="Name of a recipe (see `char-rnn config list`)."),
-        click.option("--config", "config_file", metavar="FILE", help="YAML file with some or all of the values."),
-        set_option,
-    )
+    file = click.option("--config", "config_file", metavar="FILE", help="YAML file with some or all of the values.")
+    recipe = click.option("--recipe", metavar="NAME", help="Name of a recipe (see `char-rnn config list`).")
+    return recipe(file(set_option(function)))
 
 
 def device_manager(name: str) -> DeviceManager:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from char_rnn.cli.options import Function
 from char_rnn.cli.output import say, write_bytes, write_pieces
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _LENGTH, _SEED = 2000, 123
 

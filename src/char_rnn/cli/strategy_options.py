@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from char_rnn.cli.options import Function
 from char_rnn.sampling.options import NUMBERS, OPTIONS, Option, Range, Strategy
 
 if TYPE_CHECKING:
     from char_rnn.utils.config.schema import GenerationConfig
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def strategy_flags(names: Iterable[str] = NUMBERS, **aliases: str) -> Callable[[Function], Function]:
