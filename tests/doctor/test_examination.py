@@ -90,10 +90,10 @@ def test_tf32_is_off_during_the_checks_on_cuda_alone() -> None:
 def test_progress_counts_every_part(small: None) -> None:
     torch.set_num_threads(2)
     told: list[tuple[str, int, int]] = []
-    report = examine(["cpu"], progress=lambda *news: told.append(news))
-    total = PARTS + 2 * len(CELLS) + 1
+    report = examine_backends([Backend("cpu")], cells=["gru", "rnn"], progress=lambda *news: told.append(news))
+    total = 2 * len(CHECKS) + 1 + 2 * 2 + 1  # checks, drawing, speeds and threads
     assert [(done, of) for _, done, of in told] == [(done, total) for done in range(total)]
-    assert told[0][0] == "cpu: forward, lstm"
+    assert told[0][0] == "cpu: forward, gru"
     assert told[-1][0] == "cpu: speed of rnn at hidden size 16"
     (compared,) = report.threads
     assert (compared.hidden_size, compared.threads) == (8, 2)
