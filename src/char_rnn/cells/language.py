@@ -34,9 +34,6 @@ from typing import Any, TypeVar
 EPSILON = 1e-5
 """Added to the variance by a normalization."""
 
-LEAVES = ("x", "state", "update", "vector", "grad")
-"""Operations without inputs whose values are given."""
-
 FUNCTIONS = ("sigmoid", "tanh", "relu")
 """Functions of one number; the slope of each is ``<name>_slope`` of its result."""
 

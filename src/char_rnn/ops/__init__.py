@@ -1,8 +1,8 @@
-"""Recurrent layers, and attention to their states, as functions on tensors alone.
+"""Recurrent layers, and attention to their states, as functions on tensors.
 
 A recurrent layer is a cell's equations (:mod:`char_rnn.cells`), batch-first input, and parameters in PyTorch's layout,
-so that the weights of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` fit. :func:`reference_layer` is the readable loop to which
-:func:`run_layer`, with the same arguments, is held.
+so that the weights of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` fit. :func:`reference_layer` is the readable loop that
+tests compare with :func:`run_layer`; both have the same arguments.
 """
 
 from char_rnn.ops.attention import attend, attend_reference

@@ -26,7 +26,7 @@ _FEWEST_STEPS = 5
 """For fewer steps without gradients on the CPU, the reference is faster than packing the weights."""
 
 _CACHE = 1 << 20
-"""Bytes of matrices that stay in a core's own cache from step to step."""
+"""Bytes of matrices that stay in a core's by_kernels cache from step to step."""
 
 
 def run_layer(
@@ -57,18 +57,18 @@ def run_layer(
     products = _products(weight)
     step = traced(cell, parameters, zoneout)
     loop = step.loop if symbols is not None else _fastest(step, parameters)
-    own = kernel_loop.can_run(loop, [*parameters.values(), *state], products)
-    if not own and symbols is not None:
+    by_kernels = kernel_loop.can_run(loop, [*parameters.values(), *state], products)
+    if not by_kernels and symbols is not None:
         x, symbols = F.embedding(symbols.t(), x).transpose(0, 1), None
     few = symbols is None and x.shape[1] < (_FEWEST_STEPS if weight.is_cpu else 2)
     if few and not torch.is_grad_enabled():
         with _without_autocast(weight.device):
             return reference_layer(cell, x.to(weight.dtype), state, parameters, zoneout)
     plain = zoneout is None and len(parameters) == len(cell.shapes(1, 1)) and cell in _PYTORCH
-    if not own and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
+    if not by_kernels and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
         return _by_pytorch(_PYTORCH[cell], x, state, parameters, products)
-    loop = loop if own else step.loop
-    return _by_loop(loop, x, state, parameters, zoneout if loop.updates else (), symbols, products, own=own)
+    way, loop = (kernel_loop, loop) if by_kernels else (tensor_loop, step.loop)
+    return _by_loop(way, loop, x, state, parameters, zoneout if loop.updates else (), symbols, products)
 
 
 def fits_kernels(cell: Cell, parameters: Parameters, *, zoneout: bool = False) -> bool:
@@ -85,7 +85,7 @@ def _fastest(step: Step, parameters: Parameters) -> Loop:
 
 
 def _products(weight: Tensor) -> torch.dtype | None:
-    """Return the type that autocast requests for products with a weight; None for its own."""
+    """Return the type that autocast requests for products with a weight; None for its by_kernels."""
     device = weight.device.type
     if weight.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
         return None
@@ -116,6 +116,7 @@ def _by_pytorch(
 
 
 def _by_loop(
+    way: Any,
     loop: Loop,
     x: Tensor,
     state: State,
@@ -123,10 +124,8 @@ def _by_loop(
     updates: Sequence[Update] | None,
     symbols: Tensor | None,
     products: torch.dtype | None,
-    *,
-    own: bool,
 ) -> tuple[Tensor, State]:
-    """Compute the loop's sequences and constants, of a table in the parameters' type, and run it."""
+    """Compute the loop's sequences and constants, and run it by `way`: kernel_loop or tensor_loop."""
     dtype = parameters["weight_hh"].dtype
     of_time = symbols is None
     casts = of_time and products is not None
@@ -136,7 +135,6 @@ def _by_loop(
     tensors += [parameters[name] for name in loop.matrices]
     tensors += [*state, *(updates or ())]
     times = None if symbols is None else symbols.t().contiguous().long()
-    way = kernel_loop if own else tensor_loop
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         output, *others = _Loop.apply(loop, products, way, times, *tensors)  # type: ignore[no-untyped-call]
     else:

@@ -81,7 +81,7 @@ class AdamW(Optimizer):
         fields: list[int] = []
         parameters, gradients = [], []
         for group in groups:
-            decay = _bits(group["weight_decay"])
+            (decay,) = struct.unpack("q", struct.pack("d", group["weight_decay"]))  # the bits of a double field
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -244,9 +244,3 @@ def _kernels_can_run(tensors: Sequence[Tensor]) -> bool:
 def _parameters(fields: Sequence[int]) -> tuple[ctypes.Array[ctypes.c_int64], int]:
     """Return ``trained_parameter`` structures (``char_rnn/kernels/optimizer.h``), seven fields each, and the length."""
     return (ctypes.c_int64 * len(fields))(*fields), len(fields) // 7
-
-
-def _bits(number: float) -> int:
-    """Return a double's bits, as an integer field of ``trained_parameter``."""
-    bits: int = struct.unpack("q", struct.pack("d", number))[0]
-    return bits

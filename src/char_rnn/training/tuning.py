@@ -35,7 +35,7 @@ SECONDS, SHARE = 0.7, 0.02
 """Limit for timing one choice, in seconds and as a share of a timed run. Timing ends with the turn that passes it."""
 
 FEW = 50
-"""A run with a given number of steps times at most one for so many of them."""
+"""A run with a given number of steps times at most one step for so many."""
 
 SCREENED, SLOW = 8, 2.0
 """One part in so many of the sequences is timed first; ways that take so many times as long as the best are dropped.
@@ -117,7 +117,7 @@ def requested_threads() -> int | None:
 
 
 def fastest(seconds: Mapping[Way, float]) -> Way:
-    """Return the way to train: a later one only where it is clearly faster than every earlier one.
+    """Return the fastest way to train; a later one only if it is clearly faster than every earlier one.
 
     Args:
         seconds: Seconds of a step in each way: fewer threads before more, float32 before bfloat16.
@@ -136,7 +136,7 @@ def _with(config: Config, threads: int | None, precision: str) -> Config:
 
 
 def _thread_counts(config: Config, group: ProcessGroup) -> Sequence[int]:
-    """Return the numbers of threads to choose from: one alone where it is known in advance."""
+    """Return the numbers of threads to choose from; only one if it is known in advance."""
     if config.device.threads is not None:
         return [config.device.threads]
     cores, requested = available_cores(), requested_threads()
@@ -157,10 +157,7 @@ def _precisions(config: Config, device: torch.device) -> Sequence[str]:
 
 
 class _Trial:
-    """Steps of the run's first batch on copies of its model, one copy for each precision.
-
-    The copies' trainers have generators of their own and write nothing.
-    """
+    """Steps of the run's first batch on copies of its model, one for each precision; their trainers write nothing."""
 
     def __init__(
         self,
@@ -200,7 +197,7 @@ class _Trial:
         return fastest({way: median(turn[way] for turn in turns) for way in (first, *others)})
 
     def _seconds(self, way: Way, length: int | None = None) -> float:
-        """Return the seconds of a step; of one that diverges too, which is for the run itself to report."""
+        """Return the seconds of a step, even if it diverges: the run itself will report that."""
         threads, precision = way
         torch.set_num_threads(threads)
         began = self._clock()
