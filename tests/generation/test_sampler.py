@@ -59,7 +59,8 @@ def expected(strategy: Strategy, log_probs: np.ndarray, recent: list[int]) -> np
     if strategy.allowed is not None:
         kept = np.isin(np.arange(12), [ord(letter) - 97 for letter in strategy.allowed])
     kept &= ~np.isin(np.arange(12), [ord(letter) - 97 for letter in strategy.banned])
-    logits = penalize_repetition(keep_only(log_probs, kept), recent, strategy.repetition_penalty)
+    logits = keep_only(log_probs, kept)
+    penalize_repetition(logits, recent, strategy.repetition_penalty)
     filters = {name: getattr(strategy, name) for name in ("top_k", "top_p", "min_p", "typical_p")}
     return distribution(logits, strategy.temperature, **filters)
 

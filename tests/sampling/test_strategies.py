@@ -185,9 +185,14 @@ def test_the_later_filters_by_hand() -> None:
 
 
 def test_repetitions_become_powers_of_themselves() -> None:
-    np.testing.assert_allclose(np.exp(penalize_repetition(LOGS, [1, 3, 1], 2)), [0.5, 0.0625, 0.125, 0.015625])
-    np.testing.assert_allclose(np.exp(penalize_repetition(LOGS, [], 2)), [0.5, 0.25, 0.125, 0.125])
-    np.testing.assert_allclose(penalize_repetition(np.array([0.0, -math.inf]), [0, 1], 1.5), [0, -math.inf])
+    def penalized(log_probs: np.ndarray, recent: list[int], penalty: float) -> np.ndarray:
+        values = log_probs.copy()
+        penalize_repetition(values, recent, penalty)
+        return values
+
+    np.testing.assert_allclose(np.exp(penalized(LOGS, [1, 3, 1], 2)), [0.5, 0.0625, 0.125, 0.015625])
+    np.testing.assert_allclose(np.exp(penalized(LOGS, [], 2)), [0.5, 0.25, 0.125, 0.125])
+    np.testing.assert_allclose(penalized(np.array([0.0, -math.inf]), [0, 1], 1.5), [0, -math.inf])
 
 
 def test_only_some_are_kept() -> None:
@@ -215,7 +220,6 @@ def test_arguments_are_not_changed() -> None:
     keep_top_k(logits, 1)
     keep_top_p(logits, 0.1)
     apply_temperature(logits, 0)
-    penalize_repetition(logits, [1], 2)
     probabilities(logits, 0.5, top_k=2, top_p=0.9, min_p=0.1, typical_p=0.5)
     np.testing.assert_array_equal(logits, [1, 2, 3])
 

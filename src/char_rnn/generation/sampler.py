@@ -71,9 +71,9 @@ class Sampler:
         if self.is_penalizing and recent is not None:
             penalty = self.strategy.repetition_penalty
             for row, seen in zip(np.atleast_2d(values), recent, strict=True):
-                row[:] = penalize_repetition(row, seen, penalty)
+                penalize_repetition(row, seen, penalty)
         weights = apply_temperature(values, temperature)
-        return apply_filters(weights, self.filters)
+        return apply_filters(weights, self.filters) if self.filters else weights
 
     def choose(
         self, log_probs: npt.ArrayLike, temperature: float, recent: Collection[int] | None, rng: np.random.Generator
