@@ -27,8 +27,9 @@ settings.register_profile("char-rnn", deadline=None)  # a busy machine is no fai
 settings.load_profile("char-rnn")
 
 
-def pytest_collection_finish() -> None:
-    """Keep the modules and the thousands of tests out of every later garbage collection."""
+@pytest.fixture(autouse=True, scope="module")
+def _quick_garbage_collections() -> None:
+    """Keep the modules, the thousands of tests and what earlier tests left out of every later collection."""
     gc.freeze()
 
 
