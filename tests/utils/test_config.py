@@ -286,6 +286,8 @@ def test_a_file_of_1_0_with_the_defaults_of_removed_settings_loads(tmp_path: Pat
     file = tmp_path / "config.yaml"
     file.write_text("training:\n  random_segments: false\n  averaging_patience: 5\n  seed: 4\n")
     assert load_config(file).training.seed == 4
+    file.write_text("training:\n  random_segments: true\n  averaging: nt-asgd\n")
+    assert load_config(file, any_cell=True).training.averaging == "polyak"  # to describe a finished run
     with pytest.raises(ConfigError, match=r"^--set training.random_segments=true: was removed in version 1\.1"):
         compose_config(overrides=["training.random_segments=true"])
     with pytest.raises(ConfigError, match=r"^--set training.averaging=nt-asgd: nt-asgd was removed"):

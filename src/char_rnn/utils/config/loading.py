@@ -61,12 +61,12 @@ def load_config(path: str | Path, *, any_cell: bool = False) -> Config:
 
     Args:
         path: The file.
-        any_cell: Accept a cell that is not defined here, to describe the model without building it.
+        any_cell: Accept a cell that is not defined here, and removed settings, to describe a run without continuing it.
 
     Raises:
         ConfigError: One line with file, line, key, what is allowed and what was given.
     """
-    return _validate([_read_file(path)], any_cell)
+    return _validate([_read_file(path, saved=any_cell)], any_cell)
 
 
 def compose_config(
@@ -113,8 +113,7 @@ def config_from_dict(data: object, place: str, *, saved: bool = False, any_cell:
             name, full_key = (str(section), str(key)), one_line(f"{section}.{key}")
             if not _is_removed(*name, value, f"{place}: {full_key}", saved=saved):
                 _field(*name, f"{place}: {full_key}")
-                removed = _REMOVED_VALUES.get((*name, value)) if isinstance(value, str) else None
-                values[name] = Given(value if removed is None else removed[0], place, full_key)
+                values[name] = Given(_replaced(*name, value), place, full_key)
     return _validate([values], any_cell)
 
 
@@ -146,14 +145,14 @@ def _recipe_text(name: str) -> str:
     return (_RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def _read_file(file: str | Path) -> Values:
+def _read_file(file: str | Path, *, saved: bool = False) -> Values:
     from char_rnn.utils.config import yaml_nodes
 
     path = Path(file)
-    return _read_text(yaml_nodes.read_text(path), one_line(str(path), 4096))
+    return _read_text(yaml_nodes.read_text(path), one_line(str(path), 4096), saved=saved)
 
 
-def _read_text(text: str, name: str) -> Values:
+def _read_text(text: str, name: str, *, saved: bool = False) -> Values:
     from char_rnn.utils.config import yaml_nodes
 
     root = yaml_nodes.parse(text, lambda line: f"{name}:{line}")
@@ -171,9 +170,9 @@ def _read_text(text: str, name: str) -> Values:
             raise ConfigError(f"{where}: must be a mapping of keys; given {shown(node.value)}")
         for key, child in (node.value or {}).items():
             place, full_key = f"{name}:{child.line}", f"{section}.{one_line(key)}"
-            if not _is_removed(section, key, child.value, f"{place}: {full_key}"):
+            if not _is_removed(section, key, child.value, f"{place}: {full_key}", saved=saved):
                 field = _field(section, key, f"{place}: {full_key}")
-                values[section, key] = Given(_fitted(child, field), place, full_key)
+                values[section, key] = Given(_replaced(section, key, _fitted(child, field)), place, full_key)
     return values
 
 
@@ -196,6 +195,11 @@ def _read_override(override: str | Override) -> Values:
     from char_rnn.utils.config import yaml_nodes
 
     return {(section, key): Given(_fitted(yaml_nodes.parse(text, lambda _: place), field), place)}
+
+
+def _replaced(section: str, key: str, value: Any) -> Any:
+    """Return the replacement of a removed value of a saved run; other values stay."""
+    return _REMOVED_VALUES.get((section, key, value), (value,))[0] if isinstance(value, str) else value
 
 
 def _is_removed(section: str, key: str, value: Any, place: str, *, saved: bool = False) -> bool:
