@@ -31,6 +31,7 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.fields import one_line
 from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
+from char_rnn.utils.terminal import first_line
 
 FORMAT = "char-rnn"
 FORMAT_VERSION = 1
@@ -207,10 +208,10 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except SafetensorError as error:
         with open_regular(path) as file:
-            what = not_a_model(file.read(HEAD)) or f"not a model file, or cut short ({_first_line(error)})"
+            what = not_a_model(file.read(HEAD)) or f"not a model file, or cut short ({first_line(error)})"
         raise ModelFileError(f"{path}: {what}") from None
     except OSError as error:  # which does not name the file
-        raise ModelFileError(f"{path}: cannot be read ({_first_line(error)})") from None
+        raise ModelFileError(f"{path}: cannot be read ({first_line(error)})") from None
     except (TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: holds tensors of a type this program does not read ({error})") from None
 
@@ -239,7 +240,7 @@ def _description(
     except ModelFileError:
         raise
     except (KeyError, ValueError, RecursionError, TypeError) as error:
-        reason = f"missing {error}" if isinstance(error, KeyError) else _first_line(error)
+        reason = f"missing {error}" if isinstance(error, KeyError) else first_line(error)
         raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
     _check_training(path, training)
     return config, vocabulary, training
@@ -287,7 +288,3 @@ def _check_training(path: Path, training: Any) -> None:
     for name in NUMBERS:
         if name in training and (isinstance(training[name], bool) or not isinstance(training[name], (int, float))):
             raise ModelFileError(f"{path}: its description of the model is damaged (training.{name} is not a number)")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -18,7 +18,7 @@ from char_rnn.bench.baselines import BareLoop, Shape, batches_of, config_of, tex
 from char_rnn.bench.data import write_text
 from char_rnn.bench.ops import check
 from char_rnn.bench.peers import Peer, PeerError
-from char_rnn.bench.suites import SUITES, Report, Settings, Table, counted, describe, load_numpy, measure, shown
+from char_rnn.bench.suites import SUITES, Report, Settings, Table, describe, load_numpy, measure, shown
 from char_rnn.bench.training import Case
 from char_rnn.machine import describe_machine
 from char_rnn.models import build_model
@@ -229,10 +229,6 @@ def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
 )
 def test_figures_are_rounded_for_people(value: object, words: str) -> None:
     assert shown(value) == words
-
-
-def test_things_are_counted() -> None:
-    assert [counted(number, "thread") for number in (1, 2)] == ["1 thread", "2 threads"]
 
 
 def test_the_machine_is_named_in_a_line() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.utils.terminal import quoted, visible, visible_name, visible_pieces, wrapped
+from char_rnn.utils.terminal import counted, quoted, visible, visible_name, visible_pieces, wrapped
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,7 @@ def test_lines_are_broken_at_words_and_go_on_below_what_follows_a_label() -> Non
 def test_a_quoted_path_is_one_word_and_no_option(path: str) -> None:
     words = shlex.split(quoted(path))
     assert words == [path if path != "-x" else "./-x"]
+
+
+def test_things_are_counted() -> None:
+    assert [counted(number, "thread") for number in (1, 2)] == ["1 thread", "2 threads"]

@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from char_rnn.utils.terminal import counted
+
 if TYPE_CHECKING:
     from char_rnn.bench.peers import Peer
 
@@ -160,11 +162,6 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def counted(number: int, what: str) -> str:
-    """Return a count with its noun."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def describe(machine: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn.cli.options import DEVICES, debug_option, json_option, quiet_option
-from char_rnn.cli.output import counted
+from char_rnn.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from char_rnn.doctor import Report
@@ -46,7 +46,7 @@ def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None
         raise click.BadParameter(
             f"{device}: not available (this machine has {', '.join(available)})", param_hint="--device"
         )
-    with counted(quiet) as progress:
+    with progress_bar(quiet) as progress:
         report = examine([device] if device else None, speed=not quick, progress=progress)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))

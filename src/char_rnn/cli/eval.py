@@ -11,7 +11,7 @@ import rich_click as click
 
 from char_rnn.cli.inputs import open_model, reading_of
 from char_rnn.cli.options import debug_option, device_manager, device_option, json_option, quiet_option
-from char_rnn.cli.output import counted, describe_evaluation, preparation, print_result, say
+from char_rnn.cli.output import describe_evaluation, preparation, print_result, progress_bar, say
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus, Split
@@ -95,7 +95,7 @@ def command(
         corpus = prepare_corpus(data, vocabulary=file.vocabulary, progress=progress, **reading_of(file, encoding))
     part = _split(file, corpus, split)
     network = _network(file, device)
-    with counted(quiet) as show:
+    with progress_bar(quiet) as show:
         result = evaluate(network, part, progress=show and partial(show, "predicted"))
     unit = file.vocabulary.unit
     facts = {"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit)}
@@ -130,7 +130,7 @@ def _evaluate_dynamically(
     from char_rnn.training.dynamic_evaluation import evaluate_dynamically
 
     settings = {name.removeprefix("dynamic_"): value for name, value in given.items()}
-    with counted(quiet) as show:
+    with progress_bar(quiet) as show:
         return evaluate_dynamically(network, part, train, **settings, progress=show)
 
 

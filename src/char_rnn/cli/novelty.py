@@ -13,8 +13,9 @@ import rich_click as click
 
 from char_rnn.cli.inputs import escapes_option, open_model, reading_of, unescaped
 from char_rnn.cli.options import debug_option, json_option, quiet_option
-from char_rnn.cli.output import counted, preparation, print_result, say
+from char_rnn.cli.output import preparation, print_result, progress_bar, say
 from char_rnn.cli.strategy_options import strategy_flags, strategy_of
+from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus
@@ -89,7 +90,7 @@ def command(
         raise click.UsageError("the training split of this text is empty; use --split all")
     others = corpus.split("all").ids[len(searched) :]
     texts = _samples(file, corpus, quiet, **sampling) if text is None else [_text(text, corpus, reading["encoding"])]
-    with counted(quiet) as show:
+    with progress_bar(quiet) as show:
         report = show and partial(show, f"{file.vocabulary.unit}s searched")
         comparison = compare(texts, searched, others, corpus.vocabulary.size, runs, report)
     locations = find_locations(data, corpus, offsets=[found.first for _, found in comparison.copied], **reading)
@@ -174,12 +175,12 @@ class _Report:
     def heading(self) -> str:
         """Return a line about the texts that were compared."""
         unit = self.corpus.vocabulary.unit
-        count, length = len(self.texts), _counted(len(self.texts[0]), unit)
+        count, length = len(self.texts), counted(len(self.texts[0]), unit)
         what = f"{count} samples of {length}" if count > 1 else f"a sample of {length}"
         if self.file is not None:
             what = f"{self.file}, {length}"
         part = self.corpus.name if self.split == "all" else f"the {self.split} split of {self.corpus.name}"
-        return f"{what} against {part}, {_counted(self.searched, unit)}"
+        return f"{what} against {part}, {counted(self.searched, unit)}"
 
     def lines(self) -> Iterator[str]:
         """Yield the table and the longest runs, line by line."""
@@ -187,8 +188,8 @@ class _Report:
 
         yield from _table(self.result, "samples" if self.file is None else "text", self.corpus.vocabulary.unit)
         for run, place in zip(self._runs(), self.locations, strict=True):
-            length = _counted(run["length"], self.corpus.vocabulary.unit)
-            places = _counted(run["count"], "place") + " or more" * (run["count"] == MANY)
+            length = counted(run["length"], self.corpus.vocabulary.unit)
+            places = counted(run["count"], "place") + " or more" * (run["count"] == MANY)
             yield ""
             yield f"{length}, {places}, first {place}, offset {run['offset']:,}"
             text = run["text"]
@@ -220,10 +221,6 @@ class _Report:
                 "line": place.line,
                 "offset": place.offset,
             }
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _figures(novelty: Novelty, unit: str) -> dict[str, Any]:

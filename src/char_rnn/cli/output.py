@@ -108,7 +108,7 @@ def preparation(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] 
 
 
 @contextmanager
-def counted(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield a function (description, parts done, total parts) that draws a progress bar; None without a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 

@@ -20,7 +20,7 @@ from char_rnn.cli.process import stopping_at_signals
 from char_rnn.cli.runs import ANY_WIDTH, CELLS, STYLES, fits, print_problem, rounded, run_facts, table_of
 from char_rnn.cli.train import describe_result, open_run, run_device
 from char_rnn.cli.train_options import TrainOptions
-from char_rnn.utils.terminal import quoted, visible_name
+from char_rnn.utils.terminal import counted, quoted, visible_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -301,8 +301,8 @@ def _run_facts(run: SweepRun, result: SweepResult) -> dict[str, Any]:
 
 def _conclude(result: SweepResult, quiet: bool) -> None:
     """Print the number of runs; failed runs make the exit status 1."""
-    failed, count = sum(run.failure is not None for run in result.runs), len(result.runs)
-    runs = f"{count} run{'' if count == 1 else 's'}" + (f", {failed} failed" if failed else "")
+    failed = sum(run.failure is not None for run in result.runs)
+    runs = counted(len(result.runs), "run") + (f", {failed} failed" if failed else "")
     say(f"{result.folder}: {runs}", quiet=quiet)
     if failed:
         raise Exit(FAILURE)

@@ -20,7 +20,8 @@ from char_rnn.doctor.verdict import DRAWING, judge
 from char_rnn.machine import describe_machine
 from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
-from char_rnn.utils.device import DeviceManager, first_line, on_threads
+from char_rnn.utils.device import DeviceManager, on_threads
+from char_rnn.utils.terminal import first_line
 
 HIDDEN = (128, 512, 1024)  # sizes whose speed is measured
 COMPARED = HIDDEN[:2]  # sizes at which one thread is compared with all

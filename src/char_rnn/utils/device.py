@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from char_rnn.utils.resources import available_cores
+from char_rnn.utils.terminal import counted, first_line
 
 R = TypeVar("R")
 
@@ -126,8 +127,7 @@ def describe(device: torch.device) -> str:
         return f"CUDA: {torch.cuda.get_device_name(device)}"
     if device.type == "mps":
         return "MPS: Apple Silicon"
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def optimal_batch_size(kind: str, model_size: int, seq_length: int) -> int:
@@ -229,8 +229,3 @@ def _probe(device: torch.device) -> str | None:
 
 def _is_device_failure(error: Exception) -> bool:
     return not is_out_of_memory(error) and any(word in str(error).lower() for word in _DEVICE_WORDS)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type without one."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -59,6 +59,16 @@ def quoted(path: str | os.PathLike[str]) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a count with its noun, such as "1,024 characters"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type without one."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte of surrogateescape
