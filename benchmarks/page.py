@@ -36,7 +36,7 @@ PICTURES = "images/benchmarks"
 PLACEHOLDER = re.compile(r"\{\{(.+?)\}\}")
 BUSY = 0.5  # load before the measurement from which on the page says that the machine was busy
 SAME = {"loop": "bare", "float32": "char-rnn", "train": "char-rnn", "step": "bare", "loss": "char-rnn"}
-ORDER = ("bare", "sketch", "char-rnn", "bfloat16", "int8")  # of the colours
+ORDER = ("bare", "char-rnn", "bfloat16", "int8")  # of the colours
 Row = Mapping[str, Any]
 
 
@@ -75,9 +75,9 @@ class Bars:
 
 
 FIGURES = {
-    "training-step": Bars("training", "a step", "Training, characters/s", ("case",), ("sketch", "bare", "char-rnn")),
+    "training-step": Bars("training", "a step", "Training, characters/s", ("case",), ("bare", "char-rnn")),
     "writing": Bars("generation", "one text", "Writing one text, characters/s (logarithmic)", ("cell", "hidden"),
-                    ("sketch", "loop"), ("precision", "char-rnn"), logarithmic=True),
+                    ("loop",), ("precision", "char-rnn"), logarithmic=True),
     "layers": Bars("ops", "layers", "Speed relative to PyTorch's module", ("layer", "hidden"),
                    pivot=("task", "speed-up")),
     "quality": Bars("quality", "equal time", "Loss after equal time, nats per character", ("side",), ("loss",)),

@@ -67,7 +67,6 @@ def test_training(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
         assert row["over D"] == pytest.approx(row["char-rnn K"] / row["bare D"])
     [step] = report.rows("a step")
     assert step["char-rnn / bare"] == pytest.approx(step["char-rnn"] / step["bare"])
-    assert step["char-rnn / sketch"] == pytest.approx(step["char-rnn"] / step["sketch"])
     one_case = replace(settings, cases=["2x128"], threads=2)  # more than the case's most
     assert [table.name for table in measure("training", one_case).tables] == ["over the bare loop"]
     assert one_case.command("training").endswith(" --case=2x128")
@@ -80,7 +79,7 @@ def test_generation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None
     report = measure("generation", settings)
     plausible(report, "generation", settings)
     assert [row["precision"] for row in report.rows("one text")] == ["float32", "bfloat16", "int8"]
-    assert all(row[side] > 10 for row in report.rows("one text") for side in ("loop", "sketch", "char-rnn"))
+    assert all(row[side] > 10 for row in report.rows("one text") for side in ("loop", "char-rnn"))
     [command] = report.rows("command line")
     assert command["sample / loop"] == pytest.approx(command["char-rnn sample"] / command["loop"])
     assert report.rows("start")[0]["slowest, s"] >= report.rows("start")[0]["first character, s"]
@@ -120,13 +119,12 @@ def test_data(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
             "warm": ("warm_first_batch_ms",),
             "epoch": ("epoch_characters_per_s", "epoch_peak_mb"),
             "batch": ("streams_percent_of_step", "windows_percent_of_step"),
-            "list": ("list_mb_per_s", "list_peak_mb", "list_bytes_per_byte"),
         }
         return dict.fromkeys(names[part], 1.5)
 
     monkeypatch.setattr(data, "measure_part", measured)
     plausible(measure("data", settings), "data", settings)
-    assert asked == ["prepare", "warm", "epoch", "batch"] * 2 + ["list"]
+    assert asked == ["prepare", "warm", "epoch", "batch"] * 2
 
 
 @pytest.mark.slow
@@ -134,9 +132,9 @@ def test_quality(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(quality, "QUICK_SECONDS", 1.0)
     report = measure("quality", settings)
     plausible(report, "quality", settings)
-    own, bare, sketch = report.rows("equal time")
-    assert [row["side"] for row in (own, bare, sketch)] == ["char-rnn", "bare", "sketch"]
-    assert all(row["steps"] > 0 and 0 < row["loss"] < 5 for row in (own, bare, sketch))
+    own, bare = report.rows("equal time")
+    assert [row["side"] for row in (own, bare)] == ["char-rnn", "bare"]
+    assert all(row["steps"] > 0 and 0 < row["loss"] < 5 for row in (own, bare))
 
 
 def test_the_bare_loop_is_the_model_that_it_is_compared_with() -> None:

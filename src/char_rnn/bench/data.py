@@ -16,7 +16,7 @@ import numpy as np
 from char_rnn.bench.suites import Settings, Table
 from char_rnn.bench.timing import in_own_process, peak_mb
 
-MEGABYTES, QUICK_MEGABYTES, SKETCH_MEGABYTES = 200, 5, 20
+MEGABYTES, QUICK_MEGABYTES = 200, 5
 BATCH_SIZE, SEQ_LENGTH = 50, 50
 STEPS = 60  # timed training steps, half of them on each kind of batches
 SETTLED = 3  # seconds after which the cache trusts the times of a new file
@@ -26,7 +26,6 @@ NOTE = (
     "warm: from after the imports to the first batch of a text in the cache. batch / step: time of making a batch over "
     "that of a training step of the default model, in turn."
 )
-SKETCH_NOTE = "The specification's sketch, which holds the text as a list of numbers."
 
 Kind = Literal["ascii", "mixed"]
 KINDS: tuple[Kind, ...] = ("ascii", "mixed")
@@ -45,17 +44,7 @@ def measure(settings: Settings) -> list[Table]:
             settings.report_progress(f"a text of {size} MB, {kind}")
             figures = measure_text(Path(folder, kind), size, kind, settings.threads)
             rows.append({"text": f"{kind}, {size} MB", **{name: figures[key] for name, key in COLUMNS.items()}})
-        settings.report_progress("a text in the sketch")
-        text, small = Path(folder, "small.txt"), min(size, SKETCH_MEGABYTES)
-        write_text(text, small * 10**6)
-        sketch = measure_part("list", text, Path(folder))
-    row = {
-        "text": f"ascii, {small} MB",
-        "MB/s": sketch["list_mb_per_s"],
-        "peak MB": sketch["list_peak_mb"],
-        "bytes of memory a byte of text": sketch["list_bytes_per_byte"],
-    }
-    return [Table("texts", rows, NOTE), Table("the sketch", [row], SKETCH_NOTE)]
+    return [Table("texts", rows, NOTE)]
 
 
 COLUMNS = {
@@ -157,16 +146,6 @@ def measure_batch(file: str, cache: str, threads: int | None = None) -> dict[str
     median = {name: statistics.median(values[5:]) for name, values in times.items()}
     figures = {f"{name}_us": seconds * 1e6 for name, seconds in median.items()}
     return figures | {f"{name}_percent_of_step": 100 * median[name] / median["step"] for name in orders}
-
-
-def measure_list(file: str, cache: str) -> dict[str, float]:  # noqa: ARG001 (called as the others are)
-    """Read a text as the sketch does: MB/s and memory."""
-    from char_rnn.bench.baselines import SketchDataset
-
-    before, began = peak_mb(), time.perf_counter()
-    SketchDataset(Path(file).read_text(encoding="utf-8"), SEQ_LENGTH)
-    seconds, peak, size = time.perf_counter() - began, peak_mb(), Path(file).stat().st_size / 1e6
-    return {"list_mb_per_s": size / seconds, "list_peak_mb": peak, "list_bytes_per_byte": (peak - before) / size}
 
 
 def write_text(file: Path, size: int, kind: Kind = "ascii") -> int:

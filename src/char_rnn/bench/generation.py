@@ -1,4 +1,4 @@
-"""Generation speed: the engine, a loop of PyTorch's modules and the specification's sketch, on the same shapes."""
+"""Generation speed of the engine and of a loop of PyTorch's modules, on the same shapes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from char_rnn.bench.baselines import MODULES, Shape, SketchDataset, SketchModel, generate
+from char_rnn.bench.baselines import MODULES
 from char_rnn.bench.peers import Peer, compare_programs, itself
 from char_rnn.bench.suites import Settings, Table
 from char_rnn.bench.timing import Repeated, in_turn, ratio, timed_each
@@ -38,7 +38,7 @@ PEER_CHARACTERS, PEER_HIDDEN = (1000, 20_000), 128
 
 ALONE_NOTE = (
     "Models of two layers over 65 symbols with random weights; characters/s, medians of rounds in turn. loop: "
-    "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial. sketch: the specification's. step / reading: "
+    "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial. step / reading: "
     "speed of the engine's step over that of reading as many bytes as its matrices have; 1 is the limit."
 )
 COMMAND_NOTE = (
@@ -73,7 +73,7 @@ def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]
     """Measure one text at a time; yield a row for each precision."""
     settings.report_progress(f"writing one text, {cell} 2x{hidden}")
     file = model_file(cell, hidden)
-    sides: dict[str, Repeated] = {"loop": plain_loop(cell, hidden), "sketch": sketch_loop(cell, hidden)}
+    sides: dict[str, Repeated] = {"loop": plain_loop(cell, hidden)}
     for precision, size in SIZES.items():
         engine = Engine(file.config.model, file.tensors, precision, threads=settings.threads)
         sides[precision] = stream(TextGenerator(engine, file.vocabulary))
@@ -86,7 +86,6 @@ def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]
             "hidden": hidden,
             "precision": precision,
             "loop": 1 / timings["loop"].median,
-            "sketch": 1 / timings["sketch"].median,
             "char-rnn": 1 / timings[precision].median,
             "spread": timings[precision].spread,
             "char-rnn / loop": ratio(timings, "loop", precision),
@@ -186,13 +185,6 @@ def plain_loop(cell: str, hidden: int) -> Repeated:
                 symbol.item()
 
     return write
-
-
-def sketch_loop(cell: str, hidden: int) -> Repeated:
-    """Return the sketch's way to generate."""
-    dataset = SketchDataset("".join(SYMBOLS) * 2, 1)
-    model = SketchModel(len(SYMBOLS), Shape(cell, hidden))
-    return lambda count: generate(model, dataset, " ", count)
 
 
 def stream(generator: TextGenerator) -> Repeated:

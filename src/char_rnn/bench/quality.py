@@ -1,7 +1,7 @@
-"""Loss after equal time: a recipe of this package, the bare PyTorch loop and the specification's sketch.
+"""Loss after equal time of a recipe of this package and of the bare PyTorch loop.
 
-All train on the first nine tenths of a text. This package's evaluation, with carried state, scores them on the rest.
-The bare loop has the recipe's sizes and learning rate, which stays constant; the sketch has its own defaults.
+Both train on the first nine tenths of a text. This package's evaluation, with carried state, scores them on the rest.
+The bare loop has the recipe's sizes and learning rate, which stays constant.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from char_rnn.bench.baselines import BareLoop, Shape, Sketch, as_string, config_of
+from char_rnn.bench.baselines import BareLoop, Shape, as_string, config_of
 from char_rnn.bench.suites import Settings, Table
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
@@ -23,12 +23,12 @@ from char_rnn.training.run import start_run
 from char_rnn.utils.config import Config, compose_config
 
 SECONDS, QUICK_SECONDS = 60.0, 10.0
-CHARACTERS = 1_000_000  # used of the text: the sketch holds them as a list
+CHARACTERS = 1_000_000  # used of the text
 TRAIN, VAL = 0.9, 0.1
 NOTE = (
     "Nats per character on the last tenth of the first million characters, each predicted once, with carried state; "
     "one seed. read: characters predicted in training. char-rnn: the recipe quickstart; bare: its sizes and its "
-    "learning rate, constant; sketch: the specification's 2x128 at 0.002. {:g} seconds each; text: {}."
+    "learning rate, constant. {:g} seconds each; text: {}."
 )
 
 
@@ -46,8 +46,6 @@ def measure(settings: Settings) -> list[Table]:
         rows = [_recipe(recipe, text, cache, shape, seconds, settings.threads)]
         settings.report_progress(f"training for {seconds:g} s: the bare loop")
         rows.append(_bare(corpus, shape, recipe.training.learning_rate, seconds))
-        settings.report_progress(f"training for {seconds:g} s: the sketch")
-        rows.append(_sketch(corpus, Shape(), seconds))
     return [Table("equal time", rows, NOTE.format(seconds, settings.text))]
 
 
@@ -75,24 +73,9 @@ def _bare(corpus: Corpus, shape: Shape, learning_rate: float, seconds: float) ->
             if time.perf_counter() >= end:
                 break
         epoch += 1
-    return _scored("bare", corpus, shape, loop.state_dict(), steps)
-
-
-def _sketch(corpus: Corpus, shape: Shape, seconds: float) -> dict[str, Any]:
-    torch.manual_seed(1)
-    sketch = Sketch(as_string(corpus), shape)
-    sketch.dataset.splits["train"] = sketch.dataset.splits["train"][: int(TRAIN * len(corpus.ids))]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        sketch.train(1)
-    sketch.close()
-    return _scored("sketch", corpus, shape, sketch.model.state_dict(), sketch.steps)
-
-
-def _scored(side: str, corpus: Corpus, shape: Shape, parameters: dict[str, Any], steps: int) -> dict[str, Any]:
     model = build_model(config_of(shape).model, corpus.vocabulary.size)
-    model.load_state_dict(parameters)
-    return _row(side, model, steps, shape, evaluate(model, corpus.split("val", TRAIN, VAL)).loss)
+    model.load_state_dict(loop.state_dict())
+    return _row("bare", model, steps, shape, evaluate(model, corpus.split("val", TRAIN, VAL)).loss)
 
 
 def _row(side: str, model: torch.nn.Module, steps: int, shape: Shape, loss: float) -> dict[str, Any]:

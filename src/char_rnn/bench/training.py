@@ -1,4 +1,4 @@
-"""Training speed: this package, the bare PyTorch loop and the specification's sketch, on the same shapes."""
+"""Training speed of this package and of the bare PyTorch loop, on the same shapes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from char_rnn.bench.baselines import (
     VOCABULARY,
     BareLoop,
     Shape,
-    Sketch,
     as_string,
     batches_of,
     config_of,
@@ -48,8 +46,8 @@ CASE_NOTE = (
 )
 STEP_NOTE = (
     "Characters/s, medians of rounds in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-entropy, "
-    "AdamW, clipping and carried state, with batches in memory. sketch: the specification's. char-rnn: the trainer "
-    "with its loss guard, schedule, and a record every 10 steps."
+    "AdamW, clipping and carried state, with batches in memory. char-rnn: the trainer with its loss guard, schedule, "
+    "and a record every 10 steps."
 )
 PEER_NOTE = (
     "Whole programs, run in turn for {} and {} steps of the default shape on a text of one megabyte. The rate is that "
@@ -202,20 +200,16 @@ def _steps(settings: Settings) -> Iterator[dict[str, Any]]:
         torch.manual_seed(0)
         text = text_of(shape, steps)
         with TemporaryDirectory(dir=settings.folder) as folder:
-            sketch = Sketch(as_string(text), shape, SummaryWriter(log_dir=folder))
             sides: dict[str, Callable[[], object]] = {
                 "bare": partial(BareLoop(shape).epoch, batches_of(text, shape)),
-                "sketch": partial(sketch.train, steps),
                 "char-rnn": trainer_loop(shape, text, Path(folder)),
             }
             timings = in_turn(sides, settings.rounds)
-            sketch.close()
         yield {
             "case": f"{name}: {shape}",
             **{side: shape.characters * steps / timing.median for side, timing in timings.items()},
             "spread": timings["char-rnn"].spread,
             "char-rnn / bare": ratio(timings, "bare", "char-rnn"),
-            "char-rnn / sketch": ratio(timings, "sketch", "char-rnn"),
         }
 
 
