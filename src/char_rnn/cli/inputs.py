@@ -45,12 +45,7 @@ def open_model(model: str | Path) -> ModelFile:
 
 
 def reading_of(file: ModelFile, encoding: str | None) -> dict[str, Any]:
-    """Return how a model's text is read, as options of ``prepare_corpus`` and ``find_locations``.
-
-    Args:
-        file: The model.
-        encoding: Replaces the encoding of the training text.
-    """
+    """Return how a model's text is read, as options of ``prepare_corpus`` and ``find_locations``."""
     data = file.config.data
     return {"encoding": encoding or data.encoding, "separator": data.separator, "file_order": data.file_order}
 
@@ -63,11 +58,7 @@ def escapes_option(options: str) -> Callable[[Function], Function]:
 
 
 def unescaped(text: str, option: str) -> str:
-    r"""Return a text with its escapes replaced: ``\n``, ``\r``, ``\t``, ``\\`` and ``\uXXXX``.
-
-    Raises:
-        BadParameter: An unknown escape, or half a surrogate pair.
-    """
+    r"""Return a text with its escapes replaced: ``\n``, ``\r``, ``\t``, ``\\`` and ``\uXXXX`` of a whole character."""
 
     def character(match: re.Match[str]) -> str:
         code, single = match.groups()

@@ -131,11 +131,7 @@ class SampleOptions:
 
     @classmethod
     def of(cls, *, escapes: bool, **options: Any) -> SampleOptions:
-        """Return the options of the command line, with the escapes in their texts replaced if ``escapes``.
-
-        Raises:
-            BadParameter: An unknown escape.
-        """
+        """Return the options of the command line, with the escapes in their texts replaced if ``escapes``."""
         if escapes:
             options["stop"] = tuple(unescaped(text, "--stop") for text in options["stop"])
             texts = {"prime": "--prime", **{name: OPTIONS[name].flag for name in ("banned", "allowed")}}
@@ -163,11 +159,7 @@ class SampleOptions:
         return self.quiet or self.torch7 or self.verbose == "0"
 
     def check(self) -> None:
-        """Check the combination of options.
-
-        Raises:
-            UsageError: Two options exclude each other, or one needs another.
-        """
+        """Raise a usage error for an invalid combination of options."""
         if "" in self.stop:
             raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
         if self.sampling.get("allowed") == "":
@@ -184,12 +176,7 @@ class SampleOptions:
             raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
 
     def prime_text(self, file: ModelFile) -> str | None:
-        """The text to continue, as given or from the file given, which is read as the training text was.
-
-        Raises:
-            OSError: The file cannot be read, is not a regular file, or is too large.
-            DataError: It does not fit its encoding, and unknown characters are an error.
-        """
+        """The text to continue, as given or from a file (see `read_prime`)."""
         if self.prime_file is None:
             return self.prime
         return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")

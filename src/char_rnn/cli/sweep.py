@@ -160,12 +160,7 @@ def _with_recipe(given: TrainOptions, recipe: str | None) -> TrainOptions:
 
 
 def _asked(given: TrainOptions, axes: Sequence[str], seeds: str | None) -> tuple[Config, Mapping[str, list[Any]]]:
-    """Return the configuration of the first run, and the values of each key.
-
-    Raises:
-        ConfigError: A value cannot be read, or the first values are invalid.
-        UsageError: The grid is empty, or a key is given twice.
-    """
+    """Return the configuration of the first run, and the values of each key."""
     from char_rnn.utils.config import read_setting
 
     grid: dict[str, list[Any]] = {}

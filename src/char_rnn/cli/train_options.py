@@ -59,11 +59,7 @@ class TrainOptions:
 
     @classmethod
     def of(cls, *, opencl: int, data_dir: str | None, data: tuple[str, ...], **options: Any) -> TrainOptions:
-        """Return the options of ``char-rnn train``.
-
-        Raises:
-            UsageError: Two options exclude each other.
-        """
+        """Return the options of ``char-rnn train``; options that exclude each other are a usage error."""
         refuse_opencl(opencl)
         flags = {name: options.pop(name) for name in FLAGS}
         if data_dir is not None and data:
@@ -103,22 +99,13 @@ class TrainOptions:
         return f"cuda:{self.gpuid}" if self.gpuid and preferred == "cuda" else preferred
 
     def check_folders(self) -> None:
-        """Check that no other process uses the folders, before PyTorch is imported, which takes seconds.
-
-        Raises:
-            FolderInUseError: Another process uses one.
-        """
+        """Raise ``FolderInUseError`` if another process uses a folder, before PyTorch is imported (seconds)."""
         if os.environ.get("RANK", "0") == "0":  # the first process of a run holds its lock
             for folder in filter(None, (self.resume, self.out)):
                 check_is_free(check_is_path(folder))
 
     def config(self, more: Sequence[Override] = ()) -> Config:
-        """Compose the configuration: recipe, file, --set, ``more``, the other options; later ones win.
-
-        Raises:
-            ConfigError: A value or combination is invalid.
-            UsageError: ``--torch7`` contradicts the configuration.
-        """
+        """Compose the configuration: recipe, file, --set, ``more``, the other options; later ones win."""
         from char_rnn.utils.config import compose_config
 
         recipe, file = self._recipe(), self._file()
