@@ -20,7 +20,7 @@ from char_rnn.cells import Cell, Value, concatenate, relu, split, tanh
 from char_rnn.generation.engine import Engine, Streams
 from char_rnn.generation.network import PRECISIONS, Network, Precision, quantize, rounded
 from char_rnn.generation.numpy_engine import NumpyEngine
-from char_rnn.generation.stream_states import Shapes, StreamStates
+from char_rnn.generation.stream_states import StreamStates
 from char_rnn.kernels import level as level_in_use
 from char_rnn.kernels import load
 from char_rnn.kernels.build import LEVELS, architecture
@@ -194,7 +194,7 @@ def test_matrices_in_fewer_bits(options: dict[str, Any], precision: Precision) -
     tensors = weights(settings, scale=0.3)
     steps = read(Engine(settings, tensors, precision).begin())
     network = Network.of(settings, tensors, np.float32)
-    states = StreamStates(Shapes.of(network), 1)
+    states = StreamStates.of(network).zeros(1)
     reference = NumpyEngine(network, precision).begin(states)
     row = np.zeros(1, np.int64)
     expected = np.array([reference.log_probs(row, np.array([index]))[0] for index in IDS])

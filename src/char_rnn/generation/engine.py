@@ -22,7 +22,7 @@ from char_rnn.generation.network import PRECISIONS, Array, Network, Precision
 from char_rnn.generation.numpy_engine import NumpyEngine, NumpySteps
 from char_rnn.generation.predictor import Writer
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.stream_states import Shapes, StreamState, StreamStates
+from char_rnn.generation.stream_states import StreamState, StreamStates
 from char_rnn.kernels import load
 from char_rnn.kernels.lowering import LoweringError
 from char_rnn.utils.config import ModelConfig
@@ -70,13 +70,13 @@ class Engine:
             network = Network.of(config, tensors, dtype, copies=kernels is None)
             self._engine = _fastest(network, precision, threads, kernels)
         self.vocab_size = network.vocab_size
-        self._shapes = Shapes.of(network)
+        self._states = StreamStates.of(network)
 
     def begin(self, count: int = 1) -> Streams:
         """Make `count` streams in the zero state, that of the beginning of a text."""
         if count < 1:
             raise ValueError(f"count: must be 1 or more streams; given {count}")
-        states = StreamStates(self._shapes, count)
+        states = self._states.zeros(count)
         return Streams(self.vocab_size, states, self._engine.begin(states))
 
 

@@ -5,7 +5,7 @@ Dimensions: N streams, L layers, H hidden, A attending layers, W window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,32 +17,6 @@ StreamState = tuple[npt.NDArray[Any], ...]
 """State of one stream: the parts of the cells' state, (L, H) each; with attention, also its ring and place."""
 
 
-@dataclass(frozen=True)
-class Shapes:
-    """The shapes of a network's states.
-
-    Attributes:
-        dtype: Type of the numbers.
-        names: Parts of the cells' state.
-        num_layers: L.
-        hidden_size: H.
-        windows: W of every attending layer.
-    """
-
-    dtype: np.dtype[Any]
-    names: tuple[str, ...]
-    num_layers: int
-    hidden_size: int
-    windows: tuple[int, ...]
-
-    @classmethod
-    def of(cls, network: Network) -> Shapes:
-        """The shapes of a network's states."""
-        windows = tuple(layer.attention.window for layer in network.layers if layer.attention is not None)
-        sizes = len(network.layers), network.hidden_size
-        return cls(network.output_bias.dtype, network.cell.state, *sizes, windows)
-
-
 class StreamStates:
     """The states of N streams.
 
@@ -52,15 +26,25 @@ class StreamStates:
         place: (N,), the place in the ring of the next state, which replaces the oldest.
     """
 
-    def __init__(self, shapes: Shapes, count: int) -> None:
-        dtype, windows = shapes.dtype, shapes.windows
-        shape = (count, shapes.num_layers, shapes.hidden_size)
-        self.cells: dict[str, Array] = {name: np.zeros(shape, dtype) for name in shapes.names}
-        self.ring: Array = np.zeros((count, len(windows), max(windows, default=0) + 1, shapes.hidden_size), dtype)
-        self.place: npt.NDArray[np.int64] = np.zeros(count, np.int64)
-        self._parts: StreamState = tuple(self.cells.values())
-        if windows:
-            self._parts += (self.ring, self.place)
+    def __init__(self, cells: Mapping[str, Array], ring: Array) -> None:
+        self.cells, self.ring = cells, ring
+        self.place: npt.NDArray[np.int64] = np.zeros(len(ring), np.int64)
+        self._parts: StreamState = tuple(cells.values())
+        if ring.shape[1]:
+            self._parts += (ring, self.place)
+
+    @classmethod
+    def of(cls, network: Network) -> StreamStates:
+        """The states of no streams, which :meth:`zeros` extends; the network itself is not kept."""
+        windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
+        dtype, hidden = network.output_bias.dtype, network.hidden_size
+        cells = {name: np.zeros((0, len(network.layers), hidden), dtype) for name in network.cell.state}
+        return cls(cells, np.zeros((0, len(windows), max(windows, default=0) + 1, hidden), dtype))
+
+    def zeros(self, count: int) -> StreamStates:
+        """Zero states of these shapes, those of the beginning of a text, for `count` streams."""
+        *cells, ring = (np.zeros((count, *part.shape[1:]), part.dtype) for part in (*self.cells.values(), self.ring))
+        return StreamStates(dict(zip(self.cells, cells, strict=True)), ring)
 
     def __len__(self) -> int:
         return len(self.place)
