@@ -28,7 +28,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from char_rnn.bench.suites import SUITES, Report, describe, shown
+from char_rnn.bench.suites import SUITES, SuiteResult, describe, shown
 from char_rnn.runs.plots import COLOURS, save_figure, style
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +95,7 @@ class Aim:
     most: float | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
 
-    def rows(self, report: Report) -> list[dict[str, Any]]:
+    def rows(self, report: SuiteResult) -> list[dict[str, Any]]:
         """Return a row for each figure; one without a figure if there is none."""
         rows = next((table.rows for table in report.tables if table.name == self.table), ())
         found = [row for row in rows if all(row.get(name) == value for name, value in self.where.items())]
@@ -158,7 +158,7 @@ def main() -> None:
 
 def write(docs: Path) -> list[Path]:
     """Write the page and its pictures, and delete pictures that it no longer has; return their paths."""
-    reports = {name: Report.read(docs / "benchmarks" / f"{name}.json") for name in SUITES}
+    reports = {name: SuiteResult.read(docs / "benchmarks" / f"{name}.json") for name in SUITES}
     folder = docs / PICTURES
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [path for report in reports.values() for path in pictures(report, folder)]
@@ -169,7 +169,7 @@ def write(docs: Path) -> list[Path]:
     return [page, *drawn]
 
 
-def pictures(report: Report, folder: Path) -> list[Path]:
+def pictures(report: SuiteResult, folder: Path) -> list[Path]:
     """Draw the charts of a report whose tables have rows; return their paths."""
     tables = {table.name: table.rows for table in report.tables}
     chosen = {name: bars for name, bars in FIGURES.items() if bars.suite == report.question and tables.get(bars.table)}
@@ -197,7 +197,7 @@ def draw(bars: Bars, rows: Sequence[Row], path: Path) -> Path:
     return save_figure(figure, path)
 
 
-def text_of(reports: Mapping[str, Report], drawn: Sequence[str]) -> str:
+def text_of(reports: Mapping[str, SuiteResult], drawn: Sequence[str]) -> str:
     """Return the page."""
 
     def filled(placeholder: re.Match[str]) -> str:
@@ -211,7 +211,7 @@ def text_of(reports: Mapping[str, Report], drawn: Sequence[str]) -> str:
     return re.sub(r"\n{3,}", "\n\n", page)
 
 
-def machine(report: Report) -> str:
+def machine(report: SuiteResult) -> str:
     """Return the machine, the date and the command of a report."""
     lines = [f"{describe(report.machine)}; {report.date}.", "", "<!-- not run: measures this machine -->", "```"]
     lines += [report.command, "```"]
@@ -223,7 +223,7 @@ def machine(report: Report) -> str:
     return "\n".join(lines)
 
 
-def table(report: Report, name: str) -> str:
+def table(report: SuiteResult, name: str) -> str:
     """Return a table and its note."""
     found = next((each for each in report.tables if each.name == name), None)
     if found is None or not found.rows:
@@ -231,7 +231,7 @@ def table(report: Report, name: str) -> str:
     return f"{markdown(found.rows)}\n\n{found.note}".rstrip()
 
 
-def aims(report: Report) -> str:
+def aims(report: SuiteResult) -> str:
     """Return the aims of a suite, and whether the figures meet them."""
     rows = [row for aim in AIMS if aim.suite == report.question for row in aim.rows(report)]
     if report.question == "quality":
@@ -243,7 +243,7 @@ def aims(report: Report) -> str:
     return f"{words}:\n\n{markdown(rows)}"
 
 
-def value(report: Report, name: str, column: str, *where: str) -> str:
+def value(report: SuiteResult, name: str, column: str, *where: str) -> str:
     """Return one figure."""
     wanted = dict(each.split("=", 1) for each in where)
     for row in next((each.rows for each in report.tables if each.name == name), []):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import char_rnn
 from char_rnn.data.datasets import NAMES
 from char_rnn.generation.engine import Engine
-from char_rnn.playground.cells import Cell, best_cells
+from char_rnn.playground.cells import TrackingCell, best_cells
 from char_rnn.runs.plots import check_picture, save_figure
 
 READ = 6000  # characters to search
@@ -62,7 +62,7 @@ def lines_of(text: str) -> list[tuple[int, int, int]]:
     return places
 
 
-def draw(text: str, cells: list[Cell], values: NDArray[np.floating]) -> Figure:
+def draw(text: str, cells: list[TrackingCell], values: NDArray[np.floating]) -> Figure:
     """Draw the beginning of a text once per cell, each character on the colour of the activation."""
     figure = Figure(figsize=(9, 2.9 * len(cells)), layout="constrained")
     for axes, cell in zip(np.atleast_1d(figure.subplots(len(cells))), cells, strict=True):

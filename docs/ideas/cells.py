@@ -16,7 +16,7 @@ from reading import Ids, Subject
 
 from char_rnn import build_model
 from char_rnn.generation.engine import Engine
-from char_rnn.playground.cells import FEATURES, Cell, best_cells, correlations
+from char_rnn.playground.cells import FEATURES, TrackingCell, best_cells, correlations
 from char_rnn.utils.files import replacing
 
 Activations = npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ class Scored:
         shifted: That of the trained model's cells with the feature moved by a quarter of the text.
     """
 
-    cell: Cell
+    cell: TrackingCell
     again: float
     untrained: float
     shifted: float

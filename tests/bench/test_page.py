@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from char_rnn.bench.suites import SUITES, Report, Table
+from char_rnn.bench.suites import SUITES, ResultTable, SuiteResult
 
 ROOT = Path(__file__).parents[2]
 DOCS, PICTURES = ROOT / "docs", Path("images", "benchmarks")
@@ -32,8 +32,10 @@ def docs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def report(question: str, table: str, *rows: dict[str, Any]) -> Report:
-    return Report(question, "How?", [Table(table, rows)], f"char-rnn bench {question}", machine={"load": None})
+def report(question: str, table: str, *rows: dict[str, Any]) -> SuiteResult:
+    return SuiteResult(
+        question, "How?", [ResultTable(table, rows)], f"char-rnn bench {question}", machine={"load": None}
+    )
 
 
 def test_the_page_and_its_pictures_are_those_of_the_figures(page: ModuleType, docs: Path) -> None:
@@ -60,7 +62,7 @@ def test_the_pictures_are_those_of_the_figures(page: ModuleType, docs: Path) -> 
 @pytest.mark.parametrize("question", SUITES)
 def test_other_figures_make_another_page(page: ModuleType, docs: Path, question: str) -> None:
     file = docs / "benchmarks" / f"{question}.json"
-    found = Report.read(file)
+    found = SuiteResult.read(file)
     table = found.tables[0]
     first = {name: cell * 1.5 if isinstance(cell, float) else cell for name, cell in table.rows[0].items()}
     replace(found, tables=[replace(table, rows=[first, *table.rows[1:]]), *found.tables[1:]]).write(file)
@@ -70,7 +72,7 @@ def test_other_figures_make_another_page(page: ModuleType, docs: Path, question:
 
 @pytest.mark.slow
 def test_every_picture_follows_its_figures(page: ModuleType, tmp_path: Path) -> None:
-    reports = [Report.read(DOCS / "benchmarks" / f"{question}.json") for question in SUITES]
+    reports = [SuiteResult.read(DOCS / "benchmarks" / f"{question}.json") for question in SUITES]
     before = {path.name: path.read_bytes() for each in reports for path in page.pictures(each, tmp_path)}
     for each in reports:
         tables = [

@@ -18,7 +18,7 @@ from char_rnn.bench.baselines import BareLoop, Shape, batches_of, config_of, tex
 from char_rnn.bench.data import write_text
 from char_rnn.bench.ops import check
 from char_rnn.bench.peers import Peer, PeerError
-from char_rnn.bench.suites import SUITES, Report, Settings, Table, describe, load_numpy, measure, shown
+from char_rnn.bench.suites import SUITES, ResultTable, Settings, SuiteResult, describe, load_numpy, measure, shown
 from char_rnn.bench.training import Case
 from char_rnn.machine import describe_machine
 from char_rnn.models import build_model
@@ -33,11 +33,11 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(rounds=1, quick=True, text=str(text), folder=tmp_path)
 
 
-def numbers(report: Report) -> list[float]:
+def numbers(report: SuiteResult) -> list[float]:
     return [cell for table in report.tables for row in table.rows for cell in row.values() if isinstance(cell, float)]
 
 
-def plausible(report: Report, question: str, settings: Settings) -> None:
+def plausible(report: SuiteResult, question: str, settings: Settings) -> None:
     """Hold a report to what every one has."""
     assert report.question == question
     assert report.title == SUITES[question]
@@ -180,7 +180,7 @@ def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch, sett
     before = torch.get_num_threads()
     seen: list[int] = []
 
-    def asked(settings: Settings) -> list[Table]:
+    def asked(settings: Settings) -> list[ResultTable]:
         seen.append(torch.get_num_threads())
         raise ValueError("stop")
 
@@ -203,9 +203,11 @@ def test_loading_numpy_leaves_the_environment_as_it_was(monkeypatch: pytest.Monk
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
-    report = Report("data", "How?", [Table("a", [{"x": 1, "y": 0.1 + 0.2, "z": "é|"}], "a note"), Table("b", [])], "c")
+    report = SuiteResult(
+        "data", "How?", [ResultTable("a", [{"x": 1, "y": 0.1 + 0.2, "z": "é|"}], "a note"), ResultTable("b", [])], "c"
+    )
     report.write(tmp_path / "report.json")
-    read = Report.read(tmp_path / "report.json")
+    read = SuiteResult.read(tmp_path / "report.json")
     assert read == report
     assert read.rows("a")[0]["y"] == 0.1 + 0.2
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(read.to_dict()))
@@ -213,12 +215,12 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_table_that_is_not_there() -> None:
     with pytest.raises(KeyError, match="b"):
-        Report("data", "How?", [Table("a", [])]).rows("b")
+        SuiteResult("data", "How?", [ResultTable("a", [])]).rows("b")
 
 
 def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        Report("data", "How?", [Table("a", [{"x": float("nan")}])]).write(tmp_path / "report.json")
+        SuiteResult("data", "How?", [ResultTable("a", [{"x": float("nan")}])]).write(tmp_path / "report.json")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import Command
 
 from char_rnn.bench import ops, suites
-from char_rnn.bench.suites import SUITES, Report, Settings, Table
+from char_rnn.bench.suites import SUITES, ResultTable, Settings, SuiteResult
 from char_rnn.machine import describe_machine
 
 
@@ -19,14 +19,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
     """What is asked; the answers are made up."""
     seen: list[tuple[str, Settings]] = []
 
-    def measure(question: str, settings: Settings) -> Report:
+    def measure(question: str, settings: Settings) -> SuiteResult:
         seen.append((question, settings))
         settings.report_progress(f"the {question}")
         rows = [{"case": "small", "characters/s": 12345.6}, {"case": "large", "characters/s": 0.5}]
-        return Report(
+        return SuiteResult(
             question,
             SUITES[question],
-            [Table("speeds", rows, "A note.")],
+            [ResultTable("speeds", rows, "A note.")],
             settings.command(question),
             describe_machine(),
         )
@@ -69,7 +69,7 @@ def test_all_are_written_as_json(
     printed = json.loads(done.out)
     assert list(printed) == list(SUITES)
     assert printed["ops"] == json.loads((folder / "ops.json").read_text())
-    assert Report.read(folder / "ops.json").rows("speeds")[0]["characters/s"] == 12345.6
+    assert SuiteResult.read(folder / "ops.json").rows("speeds")[0]["characters/s"] == 12345.6
     assert f"wrote {folder / 'ops'}.json" in done.err
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from char_rnn.bench.suites import Settings, Table
+from char_rnn.bench.suites import ResultTable, Settings
 from char_rnn.bench.timing import in_own_process, peak_mb
 
 MEGABYTES, QUICK_MEGABYTES = 200, 5
@@ -35,7 +35,7 @@ REST = 0.05  # share of the words in each alphabet but the first
 WORDS, WORDS_IN_BLOCK, BLOCKS = 20_000, 20_000, 64
 
 
-def measure(settings: Settings) -> list[Table]:
+def measure(settings: Settings) -> list[ResultTable]:
     """Run the suite."""
     size = QUICK_MEGABYTES if settings.quick else MEGABYTES
     with TemporaryDirectory(dir=settings.folder) as folder:
@@ -44,7 +44,7 @@ def measure(settings: Settings) -> list[Table]:
             settings.report_progress(f"a text of {size} MB, {kind}")
             figures = measure_text(Path(folder, kind), size, kind, settings.threads)
             rows.append({"text": f"{kind}, {size} MB", **{name: figures[key] for name, key in COLUMNS.items()}})
-    return [Table("texts", rows, NOTE)]
+    return [ResultTable("texts", rows, NOTE)]
 
 
 COLUMNS = {

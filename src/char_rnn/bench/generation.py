@@ -19,7 +19,7 @@ from torch import nn
 
 from char_rnn.bench.baselines import MODULES
 from char_rnn.bench.peers import Peer, compare_programs, itself
-from char_rnn.bench.suites import Settings, Table
+from char_rnn.bench.suites import ResultTable, Settings
 from char_rnn.bench.timing import Repeated, in_turn, ratio, timed_each
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
@@ -53,20 +53,20 @@ PEER_NOTE = (
 )
 
 
-def measure(settings: Settings) -> list[Table]:
+def measure(settings: Settings) -> list[ResultTable]:
     """Run the suite."""
     cells = ("lstm",) if settings.quick else tuple(MODULES)
     shapes = [(cell, size) for cell in cells for size in (QUICK_HIDDEN if settings.quick else HIDDEN)]
     peers = settings.peers_of("generation")
     programs = _programs(settings, peers) if peers else []  # first, so that an invalid command is reported soon
     tables = [
-        Table("one text", [row for shape in shapes for row in alone(*shape, settings)], ALONE_NOTE),
-        Table("command line", [command_line(cell, HIDDEN[0], settings) for cell in cells], COMMAND_NOTE),
+        ResultTable("one text", [row for shape in shapes for row in alone(*shape, settings)], ALONE_NOTE),
+        ResultTable("command line", [command_line(cell, HIDDEN[0], settings) for cell in cells], COMMAND_NOTE),
     ]
     if not settings.quick:
-        tables.append(Table("texts side by side", list(together("lstm", 512, settings, STREAMS)), BATCH_NOTE))
+        tables.append(ResultTable("texts side by side", list(together("lstm", 512, settings, STREAMS)), BATCH_NOTE))
     starts = [start(*shape, settings) for shape in shapes if shape[0] == "lstm"]
-    return [*tables, Table("start", starts, START_NOTE), *programs]
+    return [*tables, ResultTable("start", starts, START_NOTE), *programs]
 
 
 def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
@@ -151,14 +151,14 @@ def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _programs(settings: Settings, peers: Sequence[Peer]) -> list[Table]:
+def _programs(settings: Settings, peers: Sequence[Peer]) -> list[ResultTable]:
     settings.report_progress(f"writing, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
     with TemporaryDirectory(dir=settings.folder) as folder:
         model = model_file("lstm", PEER_HIDDEN).write(Path(folder, "model.safetensors"))
         values = {"hidden": PEER_HIDDEN, "layers": 2, "model": model}
         runs = [{**values, "characters": characters} for characters in PEER_CHARACTERS]
         rows = compare_programs(peers, runs, "characters", 1, settings.rounds, settings.threads)
-    return [Table("whole processes", rows, PEER_NOTE)]
+    return [ResultTable("whole processes", rows, PEER_NOTE)]
 
 
 def model_file(cell: str, hidden: int, layers: int = 2) -> ModelFile:

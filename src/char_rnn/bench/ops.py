@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from char_rnn import ops
-from char_rnn.bench.suites import Settings, Table
+from char_rnn.bench.suites import ResultTable, Settings
 from char_rnn.bench.timing import in_turn, ratio
 from char_rnn.cells import GRU, LSTM, RNN, Cell
 
@@ -52,7 +52,7 @@ class Turns:
     device: str = "cpu"
 
 
-def measure(settings: Settings) -> list[Table]:
+def measure(settings: Settings) -> list[ResultTable]:
     """Run the suite."""
     turns = Turns(rounds=settings.rounds, seconds=0.1 if settings.quick else 0.3)
     rows = []
@@ -62,7 +62,7 @@ def measure(settings: Settings) -> list[Table]:
             settings.report_progress(f"layers, {layer} {hidden}")
             rows.append(compare(layer, "train", turns.batch, turns.time, hidden, turns))
             rows.append(compare(layer, "step", 1, 1, hidden, turns))
-    return [Table("layers", rows, NOTE)]
+    return [ResultTable("layers", rows, NOTE)]
 
 
 def check(layer: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from char_rnn.bench.baselines import BareLoop, Shape, as_string, config_of
-from char_rnn.bench.suites import Settings, Table
+from char_rnn.bench.suites import ResultTable, Settings
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
@@ -32,7 +32,7 @@ NOTE = (
 )
 
 
-def measure(settings: Settings) -> list[Table]:
+def measure(settings: Settings) -> list[ResultTable]:
     """Run the suite."""
     seconds = QUICK_SECONDS if settings.quick else SECONDS
     recipe = compose_config("quickstart")
@@ -46,7 +46,7 @@ def measure(settings: Settings) -> list[Table]:
         rows = [_recipe(recipe, text, cache, shape, seconds, settings.threads)]
         settings.report_progress(f"training for {seconds:g} s: the bare loop")
         rows.append(_bare(corpus, shape, recipe.training.learning_rate, seconds))
-    return [Table("equal time", rows, NOTE.format(seconds, settings.text))]
+    return [ResultTable("equal time", rows, NOTE.format(seconds, settings.text))]
 
 
 def _recipe(recipe: Config, text: Path, cache: Path, shape: Shape, seconds: float, threads: int) -> dict[str, Any]:

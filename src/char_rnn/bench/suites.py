@@ -72,7 +72,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Rows with the same columns; numbers are not rounded. The note explains them."""
 
     name: str
@@ -81,7 +81,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Report:
+class SuiteResult:
     """The result of a suite.
 
     Attributes:
@@ -95,7 +95,7 @@ class Report:
 
     question: str
     title: str
-    tables: Sequence[Table]
+    tables: Sequence[ResultTable]
     command: str = ""
     machine: Mapping[str, Any] = field(default_factory=dict)
     date: str = field(default_factory=lambda: date.today().isoformat())
@@ -118,10 +118,10 @@ class Report:
         path.write_text(content, encoding="utf-8", newline="\n")
 
     @classmethod
-    def read(cls, path: Path) -> Report:
+    def read(cls, path: Path) -> SuiteResult:
         """Read a report that ``write`` wrote."""
         found = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**found, "tables": [Table(**table) for table in found["tables"]]})
+        return cls(**{**found, "tables": [ResultTable(**table) for table in found["tables"]]})
 
 
 def load_numpy() -> None:
@@ -135,7 +135,7 @@ def load_numpy() -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = before
 
 
-def measure(suite: str, settings: Settings) -> Report:
+def measure(suite: str, settings: Settings) -> SuiteResult:
     """Run a suite.
 
     Raises:
@@ -154,7 +154,7 @@ def measure(suite: str, settings: Settings) -> Report:
         tables = import_module(f"char_rnn.bench.{suite}").measure(settings)
     finally:
         torch.set_num_threads(before)
-    return Report(suite, title, tables, settings.command(suite), machine)
+    return SuiteResult(suite, title, tables, settings.command(suite), machine)
 
 
 def shown(value: Any) -> str:

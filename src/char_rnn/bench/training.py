@@ -24,7 +24,7 @@ from char_rnn.bench.baselines import (
     text_of,
 )
 from char_rnn.bench.peers import Peer, compare_programs
-from char_rnn.bench.suites import Settings, Table
+from char_rnn.bench.suites import ResultTable, Settings
 from char_rnn.bench.timing import in_own_process, in_turn, page_faults, peak_mb, ratio
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
@@ -86,14 +86,16 @@ CASES = {
 }
 
 
-def measure(settings: Settings) -> list[Table]:
+def measure(settings: Settings) -> list[ResultTable]:
     """Run the suite."""
     peers = settings.peers_of("training")
     programs = _programs(settings, peers) if peers else []  # first, so that an invalid command is reported soon
     chosen = settings.cases or (QUICK_CASES if settings.quick else tuple(CASES))
-    tables = [Table("over the bare loop", [row for name in chosen for row in over_bare(name, settings)], CASE_NOTE)]
+    tables = [
+        ResultTable("over the bare loop", [row for name in chosen for row in over_bare(name, settings)], CASE_NOTE)
+    ]
     if not settings.cases:
-        tables.append(Table("a step", list(_steps(settings)), STEP_NOTE))
+        tables.append(ResultTable("a step", list(_steps(settings)), STEP_NOTE))
     return [*tables, *programs]
 
 
@@ -213,7 +215,7 @@ def _steps(settings: Settings) -> Iterator[dict[str, Any]]:
         }
 
 
-def _programs(settings: Settings, peers: Sequence[Peer]) -> list[Table]:
+def _programs(settings: Settings, peers: Sequence[Peer]) -> list[ResultTable]:
     settings.report_progress(f"training, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
     shape, steps = SHAPES["default"], QUICK_PEER_STEPS if settings.quick else PEER_STEPS
     with TemporaryDirectory(dir=settings.folder) as folder:
@@ -222,7 +224,7 @@ def _programs(settings: Settings, peers: Sequence[Peer]) -> list[Table]:
         values = {**asdict(shape), "text": text, "out": _NewFolder(Path(folder))}
         runs = [{**values, "steps": count} for count in steps]
         rows = compare_programs(peers, runs, "steps", shape.characters, settings.rounds, settings.threads)
-    return [Table("whole processes", rows, PEER_NOTE.format(*steps))]
+    return [ResultTable("whole processes", rows, PEER_NOTE.format(*steps))]
 
 
 class _NewFolder:

@@ -18,7 +18,7 @@ from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.bench.peers import Peer
-    from char_rnn.bench.suites import Report
+    from char_rnn.bench.suites import SuiteResult
 
 DEFAULT_SUITES = ("training", "generation")
 
@@ -160,7 +160,7 @@ def _progress(quiet: bool) -> Callable[[str], None]:
     return lambda what: say(f"{timedelta(seconds=int(time.monotonic() - began))}  {what}", quiet=quiet)
 
 
-def _print(report: Report) -> None:
+def _print(report: SuiteResult) -> None:
     from char_rnn.bench.suites import describe, print_rows
 
     click.echo(f"\n{report.title}\n{describe(report.machine)}\n{report.command}")

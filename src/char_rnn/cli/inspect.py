@@ -52,7 +52,7 @@ def _everything(path: str, file: ModelFile) -> dict[str, Any]:
 
 
 def _lines(path: str, file: ModelFile) -> list[str]:
-    model, training, facts, unit = file.config.model, file.config.training, file.training, file.vocabulary.unit
+    model, training, metadata, unit = file.config.model, file.config.training, file.training, file.vocabulary.unit
     lines = [
         path,
         f"  architecture  {model.num_layers}-layer {model.type} of {model.hidden_size}, {_details(file)}",
@@ -61,14 +61,14 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         f"  recipe        batch {training.batch_size} x {training.seq_length} {unit}s, learning rate "
         f"{training.learning_rate:g}, seed {training.seed}",
     ]
-    if "step" in facts:
-        epochs = f"{facts['epoch']:.2f} epochs of " if "epoch" in facts else ""
-        text = visible_name(str(facts.get("data", "an unnamed text")))
-        lines.append(f"  trained       {facts['step']:,} steps, {epochs}{text}")
-    if "best_val_loss" in facts:
-        loss = facts["best_val_loss"]
+    if "step" in metadata:
+        epochs = f"{metadata['epoch']:.2f} epochs of " if "epoch" in metadata else ""
+        text = visible_name(str(metadata.get("data", "an unnamed text")))
+        lines.append(f"  trained       {metadata['step']:,} steps, {epochs}{text}")
+    if "best_val_loss" in metadata:
+        loss = metadata["best_val_loss"]
         bits = loss / math.log(2)
-        at = f", at step {facts['best_step']:,}" if "best_step" in facts else ""
+        at = f", at step {metadata['best_step']:,}" if "best_step" in metadata else ""
         lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits per {unit}{at}")
     width = max(24, *(len(name) + 2 for name in file.tensors))
     lines += [f"  {name:<{width}}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
@@ -78,9 +78,9 @@ def _lines(path: str, file: ModelFile) -> list[str]:
 def _lines_of_2015(file: ModelFile) -> list[str]:
     """Return the output of inspect_checkpoint.lua: the options of the run and its validation losses."""
     for origin in ("torch7", "torch_rnn"):
-        facts = file.training.get(origin)
-        if isinstance(facts, dict):
-            return ["opt:", *_table(facts.get("opt")), "val losses:", *_table(facts.get("val_losses"))]
+        metadata = file.training.get(origin)
+        if isinstance(metadata, dict):
+            return ["opt:", *_table(metadata.get("opt")), "val losses:", *_table(metadata.get("val_losses"))]
     return []
 
 

@@ -106,7 +106,7 @@ class Computed:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingOutcome:
     """Last loss of a training run in nats per character, and the parameters before and after, in float64."""
 
     loss: float
@@ -149,11 +149,11 @@ class Problem:
         return compute(self.model(torch.float64), self.ids(*self.sizes.large), CPU)
 
     @cached_property
-    def trained(self) -> Trained:
+    def trained(self) -> TrainingOutcome:
         """The training run of `Sizes.steps`."""
         return self.train(self.model(torch.float64), CPU)
 
-    def train(self, model: CharModel, device: torch.device) -> Trained:
+    def train(self, model: CharModel, device: torch.device) -> TrainingOutcome:
         """Train a model on its device, with the package's own steps, on a text that repeats itself."""
         batch, time = self.sizes.trained
         stepper = TrainStep(model, TrainingConfig(), device)
@@ -162,7 +162,7 @@ class Problem:
         for step in range(self.sizes.steps):
             window = text[:, step * time : (step + 1) * time + 1]
             loss, hidden = stepper.step(window[:, :-1], window[:, 1:], hidden, RATE)
-        return Trained(loss, start, _parameters(model))
+        return TrainingOutcome(loss, start, _parameters(model))
 
 
 def compute(model: CharModel, ids: Tensor, device: torch.device) -> Computed:

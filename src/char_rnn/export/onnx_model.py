@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from char_rnn.export.onnx_graph import Nodes, recur
-from char_rnn.generation.network import Attention, FeedForward, Network
+from char_rnn.generation.network import Attention, FeedForwardWeights, Network
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite
 from char_rnn.utils.files import replacing
@@ -173,7 +173,7 @@ def _band(nodes: Nodes, window: int) -> str:
     return nodes.add("And", nodes.add("GreaterOrEqual", states, steps), not_after)
 
 
-def _feed_forward(nodes: Nodes, sublayer: FeedForward, x: str) -> str:
+def _feed_forward(nodes: Nodes, sublayer: FeedForwardWeights, x: str) -> str:
     """Return the sublayer's addition to x."""
     wide = nodes.plus(nodes.product(sublayer.widen, nodes.normalized(x, sublayer.norm)), sublayer.widen_bias)
     erf = nodes.add("Erf", nodes.add("Mul", wide, nodes.constant(np.float32(math.sqrt(0.5)))))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.predictor import Predictor, Streams
+from char_rnn.generation.predictor import Predictor, PredictorStreams
 from char_rnn.generation.sampler import drawable_symbols
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
@@ -100,7 +100,7 @@ def beam_search(
 class _Search:
     """Extends branches, with B streams; `endings` are the stop texts in symbols."""
 
-    def __init__(self, streams: Streams, drawable: Mask, endings: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(self, streams: PredictorStreams, drawable: Mask, endings: tuple[tuple[int, ...], ...]) -> None:
         self._streams, self._drawable, self._endings = streams, drawable, endings
 
     def run(self, prime: list[int], length: int) -> list[_Branch]:

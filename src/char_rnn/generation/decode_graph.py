@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.cells import Value, normalize, ordered
-from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Norm, Precision, quantize
+from char_rnn.generation.network import Array, Attention, FeedForwardWeights, Layer, Network, Norm, Precision, quantize
 from char_rnn.generation.precompute import constants, input_tables
 from char_rnn.generation.stream_states import StreamStates
 from char_rnn.kernels.instructions import ArrayStructure, BufferRef, packed, structure
@@ -181,7 +181,7 @@ class DecodeGraph:
         self._product(query, attention.output, found)
         return self._add(x, found, hidden)
 
-    def _feed_forward(self, sublayer: FeedForward, x: BufferRef, hidden: int) -> BufferRef:
+    def _feed_forward(self, sublayer: FeedForwardWeights, x: BufferRef, hidden: int) -> BufferRef:
         size = len(sublayer.widen)
         seen, wide = self._normalize(x, sublayer.norm, "seen"), self._buffer("wide", size)
         self._product(seen, sublayer.widen, wide, self._arrays.vector(sublayer.widen_bias))

@@ -137,7 +137,7 @@ class Streams:
         self._steps.feed(self._all[row : row + 1], read)
 
     def writer(self, sampler: Sampler, rng: np.random.Generator) -> Writer | None:
-        """The function that draws blocks in stream 0; see :class:`char_rnn.generation.predictor.Streams`."""
+        """The function that draws blocks in stream 0; see :class:`char_rnn.generation.predictor.PredictorStreams`."""
         return self._steps.writer(sampler, rng)
 
     def reset(self, row: int = 0) -> None:

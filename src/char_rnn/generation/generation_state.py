@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.predictor import Streams
+from char_rnn.generation.predictor import PredictorStreams
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
@@ -121,7 +121,7 @@ class GenerationState:
         """
         return self.take(self.sampler.choose(log_probs, self.temperature, self._recent, self._rng))
 
-    def writer(self, streams: Streams) -> Callable[[int, int], int]:
+    def writer(self, streams: PredictorStreams) -> Callable[[int, int], int]:
         """A function that draws and adds the next symbols, with streams that have read all symbols but the last.
 
         Its arguments are the last symbol and the largest number of symbols to draw. It draws at least one, in stream 0,

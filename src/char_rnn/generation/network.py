@@ -43,7 +43,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class FeedForward:
+class FeedForwardWeights:
     """The sublayer with the matrices `widen`, (F, H), and `narrow`, (H, F)."""
 
     norm: Norm
@@ -71,7 +71,7 @@ class Layer:
     norm: Norm | None
     residual: bool
     attention: Attention | None
-    feed_forward: FeedForward | None
+    feed_forward: FeedForwardWeights | None
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _rounded_parts(part: Any, precision: Precision) -> Any:
     changes: dict[str, Any] = {}
     for field in fields(part):
         value = getattr(part, field.name)
-        if isinstance(value, (Attention, FeedForward)):
+        if isinstance(value, (Attention, FeedForwardWeights)):
             changes[field.name] = _rounded_parts(value, precision)
         elif field.name == "parameters":
             matrices = {name: rounded(array, precision) for name, array in value.items() if array.ndim == 2}
@@ -229,9 +229,9 @@ def _attention(config: ModelConfig, weights: Mapping[str, Array], name: str) -> 
     return Attention(norm, query, key, value, output, config.attention_heads, config.attention_window)
 
 
-def _feed_forward(weights: Mapping[str, Array], name: str) -> FeedForward | None:
+def _feed_forward(weights: Mapping[str, Array], name: str) -> FeedForwardWeights | None:
     norm = _norm(weights, f"{name}.norm")
     if norm is None:
         return None
     parts = (weights[f"{name}.{part}"] for part in ("widen.weight", "widen.bias", "narrow.weight", "narrow.bias"))
-    return FeedForward(norm, *parts)
+    return FeedForwardWeights(norm, *parts)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.cells import Value, evaluate, ordered
-from char_rnn.generation.network import Array, Attention, FeedForward, Layer, Network, Precision
+from char_rnn.generation.network import Array, Attention, FeedForwardWeights, Layer, Network, Precision
 from char_rnn.generation.precompute import Tables, constants, input_tables, normalize, operations, product, vectors
 from char_rnn.generation.stream_states import StreamStates
 
@@ -126,7 +126,7 @@ def _attend(attention: Attention, past: Array, x: Array) -> Array:
     return product(attention.output, found.reshape(streams, -1))
 
 
-def _feed_forward(sublayer: FeedForward, x: Array) -> Array:
+def _feed_forward(sublayer: FeedForwardWeights, x: Array) -> Array:
     """What the sublayer adds to x, (N, H)."""
     wide = product(sublayer.widen, normalize(x, sublayer.norm)) + sublayer.widen_bias
     wide *= 0.5 * (1 + np.asarray(_erf(wide / math.sqrt(2)), wide.dtype))

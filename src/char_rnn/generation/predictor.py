@@ -23,7 +23,7 @@ class Writer(Protocol):
         """Read a symbol and draw the next ones, at least one and at most one for each temperature."""
 
 
-class Streams(Protocol):
+class PredictorStreams(Protocol):
     """Texts that a model reads side by side, numbered from 0."""
 
     def __len__(self) -> int:
@@ -53,11 +53,11 @@ class Predictor(Protocol):
 
     vocab_size: int
 
-    def begin(self, count: int = 1) -> Streams:
+    def begin(self, count: int = 1) -> PredictorStreams:
         """Make streams in the zero state."""
 
 
-def read(streams: Streams, symbols: npt.NDArray[np.integer[Any]], row: int = 0) -> Predictions:
+def read(streams: PredictorStreams, symbols: npt.NDArray[np.integer[Any]], row: int = 0) -> Predictions:
     """Read a text (T,), T at least 1, in one stream; return log-probabilities (V,) of the next symbol, in nats."""
     streams.feed(symbols[:-1], row)
     prediction: Predictions = streams.step(symbols[-1:], [row])[0]

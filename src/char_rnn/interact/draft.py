@@ -21,7 +21,7 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.spelling import spelled
-from char_rnn.interact.text import Edit, History, Letter, LiveText, Point
+from char_rnn.interact.text import Edit, EditHistory, Letter, LiveText, Point
 from char_rnn.sampling.options import Strategy
 from char_rnn.utils.files import replacing
 
@@ -81,9 +81,9 @@ class Draft:
         self._strategy = strategy
         self._sampler = Sampler(strategy, vocabulary)
         self._live = LiveText(engine, vocabulary, memory // 2, ALTERNATIVES)
-        self._history = History(self._live.points)
+        self._history = EditHistory(self._live.points)
         self.notes = self.type(prime)
-        self._history = History(self._live.points)
+        self._history = EditHistory(self._live.points)
 
     def __len__(self) -> int:
         """Number of symbols in the text."""

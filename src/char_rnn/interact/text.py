@@ -117,7 +117,7 @@ class Trail:
         self._points = list(seen.values())
 
 
-class History:
+class EditHistory:
     """The edits of a text, for undo and redo; the last `limit` edits keep the model's state."""
 
     def __init__(self, limit: int) -> None:

@@ -30,7 +30,7 @@ _QUOTED = re.compile("|".join((*_QUOTATIONS, r"(?<!\w)'[^'\n]*'(?!\w)")))
 
 
 @dataclass(frozen=True)
-class Cell:
+class TrackingCell:
     """A hidden cell and the feature it tracks.
 
     Attributes:
@@ -106,7 +106,7 @@ FEATURES: Mapping[str, Callable[[str], Floats]] = {
 }
 
 
-def best_cells(text: str, activations: Array, count: int = 3) -> list[Cell]:
+def best_cells(text: str, activations: Array, count: int = 3) -> list[TrackingCell]:
     """Return the cells that track each feature best.
 
     Args:
@@ -133,7 +133,7 @@ def best_cells(text: str, activations: Array, count: int = 3) -> list[Cell]:
     for name, row in zip(shown, table, strict=True):
         for place in np.argsort(-np.abs(row), kind="stable")[:count]:
             layer, index = divmod(int(place), hidden_size)
-            found.append(Cell(name, layer, index, float(row[place])))
+            found.append(TrackingCell(name, layer, index, float(row[place])))
     return found
 
 

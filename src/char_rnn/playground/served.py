@@ -20,7 +20,7 @@ from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.spelling import Spelling, spelled
 from char_rnn.model_file import ModelFile
-from char_rnn.playground.cells import Cell, best_cells
+from char_rnn.playground.cells import TrackingCell, best_cells
 from char_rnn.playground.jobs import ReadJob, SampleJob, labels, scores, states
 from char_rnn.playground.scheduler import Scheduler
 from char_rnn.playground.schema import Limits
@@ -46,7 +46,7 @@ class ServedModel:
         self.scheduler = Scheduler(engine, limits.streams, name)
         symbols = {"symbols": list(labels(file.vocabulary)), "precision": precision}
         self.metadata: dict[str, Any] = {"name": name, **file.summary(), **symbols}
-        self._cells: asyncio.Task[list[Cell]] | None = None
+        self._cells: asyncio.Task[list[TrackingCell]] | None = None
 
     def start(self) -> None:
         """Start computing, and look for cells in the background; on the event loop."""
@@ -59,7 +59,7 @@ class ServedModel:
         self.scheduler.close()
         await asyncio.to_thread(self.scheduler.join, 10)
 
-    async def cells(self) -> list[Cell]:
+    async def cells(self) -> list[TrackingCell]:
         """Wait for the cells found in a text that the model writes."""
         assert self._cells is not None
         return await asyncio.shield(self._cells)
@@ -68,7 +68,7 @@ class ServedModel:
         """Decide what the model reads for a text."""
         return await asyncio.to_thread(spelled, self.vocabulary, text, "nearest")
 
-    async def cells_of(self, text: str, spelling: Spelling) -> list[Cell]:
+    async def cells_of(self, text: str, spelling: Spelling) -> list[TrackingCell]:
         """Find the cells that track features of a text with this spelling."""
         return await asyncio.to_thread(best_cells, text, await self._states(spelling))
 
@@ -109,7 +109,7 @@ class ServedModel:
         job = ReadJob(symbols, states(part), wants_state=True) if symbols else None
         return np.stack([start, *(await self.result(job) if job else [])])[spelling.ends]
 
-    async def _own_cells(self) -> list[Cell]:
+    async def _own_cells(self) -> list[TrackingCell]:
         sample = SampleJob(GenerationState(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))
         kept = np.stack(await self.result(sample, own=True))
         text, ends = aligned(self.vocabulary, sample.symbols)

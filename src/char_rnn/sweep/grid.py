@@ -24,7 +24,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")  # characters with a meaning in some 
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """A combination of a grid.
 
     Attributes:
@@ -39,7 +39,7 @@ class Point:
     config: Config
 
 
-def points(config: Config, grid: Grid) -> list[Point]:
+def points(config: Config, grid: Grid) -> list[GridPoint]:
     """Return every combination of the grid's values over a configuration; the last key's value changes first.
 
     Raises:
@@ -50,7 +50,7 @@ def points(config: Config, grid: Grid) -> list[Point]:
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     configs = [_changed(base, values) for values in combinations]
     found = [_values(config, grid) for config in configs]
-    return [Point(*parts) for parts in zip(_names(found), found, configs, strict=True)]
+    return [GridPoint(*parts) for parts in zip(_names(found), found, configs, strict=True)]
 
 
 def values_text(values: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from char_rnn.data.sources import find_source, is_stream, joined
 from char_rnn.runs import STATE
 from char_rnn.runs.listing import RunSummary, summarize
 from char_rnn.sweep.folder import claim, default_folder
-from char_rnn.sweep.grid import Grid, Point, points
+from char_rnn.sweep.grid import Grid, GridPoint, points
 from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import resume_run, start_run
@@ -184,7 +184,7 @@ def sweep(
 
 
 def _train_all(
-    found: Sequence[Point],
+    found: Sequence[GridPoint],
     folder: Path,
     train: Callable[[Job], TrainingResult],
     stop: Callable[[], bool],
@@ -206,7 +206,7 @@ def _train_all(
     return False
 
 
-def _train(point: Point, folder: Path, number: int, total: int, train: Callable[[Job], TrainingResult]) -> bool:
+def _train(point: GridPoint, folder: Path, number: int, total: int, train: Callable[[Job], TrainingResult]) -> bool:
     """Train a run to its end unless it is finished; return whether it was stopped before."""
     path = folder / point.name
     if path.exists() and summarize(path).state == "finished":
@@ -229,7 +229,7 @@ def _portable_grid(grid: Grid) -> Grid:
     return {**grid, TEXT: sources} if TEXT in grid else grid
 
 
-def _text_name(found: Sequence[Point]) -> str:
+def _text_name(found: Sequence[GridPoint]) -> str:
     """Return the name of the first run's text.
 
     Raises:
