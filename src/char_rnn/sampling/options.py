@@ -122,7 +122,7 @@ class Strategy:
     """The settings of sampling; the defaults sample from the model's own prediction.
 
     They apply in this order: allowed and banned characters, repetition penalty, temperature, then the filters in the
-    order of their declaration.
+    order of their declaration. `OPTIONS` and the table in ``docs/sampling.md`` describe each.
 
     Raises:
         ValueError: A value is out of its range.
