@@ -114,7 +114,7 @@ def test_length_zero() -> None:
         ({"prime_text": 5}, "prime_text: must be a text; given 5"),
         ({"stop": ""}, "stop: must be a text of at least one character, .*"),
         ({"unknown": "x"}, "unknown: must be error, skip or nearest; given 'x'"),
-        ({"banned": "abc\n"}, "banned, allowed: leave no character of the model's vocabulary to draw"),
+        ({"banned": "abc\n"}, "banned and allowed leave no character of the model's vocabulary to draw"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:

@@ -195,7 +195,7 @@ def test_seeds_of_samples_do_not_depend_on_how_many_there_are() -> None:
 
 @pytest.mark.parametrize("kept", [{"banned": "abcd\n"}, {"allowed": "xyz"}, {"allowed": "a", "banned": "a"}])
 def test_nothing_left_to_draw(kept: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"^banned, allowed: leave no character of the model's vocabulary to draw$"):
+    with pytest.raises(ValueError, match=r"^banned and allowed leave no character of the model's vocabulary to draw$"):
         GenerationState(VOCABULARY, "a", 5, Strategy(**kept))
 
 

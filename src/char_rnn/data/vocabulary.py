@@ -37,7 +37,7 @@ class UnknownCharacterError(ValueError):
         self.character, self.position, self.kind, self.where = character, position, kind, where
         code = ord(character)
         symbol = f"byte 0x{code:02X}" if kind == "bytes" else f"character {character!r} (U+{code:04X})"
-        advice = "the vocabulary does not hold it; remove or replace it, or train on a text that has it"
+        advice = "it is not in the vocabulary; remove or replace it, or train on a text that has it"
         super().__init__(f"{where + ': ' if where else ''}unknown {symbol} at position {position}: {advice}")
 
     def __reduce__(self) -> tuple[type["UnknownCharacterError"], tuple[str, int, VocabularyKind, str]]:

@@ -101,7 +101,7 @@ def drawable_symbols(strategy: Strategy, vocabulary: Vocabulary) -> Mask:
         mask[_indices_of(vocabulary, strategy.allowed, "allowed")] = True
     mask[_indices_of(vocabulary, strategy.banned, "banned")] = False
     if not mask.any():
-        raise ValueError("banned, allowed: leave no character of the model's vocabulary to draw")
+        raise ValueError("banned and allowed leave no character of the model's vocabulary to draw")
     return mask
 
 

@@ -130,7 +130,7 @@ class Strategy:
 
     temperature: float = _declared(
         1.0,
-        "Divides the log-probabilities: below 1 safer, above 1 bolder, 0 always the likeliest character.",
+        "Temperature: below 1 safer, above 1 bolder text, 0 always the likeliest character.",
         Slider("Temperature", 0, 2, 0.05, 0.8),
     )
     final_temperature: float | None = _declared(
@@ -164,7 +164,7 @@ class Strategy:
     )
     repetition_penalty: float = _declared(
         1.0,
-        "Multiplies the log-probabilities of recent characters: above 1 makes them less likely, below 1 likelier.",
+        "Factor for the log-probabilities of recent characters: above 1 makes them less likely, below 1 likelier.",
         Slider("Repetition penalty", 1, 2, 0.05, 1, 1),
         above=0,
         most=100,
