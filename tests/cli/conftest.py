@@ -28,6 +28,18 @@ def char_rnn(capfd: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
+@pytest.fixture
+def whole_sample() -> None:
+    """The sample of a finished run in its real length."""
+
+
+@pytest.fixture(autouse=True)
+def _short_sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample of 600 characters takes most of the time of a small run."""
+    if "whole_sample" not in request.fixturenames:
+        monkeypatch.setattr("char_rnn.cli.train.SAMPLE_LENGTH", 60)
+
+
 @pytest.fixture(scope="session")
 def poem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text file."""

@@ -27,7 +27,9 @@ def steps(number: int) -> list[str]:
     return ["--set", f"training.max_steps={number}"]
 
 
-def test_a_run_prints_its_progress_and_a_sample(char_rnn: Command, poem: Path, tmp_path: Path) -> None:
+def test_a_run_prints_its_progress_and_a_sample(
+    char_rnn: Command, poem: Path, tmp_path: Path, whole_sample: None
+) -> None:
     out = tmp_path / "run"
     done = char_rnn("train", poem, "--out", out, *SMALL, *steps(20), "--set", "training.eval_interval=10")
     assert done.status == 0

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from char_rnn.utils.config import Config
     from char_rnn.utils.device import DeviceManager
 
+SAMPLE_LENGTH = 600
+"""Characters of the sample that a finished run prints."""
+
 
 @click.command(name="train", cls=OneDashCommand)
 @click.argument("data", nargs=-1)
@@ -98,7 +101,7 @@ def _train(run: Run, given: TrainOptions) -> str:
     say(describe_result(result, run.trainer.config), quiet=quiet, wrap=True)
     say(f"write more with: char-rnn sample {quoted(run.folder or '')}", quiet=quiet)
     say("", quiet=quiet)
-    return sampler_of(run.trainer.config, 600)(run.trainer.model, run.corpus.vocabulary)
+    return sampler_of(run.trainer.config, SAMPLE_LENGTH)(run.trainer.model, run.corpus.vocabulary)
 
 
 def run_device(config: Config, given: TrainOptions) -> DeviceManager:
