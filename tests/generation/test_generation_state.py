@@ -31,11 +31,11 @@ STRATEGIES: list[dict[str, Any]] = [
 ]
 
 
-def written(continuation: GenerationState, log_probs: Any) -> str:
-    continuation.begin()
-    while not continuation.done:
-        continuation.choose(log_probs)
-    return continuation.text()
+def written(state: GenerationState, log_probs: Any) -> str:
+    state.begin()
+    while not state.done:
+        state.choose(log_probs)
+    return state.text()
 
 
 def one_hot(symbol: int, size: int = 5) -> np.ndarray:
@@ -45,19 +45,19 @@ def one_hot(symbol: int, size: int = 5) -> np.ndarray:
 
 
 def test_draws_are_those_of_the_pure_functions() -> None:
-    continuation = GenerationState(VOCABULARY, "a", 200, Strategy(0.7, top_k=4, top_p=0.9), seed=3)
+    state = GenerationState(VOCABULARY, "a", 200, Strategy(0.7, top_k=4, top_p=0.9), seed=3)
     rng = np.random.default_rng(3)
     sums = np.cumsum(probabilities(LOGS, 0.7, top_k=4, top_p=0.9))
     for _ in range(200):
-        assert continuation.choose(LOGS) == np.searchsorted(sums, rng.random(), side="right")
-    assert continuation.done
+        assert state.choose(LOGS) == np.searchsorted(sums, rng.random(), side="right")
+    assert state.done
 
 
 def test_the_prime_is_what_the_model_reads() -> None:
-    continuation = GenerationState(VOCABULARY, "ab\n", 3)
-    assert continuation.prime.tolist() == [1, 2, 0]
-    assert continuation.begin() is None
-    assert not continuation.done
+    state = GenerationState(VOCABULARY, "ab\n", 3)
+    assert state.prime.tolist() == [1, 2, 0]
+    assert state.begin() is None
+    assert not state.done
 
 
 def test_without_a_prime_the_first_symbol_is_drawn_from_all_alike() -> None:
@@ -66,16 +66,16 @@ def test_without_a_prime_the_first_symbol_is_drawn_from_all_alike() -> None:
     texts = {written(GenerationState(VOCABULARY, "", 1, Strategy(allowed="bd"), seed=seed), LOGS) for seed in range(50)}
     assert texts == {"b", "d"}
     assert written(GenerationState(VOCABULARY, "", 1, Strategy(0, banned="\n")), LOGS) == "a"
-    continuation = GenerationState(VOCABULARY, "", 2)
-    assert continuation.begin() is not None
-    assert continuation.begin() is None
+    state = GenerationState(VOCABULARY, "", 2)
+    assert state.begin() is not None
+    assert state.begin() is None
 
 
 def test_length_zero_is_done() -> None:
-    continuation = GenerationState(VOCABULARY, "", 0)
-    assert continuation.done
-    assert continuation.begin() is None
-    assert continuation.text() == ""
+    state = GenerationState(VOCABULARY, "", 0)
+    assert state.done
+    assert state.begin() is None
+    assert state.text() == ""
 
 
 @pytest.mark.parametrize("settings", STRATEGIES, ids=str)
@@ -87,23 +87,23 @@ def test_side_by_side_it_is_the_same_text_as_alone(settings: dict[str, Any]) -> 
     together = [GenerationState(VOCABULARY, "ab", 40, sampler, seed=seed) for seed in range(7)]
     for step in predictions:
         choose_together(together, step)
-    for row, continuation in enumerate(together):
+    for row, state in enumerate(together):
         alone = GenerationState(VOCABULARY, "ab", 40, Strategy(**settings), seed=row)
         for step in predictions:
             alone.choose(step[row])
-        assert continuation.done
-        assert continuation.text() == alone.text()
+        assert state.done
+        assert state.text() == alone.text()
 
 
 def test_text_is_given_out_once_and_when_it_is_certain() -> None:
-    continuation = GenerationState(VOCABULARY, "a", 6, stop="bcd")
+    state = GenerationState(VOCABULARY, "a", 6, stop="bcd")
     shown = []
     for symbol in (2, 3, 2, 3, 1, 2):
-        continuation.choose(one_hot(symbol))
-        shown.append(continuation.text())
+        state.choose(one_hot(symbol))
+        shown.append(state.text())
     assert shown == ["", "", "bc", "", "bca", "b"]
-    assert continuation.done
-    assert continuation.text() == ""
+    assert state.done
+    assert state.text() == ""
 
 
 @pytest.mark.parametrize(
@@ -118,28 +118,28 @@ def test_text_is_given_out_once_and_when_it_is_certain() -> None:
     ],
 )
 def test_where_it_stops(options: dict[str, Any], expected: str) -> None:
-    continuation = GenerationState(VOCABULARY, "a", 6, **options)
+    state = GenerationState(VOCABULARY, "a", 6, **options)
     for symbol in (2, 3, 4, 1, 0, 2):
-        if not continuation.done:
-            continuation.choose(one_hot(symbol))
-    assert continuation.done
-    assert continuation.text() == expected
+        if not state.done:
+            state.choose(one_hot(symbol))
+    assert state.done
+    assert state.text() == expected
 
 
 def test_a_line_may_end_as_on_windows() -> None:
     vocabulary = Vocabulary.from_text("ab\r\n")
-    continuation = GenerationState(vocabulary, "a", 9, stop_at_newline=True)
+    state = GenerationState(vocabulary, "a", 9, stop_at_newline=True)
     for symbol in vocabulary.encode("a\ra\r\n"):
-        continuation.choose(one_hot(symbol, 4))
-    assert continuation.text() == "a\ra"
+        state.choose(one_hot(symbol, 4))
+    assert state.text() == "a\ra"
 
 
 def test_a_split_character_is_held_back() -> None:
-    continuation = GenerationState(BYTES, "x", 4)
+    state = GenerationState(BYTES, "x", 4)
     shown = []
     for byte in "é€".encode()[:4]:
-        continuation.choose(one_hot(byte, 256))
-        shown.append(continuation.text())
+        state.choose(one_hot(byte, 256))
+        shown.append(state.text())
     assert shown == ["", "é", "", ""]
 
 
@@ -148,39 +148,39 @@ def test_a_schedule_goes_straight_to_the_final_temperature() -> None:
     assert [strategy.temperature_at(place, 4) for place in range(5)] == pytest.approx([2, 1.5, 1, 0.5, 0.5])
     assert strategy.temperature_at(0, 1) == 2
     assert Strategy(0.7).temperature_at(3, 4) == 0.7
-    continuation = GenerationState(VOCABULARY, "a", 2, Strategy(1e6, final_temperature=0), seed=0)
-    np.testing.assert_allclose(continuation.probabilities(LOGS), 0.2, atol=1e-5)
-    continuation.choose(LOGS)
-    np.testing.assert_array_equal(continuation.probabilities(LOGS), [0, 1, 0, 0, 0])
+    state = GenerationState(VOCABULARY, "a", 2, Strategy(1e6, final_temperature=0), seed=0)
+    np.testing.assert_allclose(state.probabilities(LOGS), 0.2, atol=1e-5)
+    state.choose(LOGS)
+    np.testing.assert_array_equal(state.probabilities(LOGS), [0, 1, 0, 0, 0])
 
 
 def test_repetitions_are_counted_over_the_window_from_the_prime_on() -> None:
-    continuation = GenerationState(VOCABULARY, "abb", 9, Strategy(repetition_penalty=2, repetition_window=2))
-    assert set(continuation.recent) == {2}
+    state = GenerationState(VOCABULARY, "abb", 9, Strategy(repetition_penalty=2, repetition_window=2))
+    assert set(state.recent) == {2}
     expected = np.array([0.1, 0.4, 0.3**2, 0.15, 0.05])
-    np.testing.assert_allclose(continuation.probabilities(LOGS), expected / expected.sum())
-    continuation.choose(one_hot(1))
-    continuation.choose(one_hot(4))
+    np.testing.assert_allclose(state.probabilities(LOGS), expected / expected.sum())
+    state.choose(one_hot(1))
+    state.choose(one_hot(4))
     expected = np.array([0.1, 0.4**2, 0.3, 0.15, 0.05**2])
-    np.testing.assert_allclose(continuation.probabilities(LOGS), expected / expected.sum())
+    np.testing.assert_allclose(state.probabilities(LOGS), expected / expected.sum())
 
 
 def test_a_wide_window_costs_no_more_than_the_symbols_in_it() -> None:
     rng = np.random.default_rng(0)
     drawn = rng.integers(1, 5, 500).tolist()
-    continuation = GenerationState(VOCABULARY, "", 501, Strategy(repetition_penalty=2, repetition_window=3))
+    state = GenerationState(VOCABULARY, "", 501, Strategy(repetition_penalty=2, repetition_window=3))
     for count, symbol in enumerate(drawn, 1):
-        continuation.take(symbol)
-        assert set(continuation.recent) == set(drawn[max(0, count - 3) : count])
-        assert len(continuation.recent) <= 3
+        state.take(symbol)
+        assert set(state.recent) == set(drawn[max(0, count - 3) : count])
+        assert len(state.recent) <= 3
     wide = GenerationState(VOCABULARY, "ab" * 5000, 9, Strategy(repetition_penalty=2, repetition_window=10_000))
     assert len(wide.recent) == 2
 
 
 def test_a_symbol_that_someone_else_chose() -> None:
-    continuation = GenerationState(VOCABULARY, "a", 2, seed=1)
-    assert continuation.take(4) == 4
-    assert (continuation.count, continuation.text()) == (1, "d")
+    state = GenerationState(VOCABULARY, "a", 2, seed=1)
+    assert state.take(4) == 4
+    assert (state.count, state.text()) == (1, "d")
 
 
 def test_seeds_of_samples_do_not_depend_on_how_many_there_are() -> None:

@@ -153,11 +153,11 @@ def test_a_text_that_is_compared_keeps_its_characters(known: str, text: str, exp
 
 def test_stop_texts_and_banned_characters_are_looked_for_in_the_models_form() -> None:
     symbols = Vocabulary.from_text("aeé")
-    continuation = GenerationState(symbols, "", 9, stop="e\u0301", seed=1)
+    state = GenerationState(symbols, "", 9, stop="e\u0301", seed=1)
     for index in symbols.encode("aéa").tolist():
-        if not continuation.done:
-            continuation.take(index)
-    assert (continuation.text(), continuation.stopped) == ("a", True)
+        if not state.done:
+            state.take(index)
+    assert (state.text(), state.stopped) == ("a", True)
     assert StopText(["e\u0301", "x"], vocabulary=symbols).stops == ("é", "x")
     assert drawable_symbols(Strategy(banned="e\u0301"), symbols).tolist() == [True, True, False]
     assert drawable_symbols(Strategy(allowed="e\u0301"), symbols).tolist() == [False, False, True]
