@@ -15,7 +15,7 @@ from equivalence_helpers import Watcher, flat_vector, torch7_trainer
 
 from char_rnn import Config, prepare_corpus
 from char_rnn.torch7 import read_model
-from char_rnn.torch7.lines import TrainLuaLines
+from char_rnn.torch7.train_lua_output import TrainLuaLines
 from char_rnn.torch7.trainer import Torch7Trainer
 from char_rnn.utils.config import compose_config
 

@@ -12,7 +12,7 @@ from char_rnn import __version__
 from char_rnn.generation.engine import Engine
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cells import FEATURES, best_cells
-from char_rnn.playground.served import model_names
+from char_rnn.playground.served_model import model_names
 
 TEXT = 'a "bad" cafe,\n  a "face".\n' * 4
 

@@ -14,7 +14,7 @@ from char_rnn.playground import schema
 from char_rnn.playground.api import new_text
 from char_rnn.playground.requests import ApiError, checked, parsed
 from char_rnn.playground.schema import Limits
-from char_rnn.playground.served import ServedModel
+from char_rnn.playground.served_model import ServedModel
 
 REQUESTS = (schema.GenerateRequest, schema.ActivationsRequest, schema.CellsRequest, schema.ScoreRequest)
 VALUES = st.recursive(

@@ -105,7 +105,7 @@ def read_prime(path: str | Path, file: ModelFile, encoding: str | None, *, stric
 def impossible_stops(stops: tuple[str, ...], at_newline: bool, vocabulary: Vocabulary) -> list[str]:
     """Return a line for each stop text that cannot appear because the vocabulary lacks a character of it."""
     from char_rnn.data.vocabulary import UnknownCharacterError
-    from char_rnn.generation.spelling import canonical
+    from char_rnn.generation.unknown_characters import canonical
 
     lines = []
     for stop in stops:

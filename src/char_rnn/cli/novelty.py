@@ -115,7 +115,7 @@ def _samples(
     **strategy: Any,
 ) -> list[Integers]:
     """Return samples of the model as symbols of the corpus."""
-    from char_rnn.generation.spelling import default_prime
+    from char_rnn.generation.unknown_characters import default_prime
     from char_rnn.novelty.novelty import sampled_symbols
 
     settings = file.config.generation
@@ -134,7 +134,7 @@ def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
 
     from char_rnn.data.reading import TextReader, check_encoding
     from char_rnn.data.text_files import text_files
-    from char_rnn.generation.spelling import fitted
+    from char_rnn.generation.unknown_characters import fitted
     from char_rnn.novelty.novelty import to_symbols
 
     if not Path(path).exists():

@@ -212,7 +212,7 @@ def _write_as_today(model: str, file: ModelFile, chosen: SampleOptions) -> None:
 def _pieces(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> tuple[Iterator[str], list[str]]:
     """Return the pieces of the text, and the remarks about it; bad values raise here."""
     from char_rnn.data.vocabulary import UnknownCharacterError
-    from char_rnn.generation.spelling import default_prime
+    from char_rnn.generation.unknown_characters import default_prime
     from char_rnn.sampling.strategies import PredictionError
 
     settings = file.config.generation

@@ -80,7 +80,7 @@ def command(
             raise
         raise click.ClickException(f"the playground needs {package}, which is not installed; run: {INSTALL}") from None
     from char_rnn.playground.schema import Limits
-    from char_rnn.playground.served import model_names
+    from char_rnn.playground.served_model import model_names
 
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # substitutions in a prime are reported in the response
     files = dict(zip(model_names(models), map(open_model, models), strict=True))

@@ -160,7 +160,7 @@ def _callbacks(given: TrainOptions) -> list[Callback]:
     if given.quiet:
         return []
     if given.torch7:
-        from char_rnn.torch7.lines import TrainLuaLines
+        from char_rnn.torch7.train_lua_output import TrainLuaLines
 
         return [TrainLuaLines()]
     from char_rnn.training.progress import training_progress
@@ -200,8 +200,8 @@ def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel
 
     Without a prime of the user's own, a sample starts after two line ends, like a paragraph.
     """
-    from char_rnn.generation.spelling import default_prime
     from char_rnn.generation.text_generator import TextGenerator
+    from char_rnn.generation.unknown_characters import default_prime
     from char_rnn.sampling.options import Strategy
 
     settings = config.generation

@@ -19,9 +19,9 @@ from char_rnn.cells import Value, normalize, ordered
 from char_rnn.generation.network import Array, Attention, FeedForwardWeights, Layer, Network, Norm, Precision, quantize
 from char_rnn.generation.precompute import constants, input_tables
 from char_rnn.generation.stream_states import StreamStates
+from char_rnn.kernels.fold_additions import with_starts
 from char_rnn.kernels.instructions import ArrayStructure, BufferRef, packed, structure
 from char_rnn.kernels.lowering import Elementwise, lower
-from char_rnn.kernels.starts import with_starts
 
 ROWS = 32  # of a block of a packed matrix
 _KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}

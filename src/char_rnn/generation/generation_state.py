@@ -14,8 +14,8 @@ import numpy.typing as npt
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.predictor import PredictorStreams
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.spelling import Unknown, encode_prime
 from char_rnn.generation.stopping import StopText
+from char_rnn.generation.unknown_characters import Unknown, encode_prime
 from char_rnn.sampling.options import LENGTH, SEED, Strategy
 from char_rnn.sampling.strategies import Floats, draw_each
 

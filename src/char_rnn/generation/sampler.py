@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.spelling import canonical, knowing
+from char_rnn.generation.unknown_characters import canonical, knowing
 from char_rnn.sampling.options import Strategy
 from char_rnn.sampling.strategies import (
     FILTERS,

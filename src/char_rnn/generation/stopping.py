@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.spelling import canonical
+from char_rnn.generation.unknown_characters import canonical
 
 
 class StopText:

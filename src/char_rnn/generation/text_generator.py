@@ -21,7 +21,7 @@ from char_rnn.generation.generation_state import GenerationState, choose_togethe
 from char_rnn.generation.network import Precision
 from char_rnn.generation.predictor import Predictor, read
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.spelling import Unknown, encode_prime
+from char_rnn.generation.unknown_characters import Unknown, encode_prime
 from char_rnn.model_file import ModelFile
 from char_rnn.sampling.options import Range, Strategy
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.sampler import Sampler
-from char_rnn.generation.spelling import spelled
+from char_rnn.generation.unknown_characters import spelled
 from char_rnn.interact.text import Edit, EditHistory, Letter, LiveText, Point
 from char_rnn.sampling.options import Strategy
 from char_rnn.utils.files import replacing

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.spelling import spelled
 from char_rnn.generation.text_generator import TextGenerator
+from char_rnn.generation.unknown_characters import spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.novelty.verbatim import MAX_CELLS, Integers, VerbatimIndex
 from char_rnn.sampling.options import Strategy

@@ -26,7 +26,7 @@ _FEWEST_STEPS = 5
 """For fewer steps without gradients on the CPU, the reference is faster than packing the weights."""
 
 _CACHE = 1 << 20
-"""Bytes of matrices that stay in a core's by_kernels cache from step to step."""
+"""Bytes of matrices that stay in a core's own cache from step to step."""
 
 
 def run_layer(
@@ -85,7 +85,7 @@ def _fastest(step: Step, parameters: Parameters) -> Loop:
 
 
 def _products(weight: Tensor) -> torch.dtype | None:
-    """Return the type that autocast requests for products with a weight; None for its by_kernels."""
+    """Return the type that autocast requests for products with a weight; None for its own."""
     device = weight.device.type
     if weight.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
         return None

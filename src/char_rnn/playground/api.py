@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.generation_state import GenerationState
-from char_rnn.generation.spelling import Spelling, spelled
+from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.events import EventStream, Outbox, disconnected
@@ -23,7 +23,7 @@ from char_rnn.playground.jobs import WriteJob
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation, document
 from char_rnn.playground.requests import CLIENT_GONE, ApiError, read
-from char_rnn.playground.served import ServedModel
+from char_rnn.playground.served_model import ServedModel
 from char_rnn.sampling.options import Strategy
 
 

@@ -25,7 +25,7 @@ from char_rnn.playground.openapi import PREFIX
 from char_rnn.playground.requests import ApiError, refuse
 from char_rnn.playground.scheduler import MISTAKE
 from char_rnn.playground.schema import Limits
-from char_rnn.playground.served import ServedModel
+from char_rnn.playground.served_model import ServedModel
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 """Media types of the page's files: a system's own table may name others, which a browser does not run."""

@@ -23,10 +23,10 @@ from char_rnn.data.dataloader import Batches
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel, Hidden
 from char_rnn.torch7 import layout
-from char_rnn.torch7.lines import Listener
 from char_rnn.torch7.network import UnrolledNetwork
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.text import read_caches, split_text
+from char_rnn.torch7.train_lua_output import Listener
 from char_rnn.training.backend import PrepareProgress, TrainerBackend
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState
 from char_rnn.training.evaluation import Evaluation, TrainingResult

@@ -1,6 +1,6 @@
 /* Hidden cells that track features of a text, as in char_rnn.playground.cells. */
 
-import { LINE_ENDS } from "./spelling.js";
+import { LINE_ENDS } from "./unknown_characters.js";
 import { dot } from "./tensors.js";
 
 const RAREST = 10; // characters at which a feature has to differ from its most frequent value

@@ -1,4 +1,4 @@
-/* The nearest known characters, as in char_rnn.generation.spelling. */
+/* The nearest known characters, as in char_rnn.generation.unknown_characters. */
 
 const ALIKE = [
   "'‘’‚‛`´′",

@@ -1,6 +1,6 @@
 /* The vocabulary: characters (code points) or bytes of UTF-8. */
 
-import { canonical, LINE_ENDS, spell, textOf } from "./spelling.js";
+import { canonical, LINE_ENDS, spell, textOf } from "./unknown_characters.js";
 
 const UTF8 = new TextEncoder();
 

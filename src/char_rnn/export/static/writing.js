@@ -2,7 +2,7 @@
 
 import { draw, highest, probabilitiesOf, temperatureAt } from "./strategies.js";
 import { Random } from "./random.js";
-import { howRead, textOf } from "./spelling.js";
+import { howRead, textOf } from "./unknown_characters.js";
 
 const DEFAULTS = {
   prime: "",

@@ -1,4 +1,4 @@
-/* How a model reads a text, as in char_rnn.generation.spelling: normal forms, line ends, nearest characters. */
+/* How a model reads a text, as in char_rnn.generation.unknown_characters: normal forms, line ends, nearest characters. */
 
 import { nearestText } from "./nearest.js";
 

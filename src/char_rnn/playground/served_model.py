@@ -18,7 +18,7 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array, Precision
-from char_rnn.generation.spelling import Spelling, spelled
+from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cells import TrackingCell, best_cells
 from char_rnn.playground.jobs import ReadJob, SampleJob, labels, scores, states

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary, VocabularyKind
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.sampler import drawable_symbols
-from char_rnn.generation.spelling import (
+from char_rnn.generation.stopping import StopText
+from char_rnn.generation.unknown_characters import (
     Spelling,
     Unknown,
     canonical,
@@ -22,7 +23,6 @@ from char_rnn.generation.spelling import (
     nearest_text,
     spelled,
 )
-from char_rnn.generation.stopping import StopText
 from char_rnn.sampling.options import Strategy
 
 KOREAN = "한국어 é"
