@@ -41,9 +41,9 @@ from harness import parser, report
 from char_rnn import CharDataset, Config, build_model, create_dataloaders
 from char_rnn.bench.data import write_text
 from char_rnn.bench.timing import in_own_process, in_turn, peak_mb, ratio
-from char_rnn.training.batch_size import bytes_of_a_sequence
 from char_rnn.training.evaluation import evaluate
 from char_rnn.training.train_step import TrainStep
+from char_rnn.training.tuning import bytes_of_a_sequence
 
 # name: cell, reset gate, hidden units, layers, batch, time
 CASES = {

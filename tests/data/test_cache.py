@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from char_rnn.data import DataError
 from char_rnn.data.cache import Cache
-from char_rnn.data.errors import DataError
 from char_rnn.data.vocabulary import Indices, Vocabulary
 
 VOCABULARY = Vocabulary.from_text("abc")

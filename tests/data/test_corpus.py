@@ -10,10 +10,9 @@ from data_helpers import TEXT, text_of, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from char_rnn.data import reading
+from char_rnn.data import DataError, reading
 from char_rnn.data.corpus import Corpus, prepare_corpus, split_bounds
 from char_rnn.data.datasets import data_root
-from char_rnn.data.errors import DataError
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from data_helpers import TEXT, age, text_of, write
 
+from char_rnn.data import DataError
 from char_rnn.data import cache as cache_module
 from char_rnn.data.cache import Cache
 from char_rnn.data.corpus import prepare_corpus
 from char_rnn.data.datasets import data_root
-from char_rnn.data.errors import DataError
 from char_rnn.data.vocabulary import Vocabulary
 
 

@@ -16,12 +16,11 @@ from pathlib import Path
 import pytest
 from data_helpers import TEXT, text_of, write, zipped
 
+from char_rnn.data import DataError, reading
 from char_rnn.data import cache as cache_module
 from char_rnn.data import corpus as corpus_module
-from char_rnn.data import reading
 from char_rnn.data.corpus import prepare_corpus
 from char_rnn.data.datasets import data_root
-from char_rnn.data.errors import DataError
 
 
 def test_folders_are_read_in_order(tmp_path: Path) -> None:

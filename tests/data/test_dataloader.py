@@ -1,8 +1,8 @@
 import pytest
 
+from char_rnn.data import DataError
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import CharDataset, StreamBatches, WindowBatches, create_dataloaders
-from char_rnn.data.errors import DataError
 
 CORPUS = Corpus.from_text("0123456789" * 10)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from char_rnn.data import datasets
+from char_rnn.data import DataError, datasets
 from char_rnn.data.corpus import prepare_corpus
 from char_rnn.data.datasets import Download, data_root, fetch, list_datasets
-from char_rnn.data.errors import DataError
 
 TEXT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n" * 1000
 WAYS_ROUND = ("give the path of a text", "CHAR_RNN_DATA_DIR", "python-stdlib")

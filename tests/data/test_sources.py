@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from char_rnn.data import DataError
 from char_rnn.data.cache import Cache
-from char_rnn.data.errors import DataError
 from char_rnn.data.sources import find_source, is_stream, spooled
 
 

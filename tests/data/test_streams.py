@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from char_rnn.data import DataError
 from char_rnn.data.corpus import Corpus, Split
-from char_rnn.data.errors import DataError
-from char_rnn.data.streams import StreamBatches
+from char_rnn.data.dataloader import StreamBatches
 
 
 def split_of(length: int, context: bool = False) -> Split:

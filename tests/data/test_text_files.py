@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from data_helpers import TEXT, text_of, write, zipped
 
+from char_rnn.data import DataError
 from char_rnn.data import text_files as module
 from char_rnn.data.corpus import prepare_corpus
-from char_rnn.data.errors import DataError
 
 COMPRESSIONS = (gzip.compress, bz2.compress, lzma.compress)
 

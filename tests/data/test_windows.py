@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from char_rnn.data import DataError
 from char_rnn.data.corpus import Corpus, prepare_corpus
-from char_rnn.data.errors import DataError
 from char_rnn.data.windows import CharDataset, Permutation, WindowBatches
 
 TEXT = "".join(chr(0x4E00 + place) for place in range(60))

@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from runs_helpers import measured, record
 
-from char_rnn.runs.curves import labels, spread, y_range
 from char_rnn.runs.history import History, Measurement, read_history
-from char_rnn.runs.plots import loss_figure, save_figure
+from char_rnn.runs.plots import labels, loss_figure, save_figure, spread, y_range
 
 LN2 = math.log(2)
 RECORDS = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from t7_writer import dump
 
 from char_rnn import Corpus
-from char_rnn.data.errors import DataError
+from char_rnn.data import DataError
 from char_rnn.torch7.t7.values import Table
 from char_rnn.torch7.text import read_caches, split_batches, split_text
 

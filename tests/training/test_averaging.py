@@ -10,7 +10,7 @@ from training_helpers import small_config
 
 from char_rnn.models import CharLSTM
 from char_rnn.training import Callback, CharRNNTrainer
-from char_rnn.training.averaging import Averaging
+from char_rnn.training.optimizers import Averaging
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import DeviceManager
 

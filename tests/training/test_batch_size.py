@@ -11,10 +11,10 @@ from storages import Storages
 from training_helpers import EVERY_PART, small_config
 
 from char_rnn.models import CharModel, build_model
-from char_rnn.training import batch_size
-from char_rnn.training.batch_size import bytes_kept, bytes_of_a_sequence, fit_batch, largest_micro_batch
+from char_rnn.training import tuning
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.train_step import TrainStep
+from char_rnn.training.tuning import bytes_kept, bytes_of_a_sequence, fit_batch, largest_micro_batch
 from char_rnn.utils.config import Config
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def model_and_config(**training: Any) -> tuple[CharModel, Config]:
 
 
 def free_memory(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(batch_size.psutil, "virtual_memory", lambda: SimpleNamespace(available=size))
+    monkeypatch.setattr(tuning.psutil, "virtual_memory", lambda: SimpleNamespace(available=size))
 
 
 def test_what_a_sequence_keeps_grows_with_its_length() -> None:
@@ -69,7 +69,7 @@ def test_what_is_counted_is_what_a_forward_pass_leaves_in_use(kind: str, options
 def test_the_cpus_free_memory_sets_the_limit(monkeypatch: pytest.MonkeyPatch, sequences: float, expected: int) -> None:
     model, config = model_and_config()
     one = bytes_of_a_sequence(model, 10)
-    free_memory(monkeypatch, int(sequences * one * batch_size.PEAK / batch_size.SHARE) + 1)
+    free_memory(monkeypatch, int(sequences * one * tuning.PEAK / tuning.MEMORY_SHARE) + 1)
     assert largest_micro_batch(model, config.training, CPU, 64) == expected
     assert largest_micro_batch(model, config.training, CPU, 64, processes=2) == max(1, min(64, int(sequences / 2)))
 
@@ -92,7 +92,7 @@ def test_a_gpu_is_tried(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
     monkeypatch.setattr(Limited, "most", most)
-    monkeypatch.setattr(batch_size, "TrainStep", lambda model, training, _, rows: Limited(model, training, CPU, rows))
+    monkeypatch.setattr(tuning, "TrainStep", lambda model, training, _, rows: Limited(model, training, CPU, rows))
     monkeypatch.setattr(CharModel, "to", lambda model, *arguments: model)
     found = largest_micro_batch(model, config.training, torch.device("cuda"), 64)
     assert found == max(1, min(most, 64))
@@ -103,7 +103,7 @@ def test_a_gpu_is_tried(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
 def test_auto_becomes_numbers_that_repeat_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     model, config = model_and_config(batch_size="auto")
     one = bytes_of_a_sequence(model, 10)
-    free_memory(monkeypatch, int(20.5 * one * batch_size.PEAK / batch_size.SHARE))
+    free_memory(monkeypatch, int(20.5 * one * tuning.PEAK / tuning.MEMORY_SHARE))
     training = fit_batch(config, model, CPU, ProcessGroup(), 100_000).training
     assert (training.sequences, training.micro_batch_size) == (32, 20)  # 32: the specification's for the CPU
     free_memory(monkeypatch, 1 << 40)
@@ -115,7 +115,7 @@ def test_auto_becomes_numbers_that_repeat_the_run(monkeypatch: pytest.MonkeyPatc
 def test_a_given_batch_stays_and_its_parts_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     model, config = model_and_config(batch_size=200, micro_batch_size="auto")
     one = bytes_of_a_sequence(model, 10)
-    free_memory(monkeypatch, int(20.5 * one * batch_size.PEAK / batch_size.SHARE))
+    free_memory(monkeypatch, int(20.5 * one * tuning.PEAK / tuning.MEMORY_SHARE))
     training = fit_batch(config, model, CPU, ProcessGroup(), 100_000).training
     assert (training.sequences, training.micro_batch_size) == (200, 20)
 

@@ -10,8 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.training.learning_rate import Schedule, progress, segment
-from char_rnn.training.schedule_plan import SchedulePlan
+from char_rnn.training.learning_rate import Schedule, SchedulePlan, progress, segment
 from char_rnn.utils.config import TrainingConfig
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from char_rnn.training.schedule_plan import SchedulePlan
+from char_rnn.training.learning_rate import SchedulePlan
 from char_rnn.training.time_budget import TimeBudget
 from char_rnn.utils.config import TrainingConfig
 

@@ -84,7 +84,7 @@ def read_prime(path: str | Path, file: ModelFile, encoding: str | None, *, stric
         DataError: The file does not fit the encoding, or the encoding is unknown.
         OSError: The file cannot be read, is not a regular file, or is too large.
     """
-    from char_rnn.data.errors import DataError
+    from char_rnn.data import DataError
     from char_rnn.data.reading import check_encoding
 
     name = check_encoding(encoding or file.config.data.encoding)

@@ -14,8 +14,8 @@ from char_rnn.utils.terminal import visible_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from char_rnn.runs.curves import X
     from char_rnn.runs.history import History
+    from char_rnn.runs.plots import X
 
 
 @click.command(name="plot")

@@ -31,7 +31,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from char_rnn.data.errors import DataError
+from char_rnn.data import DataError
 from char_rnn.data.mapped import PageReleaser, open_ids
 from char_rnn.data.vocabulary import Indices, Vocabulary
 from char_rnn.utils.files import read_regular

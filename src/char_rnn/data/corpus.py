@@ -14,9 +14,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from char_rnn.data import datasets
+from char_rnn.data import DataError, datasets
 from char_rnn.data.cache import FORMAT, Cache, Entry, is_settled, logger
-from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import open_ids
 from char_rnn.data.reading import TextReader, check_encoding
 from char_rnn.data.sources import FileOrder, Source, Sources, as_list, find_source, in_words, is_stream, joined, spooled

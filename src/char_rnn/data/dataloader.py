@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from char_rnn.data import DataError
 from char_rnn.data.corpus import SPLITS, Split
-from char_rnn.data.streams import ALL_ROWS, StreamBatches
-from char_rnn.data.windows import CharDataset, WindowBatches
+from char_rnn.data.mapped import BlockReader, PageReleaser
+from char_rnn.data.windows import ALL_ROWS, CharDataset, WindowBatches, check_sizes
 
 __all__ = ["Batches", "CharDataset", "StreamBatches", "WindowBatches", "create_dataloaders"]
 
@@ -41,6 +44,76 @@ class Batches(Protocol):
         The same number gives the same batches; `start` skips batches at the beginning, at no cost.
         """
         ...
+
+
+class StreamBatches:
+    """Reads a split as B streams side by side; each batch continues where the last one ended.
+
+    B is the batch size, T the sequence length. Row b of every batch is stream b, T characters further on, so that the
+    hidden state can be carried over. A split of P predictable characters has P // (B T) batches in an epoch. The
+    `dropped` rest, less than B T characters, is at the end in even epochs and at the beginning in odd ones: any two
+    consecutive epochs predict every character.
+
+    Args:
+        split: The text.
+        batch_size: Number of streams.
+        seq_length: T.
+        rows: The streams to return if several processes share a batch; B is their number then.
+        allow_empty: Accept a split too small for a batch; its epochs are empty.
+
+    Raises:
+        DataError: The split is too small for one batch.
+        ValueError: A size is below 1.
+    """
+
+    carries_state = True
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seq_length: int,
+        *,
+        rows: slice = ALL_ROWS,
+        allow_empty: bool = False,
+    ) -> None:
+        check_sizes(batch_size, seq_length)
+        self.split, self.batch_size, self.seq_length, self.rows = split, batch_size, seq_length, rows
+        self._steps = split.predicted // (batch_size * seq_length)
+        self.dropped = split.predicted - self._steps * batch_size * seq_length
+        if self._steps == 0 and not allow_empty:
+            raise DataError(
+                f"the {split.name} split has {len(split):,} characters; one batch needs "
+                f"{batch_size * seq_length + 1:,} (batch_size {batch_size} x seq_length {seq_length} + 1): "
+                "give more text, or lower training.batch_size or training.seq_length"
+            )
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return self._steps
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch.
+
+        Args:
+            number: Number of the epoch, from 0.
+            start: Batches to skip at the beginning, at no cost.
+
+        Yields:
+            Characters x and the characters that follow them y, int64, shape (B, T) each.
+        """
+        length = self._steps * self.seq_length  # of a stream
+        first_target = len(self.split) - self.split.predicted + (self.dropped if number % 2 else 0)
+        befores = (np.arange(self.batch_size) * length + first_target - 1)[self.rows]
+        reader, pages = BlockReader(self.split.ids), PageReleaser(self.split.ids)
+        pages.release()
+        for step in range(start, self._steps):
+            starts = befores + step * self.seq_length
+            block = reader.read(starts, self.seq_length + 1).astype(np.int64)
+            if self.split.context is not None:
+                block[starts < 0, 0] = self.split.context
+            pages.touched_in_order(block.size * self.split.ids.itemsize)
+            yield torch.from_numpy(block[:, :-1].copy()), torch.from_numpy(block[:, 1:].copy())
 
 
 def create_dataloaders(

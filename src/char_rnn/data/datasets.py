@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from char_rnn.data.errors import DataError
+from char_rnn.data import DataError
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the name of the stage, the bytes done, and the bytes in all (None if unknown)."""

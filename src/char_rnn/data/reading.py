@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from char_rnn.data.errors import DataError
+from char_rnn.data import DataError
 from char_rnn.data.text_files import OpenText, TextFile, find_foreign_in, opened
 from char_rnn.data.vocabulary import VocabularyKind
 from char_rnn.utils.files import HEAD, read_regular

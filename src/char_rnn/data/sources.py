@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from char_rnn.data import datasets
+from char_rnn.data import DataError, TextNotFoundError, datasets
 from char_rnn.data.cache import FULL_DISK, Cache
-from char_rnn.data.errors import DataError, TextNotFoundError
 from char_rnn.data.reading import PIECE, is_valid, not_text, refusal
 from char_rnn.data.text_files import SUFFIXES, TextFile, is_compressed, natural_key, opened, text_files
 from char_rnn.data.vocabulary import VocabularyKind

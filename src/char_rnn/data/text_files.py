@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
-from char_rnn.data.errors import DataError
+from char_rnn.data import DataError
 from char_rnn.utils.files import (
     BZIP2,
     GZIP,

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from char_rnn.data import DataError
 from char_rnn.data.corpus import Corpus, prepare_corpus
-from char_rnn.data.errors import DataError
 from char_rnn.data.mapped import PageReleaser
-from char_rnn.data.streams import ALL_ROWS, check_sizes
 from char_rnn.data.vocabulary import Vocabulary
 
+ALL_ROWS = slice(None)
 PERMUTED_AT_ONCE = 1 << 16
 ROUNDS = 6
 
@@ -272,3 +272,10 @@ class _BatchOrder(Sampler[npt.NDArray[np.int64]]):
             last = min(first + at_once, self._steps.stop)
             block = order[first * self._batch_size : last * self._batch_size]
             yield from (block[at : at + self._batch_size][self._rows] for at in range(0, len(block), self._batch_size))
+
+
+def check_sizes(batch_size: int, seq_length: int) -> None:
+    """Raise ValueError if a size is below 1."""
+    for name, size in (("batch_size", batch_size), ("seq_length", seq_length)):
+        if size < 1:
+            raise ValueError(f"{name} {size}: must be at least 1")

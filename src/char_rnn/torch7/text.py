@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from char_rnn.data import DataError
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
-from char_rnn.data.errors import DataError
-from char_rnn.data.streams import ALL_ROWS
 from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.data.windows import ALL_ROWS
 from char_rnn.torch7.checkpoints.fields import is_finite, is_virtual, kind
 from char_rnn.torch7.t7.reader import load
 from char_rnn.torch7.t7.values import T7Error, Table

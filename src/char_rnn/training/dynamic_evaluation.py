@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from char_rnn.data.dataloader import StreamBatches
 from char_rnn.data.mapped import PageReleaser
-from char_rnn.data.streams import StreamBatches
 from char_rnn.models import CharModel, detach_state
 from char_rnn.training.evaluation import Evaluation, targets_of
 from char_rnn.utils.device import on_threads

@@ -14,15 +14,14 @@ import numpy as np
 import torch
 
 from char_rnn._version import __version__
+from char_rnn.data import TextNotFoundError
 from char_rnn.data.corpus import Corpus
-from char_rnn.data.errors import TextNotFoundError
 from char_rnn.data.sources import STANDARD_INPUT, Sources, as_list
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
 from char_rnn.runs import STATE
 from char_rnn.training.backend import PrepareProgress, TrainerBackend
-from char_rnn.training.batch_size import fit_batch, working_device
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read_state, remaining_models, saved_model
 from char_rnn.training.evaluation import TrainingResult
@@ -30,7 +29,7 @@ from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.progress import training_progress
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
 from char_rnn.training.trainer import CharRNNTrainer
-from char_rnn.training.tuning import tuned, tuned_before
+from char_rnn.training.tuning import fit_batch, tuned, tuned_before, working_device
 from char_rnn.utils.config import Config, compose_config, config_from_dict
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager

@@ -14,10 +14,10 @@ import torch
 
 from char_rnn.models import CharModel, Hidden, detach_state
 from char_rnn.ops.output_loss import can_run
-from char_rnn.training.averaging import Averaging
 from char_rnn.training.checkpoints import TrainingState, optimizer_tensors, pack, restore_optimizer
 from char_rnn.training.loss import LossGuard, Objective
 from char_rnn.training.optimizers import (
+    Averaging,
     build_optimizer,
     clip_norm,
     clip_value,

@@ -19,13 +19,12 @@ from char_rnn.models import CharModel, Hidden
 from char_rnn.training.callbacks import Callback, MetricsLogger, writers
 from char_rnn.training.checkpoints import CheckpointWriter, TrainingState
 from char_rnn.training.evaluation import Evaluation, TrainingResult
+from char_rnn.training.learning_rate import SchedulePlan
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup, RankLostError
-from char_rnn.training.recovery import Snapshots, fall_back_to_cpu, roll_back
-from char_rnn.training.schedule_plan import SchedulePlan
 from char_rnn.training.time_budget import Timer, plan_evaluations, refit, timed_evaluation
 from char_rnn.training.train_step import TrainStep
-from char_rnn.training.training_state import capture, restore
+from char_rnn.training.training_state import Snapshots, capture, fall_back_to_cpu, restore, roll_back
 from char_rnn.utils.config import Config
 from char_rnn.utils.device import DeviceManager, forked_rng, memory_in_use
 from char_rnn.utils.resources import memory_kept

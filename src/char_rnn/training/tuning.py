@@ -1,6 +1,7 @@
-"""Chooses CPU threads and precision before a run starts, by timing steps of the run itself.
+"""Chooses the device, the batch size, the CPU threads and the precision of a run before it starts.
 
-Two threads are up to twice as fast as one on an idle machine and several times slower on a busy one, and whether
+The batch size is as large as the memory allows. Threads and precision are chosen by timing steps of the run itself:
+two threads are up to twice as fast as one on an idle machine and several times slower on a busy one, and whether
 bfloat16 is faster than float32 depends on the processor and the size of the model. Only a measurement can tell.
 """
 
@@ -13,6 +14,7 @@ from contextlib import suppress
 from copy import deepcopy
 from statistics import median
 
+import psutil
 import torch
 
 from char_rnn import kernels
@@ -23,9 +25,10 @@ from char_rnn.models import CharModel
 from char_rnn.ops.layers import fits_kernels
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup
+from char_rnn.training.train_step import TrainStep
 from char_rnn.training.trainer import CharRNNTrainer
-from char_rnn.utils.config import Config
-from char_rnn.utils.device import DeviceManager, forked_rng
+from char_rnn.utils.config import Config, TrainingConfig
+from char_rnn.utils.device import DeviceManager, forked_rng, is_out_of_memory, optimal_batch_size
 from char_rnn.utils.resources import available_cores, memory_kept
 
 Way = tuple[int, str]
@@ -48,6 +51,9 @@ FEWER_THREADS = 1.05
 LOWER_PRECISION = 1.15
 """Required speed of bfloat16 relative to float32."""
 
+MEMORY_SHARE = 0.5  # of the free memory: the rest is for the evaluation, the text's pages, and other programs
+PEAK = 2  # bytes at the peak of a step over those kept for backward: 0.4 to 1.5 (benchmarks/training.py)
+
 
 def tuned(
     config: Config,
@@ -62,16 +68,7 @@ def tuned(
 
     If ``device.threads`` is null or ``training.precision`` is ``auto``, a few steps on copies of the model with the
     run's first batch are timed, unless there is only one choice. Model, generators and position in the data do not
-    change.
-
-    Args:
-        config: Configuration of the run.
-        make_trainer: Makes the trainer; called as ``CharRNNTrainer``.
-        model: Model to be trained.
-        loaders: Batches of the run.
-        device: Device to train on.
-        group: Process group; the first rank chooses.
-        clock: Seconds, as ``time.perf_counter``.
+    change. `make_trainer` is called as ``CharRNNTrainer``; the first rank of the group chooses.
     """
     group = group or ProcessGroup()
     if device.type != "cpu":
@@ -94,9 +91,7 @@ def tuned(
 def tuned_before(config: Config, last: ModelHeader) -> Config:
     """Set the number of CPU threads of a resumed run as it was; return the configuration with it.
 
-    Args:
-        config: Configuration of the run; ``device.threads`` is null in those of version 1.0.
-        last: Last model of the run, whose metadata has the number of threads.
+    Configurations of version 1.0 lack it: it is in the metadata of the run's last model.
     """
     threads = config.device.threads if config.device.threads is not None else recorded_threads(last)
     DeviceManager.set_threads(threads)
@@ -119,8 +114,7 @@ def requested_threads() -> int | None:
 def fastest(seconds: Mapping[Way, float]) -> Way:
     """Return the fastest way to train; a later one only if it is clearly faster than every earlier one.
 
-    Args:
-        seconds: Seconds of a step in each way: fewer threads before more, float32 before bfloat16.
+    The order is fewer threads before more, float32 before bfloat16.
     """
     chosen, *others = seconds
     for way in others:
@@ -207,13 +201,7 @@ class _Trial:
 
 
 def training_path(config: Config, model: CharModel, device: torch.device) -> str:
-    """Return which code trains the recurrent layers, such as ``kernels (avx512)`` or ``PyTorch (float64)``.
-
-    Args:
-        config: Configuration of the run, with its final precision.
-        model: Model to train.
-        device: Device to train on.
-    """
+    """Return which code trains the recurrent layers, such as ``kernels (avx512)`` or ``PyTorch (float64)``."""
     if config.training.trainer == "torch7":
         return "PyTorch (as in 2015)"
     if device.type != "cpu":
@@ -226,3 +214,111 @@ def training_path(config: Config, model: CharModel, device: torch.device) -> str
     if not all(fits_kernels(model.cell, layer, zoneout=model.zoneout > 0) for layer in layers):
         return f"PyTorch (the kernels do not support the cell {model.cell.name})"
     return f"kernels ({level})"
+
+
+def working_device(device: DeviceManager | torch.device | str, model: CharModel, group: ProcessGroup) -> torch.device:
+    """Return the device to train on.
+
+    A manager first tries a step of the model on it, and may fall back to the CPU; one of several processes may not.
+    """
+    if not isinstance(device, DeviceManager):
+        return torch.device(device)
+    if not group.alone or device.device.type == "cpu":
+        return device.device
+
+    def step(device: torch.device) -> torch.device:
+        with forked_rng(device):
+            try:
+                copy = deepcopy(model).to(device)
+            except TypeError as error:  # MPS, for float64; the manager knows it as an operation that the device lacks
+                raise NotImplementedError(f"{device}: {error}") from error
+            log_probs, _ = copy(torch.zeros(1, 2, dtype=torch.int64, device=device))
+            log_probs.sum().backward()
+        return device
+
+    return device.run(step)
+
+
+def fit_batch(config: Config, model: CharModel, device: torch.device, group: ProcessGroup, characters: int) -> Config:
+    """Return the configuration with ``auto`` replaced by numbers, the same on every rank.
+
+    ``training.batch_size`` and ``training.micro_batch_size`` may be ``auto``. A batch has at most as many characters as
+    the training split.
+    """
+    training = config.training
+    micro_batch = training.micro_batch_size
+    if training.batch_size == "auto":
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        best = group.size * optimal_batch_size(device.type, parameters, training.seq_length)
+        batch_size = max(1, min(best, (characters - 1) // training.seq_length))
+        micro_batch = "auto" if micro_batch is None else micro_batch
+    else:
+        batch_size = training.batch_size
+    if micro_batch == "auto":
+        rows = -(-batch_size // group.size)
+        micro_batch = int(group.min(largest_micro_batch(model, training, device, rows, group.size)))
+        micro_batch = None if micro_batch >= rows else micro_batch
+    if (batch_size, micro_batch) == (training.batch_size, training.micro_batch_size):
+        return config
+    numbers = {"batch_size": batch_size, "micro_batch_size": micro_batch}
+    return config.model_copy(update={"training": training.model_copy(update=numbers)})
+
+
+def largest_micro_batch(
+    model: CharModel, training: TrainingConfig, device: torch.device, rows: int, processes: int = 1
+) -> int:
+    """Return how many of ``rows`` sequences can be trained on at once, at least 1.
+
+    On a GPU, steps of a copy are tried. On the CPU, where the system grants more memory than there is and kills the
+    process later, the number is computed from the bytes that another sequence keeps for the backward pass.
+    """
+    if device.type == "cpu":
+        free = MEMORY_SHARE * psutil.virtual_memory().available / processes
+        return max(1, min(rows, int(free / (PEAK * bytes_of_a_sequence(model, training.seq_length)))))
+    fits, too_many, tried = 0, rows + 1, rows
+    while too_many - fits > 1:
+        if _fits(model, training, device, tried):
+            fits = tried
+        else:
+            too_many = tried
+        tried = (fits + too_many) // 2
+    return max(1, fits)
+
+
+def bytes_of_a_sequence(model: CharModel, seq_length: int) -> float:
+    """Return the bytes that each further sequence of a batch keeps for the backward pass, on average."""
+    few, more = 2, 10
+    return (bytes_kept(model, seq_length, more) - bytes_kept(model, seq_length, few)) / (more - few)
+
+
+def bytes_kept(model: CharModel, seq_length: int, rows: int) -> int:
+    """Return the bytes that a forward pass over (rows, seq_length) ids keeps for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ids = torch.zeros(rows, seq_length, dtype=torch.int64, device=next(model.parameters()).device)
+    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        log_probs, _ = model(ids)
+    del log_probs
+    return sum(kept.values())
+
+
+def _fits(model: CharModel, training: TrainingConfig, device: torch.device, rows: int) -> bool:
+    """Whether two steps, the second with all buffers in place, run without using smaller parts."""
+    whole = training.model_copy(update={"micro_batch_size": None, "grad_clip": 0.0, "explosion_factor": 0.0})
+    ids = torch.zeros(rows, training.seq_length, dtype=torch.int64)
+    try:
+        with forked_rng(device):
+            stepper = TrainStep(deepcopy(model).to(device), whole, device, rows)
+            hidden = None
+            for _ in range(2):
+                _, hidden = stepper.step(ids, ids, hidden, 0.0)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return stepper.micro_batch is None
