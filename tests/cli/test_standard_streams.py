@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from char_rnn.cli.errors import ReaderGone, reader_gone
+from char_rnn.cli.process import ReaderGone, reader_gone
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell and pseudo-terminals")
 CLOSED = "closed by the program that started this one"

@@ -33,7 +33,7 @@ from prompt_toolkit.output import DummyOutput
 from t7_writer import dump
 
 from char_rnn.cli import main
-from char_rnn.cli.errors import INTERRUPTED
+from char_rnn.cli.process import INTERRUPTED
 
 SHELL = re.compile(r"[|<>;&*?$`]")
 STEPS = 3

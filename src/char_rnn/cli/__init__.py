@@ -19,8 +19,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn._version import __version__
-from char_rnn.cli.errors import reader_gone, report
-from char_rnn.cli.process import prepare_streams
+from char_rnn.cli.process import prepare_streams, reader_gone, report
 
 COMMANDS = (
     "train",

@@ -12,9 +12,8 @@ import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn.cli.inputs import escapes_option, open_model, read_prime, unescaped
-from char_rnn.cli.options import debug_option
+from char_rnn.cli.options import debug_option, strategy_flags, strategy_of
 from char_rnn.cli.output import say, write_text
-from char_rnn.cli.strategy_options import strategy_flags, strategy_of
 from char_rnn.sampling.options import NUMBERS
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.inputs import escapes_option, open_model, reading_of, unescaped
-from char_rnn.cli.options import debug_option, json_option, quiet_option
+from char_rnn.cli.options import debug_option, json_option, quiet_option, strategy_flags, strategy_of
 from char_rnn.cli.output import preparation, print_result, progress_bar, say
-from char_rnn.cli.strategy_options import strategy_flags, strategy_of
 from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rich_click as click
 from click.exceptions import NoSuchOption
 
+from char_rnn.sampling.options import NUMBERS, OPTIONS, Range, Strategy
+
 if TYPE_CHECKING:
+    from char_rnn.utils.config.schema import GenerationConfig
     from char_rnn.utils.device import DeviceManager
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -85,6 +88,42 @@ def config_options(function: Function) -> Function:
     return recipe(file(set_option(function)))
 
 
+def strategy_flags(names: Iterable[str] = NUMBERS, **aliases: str) -> Callable[[Function], Function]:
+    """The flags of some sampling options, each ``None`` when not given; `aliases` are further flags by option."""
+
+    def add(function: Function) -> Function:
+        for name in reversed(tuple(names)):
+            option, alias = OPTIONS[name], [aliases[name]] if name in aliases else []
+            kind = {"metavar": "TEXT"} if option.range.type is str else {"type": _type(option.range)}
+            function = click.option(option.flag, *alias, name, help=option.help, **kind)(function)
+        return function
+
+    return add
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling options that were given on the command line."""
+    return {name: options[name] for name in OPTIONS if options.get(name) is not None}
+
+
+def strategy_of(settings: GenerationConfig, options: Mapping[str, Any], **others: Any) -> Strategy:
+    """The strategy: the options given, and else those of the model's configuration.
+
+    Raises:
+        UsageError: A value is not a number.
+    """
+    try:
+        return Strategy.of(settings, **given(options), **others)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _type(valid: Range) -> click.IntRange | click.FloatRange:
+    if valid.type is int:
+        return click.IntRange(valid.least, valid.most)
+    return click.FloatRange(valid.least, valid.most, min_open=valid.excludes_least)
+
+
 def device_manager(name: str) -> DeviceManager:
     """Return the manager of the device that ``--device NAME`` asks for."""
     from char_rnn.utils.device import DeviceManager
@@ -92,6 +131,15 @@ def device_manager(name: str) -> DeviceManager:
     if name == "auto":
         return DeviceManager()
     return DeviceManager(name, auto_detect=False, fallback=False)
+
+
+def refuse_opencl(opencl: int) -> None:
+    """Raise a usage error for ``-opencl 1``."""
+    if opencl:
+        raise click.UsageError(
+            "-opencl 1: OpenCL is not supported; leave it out for the CPU, or give -gpuid 0 (NVIDIA, AMD)"
+            " or --device mps (Apple)"
+        )
 
 
 def check_target(target: Path, endings: Sequence[str], argument: str, *, force: bool) -> None:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import codecs
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.flags2015 import refuse_opencl
-from char_rnn.cli.inputs import escapes_option, impossible_stops, open_model, read_prime, unescaped
-from char_rnn.cli.options import OneDashCommand, debug_option, device_manager, device_option, quiet_option
-from char_rnn.cli.output import say, write_pieces
-from char_rnn.cli.sample2015 import check_rng, flags_of_2015, write_as_2015
-from char_rnn.cli.strategy_options import given, strategy_flags
-from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
+from char_rnn.cli.inputs import escapes_option, impossible_stops, open_model
+from char_rnn.cli.options import (
+    OneDashCommand,
+    debug_option,
+    device_manager,
+    device_option,
+    quiet_option,
+    refuse_opencl,
+    strategy_flags,
+)
+from char_rnn.cli.output import say, write_bytes, write_pieces
+from char_rnn.cli.sample_options import SampleOptions, flags_of_2015
+from char_rnn.sampling.options import OPTIONS
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
-    from char_rnn.generation.network import Precision
     from char_rnn.generation.text_generator import TextGenerator
     from char_rnn.model_file import ModelFile
-    from char_rnn.utils.config.schema import GenerationConfig
 
 _BETWEEN = "---\n"
 
@@ -82,7 +88,7 @@ def command(model: str, **options: Any) -> None:
       char-rnn sample lm_lstm_epoch50.00_1.3656.t7 --torch7 -primetext "ROMEO:" -seed 2015
     """
     chosen = SampleOptions.of(**options)
-    rng = check_rng(chosen.rng, chosen.torch7, chosen.todays)
+    rng = chosen.random_numbers()
     refuse_opencl(chosen.opencl)
     chosen.check()
     file = open_model(model)
@@ -90,111 +96,45 @@ def command(model: str, **options: Any) -> None:
         _write_as_today(model, file, chosen)
         return
     say(_introduction(model, file), quiet=chosen.silent)
-    write_as_2015(
-        file,
-        rng,
-        prime=chosen.prime_text(file),
-        length=chosen.length,
-        temperature=chosen.sampling.get("temperature"),
-        seed=chosen.seed,
-        argmax=chosen.sample == "0",
-        header=chosen.torch7 and chosen.verbose == "1",
-        quiet=chosen.silent,
+    _write_as_2015(file, rng, chosen)
+
+
+def _write_as_2015(file: ModelFile, rng: str, chosen: SampleOptions) -> None:
+    """Print the text of sample.lua (``rng`` torch7) or torch-rnn, with their defaults, and an end of line.
+
+    torch-rnn takes a new seed each time, which is then printed.
+    """
+    import secrets
+
+    from char_rnn.torch7.sampling import sample_torch7, sample_torch_rnn
+
+    function = sample_torch7 if rng == "torch7" else sample_torch_rnn
+    prime, argmax, seed = os.fsencode(chosen.prime_text(file) or ""), chosen.sample == "0", chosen.seed
+    if seed is None:
+        seed = 123 if rng == "torch7" else secrets.randbits(32)
+        if rng == "torch-rnn" and not argmax:
+            say(f"seed {seed}", quiet=chosen.silent)
+    length = 2000 if chosen.length is None else chosen.length
+    temperature = chosen.sampling.get("temperature", 1.0)
+    pieces = function(file, prime=prime, length=length, temperature=temperature, seed=seed, argmax=argmax)
+    header = [_header(file.config.model.type, prime)] if chosen.torch7 and chosen.verbose == "1" else []
+    _write(chain(header, pieces, [b"\n"]))
+
+
+def _header(cell: str, prime: bytes) -> bytes:
+    seeding = (
+        b"seeding with " + prime if prime else b"missing seed text, using uniform probability over first character"
     )
+    return f"creating an {cell}...\n".encode() + seeding + b"\n" + b"-" * 26 + b"\n"
 
 
-@dataclass(frozen=True)
-class SampleOptions:
-    """The options of the command line; ``None`` where one is not given."""
-
-    length: int | None
-    prime: str | None
-    prime_file: str | None
-    encoding: str | None
-    hide_prime: bool
-    unknown: Literal["error", "skip", "nearest"]
-    stop: tuple[str, ...]
-    stop_at_newline: bool
-    num_samples: int | None
-    seed: int | None
-    sampling: dict[str, Any]
-    beam: int | None
-    precision: Precision | None
-    rng: str | None
-    torch7: bool
-    sample: str
-    verbose: str
-    gpuid: int | None
-    opencl: int
-    device: str
-    quiet: bool
-
-    @classmethod
-    def of(cls, *, escapes: bool, **options: Any) -> SampleOptions:
-        """Return the options of the command line, with the escapes in their texts replaced if ``escapes``."""
-        if escapes:
-            options["stop"] = tuple(unescaped(text, "--stop") for text in options["stop"])
-            texts = {"prime": "--prime", **{name: OPTIONS[name].flag for name in ("banned", "allowed")}}
-            options.update({n: unescaped(options[n], flag) for n, flag in texts.items() if options[n] is not None})
-        others = {name: value for name, value in options.items() if name not in OPTIONS}
-        return cls(sampling=given(options), **others)
-
-    @property
-    def todays(self) -> dict[str, bool]:
-        """The options that the programs of 2015 did not have, and whether they are given."""
-        return {
-            **{option.flag: name in self.sampling for name, option in OPTIONS.items() if name != "temperature"},
-            "--beam": self.beam is not None,
-            "--num-samples": self.num_samples is not None,
-            "--precision": self.precision is not None,
-            "--stop": bool(self.stop),
-            "--stop-at-newline": self.stop_at_newline,
-            "--hide-prime": self.hide_prime,
-            f"--unknown {self.unknown}": self.unknown != "error",
-        }
-
-    @property
-    def silent(self) -> bool:
-        """Whether to print the text only."""
-        return self.quiet or self.torch7 or self.verbose == "0"
-
-    def check(self) -> None:
-        """Raise a usage error for an invalid combination of options."""
-        if "" in self.stop:
-            raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
-        if self.sampling.get("allowed") == "":
-            raise click.BadParameter("must be a text of at least one character", param_hint=OPTIONS["allowed"].flag)
-        if self.prime is not None and self.prime_file is not None:
-            raise click.UsageError("--prime and --prime-file both give the text to continue; leave out one of them")
-        if self.beam is None:
-            return
-        flags = [OPTIONS[name].flag for name in NUMBERS if name in self.sampling]
-        flags += [] if self.seed is None else ["--seed"]
-        if flags:
-            raise click.UsageError(f"{flags[0]}: --beam does not sample; leave out one of them")
-        if (self.num_samples or 1) > self.beam:
-            raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
-
-    def prime_text(self, file: ModelFile) -> str | None:
-        """The text to continue, as given or from a file (see `read_prime`)."""
-        if self.prime_file is None:
-            return self.prime
-        return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")
-
-    def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
-        """The sampling options: those given, and else those of the model."""
-        greedy = {"temperature": 0.0, "final_temperature": None} if self.sample == "0" else {}
-        return asdict(Strategy.of(settings, **{**self.sampling, **greedy}))
-
-    @property
-    def characters(self) -> dict[str, Any]:
-        """The banned and the allowed characters, as far as they are given."""
-        return {name: value for name, value in self.sampling.items() if name not in NUMBERS}
-
-    @property
-    def ending(self) -> dict[str, Any]:
-        """The options for reading the prime and for ending the text."""
-        return {"stop": self.stop, "stop_at_newline": self.stop_at_newline, "unknown": self.unknown}
+def _write(pieces: Iterable[bytes]) -> None:
+    """Write to standard output; control characters are escaped for a terminal."""
+    if not sys.stdout.isatty():
+        write_bytes(pieces)
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    write_pieces(chain(map(decoder.decode, pieces), [decoder.decode(b"", final=True)]))
 
 
 def _write_as_today(model: str, file: ModelFile, chosen: SampleOptions) -> None:

@@ -13,10 +13,9 @@ from click.exceptions import Exit
 from rich.console import Console
 from rich.text import Text
 
-from char_rnn.cli.errors import FAILURE, one_line
 from char_rnn.cli.options import debug_option, device_option, json_option, minutes_option, quiet_option, set_option
 from char_rnn.cli.output import say, write_text
-from char_rnn.cli.process import stopping_at_signals
+from char_rnn.cli.process import FAILURE, one_line, stopping_at_signals
 from char_rnn.cli.runs import ANY_WIDTH, CELLS, STYLES, fits, print_problem, rounded, run_facts, table_of
 from char_rnn.cli.train import describe_result, open_run, run_device
 from char_rnn.cli.train_options import TrainOptions

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.flags2015 import flags_of_2015
 from char_rnn.cli.inputs import open_model
 from char_rnn.cli.options import DEVICES, OneDashCommand, config_options, debug_option, minutes_option, quiet_option
 from char_rnn.cli.output import describe_evaluation, preparation, say, write_text
 from char_rnn.cli.process import stopping_at_signals
-from char_rnn.cli.train_options import TrainOptions, repeated_sources
+from char_rnn.cli.train_options import TrainOptions, flags_of_2015, repeated_sources
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:

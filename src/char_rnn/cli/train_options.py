@@ -1,4 +1,8 @@
-"""The options of ``char-rnn train`` and ``sweep``, and the configuration that they ask for."""
+"""The options of ``char-rnn train`` and ``sweep``, the flags of train.lua, and the configuration that they ask for.
+
+Of the flags, only ``-gpuid`` loads PyTorch. Three are other names of today's options: ``-seed``, ``-init_from``, and
+``-data_dir`` for DATA.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.flags2015 import (
-    fitted_fractions,
-    given_settings,
-    gpu_settings,
-    implied_settings,
-    placeholder_fractions,
-    refuse_opencl,
-)
 from char_rnn.cli.inputs import unescaped
-from char_rnn.torch7.options import FLAGS
+from char_rnn.cli.options import Function, refuse_opencl
+from char_rnn.cli.output import say
+from char_rnn.torch7.options import FLAGS, FRACTIONS, IMPLIED
 from char_rnn.utils.files import check_is_path
 from char_rnn.utils.locking import check_is_free
 from char_rnn.utils.terminal import quoted
@@ -28,6 +26,21 @@ if TYPE_CHECKING:
 
 _TORCH7 = "torch7"
 _ARCHITECTURE = ("model", "rnn_size", "num_layers")
+
+
+def flags_of_2015(function: Function) -> Function:
+    """Add ``--torch7`` to a command, and the flags of train.lua that are not names of today's options."""
+    options = [
+        click.option("--torch7", is_flag=True, help="Reproduce train.lua exactly: defaults, numbers and log lines."),
+        click.option("-data_dir", "data_dir", hidden=True, help="DATA."),
+        click.option("-gpuid", type=int, hidden=True, help="Below 0: CPU; otherwise CUDA, in float32."),
+        click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
+        click.option("-accurate_gpu_timing", type=int, expose_value=False, hidden=True, help="Ignored."),
+        *(click.option(f"-{name}", name, hidden=True, help=f"Sets {key}.") for name, key in FLAGS.items()),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @dataclass(frozen=True)
@@ -109,12 +122,12 @@ class TrainOptions:
         from char_rnn.utils.config import compose_config
 
         recipe, file = self._recipe(), self._file()
-        implied: list[str | Override] = [*implied_settings(self.flags), *gpu_settings(self.gpuid)]
-        overrides = [*implied, *self.overrides, *more, *given_settings(self.flags)]
-        base = compose_config(recipe, file, [*overrides, *placeholder_fractions(self.flags)])
+        implied: list[str | Override] = [*_implied_settings(self.flags), *_gpu_settings(self.gpuid)]
+        overrides = [*implied, *self.overrides, *more, *_given_settings(self.flags)]
+        base = compose_config(recipe, file, [*overrides, *_placeholder_fractions(self.flags)])
         if self.minutes is not None and base.training.horizons:  # those of an earlier timed run
             overrides = ["training.horizons=null", "training.max_steps=null", *overrides]
-        config = compose_config(recipe, file, [*overrides, *fitted_fractions(self.flags, base), *self._given()])
+        config = compose_config(recipe, file, [*overrides, *_fitted_fractions(self.flags, base), *self._given()])
         if self.torch7 and config.training.trainer != _TORCH7:
             raise click.UsageError(
                 "--torch7 needs training.trainer=torch7, but the configuration has modern: change it, or leave out"
@@ -168,3 +181,81 @@ def repeated_sources(config: Config) -> str:
     """Return the texts that ``--resume`` needs again: all of them if one is standard input, else none."""
     sources = config.data.sources
     return "".join(f"{each if each == '-' else quoted(each)} " for each in sources) if "-" in sources else ""
+
+
+def _implied_settings(values: Mapping[str, str | None]) -> list[Override]:
+    """Return the settings that the given flags imply, each once."""
+    from char_rnn.utils.config import Override
+
+    given = {assignment: name for name, assignment in IMPLIED.items() if values[name] is not None}
+    return [Override(assignment, f"-{name} {values[name]}") for assignment, name in given.items()]
+
+
+def _given_settings(values: Mapping[str, str | None]) -> list[Override]:
+    """Return the settings of the given flags. A learning-rate decay above 1 has no effect, as in train.lua."""
+    from char_rnn.utils.config import Override
+
+    known = dict(values)
+    decay = _number(known["learning_rate_decay"])
+    if decay is not None and decay > 1:
+        known["learning_rate_decay"] = "1"
+    return [
+        Override(f"{key}={known[name]}", f"-{name} {values[name]}")
+        for name, key in FLAGS.items()
+        if known[name] is not None
+    ]
+
+
+def _placeholder_fractions(values: Mapping[str, str | None]) -> list[Override]:
+    """Return fractions that are valid with all other settings, in place of the given ones."""
+    from char_rnn.utils.config import Override
+
+    fitting = {"train_frac": "1.0e-09", "val_frac": "0"}
+    return [Override(f"data.{name}={value}", f"-{name}") for name, value in fitting.items() if values[name] is not None]
+
+
+def _fitted_fractions(values: Mapping[str, str | None], base: Config) -> list[Override]:
+    """Return the rest of the text for validation if the fractions exceed 1, as train.lua does.
+
+    ``base`` has the fractions that are not given.
+    """
+    from char_rnn.utils.config import Override
+
+    if all(values[name] is None for name in FRACTIONS):
+        return []
+    train, val = (getattr(base.data, name) if values[name] is None else _number(values[name]) for name in FRACTIONS)
+    if train is None or val is None or not 0 < train <= 1 or not 0 <= val < 1 or train + val <= 1:
+        return []
+    place = " ".join(f"-{name} {values[name]}" for name in FRACTIONS if values[name] is not None)
+    return [Override(f"data.val_frac={1.0 - train!r}", place)]
+
+
+def _gpu_settings(gpuid: int | None) -> list[Override]:
+    """Return the settings of ``-gpuid``. As in train.lua, CUDA trains in float32.
+
+    Without that device they select the CPU, with a warning, as train.lua does.
+    """
+    from char_rnn.utils.config import Override
+
+    if gpuid is None:
+        return []
+    device = "cuda" if gpuid >= 0 and _has_cuda(gpuid) else "cpu"
+    if gpuid >= 0 and device == "cpu":
+        say(f"warning: -gpuid {gpuid}: no such CUDA device; falling back on the CPU")
+    assignments = [f"device.preferred={device}", "device.auto_detect=false"]
+    if device == "cuda":
+        assignments.append("training.precision=float32")
+    return [Override(assignment, f"-gpuid {gpuid}") for assignment in assignments]
+
+
+def _has_cuda(gpuid: int) -> bool:
+    import torch
+
+    return torch.cuda.is_available() and gpuid < torch.cuda.device_count()
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None

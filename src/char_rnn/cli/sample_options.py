@@ -1,0 +1,144 @@
+"""The options of ``char-rnn sample``, and the flags of sample.lua. Needs no PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import rich_click as click
+
+from char_rnn.cli.inputs import read_prime, unescaped
+from char_rnn.cli.options import Function, given
+from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
+
+if TYPE_CHECKING:
+    from char_rnn.generation.network import Precision
+    from char_rnn.model_file import ModelFile
+    from char_rnn.utils.config.schema import GenerationConfig
+
+
+def flags_of_2015(function: Function) -> Function:
+    """Add ``--rng``, ``--torch7``, and the flags of sample.lua that are not names of today's options."""
+    switch = click.Choice(["0", "1"])
+    for option in (
+        click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
+        click.option("-gpuid", type=click.IntRange(min=-1), hidden=True, help="-1: CPU; otherwise CUDA."),
+        click.option("-verbose", type=switch, default="1", hidden=True, help="0: same as --quiet."),
+        click.option("-sample", type=switch, default="1", hidden=True, help="0: always the most likely symbol."),
+        click.option(
+            "--torch7", is_flag=True, help="Reproduce sample.lua exactly: defaults, random numbers and printed lines."
+        ),
+        click.option(
+            "--rng",
+            type=click.Choice(["numpy", "torch7", "torch-rnn"]),
+            help="Random numbers: numpy (default), or those of sample.lua or torch-rnn, to reproduce their text.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The options of the command line; ``None`` where one is not given."""
+
+    length: int | None
+    prime: str | None
+    prime_file: str | None
+    encoding: str | None
+    hide_prime: bool
+    unknown: Literal["error", "skip", "nearest"]
+    stop: tuple[str, ...]
+    stop_at_newline: bool
+    num_samples: int | None
+    seed: int | None
+    sampling: dict[str, Any]
+    beam: int | None
+    precision: Precision | None
+    rng: str | None
+    torch7: bool
+    sample: str
+    verbose: str
+    gpuid: int | None
+    opencl: int
+    device: str
+    quiet: bool
+
+    @classmethod
+    def of(cls, *, escapes: bool, **options: Any) -> SampleOptions:
+        """Return the options of the command line, with the escapes in their texts replaced if ``escapes``."""
+        if escapes:
+            options["stop"] = tuple(unescaped(text, "--stop") for text in options["stop"])
+            texts = {"prime": "--prime", **{name: OPTIONS[name].flag for name in ("banned", "allowed")}}
+            options.update({n: unescaped(options[n], flag) for n, flag in texts.items() if options[n] is not None})
+        others = {name: value for name, value in options.items() if name not in OPTIONS}
+        return cls(sampling=given(options), **others)
+
+    def random_numbers(self) -> str:
+        """Return the random numbers to use: numpy, torch7 or torch-rnn.
+
+        Raises:
+            UsageError: ``--torch7`` excludes ``--rng``, or an option is given that the older programs lack.
+        """
+        if self.torch7 and self.rng not in (None, "torch7"):
+            raise click.UsageError(f"--torch7 means --rng torch7; leave out one of --torch7 and --rng {self.rng}")
+        chosen = self.rng or ("torch7" if self.torch7 else "numpy")
+        todays = {
+            **{option.flag: name in self.sampling for name, option in OPTIONS.items() if name != "temperature"},
+            "--beam": self.beam is not None,
+            "--num-samples": self.num_samples is not None,
+            "--precision": self.precision is not None,
+            "--stop": bool(self.stop),
+            "--stop-at-newline": self.stop_at_newline,
+            "--hide-prime": self.hide_prime,
+            f"--unknown {self.unknown}": self.unknown != "error",
+        }
+        given = next((name for name, is_given in todays.items() if is_given), None)
+        if chosen != "numpy" and given is not None:
+            raise click.UsageError(
+                f"{given}: not supported with --rng {chosen}, whose program has no such option; leave one of them out"
+            )
+        return chosen
+
+    @property
+    def silent(self) -> bool:
+        """Whether to print the text only."""
+        return self.quiet or self.torch7 or self.verbose == "0"
+
+    def check(self) -> None:
+        """Raise a usage error for an invalid combination of options."""
+        if "" in self.stop:
+            raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
+        if self.sampling.get("allowed") == "":
+            raise click.BadParameter("must be a text of at least one character", param_hint=OPTIONS["allowed"].flag)
+        if self.prime is not None and self.prime_file is not None:
+            raise click.UsageError("--prime and --prime-file both give the text to continue; leave out one of them")
+        if self.beam is None:
+            return
+        flags = [OPTIONS[name].flag for name in NUMBERS if name in self.sampling]
+        flags += [] if self.seed is None else ["--seed"]
+        if flags:
+            raise click.UsageError(f"{flags[0]}: --beam does not sample; leave out one of them")
+        if (self.num_samples or 1) > self.beam:
+            raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
+
+    def prime_text(self, file: ModelFile) -> str | None:
+        """The text to continue, as given or from a file (see `read_prime`)."""
+        if self.prime_file is None:
+            return self.prime
+        return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")
+
+    def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
+        """The sampling options: those given, and else those of the model."""
+        greedy = {"temperature": 0.0, "final_temperature": None} if self.sample == "0" else {}
+        return asdict(Strategy.of(settings, **{**self.sampling, **greedy}))
+
+    @property
+    def characters(self) -> dict[str, Any]:
+        """The banned and the allowed characters, as far as they are given."""
+        return {name: value for name, value in self.sampling.items() if name not in NUMBERS}
+
+    @property
+    def ending(self) -> dict[str, Any]:
+        """The options for reading the prime and for ending the text."""
+        return {"stop": self.stop, "stop_at_newline": self.stop_at_newline, "unknown": self.unknown}
