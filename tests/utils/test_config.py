@@ -28,8 +28,7 @@ from char_rnn.utils.config import (
     recipes,
     to_yaml,
 )
-from char_rnn.utils.config.schema import SECTIONS
-from char_rnn.utils.config.writing import descriptions
+from char_rnn.utils.config.schema import SECTIONS, descriptions
 
 SPECIFICATION = """
 model: {type: lstm, hidden_size: 128, num_layers: 2, dropout: 0.2}

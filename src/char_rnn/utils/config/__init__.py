@@ -3,9 +3,8 @@
 from char_rnn.utils.config.fields import ConfigError
 from char_rnn.utils.config.loading import Override, compose_config, config_from_dict, load_config, read_setting, recipes
 from char_rnn.utils.config.model import ModelConfig
-from char_rnn.utils.config.schema import Config, DataConfig, DeviceConfig, GenerationConfig, LoggingConfig
+from char_rnn.utils.config.schema import Config, DataConfig, DeviceConfig, GenerationConfig, LoggingConfig, to_yaml
 from char_rnn.utils.config.training import TrainingConfig
-from char_rnn.utils.config.writing import to_yaml
 
 __all__ = [
     "Config",

@@ -1,4 +1,4 @@
-"""The schema of a configuration: every key with its type, range, unit and default.
+"""The schema of a configuration, every key with its type, range, unit and default; and its form in YAML.
 
 The docstring below each field is its description. Tests hold the shipped YAML files, the messages and ``docs`` to these
 classes. The defaults are those of the specification's ``config/default.yaml``.
@@ -6,13 +6,17 @@ classes. The defaults are those of the specification's ``config/default.yaml``.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
 from char_rnn.sampling.options import pydantic_fields
-from char_rnn.utils.config.fields import COUNT, Conflict, NonEmpty, Section, WholeText, shown
+from char_rnn.utils.config.fields import COUNT, Conflict, NonEmpty, Section, WholeText, allowed, shown
 from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.training import TrainingConfig
 
@@ -212,3 +216,55 @@ def _not_of_2015(name: str, *values: object) -> Conflict:
         " or set training.trainer to modern",
         ("training.trainer", name),
     )
+
+
+def to_yaml(config: Config, *, comments: bool = False) -> str:
+    """Return a configuration as YAML with every key and exact numbers, which `load_config` reads to an equal one.
+
+    With ``comments``, a comment before each key has its description and valid values.
+    """
+    return "\n".join("\n".join([f"{section}:", *_entries(section, config, comments)]) + "\n" for section in SECTIONS)
+
+
+def descriptions(section: type[Section]) -> dict[str, str]:
+    """Return the description of each key: that of its field, or the docstring below it.
+
+    The docstrings are read from the source here; pydantic would read them at each creation of the class.
+    """
+    [class_node] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(class_node, ast.ClassDef)
+    below = {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(class_node.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+    return {name: field.description or below[name] for name, field in section.model_fields.items()}
+
+
+def _entries(section: str, config: Config, comments: bool) -> list[str]:
+    values = getattr(config, section)
+    words_of = descriptions(SECTIONS[section]) if comments else {}
+    lines = []
+    for key, field in SECTIONS[section].model_fields.items():
+        if comments:
+            words = f"{words_of[key]} Takes {allowed(field)}."
+            lines += textwrap.wrap(words, 100, initial_indent="  # ", subsequent_indent="  # ")
+        lines.append(f"  {key}: {_value(getattr(values, key))}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    if isinstance(value, str):
+        import yaml
+
+        return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf")).rstrip("\n")
+    if isinstance(value, float):  # the shortest exact digits; YAML 1.1 needs a point before an exponent
+        mantissa, e, exponent = repr(value).partition("e")
+        return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"
+    return "null" if value is None else str(value).lower()
