@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from training_helpers import rose_config
 
-from char_rnn.sweep.folder import FILE, SweepError, read_sweep
+from char_rnn.sweep.grid import FILE, SweepError, read_sweep
 from char_rnn.sweep.running import SweepResult, sweep
 from char_rnn.utils.config import Config
 

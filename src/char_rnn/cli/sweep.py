@@ -73,7 +73,7 @@ def command(
       char-rnn sweep --resume runs/my-book-sweep
     """
     from char_rnn.sweep import sweep
-    from char_rnn.sweep.folder import read_sweep
+    from char_rnn.sweep.grid import read_sweep
     from char_rnn.training.process_group import ProcessGroup
 
     if ProcessGroup.launched():

@@ -14,8 +14,7 @@ from typing import Any, Literal
 from char_rnn.data.sources import find_source, is_stream, joined
 from char_rnn.runs import STATE
 from char_rnn.runs.listing import RunSummary, summarize
-from char_rnn.sweep.folder import claim, default_folder
-from char_rnn.sweep.grid import Grid, GridPoint, points
+from char_rnn.sweep.grid import Grid, GridPoint, claim, default_folder, points
 from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import resume_run, start_run
