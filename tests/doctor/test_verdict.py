@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from char_rnn.doctor.report import CheckResult, Report, Speed, Threads, to_text
-from char_rnn.doctor.verdict import BUSY, judge
+from char_rnn.doctor.report import BUSY, CheckResult, Report, Speed, Threads, judge, to_text
 
 DEVICES = ["mps", "cpu"]
 FAST = [Speed("mps", "lstm", 128, 90_000.0, 2), Speed("cpu", "lstm", 128, 50_000.0, 2),

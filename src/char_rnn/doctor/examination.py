@@ -15,8 +15,7 @@ import torch
 
 from char_rnn.doctor.checks import CHECKS, DRAWING_ISSUES, Check, Finding, drawing
 from char_rnn.doctor.problem import CELLS, LAYERS, RATE, SEED, Backend, Problem, Sizes
-from char_rnn.doctor.report import CheckResult, Report, Speed, Status, Threads
-from char_rnn.doctor.verdict import DRAWING, judge
+from char_rnn.doctor.report import DRAWING, CheckResult, Report, Speed, Status, Threads, judge
 from char_rnn.machine import describe_machine
 from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig

@@ -1,7 +1,8 @@
-"""The result of a check of the machine, as data and as text."""
+"""The result of a check of the machine, as data and as text, and the recommendation that follows from it."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -119,6 +120,113 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and abs(value) < float("inf") else None
 
 
+DRAWING = "drawing"
+FASTER = 1.1  # relative speed from which on a device is clearly faster
+IDLE = 0.25  # load per core of an idle machine
+BUSY = "The machine was busy; timings and the best number of threads may differ when it is idle."
+NO_DEVICE = "No device trains correctly. Install another version of PyTorch and run char-rnn doctor again."
+NO_CHECKED_DEVICE = "None of the checked devices trains correctly. Use --device cpu, and check it with char-rnn doctor."
+
+
+def judge(
+    devices: Sequence[str],
+    checks: Sequence[CheckResult],
+    speeds: Sequence[Speed],
+    threads: Sequence[Threads],
+    automatic: str,
+    load: float = 0.0,
+) -> Verdict:
+    """Choose the fastest device that trains correctly, or the first one without speeds.
+
+    Drawing does not count: this package samples on the CPU with NumPy, wherever it trains. The devices are in order
+    of preference; ``automatic`` is that of ``--device auto``, ``load`` the load per core at the beginning.
+    """
+    failed = {name: [each for each in checks if each.device == name and each.status == "failed"] for name in devices}
+    wrong = {name: [check for check in found if check.check != DRAWING] for name, found in failed.items()}
+    right = [name for name in devices if not wrong[name]]
+    warnings = [words for name in devices for words in _warnings(name, failed[name])]
+    if not right:
+        advice = NO_DEVICE if "cpu" in devices else NO_CHECKED_DEVICE
+        return Verdict(None, (), (*warnings, advice), sound=False)
+    device = max(right, key=lambda name: _pace(name, right, speeds))
+    words = [
+        _choice(device, devices, right, failed[device], bool(speeds)),
+        *_exceptions(device, right, speeds),
+        *(_about_threads(threads) if device == "cpu" else []),
+        *([BUSY] if speeds and load > IDLE else []),
+        *warnings,
+    ]
+    settings = () if device == automatic else (f"--device {device}",)
+    return Verdict(device, settings, tuple(words), sound=not failed[device] and not wrong.get(automatic))
+
+
+def _choice(
+    device: str, devices: Sequence[str], right: Sequence[str], failed: Sequence[CheckResult], timed: bool
+) -> str:
+    passed = f"every check but {DRAWING} passed" if failed else "every check passed"
+    if len(devices) == 1:
+        return f"Train on {device}: {passed}."
+    if len(right) == 1:
+        return f"Train on {device}: {passed}. All other devices failed."
+    why = "the fastest" if timed else "the first choice"
+    return f"Train on {device}: {passed}, and it is {why} of the devices that train correctly ({', '.join(right)})."
+
+
+def _exceptions(device: str, right: Sequence[str], speeds: Sequence[Speed]) -> list[str]:
+    """Return where another correct device is clearly faster than the chosen one."""
+    paces = _paces(speeds)
+    words = []
+    for other in right:
+        faster: dict[str, list[str]] = {}
+        for (name, cell, hidden), pace in paces.items():
+            if name == device and paces.get((other, cell, hidden), 0.0) > FASTER * pace:
+                faster.setdefault(cell, []).append(str(hidden))
+        if faster:
+            where = "; ".join(f"{cell} of hidden size {', '.join(sizes)}" for cell, sizes in faster.items())
+            words.append(f"{other} is faster for {where}: use --device {other} there.")
+    return words
+
+
+def _about_threads(threads: Sequence[Threads]) -> list[str]:
+    words = []
+    for compared in threads:
+        ratio = compared.with_one / compared.with_all
+        one, every = "1 thread is", f"{compared.threads} threads are"
+        fast, slow, times = (one, every, ratio) if ratio > 1 else (every, one, 1 / ratio)
+        slow = slow.rpartition(" ")[0]
+        words.append(f"at hidden size {compared.hidden_size} {fast} {times:.3g} times as fast as {slow}")
+    advice = "char-rnn train selects the number of threads by timing a few steps at the start."
+    return [f"Threads: {'; '.join(words)}. {advice}"] if words else []
+
+
+def _warnings(device: str, failed: Sequence[CheckResult]) -> list[str]:
+    """Return what a device must not be used for, and why."""
+    words = []
+    wrong = [check for check in failed if check.check != DRAWING]
+    if wrong:
+        cells: dict[str, list[str]] = {}
+        for check in wrong:
+            cells.setdefault(check.check, []).append(check.cell or "")
+        what = "; ".join(f"{check} of {', '.join(names)}" for check, names in cells.items())
+        words.append(f"Do not train on {device}: wrong {what}.{_issues(wrong, ' See {}.')}")
+    draws = [check for check in failed if check.check == DRAWING]
+    if draws:
+        advice = "char-rnn itself samples texts on the CPU, whatever the device, so its texts are correct."
+        see = _issues(draws, " See {}.")
+        words.append(f"Do not draw random numbers on {device} in your own programs: {draws[0].words}.{see} {advice}")
+    return words
+
+
+def _paces(speeds: Sequence[Speed]) -> dict[tuple[str, str, int], float]:
+    return {(speed.device, speed.cell, speed.hidden_size): speed.characters_per_second for speed in speeds}
+
+
+def _pace(device: str, right: Sequence[str], speeds: Sequence[Speed]) -> float:
+    """Return the mean logarithm of a device's speeds; without speeds, its place in the order of devices."""
+    logarithms = [math.log(speed.characters_per_second) for speed in speeds if speed.device == device]
+    return sum(logarithms) / len(logarithms) if logarithms else -float(right.index(device))
+
+
 SHOWN = {"passed": "ok", "failed": "FAILED", "not run": "-"}
 UNITS = {"forward": " nats", "memory": " B per step"}
 CELL, NAME, NUMBER = 12, 16, 11  # widths of columns
@@ -176,15 +284,20 @@ def _row(name: str, checks: Sequence[CheckResult], cells: Sequence[str]) -> str:
 
 def _failure(check: CheckResult) -> str:
     where = f"{check.check}, {check.cell}" if check.cell else check.check
-    plural = "s" * (len(check.issues) > 1)
-    issues = f" (pytorch issue{plural} {', '.join(map(str, check.issues))})" if check.issues else ""
-    return f"  FAILED {where}: {check.words}{issues}"
+    return f"  FAILED {where}: {check.words}{_issues([check], ' ({})')}"
+
+
+def _issues(checks: Sequence[CheckResult], form: str) -> str:
+    """Return the issues about some checks in a form, or an empty text without any."""
+    numbers = sorted({number for check in checks for number in check.issues})
+    plural = "s" * (len(numbers) > 1)
+    return form.format(f"pytorch issue{plural} {', '.join(map(str, numbers))}") if numbers else ""
 
 
 def _speeds(report: Report) -> Iterator[str]:
     """Yield a table of speeds; a star marks a device slower than the CPU."""
     sizes = list(dict.fromkeys(speed.hidden_size for speed in report.speeds))
-    paces = {(speed.device, speed.cell, speed.hidden_size): speed.characters_per_second for speed in report.speeds}
+    paces = _paces(report.speeds)
     yield "Training speed in characters/s, by hidden size (2 layers, batch of 50 x 20)"
     yield " " * NAME + "".join(f"{size:>{NUMBER}}" for size in sizes)
     starred = False
