@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_helpers import config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairwise import pairwise
@@ -47,10 +48,6 @@ each_way = pytest.mark.parametrize("by_kernels", WAYS)
 def by(monkeypatch: pytest.MonkeyPatch, *, kernels: bool) -> None:
     if not kernels:
         monkeypatch.setattr(engine_module, "load", lambda: None)
-
-
-def config(**options: Any) -> ModelConfig:
-    return ModelConfig.model_validate({"hidden_size": 6, "num_layers": 2, **options})
 
 
 def weights(model: ModelConfig, size: int = V, scale: float = 0.5) -> dict[str, np.ndarray]:
