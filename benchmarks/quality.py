@@ -160,7 +160,7 @@ def train(text: Path, changes: Mapping[str, Any], seed: int, epochs: float) -> d
         "loss": result.best_val_loss,
         "at step": result.best_step,
         "training loss": statistics.fmean(point.loss for point in recorded[-3:]),
-        "characters/s": steps * per_step / run.trainer.timer.in_steps,
+        "characters/s": steps * per_step / run.trainer.timer.seconds_in_steps,
     }
 
 

@@ -31,7 +31,7 @@ def test_a_run_of_minutes_fits_itself_to_the_speed_it_measures() -> None:
         step, elapsed, in_steps = step + 1, elapsed + pace, in_steps + pace
         if step % 100 == 0:
             elapsed += 1.0
-        if plan.refit_due(step, elapsed):
+        if plan.budget.due(elapsed, step, plan.total_steps):
             plan.refit(step, elapsed, in_steps, 1.0)
     assert elapsed + 1.0 == pytest.approx(60, abs=1.5)
     horizons = plan.schedule.segments
@@ -45,7 +45,7 @@ def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> Non
     step, elapsed = 0, 0.0
     while step < plan.total_steps:
         step, elapsed = step + 1, elapsed + (2.0 if elapsed < 40 else 0.05)
-        if plan.refit_due(step, elapsed):
+        if plan.budget.due(elapsed, step, plan.total_steps):
             plan.refit(step, elapsed, elapsed, 5.0)
     assert elapsed > 0.9 * 180
     assert len(plan.schedule.segments) < 25
@@ -91,7 +91,7 @@ def test_a_slow_beginning_does_not_end_the_learning() -> None:
     while step < plan.total_steps:
         rates.append(plan.learning_rate(step))
         step, elapsed = step + 1, elapsed + (3.4 if step == 0 else 0.1)
-        if plan.refit_due(step, elapsed):
+        if plan.budget.due(elapsed, step, plan.total_steps):
             plan.refit(step, elapsed, elapsed, 61.7 / step)
     assert step > 300
     assert rates[step // 2] > 0.2 * rates[0]
@@ -185,10 +185,10 @@ def test_another_budget_is_fitted_at_once(minutes: float) -> None:
     assert plan.total_steps == 600
     longer = SchedulePlan(TrainingConfig(minutes=minutes), 1000)
     longer.load_state_dict(plan.state_dict(), 100, 10.0)
-    assert longer.refit_due(100, 10.0)
+    assert longer.budget.due(10.0, 100, longer.total_steps)
     longer.refit(100, 10.0, 10.0, 0.0)
     assert longer.total_steps == 600 * minutes
-    assert not longer.refit_due(100, 10.0)
+    assert not longer.budget.due(10.0, 100, longer.total_steps)
 
 
 def test_a_schedule_at_its_end_cannot_go_on() -> None:

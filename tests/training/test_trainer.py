@@ -226,7 +226,7 @@ def test_a_timed_run_on_a_large_text_evaluates_a_part(
     class Steps(Callback):
         def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
             now[0] += 0.5
-            trainer.timer.in_steps += 0.5
+            trainer.timer.seconds_in_steps += 0.5
 
     monkeypatch.setattr("char_rnn.training.time_budget.evaluate", costly)
     text = Corpus.from_text("a rose is a rose\n" * 12_000)

@@ -20,6 +20,7 @@ import torch
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import Batches
+from char_rnn.data.datasets import Progress
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel, Hidden
 from char_rnn.torch7 import layout
@@ -27,7 +28,7 @@ from char_rnn.torch7.network import UnrolledNetwork
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.text import read_caches, split_text
 from char_rnn.torch7.train_lua_output import Listener
-from char_rnn.training.backend import PrepareProgress, TrainerBackend
+from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState
 from char_rnn.training.evaluation import Evaluation, TrainingResult
 from char_rnn.training.loss import LossGuard, TrainingDiverged
@@ -49,7 +50,7 @@ class Torch7Backend(TrainerBackend):
     def __init__(self) -> None:
         self._rng = Generator(0)
 
-    def corpus(self, config: Config, vocabulary: str | Vocabulary, progress: PrepareProgress | None = None) -> Corpus:
+    def corpus(self, config: Config, vocabulary: str | Vocabulary, progress: Progress | None = None) -> Corpus:
         """Encode the text; that of a folder comes from its ``vocab.t7`` and ``data.t7`` if they are up to date."""
         folder = Path(config.data.sources[0])
         alone = len(config.data.sources) == 1
@@ -174,7 +175,7 @@ class Torch7Trainer(CharRNNTrainer):
             torch.nn.utils.clip_grad_value_(self.stepper.parameters, limit)
         self.stepper.update(self.plan.schedule.learning_rate(self.step))
         self.step_seconds = self.timer.now() - began
-        self.timer.in_steps += self.step_seconds
+        self.timer.seconds_in_steps += self.step_seconds
         return loss
 
     def norm_ratio(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,11 @@ import torch
 
 from char_rnn.data.corpus import Corpus, prepare_corpus
 from char_rnn.data.dataloader import Batches, CharDataset, create_dataloaders
+from char_rnn.data.datasets import Progress
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel, build_model
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.utils.config import Config
-
-PrepareProgress = Callable[[str, int, int | None], None]
 
 
 class TrainerBackend:
@@ -29,7 +28,7 @@ class TrainerBackend:
     name = "modern"
     one_process = False
 
-    def corpus(self, config: Config, vocabulary: str | Vocabulary, progress: PrepareProgress | None = None) -> Corpus:
+    def corpus(self, config: Config, vocabulary: str | Vocabulary, progress: Progress | None = None) -> Corpus:
         """Encode the text of ``data.data_dir`` with its own vocabulary of the given kind, or with a given one."""
         data = config.data
         return prepare_corpus(

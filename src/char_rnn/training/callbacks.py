@@ -174,10 +174,7 @@ class TensorBoardWriter(Callback):
 def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingConfig) -> list[Callback]:
     """Return the callbacks that write the files of a run folder; none without a folder.
 
-    Args:
-        run_dir: run folder.
-        log_dir: folder of the TensorBoard events (default: ``run_dir/tensorboard``).
-        settings: ``logging`` section of the configuration; ``tensorboard: false`` omits the events.
+    The TensorBoard events are in ``log_dir`` (default: ``run_dir/tensorboard``).
     """
     if run_dir is None:
         return []

@@ -195,13 +195,7 @@ class CheckpointWriter:
     """Writes the model files and the training state of a run; without a folder it keeps the best model in memory.
 
     A file that cannot be written (full disk, missing permission) raises an ``OSError`` that says what remains on the
-    disk; the earlier file is not touched.
-
-    Args:
-        run_dir: run folder, which must exist; None writes nothing.
-        vocabulary: symbols of the ids; needed to write model files.
-        metadata: further metadata of the model files.
-        keep: number of models of earlier steps to keep.
+    disk; the earlier file is not touched. ``keep`` models of earlier steps stay.
 
     Attributes:
         best_loss, best_step: lowest validation loss so far, in nats per character, and its step; infinite and 0 before

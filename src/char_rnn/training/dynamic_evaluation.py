@@ -110,14 +110,7 @@ def evaluate_dynamically(
 
 
 class _Update:
-    """The paper's update of a model's parameters in place; theta_0 are the present ones.
-
-    Args:
-        model: Model.
-        rms: Root mean square of a segment's gradient, for each parameter.
-        rate: eta.
-        decay: lambda.
-    """
+    """The paper's update of a model's parameters in place; theta_0 are the present ones."""
 
     def __init__(self, model: CharModel, rms: Sequence[Tensor], rate: float, decay: float) -> None:
         self.parameters: list[Tensor] = list(model.parameters())
@@ -181,13 +174,9 @@ def gradient_scale(model: CharModel, text: Split | None, segment: int, progress:
     which are independent and about zero, so its mean square is a B-th of theirs and is scaled by B. The result does not
     depend on B (in the paper, the batch size is a hyperparameter).
 
-    Args:
-        model: Model, on the device to compute on.
-        text: Text the model was trained on, at least n characters; parts from all over it are used. None for samples of
-            the model, from a fixed seed: then the mean square is the diagonal of its Fisher information; with training
-            text, the empirical one.
-        segment: n.
-        progress: Called with the current activity and the numbers of its parts done and in total.
+    The text is one that the model was trained on, at least n characters; parts from all over it are used. None stands
+    for samples of the model, from a fixed seed: then the mean square is the diagonal of its Fisher information; with
+    training text, the empirical one.
     """
     kept = segment * max(model.vocab_size, KEPT * model.num_layers * model.hidden_size)
     streams = max(1, min(STREAMS, MAX_KEPT // kept))

@@ -38,11 +38,6 @@ class Schedule:
     - ``plateau``: the peak, multiplied by a factor whenever the validation loss has stalled.
     - ``exponential``: the peak, multiplied by a factor after each epoch, as in the 2015 program.
 
-    Args:
-        config: Section ``training`` of the configuration.
-        steps_per_epoch: Steps in one pass over the text.
-        limit: Step at which the run ends if nothing ends it earlier.
-
     Attributes:
         segments: Segments of the schedule, in order.
         drops: Steps after which the rate of ``plateau`` fell, in order.
@@ -122,11 +117,6 @@ def _half_cosine(start: float, end: float, done: float) -> float:
 class SchedulePlan:
     """A run's schedule and its limits: epochs, steps, minutes and patience, whichever comes first.
 
-    Args:
-        config: Section ``training`` of the configuration.
-        steps_per_epoch: Batches in one pass over the text.
-        validated: Whether there is a validation split.
-
     Raises:
         ValueError: Patience or the schedule needs the validation loss, and there is no validation split.
 
@@ -184,10 +174,6 @@ class SchedulePlan:
         if self._config.schedule == "plateau" and self.stale_since_drop >= self._config.plateau_patience:
             self.schedule.drops.append(step)
             self.stale_since_drop = 0
-
-    def refit_due(self, step: int, elapsed: float) -> bool:
-        """Whether to fit the schedule to the remaining time, after `step` steps and `elapsed` seconds."""
-        return self.budget is not None and self.budget.due(elapsed, step, self.total_steps)
 
     def refit(
         self, step: int, elapsed: float, step_seconds: float, evaluation_seconds: float, test_seconds: float = 0.0

@@ -41,10 +41,6 @@ class Objective:
 
     All are means over the rows of a batch, so those of its parts, weighted by their rows, sum to that of the whole.
 
-    Args:
-        training: Section ``training`` of the configuration.
-        projection: Output projection, if predictions are given as its input; None for log-probabilities.
-
     Attributes:
         on_activations: Whether the activations are needed.
     """
@@ -94,11 +90,7 @@ class LossGuard:
 
     A single large loss may only mean that the text became harder, so the guard compares the running mean. Its limit is
     ``factor`` times the first loss or the uniform loss, whichever is larger: the first loss of a model that has
-    memorized the beginning of a text is near 0.
-
-    Args:
-        factor: Multiple of the larger of the two; 0 for no limit.
-        uniform: Loss of equally likely symbols, ln V, in nats.
+    memorized the beginning of a text is near 0. A factor of 0 is no limit; the uniform loss is ln V.
 
     Attributes:
         first: First loss, in nats per character; None before it.

@@ -48,14 +48,8 @@ class AdamW(Optimizer):
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) by the kernels in C.
 
     It stores what ``torch.optim.AdamW(fused=True)`` stores and computes the same update, except for rounding: the
-    correction of the second moment is outside its root. Groups may differ only in the weight decay.
-
-    Args:
-        params: Groups of parameters, contiguous float32 on the CPU.
-        lr: Learning rate.
-        betas: Decay rates of the means of the gradient and of its square.
-        eps: Added to the root in the divisor.
-        weight_decay: Decoupled weight decay; 0 for none.
+    correction of the second moment is outside its root. Parameters are contiguous float32 on the CPU; groups may differ
+    only in the weight decay.
     """
 
     def __init__(
@@ -118,7 +112,7 @@ class AdamW(Optimizer):
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton 2012) as in the 2015 program: ``optim.rmsprop`` of Torch7.
 
-    With g the gradient, m the running mean of its square, initially 0, and x the parameter::
+    With g the gradient, m the running mean of its square, initially 0, a the ``decay_rate``, and x the parameter::
 
         m <- a m + (1 - a) g g
         x <- x - lr g / (sqrt(m) + eps)
@@ -126,13 +120,6 @@ class RMSprop(Optimizer):
     There is no bias correction, so the first step has length lr / sqrt(1 - a) in every direction, and eps is outside
     the root. ``torch.optim.RMSprop`` computes the same; here the operations have the order of 2015, and weight decay,
     if any, is decoupled: x <- x - lr weight_decay x before the step.
-
-    Args:
-        params: Parameters, or groups of them.
-        lr: Learning rate.
-        decay_rate: a, from 0 to below 1.
-        eps: Added to the root in the divisor.
-        weight_decay: Decoupled weight decay; 0 for none.
     """
 
     def __init__(

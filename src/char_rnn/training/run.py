@@ -16,12 +16,13 @@ import torch
 from char_rnn._version import __version__
 from char_rnn.data import TextNotFoundError
 from char_rnn.data.corpus import Corpus
+from char_rnn.data.datasets import Progress
 from char_rnn.data.sources import STANDARD_INPUT, Sources, as_list
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
 from char_rnn.runs import STATE
-from char_rnn.training.backend import PrepareProgress, TrainerBackend
+from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read_state, remaining_models, saved_model
 from char_rnn.training.evaluation import TrainingResult
@@ -79,7 +80,7 @@ class RunContext:
     device: DeviceManager | torch.device | str = "cpu"
     callbacks: Sequence[Callback] = ()
     sample_text: Callable[[CharModel, Vocabulary], str] | None = None
-    progress: PrepareProgress | None = None
+    progress: Progress | None = None
     open_model: Callable[[str | Path], ModelFile] = ModelFile.read
     group: ProcessGroup = field(default_factory=ProcessGroup)
 
@@ -128,11 +129,8 @@ def resume_run(
 ) -> Run:
     """Restore a run as it was at its last checkpoint, ready to continue.
 
-    Args:
-        config: configuration of the run (``run_folder.check_run``), with limits and intervals possibly changed.
-        folder: run folder.
-        context: as for ``start_run``.
-        backend: as for ``start_run``.
+    The configuration is that of the run (``run_folder.check_run``), with limits and intervals possibly changed. The
+    context and the backend are as for ``start_run``.
 
     Raises:
         ValueError: there is nothing to resume, or it does not fit the configuration or the text.

@@ -38,31 +38,25 @@ PASSES_OF_A_STEP = 3
 PROBE_SHARE = 0.01
 """Share of the time after which a part of an evaluation has taken long enough to measure the speed."""
 
-TIMES = {
-    "seconds_in_steps": "in_steps",
-    "seconds_of_evaluation": "in_evaluation",
-    "seconds_per_character": "per_character",
-}
-"""Attributes of the timer by their names in the training state."""
+TIMES = ("seconds_in_steps", "seconds_of_evaluation", "seconds_per_character")
+"""Attributes of the timer in the training state."""
 
 
 class Timer:
     """Counts the seconds of a run, over all parts of a resumed one.
 
-    Args:
-        clock: Seconds, as ``time.perf_counter``.
-
     Attributes:
-        now: The clock.
-        in_steps: Seconds spent in training steps.
-        in_evaluation: Seconds of the last evaluation, including saving and the sample, or an estimate; 0 before both.
+        now: The clock, in seconds as ``time.perf_counter``.
+        seconds_in_steps: Seconds spent in training steps.
+        seconds_of_evaluation: Seconds of the last evaluation with saving and the sample, or an estimate; 0 before both.
         in_saving: Seconds of the last checkpoint.
-        per_character: Seconds of the last evaluation for each predicted character.
+        seconds_per_character: Seconds of the last evaluation for each predicted character.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.now = clock
-        self.in_steps = self.in_evaluation = self.in_saving = self.per_character = self._before = 0.0
+        self.seconds_in_steps = self.seconds_of_evaluation = self.seconds_per_character = 0.0
+        self.in_saving = self._before = 0.0
         self._started = clock()
 
     @property
@@ -80,13 +74,13 @@ class Timer:
 
     def state_dict(self) -> dict[str, float]:
         """Return the seconds, as JSON values."""
-        return {"seconds": self.seconds, **{name: getattr(self, attribute) for name, attribute in TIMES.items()}}
+        return {"seconds": self.seconds, **{name: getattr(self, name) for name in TIMES}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned, and continue to count from there."""
         self.resume(float(state["seconds"]))
-        for name, attribute in TIMES.items():
-            setattr(self, attribute, float(state.get(name, 0.0)))
+        for name in TIMES:
+            setattr(self, name, float(state.get(name, 0.0)))
 
 
 @dataclass
@@ -114,12 +108,7 @@ class TimeBudget:
 
         The second rule uses the rest of the budget after a machine was slow for a while. The first few steps are not
         fitted to, unless there will be no more: a slow start says little, and a learning rate that has decayed does not
-        rise again.
-
-        Args:
-            elapsed: Seconds since the start.
-            step: Finished steps.
-            end: Last step by the last fit.
+        rise again. `end` is the last step by the last fit.
         """
         if step < FEWEST_STEPS and elapsed < FEW_STEPS_SHARE * self.seconds:
             return False
@@ -139,12 +128,8 @@ class TimeBudget:
     ) -> int:
         """Return the number of steps after which the budget will be spent.
 
-        Args:
-            step: Finished steps.
-            elapsed: Seconds since the start.
-            step_seconds: Seconds of these spent in training steps.
-            evaluation_seconds: Seconds of an evaluation, the last of which must fit too.
-            test_seconds: Seconds of the evaluation of the test split at the end.
+        So far, `step` steps took `step_seconds` of `elapsed` seconds. The last evaluation, which takes
+        `evaluation_seconds`, and that of the test split must fit too.
         """
         self.reserve = evaluation_seconds + test_seconds
         self.changed = False
@@ -195,9 +180,6 @@ def plan_evaluations(trainer: CharRNNTrainer) -> None:
 
     Otherwise the first evaluation of a large text, which may be the last, would take many times the requested minutes.
     Sets the timer's seconds of an evaluation and the plan's number of characters.
-
-    Args:
-        trainer: Trainer of a run with a time budget.
     """
     timer, plan = trainer.timer, trainer.plan
     assert plan.budget is not None
@@ -205,23 +187,23 @@ def plan_evaluations(trainer: CharRNNTrainer) -> None:
     if val + test:
         _time_evaluation(trainer, "val" if val >= test else "test", plan.budget.seconds * PROBE_SHARE)
     batches = trainer.train_batches
-    part = plan.budget.part(val, test, timer.per_character, batches.batch_size * batches.seq_length)
+    part = plan.budget.part(val, test, timer.seconds_per_character, batches.batch_size * batches.seq_length)
     if part is not None and plan.eval_characters is None:
         plan.eval_characters = part
         trainer.tell_event({"event": "evaluation", "characters": part, "of": max(val, test)})
     began = timer.now()
     trainer.sample()
     sampling = timer.now() - began
-    timer.in_evaluation = timer.per_character * _predicted(trainer, "val") + timer.in_saving + sampling
+    timer.seconds_of_evaluation = timer.seconds_per_character * _predicted(trainer, "val") + timer.in_saving + sampling
 
 
 def refit(trainer: CharRNNTrainer) -> None:
     """Refit the schedule of a timed run if that is due, in every process by the clock of the first."""
     timer, plan, broadcast = trainer.timer, trainer.plan, trainer.group.broadcast
     seconds = broadcast(trainer.seconds)
-    if plan.refit_due(trainer.step, seconds):
-        test = timer.per_character * _predicted(trainer, "test")
-        plan.refit(trainer.step, seconds, *map(broadcast, (timer.in_steps, timer.in_evaluation, test)))
+    if plan.budget is not None and plan.budget.due(seconds, trainer.step, plan.total_steps):
+        test = timer.seconds_per_character * _predicted(trainer, "test")
+        plan.refit(trainer.step, seconds, *map(broadcast, (timer.seconds_in_steps, timer.seconds_of_evaluation, test)))
 
 
 def timed_evaluation(trainer: CharRNNTrainer, split: str, characters: int | None) -> Evaluation:
@@ -230,7 +212,7 @@ def timed_evaluation(trainer: CharRNNTrainer, split: str, characters: int | None
     progress = partial(trainer.metrics.tell, "on_evaluating", split)
     text, model = trainer.dataloaders[split].split, trainer.stepper.trained
     evaluation = evaluate(model, text, trainer.device, group, characters, progress)
-    trainer.timer.per_character = group.broadcast(trainer.timer.now() - began) / evaluation.characters
+    trainer.timer.seconds_per_character = group.broadcast(trainer.timer.now() - began) / evaluation.characters
     return evaluation
 
 
@@ -247,6 +229,6 @@ def _time_evaluation(trainer: CharRNNTrainer, split: str, enough: float) -> None
     part = SMALLEST_PART
     timed_evaluation(trainer, split, part)
     while (measured := timed_evaluation(trainer, split, part)).of is not None:
-        if trainer.timer.per_character * measured.characters >= enough:
+        if trainer.timer.seconds_per_character * measured.characters >= enough:
             return
         part *= 4

@@ -36,12 +36,7 @@ HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class TrainStep:
     """Computes the gradient of a batch and updates the parameters.
 
-    Args:
-        model: Model, on the device to train on.
-        training: Section ``training`` of the run's configuration.
-        device: Device of the model.
-        batch_size: B over all processes; None for the rows of each batch.
-        group: Processes that share a batch; None for this one alone.
+    The batch size is that over all processes; None for the rows of each batch.
 
     Attributes:
         optimizer: Optimizer of all parameters.
@@ -205,10 +200,6 @@ class Precision:
     In bfloat16 and float16 the parameters, the optimizer and the recurrent state stay in float32; autocast multiplies
     matrices in the shorter type. float16 has a small range, so the loss is scaled up before the backward pass, and
     steps whose gradients overflow are skipped (Micikevicius et al. 2018, arXiv 1710.03740).
-
-    Args:
-        name: ``training.precision``.
-        device: Device to compute on.
 
     Raises:
         ValueError: float16 on MPS.

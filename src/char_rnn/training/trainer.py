@@ -102,7 +102,7 @@ class CharRNNTrainer:
         self.timer.resume()
         self._first_sample_at = self.seconds + SECONDS_TO_FIRST_SAMPLE if self._sample is not None else math.inf
         self.metrics.tell("on_start", self)
-        if self.plan.budget is not None and not self.timer.in_evaluation:
+        if self.plan.budget is not None and not self.timer.seconds_of_evaluation:
             plan_evaluations(self)
         self.metrics.restart_clock()
         self.snapshots.add(self.state_dict(), suspect=self.stepper.guard.above > 0)
@@ -177,7 +177,7 @@ class CharRNNTrainer:
         loss, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
         self.stepper.averaging.after_step(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
-        self.timer.in_steps += self.timer.now() - began
+        self.timer.seconds_in_steps += self.timer.now() - began
         if self.stepper.micro_batch != micro_batch:
             self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return loss
@@ -190,8 +190,7 @@ class CharRNNTrainer:
 
     def _after_step(self, loss: float) -> None:
         self.metrics.tell("on_step", self, loss)
-        if self.plan.budget is not None:
-            refit(self)
+        refit(self)
         if self.step % self.config.logging.log_interval == 0:
             self._record_training()
         self._stopping = self.group.any(self._stop_wanted)
@@ -236,7 +235,7 @@ class CharRNNTrainer:
         self.save()
         self._show_sample()
         self._last_val = self.step, val
-        self.timer.in_evaluation = self.timer.now() - began
+        self.timer.seconds_of_evaluation = self.timer.now() - began
         self.metrics.restart_clock()
         return val
 

@@ -112,10 +112,11 @@ class Counters(_Table):
 
 def capture(trainer: CharRNNTrainer) -> TrainingState:
     """Return the training state of a trainer."""
-    step = trainer.stepper.state_dict()
+    step, carried = trainer.stepper.state_dict(), _numbered(trainer.hidden)  # (L, B, H), here of all processes
+    hidden = {name: torch.cat(trainer.group.gather(part), 1) for name, part in carried.items()}
     tensors = {
         **pack("model", trainer.model.state_dict()),
-        **pack("hidden", _hidden_tensors(trainer)),
+        **pack("hidden", hidden),
         **pack("rng", _rng_tensors(trainer)),
         **step.tensors,
     }
@@ -296,11 +297,6 @@ def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Ten
         if parameters[name].dtype != tensor.dtype:
             raise DamagedStateError(f"damaged: the model's {name!r} is {parameters[name].dtype}, not {tensor.dtype}")
     trainer.model.load_state_dict(parameters)
-
-
-def _hidden_tensors(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
-    """Return the carried state (L, B, H) of the whole batch, of all processes, as numbered tensors; empty for None."""
-    return {name: torch.cat(trainer.group.gather(part), 1) for name, part in _numbered(trainer.hidden).items()}
 
 
 def _numbered(hidden: Hidden | None) -> dict[str, torch.Tensor]:
