@@ -22,9 +22,9 @@ def test_a_peer_is_read_as_a_shell_would_split_it() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("python mine.py", "must read NAME=COMMAND"),
-        ("=python", "must read NAME=COMMAND"),
-        ("mine=", "must read NAME=COMMAND"),
+        ("python mine.py", "must be NAME=COMMAND"),
+        ("=python", "must be NAME=COMMAND"),
+        ("mine=", "must be NAME=COMMAND"),
         ("mine='python", "No closing quotation"),
         ("mine=python {steps", "expected '}'"),
         ("writing:mine=python", "writing must be one of training, generation"),

@@ -89,7 +89,7 @@ def test_a_question_is_answered(char_rnn: Command, monkeypatch: pytest.MonkeyPat
         (["speed"], "'speed' is not one of"),
         (["ops", "--threads", "0"], "--threads"),
         (["ops", "--rounds", "0"], "--rounds"),
-        (["training", "--peer", "python mine.py"], "must read NAME=COMMAND"),
+        (["training", "--peer", "python mine.py"], "must be NAME=COMMAND"),
         (["training", "--peer", "mine=python {characters}"], "{characters}: the placeholders for training are {text}"),
         (["training", "--peer", "generation:mine=python"], "mine: is for `generation`; give that suite too"),
         (["training", "--case", "9x9"], "9x9: no such case; give 2x128, 1x384"),

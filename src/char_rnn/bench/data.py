@@ -22,9 +22,9 @@ STEPS = 60  # timed training steps, half of them on each kind of batches
 SETTLED = 3  # seconds after which the cache trusts the times of a new file
 PARTS = ("prepare", "warm", "epoch", "batch")
 NOTE = (
-    "Texts of random words; mixed: a tenth of the words is not ASCII. Each figure comes from a process of its own. "
-    "warm: from after the imports to the first batch of a text in the cache. batch / step: time of making a batch over "
-    "that of a training step of the default model, in turn."
+    "Texts of random words; in the mixed text, a tenth of the words is not ASCII. Each figure is measured in its own "
+    "process. warm: time from the end of the imports to the first batch of a text in the cache. batch / step: time to"
+    " make a batch, divided by the time of a training step of the default model; both run in turn."
 )
 
 Kind = Literal["ascii", "mixed"]

@@ -37,19 +37,25 @@ COMMAND_CHARACTERS, LOOP_CHARACTERS = 200_000, 2000
 PEER_CHARACTERS, PEER_HIDDEN = (1000, 20_000), 128
 
 ALONE_NOTE = (
-    "Models of two layers over 65 symbols with random weights; characters/s, medians of rounds in turn. loop: "
-    "nn.Embedding, the recurrent module, nn.Linear and torch.multinomial. step / reading: "
-    "speed of the engine's step over that of reading as many bytes as its matrices have; 1 is the limit."
+    "Characters/s, medians; the programs run in turn. The models have two layers, 65 symbols and random weights. "
+    "loop: nn.Embedding, the recurrent module, nn.Linear and torch.multinomial. step / reading: speed of a step of "
+    "the engine, divided by the speed of reading as many bytes as the model's matrices have; the limit is 1."
 )
 COMMAND_NOTE = (
-    f"`char-rnn sample` with the defaults for {COMMAND_CHARACTERS:,} characters, from the start of the process to its "
-    f"end, in turn with {LOOP_CHARACTERS:,} characters of the loop in this process."
+    f"`char-rnn sample` writes {COMMAND_CHARACTERS:,} characters with its default options, timed from the start to the"
+    f" end of the process. In turn, the loop writes {LOOP_CHARACTERS:,} characters in the measuring process."
 )
-BATCH_NOTE = "The engine in float32. products: PyTorch's matrix products of a step's shapes; 1 is their speed."
-START_NOTE = "From the start of a `char-rnn sample` process to its first character, and its memory at that time."
+BATCH_NOTE = (
+    "The engine in float32. engine / products: speed of the engine, divided by the speed of PyTorch's matrix products"
+    " of the same shapes."
+)
+START_NOTE = (
+    "Time from the start of a `char-rnn sample` process to its first character, and the memory of the process at that"
+    " time."
+)
 PEER_NOTE = (
-    f"Whole programs, run in turn for {PEER_CHARACTERS[0]:,} and {PEER_CHARACTERS[1]:,} characters. The rate is that "
-    "of the additional characters; the start is the rest of the shorter run."
+    f"Whole programs, which run in turn for {PEER_CHARACTERS[0]:,} and {PEER_CHARACTERS[1]:,} characters. The rate is "
+    "the speed of the additional characters of the longer run; the start-up is the rest of the shorter run."
 )
 
 

@@ -20,9 +20,9 @@ Row = dict[str, str | int | float]
 
 HIDDEN, QUICK_HIDDEN = (128, 512), (128,)
 NOTE = (
-    "Milliseconds, medians of rounds in turn; each layer is checked against its reference first. train: forward and "
-    "backward over 50 sequences of 50 steps; step: one character. PyTorch has no GRU whose reset gate comes before the "
-    "product; nn.GRU, which has as many operations, stands in for it."
+    "Milliseconds, medians; the two layers run in turn, after a check against the reference. train: forward and "
+    "backward over 50 sequences of 50 steps. step: one character. PyTorch has no GRU whose reset gate comes before "
+    "the product, so that layer is compared with nn.GRU, which has as many operations."
 )
 LAYERS: dict[str, tuple[Any, Cell]] = {
     "lstm": (nn.LSTM, LSTM()),

@@ -59,7 +59,7 @@ class Peer:
         except ValueError as error:
             raise PeerError(f"{text}: {error}") from None
         if not (equals and name.strip() and command):
-            raise PeerError(f'{text}: must read NAME=COMMAND, for example "mine=python mine.py {{text}} {{steps}}"')
+            raise PeerError(f'{text}: must be NAME=COMMAND, for example "mine=python mine.py {{text}} {{steps}}"')
         if suite not in PLACEHOLDERS:
             raise PeerError(f"{text}: {suite} must be one of {', '.join(PLACEHOLDERS)}")
         known = PLACEHOLDERS[suite]

@@ -26,9 +26,9 @@ SECONDS, QUICK_SECONDS = 60.0, 10.0
 CHARACTERS = 1_000_000  # used of the text
 TRAIN, VAL = 0.9, 0.1
 NOTE = (
-    "Nats per character on the last tenth of the first million characters, each predicted once, with carried state; "
-    "one seed. read: characters predicted in training. char-rnn: the recipe quickstart; bare: its sizes and its "
-    "learning rate, constant. {:g} seconds each; text: {}."
+    "Loss in nats per character on the last tenth of the first million characters, each predicted once, with carried "
+    "state; one seed. read: characters predicted in training. char-rnn: the recipe quickstart. bare: the same sizes, "
+    "and the same learning rate without a schedule. {:g} seconds each; text: {}."
 )
 
 

@@ -40,18 +40,19 @@ PEER_TEXT = 1_000_000  # characters
 SHAPES = {"default": Shape(), "quickstart": Shape("lstm", 384, 1, 16, 64, 64)}
 
 CASE_NOTE = (
-    "Characters/s, medians. D: freed memory returns to the system at each step, as by default with glibc; K: both "
-    "sides keep it, as `char-rnn train` does. bare: in float32, nn.GRU for both resets, without layer_norm. over K: "
-    "median of the rounds' ratios, both with K. over D: char-rnn K over bare D, the difference that users see."
+    "Characters/s, medians. D: freed memory returns to the system at each step, the default of glibc. K: both "
+    "programs keep it, as `char-rnn train` does. bare: in float32, without layer_norm, and nn.GRU for both kinds of "
+    "reset. over K: median of the rounds' ratios, both programs with K. over D: char-rnn with K over bare with D, the"
+    " difference that users see."
 )
 STEP_NOTE = (
-    "Characters/s, medians of rounds in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-entropy, "
-    "AdamW, clipping and carried state, with batches in memory. char-rnn: the trainer with its loss guard, schedule, "
-    "and a record every 10 steps."
+    "Characters/s, medians; the programs run in turn. bare: nn.Embedding, the recurrent module, nn.Linear, cross-"
+    "entropy, AdamW, gradient clipping and carried state, with the batches in memory. char-rnn: the trainer with its "
+    "loss guard, its schedule and a record every 10 steps."
 )
 PEER_NOTE = (
-    "Whole programs, run in turn for {} and {} steps of the default shape on a text of one megabyte. The rate is that "
-    "of the additional steps; the start is the rest of the shorter run."
+    "Whole programs, which run in turn for {} and {} steps of the default shape on a text of one megabyte. The rate "
+    "is the speed of the additional steps of the longer run; the start-up is the rest of the shorter run."
 )
 
 

@@ -62,10 +62,10 @@ def command(
     """Measure the speed of training and generation on this machine, compared with plain PyTorch and other programs.
 
     SUITE is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (the loss after equal
-    times) or `all`. The default is `training` and `generation` with `--quick`. The programs compared take turns.
+    times) or `all`. The default is `training` and `generation` with `--quick`. The compared programs run in turn.
     Figures are medians; a ratio above 1 means that char-rnn is faster.
 
-    A peer runs without a shell, at two lengths, so that its start-up time cancels out. Its command contains
+    The COMMAND of --peer runs without a shell, at two lengths, so that its start-up time cancels out. It contains
     placeholders: {text} {steps} {batch} {length} {hidden} {layers} {out} for `training`, the default, and {characters}
     {hidden} {layers} {model} for `generation`.
 
