@@ -118,7 +118,7 @@ FILES = {
     ),
     "minutes and horizons": (
         "training:\n  minutes: 3\n  horizons: [[0, 5]]\n",
-        ":3: training.minutes 3.0 fits a new schedule, but training.horizons gives one; set one of them to null",
+        ":3: training.minutes 3.0 plans a new schedule, but training.horizons contains one; set one of them to null",
     ),
     "all of it smoothed": (
         "training:\n  label_smoothing: 1\n",
@@ -202,7 +202,7 @@ FILES = {
     ),
     "cosine that rises": (
         "training:\n  min_learning_rate: 1\n",
-        ":2: training.min_learning_rate 1.0 is above training.learning_rate 0.002; it must be at most that",
+        ":2: training.min_learning_rate 1.0 is above training.learning_rate 0.002; lower it, or raise learning_rate",
     ),
     "a name of checkpoints in another folder": (
         "logging:\n  savefile: cv/lstm\n",

@@ -135,7 +135,7 @@ class Strategy:
     )
     final_temperature: float | None = _declared(
         None,
-        "Temperature at the last character; it changes linearly from the one at the first.",
+        "Temperature at the last character; the temperature changes linearly over the text.",
         Slider("Final temperature", 0, 2, 0.05, 0.8),
     )
     top_k: int | None = _declared(

@@ -2,7 +2,7 @@
 
 export const SAMPLING_OPTIONS = [
   {"name": "temperature", "label": "Temperature", "min": 0, "max": 2, "step": 0.05, "value": 0.8, "off": null, "optional": false, "help": "Temperature: below 1 safer, above 1 bolder text, 0 always the likeliest character."},
-  {"name": "final_temperature", "label": "Final temperature", "min": 0, "max": 2, "step": 0.05, "value": 0.8, "off": null, "optional": true, "help": "Temperature at the last character; it changes linearly from the one at the first."},
+  {"name": "final_temperature", "label": "Final temperature", "min": 0, "max": 2, "step": 0.05, "value": 0.8, "off": null, "optional": true, "help": "Temperature at the last character; the temperature changes linearly over the text."},
   {"name": "top_k", "label": "Top-k", "min": 0, "max": 100, "step": 1, "value": 0, "off": 0, "optional": true, "help": "Sample from the K likeliest characters only."},
   {"name": "top_p", "label": "Top-p", "min": 0.05, "max": 1, "step": 0.01, "value": 1, "off": 1, "optional": true, "help": "Sample from the likeliest characters that together have probability P (nucleus sampling)."},
   {"name": "min_p", "label": "Min-p", "min": 0, "max": 0.5, "step": 0.01, "value": 0, "off": 0, "optional": true, "help": "Sample from the characters at least P times as likely as the likeliest."},

@@ -160,7 +160,7 @@ def _range(field: FieldInfo) -> str:
     }
     low = f" from {bounds['ge']}" if "ge" in bounds else f" more than {bounds['gt']}" if "gt" in bounds else ""
     if "lt" in bounds:
-        return f"{low} to below {bounds['lt']}"
+        return f"{low}{' to' if 'ge' in bounds else ' and'} below {bounds['lt']}"
     if "le" in bounds:
         return f"{low} to {bounds['le']}" if "ge" in bounds else f"{low} and at most {bounds['le']}"
     return f", {bounds['ge']} or more" if "ge" in bounds else low

@@ -51,7 +51,7 @@ class DataConfig(Section):
     separator: WholeText = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
     """Text inserted between two files."""
     file_order: Literal["natural", "path"] = "natural"
-    """Order of the files in a folder: natural (2 before 10), or path as in version 1.0, which also reads links."""
+    """Order of the files in a folder: natural (2 before 10), or path: as version 1.0, including symbolic links."""
     train_frac: float = Field(default=0.95, gt=0, le=1)
     """Fraction of the text for training, from its beginning."""
     val_frac: float = Field(default=0.05, ge=0, lt=1)
@@ -109,7 +109,7 @@ class LoggingConfig(Section):
     save_interval: int = Field(default=1000, ge=1, le=COUNT)
     """Number of steps between two checkpoints."""
     keep: int = Field(default=3, ge=0, le=COUNT)
-    """Number of checkpoint models to keep, the newest, in addition to the best and the last model."""
+    """Number of newest checkpoint models to keep, in addition to the best and the last model."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
     savefile: Annotated[NonEmpty, AfterValidator(_file_name)] | None = Field(

@@ -39,7 +39,7 @@ class TrainingConfig(Section):
     micro_batch_size: Annotated[int, Field(ge=1, le=COUNT)] | Literal["auto"] | None = Field(
         default=None, json_schema_extra={"allowed": "a whole number from 1 to 1,000,000,000, auto or null"}
     )
-    """Number of sequences computed at once (gradient accumulation); auto = as many as fit, null = the batch."""
+    """Number of sequences computed at once (gradient accumulation); auto = as many as fit, null = all."""
     seq_length: int = Field(default=50, ge=1, le=COUNT)
     """Number of characters in each sequence: the length of truncated backpropagation through time."""
     precision: Literal["float32", "float64", "bfloat16", "float16", "auto"] = "float32"
@@ -53,7 +53,7 @@ class TrainingConfig(Section):
     activation_regularization: float = Field(default=0.0, ge=0)
     """Weight of the mean square of the top layer's output after dropout (AR, Merity et al. 2017); 0 = none."""
     temporal_activation_regularization: float = Field(default=0.0, ge=0)
-    """Weight of the mean square of that output's change between steps, before dropout (TAR); 0 = none."""
+    """Weight of the mean square change of the top layer's output between steps, before dropout (TAR); 0 = none."""
     learning_rate: float = Field(default=0.002, gt=0)
     """Learning rate at the end of the warm-up, the largest of the schedule."""
     weight_decay: float = Field(default=1e-5, ge=0)
@@ -81,7 +81,7 @@ class TrainingConfig(Section):
     patience: int | None = Field(default=None, ge=1, le=COUNT)
     """Number of evaluations in a row without a new best after which training stops early; null = never."""
     schedule: Literal["cosine", "linear", "constant", "one-cycle", "plateau", "exponential"] = "cosine"
-    """Learning-rate schedule after the warm-up; plateau falls when validation stalls, exponential is that of 2015."""
+    """Learning-rate schedule after the warm-up; plateau lowers it when validation stalls, exponential is from 2015."""
     warmup_steps: int = Field(default=100, ge=0, le=COUNT)
     """Number of warm-up steps, in which the learning rate rises linearly from 0; 0 = none."""
     min_learning_rate: float = Field(default=0.0, ge=0)
@@ -93,13 +93,13 @@ class TrainingConfig(Section):
     plateau_factor: float = Field(default=0.5, gt=0, lt=1)
     """Factor on the learning rate of the plateau schedule when validation stalls."""
     plateau_patience: int = Field(default=2, ge=1, le=COUNT)
-    """Number of evaluations in a row without a new best after which the plateau schedule falls."""
+    """Number of evaluations in a row without a new best before the plateau schedule lowers the rate."""
     horizons: Annotated[list[Horizon], AfterValidator(_rising)] | None = Field(
         default=None,
         min_length=1,
         json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
     )
-    """Schedule segments [step, end]: from this step, the schedule ends at that one; written by timed runs."""
+    """Schedule segments [step, end]: from step on, the schedule is planned to end at end. Timed runs write this key."""
     clip: Literal["norm", "value"] = "norm"
     """Gradient clipping by the norm of the whole gradient, or by value for each element (2015)."""
     grad_clip: float = Field(default=5.0, ge=0)
@@ -111,7 +111,7 @@ class TrainingConfig(Section):
     explosion_factor: Annotated[float, AfterValidator(_zero_or_above_one)] = Field(
         default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"}
     )
-    """Factor on the larger of the first loss and ln V: a mean loss above stops the run; 0 = never."""
+    """Limit of the mean loss, as a multiple of the larger of the first loss and ln V; 0 = no limit."""
     rollbacks: int = Field(default=3, ge=0, le=1000)
     """Number of times an exploding run returns to its last good state with half the learning rate before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
@@ -137,12 +137,12 @@ class TrainingConfig(Section):
         if self.min_learning_rate > self.learning_rate:
             yield (
                 f"training.min_learning_rate {self.min_learning_rate} is above training.learning_rate"
-                f" {self.learning_rate}; it must be at most that",
+                f" {self.learning_rate}; lower it, or raise learning_rate",
                 ("training.learning_rate", "training.min_learning_rate"),
             )
         if self.minutes is not None and self.horizons is not None:
             yield (
-                f"training.minutes {self.minutes} fits a new schedule, but training.horizons gives one;"
+                f"training.minutes {self.minutes} plans a new schedule, but training.horizons contains one;"
                 " set one of them to null",
                 ("training.minutes", "training.horizons"),
             )
