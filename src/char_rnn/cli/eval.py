@@ -49,7 +49,7 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
     "--dynamic-decay",
     type=click.FloatRange(0, 1),
     callback=_finite,
-    help="Rate of return to the original parameters, lambda (default: 0.002).",
+    help="Decay rate toward the original parameters, lambda (default: 0.002).",
 )
 @click.option("--dynamic-segment", type=click.IntRange(1, 1000), help="Characters between two updates (default: 20).")
 @json_option

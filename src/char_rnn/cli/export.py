@@ -21,7 +21,7 @@ ENDINGS = {"html": (".html", ".htm"), "onnx": (".onnx",), "torch": (".pt", ".pth
 @click.argument("model")
 @click.argument("out", required=False)
 @click.option(
-    "--format", "kind", type=click.Choice(list(ENDINGS)), help="Format of OUT (default: the one that its ending names)."
+    "--format", "kind", type=click.Choice(list(ENDINGS)), help="Format of OUT (default: the format of its ending)."
 )
 @click.option("--title", metavar="TEXT", help="html: title of the page (default: the model's name).")
 @click.option("--description", metavar="TEXT", help="html: sentence below the title.")

@@ -44,8 +44,9 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
     """Write a text together with a model, in the terminal.
 
     The model reads what you type and shows its predictions beside the text. Tab lets it write a word, Ctrl-E the rest
-    of the line, and Ctrl-P more. Ctrl-N shows several continuations to choose from. Ctrl-Z undoes anything. The keys
-    are listed below the text. Ctrl-Q ends and prints the text, or writes it to the file of --out.
+    of the line, and Ctrl-P the number of characters of --length. Ctrl-N shows several continuations to choose from.
+    Ctrl-Z undoes the last edit. The keys are listed below the text. Ctrl-Q quits and prints the text, or with --out
+    writes it to that file.
 
     \b
     Examples:

@@ -238,7 +238,7 @@ def _table(result: Comparison, label: str, unit: str) -> Iterator[str]:
     yield row("longest run", [f"{column.longest:,}" for column in columns])
     for share in result.judged.quantiles:
         values = [f"{column.quantiles[share]:,}" for column in columns]
-        yield row(f"{share:.0%} are in runs of at most", values)
+        yield row(f"{share:.0%} in runs up to", values)
     for length in result.judged.copied:
         yield row(f"in runs of {length} or more", [f"{column.copied[length]:.2%}" for column in columns])
     for length in result.judged.novel:

@@ -61,7 +61,7 @@ def device_option(default: str | None) -> Callable[[Function], Function]:
         "--device",
         type=click.Choice(DEVICES),
         default=default,
-        help="Device to compute on; auto is the fastest available.",
+        help="Device to compute on; auto selects the fastest available.",
     )
 
 

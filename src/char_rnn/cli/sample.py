@@ -47,7 +47,7 @@ _BETWEEN = "---\n"
     "--unknown",
     type=click.Choice(["error", "skip", "nearest"]),
     default="error",
-    help="Treatment of prime characters that the vocabulary lacks; nearest reads É as E, say, and reports it.",
+    help="Treatment of prime characters that are not in the vocabulary; nearest replaces É with E, for example.",
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text to stop before; may be repeated.")
 @click.option("--stop-at-newline", is_flag=True, help="Stop before the first line end.")
@@ -72,10 +72,10 @@ _BETWEEN = "---\n"
 def command(model: str, **options: Any) -> None:
     """Generate text with a trained model.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. Options not given come
-    from the model's configuration (see `char-rnn inspect MODEL`), with --torch7 or --rng from sample.lua or torch-rnn.
-    The text is printed while it is generated. The flags of sample.lua also work (-primetext, -length, -temperature,
-    -seed, -sample, -gpuid, -verbose).
+    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The defaults are
+    those of the model's configuration (see `char-rnn inspect MODEL`); with --torch7 or --rng, those of sample.lua or
+    torch-rnn. The text is printed while it is generated. The flags of sample.lua also work (-primetext, -length,
+    -temperature, -seed, -sample, -gpuid, -verbose).
 
     \b
     Examples:

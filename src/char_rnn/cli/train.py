@@ -38,14 +38,14 @@ SAMPLE_LENGTH = 600
 @minutes_option("Training time in minutes; the schedule is fitted to it.")
 @click.option("--out", metavar="RUN", help="Run folder to create (default: named after the text).")
 @click.option("--seed", "-seed", type=int, help="Seed of all random numbers.")
-@click.option("--device", type=click.Choice(DEVICES), help="Device to train on; auto is the fastest available.")
+@click.option("--device", type=click.Choice(DEVICES), help="Device to train on; auto selects the fastest available.")
 @click.option(
     "--vocabulary", type=click.Choice(["characters", "bytes"]), help="Symbols that the model reads and predicts."
 )
 @click.option("--encoding", help="Encoding of the text (default: UTF-8).")
 @click.option("--separator", metavar="TEXT", help=r"Text between two files; \n, \r, \t, \\ and \uXXXX are escapes.")
 @click.option("--resume", metavar="RUN", help="Folder of a run to continue.")
-@click.option("--init-from", "-init_from", metavar="MODEL", help="Model whose weights and vocabulary to start from.")
+@click.option("--init-from", "-init_from", metavar="MODEL", help="Model with the initial weights and vocabulary.")
 @flags_of_2015
 @quiet_option
 @debug_option
@@ -54,8 +54,9 @@ def command(**options: Any) -> None:
 
     DATA is a text file (plain, gzip, bzip2, xz or zip), a folder, - for standard input, or a named data set
     (`char-rnn datasets`). Several texts are read in the given order. The run folder contains the model
-    (best.safetensors), the metrics (metrics.jsonl) and the state for --resume. MODEL is a run folder, a .safetensors
-    file, or a .t7 checkpoint of 2015. The flags of train.lua also work (-data_dir, -rnn_size, -eval_val_every, ...).
+    (best.safetensors), the metrics (metrics.jsonl) and the state for --resume. The MODEL of --init-from is a run
+    folder, a .safetensors file, or a .t7 checkpoint of 2015. The flags of train.lua also work (-data_dir, -rnn_size,
+    -eval_val_every, ...).
 
     \b
     Examples:
