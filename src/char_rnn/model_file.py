@@ -50,7 +50,7 @@ class ModelFileError(ValueError):
 
 @dataclass
 class ModelFile:
-    """What a model file holds.
+    """Contents of a model file.
 
     Attributes:
         config: the configuration the model was trained with.
@@ -122,7 +122,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ModelHeader:
-    """What a model file tells of its model, without the weights.
+    """Metadata of a model file, without the weights.
 
     Attributes:
         config, vocabulary, training: as in ``ModelFile``.

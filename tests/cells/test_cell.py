@@ -54,9 +54,9 @@ def test_a_class_with_a_name_is_known_by_it() -> None:
         ({"name": "lstm"}, r"^Mine\.name: 'lstm' is the name of char_rnn\.cells\.lstm\.LSTM; give another$"),
         (
             {"name": "My Cell"},
-            r"^Mine: the name 'My Cell' must be of lower-case letters, digits and _, a letter first$",
+            r"^Mine: the name 'My Cell' must consist of lower-case letters, digits and _, and begin with a letter$",
         ),
-        ({"vectors": {"a.b": 1}}, r"^Mine: the name 'a\.b' must be of lower-case letters"),
+        ({"vectors": {"a.b": 1}}, r"^Mine: the name 'a\.b' must consist of lower-case letters"),
         ({"state": ("h", "memory")}, r"^Mine\.state: memory is the name of another input of exported models$"),
         ({"__init__": lambda self, depth: None}, r"^Mine: depth must have a default; configurations have only a"),
     ],
@@ -93,21 +93,21 @@ with_depth = {"__init__": lambda self, depth=1: setattr(self, "depth", depth)}
         (
             type("Loose", (LSTM,), {}),
             {},
-            r"^cell: Loose is not the class of its name; name the class, or make Loose\(\) again",
+            r"^cell: the class Loose is not registered under its name; set Loose\.name, or create Loose\(\) again",
         ),
         (
             partial(mine, 2, **with_depth),
             {},
-            r"^cell: a configuration has only the name mine; give Mine\(\) as it is by default$",
+            r"^cell: a configuration stores only the name mine; use Mine\(\) with its defaults$",
         ),
         (
             partial(mine, [1], **with_depth),
             {},
-            r"^cell: Mine's attributes must be hashable, .*'list'; give tuples for lists$",
+            r"^cell: Mine's attributes must be hashable \(.*'list'\); use tuples instead of lists$",
         ),
         (partial(mine, name="dropout"), {}, r"^cell: the name dropout is one of the model's attributes; give Mine"),
         (partial(mine, name="blocks"), {}, r"^cell: the name blocks is one of the model's attributes; give Mine"),
-        (mine, {"layer_norm": "cell"}, r'^layer_norm: got "cell", but Mine has none inside; give "betw'),
+        (mine, {"layer_norm": "cell"}, r'^layer_norm: got "cell", but Mine has no normalization; give "betw'),
     ],
 )
 def test_a_model_that_cannot_be_made(cell: Any, options: dict[str, Any], message: str) -> None:

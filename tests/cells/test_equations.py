@@ -18,9 +18,9 @@ MISTAKES: dict[str, tuple[Callable[[Value, Value, Any], Any], str]] = {
     "too wide": (lambda x, h, p: (concatenate(h, h),), "Wrong.step: must return h, 4 wide; got 8"),
     "too many": (lambda x, h, p: (h, h), "Wrong.step: must return h, 4 wide; got 4, 4"),
     "nothing": (lambda x, h, p: (), "Wrong.step: must return h, 4 wide; got nothing"),
-    "no input": (lambda x, h, p: (p.weight_hh @ h,), "Wrong.step: what it returns does not depend on the input x"),
+    "no input": (lambda x, h, p: (p.weight_hh @ h,), "Wrong.step: its result does not depend on the input x"),
     "uneven": (lambda x, h, p: split(h, 2, 1), "split: 4 rows cannot be cut into 3 equal parts"),
-    "outside": (lambda x, h, p: (rows(h, 2, 6),), "rows 2 to 6: there are 4"),
+    "outside": (lambda x, h, p: (rows(h, 2, 6),), "rows 2 to 6: there are 4 rows"),
 }
 
 

@@ -181,9 +181,7 @@ def test_unknown_characters_become_the_nearest(char_rnn: Command, path: Path, ca
     arguments = ["--length", 9, "--seed", 1, "--hide-prime", "-q"]
     done = char_rnn("sample", path, "--prime", "ÁbÉx", "--unknown", "nearest", *arguments)
     assert done.out == char_rnn("sample", path, "--prime", "abE", *arguments).out
-    assert caplog.messages == [
-        "prime text: read 'Á' as 'a', 'É' as 'E'; skipped what the vocabulary does not have: 'x'"
-    ]
+    assert caplog.messages == ["prime text: read 'Á' as 'a', 'É' as 'E'; skipped unknown characters: 'x'"]
 
 
 def test_beams(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
@@ -251,9 +249,7 @@ def test_a_model_that_has_diverged(char_rnn: Command, path: Path, tmp_path: Path
     file.tensors = {**file.tensors, "output_proj.bias": np.full(LETTERS.size, np.nan, np.float32)}
     done = char_rnn("sample", file.write(tmp_path / "m.safetensors"), "--prime", "ab", *arguments, "-q")
     assert done.status == 1
-    assert (
-        done.err == "error: logits: hold NaN, which no symbol can be drawn from; has the model's training diverged?\n"
-    )
+    assert done.err == "error: logits: contain NaN, so no symbol can be drawn; has the model's training diverged?\n"
 
 
 def test_it_loads_neither_torch_nor_what_draws_pictures(path: Path) -> None:

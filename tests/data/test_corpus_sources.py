@@ -87,7 +87,7 @@ def test_the_files_that_are_left_out_are_named(tmp_path: Path, caplog: pytest.Lo
     for number in range(8):
         write(tmp_path / "books" / f"{number}.bin", b"\0")
     listed = r"0\.bin, 1\.bin, 2\.bin, 3\.bin, 4\.bin and 3 more \(a binary file\)"
-    with pytest.raises(DataError, match=rf"no text files in it: {listed}; give"):
+    with pytest.raises(DataError, match=rf"contains no text files: {listed}; give"):
         prepare_corpus(tmp_path / "books")
     write(tmp_path / "books" / "a.txt", "text")
     prepare_corpus(tmp_path / "books")
@@ -113,7 +113,7 @@ def test_nul_bytes_are_no_hindrance_in_utf_16(tmp_path: Path) -> None:
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "binary" / "a", b"\x00")
-    with pytest.raises(DataError, match="no text files in it"):
+    with pytest.raises(DataError, match="contains no text files"):
         prepare_corpus(tmp_path / "binary")
 
 

@@ -94,7 +94,7 @@ def test_another_content_is_refused(server: str, answer: Answer) -> None:
     answer.body = TEXT.replace(b"Citizen", b"Netizen")
     with pytest.raises(DataError) as caught:
         fetch("tinyshakespeare")
-    check_message(caught.value, "another SHA-256")
+    check_message(caught.value, "the wrong SHA-256")
     assert left_behind() == []
 
 
@@ -190,7 +190,7 @@ def test_the_standard_library_comes_without_its_tests(tmp_path: Path, monkeypatc
 
 def test_a_python_without_sources_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "stdlib_folder", lambda: tmp_path)
-    with pytest.raises(DataError, match="python-stdlib: no text files"):
+    with pytest.raises(DataError, match="python-stdlib: contains no text files"):
         prepare_corpus("python-stdlib")
     assert list_datasets()[0].path is None
 

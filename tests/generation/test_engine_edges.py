@@ -168,7 +168,7 @@ def test_a_text_with_a_symbol_that_is_none(symbol: int, by_kernels: bool, monkey
     streams = Engine(model, weights(model)).begin()
     with pytest.raises(IndexError, match=f"^symbol {symbol}: must be from 0 to {V - 1}$"):
         streams.feed([0, symbol, 1])
-    with pytest.raises(ValueError, match=r"^symbols: must be of one text, \(T,\); given shape \(1, 2\)$"):
+    with pytest.raises(ValueError, match=r"^symbols: must be those of one text, shape \(T,\); given shape \(1, 2\)$"):
         streams.feed([[0, 1]])
     streams.feed([])
     assert not streams.hidden().any()

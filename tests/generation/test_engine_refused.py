@@ -28,7 +28,7 @@ def test_a_stream_that_is_none(row: int) -> None:
 
 def test_symbols_for_too_few_streams() -> None:
     settings = config()
-    with pytest.raises(ValueError, match=r"^symbols: must be one for each of 2 streams; given shape \(1,\)$"):
+    with pytest.raises(ValueError, match=r"^symbols: must have one for each of 2 streams; given shape \(1,\)$"):
         Engine(settings, weights(settings)).begin(2).step([0])
 
 

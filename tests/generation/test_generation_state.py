@@ -207,7 +207,7 @@ def test_banned_characters_of_several_bytes() -> None:
 
 def test_what_is_banned_and_predicted_alone_is_an_error() -> None:
     log_probs = np.where(np.arange(5) == 1, 0.0, -np.inf)
-    with pytest.raises(ValueError, match=r"^logits: hold only -inf, which no symbol can be drawn from"):
+    with pytest.raises(ValueError, match=r"^logits: contain only -inf, so no symbol can be drawn"):
         GenerationState(VOCABULARY, "b", 5, Strategy(banned="a")).choose(log_probs)
 
 
@@ -216,7 +216,7 @@ def test_what_is_banned_and_predicted_alone_is_an_error() -> None:
 def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None:
     log_probs = LOGS.copy()
     log_probs[2] = bad
-    with pytest.raises(ValueError, match=r"^logits: hold (NaN|\+inf), which no symbol can be drawn from; has the"):
+    with pytest.raises(ValueError, match=r"^logits: contain (NaN|\+inf), so no symbol can be drawn; has the"):
         GenerationState(VOCABULARY, "b", 5, Strategy(**settings)).choose(log_probs)
 
 
@@ -228,7 +228,7 @@ def test_predictions_that_are_none(settings: dict[str, Any], bad: float) -> None
         ({"length": 2.0}, "length: .*; given 2.0"),
         ({"seed": -1}, "seed: must be a whole number, 0 or more, or None; given -1"),
         ({"seed": True}, "seed: .*; given True"),
-        ({"stop": ""}, "stop: must be a text of at least one character, or None to go on to the full length"),
+        ({"stop": ""}, "stop: must be a text of at least one character, or None to write the full length"),
         ({"stop": ["a", ""]}, "stop: .*"),
         ({"stop": ["a", 3]}, "stop: .*"),
         ({"unknown": "drop"}, "unknown: must be error, skip or nearest; given 'drop'"),
@@ -243,7 +243,7 @@ def test_unknown_characters_of_the_prime(caplog: pytest.LogCaptureFixture) -> No
     with pytest.raises(UnknownCharacterError, match="'x'"):
         GenerationState(VOCABULARY, "axb")
     assert GenerationState(VOCABULARY, "axb", unknown="skip").prime.tolist() == [1, 2]
-    assert caplog.messages == ["prime text: skipped what the vocabulary does not have: 'x'"]
+    assert caplog.messages == ["prime text: skipped unknown characters: 'x'"]
     caplog.clear()
     assert GenerationState(VOCABULARY, "efghijklmnopqrstuvwxyza", unknown="skip").prime.tolist() == [1]
     assert caplog.messages[0].endswith(" 'w' 'x' and 2 more")
@@ -251,4 +251,4 @@ def test_unknown_characters_of_the_prime(caplog: pytest.LogCaptureFixture) -> No
     symbols = Vocabulary("characters", map(ord, 'aE"'))
     assert GenerationState(symbols, "Áa“x”", unknown="nearest").prime.tolist() == [0, 0, 2, 2]
     replaced = """'Á' as 'a', '“' as '"', '”' as '"'"""
-    assert caplog.messages == [f"prime text: read {replaced}; skipped what the vocabulary does not have: 'x'"]
+    assert caplog.messages == [f"prime text: read {replaced}; skipped unknown characters: 'x'"]

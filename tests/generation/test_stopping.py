@@ -57,7 +57,7 @@ def test_no_stop_text_holds_nothing_back() -> None:
 
 
 def test_an_empty_stop_text_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"^stop: must be a text of at least one character, or None to go on to the"):
+    with pytest.raises(ValueError, match=r"^stop: must be a text of at least one character, or None to write the"):
         StopText("")
 
 

@@ -126,7 +126,7 @@ def test_a_failing_model_is_left_in_its_mode() -> None:
         TextGenerator(model, VOCABULARY).generate("a", 3, -1)
     with torch.no_grad():
         model.output_proj.bias.fill_(math.nan)
-    with pytest.raises(ValueError, match=r"^logits: hold NaN, which no symbol can be drawn from; has the model's"):
+    with pytest.raises(ValueError, match=r"^logits: contain NaN, so no symbol can be drawn; has the model's"):
         TextGenerator(model, VOCABULARY).generate("a", 3)
     assert model.training
 
@@ -140,7 +140,7 @@ def test_unknown_characters_of_the_prime_can_be_skipped(caplog: pytest.LogCaptur
     model = cycle()
     assert TextGenerator(model, VOCABULARY).generate("axbé", 2, unknown="skip") == "axbécd"
     assert model.seen[:2] == [[1], [2]]
-    assert caplog.messages == ["prime text: skipped what the vocabulary does not have: 'x' 'é'"]
+    assert caplog.messages == ["prime text: skipped unknown characters: 'x' 'é'"]
 
 
 def test_a_prime_of_unknown_characters_alone_is_an_empty_one() -> None:
@@ -194,7 +194,7 @@ def test_a_byte_model_that_writes_no_utf8_still_writes() -> None:
         ({"top_p": 0.0}, "top_p: .*; given 0.0"),
         ({"seed": -1}, "seed: must be a whole number, 0 or more, or None; given -1"),
         ({"seed": 1.0}, "seed: .*; given 1.0"),
-        ({"stop": ""}, "stop: must be a text of at least one character, or None to go on to the full length"),
+        ({"stop": ""}, "stop: must be a text of at least one character, or None to write the full length"),
         ({"unknown": "drop"}, "unknown: must be error, skip or nearest; given 'drop'"),
     ],
 )

@@ -50,7 +50,7 @@ def test_the_other_normal_form_is_the_same_text(kind: VocabularyKind, unknown: U
 
 def test_a_form_is_taken_where_it_makes_fewer_characters_unknown() -> None:
     assert read("é한", decomposed("é한") + "漢").remark() == (
-        "read in the normal form NFC; skipped what the vocabulary does not have: '漢'"
+        "read in the normal form NFC; skipped unknown characters: '漢'"
     )
     assert read("e\u0301", "é\N{SNOWMAN}").text == "e\u0301"
     spelling = read("abc", "é")  # in neither form
@@ -115,9 +115,7 @@ def test_marks_without_end_are_normalized_in_pieces() -> None:
 def test_what_was_not_read_as_given_is_said_once_each() -> None:
     spelling = read("ab'", "A’b’B漢字漢")
     assert spelling.substitutions == {"A": "a", "’": "'", "B": "b", "漢": "", "字": ""}
-    assert spelling.remark() == (
-        "read 'A' as 'a', '’' as \"'\", 'B' as 'b'; skipped what the vocabulary does not have: '漢' '字'"
-    )
+    assert spelling.remark() == ("read 'A' as 'a', '’' as \"'\", 'B' as 'b'; skipped unknown characters: '漢' '字'")
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_level_there_is_not_is_said(
 ) -> None:
     monkeypatch.setenv("CHAR_RNN_KERNELS", wanted)
     assert load.__wrapped__() is None
-    assert caplog.messages[0].startswith(f"CHAR_RNN_KERNELS={wanted}: must be off or a level that is built")
+    assert caplog.messages[0].startswith(f"CHAR_RNN_KERNELS={wanted}: must be off, or a built level")
 
 
 @needs_compiler

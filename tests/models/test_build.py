@@ -103,13 +103,13 @@ def test_a_missing_weight_is_named() -> None:
     refuse(
         CONFIGS[0],
         tensors,
-        "weights: lstm.bias_hh_l1 is missing; they are not those of the model that the configuration describes",
+        "weights: lstm.bias_hh_l1 is missing; the weights do not match the configuration",
     )
 
 
 def test_an_unexpected_weight_is_named() -> None:
     tensors = {**arrays(CONFIGS[0]), "lstm.weight_hr_l0": np.zeros((2, 2), np.float32)}
-    refuse(CONFIGS[0], tensors, "weights: lstm.weight_hr_l0 has no place in the model that the configuration describes")
+    refuse(CONFIGS[0], tensors, "weights: the model of the configuration has no parameter lstm.weight_hr_l0")
 
 
 def test_a_wrong_shape_is_named() -> None:

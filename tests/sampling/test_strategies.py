@@ -235,10 +235,10 @@ def test_draws_follow_the_probabilities() -> None:
 @pytest.mark.parametrize(
     ("logits", "message"),
     [
-        ([0.0, np.nan], "logits: hold NaN, which"),
-        ([0.0, np.inf], r"logits: hold \+inf, which"),
-        ([-np.inf, -np.inf], "logits: hold only -inf, which"),
-        ([[0.0, 1.0], [np.nan, 1.0]], "logits: hold NaN, which"),
+        ([0.0, np.nan], "logits: contain NaN, so"),
+        ([0.0, np.inf], r"logits: contain \+inf, so"),
+        ([-np.inf, -np.inf], "logits: contain only -inf, so"),
+        ([[0.0, 1.0], [np.nan, 1.0]], "logits: contain NaN, so"),
     ],
 )
 def test_logits_that_cannot_be_drawn_from(logits: Any, message: str) -> None:

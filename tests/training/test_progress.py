@@ -143,8 +143,8 @@ def test_events_are_told_in_words(make_trainer: Callable[..., CharRNNTrainer]) -
     ):
         display.on_event(trainer, event)
     assert screen.getvalue().splitlines() == [
-        "step 27: the loss is nan; returned to step 20, with the learning rate times 0.25",
+        "step 27: the loss is nan; returned to step 20, learning rate multiplied by 0.25",
         "step 27: CUDA error: [x]\\x07; returned to step 20, continuing on the CPU",
-        "out of memory: computing 8 sequences at once from now on, in the same batches",
+        "out of memory: computing 8 sequences at a time from now on; the batches stay the same",
         "each evaluation predicts 4,096 of 20,400 characters: all of them would take too long",
     ]

@@ -92,7 +92,8 @@ def _register(cell: type[Cell]) -> None:
     kind, other = cell.__name__, CELLS.get(cell.name, cell)
     for name in (cell.name, *cell.state, *cell.vectors, *cell.normalization):
         if not re.fullmatch("[a-z][a-z0-9_]*", name):
-            raise ValueError(f"{kind}: the name {name!r} must be of lower-case letters, digits and _, a letter first")
+            rule = "must consist of lower-case letters, digits and _, and begin with a letter"
+            raise ValueError(f"{kind}: the name {name!r} {rule}")
     if taken := sorted(TAKEN.intersection(cell.state)):
         raise ValueError(f"{kind}.state: {', '.join(taken)} is the name of another input of exported models")
     if (other.__module__, other.__qualname__) != (cell.__module__, cell.__qualname__):
@@ -196,7 +197,7 @@ def trace(
             f"{type(cell).__name__}.step: must return {' and '.join(cell.state)}, {hidden} wide; got {widths}"
         )
     if x not in ordered(after):
-        raise ValueError(f"{type(cell).__name__}.step: what it returns does not depend on the input x")
+        raise ValueError(f"{type(cell).__name__}.step: its result does not depend on the input x")
     if zoneout is not False:
         how = zoneout if isinstance(zoneout, tuple) else (zoneout,) * len(before)
         after = tuple(map(_zoned, before, after, how))

@@ -131,7 +131,7 @@ def concatenate(*values: Value) -> Value:
 def rows(whole: Part, start: int, stop: int) -> Part:
     """Return the numbers of a value, or the rows of a matrix, from `start` to before `stop`."""
     if not 0 <= start < stop <= whole.width:
-        raise ValueError(f"rows {start} to {stop}: there are {whole.width}")
+        raise ValueError(f"rows {start} to {stop}: there are {whole.width} rows")
     if isinstance(whole, Matrix):
         return replace(whole, start=whole.start + start, stop=whole.start + stop)
     if stop - start == whole.width:

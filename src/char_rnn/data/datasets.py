@@ -31,7 +31,7 @@ class Download:
 DOWNLOADS: dict[str, Download] = {
     "tinyshakespeare": Download(
         url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-        description="plays of Shakespeare's, the text of the 2015 article; downloaded on first use",
+        description="plays by Shakespeare, the text of the 2015 article; downloaded on first use",
         size=1_115_394,
         sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     ),
@@ -69,7 +69,7 @@ def data_root() -> Path:
 def list_datasets() -> list[DatasetInfo]:
     """List the named data sets, without downloading any."""
     size = sum(path.stat().st_size for path in stdlib_files())
-    description = "the source of this Python's standard library; on every machine, no download"
+    description = "source code of this Python's standard library; needs no download"
     infos = [DatasetInfo(STDLIB, description, size or None, stdlib_folder() if size else None)]
     for name, download in DOWNLOADS.items():
         path = download_path(name)
@@ -140,7 +140,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}"
     if type(error) is ValueError and "hash" in str(error):
-        return "the downloaded file has another SHA-256"
+        return "the downloaded file has the wrong SHA-256"
     reasons = {
         "ConnectionError": "no connection",
         "ConnectTimeout": "no answer",

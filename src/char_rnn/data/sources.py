@@ -1,4 +1,4 @@
-"""Where a text comes from: a named data set, a file, a folder of files, or standard input.
+"""Sources of a text: a named data set, a file, a folder of files, or standard input.
 
 Also the files that a text consists of: their order, and which are left out and why.
 """
@@ -98,7 +98,7 @@ class Source:
         files = [file for path in self._different(left_out) for file in self._texts(path, kind, left_out)]
         if not files:
             found = f": {in_words(left_out, self.label)}" if left_out else ""
-            raise DataError(f"{self.label}: no text files in it{found}; give a text file, or a folder that holds some")
+            raise DataError(f"{self.label}: contains no text files{found}; give a text file, or a folder with some")
         return files, left_out
 
     def _different(self, left_out: dict[str, str]) -> Iterator[Path]:

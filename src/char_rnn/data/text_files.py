@@ -160,7 +160,7 @@ def _is_hidden(member: str) -> bool:
 
 def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
     if info.flag_bits & 1:
-        raise DataError(f"{path}: {info.filename} in it is encrypted; unpack it and give the text file")
+        raise DataError(f"{path}: its member {info.filename} is encrypted; unpack it and give the text file")
     if info.compress_type not in ZIP_METHODS:
         method = f"an unsupported method (number {info.compress_type})"
         raise DataError(f"{path}: {info.filename} in it is compressed by {method}; unpack it and give the text file")

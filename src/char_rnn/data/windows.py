@@ -142,7 +142,7 @@ class CharDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"window {index}: there are {len(self)}")
+            raise IndexError(f"window {index}: there are {len(self)} windows")
         x, y = self.windows([index % len(self)])
         return x[0], y[0]
 

@@ -130,7 +130,7 @@ class Streams:
         """Read a text (T,) in one stream, without predictions."""
         read = np.atleast_1d(np.ascontiguousarray(symbols, np.int64))
         if read.ndim != 1:
-            raise ValueError(f"symbols: must be of one text, (T,); given shape {read.shape}")
+            raise ValueError(f"symbols: must be those of one text, shape (T,); given shape {read.shape}")
         if read.size:
             self._check_symbols(np.array((read.min(), read.max())))
         self._check_rows([row])
@@ -165,7 +165,7 @@ class Streams:
         read = np.ascontiguousarray(symbols, np.int64)
         chosen = self._all if rows is None else np.ascontiguousarray(rows, np.int64)
         if read.shape != chosen.shape or read.ndim != 1:
-            raise ValueError(f"symbols: must be one for each of {len(chosen)} streams; given shape {read.shape}")
+            raise ValueError(f"symbols: must have one for each of {len(chosen)} streams; given shape {read.shape}")
         self._check_symbols(read)
         if rows is not None:
             self._check_rows(chosen)

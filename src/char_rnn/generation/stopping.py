@@ -35,7 +35,7 @@ class StopText:
     ) -> None:
         stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
         if not all(isinstance(text, str) and text for text in stops):
-            raise ValueError("stop: must be a text of at least one character, or None to go on to the full length")
+            raise ValueError("stop: must be a text of at least one character, or None to write the full length")
         if vocabulary is not None:
             stops = tuple(canonical(vocabulary, text) for text in stops)
         end = ("\n" if vocabulary is None else vocabulary.line_end) if at_newline else None

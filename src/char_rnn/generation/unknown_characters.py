@@ -1,4 +1,4 @@
-r"""What a model reads for a text: the one place that decides it for characters that the vocabulary lacks.
+r"""Conversion of a text to the symbols that a model reads, with a treatment for unknown characters.
 
 A text of known characters is read unchanged. Otherwise the Unicode normal forms NFC and NFD are tried first: text from
 macOS is often decomposed, and is the same text. What is unknown after that is treated as ``unknown`` says.
@@ -95,7 +95,7 @@ class Spelling:
         replaced = [f"{given!r} as {read!r}" for given, read in substitutions.items() if read]
         parts = [f"read in the normal form {self.form}"] if self.form else []
         parts += [f"read {_named(replaced, ', ')}"] if replaced else []
-        parts += [f"skipped what the vocabulary does not have: {_named(skipped, ' ')}"] if skipped else []
+        parts += [f"skipped unknown characters: {_named(skipped, ' ')}"] if skipped else []
         return "; ".join(parts)
 
 

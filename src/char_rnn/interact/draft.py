@@ -45,7 +45,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Candidate:
-    r"""A possible next symbol: its index, its character (``\xC3`` for a byte that is none alone), its probability."""
+    r"""A possible next symbol: its index, its character (``\xC3`` for an incomplete character), its probability."""
 
     symbol: int
     text: str

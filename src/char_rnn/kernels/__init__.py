@@ -35,7 +35,7 @@ def load() -> Any:
     if wanted:
         levels = ", ".join(LEVELS.get(architecture(), {})) or "none"
         _logger.warning(
-            "CHAR_RNN_KERNELS=%s: must be off or a level that is built and that this processor runs (of %s);"
+            "CHAR_RNN_KERNELS=%s: must be off, or a built level that this processor supports (%s);"
             " continuing without kernels",
             wanted,
             levels,

@@ -136,7 +136,7 @@ class CharModel(nn.Module):
     def _recurrent_layers(self, normed: bool, mogrifier_rounds: int) -> RecurrentLayers:
         if normed and not self.cell.normalization:
             raise ValueError(
-                f'layer_norm: got "cell", but {type(self.cell).__name__} has none inside; give "between" or "none"'
+                f'layer_norm: got "cell", but {type(self.cell).__name__} has no normalization; give "between" or "none"'
             )
         if mogrifier_rounds:
             check_sizes(mogrifier_rounds=mogrifier_rounds)

@@ -19,14 +19,15 @@ def check_cell(cell: Any, model: nn.Module) -> None:
     if CELLS.get(getattr(cell, "name", "")) is not type(cell):
         what = f"got {cell!r}; give an instance of a cell, such as char_rnn.cells.LSTM()"
         if isinstance(cell, Cell):
-            what = f"{kind} is not the class of its name; name the class, or make {kind}() again if it was redefined"
+            fix = f"set {kind}.name, or create {kind}() again if the class was redefined"
+            what = f"the class {kind} is not registered under its name; {fix}"
         raise ValueError(f"cell: {what}")
     try:
         hash(cell)
     except TypeError as error:
-        raise ValueError(f"cell: {kind}'s attributes must be hashable, {error}; give tuples for lists") from None
+        raise ValueError(f"cell: {kind}'s attributes must be hashable ({error}); use tuples instead of lists") from None
     if cell != (GRU(cell.reset) if type(cell) is GRU else type(cell)()):
-        raise ValueError(f"cell: a configuration has only the name {cell.name}; give {kind}() as it is by default")
+        raise ValueError(f"cell: a configuration stores only the name {cell.name}; use {kind}() with its defaults")
     if hasattr(model, cell.name) or cell.name in RESERVED:
         raise ValueError(f"cell: the name {cell.name} is one of the model's attributes; give {kind} another")
 

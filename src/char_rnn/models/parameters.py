@@ -26,9 +26,7 @@ def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np
     expected = set()
     for name, shape in parameter_shapes(config, vocab_size):
         if name not in tensors:
-            raise ValueError(
-                f"weights: {name} is missing; they are not those of the model that the configuration describes"
-            )
+            raise ValueError(f"weights: {name} is missing; the weights do not match the configuration")
         if tensors[name].shape != shape:
             raise ValueError(f"weights: {name} has shape {tensors[name].shape}, but the configuration makes it {shape}")
         if tensors[name].dtype.kind != "f":
@@ -36,7 +34,7 @@ def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np
         expected.add(name)
     for name in tensors:
         if name not in expected:
-            raise ValueError(f"weights: {name} has no place in the model that the configuration describes")
+            raise ValueError(f"weights: the model of the configuration has no parameter {name}")
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], dtype: npt.DTypeLike | None = None) -> None:
@@ -45,7 +43,7 @@ def check_finite(tensors: Mapping[str, np.ndarray], dtype: npt.DTypeLike | None 
         with np.errstate(over="ignore"):
             finite = np.isfinite(tensor if dtype is None else tensor.astype(dtype)).all()
         if not finite:
-            raise ValueError(f"weights: not all of {name} are finite numbers; the model's training has diverged")
+            raise ValueError(f"weights: {name} contains NaN or infinity; the model's training has diverged")
 
 
 def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:

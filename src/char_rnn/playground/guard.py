@@ -1,4 +1,4 @@
-"""Which requests are answered, and what a browser may do with the answers.
+"""Checks of the host and origin of requests, and the security headers of answers.
 
 A page of any other site can make its visitor's browser send requests to this machine. Browsers report where a request
 comes from (Origin, Sec-Fetch-Site) and the name in its address (Host). Someone else's name that leads here (DNS

@@ -196,7 +196,7 @@ class ReadJob(TextJob):
 
 
 class SampleJob(ReadJob):
-    """Writes a text that has no prime, and records all h (L, H) on the way."""
+    """Writes a text that has no prime, and records h (L, H) after each symbol."""
 
     def __init__(self, text: GenerationState) -> None:
         first = text.begin()

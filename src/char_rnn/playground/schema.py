@@ -21,7 +21,7 @@ class Limits:
 
     Attributes:
         length: Symbols that a request may have written.
-        streams: Requests that a model computes for at once.
+        streams: Number of requests that a model processes at the same time.
         prime: Characters of a text in a request.
         numbers: Activations in one answer.
         characters_held: Characters written ahead of a client that lags behind.
@@ -132,7 +132,7 @@ class LimitsAnswer(BaseModel):
     """Largest requests that the server answers."""
 
     length: int = Field(description="Symbols to write.")
-    streams: int = Field(description="Requests that a model computes for at once.")
+    streams: int = Field(description="Number of requests that a model processes at the same time.")
     prime: int = Field(description="Characters of any text in a request.")
     body: int = Field(description="Bytes of a request.")
 

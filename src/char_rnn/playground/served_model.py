@@ -1,4 +1,4 @@
-"""A served model: its engine, its scheduler, and what its hidden cells and predictions are for a text.
+"""A served model: its engine, its scheduler, and its activations and predictions for a text.
 
 Dimensions: T characters, N symbols, L layers, H hidden.
 """

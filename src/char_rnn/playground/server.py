@@ -119,7 +119,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError:
-        raise ValueError(f"--host {host}: no such address; 127.0.0.1 is this machine alone") from None
+        raise ValueError(f"--host {host}: no such address; 127.0.0.1 serves this machine only") from None
     bound = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # on Windows this would let a second server take the port

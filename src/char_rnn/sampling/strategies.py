@@ -79,9 +79,7 @@ def largest_of(log_probs: Floats) -> Floats:
     largest = np.maximum.reduce(log_probs, axis=-1, keepdims=True)  # `max` takes twice as long for one row
     if not math.isfinite(np.add.reduce(largest, axis=None)):
         what = "NaN" if np.isnan(largest).any() else "+inf" if (largest > 0).any() else "only -inf"
-        raise PredictionError(
-            f"logits: hold {what}, which no symbol can be drawn from; has the model's training diverged?"
-        )
+        raise PredictionError(f"logits: contain {what}, so no symbol can be drawn; has the model's training diverged?")
     return np.asarray(largest)
 
 

@@ -294,7 +294,7 @@ class CheckpointWriter:
             if self.run_dir is not None and self.best_step:
                 ModelHeader.read(self.run_dir / BEST)
         except (ModelFileError, OSError) as error:
-            _logger.warning("%s; the best model so far is lost, the next best one replaces it", error)
+            _logger.warning("%s; the best model so far is lost; the next new best model replaces it", error)
             lost = 1.0
         if group.broadcast(lost):
             self.best_loss, self.best_step = math.inf, 0

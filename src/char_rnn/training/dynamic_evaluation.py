@@ -44,7 +44,7 @@ FEWEST = 10  # smallest number of segments of each stream
 
 @dataclass(frozen=True)
 class DynamicEvaluation(Evaluation):
-    """The loss of a model on a text that it learns from on the way.
+    """The loss of a model that learns from the text during the evaluation.
 
     Attributes:
         rate: eta, the typical step of a parameter after a segment.

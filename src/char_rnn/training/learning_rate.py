@@ -226,7 +226,7 @@ class SchedulePlan:
             over = self.schedule.decays_to_end and step >= self.schedule.end
             if over and (self.budget.changed or self.budget.passed(elapsed)):
                 raise CheckpointError(
-                    "the learning rate has decayed to its end; start a new run from this one with --init-from"
+                    "the learning-rate schedule has ended; start a new run from this one with --init-from"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What a training step minimizes, and the guard that ends a run before its loss ruins the model.
+"""The training objective, and the guard that ends a run before its loss ruins the model.
 
 Shapes: B streams (batch), T characters (time), H hidden, V vocabulary.
 """

@@ -223,7 +223,7 @@ def clip_value(parameters: Sequence[Tensor], limit: float, seq_length: int) -> f
 
 
 class Averaging:
-    """Averages the parameters as ``training.averaging`` says.
+    """Averages the parameters by the method of ``training.averaging``.
 
     - ``polyak``: the mean over all steps after ``averaging_start`` (Polyak and Juditsky 1992).
     - ``ema``: the exponential moving average, e <- d e + (1 - d) w, over the same steps. After n of them d is the

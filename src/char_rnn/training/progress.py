@@ -26,9 +26,9 @@ BEST = Text("best", "green")
 EVENTS = {
     "device": "step {failed_step:,}: {reason}; returned to step {step:,}, continuing on the CPU",
     "evaluation": "each evaluation predicts {characters:,} of {of:,} characters: all of them would take too long",
-    "memory": "out of memory: computing {micro_batch:,} sequences at once from now on, in the same batches",
+    "memory": "out of memory: computing {micro_batch:,} sequences at a time from now on; the batches stay the same",
     "rollback": (
-        "step {failed_step:,}: {reason}; returned to step {step:,}, with the learning rate times {rate_factor:g}"
+        "step {failed_step:,}: {reason}; returned to step {step:,}, learning rate multiplied by {rate_factor:g}"
     ),
 }
 """Texts by the kind of event."""

@@ -1,4 +1,4 @@
-"""The time of a run: its timer, and `--minutes` into steps and evaluations.
+"""The time of a run: its timer, and the conversion of `--minutes` into steps and evaluations.
 
 A run that is to last M minutes fits its schedule to the measured speed several times on the way.
 """

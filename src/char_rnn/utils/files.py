@@ -34,7 +34,7 @@ def check_is_path(path: str | Path) -> Path:
     too_long = len(text) >= LONGEST_PATH or any(len(name) > LONGEST_NAME for name in re.split(r"[/\\]", text))
     if ("\n" in text or too_long) and not os.path.exists(text):  # noqa: PTH110 (it never raises)
         raise TextForPathError(
-            f"{text[:40]!a}...: looks like a text, not a path; save it in a file and give the path of that"
+            f"{text[:40]!a}...: looks like a text, not a path; save it in a file and give the path of the file"
         )
     return path if isinstance(path, Path) else Path(path)
 

@@ -137,7 +137,7 @@ def released_on_error(folder: Path | None) -> Iterator[None]:
 
 
 def _in_use(folder: Path, found: str) -> str:
-    return f"{folder}: {found} is using this folder; stop it, wait for its end, or use another folder"
+    return f"{folder}: {found} is using this folder; stop it, wait until it ends, or use another folder"
 
 
 def _open(path: Path, flags: int) -> int:

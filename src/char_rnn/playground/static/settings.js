@@ -4,7 +4,7 @@ import { byId, fillRange, make, unescaped } from "./dom.js";
 import { SAMPLING_OPTIONS } from "./sampling_options.js";
 
 /* `off`: the value without effect; `least`: the smallest number, if the slider begins at a larger one. */
-const LENGTH = { name: "length", label: "Length", least: 1, min: 50, max: 5000, step: 50, value: 600, off: null, optional: false, help: "Characters to write." };
+const LENGTH = { name: "length", label: "Length", least: 1, min: 50, max: 5000, step: 50, value: 600, off: null, optional: false, help: "Number of characters to write." };
 const SLIDERS = [...SAMPLING_OPTIONS.slice(0, 2), LENGTH, ...SAMPLING_OPTIONS.slice(2)];
 const ALTERNATIVES = 10;
 
