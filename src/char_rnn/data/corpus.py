@@ -54,12 +54,7 @@ class Split:
 
 
 def split_bounds(length: int, train_frac: float, val_frac: float) -> dict[str, tuple[int, int]]:
-    """Return the start and the end of each split.
-
-    Args:
-        length: Characters in the corpus.
-        train_frac: Fraction of the characters to train on, 0 to 1.
-        val_frac: Fraction to validate on; the rest is the test split.
+    """Return the start and the end of each split of so many characters.
 
     Raises:
         DataError: A fraction is not between 0 and 1, or their sum is above 1.
@@ -247,13 +242,17 @@ class _Preparation:
             if self.given is None:
                 symbols.update(piece)
         if length == 0:
-            needed = "training needs batch_size x seq_length + 1 characters or more"
-            raise DataError(f"{source.label}: the text is empty; {needed}")
+            raise DataError(
+                f"{source.label}: the text is empty; training needs batch_size x seq_length + 1 characters or more"
+            )
         sha256 = reader.sha256
         if entry := self._load(sha256):
             return entry, sha256
         vocabulary = self.given or Vocabulary(self.kind, symbols.symbols())
-        self._check_space(source.label, length * vocabulary.dtype.itemsize)
+        needed, free = length * vocabulary.dtype.itemsize, shutil.disk_usage(self.cache.writable_folder()).free
+        if needed > free:
+            space = f"{needed:,} bytes are needed to prepare it and {free:,} are free in {self.cache.folder}"
+            raise DataError(f"{source.label}: {space}; make room, or set data.cache_dir")
         pieces = self._encoded(self._reader(files, "encoding", size), vocabulary, sha256, source.label)
         return self.cache.store(self._key(sha256), vocabulary, pieces), sha256
 
@@ -286,9 +285,3 @@ class _Preparation:
         if self.given is not None:
             parts.append(repr(self.given.symbols))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
-
-    def _check_space(self, label: str, needed: int) -> None:
-        free = shutil.disk_usage(self.cache.writable_folder()).free
-        if needed > free:
-            space = f"{needed:,} bytes are needed to prepare it and {free:,} are free in {self.cache.folder}"
-            raise DataError(f"{label}: {space}; make room, or set data.cache_dir")

@@ -42,15 +42,9 @@ def find_locations(
     separator: str = "",
     file_order: FileOrder = "natural",
 ) -> list[SourceLocation]:
-    """Find the file and line of some offsets in a text.
+    """Find the file and line of some offsets, in symbols, of a prepared text.
 
-    Args:
-        source: Source of the text; this, the encoding, the separator and the file order as for `prepare_corpus`.
-        corpus: The prepared text.
-        encoding: Encoding of the text.
-        offsets: Offsets in symbols.
-        separator: Text between two files.
-        file_order: Order of a folder's files.
+    The other arguments are those of `prepare_corpus`.
 
     Raises:
         DataError: A file of the text can no longer be read.

@@ -32,9 +32,6 @@ class PageReleaser:
 
     Touched pages of a mapped file count as memory of the process, so a pass over a corpus would seem to take its whole
     size. They are released, to the page cache, whenever enough were touched. An array that is not mapped is left alone.
-
-    Args:
-        array: The array, or a view of it.
     """
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
@@ -63,9 +60,6 @@ class BlockReader:
 
     Streams side by side touch distant places, and a system with large pages makes 2 MB resident at each: 100 MB for 50
     streams, however little is read. Small arrays, and those that are not mapped, are read directly.
-
-    Args:
-        array: The array, or a view of it.
     """
 
     def __init__(self, array: npt.NDArray[Any]) -> None:

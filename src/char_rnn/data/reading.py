@@ -25,14 +25,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class TextReader:
     r"""Reads the text of several files in pieces; nothing is changed: `\r\n` stays.
 
-    A byte-order mark is a character (U+FEFF), unless the encoding removes it: `utf-8-sig`, `utf-16`.
-
-    Args:
-        files: The files, in order.
-        kind: `"bytes"` for pieces of bytes, `"characters"` for decoded ones.
-        encoding: Encoding of the files; unused for bytes.
-        report: Called with the bytes of the files that are done.
-        separator: Text between two files.
+    A byte-order mark is a character (U+FEFF), unless the encoding removes it: `utf-8-sig`, `utf-16`. The pieces are
+    bytes if the kind is `"bytes"`. `report` is called with the bytes of the files that are done.
 
     Attributes:
         file: The current file; a separator belongs to the file before it.
@@ -194,12 +188,9 @@ _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def guess_encoding(data: bytes, failed: str, *, at_beginning: bool) -> str | None:
-    """Return the encoding of a part of a text if it is clear, else None.
+    """Return the encoding of a part of a text, which is not in the `failed` one, if it is clear, else None.
 
-    Args:
-        data: The part, which may begin and end within a character.
-        failed: An encoding that it is not in.
-        at_beginning: Whether it is the beginning of the text.
+    The part may begin and end within a character.
     """
     if at_beginning and (wide := guess_wide(data)):
         return wide

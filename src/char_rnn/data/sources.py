@@ -10,10 +10,10 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from char_rnn.data import DataError, TextNotFoundError, datasets
 from char_rnn.data.cache import FULL_DISK, Cache
@@ -150,13 +150,11 @@ def in_words(left_out: Mapping[str, str], folder: str) -> str:
     names: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         names.setdefault(reason, []).append(name.removeprefix(folder + os.sep))
-    words = "; ".join(f"{_first_of(same)} ({reason})" for reason, same in names.items())
-    return visible_name(words)  # names, those in archives too, can have control characters
-
-
-def _first_of(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    words = []
+    for reason, same in names.items():
+        more = f" and {len(same) - NAMED:,} more" if len(same) > NAMED else ""
+        words.append(f"{', '.join(same[:NAMED])}{more} ({reason})")
+    return visible_name("; ".join(words))  # names, those in archives too, can have control characters
 
 
 def _state(path: Path) -> os.stat_result:
@@ -197,13 +195,7 @@ def find_source(
     """Find the files of a text; a named data set is downloaded if needed.
 
     A data set's name means the data set (`./NAME` the file or folder of that name). A path that does not exist but ends
-    in such a name, like `data/tinyshakespeare`, means it too.
-
-    Args:
-        source: Name or path.
-        encoding: Encoding of the text: NUL bytes do not make a file in UTF-16 or UTF-32 a binary file.
-        progress: Called during a download.
-        file_order: Order of the files of a folder; see `prepare_corpus`.
+    in such a name, like `data/tinyshakespeare`, means it too. The arguments are those of `prepare_corpus`.
 
     Raises:
         DataError: The source does not exist, or has no text.
@@ -236,7 +228,7 @@ def spooled(stream: str | Path, cache: Cache, encoding: str) -> Iterator[Source]
     name, label = ("stdin", "standard input") if stream == STANDARD_INPUT else (Path(stream).stem, str(stream))
     with cache.temporary_file() as (path, file):
         try:
-            with _opened_stream(stream) as text:
+            with nullcontext(sys.stdin.buffer) if stream == STANDARD_INPUT else Path(stream).open("rb") as text:
                 shutil.copyfileobj(text, file, PIECE)
         except OSError as error:
             if error.errno in FULL_DISK:
@@ -246,10 +238,6 @@ def spooled(stream: str | Path, cache: Cache, encoding: str) -> Iterator[Source]
         yield Source(name, label, (path,), encoding=encoding)
     finally:
         path.unlink(missing_ok=True)
-
-
-def _opened_stream(stream: str | Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if stream == STANDARD_INPUT else Path(stream).open("rb")
 
 
 def _data_set(name: str, encoding: str, progress: datasets.Progress | None) -> Source:

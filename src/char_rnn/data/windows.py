@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from char_rnn.data import DataError
 from char_rnn.data.corpus import Corpus, prepare_corpus
@@ -233,15 +233,22 @@ class WindowBatches:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch, as `StreamBatches.epoch` does."""
-        steps = range(start, self._steps)
         yield from DataLoader(
             _WholeBatches(self.dataset),
             batch_size=None,
-            sampler=_BatchOrder(len(self.dataset), self.batch_size, steps, (self.seed, number), self.rows),
+            sampler=self._order(number, start),
             num_workers=self.num_workers,
             pin_memory=self.pin_memory and torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),  # else PyTorch's own generator would advance
         )
+
+    def _order(self, number: int, start: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield the indices of the windows in this process's rows of each batch."""
+        size, at_once = self.batch_size, max(1, PERMUTED_AT_ONCE // self.batch_size)
+        for first in range(start, self._steps, at_once):
+            last = min(first + at_once, self._steps)
+            block = Permutation(len(self.dataset), (self.seed, number))[first * size : last * size]
+            yield from (block[at : at + size][self.rows] for at in range(0, len(block), size))
 
 
 class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
@@ -252,26 +259,6 @@ class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, starts: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return self._dataset.windows(starts)
-
-
-class _BatchOrder(Sampler[npt.NDArray[np.int64]]):
-    """Yields the window indices, shape (B,), of some rows of each batch."""
-
-    def __init__(self, windows: int, batch_size: int, steps: range, seed: tuple[int, int], rows: slice) -> None:
-        self._windows, self._batch_size, self._steps, self._seed, self._rows = windows, batch_size, steps, seed, rows
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
-        if not self._steps:
-            return
-        order = Permutation(self._windows, self._seed)
-        at_once = max(1, PERMUTED_AT_ONCE // self._batch_size)
-        for first in range(self._steps.start, self._steps.stop, at_once):
-            last = min(first + at_once, self._steps.stop)
-            block = order[first * self._batch_size : last * self._batch_size]
-            yield from (block[at : at + self._batch_size][self._rows] for at in range(0, len(block), self._batch_size))
 
 
 def check_sizes(batch_size: int, seq_length: int) -> None:
