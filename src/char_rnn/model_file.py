@@ -213,7 +213,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except OSError as error:  # which does not name the file
         raise ModelFileError(f"{path}: cannot be read ({first_line(error)})") from None
     except (TypeError, AttributeError) as error:
-        raise ModelFileError(f"{path}: holds tensors of a type this program does not read ({error})") from None
+        raise ModelFileError(f"{path}: contains tensors of an unsupported type ({error})") from None
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

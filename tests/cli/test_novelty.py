@@ -41,7 +41,7 @@ def test_the_table_has_samples_beside_held_out_text(char_rnn: Command, run_folde
     arguments = ("novelty", run_folder, poem, "--num-samples", 3, "--length", 50, "--seed", 1, "--runs", 2)
     done = char_rnn(*arguments)
     assert done.status == 0
-    assert done.err == "3 samples of 50 characters against the train split of poem, 2,208 characters\n"
+    assert done.err == "3 samples of 50 characters against the training split of poem, 2,208 characters\n"
     lines = done.out.splitlines()
     assert lines[0].split() == ["samples", "held", "out"]
     assert lines[1].split() == ["characters", "150", "150"]
@@ -87,7 +87,7 @@ def test_another_text_is_said_to_be_one(
     assert done.status == 0
     assert done.err.splitlines() == [
         "stdin is not the text that the model was trained on",
-        "a sample of 30 characters against the train split of stdin, 180 characters",
+        "a sample of 30 characters against the training split of stdin, 180 characters",
     ]
 
 

@@ -114,7 +114,7 @@ def test_an_unexpected_weight_is_named() -> None:
 
 def test_a_wrong_shape_is_named() -> None:
     tensors = {**arrays(CONFIGS[0]), "output_proj.weight": np.zeros((V, 7), np.float32)}
-    refuse(CONFIGS[0], tensors, "weights: output_proj.weight has shape (9, 7), but the configuration makes it (9, 6)")
+    refuse(CONFIGS[0], tensors, "weights: output_proj.weight has shape (9, 7), but the configuration requires (9, 6)")
 
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "complex64"])

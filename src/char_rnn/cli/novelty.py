@@ -178,7 +178,7 @@ class _Report:
         what = f"{count} samples of {length}" if count > 1 else f"a sample of {length}"
         if self.file is not None:
             what = f"{self.file}, {length}"
-        part = self.corpus.name if self.split == "all" else f"the {self.split} split of {self.corpus.name}"
+        part = self.corpus.name if self.split == "all" else f"the training split of {self.corpus.name}"
         return f"{what} against {part}, {counted(self.searched, unit)}"
 
     def lines(self) -> Iterator[str]:

@@ -63,8 +63,8 @@ def split_bounds(length: int, train_frac: float, val_frac: float) -> dict[str, t
         if not 0 <= fraction <= 1:
             raise DataError(f"{name} {fraction}: must be between 0 and 1")
     if train_frac + val_frac > 1 + TOLERANCE:
-        total = f"train_frac {train_frac} and val_frac {val_frac} are {train_frac + val_frac:g} together"
-        raise DataError(f"{total}: lower one, so that they are at most 1")
+        total = f"train_frac {train_frac} and val_frac {val_frac} add up to {train_frac + val_frac:g}"
+        raise DataError(f"{total}; lower one, so that the sum is at most 1")
     train_end, val_end = _part(length, train_frac), _part(length, train_frac, val_frac)
     return {"train": (0, train_end), "val": (train_end, val_end), "test": (val_end, length), "all": (0, length)}
 

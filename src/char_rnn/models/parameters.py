@@ -28,7 +28,7 @@ def check_tensors(config: ModelConfig, vocab_size: int, tensors: Mapping[str, np
         if name not in tensors:
             raise ValueError(f"weights: {name} is missing; the weights do not match the configuration")
         if tensors[name].shape != shape:
-            raise ValueError(f"weights: {name} has shape {tensors[name].shape}, but the configuration makes it {shape}")
+            raise ValueError(f"weights: {name} has shape {tensors[name].shape}, but the configuration requires {shape}")
         if tensors[name].dtype.kind != "f":
             raise ValueError(f"weights: {name} holds {tensors[name].dtype}, not floating-point numbers")
         expected.add(name)

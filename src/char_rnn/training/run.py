@@ -236,7 +236,7 @@ def _check_backend(backend: TrainerBackend, config: Config, group: ProcessGroup)
     if backend.name != config.training.trainer:
         raise ValueError(
             f"training.trainer is {config.training.trainer}, but the run was given the backend {backend.name};"
-            " pass start_run and resume_run the one that the configuration names"
+            " pass the backend of the configuration to start_run and resume_run"
         )
     if backend.one_process and not group.alone:
         raise ValueError(

@@ -182,7 +182,7 @@ def _modules(part: TorchObject, where: str, nesting: int, seen: set[int]) -> Ite
         yield part, where
         return
     if id(part) in seen:
-        raise CheckpointFormatError(f"{where} is in the network twice, which no {part.class_name} of torch-rnn is")
+        raise CheckpointFormatError(f"{where} is in the network twice; torch-rnn shares no {part.class_name}")
     seen.add(id(part))
     if part.class_name == "nn.TemporalAdapter":
         held = [(part.get("net"), f"{where}.net")]
