@@ -55,6 +55,8 @@ def test_a_dependency_is_pinned_within_its_range_without_an_upper_bound_on_torch
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/index.md", ".github/workflows/ci.yml"])
 def test_the_commands_that_install_a_checkout_use_it(page: str) -> None:
-    commands = re.findall(r'pip install [^\n]*?(?:\.\s|\.$|"\.\[dev\]")', (ROOT / page).read_text(encoding="utf-8"))
+    commands = re.findall(
+        r'pip install (?:[^\n`]* )?(?:\.(?=\s|$)|"\.\[dev\]")', (ROOT / page).read_text(encoding="utf-8")
+    )
     assert commands
     assert all("-c constraints.txt" in command for command in commands)
