@@ -222,7 +222,7 @@ def test_thousandths_are_split_exactly(length: int, train: int, data: st.DataObj
 
 
 def test_fractions_above_one_are_named() -> None:
-    with pytest.raises(DataError, match=r"train_frac 0\.95 and val_frac 0\.1 are 1\.05 together"):
+    with pytest.raises(DataError, match=r"train_frac 0\.95 and val_frac 0\.1 add up to 1\.05; lower one"):
         split_bounds(100, 0.95, 0.1)
     with pytest.raises(DataError, match=r"val_frac -0\.1: must be between 0 and 1"):
         split_bounds(100, 0.95, -0.1)
