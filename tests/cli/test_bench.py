@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
 
     def measure(question: str, settings: Settings) -> SuiteResult:
         seen.append((question, settings))
-        settings.report_progress(f"the {question}")
+        settings.progress(f"the {question}")
         rows = [{"case": "small", "characters/s": 12345.6}, {"case": "large", "characters/s": 0.5}]
         return SuiteResult(
             question,

@@ -25,23 +25,14 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Shape:
-    """A model and its batches.
-
-    Attributes:
-        cell: ``lstm``, ``gru`` or ``rnn``.
-        hidden: Units of a layer.
-        layers: Number of layers.
-        batch: Sequences in a batch, B.
-        length: Characters in a sequence, T.
-        embedding: Embedding size; None for the size of the vocabulary.
-    """
+    """A model (``lstm``, ``gru`` or ``rnn``), and its batches of B sequences (``batch``) of T characters."""
 
     cell: str = "lstm"
     hidden: int = 128
     layers: int = 2
     batch: int = 50
     length: int = 50
-    embedding: int | None = None
+    embedding: int | None = None  # its size; None for that of the vocabulary
 
     @property
     def characters(self) -> int:
@@ -86,13 +77,7 @@ def batches_of(text: Corpus, shape: Shape) -> list[Batch]:
 
 
 class BareLoop:
-    """Plain PyTorch: embedding, recurrent module, output, cross-entropy, AdamW, clipping, carried state.
-
-    Args:
-        shape: The model and its batches.
-        symbols: Vocabulary size, V.
-        learning_rate: Constant learning rate.
-    """
+    """Plain PyTorch: embedding, recurrent module, output, cross-entropy, AdamW, clipping, carried state."""
 
     def __init__(self, shape: Shape, symbols: int = VOCABULARY, learning_rate: float = 1e-3) -> None:
         width = shape.embedding or symbols

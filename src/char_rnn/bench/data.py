@@ -41,7 +41,7 @@ def measure(settings: Settings) -> list[ResultTable]:
     with TemporaryDirectory(dir=settings.folder) as folder:
         rows = []
         for kind in KINDS:
-            settings.report_progress(f"a text of {size} MB, {kind}")
+            settings.progress(f"a text of {size} MB, {kind}")
             figures = measure_text(Path(folder, kind), size, kind, settings.threads)
             rows.append({"text": f"{kind}, {size} MB", **{name: figures[key] for name, key in COLUMNS.items()}})
     return [ResultTable("texts", rows, NOTE)]
@@ -67,20 +67,12 @@ def measure_text(folder: Path, megabytes: int, kind: Kind, threads: int | None =
         os.sync()  # else writing the text back would be measured too
     time.sleep(SETTLED)
     figures: dict[str, float] = {}
+    given: dict[str, Any] = {"file": str(text), "cache": str(folder / "cache")}
     for part in PARTS:
-        figures |= measure_part(part, text, folder / "cache", threads)
+        more = {"threads": threads} if part == "batch" else {}
+        figures |= in_own_process(f"{__name__}:measure_{part}", **given, **more)
     text.unlink()
     return figures
-
-
-def measure_part(part: str, text: Path, cache: Path, threads: int | None = None) -> dict[str, float]:
-    """Run one measurement in a process of its own.
-
-    Raises:
-        ProcessError: It failed.
-    """
-    given: dict[str, Any] = {"file": str(text), "cache": str(cache)} | ({"threads": threads} if part == "batch" else {})
-    return dict(in_own_process(f"{__name__}:measure_{part}", **given))
 
 
 def measure_prepare(file: str, cache: str) -> dict[str, float]:
@@ -149,12 +141,9 @@ def measure_batch(file: str, cache: str, threads: int | None = None) -> dict[str
 
 
 def write_text(file: Path, size: int, kind: Kind = "ascii") -> int:
-    """Write random words, the same each time; return the bytes written.
+    """Write at least ``size`` bytes of random words, the same each time; return the bytes written.
 
-    Args:
-        file: File to write.
-        size: Bytes to write, at least; less than a block of words more.
-        kind: ``"mixed"`` for a tenth of the words in alphabets beyond ASCII.
+    Of the kind ``mixed``, a tenth of the words is in alphabets beyond ASCII.
     """
     rng = np.random.default_rng(0)
     alphabets = ALPHABETS + (OTHERS if kind == "mixed" else ())

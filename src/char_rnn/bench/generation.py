@@ -77,7 +77,7 @@ def measure(settings: Settings) -> list[ResultTable]:
 
 def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]]:
     """Measure one text at a time; yield a row for each precision."""
-    settings.report_progress(f"writing one text, {cell} 2x{hidden}")
+    settings.progress(f"writing one text, {cell} 2x{hidden}")
     file = model_file(cell, hidden)
     sides: dict[str, Repeated] = {"loop": plain_loop(cell, hidden)}
     for precision, size in SIZES.items():
@@ -102,7 +102,7 @@ def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]
 
 def command_line(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
     """Measure `char-rnn sample` and the loop."""
-    settings.report_progress(f"writing with `char-rnn sample`, {cell} 2x{hidden}")
+    settings.progress(f"writing with `char-rnn sample`, {cell} 2x{hidden}")
     with TemporaryDirectory(dir=settings.folder) as folder:
         values = {
             "model": model_file(cell, hidden).write(Path(folder, "m.safetensors")),
@@ -128,7 +128,7 @@ def together(cell: str, hidden: int, settings: Settings, streams: Sequence[int])
     file = model_file(cell, hidden)
     engine = Engine(file.config.model, file.tensors, threads=settings.threads)
     for count in streams:
-        settings.report_progress(f"writing {count} texts side by side, {cell} 2x{hidden}")
+        settings.progress(f"writing {count} texts side by side, {cell} 2x{hidden}")
         sides = {"engine": steps_of(engine, count), "products": products(cell, hidden, count)}
         timings = timed_each(sides, settings.rounds)
         yield {
@@ -144,7 +144,7 @@ def together(cell: str, hidden: int, settings: Settings, streams: Sequence[int])
 
 def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
     """Measure the time from the shell to the first character."""
-    settings.report_progress(f"the first character, {cell} 2x{hidden}")
+    settings.progress(f"the first character, {cell} 2x{hidden}")
     with TemporaryDirectory(dir=settings.folder) as folder:
         path = model_file(cell, hidden).write(Path(folder, "model.safetensors"))
         measured = [first_character(path) for _ in range(settings.rounds + 1)][1:]
@@ -158,7 +158,7 @@ def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
 
 
 def _programs(settings: Settings, peers: Sequence[Peer]) -> list[ResultTable]:
-    settings.report_progress(f"writing, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
+    settings.progress(f"writing, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
     with TemporaryDirectory(dir=settings.folder) as folder:
         model = model_file("lstm", PEER_HIDDEN).write(Path(folder, "model.safetensors"))
         values = {"hidden": PEER_HIDDEN, "layers": 2, "model": model}

@@ -35,15 +35,7 @@ LAYERS: dict[str, tuple[Any, Cell]] = {
 
 @dataclass(frozen=True)
 class Turns:
-    """How layers are timed.
-
-    Attributes:
-        batch: Sequences in a training pass, B.
-        time: Steps of a sequence, T.
-        rounds: Turns of each side.
-        seconds: Approximate seconds of a turn.
-        device: Device.
-    """
+    """How layers are timed: turns of about ``seconds``, with B sequences of T steps in a training pass."""
 
     batch: int = 50
     time: int = 50
@@ -59,7 +51,7 @@ def measure(settings: Settings) -> list[ResultTable]:
     for layer in LAYERS:
         check(layer)
         for hidden in QUICK_HIDDEN if settings.quick else HIDDEN:
-            settings.report_progress(f"layers, {layer} {hidden}")
+            settings.progress(f"layers, {layer} {hidden}")
             rows.append(compare(layer, "train", turns.batch, turns.time, hidden, turns))
             rows.append(compare(layer, "step", 1, 1, hidden, turns))
     return [ResultTable("layers", rows, NOTE)]

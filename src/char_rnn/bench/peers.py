@@ -31,13 +31,7 @@ class PeerError(ValueError):
 
 @dataclass(frozen=True)
 class Peer:
-    """Another program.
-
-    Attributes:
-        name: Name in the tables.
-        command: Words of its command, with ``{placeholders}`` of ``PLACEHOLDERS``.
-        suite: Suite that measures it.
-    """
+    """Another program: the words of its command, with ``{placeholders}`` of ``PLACEHOLDERS``."""
 
     name: str
     command: tuple[str, ...]

@@ -42,9 +42,9 @@ def measure(settings: Settings) -> list[ResultTable]:
         text, cache = Path(folder, "text.txt"), Path(folder, "cache")
         text.write_bytes(as_string(prepare_corpus(settings.text), CHARACTERS).encode())
         corpus = prepare_corpus(text, cache_dir=cache)
-        settings.report_progress(f"training for {seconds:g} s: char-rnn")
+        settings.progress(f"training for {seconds:g} s: char-rnn")
         rows = [_recipe(recipe, text, cache, shape, seconds, settings.threads)]
-        settings.report_progress(f"training for {seconds:g} s: the bare loop")
+        settings.progress(f"training for {seconds:g} s: the bare loop")
         rows.append(_bare(corpus, shape, recipe.training.learning_rate, seconds))
     return [ResultTable("equal time", rows, NOTE.format(seconds, settings.text))]
 

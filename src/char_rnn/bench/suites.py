@@ -49,12 +49,7 @@ class Settings:
     peers: Sequence[Peer] = ()
     cases: Sequence[str] = ()
     folder: Path | None = None
-    progress: Callable[[str], None] | None = None
-
-    def report_progress(self, what: str) -> None:
-        """Report what is measured next."""
-        if self.progress is not None:
-            self.progress(what)
+    progress: Callable[[str], None] = lambda _: None
 
     def command(self, suite: str) -> str:
         """Return the command line that repeats the measurement."""

@@ -89,11 +89,9 @@ class ProcessError(ValueError):
 
 
 def in_own_process(function: str, **arguments: Any) -> Any:
-    """Call a function in a new process, whose peak memory is then that of the measurement alone.
+    """Call ``"module:name"`` in a new process, whose peak memory is then that of the measurement alone.
 
-    Args:
-        function: ``"module:name"``.
-        arguments: Its arguments, which JSON can represent, as can its result.
+    JSON must be able to represent its arguments and its result.
 
     Raises:
         ProcessError: The process failed; the message has its last line.

@@ -104,7 +104,7 @@ def over_bare(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
     """Measure a case with one thread and with ``settings.threads``; yield a row for each trainer."""
     case = CASES[name]
     how = {"case": name, "threads": sorted({1, min(settings.threads, case.most_threads)}), "rounds": settings.rounds}
-    settings.report_progress(f"training, {case.shape}, beside the bare loop: {', '.join(case.trainers)}")
+    settings.progress(f"training, {case.shape}, beside the bare loop: {', '.join(case.trainers)}")
     returned, kept = (in_own_process(f"{__name__}:speeds", **how, kept=kept) for kept in (False, True))
     for d, k in zip(returned, kept, strict=True):
         yield {
@@ -126,13 +126,9 @@ def over_bare(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def speeds(case: str, threads: Sequence[int], rounds: int, kept: bool) -> list[dict[str, Any]]:
-    """Train the bare loop and the trainers of a case in turn; called in a process of its own.
+    """Train the bare loop and the trainers of a case in turn, also over the numbers of PyTorch's threads.
 
-    Args:
-        case: Name of the case.
-        threads: Numbers of PyTorch's threads, which take turns too.
-        rounds: Turns of each side, after one for warm-up.
-        kept: Whether the process keeps freed memory.
+    It is called in a process of its own, which keeps freed memory if ``kept``.
 
     Returns:
         For each number of threads and each trainer: medians of both sides in characters/s, the median ratio, the
@@ -199,7 +195,7 @@ def trainer_loop(
 def _steps(settings: Settings) -> Iterator[dict[str, Any]]:
     steps = QUICK_STEPS if settings.quick else STEPS
     for name, shape in SHAPES.items():
-        settings.report_progress(f"training, {shape}")
+        settings.progress(f"training, {shape}")
         torch.manual_seed(0)
         text = text_of(shape, steps)
         with TemporaryDirectory(dir=settings.folder) as folder:
@@ -217,7 +213,7 @@ def _steps(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _programs(settings: Settings, peers: Sequence[Peer]) -> list[ResultTable]:
-    settings.report_progress(f"training, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
+    settings.progress(f"training, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
     shape, steps = SHAPES["default"], QUICK_PEER_STEPS if settings.quick else PEER_STEPS
     with TemporaryDirectory(dir=settings.folder) as folder:
         text = Path(folder, "text.txt")
