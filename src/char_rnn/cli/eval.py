@@ -89,6 +89,7 @@ def command(
         raise click.UsageError(f"--{option} has no effect without --dynamic; give both, or neither")
     from char_rnn.data.corpus import prepare_corpus
     from char_rnn.training import evaluate
+    from char_rnn.training.dynamic_evaluation import evaluate_dynamically
 
     file = open_model(model)
     with preparation(quiet) as progress:
@@ -104,7 +105,9 @@ def command(
         print_result(describe_evaluation(result, unit))
     if dynamic:
         train = _split(file, corpus, "train") if _is_own(file, corpus) else None
-        adapted = _evaluate_dynamically(network, part, train, given, quiet)
+        settings = {name.removeprefix("dynamic_"): value for name, value in given.items()}
+        with progress_bar(quiet) as show:
+            adapted = evaluate_dynamically(network, part, train, **settings, progress=show)
         chosen = {name: getattr(adapted, name) for name in ("rate", "decay", "segment", "statistics")}
         facts["dynamic"] = {**_figures(adapted, unit), **chosen}
         if not as_json:
@@ -122,16 +125,6 @@ def _network(file: ModelFile, device: str) -> CharModel:
     manager = device_manager(device)
     manager.set_threads(requested_threads() or recorded_threads(file))
     return network.to(manager.device)
-
-
-def _evaluate_dynamically(
-    network: CharModel, part: Split, train: Split | None, given: dict[str, Any], quiet: bool
-) -> DynamicEvaluation:
-    from char_rnn.training.dynamic_evaluation import evaluate_dynamically
-
-    settings = {name.removeprefix("dynamic_"): value for name, value in given.items()}
-    with progress_bar(quiet) as show:
-        return evaluate_dynamically(network, part, train, **settings, progress=show)
 
 
 def _split(file: ModelFile, corpus: Corpus, name: str | None) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,12 +93,24 @@ def command(
         report = show and partial(show, f"{file.vocabulary.unit}s searched")
         comparison = compare(texts, searched, others, corpus.vocabulary.size, runs, report)
     locations = find_locations(data, corpus, offsets=[found.first for _, found in comparison.copied], **reading)
-    result = _Report(model, corpus, split, len(searched), texts, text, comparison, locations)
+    runs_found = list(_runs(texts, corpus, comparison, locations))
+    unit, count = corpus.vocabulary.unit, counted(len(searched), corpus.vocabulary.unit)
     if as_json:
-        click.echo(json.dumps(result.facts()))
-    else:
-        say(result.heading(), quiet=quiet, wrap=True)
-        print_result("\n".join(result.lines()))
+        usual = comparison.usual
+        facts = {
+            "model": model,
+            "data": corpus.name,
+            "split": split,
+            f"{unit}s_searched": len(searched),
+            "judged": _figures(comparison.judged, unit),
+            "held_out": None if usual is None else _figures(usual, unit),
+            "runs": runs_found,
+        }
+        click.echo(json.dumps(facts))
+        return
+    part = corpus.name if split == "all" else f"the training split of {corpus.name}"
+    say(f"{_what(texts, text, unit)} against {part}, {count}", quiet=quiet, wrap=True)
+    print_result("\n".join([*_table(comparison, text, unit), *_listing(runs_found, locations, unit)]))
 
 
 def _samples(
@@ -147,79 +159,39 @@ def _text(path: str, corpus: Corpus, encoding: str) -> Integers:
     return np.concatenate([to_symbols(piece, corpus.vocabulary) for piece in pieces])
 
 
-@dataclass(frozen=True)
-class _Report:
-    """The result in words and as data.
+def _what(texts: Sequence[Integers], file: str | None, unit: str) -> str:
+    """Return a phrase about the texts that were checked: a file, or samples."""
+    length = counted(len(texts[0]), unit)
+    if file is not None:
+        return f"{file}, {length}"
+    return f"{len(texts)} samples of {length}" if len(texts) > 1 else f"a sample of {length}"
 
-    Attributes:
-        model: MODEL of the command line.
-        corpus: The text that was searched.
-        split: The part of it.
-        searched: The number of symbols of that part.
-        texts: The texts that were checked.
-        file: The file of the text; ``None`` for samples.
-        result: The comparison.
-        locations: The location of each copied run.
-    """
 
-    model: str
-    corpus: Corpus
-    split: str
-    searched: int
-    texts: Sequence[Integers]
-    file: str | None
-    result: Comparison
-    locations: Sequence[SourceLocation]
-
-    def heading(self) -> str:
-        """Return a line about the texts that were compared."""
-        unit = self.corpus.vocabulary.unit
-        count, length = len(self.texts), counted(len(self.texts[0]), unit)
-        what = f"{count} samples of {length}" if count > 1 else f"a sample of {length}"
-        if self.file is not None:
-            what = f"{self.file}, {length}"
-        part = self.corpus.name if self.split == "all" else f"the training split of {self.corpus.name}"
-        return f"{what} against {part}, {counted(self.searched, unit)}"
-
-    def lines(self) -> Iterator[str]:
-        """Yield the table and the longest runs, line by line."""
-        from char_rnn.novelty.novelty import MANY
-
-        yield from _table(self.result, "samples" if self.file is None else "text", self.corpus.vocabulary.unit)
-        for run, place in zip(self._runs(), self.locations, strict=True):
-            length = counted(run["length"], self.corpus.vocabulary.unit)
-            places = counted(run["count"], "place") + " or more" * (run["count"] == MANY)
-            yield ""
-            yield f"{length}, {places}, first {place}, offset {run['offset']:,}"
-            text = run["text"]
-            yield f"    {text[:_LONGEST_SHOWN]!r}{' ...' if len(text) > _LONGEST_SHOWN else ''}"
-
-    def facts(self) -> dict[str, Any]:
-        """Return everything as one JSON object."""
-        unit, usual = self.corpus.vocabulary.unit, self.result.usual
-        return {
-            "model": self.model,
-            "data": self.corpus.name,
-            "split": self.split,
-            f"{unit}s_searched": self.searched,
-            "judged": _figures(self.result.judged, unit),
-            "held_out": None if usual is None else _figures(usual, unit),
-            "runs": list(self._runs()),
+def _runs(
+    texts: Sequence[Integers], corpus: Corpus, comparison: Comparison, locations: Sequence[SourceLocation]
+) -> Iterator[dict[str, Any]]:
+    """Yield the copied runs as JSON represents them."""
+    for (run, found), place in zip(comparison.copied, locations, strict=True):
+        yield {
+            "length": run.length,
+            "text": corpus.vocabulary.decode(texts[run.text][run.start : run.start + run.length]),
+            "sample": run.text,
+            "start": run.start,
+            "count": found.count,
+            "file": None if place.path is None else str(place.path),
+            "line": place.line,
+            "offset": place.offset,
         }
 
-    def _runs(self) -> Iterator[dict[str, Any]]:
-        for (run, found), place in zip(self.result.copied, self.locations, strict=True):
-            stretch = self.texts[run.text][run.start : run.start + run.length]
-            yield {
-                "length": run.length,
-                "text": self.corpus.vocabulary.decode(stretch),
-                "sample": run.text,
-                "start": run.start,
-                "count": found.count,
-                "file": None if place.path is None else str(place.path),
-                "line": place.line,
-                "offset": place.offset,
-            }
+
+def _listing(runs: Sequence[dict[str, Any]], locations: Sequence[SourceLocation], unit: str) -> Iterator[str]:
+    """Yield the copied runs, line by line."""
+    from char_rnn.novelty.novelty import MANY
+
+    for run, place in zip(runs, locations, strict=True):
+        places, text = counted(run["count"], "place") + " or more" * (run["count"] == MANY), run["text"]
+        yield f"\n{counted(run['length'], unit)}, {places}, first {place}, offset {run['offset']:,}"
+        yield f"    {text[:_LONGEST_SHOWN]!r}{' ...' if len(text) > _LONGEST_SHOWN else ''}"
 
 
 def _figures(novelty: Novelty, unit: str) -> dict[str, Any]:
@@ -227,13 +199,13 @@ def _figures(novelty: Novelty, unit: str) -> dict[str, Any]:
     return {f"{unit}s": figures.pop("symbols"), **figures}
 
 
-def _table(result: Comparison, label: str, unit: str) -> Iterator[str]:
+def _table(result: Comparison, file: str | None, unit: str) -> Iterator[str]:
     columns = [result.judged] if result.usual is None else [result.judged, result.usual]
 
     def row(name: str, values: Sequence[str]) -> str:
         return f"{name:<32}" + "".join(f"{value:>12}" for value in values)
 
-    yield row("", [label, "held out"][: len(columns)])
+    yield row("", ["samples" if file is None else "text", "held out"][: len(columns)])
     yield row(f"{unit}s", [f"{column.symbols:,}" for column in columns])
     yield row("longest run", [f"{column.longest:,}" for column in columns])
     for share in result.judged.quantiles:

@@ -100,11 +100,8 @@ def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = 
 
     Signals that the parent process ignores (nohup, cron) stay ignored. Outside the main thread nothing changes.
 
-    Args:
-        stop: Asks the work to stop soon.
-        quiet: Print nothing.
-        twice: A second Ctrl-C or SIGTERM interrupts immediately. Not for one of several processes: it gets each signal
-            from the terminal and from torchrun, which also kills it if it takes too long.
+    With ``twice``, a second Ctrl-C or SIGTERM interrupts immediately. Not for one of several processes: it gets each
+    signal from the terminal and from torchrun, which also kills it if it takes too long.
     """
     received: list[int] = []
 
