@@ -31,14 +31,7 @@ SIGMAS = 6.0
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of a check.
-
-    Attributes:
-        passed: Whether the device is correct.
-        words: The outcome in one line.
-        off: The measured error, in the check's unit; None if there is none.
-        allowed: The tolerance.
-    """
+    """The outcome of a check: what `CheckResult` has of it."""
 
     passed: bool
     words: str
@@ -316,14 +309,9 @@ def _about_draws(drawn: Tensor, how: str) -> str:
 
 @dataclass(frozen=True)
 class Check:
-    """A check of one cell.
+    """A check of one cell. ``needs`` names the check that has to pass first; ``issues`` are those of PyTorch.
 
-    Attributes:
-        name: Name in the report.
-        run: Runs the check.
-        needs: The check that has to pass first.
-        issues: PyTorch issues about such faults.
-        large: Whether the check uses all CPU threads; the other models are too small for two.
+    A ``large`` check uses all CPU threads; the other models are too small for two.
     """
 
     name: str

@@ -32,15 +32,7 @@ CPU = torch.device("cpu")
 
 
 class Backend:
-    """A device of this machine. Tests replace it by one that computes incorrectly.
-
-    Args:
-        kind: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-
-    Attributes:
-        name: Name in the report.
-        device: Device of the tensors.
-    """
+    """A device of this machine: cpu, cuda or mps. Tests replace it by one that computes incorrectly."""
 
     def __init__(self, kind: str) -> None:
         self.name = kind
@@ -115,12 +107,7 @@ class TrainingOutcome:
 
 
 class Problem:
-    """Initial weights and data of a cell, the same for every device, and the float64 results.
-
-    Args:
-        cell: One of `CELLS`.
-        sizes: Sizes of the checks.
-    """
+    """Initial weights and data of a cell, the same for every device, and the float64 results."""
 
     def __init__(self, cell: str, sizes: Sizes) -> None:
         self.cell, self.sizes = cell, sizes

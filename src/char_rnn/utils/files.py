@@ -40,11 +40,7 @@ def check_is_path(path: str | Path) -> Path:
 
 
 def check_regular(path: str | Path, most: int | None = None) -> None:
-    """Check, without opening it, that a path is a regular file of limited size; links are followed.
-
-    Args:
-        path: The file.
-        most: Largest size in bytes; None for a file that is read in pieces.
+    """Check, without opening it, that a path is a regular file of at most ``most`` bytes; links are followed.
 
     Raises:
         OSError: The file does not exist, is not a regular file, or is too large.

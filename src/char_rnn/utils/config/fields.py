@@ -49,12 +49,9 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class NameOf:
-    """Annotation of a text that is one of the names in a mapping, which may grow.
+    """Annotation of a text that is one of the ``known`` names, which may grow; those ``listed`` are always there.
 
-    Attributes:
-        known: The mapping.
-        listed: The names that are always there.
-        hint: What to do about an unknown name that resembles none.
+    The hint is what to do about an unknown name that resembles none.
     """
 
     known: Mapping[str, Any]

@@ -42,15 +42,10 @@ class Given(NamedTuple):
 
 
 class Override(NamedTuple):
-    """A single value that is set by an option other than ``--set``.
+    """A single value that is set by an option other than ``--set``."""
 
-    Attributes:
-        assignment: ``"section.key=value"``, the value in YAML.
-        place: The option as it was written; begins the message.
-    """
-
-    assignment: str
-    place: str
+    assignment: str  # "section.key=value", the value in YAML
+    place: str  # the option as it was written; begins the message
 
 
 Values = dict[tuple[str, str], Given]

@@ -27,12 +27,9 @@ _SCALARS = ("null", "bool", "int", "float", "str", "timestamp", "value", "merge"
 
 @dataclass(frozen=True)
 class Node:
-    """A value of a YAML document.
+    """A value of a YAML document; a mapping is a ``dict`` of ``Node``.
 
-    Attributes:
-        value: The Python value; a mapping is a ``dict`` of ``Node``.
-        line: Line number, from 1 (in a mapping: that of the key).
-        text: The text of a plain (unquoted) scalar, else ``None``.
+    The line is from 1 (in a mapping: that of the key); ``text`` is that of a plain (unquoted) scalar, else ``None``.
     """
 
     value: Any
@@ -89,11 +86,9 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> str:
 
 
 def parse(text: str, place: Callable[[int], str]) -> Node:
-    """Return the document in ``text``; an empty text is ``Node(None, 1)``.
+    """Return the document in a YAML text; an empty text is ``Node(None, 1)``.
 
-    Args:
-        text: YAML.
-        place: Returns the name of a line (from 1) for messages, such as ``"my.yaml:7"``.
+    ``place`` returns the name of a line (from 1) for messages, such as ``"my.yaml:7"``.
 
     Raises:
         ConfigError: ``text`` is not YAML, or has a key twice, an alias, or a tag.
