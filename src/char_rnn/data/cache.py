@@ -24,7 +24,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -92,15 +92,13 @@ class Cache:
         dtype = vocabulary.dtype.newbyteorder("<")
         length, checksum = 0, _description_checksum(key, vocabulary)
         with self.temporary_file() as (temporary, file), ThreadPoolExecutor(1) as writer:
-            written: Future[None] | None = None
+            written = writer.submit(_write_whole, file, b"")
             for block in _blocks(pieces, dtype):
-                if written is not None:
-                    written.result()
+                written.result()
                 written = writer.submit(_write_whole, file, block)
                 checksum = zlib.crc32(block, checksum)
                 length += len(block) // dtype.itemsize
-            if written is not None:
-                written.result()
+            written.result()
         try:
             _move(temporary, self._ids(key))
         except PermissionError:  # Windows, if another process has mapped the same content

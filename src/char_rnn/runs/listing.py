@@ -191,12 +191,14 @@ def _counters(path: Path) -> dict[str, Any]:
 def _total_steps(config: Config, position: Mapping[str, Any], counters: Mapping[str, Any]) -> int | None:
     """Return the step at which the first of the known limits is reached."""
     training = config.training
-    if training.minutes is not None:
-        end = _fitted_end(counters)
+    end = training.horizons[-1][1] if training.horizons else None
+    if training.minutes is not None:  # the last estimate of a timed run
+        try:
+            end = _whole(counters["plan"]["horizons"][-1][1])
+        except (KeyError, IndexError, TypeError):
+            return None
         if end is None:
             return None
-    else:
-        end = training.horizons[-1][1] if training.horizons else None
     step, epoch = number(position.get("step")), number(position.get("epoch"))
     epochs = training.max_epochs * round(step / epoch) if 0 < epoch <= step else None
     return min((limit for limit in (training.max_steps, epochs, end) if limit is not None), default=None)
@@ -206,14 +208,6 @@ def _out_of_patience(config: Config, counters: Mapping[str, Any]) -> bool:
     """Return whether so many evaluations in a row had no new best that the run has ended before its last step."""
     plan, patience = counters.get("plan"), config.training.patience
     return isinstance(plan, dict) and patience is not None and (_whole(plan.get("stale")) or 0) >= patience
-
-
-def _fitted_end(counters: Mapping[str, Any]) -> int | None:
-    """Return the last estimate of a timed run's total steps."""
-    try:
-        return _whole(counters["plan"]["horizons"][-1][1])
-    except (KeyError, IndexError, TypeError):
-        return None
 
 
 def _architecture(config: Config | None) -> str | None:

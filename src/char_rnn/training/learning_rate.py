@@ -131,9 +131,10 @@ class SchedulePlan:
     """
 
     def __init__(self, config: TrainingConfig, steps_per_epoch: int, *, validated: bool = True) -> None:
-        if not validated and (key := _validation_setting(config)) is not None:
+        needs = f"patience {config.patience}" if config.patience is not None else "schedule plateau"
+        if not validated and (config.patience is not None or config.schedule == "plateau"):
             raise ValueError(
-                f"{key} needs a validation loss, but there is no validation split; set data.val_frac above 0"
+                f"training.{needs} needs a validation loss, but there is no validation split; set data.val_frac above 0"
             )
         self._config = config
         self.limit = min(config.max_epochs * steps_per_epoch, config.max_steps or 2**63)
@@ -228,10 +229,3 @@ class SchedulePlan:
                 raise CheckpointError(
                     "the learning-rate schedule has ended; start a new run from this one with --init-from"
                 )
-
-
-def _validation_setting(config: TrainingConfig) -> str | None:
-    """Return the setting that needs a validation loss, if there is one."""
-    if config.patience is not None:
-        return f"training.patience {config.patience}"
-    return "training.schedule plateau" if config.schedule == "plateau" else None
