@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
@@ -67,10 +67,15 @@ class NameOf:
         return name
 
 
-def _not_empty(path: str) -> str:
-    if not path:
-        raise ValueError
-    return path
+def check(is_valid: Callable[[Any], object]) -> AfterValidator:
+    """Return a validator for values of which a function is true."""
+
+    def checked(value: Any) -> Any:
+        if not is_valid(value):
+            raise ValueError
+        return value
+
+    return AfterValidator(checked)
 
 
 def _whole(text: str) -> str:
@@ -78,7 +83,7 @@ def _whole(text: str) -> str:
     return text
 
 
-NonEmpty = Annotated[str, AfterValidator(_not_empty)]
+NonEmpty = Annotated[str, check(bool)]
 """A text that is not empty; pydantic's own check of a length rejects names that are not UTF-8."""
 
 WholeText = Annotated[str, AfterValidator(_whole)]

@@ -16,15 +16,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, create_model
 
 from char_rnn.sampling.options import pydantic_fields
-from char_rnn.utils.config.fields import COUNT, Conflict, NonEmpty, Section, WholeText, allowed, shown
+from char_rnn.utils.config.fields import COUNT, Conflict, NonEmpty, Section, WholeText, allowed, check, shown
 from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.training import TrainingConfig
-
-
-def _no_empty_name(data_dir: str | list[str]) -> str | list[str]:
-    if not all(data_dir):
-        raise ValueError
-    return data_dir
 
 
 def _known_encoding(encoding: str) -> str:
@@ -35,16 +29,10 @@ def _known_encoding(encoding: str) -> str:
     return encoding
 
 
-def _file_name(name: str) -> str:
-    if not set(name).isdisjoint("/\\\0"):
-        raise ValueError
-    return name
-
-
 class DataConfig(Section):
     """The text and its splits."""
 
-    data_dir: Annotated[str | list[str], AfterValidator(_no_empty_name)] = Field(
+    data_dir: Annotated[str | list[str], check(all)] = Field(
         default="data/tinyshakespeare", min_length=1, json_schema_extra={"allowed": "a path or name, or a list of them"}
     )
     """Named data set, file, folder, or - for standard input; or a list of these, read in the given order."""
@@ -112,7 +100,7 @@ class LoggingConfig(Section):
     """Number of newest checkpoint models to keep, in addition to the best and the last model."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
-    savefile: Annotated[NonEmpty, AfterValidator(_file_name)] | None = Field(
+    savefile: Annotated[NonEmpty, check(lambda name: set(name).isdisjoint("/\\\0"))] | None = Field(
         default=None, json_schema_extra={"allowed": "a file name or null"}
     )
     """NAME in the checkpoint names of 2015, lm_NAME_epoch0.95_2.0681; null = model.type."""
@@ -200,13 +188,10 @@ _TORCH7: dict[str, object] = {
 """Values that the program of 2015 supports: one value, or a tuple of them. ``model.reset`` applies to a GRU only."""
 
 SECTIONS: dict[str, type[Section]] = {
-    "model": ModelConfig,
-    "training": TrainingConfig,
-    "data": DataConfig,
-    "generation": GenerationConfig,
-    "logging": LoggingConfig,
-    "device": DeviceConfig,
+    name: field.annotation  # type: ignore[misc]
+    for name, field in Config.model_fields.items()
 }
+"""The class of each section."""
 
 
 def _not_of_2015(name: str, *values: object) -> Conflict:

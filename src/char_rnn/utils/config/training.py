@@ -6,25 +6,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from char_rnn.utils.config.fields import COUNT, Conflict, Section
+from char_rnn.utils.config.fields import COUNT, Conflict, Section, check
 
 Horizon = Annotated[
     tuple[Annotated[int, Field(ge=0, le=COUNT)], Annotated[int, Field(ge=1, le=COUNT)]], Field(strict=False)
 ]
 
 
-def _rising(horizons: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    if not all(a < b for (a, _), (b, _) in pairwise(horizons)) or any(step >= end for step, end in horizons):
-        raise ValueError
-    return horizons
-
-
-def _zero_or_above_one(factor: float) -> float:
-    if factor != 0 and factor <= 1:
-        raise ValueError
-    return factor
+def _is_rising(horizons: list[tuple[int, int]]) -> bool:
+    return all(a < b for (a, _), (b, _) in pairwise(horizons)) and all(step < end for step, end in horizons)
 
 
 class TrainingConfig(Section):
@@ -94,7 +86,7 @@ class TrainingConfig(Section):
     """Factor on the learning rate of the plateau schedule when validation stalls."""
     plateau_patience: int = Field(default=2, ge=1, le=COUNT)
     """Number of evaluations in a row without a new best before the plateau schedule lowers the rate."""
-    horizons: Annotated[list[Horizon], AfterValidator(_rising)] | None = Field(
+    horizons: Annotated[list[Horizon], check(_is_rising)] | None = Field(
         default=None,
         min_length=1,
         json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
@@ -108,7 +100,7 @@ class TrainingConfig(Section):
     """Number of steps between two evaluations on the validation split."""
     eval_characters: int | None = Field(default=None, ge=1, le=COUNT)
     """Number of characters in an evaluation; null = the whole split, or in a timed run as many as time allows."""
-    explosion_factor: Annotated[float, AfterValidator(_zero_or_above_one)] = Field(
+    explosion_factor: Annotated[float, check(lambda factor: factor == 0 or factor > 1)] = Field(
         default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"}
     )
     """Limit of the mean loss, as a multiple of the larger of the first loss and ln V; 0 = no limit."""
