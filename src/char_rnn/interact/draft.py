@@ -55,16 +55,9 @@ class Candidate:
 class Draft:
     """The text, the model after it, and the history of edits.
 
-    Args:
-        engine: The model.
-        vocabulary: Its vocabulary.
-        strategy: The sampling strategy; its temperature can be changed.
-        seed: Seed of the random numbers; ``None`` = different texts each time.
-        prime: Beginning of the text, which cannot be undone.
-        memory: Approximate bytes for saved states; with fewer, undoing reads more of the text again.
-
-    Attributes:
-        notes: Replaced or skipped characters of the prime.
+    The prime, with which the text begins, cannot be undone; ``notes`` are its replaced or skipped characters. The
+    temperature of the strategy can be changed. Without a seed, texts differ each time. ``memory`` is about that of the
+    saved states, in bytes; with less, undoing reads more of the text again.
     """
 
     def __init__(

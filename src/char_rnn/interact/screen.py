@@ -30,13 +30,8 @@ Action = Callable[[KeyPressEvent], object]
 class Screen:
     """A draft in a full-screen terminal.
 
-    Args:
-        draft: The text.
-        title: Name of the model.
-        paragraph: Symbols that the model writes on Ctrl-P.
-        path: The draft's own file; ``None`` = none yet.
-        terminal_input: Source of keys; ``None`` = this terminal.
-        terminal_output: Output; ``None`` = this terminal.
+    The title is the name of the model, ``path`` the draft's own file, if it has one. The model writes ``paragraph``
+    symbols on Ctrl-P. Keys and output are those of this terminal by default.
 
     Attributes:
         note: Message to show.

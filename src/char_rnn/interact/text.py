@@ -75,9 +75,7 @@ class Edit:
 class Trail:
     """Points along the text: all of the last ones, and fewer the farther back.
 
-    Args:
-        limit: Largest number of points, at least 32, which is more than the logarithm of a text's length.
-        first: The point before any text.
+    Their largest number is at least 32, more than the logarithm of a text's length.
     """
 
     def __init__(self, limit: int, first: Point) -> None:
@@ -156,11 +154,8 @@ class EditHistory:
 class LiveText:
     """The symbols of a text, and the model after them.
 
-    Args:
-        engine: The model.
-        vocabulary: Its vocabulary.
-        memory: Approximate bytes for states along the text.
-        others: Streams in addition to stream 0, which reads the text.
+    Stream 0 of the engine reads the text; there are as many ``others``. The states along the text take about ``memory``
+    bytes.
 
     Attributes:
         letters: The text.

@@ -131,13 +131,7 @@ def describe(device: torch.device) -> str:
 
 
 def optimal_batch_size(kind: str, model_size: int, seq_length: int) -> int:
-    """Return an initial batch size: conservative on MPS and the CPU, larger on CUDA.
-
-    Args:
-        kind: Type of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        model_size: Number of parameters of the model.
-        seq_length: Number of characters in each sequence.
-    """
+    """Return an initial batch size for a model of ``model_size`` parameters, the largest on CUDA."""
     if seq_length < 1:
         raise ValueError(f"seq_length: must be 1 or more; given {seq_length}")
     most, characters = _batch_limits(kind, model_size)

@@ -143,12 +143,7 @@ GZIP, BZIP2, XZ, ZIP = "gzip", "bzip2", "xz", "zip"
 
 
 class Foreign(NamedTuple):
-    """A file that is neither text nor a model.
-
-    Attributes:
-        what: The kind of file, such as "a PDF document".
-        advice: What to do with it.
-    """
+    """A file that is neither text nor a model: what it is, such as "a PDF document", and what to do with it."""
 
     what: str
     advice: str
