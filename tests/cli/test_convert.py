@@ -47,7 +47,8 @@ def test_convert(char_rnn: Command, old: Path, tmp_path: Path) -> None:
     done = char_rnn("convert", old, new)
     assert (done.status, done.out) == (0, "")
     assert done.err == (
-        f"{old} (char-rnn of 2015) -> {new}: 2-layer lstm of 3, 236 parameters (float64), vocabulary of 5 bytes\n"
+        f"{old} (char-rnn of 2015) -> {new}: 2-layer lstm with 3 units, 236 parameters (float64),"
+        " vocabulary of 5 bytes\n"
     )
     expected, found = read_model(old).without_paths(), ModelFile.read(new)
     assert (found.config, found.vocabulary, found.training) == (
@@ -62,7 +63,7 @@ def test_convert(char_rnn: Command, old: Path, tmp_path: Path) -> None:
 def test_convert_a_model_of_torch_rnn(char_rnn: Command, torch_rnn: Path, tmp_path: Path) -> None:
     done = char_rnn("convert", torch_rnn, tmp_path / "new.safetensors")
     assert "(torch-rnn) -> " in done.err
-    assert "1-layer rnn of 2, 38 parameters (float32), vocabulary of 4 characters" in done.err
+    assert "1-layer rnn with 2 units, 38 parameters (float32), vocabulary of 4 characters" in done.err
     assert char_rnn("convert", torch_rnn, tmp_path / "quiet.safetensors", "-q").err == ""
 
 
@@ -137,7 +138,7 @@ def test_inspect_shows_what_inspect_checkpoint_showed(char_rnn: Command, old: Pa
     of_new = char_rnn("inspect", tmp_path / "new.safetensors").out
     by_name = shown.replace("data/garden", "garden")
     assert sorted(by_name.splitlines()[1:]) == sorted(of_new.splitlines()[1:])
-    assert "2-layer lstm of 3, one-hot input of 5, dropout 0" in shown
+    assert "2-layer lstm with 3 units, one-hot input of 5, dropout 0" in shown
     assert "40 steps, 1.25 epochs of data/garden" in shown
     assert '\nopt:\n{\n  batch_size : 4\n  checkpoint_dir : "cv"\n' in shown
     assert shown.endswith("\nval losses:\n{\n  10 : 2.5\n  20 : 3.0\n  30 : null\n  40 : 2.75\n}\n")

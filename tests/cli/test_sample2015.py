@@ -43,7 +43,7 @@ def text(file: ModelFile, **options: object) -> str:
 def test_rng_torch7_has_the_defaults_of_sample_lua(char_rnn: Command, file: ModelFile, path: Path) -> None:
     done = char_rnn("sample", path, "--rng", "torch7")
     assert (done.status, done.out) == (0, text(file, prime=b"", length=2000, temperature=1, seed=123))
-    assert "1-layer gru of 6" in done.err
+    assert "1-layer gru with 6 units" in done.err
 
 
 @pytest.mark.parametrize("dash", ["-", "--"])

@@ -41,7 +41,7 @@ def test_sample_is_the_generator_streamed(char_rnn: Command, run_folder: Path) -
 
 def test_sample_says_what_it_samples_on_standard_error(char_rnn: Command, run_folder: Path) -> None:
     done = char_rnn("sample", run_folder / "best.safetensors", "--length", 3, "--seed", 1)
-    assert "1-layer lstm of 8, trained on poem, validation loss" in done.err
+    assert "1-layer lstm with 8 units, trained on poem, validation loss" in done.err
     assert len(done.out) == 4
 
 
@@ -128,7 +128,15 @@ def test_inspect(char_rnn: Command, run_folder: Path) -> None:
     shown = char_rnn("inspect", run_folder).out
     file = ModelFile.read(run_folder)
     count = sum(tensor.size for tensor in file.tensors.values())
-    for words in ("1-layer lstm of 8", f"{count:,}", "23 characters", "60 steps", "lstm.weight_hh_l0", "32x8", r"\n"):
+    for words in (
+        "1-layer lstm with 8 units",
+        f"{count:,}",
+        "23 characters",
+        "60 steps",
+        "lstm.weight_hh_l0",
+        "32x8",
+        r"\n",
+    ):
         assert words in shown
     everything = json.loads(char_rnn("inspect", run_folder, "--json").out)
     assert everything["parameters"] == count

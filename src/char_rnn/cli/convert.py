@@ -50,6 +50,6 @@ def _contents(file: ModelFile) -> str:
     parameters = sum(tensor.size for tensor in file.tensors.values())
     kinds = ", ".join(sorted({tensor.dtype.name for tensor in file.tensors.values()}))
     return (
-        f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters ({kinds}), "
+        f"{model.num_layers}-layer {model.type} with {model.hidden_size} units, {parameters:,} parameters ({kinds}), "
         f"vocabulary of {file.vocabulary.size} {file.vocabulary.kind}"
     )

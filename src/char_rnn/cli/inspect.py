@@ -55,7 +55,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     model, training, metadata, unit = file.config.model, file.config.training, file.training, file.vocabulary.unit
     lines = [
         path,
-        f"  architecture  {model.num_layers}-layer {model.type} of {model.hidden_size}, {_details(file)}",
+        f"  architecture  {model.num_layers}-layer {model.type} with {model.hidden_size} units, {_details(file)}",
         f"  parameters    {_parameters(file):,} ({', '.join(sorted({str(a.dtype) for a in file.tensors.values()}))})",
         f"  vocabulary    {file.vocabulary.size} {file.vocabulary.kind}: {_preview(file)}",
         f"  recipe        batch {training.batch_size} x {training.seq_length} {unit}s, learning rate "

@@ -205,6 +205,6 @@ def _introduction(model: str, file: ModelFile) -> str:
     best = "best_val_loss" in training and training.get("best_step") == training.get("step")
     loss = f", validation loss {training['best_val_loss']:.4f}" if best else ""
     return (
-        f"{find_model(model)}: {config.num_layers}-layer {config.type} of {config.hidden_size},"
+        f"{find_model(model)}: {config.num_layers}-layer {config.type} with {config.hidden_size} units,"
         f" trained on {visible_name(str(training.get('data', 'an unnamed text')))}{loss}"
     )

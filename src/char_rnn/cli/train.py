@@ -181,9 +181,9 @@ def _introduction(run: Run, device: str) -> str:
         start = f"is finished after {trainer.step:,} steps and is evaluated again"
     return (
         f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} distinct\n"
-        f"{model.num_layers}-layer {model.type} of {model.hidden_size}, {parameters:,} parameters\n"
+        f"{model.num_layers}-layer {model.type} with {model.hidden_size} units, {parameters:,} parameters\n"
         f"on {device}, {trainer.config.training.precision}, {path}{processes}\n"
-        f"{len(train):,} steps per epoch; {train.dropped:,} of {train.split.predicted:,} predictions unused\n"
+        f"{len(train):,} steps per epoch; {train.dropped:,} of {train.split.predicted:,} characters fill no batch\n"
         f"{run.folder} {start}"
     )
 
