@@ -14,8 +14,7 @@ import torch
 from char_rnn import Config, ModelFile
 from char_rnn.torch7 import layout
 from char_rnn.torch7.random import Generator
-from char_rnn.torch7.train_lua_output import Listener
-from char_rnn.torch7.trainer import Torch7Backend, Torch7Trainer
+from char_rnn.torch7.trainer import Listener, Torch7Backend, Torch7Trainer
 from char_rnn.training.checkpoints import TrainingState, write_state
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import Run, RunContext, resume_run, start_run

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from char_rnn.data.corpus import SPLITS
-from char_rnn.training.callbacks import Callback
-
-if TYPE_CHECKING:
-    from char_rnn.torch7.trainer import Torch7Trainer
-
-
-class Listener(Callback):
-    """Callback with the additional events of a :class:`Torch7Trainer`."""
-
-    def on_begin(self, trainer: Torch7Trainer) -> None:
-        """Called before the first step."""
-
-    def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
-        """Called after a step, and after its evaluation if there is one; ``loss`` in nats per character."""
-
-    def on_evaluation(self, batch: int, batches: int) -> None:
-        """Called after each batch of the validation split, counted from 1, and with 0 before the first."""
-
-    def on_checkpoint(self, path: Path) -> None:
-        """Called before a checkpoint is written."""
+from char_rnn.torch7.trainer import Listener, Torch7Trainer
 
 
 class TrainLuaLines(Listener):

@@ -27,8 +27,8 @@ from char_rnn.torch7 import layout
 from char_rnn.torch7.network import UnrolledNetwork
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.text import read_caches, split_text
-from char_rnn.torch7.train_lua_output import Listener
 from char_rnn.training.backend import TrainerBackend
+from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState
 from char_rnn.training.evaluation import Evaluation, TrainingResult
 from char_rnn.training.loss import LossGuard, TrainingDiverged
@@ -101,6 +101,22 @@ def set_forget_bias(model: CharModel) -> None:
     if model.cell.name == "lstm":
         for _, _, bias_ih, _ in map(model.layers.weights, range(model.num_layers)):
             bias_ih.chunk(4)[1].fill_(FORGET_BIAS)
+
+
+class Listener(Callback):
+    """Callback with the additional events of a :class:`Torch7Trainer`."""
+
+    def on_begin(self, trainer: Torch7Trainer) -> None:
+        """Called before the first step."""
+
+    def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
+        """Called after a step, and after its evaluation if there is one; ``loss`` in nats per character."""
+
+    def on_evaluation(self, batch: int, batches: int) -> None:
+        """Called after each batch of the validation split, counted from 1, and with 0 before the first."""
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Called before a checkpoint is written."""
 
 
 class FirstLossGuard(LossGuard):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -150,6 +150,50 @@ def fill(container: Table | TorchObject | Function, values: list[Any]) -> None:
         [container.fields] = values
     else:
         [container.upvalues] = values
+
+
+_IDENTIFIER = re.compile(rb"[A-Za-z_]\w*")
+_FIRST, _LAST = 8, 4  # steps shown of a path longer than both
+_LONGEST_KEY = 40
+
+
+def field_path(values: Sequence[Any], starts: Sequence[int]) -> str:
+    """Return the path of the value being read, such as ``protos.rnn.modules[3].weight``.
+
+    Args:
+        values: Values read so far: each unfinished object, followed by its own values.
+        starts: Where in ``values`` the outermost value, and then the own values of each unfinished object, begin.
+    """
+
+    def steps(levels: Sequence[int]) -> str:
+        ends = [starts[level + 1] - 1 if level + 1 < len(starts) else len(values) for level in levels]
+        joined = (_step(values, starts[level], end) for level, end in zip(levels, ends, strict=True))
+        return "".join(joined).removeprefix(".")
+
+    levels = range(1, len(starts))  # a file may nest very deep: make no list of them all
+    if len(levels) <= _FIRST + _LAST:
+        return steps(levels)
+    return f"{steps(levels[:_FIRST])} ... {steps(levels[-_LAST:])}"
+
+
+def _step(values: Sequence[Any], start: int, end: int) -> str:
+    """Return one object's step of the path: the field that is being read."""
+    container, count = values[start - 1], end - start
+    if isinstance(container, Function):
+        return ".<captured variables>"
+    if not isinstance(container, Table):
+        return ""
+    if count % 2 == 0:
+        return f".<key {count // 2 + 1}>"
+    key = values[end - 1]
+    if isinstance(key, bool):
+        return f"[{str(key).lower()}]"
+    if isinstance(key, float):
+        return f"[{key:.15g}]"
+    if isinstance(key, bytes):
+        text = key[:_LONGEST_KEY].decode("utf-8", "backslashreplace")
+        return f".{text}" if _IDENTIFIER.fullmatch(key) else f"[{text!r}]"
+    return f"[<{type(key).__name__}>]"
 
 
 _FALSE, _TRUE, _ARRAY = object(), object(), object()
