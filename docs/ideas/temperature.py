@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from reading import Ids, Subject
 
 from char_rnn import TextGenerator
-from char_rnn.generation.engine import Engine
-from char_rnn.generation.predictor import read
+from char_rnn.generation.engine import Engine, read
 from char_rnn.novelty.novelty import judge, match
 from char_rnn.runs.plots import save_figure, style
 from char_rnn.sampling.strategies import Floats, probabilities

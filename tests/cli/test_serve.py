@@ -168,8 +168,7 @@ def test_serving_loads_no_torch(run_folder: Path) -> None:
     script = (
         "import sys\n"
         "from char_rnn.cli.inputs import open_model\n"
-        "from char_rnn.playground.app import create_app\n"
-        "import char_rnn.playground.server\n"
+        "from char_rnn.playground.server import create_app\n"
         f"create_app({{'m': open_model({str(run_folder)!r})}})\n"
         "print('torch' in sys.modules)"
     )

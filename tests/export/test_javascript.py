@@ -14,9 +14,9 @@ from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.export.html_page import joined
 from char_rnn.export.packing import pack, packed_tensors
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.generation_state import StopText
 from char_rnn.generation.network import Network
 from char_rnn.generation.sampler import Sampler, drawable_symbols
-from char_rnn.generation.stopping import StopText
 from char_rnn.generation.unknown_characters import nearest_text, spelled
 from char_rnn.sampling import strategies
 from char_rnn.sampling.options import Strategy

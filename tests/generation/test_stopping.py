@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.stopping import StopText
+from char_rnn.generation.generation_state import StopText
 
 letters = st.text(alphabet="ab", max_size=30)
 

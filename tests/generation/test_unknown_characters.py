@@ -10,9 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary, VocabularyKind
-from char_rnn.generation.generation_state import GenerationState
+from char_rnn.generation.generation_state import GenerationState, StopText
 from char_rnn.generation.sampler import drawable_symbols
-from char_rnn.generation.stopping import StopText
 from char_rnn.generation.unknown_characters import (
     Spelling,
     Unknown,

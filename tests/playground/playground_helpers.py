@@ -27,9 +27,12 @@ from char_rnn.generation.engine import Engine  # noqa: E402
 from char_rnn.generation.generation_state import GenerationState  # noqa: E402
 from char_rnn.model_file import ModelFile  # noqa: E402
 from char_rnn.models.parameters import parameter_shapes  # noqa: E402
-from char_rnn.playground.app import create_app  # noqa: E402
 from char_rnn.playground.schema import Limits  # noqa: E402
-from char_rnn.playground.server import Server, bind  # noqa: E402
+from char_rnn.playground.server import (  # noqa: E402
+    Server,
+    bind,
+    create_app,
+)
 from char_rnn.sampling.options import Strategy  # noqa: E402
 from char_rnn.utils.config import Config  # noqa: E402
 

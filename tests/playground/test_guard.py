@@ -9,7 +9,7 @@ import pytest
 from playground_helpers import Serving, exchange
 from starlette.datastructures import Headers
 
-from char_rnn.playground.guard import POLICY, Guard
+from char_rnn.playground.middleware import POLICY, Guard
 from char_rnn.playground.requests import ApiError
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from char_rnn.playground import schema
 from char_rnn.playground.api import DOCUMENT, OPERATIONS
-from char_rnn.playground.openapi import PREFIX
+from char_rnn.playground.schema import PREFIX
 from char_rnn.sampling.options import Strategy
 
 TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playground_helpers import WAIT, Serving, exchange, model_file, serving
 
-from char_rnn.playground.guard import POLICY
+from char_rnn.playground.middleware import POLICY
 from char_rnn.playground.schema import Limits
 
 GENERATE = "/api/generate"

@@ -72,8 +72,7 @@ def command(
     """
     _compute_with(threads)
     try:
-        from char_rnn.playground.app import create_app
-        from char_rnn.playground.server import Server, address_of, bind
+        from char_rnn.playground.server import Server, address_of, bind, create_app
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("prometheus_client", "sse_starlette", "starlette", "uvicorn"):

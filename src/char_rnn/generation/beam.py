@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.predictor import Predictor, PredictorStreams
+from char_rnn.generation.engine import Predictor, PredictorStreams
+from char_rnn.generation.generation_state import StopText
 from char_rnn.generation.sampler import drawable_symbols
-from char_rnn.generation.stopping import StopText
 from char_rnn.generation.unknown_characters import Unknown, encode_prime
 from char_rnn.sampling.options import LENGTH, Range, Strategy
 from char_rnn.sampling.strategies import Floats, Mask, keep_only, largest_of

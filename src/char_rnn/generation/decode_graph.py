@@ -16,9 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.cells import Value, normalize, ordered
-from char_rnn.generation.network import Array, Attention, FeedForwardWeights, Layer, Network, Norm, Precision, quantize
+from char_rnn.generation.network import (
+    Array,
+    Attention,
+    FeedForwardWeights,
+    Layer,
+    Network,
+    Norm,
+    Precision,
+    StreamStates,
+    quantize,
+)
 from char_rnn.generation.precompute import constants, input_tables
-from char_rnn.generation.stream_states import StreamStates
 from char_rnn.kernels.fold_additions import with_starts
 from char_rnn.kernels.instructions import ArrayStructure, BufferRef, packed, structure
 from char_rnn.kernels.lowering import Elementwise, lower

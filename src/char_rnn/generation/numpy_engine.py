@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.cells import Value, evaluate, ordered
-from char_rnn.generation.network import Array, Attention, FeedForwardWeights, Layer, Network, Precision
+from char_rnn.generation.network import Array, Attention, FeedForwardWeights, Layer, Network, Precision, StreamStates
 from char_rnn.generation.precompute import Tables, constants, input_tables, normalize, operations, product, vectors
-from char_rnn.generation.stream_states import StreamStates
 
 Integers = npt.NDArray[np.int64]
 

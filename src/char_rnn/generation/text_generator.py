@@ -16,10 +16,9 @@ import numpy as np
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.beam import BeamText, beam_search
-from char_rnn.generation.engine import Engine
+from char_rnn.generation.engine import Engine, Predictor, read
 from char_rnn.generation.generation_state import GenerationState, choose_together, seed_of_sample
 from char_rnn.generation.network import Precision
-from char_rnn.generation.predictor import Predictor, read
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.unknown_characters import Unknown, encode_prime
 from char_rnn.model_file import ModelFile

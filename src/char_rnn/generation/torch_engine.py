@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from char_rnn.generation.predictor import Predictions
+from char_rnn.generation.engine import Predictions
 from char_rnn.models import CharModel
 from char_rnn.models.char_model import Hidden
 

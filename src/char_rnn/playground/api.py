@@ -20,8 +20,7 @@ from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.events import EventStream, Outbox, disconnected
 from char_rnn.playground.jobs import WriteJob
-from char_rnn.playground.metrics import Metrics
-from char_rnn.playground.openapi import Operation, document
+from char_rnn.playground.middleware import Metrics
 from char_rnn.playground.requests import CLIENT_GONE, ApiError, read
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.sampling.options import Strategy
@@ -127,17 +126,17 @@ def _check_unit(model: ServedModel, unit: tuple[int, int], names: tuple[str, str
 
 
 OPERATIONS = (
-    Operation("GET", "/models", Api.models, schema.ModelsAnswer),
-    Operation("POST", "/generate", Api.generate, None, schema.GenerateRequest, "text/event-stream"),
-    Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
-    Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
-    Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
-    Operation("POST", "/models/{name}/cells", Api.cells_of, schema.CellsAnswer, schema.CellsRequest),
-    Operation("GET", "/health", Api.health, schema.HealthAnswer),
-    Operation("GET", "/metrics", Api.metrics, None, media_type="text/plain"),
-    Operation("GET", "/openapi.json", Api.openapi, schema.OpenApiAnswer),
+    schema.Operation("GET", "/models", Api.models, schema.ModelsAnswer),
+    schema.Operation("POST", "/generate", Api.generate, None, schema.GenerateRequest, "text/event-stream"),
+    schema.Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
+    schema.Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
+    schema.Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
+    schema.Operation("POST", "/models/{name}/cells", Api.cells_of, schema.CellsAnswer, schema.CellsRequest),
+    schema.Operation("GET", "/health", Api.health, schema.HealthAnswer),
+    schema.Operation("GET", "/metrics", Api.metrics, None, media_type="text/plain"),
+    schema.Operation("GET", "/openapi.json", Api.openapi, schema.OpenApiAnswer),
 )
-DOCUMENT = document(OPERATIONS)
+DOCUMENT = schema.document(OPERATIONS)
 
 
 def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[GenerationState, dict[str, Any]]:
