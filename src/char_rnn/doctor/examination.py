@@ -65,7 +65,7 @@ def examine_backends(
     with _restored():
         examination = _Examination(backends, sizes or Sizes(), cells, speed, progress)
         checks = [check for backend in backends for check in examination.check(backend)]
-        threads = examination.compare_threads()
+        threads = list(examination.compare_threads())
         speeds = [measured for backend in backends for measured in examination.time(backend, threads)]
     names = [backend.name for backend in backends]
     load = (machine["load"] or 0.0) / machine["usable_cores"]
@@ -107,13 +107,11 @@ class _Examination:
         result = _outcome(backend, DRAWING, None, lambda: drawing(backend, self.sizes))
         yield replace(result, issues=DRAWING_ISSUES)
 
-    def compare_threads(self) -> list[Threads]:
+    def compare_threads(self) -> Iterator[Threads]:
         """Compare one CPU thread with all."""
-        found = []
         for hidden in self.compared:
             self._report(f"cpu: threads at hidden size {hidden}")
-            found.append(_compare_threads(hidden))
-        return found
+            yield _compare_threads(hidden)
 
     def time(self, backend: Backend, threads: Sequence[Threads]) -> Iterator[Speed]:
         """Measure a device; the CPU with the best number of threads at this size or the next smaller one."""
