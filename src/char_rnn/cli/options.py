@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,22 +38,31 @@ class OneDashCommand(click.RichCommand):
             raise NoSuchOption(word, possibilities=get_close_matches(word, names), ctx=ctx) from None
 
 
-def debug_option(function: Function) -> Function:
-    """``--debug`` after the subcommand as well as before it."""
-    option = click.option(
-        "--debug", is_flag=True, expose_value=False, hidden=True, help="Show the traceback of an error."
-    )
-    return option(function)
+def all_options(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """Return a decorator that adds several options, which the help lists in this order."""
+    return lambda function: reduce(lambda changed, option: option(changed), reversed(options), function)
 
 
-def quiet_option(function: Function) -> Function:
-    """``--quiet``: nothing on standard error except errors."""
-    return click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")(function)
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, hidden=True, help="Show the traceback of an error."
+)
+"""``--debug`` after the subcommand as well as before it."""
 
-
-def json_option(function: Function) -> Function:
-    """``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Configuration value to set; may be repeated.",
+)
+config_options = all_options(
+    click.option("--recipe", metavar="NAME", help="Name of a recipe (see `char-rnn config list`)."),
+    click.option("--config", "config_file", metavar="FILE", help="YAML file with some or all of the values."),
+    set_option,
+)
+"""``--recipe``, ``--config`` and ``--set``; the last one wins."""
 
 
 def device_option(default: str | None) -> Callable[[Function], Function]:
@@ -70,35 +80,14 @@ def minutes_option(help_text: str) -> Callable[[Function], Function]:
     return click.option("--minutes", type=click.FloatRange(min=0, min_open=True), metavar="M", help=help_text)
 
 
-def set_option(function: Function) -> Function:
-    """``--set``."""
-    return click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Configuration value to set; may be repeated.",
-    )(function)
-
-
-def config_options(function: Function) -> Function:
-    """``--recipe``, ``--config`` and ``--set``; the last one wins."""
-    file = click.option("--config", "config_file", metavar="FILE", help="YAML file with some or all of the values.")
-    recipe = click.option("--recipe", metavar="NAME", help="Name of a recipe (see `char-rnn config list`).")
-    return recipe(file(set_option(function)))
-
-
 def strategy_flags(names: Iterable[str] = NUMBERS, **aliases: str) -> Callable[[Function], Function]:
     """The flags of some sampling options, each ``None`` when not given; `aliases` are further flags by option."""
-
-    def add(function: Function) -> Function:
-        for name in reversed(tuple(names)):
-            option, alias = OPTIONS[name], [aliases[name]] if name in aliases else []
-            kind = {"metavar": "TEXT"} if option.range.type is str else {"type": _type(option.range)}
-            function = click.option(option.flag, *alias, name, help=option.help, **kind)(function)
-        return function
-
-    return add
+    added = []
+    for name in names:
+        option, alias = OPTIONS[name], [aliases[name]] if name in aliases else []
+        kind = {"metavar": "TEXT"} if option.range.type is str else {"type": _type(option.range)}
+        added.append(click.option(option.flag, *alias, name, help=option.help, **kind))
+    return all_options(*added)
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import rich_click as click
 
 from char_rnn.cli.inputs import read_prime, unescaped
-from char_rnn.cli.options import Function, given
+from char_rnn.cli.options import all_options, given
 from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
 
 if TYPE_CHECKING:
@@ -17,25 +17,22 @@ if TYPE_CHECKING:
     from char_rnn.utils.config.schema import GenerationConfig
 
 
-def flags_of_2015(function: Function) -> Function:
-    """Add ``--rng``, ``--torch7``, and the flags of sample.lua that are not names of today's options."""
-    switch = click.Choice(["0", "1"])
-    for option in (
-        click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
-        click.option("-gpuid", type=click.IntRange(min=-1), hidden=True, help="-1: CPU; otherwise CUDA."),
-        click.option("-verbose", type=switch, default="1", hidden=True, help="0: same as --quiet."),
-        click.option("-sample", type=switch, default="1", hidden=True, help="0: always the most likely symbol."),
-        click.option(
-            "--torch7", is_flag=True, help="Reproduce sample.lua exactly: defaults, random numbers and printed lines."
-        ),
-        click.option(
-            "--rng",
-            type=click.Choice(["numpy", "torch7", "torch-rnn"]),
-            help="Random numbers: numpy (default), or those of sample.lua or torch-rnn, to reproduce their text.",
-        ),
-    ):
-        function = option(function)
-    return function
+_SWITCH = click.Choice(["0", "1"])
+flags_of_2015 = all_options(
+    click.option(
+        "--rng",
+        type=click.Choice(["numpy", "torch7", "torch-rnn"]),
+        help="Random numbers: numpy (default), or those of sample.lua or torch-rnn, to reproduce their text.",
+    ),
+    click.option(
+        "--torch7", is_flag=True, help="Reproduce sample.lua exactly: defaults, random numbers and printed lines."
+    ),
+    click.option("-sample", type=_SWITCH, default="1", hidden=True, help="0: always the most likely symbol."),
+    click.option("-verbose", type=_SWITCH, default="1", hidden=True, help="0: same as --quiet."),
+    click.option("-gpuid", type=click.IntRange(min=-1), hidden=True, help="-1: CPU; otherwise CUDA."),
+    click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
+)
+"""``--rng``, ``--torch7``, and the flags of sample.lua that are not names of today's options."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.inputs import unescaped
-from char_rnn.cli.options import Function, refuse_opencl
+from char_rnn.cli.options import all_options, refuse_opencl
 from char_rnn.cli.output import say
 from char_rnn.torch7.options import FLAGS, FRACTIONS, IMPLIED
 from char_rnn.utils.files import check_is_path
@@ -22,25 +22,24 @@ from char_rnn.utils.locking import check_is_free
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
-    from char_rnn.utils.config import Config, Override
+    from char_rnn.utils.config import Config
+
+Setting = tuple[str, str]
+"""``section.key=value``, and the option as it was written, which begins a message; an ``Override``."""
 
 _TORCH7 = "torch7"
 _ARCHITECTURE = ("model", "rnn_size", "num_layers")
 
 
-def flags_of_2015(function: Function) -> Function:
-    """Add ``--torch7`` to a command, and the flags of train.lua that are not names of today's options."""
-    options = [
-        click.option("--torch7", is_flag=True, help="Reproduce train.lua exactly: defaults, numbers and log lines."),
-        click.option("-data_dir", "data_dir", hidden=True, help="DATA."),
-        click.option("-gpuid", type=int, hidden=True, help="Below 0: CPU; otherwise CUDA, in float32."),
-        click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
-        click.option("-accurate_gpu_timing", type=int, expose_value=False, hidden=True, help="Ignored."),
-        *(click.option(f"-{name}", name, hidden=True, help=f"Sets {key}.") for name, key in FLAGS.items()),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+flags_of_2015 = all_options(
+    click.option("--torch7", is_flag=True, help="Reproduce train.lua exactly: defaults, numbers and log lines."),
+    click.option("-data_dir", "data_dir", hidden=True, help="DATA."),
+    click.option("-gpuid", type=int, hidden=True, help="Below 0: CPU; otherwise CUDA, in float32."),
+    click.option("-opencl", type=int, default=0, hidden=True, help="Only 0 is supported."),
+    click.option("-accurate_gpu_timing", type=int, expose_value=False, hidden=True, help="Ignored."),
+    *(click.option(f"-{name}", name, hidden=True, help=f"Sets {key}.") for name, key in FLAGS.items()),
+)
+"""``--torch7``, and the flags of train.lua that are not names of today's options."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,12 @@ class TrainOptions:
             for folder in filter(None, (self.resume, self.out)):
                 check_is_free(check_is_path(folder))
 
-    def config(self, more: Sequence[Override] = ()) -> Config:
+    def config(self, more: Sequence[Setting] = ()) -> Config:
         """Compose the configuration: recipe, file, --set, ``more``, the other options; later ones win."""
         from char_rnn.utils.config import compose_config
 
         recipe, file = self._recipe(), self._file()
-        implied: list[str | Override] = [*_implied_settings(self.flags), *_gpu_settings(self.gpuid)]
+        implied: list[str | Setting] = [*_implied_settings(self.flags), *_gpu_settings(self.gpuid)]
         overrides = [*implied, *self.overrides, *more, *_given_settings(self.flags)]
         base = compose_config(recipe, file, [*overrides, *_placeholder_fractions(self.flags)])
         if self.minutes is not None and base.training.horizons:  # those of an earlier timed run
@@ -162,10 +161,8 @@ class TrainOptions:
 
         return str(check_run(self.resume)) if self.resume else self.config_file
 
-    def _given(self) -> list[Override]:
+    def _given(self) -> list[Setting]:
         """Return the values of today's options; with ``--torch7`` a seed is taken modulo 2^32, as in 2015."""
-        from char_rnn.utils.config import Override
-
         seed = self.seed % (1 << 32) if self.seed is not None and self.torch7 else self.seed
         values = {
             "--minutes": ("training.minutes", self.minutes),
@@ -174,7 +171,7 @@ class TrainOptions:
             "--encoding": ("data.encoding", self.encoding),
         }
         given = {option: pair for option, pair in values.items() if pair[1] is not None}
-        return [Override(f"{key}={value}", f"{option} {value}") for option, (key, value) in given.items()]
+        return [(f"{key}={value}", f"{option} {value}") for option, (key, value) in given.items()]
 
 
 def repeated_sources(config: Config) -> str:
@@ -183,60 +180,48 @@ def repeated_sources(config: Config) -> str:
     return "".join(f"{each if each == '-' else quoted(each)} " for each in sources) if "-" in sources else ""
 
 
-def _implied_settings(values: Mapping[str, str | None]) -> list[Override]:
+def _implied_settings(values: Mapping[str, str | None]) -> list[Setting]:
     """Return the settings that the given flags imply, each once."""
-    from char_rnn.utils.config import Override
-
     given = {assignment: name for name, assignment in IMPLIED.items() if values[name] is not None}
-    return [Override(assignment, f"-{name} {values[name]}") for assignment, name in given.items()]
+    return [(assignment, f"-{name} {values[name]}") for assignment, name in given.items()]
 
 
-def _given_settings(values: Mapping[str, str | None]) -> list[Override]:
+def _given_settings(values: Mapping[str, str | None]) -> list[Setting]:
     """Return the settings of the given flags. A learning-rate decay above 1 has no effect, as in train.lua."""
-    from char_rnn.utils.config import Override
-
     known = dict(values)
     decay = _number(known["learning_rate_decay"])
     if decay is not None and decay > 1:
         known["learning_rate_decay"] = "1"
     return [
-        Override(f"{key}={known[name]}", f"-{name} {values[name]}")
-        for name, key in FLAGS.items()
-        if known[name] is not None
+        (f"{key}={known[name]}", f"-{name} {values[name]}") for name, key in FLAGS.items() if known[name] is not None
     ]
 
 
-def _placeholder_fractions(values: Mapping[str, str | None]) -> list[Override]:
+def _placeholder_fractions(values: Mapping[str, str | None]) -> list[Setting]:
     """Return fractions that are valid with all other settings, in place of the given ones."""
-    from char_rnn.utils.config import Override
-
     fitting = {"train_frac": "1.0e-09", "val_frac": "0"}
-    return [Override(f"data.{name}={value}", f"-{name}") for name, value in fitting.items() if values[name] is not None]
+    return [(f"data.{name}={value}", f"-{name}") for name, value in fitting.items() if values[name] is not None]
 
 
-def _fitted_fractions(values: Mapping[str, str | None], base: Config) -> list[Override]:
+def _fitted_fractions(values: Mapping[str, str | None], base: Config) -> list[Setting]:
     """Return the rest of the text for validation if the fractions exceed 1, as train.lua does.
 
     ``base`` has the fractions that are not given.
     """
-    from char_rnn.utils.config import Override
-
     if all(values[name] is None for name in FRACTIONS):
         return []
     train, val = (getattr(base.data, name) if values[name] is None else _number(values[name]) for name in FRACTIONS)
     if train is None or val is None or not 0 < train <= 1 or not 0 <= val < 1 or train + val <= 1:
         return []
     place = " ".join(f"-{name} {values[name]}" for name in FRACTIONS if values[name] is not None)
-    return [Override(f"data.val_frac={1.0 - train!r}", place)]
+    return [(f"data.val_frac={1.0 - train!r}", place)]
 
 
-def _gpu_settings(gpuid: int | None) -> list[Override]:
+def _gpu_settings(gpuid: int | None) -> list[Setting]:
     """Return the settings of ``-gpuid``. As in train.lua, CUDA trains in float32.
 
     Without that device they select the CPU, with a warning, as train.lua does.
     """
-    from char_rnn.utils.config import Override
-
     if gpuid is None:
         return []
     device = "cuda" if gpuid >= 0 and _has_cuda(gpuid) else "cpu"
@@ -245,7 +230,7 @@ def _gpu_settings(gpuid: int | None) -> list[Override]:
     assignments = [f"device.preferred={device}", "device.auto_detect=false"]
     if device == "cuda":
         assignments.append("training.precision=float32")
-    return [Override(assignment, f"-gpuid {gpuid}") for assignment in assignments]
+    return [(assignment, f"-gpuid {gpuid}") for assignment in assignments]
 
 
 def _has_cuda(gpuid: int) -> bool:

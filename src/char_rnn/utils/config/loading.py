@@ -65,14 +65,14 @@ def load_config(path: str | Path, *, any_cell: bool = False) -> Config:
 
 
 def compose_config(
-    recipe: str | None = None, file: str | Path | None = None, overrides: Sequence[str | Override] = ()
+    recipe: str | None = None, file: str | Path | None = None, overrides: Sequence[str | tuple[str, str]] = ()
 ) -> Config:
     """Return the defaults, overridden by a recipe, a file, and single values, in this order.
 
     Args:
         recipe: Name of a shipped recipe; see `recipes`.
         file: Path of a YAML file, which may contain only some keys.
-        overrides: ``"section.key=value"``, the value in YAML (texts need no quotes); later ones win.
+        overrides: ``"section.key=value"``, the value in YAML (texts need no quotes), or an `Override`; later ones win.
 
     Raises:
         ConfigError: One line with place (file and line, or the override), key, what is allowed and what was given.
@@ -171,12 +171,11 @@ def _read_text(text: str, name: str, *, saved: bool = False) -> Values:
     return values
 
 
-def _read_override(override: str | Override) -> Values:
-    if isinstance(override, str):
-        override = Override(override, f"--set {override}")
-    name, equals, text = override.assignment.partition("=")
+def _read_override(override: str | tuple[str, str]) -> Values:
+    assignment, place = (override, f"--set {override}") if isinstance(override, str) else override
+    name, equals, text = assignment.partition("=")
     section, dot, key = name.strip().partition(".")
-    place = one_line(override.place, _LONGEST_PLACE)
+    place = one_line(place, _LONGEST_PLACE)
     if not equals:
         raise ConfigError(f"{place}: has no value; write it as section.key=value")
     if not dot:
