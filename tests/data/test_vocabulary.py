@@ -254,3 +254,8 @@ def test_a_rare_symbol_far_behind_is_seen() -> None:
     seen = SymbolSet("bytes")
     seen.update(b"a" * 100_000 + b"z")
     assert seen.symbols() == [97, 122]
+
+
+def test_labels_escape_bytes_that_are_not_characters() -> None:
+    assert Vocabulary("bytes", [0x41, 0x7F, 0x80, 0xC3]).labels == ("A", "\x7f", "\\x80", "\\xC3")
+    assert Vocabulary("characters", [0x41, 0xC3, 0x10FFFF]).labels == ("A", "Ã", "\U0010ffff")

@@ -9,8 +9,8 @@ import pytest
 from playground_helpers import Serving, exchange
 from starlette.datastructures import Headers
 
+from char_rnn.playground.messages import ApiError
 from char_rnn.playground.middleware import POLICY, Guard
-from char_rnn.playground.requests import ApiError
 
 
 def request(served: Serving, headers: dict[str, str], path: str = "/api/health") -> tuple[int, Any]:

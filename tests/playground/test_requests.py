@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from char_rnn.playground import schema
 from char_rnn.playground.api import new_text
-from char_rnn.playground.requests import ApiError, checked, parsed
+from char_rnn.playground.messages import ApiError, checked, parsed
 from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
 

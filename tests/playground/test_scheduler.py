@@ -13,9 +13,8 @@ from playground_helpers import WAIT, eventually, model_file
 
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Array
-from char_rnn.playground.events import Outbox
 from char_rnn.playground.jobs import ReadJob, scores, states
-from char_rnn.playground.requests import ApiError
+from char_rnn.playground.messages import ApiError, Outbox
 from char_rnn.playground.scheduler import CLOSING, Scheduler, TextJob
 
 FILE = model_file()

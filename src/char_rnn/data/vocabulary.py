@@ -131,6 +131,12 @@ class Vocabulary:
         """Character of each index; a byte is the character `chr(byte)`."""
         return {index: chr(symbol) for index, symbol in enumerate(self.symbols)}
 
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        r"""Each symbol as it is shown: its character, or for a byte that is not a character alone ``\xC3``."""
+        characters = 0x80 if self.kind == "bytes" else SYMBOL_RANGE["characters"]
+        return tuple(chr(symbol) if symbol < characters else f"\\x{symbol:02X}" for symbol in self.symbols)
+
     def encode(self, text: str | bytes) -> Indices:
         """Convert a text into indices.
 

@@ -100,7 +100,7 @@ class Draft:
     def waiting(self) -> list[tuple[str, bool]]:
         r"""The incomplete bytes at the end, as ``\xC3``, each with whether the model wrote it."""
         letters = takewhile(lambda letter: not letter.text, reversed(self._live.letters[-LONGEST_CHARACTER:]))
-        return [(self._live.name(letter.symbol), letter.drawn) for letter in letters][::-1]
+        return [(self._live.vocabulary.labels[letter.symbol], letter.drawn) for letter in letters][::-1]
 
     @property
     def temperature(self) -> float:
@@ -207,7 +207,8 @@ class Draft:
         weights = self._sampler.weights(self._live.log_probs, self.temperature, recent)
         shares = weights / weights.sum()
         order = np.argsort(-shares, kind="stable")[:count].tolist()
-        return [Candidate(symbol, self._live.name(symbol), float(shares[symbol])) for symbol in order if shares[symbol]]
+        labels = self._live.vocabulary.labels
+        return [Candidate(symbol, labels[symbol], float(shares[symbol])) for symbol in order if shares[symbol]]
 
     def choose(self, symbol: int) -> None:
         """Add a symbol of :meth:`likeliest`."""

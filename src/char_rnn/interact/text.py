@@ -242,11 +242,6 @@ class LiveText:
             start -= 1
         return start
 
-    def name(self, symbol: int) -> str:
-        r"""The character of a symbol; ``\xC3`` for a byte that is not a character alone."""
-        value = self.vocabulary.symbols[symbol]
-        return f"\\x{value:02X}" if self.vocabulary.kind == "bytes" and value >= 0x80 else chr(value)
-
     def _restore(self, point: Point) -> None:
         self.streams.set_state(point.state, 0)
         self.log_probs = point.log_probs

@@ -18,10 +18,9 @@ from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
-from char_rnn.playground.events import EventStream, Outbox, disconnected
 from char_rnn.playground.jobs import WriteJob
+from char_rnn.playground.messages import CLIENT_GONE, ApiError, EventStream, Outbox, disconnected, read
 from char_rnn.playground.middleware import Metrics
-from char_rnn.playground.requests import CLIENT_GONE, ApiError, read
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.sampling.options import Strategy
 

@@ -6,31 +6,21 @@ Dimensions: T symbols, V vocabulary, L layers, H hidden.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
-from char_rnn.playground.events import Outbox
-from char_rnn.playground.requests import ApiError
+from char_rnn.playground.messages import ApiError, Outbox
 from char_rnn.playground.scheduler import TextJob
 
 Record = Callable[[int, Array, Array | None], Any]
-
-
-@lru_cache
-def labels(vocabulary: Vocabulary) -> tuple[str, ...]:
-    r"""Return each symbol as it is shown: its character, or for a byte that is not a character alone ``\xC3``."""
-    characters = 128 if vocabulary.kind == "bytes" else sys.maxunicode + 1
-    return tuple(chr(symbol) if symbol < characters else f"\\x{symbol:02X}" for symbol in vocabulary.symbols)
 
 
 class WriteJob(TextJob):
@@ -53,7 +43,7 @@ class WriteJob(TextJob):
         self._text, self._outbox = text, outbox
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
         self._began = self._prime_read = time.perf_counter()
-        self._decoder, self._labels = vocabulary.decoder(), labels(vocabulary)
+        self._decoder, self._labels = vocabulary.decoder(), vocabulary.labels
         self._unread = deque(text.prime.tolist())
         self._start: dict[str, Any] | None = {"prime": vocabulary.decode(text.prime), **spelling}
         self._prime_activations: list[float] = []

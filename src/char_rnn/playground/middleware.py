@@ -23,7 +23,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from char_rnn.playground.requests import ApiError, refuse
+from char_rnn.playground.messages import ApiError, refuse
 from char_rnn.playground.scheduler import Scheduler
 
 POLICY = "; ".join(

@@ -18,7 +18,7 @@ import numpy as np
 
 from char_rnn.generation.engine import Engine, Streams
 from char_rnn.generation.network import Array
-from char_rnn.playground.requests import ApiError
+from char_rnn.playground.messages import ApiError
 
 CLOSING = "the server is shutting down"
 DIVERGED = "the model predicts NaN; has the model's training diverged?"

@@ -21,7 +21,7 @@ from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cells import TrackingCell, best_cells
-from char_rnn.playground.jobs import ReadJob, SampleJob, labels, scores, states
+from char_rnn.playground.jobs import ReadJob, SampleJob, scores, states
 from char_rnn.playground.scheduler import Scheduler
 from char_rnn.playground.schema import Limits
 from char_rnn.sampling.options import Strategy
@@ -44,7 +44,7 @@ class ServedModel:
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
         engine = Engine(file.config.model, file.tensors, precision, threads=threads)
         self.scheduler = Scheduler(engine, limits.streams, name)
-        symbols = {"symbols": list(labels(file.vocabulary)), "precision": precision}
+        symbols = {"symbols": list(file.vocabulary.labels), "precision": precision}
         self.metadata: dict[str, Any] = {"name": name, **file.summary(), **symbols}
         self._cells: asyncio.Task[list[TrackingCell]] | None = None
 

@@ -25,8 +25,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.api import OPERATIONS, Api
+from char_rnn.playground.messages import ApiError, refuse
 from char_rnn.playground.middleware import HEADERS, LONGEST_HEAD, Guard, Measured, Metrics
-from char_rnn.playground.requests import ApiError, refuse
 from char_rnn.playground.scheduler import MISTAKE
 from char_rnn.playground.schema import PREFIX, Limits
 from char_rnn.playground.served_model import ServedModel
