@@ -40,10 +40,12 @@ class VerbatimIndex:
     """
 
     def __init__(self, texts: Sequence[Symbols], size: int) -> None:
-        check_size(texts)
+        different = np.unique(np.concatenate([*texts, np.empty(0, np.int64)]))
+        length = sum(map(len, texts))
+        if length * len(different) > MAX_CELLS:
+            raise ValueError(f"the text: {length:,} symbols are too many to search for at once; give a part of it")
         self._automaton = _Automaton()
         self._ends = [self._automaton.add(text.tolist()) for text in texts]
-        different = np.unique(np.concatenate([*texts, np.empty(0, np.int64)]))
         self._width = len(different) + 1
         self._columns = np.full(size, self._width - 1, np.min_scalar_type(self._width))
         known = different < size
@@ -115,13 +117,6 @@ class VerbatimIndex:
             better = better[np.argsort(lengths[better], kind="stable")]  # of equal states, the last one remains
             self._best[states[better]] = lengths[better]
         return states, lengths
-
-
-def check_size(texts: Sequence[Symbols]) -> None:
-    """Raise ``ValueError`` if texts are too long to be indexed together."""
-    length = sum(map(len, texts))
-    if length * len(np.unique(np.concatenate([*texts, np.empty(0, np.int64)]))) > MAX_CELLS:
-        raise ValueError(f"the text: {length:,} symbols are too many to search for at once; give a part of it")
 
 
 class _Automaton:
