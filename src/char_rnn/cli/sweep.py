@@ -18,7 +18,7 @@ from char_rnn.cli.output import say, write_text
 from char_rnn.cli.process import FAILURE, one_line, stopping_at_signals
 from char_rnn.cli.runs import ANY_WIDTH, CELLS, STYLES, fits, print_problem, rounded, run_facts, table_of
 from char_rnn.cli.train import describe_result, open_run, run_device
-from char_rnn.cli.train_options import TrainOptions
+from char_rnn.cli.train_options import Setting, TrainOptions
 from char_rnn.utils.terminal import counted, quoted, visible_name
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from char_rnn.sweep import Job, SweepResult, SweepRun
     from char_rnn.training import CharRNNTrainer, TrainingResult
-    from char_rnn.utils.config import Config, Override
+    from char_rnn.utils.config import Config
 
 _FIGURES = ("params", "steps", "minutes", "val nats", "best at")
 
@@ -163,7 +163,7 @@ def _asked(given: TrainOptions, axes: Sequence[str], seeds: str | None) -> tuple
     from char_rnn.utils.config import read_setting
 
     grid: dict[str, list[Any]] = {}
-    first: list[Override] = []
+    first: list[Setting] = []
     for overrides in [*map(_axis, axes), *([] if seeds is None else [_seeds(seeds)])]:
         read = [read_setting(override) for override in overrides]
         key = read[0][0]
@@ -183,9 +183,9 @@ def _asked(given: TrainOptions, axes: Sequence[str], seeds: str | None) -> tuple
     return given.config(first), grid
 
 
-def _axis(axis: str) -> list[Override]:
+def _axis(axis: str) -> list[Setting]:
     """Return each value of ``section.key=V1,V2``."""
-    from char_rnn.utils.config import ConfigError, Override
+    from char_rnn.utils.config import ConfigError
 
     key, equals, text = axis.partition("=")
     values = split_values(text)
@@ -195,17 +195,17 @@ def _axis(axis: str) -> list[Override]:
             f"--grid {visible_name(axis)}: has {empty}; write section.key=V1,V2,"
             " with '' for an empty text and null for none"
         )
-    return [Override(f"{key}={value}", f"--grid {key}={value}") for value in values]
+    return [(f"{key}={value}", f"--grid {key}={value}") for value in values]
 
 
-def _seeds(text: str) -> list[Override]:
+def _seeds(text: str) -> list[Setting]:
     """Return each seed of ``S1,S2``."""
-    from char_rnn.utils.config import ConfigError, Override
+    from char_rnn.utils.config import ConfigError
 
     values = split_values(text)
     if not all(values):
         raise ConfigError(f"--seeds {visible_name(text)}: a seed is missing; write S1,S2,...")
-    return [Override(f"training.seed={value}", f"--seeds {value}") for value in values]
+    return [(f"training.seed={value}", f"--seeds {value}") for value in values]
 
 
 def split_values(text: str) -> list[str]:

@@ -112,7 +112,7 @@ def config_from_dict(data: object, place: str, *, saved: bool = False, any_cell:
     return _validate([values], any_cell)
 
 
-def read_setting(setting: str | Override) -> tuple[str, Any]:
+def read_setting(setting: str | tuple[str, str]) -> tuple[str, Any]:
     """Return the key, as ``section.key``, and the value that `compose_config` would read, without checking it.
 
     Raises:
