@@ -92,7 +92,8 @@ class DeviceManager:
         Returns:
             Whether it changed; if not, the caller must raise ``error``.
         """
-        if self.device.type == "cpu" or not self.fallback or not _is_device_failure(error):
+        of_device = any(word in str(error).lower() for word in _DEVICE_WORDS) and not is_out_of_memory(error)
+        if self.device.type == "cpu" or not self.fallback or not of_device:
             return False
         _logger.warning("%s failed (%s); continuing on the CPU", self.device, first_line(error))
         self.device = torch.device("cpu")
@@ -134,19 +135,10 @@ def optimal_batch_size(kind: str, model_size: int, seq_length: int) -> int:
     """Return an initial batch size for a model of ``model_size`` parameters, the largest on CUDA."""
     if seq_length < 1:
         raise ValueError(f"seq_length: must be 1 or more; given {seq_length}")
-    most, characters = _batch_limits(kind, model_size)
-    return max(1, min(most, characters // seq_length))
-
-
-def _batch_limits(kind: str, model_size: int) -> tuple[int, int]:
-    """Return the largest numbers of sequences and characters in a batch."""
-    if kind == "cuda":
-        return 128, 4096
-    if kind == "cpu":
-        return 32, 512
-    if model_size < 1_000_000:
-        return 64, 2048
-    return (32, 1024) if model_size < 5_000_000 else (16, 512)
+    limits = {"cuda": (128, 4096), "cpu": (32, 512)}
+    mps = (64, 2048) if model_size < 1_000_000 else (32, 1024) if model_size < 5_000_000 else (16, 512)
+    sequences, characters = limits.get(kind, mps)
+    return max(1, min(sequences, characters // seq_length))
 
 
 @cache
@@ -219,7 +211,3 @@ def _probe(device: torch.device) -> str | None:
         except Exception as error:  # drivers raise errors of many types
             return first_line(error)
     return None if torch.allclose(result, expected, atol=1e-2) else "a small LSTM gave wrong numbers"
-
-
-def _is_device_failure(error: Exception) -> bool:
-    return not is_out_of_memory(error) and any(word in str(error).lower() for word in _DEVICE_WORDS)
