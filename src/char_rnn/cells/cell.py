@@ -118,15 +118,7 @@ class _Parameters:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The graph of a cell's step.
-
-    Attributes:
-        shapes: Shapes of the parameters by name.
-        inputs: I.
-        hidden: H.
-        state: Names of the parts of the state.
-        after: Parts of the state after the step.
-    """
+    """The graph of a cell's step: the names of the parts of the state, and these parts after the step."""
 
     shapes: Shapes
     inputs: int
@@ -165,16 +157,11 @@ def trace(
     mogrifier: int = 0,
     zoneout: float | bool | tuple[float, ...] = False,
 ) -> Step:
-    """Make the graph of a step.
+    """Make the graph of a step; see :meth:`Cell.shapes` for its sizes.
 
-    Args:
-        cell: Cell.
-        inputs: I.
-        hidden: H.
-        normed: Whether there is layer normalization inside the cell.
-        mogrifier: R, rounds in which x and h gate each other before the step (Melis et al. 2020, arXiv 1909.01792).
-        zoneout: How far the state moves from its old value to the cell's new one (Krueger et al. 2017, arXiv
-            1606.01305): an ``update`` for each part (True), or a number, for all parts or each; False for no zoneout.
+    In the rounds of the mogrifier, x and h gate each other before the step (Melis et al. 2020, arXiv 1909.01792).
+    `zoneout` is how far the state moves from its old value to the cell's new one (Krueger et al. 2017, arXiv
+    1606.01305): an ``update`` for each part (True), or a number, for all parts or each; False for no zoneout.
 
     Raises:
         ValueError: The equations have wrong widths, or do not return the state that the cell names.
@@ -237,10 +224,8 @@ class Loop:
     def of(cls, step: Step, given: str = "all") -> Loop:
         """Separate what depends on the state from what does not.
 
-        Args:
-            step: Step of a cell.
-            given: Values independent of the state that are computed before the loop: "all"; "products" of the input,
-                and all that depends only on parameters; or "input", only the latter.
+        `given` are the values independent of the state that are computed before the loop: "all"; "products" of the
+        input, and all that depends only on parameters; or "input", only the latter.
         """
         kinds: dict[Value, frozenset[str]] = {}
         for value in step.values:

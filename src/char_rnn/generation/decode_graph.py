@@ -30,7 +30,7 @@ from char_rnn.generation.network import (
 from char_rnn.generation.precompute import constants, input_tables
 from char_rnn.kernels.fold_additions import with_starts
 from char_rnn.kernels.instructions import ArrayStructure, BufferRef, packed, structure
-from char_rnn.kernels.lowering import Elementwise, lower
+from char_rnn.kernels.lowering import Elementwise, Lowering
 
 ROWS = 32  # of a block of a packed matrix
 _KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}
@@ -156,7 +156,7 @@ class DecodeGraph:
 
         values = with_starts([value for value, _ in wanted], given)
         stored = list(zip(values, (place for _, place in wanted), strict=True))
-        for operation in lower(ordered(values, given), given, stored, [], hidden, scratch):
+        for operation in list(Lowering(ordered(values, given), given, stored, [], hidden, scratch).operations()):
             if isinstance(operation, Elementwise):
                 self._elementwise(operation)
             elif operation.value.op == "normalize":

@@ -54,15 +54,8 @@ class Elementwise(NamedTuple):
     instructions: list[Instruction]
 
 
-def lower(
-    values: Sequence[Value],
-    given: Mapping[Value, BufferRef],
-    wanted: Sequence[tuple[Value, BufferRef]],
-    sums: Sequence[tuple[Value, int]],
-    hidden: int,
-    scratch: Callable[[int], BufferRef],
-) -> list[RowOperation | Elementwise]:
-    """Return the operations that compute values, in order.
+class Lowering:
+    """The operations that compute values; see :meth:`operations`.
 
     Args:
         values: Values to compute, each after its inputs.
@@ -74,12 +67,8 @@ def lower(
 
     Raises:
         LoweringError: A value is not cut at multiples of H.
-        TooManyValuesError: There are not enough registers.
     """
-    return list(_Lowering(values, given, wanted, sums, hidden, scratch).operations())
 
-
-class _Lowering:
     def __init__(
         self,
         values: Sequence[Value],
@@ -105,6 +94,7 @@ class _Lowering:
         self._save_between_stages()
 
     def operations(self) -> Iterator[RowOperation | Elementwise]:
+        """Yield the operations in order; raise TooManyValuesError if there are not enough registers."""
         last = max([*self.stores, *self.sums, *map(self.row_stage, self.rows)], default=0)
         for stage in range(last + 1):
             for width in dict.fromkeys(self.width(atom[0]) for atom, _ in (*self.stores[stage], *self.sums[stage])):
@@ -285,7 +275,7 @@ def _has_start(value: Value) -> bool:
 class _Registers:
     """Writes the instructions of a stage, computing each block once, when it is first needed."""
 
-    def __init__(self, lowering: _Lowering, stage: int) -> None:
+    def __init__(self, lowering: Lowering, stage: int) -> None:
         self._lowering, self._stage = lowering, stage
         self._plans: dict[Atom, Plan] = {}
         self._left: Counter[Atom] = Counter()

@@ -280,16 +280,11 @@ class CharLSTM(CharModel):
 class CharGRU(CharModel):
     """A character model of stacked GRU layers; its hidden state is (L, B, H).
 
-    See :class:`char_rnn.cells.GRU` for the equations.
+    See :class:`CharModel` for the other arguments, and :class:`char_rnn.cells.GRU` for the equations.
 
     Args:
-        vocab_size: V, symbols in the vocabulary.
-        hidden_size: H, units of each recurrent layer.
-        num_layers: L, stacked recurrent layers.
-        dropout: Probability of a unit's output being dropped in training, from 0 to below 1.
         reset: Whether the reset gate is applied "after" the recurrent product, as in ``nn.GRU``, or "before" it, as in
             the 2015 model. They are different functions of the same weights.
-        options: Keyword arguments of :class:`CharModel`.
 
     Raises:
         ValueError: As :class:`CharModel`, or `reset` is neither.

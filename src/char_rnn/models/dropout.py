@@ -25,13 +25,8 @@ def drop_units(x: Tensor, p: float, *, locked: bool) -> Tensor:
 def drop_symbols(vectors: Tensor, ids: Tensor | None, vocab_size: int, p: float) -> Tensor:
     """Drop the vectors of symbols, each at all its positions.
 
+    `vectors` are those of `ids`, (..., H) and (...), or without ids those of every symbol, (V, H).
     Source: Gal and Ghahramani (2016), arXiv 1512.05287, section 4.2.
-
-    Args:
-        vectors: Vectors of ids, (..., H), or of every symbol, (V, H).
-        ids: (...), or None for every symbol.
-        vocab_size: V.
-        p: Probability of a symbol being dropped.
     """
     if not p:
         return vectors
@@ -50,17 +45,9 @@ def drop_weights(weight_hh: Tensor, p: float) -> Tensor:
 def zoneout_mask(like: Tensor, time: int, p: float, *, training: bool) -> Tensor | float:
     """Return how far each unit moves to its new state: (T, B, H) ones, or zeros to keep the old; in evaluation 1 - p.
 
-    Source: Krueger et al. (2017), arXiv 1606.01305.
-
-    Args:
-        like: A state, (B, H).
-        time: T.
-        p: Probability of keeping the old state.
-        training: Whether to draw.
+    `like` is a state, (B, H). Source: Krueger et al. (2017), arXiv 1606.01305.
     """
-    if not training:
-        return 1 - p
-    return _kept(like.new_empty(time, *like.shape), p)
+    return _kept(like.new_empty(time, *like.shape), p) if training else 1 - p
 
 
 def _factors(like: Tensor, p: float) -> Tensor:

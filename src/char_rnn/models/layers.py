@@ -29,10 +29,7 @@ class RecurrentLayers(nn.Module):
     repeated dropout masks (pytorch issues 190056, 190057, 185351).
 
     Args:
-        cell: Cell.
         input_size: I of the lowest layer; H for the others.
-        hidden_size: H.
-        num_layers: L.
         normed: Whether there is layer normalization inside the cell.
         mogrifier_rounds: Number of the mogrifier's matrices in each layer.
     """
@@ -118,11 +115,7 @@ class RecurrentLayers(nn.Module):
 
 
 class OneHot(nn.Module):
-    """The fixed embedding: id k becomes the k-th unit vector. It has no parameters.
-
-    Args:
-        size: V, number of ids and length of the vectors.
-    """
+    """The fixed embedding: id k becomes the k-th unit vector of length V. It has no parameters."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -142,9 +135,6 @@ class TiedProjection(nn.Module):
     """An output projection whose matrix is the embedding; it owns only the bias.
 
     Source: Press and Wolf (2017), arXiv 1608.05859; Inan et al. (2017), arXiv 1611.01462.
-
-    Args:
-        embedding: V vectors of length H.
     """
 
     def __init__(self, embedding: nn.Embedding) -> None:
@@ -168,13 +158,7 @@ class TiedProjection(nn.Module):
 def make_embedding(
     kind: str, vocab_size: int, embedding_size: int | None, tied_size: int | None = None
 ) -> nn.Embedding | OneHot:
-    """Make the embedding that a model's arguments describe.
-
-    Args:
-        kind: "learned" or "one-hot".
-        vocab_size: V.
-        embedding_size: Length of the learned vectors; None for the default.
-        tied_size: Required length; None for any.
+    """Make the embedding that a model's arguments describe; `tied_size` is the length that tied vectors must have.
 
     Raises:
         ValueError: The arguments contradict each other.
@@ -199,15 +183,9 @@ def make_embedding(
 
 
 class Block(nn.Module):
-    """Normalization, residual connection and sublayers around a recurrent layer; none by default.
+    """Normalization, residual connection and sublayers around a recurrent layer.
 
-    Args:
-        input_size: I.
-        hidden_size: H.
-        normed: Whether the recurrent layer's input is normalized.
-        residual: Whether the recurrent layer's output is added to its input, if I is H.
-        attention: Heads and window of the attention sublayer; None for none.
-        feed_forward_size: Units of the feed-forward sublayer; None for none.
+    `attention` is the heads and window of that sublayer. A residual connection needs an input of length H.
     """
 
     def __init__(
@@ -234,16 +212,13 @@ class Block(nn.Module):
     def after(
         self, x: Tensor, output: Tensor, memory: Tensor | None, drop: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """Apply the sublayers.
+        """Return the output of the block, (B, T, H), and the memory of its attention after it.
 
         Args:
             x: Input of the block, (B, T, I).
             output: Output of the recurrent layer, after dropout, (B, T, H).
             memory: Memory of the attention, (B, W, H); None without attention.
             drop: Dropout after each sublayer.
-
-        Returns:
-            The output of the block, (B, T, H), and the memory after it.
         """
         x = x + output if self.residual else output
         if self.attention is not None and memory is not None:
@@ -259,11 +234,6 @@ class CausalAttention(nn.Module):
 
     It reads and remembers normalized states. The matrices have no biases, so that the zeros that stand for the time
     before the text remain zeros.
-
-    Args:
-        hidden_size: H.
-        heads: N, a divisor of H.
-        window: W.
 
     Raises:
         ValueError: A size is below 1, or N does not divide H.
@@ -297,13 +267,6 @@ class FeedForward(nn.Module):
     """A sublayer on each step alone, with GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415) and normalized input.
 
     Source: Vaswani et al. (2017), arXiv 1706.03762, section 3.3.
-
-    Args:
-        hidden_size: H.
-        size: F.
-
-    Raises:
-        ValueError: F is below 1.
     """
 
     def __init__(self, hidden_size: int, size: int) -> None:

@@ -24,7 +24,7 @@ from char_rnn.kernels.instructions import (
     UnitsStructure,
     packed,
 )
-from char_rnn.kernels.lowering import Elementwise, RowOperation, lower
+from char_rnn.kernels.lowering import Elementwise, Lowering, RowOperation
 from char_rnn.ops.equations import Gradients, Results, Tape
 
 _OPERATORS = {"product": 0, "product_backward": 0, "normalize": 1, "normalize_backward": 2}
@@ -141,7 +141,7 @@ class _Program:
         return BufferRef(self.numbers.setdefault(key, len(self.numbers)))
 
     def lowered(self, values: Sequence[Value], given: Any, wanted: Any, sums: Any, hidden: int) -> _Program | None:
-        """Lower the values; see :func:`char_rnn.kernels.lowering.lower`. Return None if that is impossible."""
+        """Lower the values; see :class:`char_rnn.kernels.lowering.Lowering`. Return None if that is impossible."""
 
         def scratch(width: int) -> BufferRef:
             ref = self.ref(object())
@@ -149,7 +149,7 @@ class _Program:
             return ref
 
         try:
-            lowered = lower(values, given, wanted, sums, hidden, scratch)
+            lowered = list(Lowering(values, given, wanted, sums, hidden, scratch).operations())
         except ValueError:
             return None
         self._operations = (OperationStructure * len(lowered))(*map(self._operation, lowered))

@@ -26,13 +26,9 @@ from char_rnn.models import CharModel
 
 
 class WindowLayer(ABC):
-    """One recurrent layer of a model and its buffers for a window.
+    """One recurrent layer of a model, numbered from 0, and its buffers for a window.
 
-    Args:
-        model: The model whose parameters it reads, and whose gradients it sets.
-        number: Number of the layer, from 0.
-        time: T.
-        batch: B.
+    It reads the model's parameters and sets their gradients.
 
     Attributes:
         states: Buffers (T + 1, B, H) of c and h, or of h alone.

@@ -87,16 +87,12 @@ class Generator:
 
 def _initial_state(seed: int) -> npt.NDArray[np.uint32]:
     """Return the twister's words (624,) for a seed. Source: Knuth, The Art of Computer Programming, vol. 2, p. 106."""
-    words = [_as_in_lua(seed) % 2**32]
+    number = float(min(max(seed, -(2**64)), 2**64))
+    # The C long of Lua's double on x86-64; out of range it has low 32 bits of 0.
+    words = [int(number) % 2**32 if -(2.0**63) <= number < 2.0**63 else 0]
     for i in range(1, _WORDS):
         words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + i) % 2**32)
     return np.array(words, dtype=np.uint32)
-
-
-def _as_in_lua(seed: int) -> int:
-    """Return the C ``long`` of Lua's double on x86-64; out of range it has low 32 bits of 0."""
-    number = float(min(max(seed, -(2**64)), 2**64))
-    return int(number) if -(2.0**63) <= number < 2.0**63 else 0
 
 
 def _in_range(words: npt.NDArray[np.integer]) -> bool:

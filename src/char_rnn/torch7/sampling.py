@@ -107,12 +107,7 @@ def sample_torch_rnn(
 
 
 class _Text:
-    """A prime and the model that continues it.
-
-    Raises:
-        UnknownCharacterError: The prime has a symbol that is not in the vocabulary.
-        ValueError: The file's tensors are not those of the model that its configuration and vocabulary describe.
-    """
+    """A prime and the model that continues it."""
 
     def __init__(self, file: ModelFile, prime: bytes) -> None:
         check_tensors(file.config.model, file.vocabulary.size, file.tensors)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_tensors
-from char_rnn.torch7.checkpoints.char_rnn import is_checkpoint, read_checkpoint
+from char_rnn.torch7.checkpoints.char_rnn import read_checkpoint
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, kind
 from char_rnn.torch7.checkpoints.torch_rnn import is_torch_rnn, read_torch_rnn
 from char_rnn.torch7.t7.reader import load
@@ -36,7 +36,7 @@ def read_model(path: str | Path) -> ModelFile:
 
 def _converted(top: object) -> ModelFile:
     if isinstance(top, Table):
-        if is_checkpoint(top):
+        if "protos" in top:
             return read_checkpoint(top)
         if is_torch_rnn(top):
             return read_torch_rnn(top)

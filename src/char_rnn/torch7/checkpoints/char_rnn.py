@@ -59,11 +59,6 @@ _OPTIONS = {
 }
 
 
-def is_checkpoint(top: Table) -> bool:
-    """Return whether a file's table looks like a checkpoint of char-rnn."""
-    return "protos" in top
-
-
 def read_checkpoint(top: Table) -> ModelFile:
     """Convert a checkpoint's table to a model file.
 

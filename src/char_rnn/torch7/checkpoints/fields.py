@@ -175,13 +175,9 @@ def settings_in(options: Mapping[str, Scalar], keys: Mapping[str, str]) -> list[
 def training_metadata(
     *, step: object, epoch: object, data: object, val_losses: Mapping[int, float | None]
 ) -> dict[str, Any]:
-    """Return a model file's metadata about its training.
+    """Return a model file's metadata about its training, without values of a wrong type.
 
-    Args:
-        step: Iterations done; ignored unless it is a number.
-        epoch: Epochs done; likewise.
-        data: Name of the training text; ignored unless it is a string.
-        val_losses: Validation loss in nats by iteration; None if it was not finite.
+    `data` names the training text; `val_losses` has losses in nats by iteration, None for those that were not finite.
     """
     metadata: dict[str, Any] = {}
     if is_finite(step) and step.is_integer():

@@ -174,19 +174,11 @@ class FoldedLinear:
 
 
 class TorchRNNNetwork:
-    """A network in the order of its forward pass, filled module by module.
-
-    Attributes:
-        cells: Types of its recurrent layers, "lstm" or "rnn".
-        embedding: (V, D).
-        layers: The recurrent layers.
-        output: The projection to V.
-        dropout: Probability.
-    """
+    """A network in the order of its forward pass, filled module by module."""
 
     def __init__(self) -> None:
-        self.cells: set[str] = set()
-        self.embedding: Floats | None = None
+        self.cells: set[str] = set()  # types of its recurrent layers
+        self.embedding: Floats | None = None  # (V, D)
         self.layers: list[FoldedLinear] = []
         self.output: FoldedLinear | None = None
         self.dropout = 0.0

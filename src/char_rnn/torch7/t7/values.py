@@ -221,13 +221,7 @@ class Storage(NamedTuple):
 
 
 class TensorClass(NamedTuple):
-    """The parts of a tensor's or storage's class name.
-
-    Attributes:
-        kind: Class name without its ending; that of a tensor and its storage are the same.
-        element: One of :data:`ELEMENTS`.
-        is_storage: Whether the class is a storage.
-    """
+    """The parts of a class name: without its ending (the same for a tensor and its storage), and the element type."""
 
     kind: str
     element: str
@@ -259,10 +253,7 @@ def read_storage(source: Input, found: TensorClass) -> Storage:
 def read_tensor(source: Input, found: TensorClass, storage_of: Callable[[], Storage | None]) -> Array:
     """Read the body of a tensor as a view of its storage's array; read-only if it repeats elements (stride 0).
 
-    Args:
-        source: The input, at the body.
-        found: The tensor's class.
-        storage_of: Reads the storage, which follows; returns None for nil.
+    `storage_of` reads the storage, which follows; it returns None for nil.
 
     Raises:
         MalformedError: The storage has another type, or the tensor reaches outside it.
