@@ -113,17 +113,9 @@ class Nodes:
 
 
 def recur(nodes: Nodes, network: Network, layer: Layer, read: str, state: list[str]) -> tuple[str, list[str]]:
-    """Run a recurrent layer over a text.
+    """Run a recurrent layer over its input, (T, B, I), from the parts of its state, (1, B, H) each.
 
-    Args:
-        nodes: Nodes to add to.
-        network: The whole model.
-        layer: The layer.
-        read: Input of the layer, (T, B, I).
-        state: Parts of the state before the first step, each (1, B, H).
-
-    Returns:
-        Output of the layer, (T, B, H), and the parts of its state after the last step.
+    Returns its output, (T, B, H), and the parts of its state after the last step.
     """
     plain = layer.parameters.keys() == network.cell.shapes(1, 1).keys() and network.update == 1
     if plain and network.cell in OPERATORS:

@@ -250,14 +250,9 @@ class BoundGraph:
         self.scores: Array = buffers[scores.array - sum(self._counts)]
 
     def work(self, length: int, count: int, time: int, symbols: int, rows: int) -> Any:
-        """A :class:`Work` of the first `length` operations for `count` streams.
+        """A :class:`Work` of the first `length` operations for `count` streams and `time` steps.
 
-        Args:
-            length: Number of operations.
-            count: N.
-            time: Number of steps.
-            symbols: Address of the symbols, (time, N).
-            rows: Address of the streams' numbers, (N,).
+        `symbols` is the address of the symbols, (time, N), `rows` that of the streams' numbers, (N,).
         """
         operations, arrays = ctypes.addressof(self._operations), ctypes.addressof(self._arrays)
         return Work(operations, length, count, time, symbols, rows, arrays, *self._counts, self._places)

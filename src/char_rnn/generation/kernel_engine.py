@@ -42,16 +42,10 @@ class Draw(ctypes.Structure):
 
 
 class KernelEngine:
-    """A network, packed for the kernels.
+    """A network in float32 or float64, packed for the kernels with its matrices in a precision.
 
-    Args:
-        network: The network, in float32 or float64.
-        precision: Precision of the stored matrices.
-        threads: Threads of a step; ``None`` chooses by the size of the model.
-        kernels: From :func:`char_rnn.kernels.load`.
-
-    Raises:
-        LoweringError: The kernels cannot run the cell.
+    `threads` are those of a step; ``None`` chooses by the size of the model. Raises `LoweringError` if the kernels
+    cannot run the cell.
     """
 
     def __init__(self, network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL) -> None:
@@ -134,14 +128,7 @@ class KernelSteps:
 
 
 class BlockWriter:
-    """Draws a block of symbols in each call; see :class:`char_rnn.generation.engine.Writer`.
-
-    Args:
-        engine: The network.
-        bound: Its operations on the streams' states.
-        sampler: The sampler, with filters that draw.c has.
-        rng: Advanced by one double for each symbol.
-    """
+    """Draws a block of symbols in each call, with filters that draw.c has; see `char_rnn.generation.engine.Writer`."""
 
     def __init__(self, engine: KernelEngine, bound: BoundGraph, sampler: Sampler, rng: np.random.Generator) -> None:
         self._engine, self._bound, self._sampler, self._rng = engine, bound, sampler, rng

@@ -114,14 +114,8 @@ class Network:
     ) -> Network:
         """Arrange a model's weights.
 
-        Args:
-            config: Section `model` of a configuration.
-            tensors: The weights by their names in the state dict.
-            dtype: Type of the network's weights, float32 or float64.
-            copies: Whether to copy weights of this type; if not, the network shares the caller's arrays.
-
-        Raises:
-            ValueError: `tensors` are not the weights of this model.
+        `tensors` are by their names in the state dict, `dtype` is float32 or float64. Without `copies` the network
+        shares the caller's arrays of this type. Raises `ValueError` if they are not the weights of this model.
         """
         output_bias = tensors.get("output_proj.bias")
         vocab_size = len(output_bias) if output_bias is not None and output_bias.ndim == 1 else 1

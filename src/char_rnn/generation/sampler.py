@@ -52,15 +52,12 @@ class Sampler:
     def weights(
         self, log_probs: npt.ArrayLike, temperature: float, recent: Sequence[Collection[int]] | None = None
     ) -> Floats:
-        """The probabilities to draw from, up to a factor for each text.
+        """The probabilities (..., V) to draw from, up to a factor for each text.
 
         Args:
             log_probs: Log-probabilities (..., V), in nats.
             temperature: Temperature at this step.
             recent: For each text, the symbols that the repetition penalty applies to.
-
-        Returns:
-            Weights (..., V).
 
         Raises:
             PredictionError: A row has a NaN or +inf, or nothing above -inf.
@@ -78,14 +75,7 @@ class Sampler:
     def choose(
         self, log_probs: npt.ArrayLike, temperature: float, recent: Collection[int] | None, rng: np.random.Generator
     ) -> int:
-        """Draw the next symbol of one text.
-
-        Args:
-            log_probs: Log-probabilities (V,), in nats.
-            temperature: Temperature at this step.
-            recent: The symbols that the repetition penalty applies to.
-            rng: Advanced by one double.
-        """
+        """Draw the next symbol of one text from its log-probabilities (V,); advances `rng` by one double."""
         weights = self.weights(log_probs, temperature, None if recent is None else (recent,))
         return draw(weights, rng.random())
 

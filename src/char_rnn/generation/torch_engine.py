@@ -20,11 +20,9 @@ _CHUNK = 1024
 
 
 class TorchEngine:
-    """A PyTorch model, ready to predict; its mode does not change.
+    """A PyTorch model, ready to predict; it is moved to ``device``, and its mode does not change.
 
-    Args:
-        model: A model whose ``forward(x, hidden)`` returns log-probabilities (B, T, V); it is moved to ``device``.
-        device: Device of the computation.
+    Its ``forward(x, hidden)`` returns log-probabilities (B, T, V).
     """
 
     def __init__(self, model: CharModel, device: torch.device | str) -> None:

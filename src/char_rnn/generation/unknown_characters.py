@@ -145,9 +145,8 @@ def encode_prime(vocabulary: Vocabulary, text: str, unknown: Unknown = "error") 
 def default_prime(vocabulary: Vocabulary, prime: str) -> tuple[str, str]:
     r"""Fit the prime text of a model's configuration to its vocabulary.
 
-    Returns:
-        The prime, unknown characters replaced by the nearest of the vocabulary (``"\n"`` by its line end) or left out;
-        and a remark on the change, empty if there is none.
+    Unknown characters are replaced by the nearest of the vocabulary (``"\n"`` by its line end) or left out. Also
+    returns a remark on the change, empty if there is none.
     """
     known = spelled(vocabulary, prime, "nearest").text
     if known == prime:
@@ -183,14 +182,8 @@ def nearest_text(text: str, has: Callable[[str], bool]) -> str:
     """Replace each unknown character of a text by the nearest known one.
 
     Tried in this order: the letter in its other case; the letter without accents (NFKD), in either case; what typing
-    uses in its place (curly and straight quotes, dashes, spaces, line ends) or spelling does (ß as ss).
-
-    Args:
-        text: The text.
-        has: Whether a piece of text is known.
-
-    Returns:
-        The text; characters without such a neighbour are unchanged.
+    uses in its place (curly and straight quotes, dashes, spaces, line ends) or spelling does (ß as ss). Characters
+    without such a neighbour are unchanged.
     """
     nearest = {character: next(filter(has, _candidates(character)), character) for character in dict.fromkeys(text)}
     return "".join(map(nearest.__getitem__, text))

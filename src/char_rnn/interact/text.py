@@ -187,16 +187,10 @@ class LiveText:
     def rewrite(
         self, kept: int, added: Sequence[Letter], end: Point | None, points: Sequence[SavedPoint] = ()
     ) -> list[SavedPoint]:
-        """Replace the text after its first `kept` letters.
+        """Replace the text after its first `kept` letters; return the points within the removed letters.
 
-        Args:
-            kept: Number of letters to keep.
-            added: The letters after them.
-            end: The model after these; ``None`` = compute it from the nearest saved point.
-            points: Known points within `added`.
-
-        Returns:
-            The points within the removed letters.
+        `end` is the model after the `added` letters; ``None`` = compute it from the nearest saved point. `points` are
+        known ones within these letters.
         """
         gone = self._trail.cut(kept)
         if end is not None:

@@ -124,14 +124,7 @@ def sampled_symbols(
 ) -> list[Integers]:
     """Samples of a model, in a corpus's vocabulary of the same kind, including bytes that are not UTF-8.
 
-    Args:
-        file: The model.
-        vocabulary: The corpus's.
-        prime: Text that each sample continues, without being part of it.
-        length: Symbols of each sample.
-        count: Number of samples.
-        strategy: The sampling strategy.
-        seed: Seed of the random numbers; ``None`` = different samples each time.
+    Each of `count` samples has `length` symbols after the prime. A seed of ``None`` = different samples each time.
 
     Raises:
         UnknownCharacterError: ``prime`` has a character that the model does not know.

@@ -107,15 +107,10 @@ FEATURES: Mapping[str, Callable[[str], Floats]] = {
 
 
 def best_cells(text: str, activations: Array, count: int = 3) -> list[TrackingCell]:
-    """Return the cells that track each feature best.
+    """Return the cells that track each feature of a text best, from the activations (T, L, H).
 
-    Args:
-        text: T characters.
-        activations: Activations after each character, (T, L, H).
-        count: Cells for each feature.
-
-    Returns:
-        Cells by feature, best first; none for a feature that varies at fewer than ten characters of the text.
+    They are in the order of the features, `count` for each, best first; none for a feature that varies at fewer than
+    ten characters of the text.
 
     Raises:
         ValueError: The number of activations is not T.

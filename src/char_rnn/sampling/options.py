@@ -185,12 +185,7 @@ class Strategy:
 
     @classmethod
     def of(cls, settings: object, **others: Any) -> Strategy:
-        """The strategy of a model's configuration.
-
-        Args:
-            settings: Section `generation` of the configuration.
-            **others: Options that replace those of the configuration.
-        """
+        """The strategy of a configuration's section `generation`; `others` replace its options."""
         return cls(**{**{name: getattr(settings, name) for name in NUMBERS}, **others})
 
     def temperature_at(self, place: int, length: int) -> float:
@@ -222,9 +217,7 @@ SEED = Range(int, optional=True)
 def pydantic_fields(names: Collection[str] = NUMBERS, **changes: dict[str, Any]) -> dict[str, Any]:
     """Fields for ``pydantic.create_model``: type, default, range and description of options.
 
-    Args:
-        names: The options.
-        **changes: By option, arguments of ``pydantic.Field`` that replace its own.
+    `changes` are, by option, arguments of ``pydantic.Field`` that replace its own.
     """
     from pydantic import Field
 

@@ -39,10 +39,7 @@ def penalize_repetition(log_probs: Floats, recent: Collection[int], penalty: flo
     scores only. Log-probabilities are never positive, so multiplying lowers them all: p becomes p ** penalty, before
     normalization. A symbol with probability 1 keeps it; the less likely a symbol, the more it loses.
 
-    Args:
-        log_probs: Log-probabilities (V,), in nats.
-        recent: Indices of the recent symbols; repeats do not count.
-        penalty: Above 1 discourages, below 1 encourages.
+    Log-probabilities are (V,), in nats. Repeats among the recent indices do not count. A penalty below 1 encourages.
     """
     log_probs[list(set(recent))] *= penalty
 
@@ -132,12 +129,7 @@ FILTERS: dict[str, Callable[[Floats, Any], Mask]] = {
 
 
 def apply_filters(weights: Floats, filters: Mapping[str, Any]) -> Floats:
-    """Set the weights (..., V) of what filters leave out to 0.
-
-    Args:
-        weights: Weights (..., V).
-        filters: Values of filters by their options; ``None`` = off.
-    """
+    """Set the weights (..., V) that filters leave out to 0; `filters` has their values by option, ``None`` = off."""
     for name, keep in FILTERS.items():
         if (value := filters.get(name)) is not None:
             weights = weights * keep(weights, value)
@@ -155,12 +147,7 @@ def probabilities(log_probs: npt.ArrayLike, temperature: float = 1.0, **filters:
 
 
 def draw(weights: Floats, number: float) -> int:
-    """Draw an index, never one of weight 0.
-
-    Args:
-        weights: (V,), at least one positive.
-        number: A uniform random number, from 0 to below 1.
-    """
+    """Draw an index of weights (V,), never one of weight 0, with a uniform random number from 0 to below 1."""
     cumulative = weights.cumsum()
     place = int(cumulative.searchsorted(number * cumulative[-1], "right"))
     return place if place < len(weights) else _last(weights)
