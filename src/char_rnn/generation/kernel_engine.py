@@ -16,6 +16,7 @@ import numpy.typing as npt
 from char_rnn.generation.decode_graph import BoundGraph, DecodeGraph
 from char_rnn.generation.network import Array, Network, Precision, StreamStates
 from char_rnn.generation.sampler import Sampler
+from char_rnn.kernels.instructions import structure
 from char_rnn.sampling.strategies import Floats
 from char_rnn.utils.resources import available_cores
 
@@ -30,15 +31,14 @@ _FILTERS = frozenset(("top_k", "top_p", "min_p"))  # in draw.c
 _FIRST_ROW = np.zeros(1, np.int64)
 
 
-class Draw(ctypes.Structure):
-    """``drawing`` of draw.h."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("next_double", "random", "banned")),
-        ("top_k", ctypes.c_int64),
-        *((name, ctypes.c_double) for name in ("top_p", "min_p")),
-        *((name, ctypes.c_void_p) for name in ("weights", "order", "left")),
-    )
+Draw = structure(
+    "Draw",
+    "next_double random banned top_k top_p min_p weights order left",
+    ctypes.c_void_p,
+    top_k=ctypes.c_int64,
+    **dict.fromkeys(("top_p", "min_p"), ctypes.c_double),
+)
+"""``drawing`` of draw.h."""
 
 
 class KernelEngine:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
 
 import uvicorn
@@ -98,7 +99,9 @@ class Pages:
 
     def __init__(self) -> None:
         folder = files("char_rnn.playground") / "static"
-        self._contents = {file.name: file.read_bytes() for file in folder.iterdir() if _ending(file.name) in TYPES}
+        self._contents = {
+            file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in TYPES
+        }
 
     async def index(self, request: Request) -> Response:
         """Send the page."""
@@ -116,11 +119,7 @@ class Pages:
         headers = {"etag": tag, "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers, media_type=TYPES[_ending(name)])
-
-
-def _ending(name: str) -> str:
-    return name[name.rfind(".") :]
+        return Response(content, headers=headers, media_type=TYPES[PurePath(name).suffix])
 
 
 CONNECTIONS = 512  # a request on one more is answered by 503
