@@ -18,7 +18,7 @@ from char_rnn.cells import BUILT_IN
 from char_rnn.cli.train import command
 from char_rnn.cli.train_options import TrainOptions
 from char_rnn.model_file import ModelFile
-from char_rnn.torch7.options import FLAGS
+from char_rnn.torch7 import FLAGS
 from char_rnn.utils.config import Config, ConfigError, compose_config, load_config
 
 CELLS = ", ".join(BUILT_IN)

@@ -11,7 +11,7 @@ import yaml
 
 from char_rnn.cli.sample import command as sample
 from char_rnn.cli.train import command as train
-from char_rnn.torch7.options import FLAGS, IMPLIED
+from char_rnn.torch7 import FLAGS, IMPLIED
 from char_rnn.utils.config import Config, compose_config
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "migration.md"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from char_rnn.kernels import instructions as lowered
-from char_rnn.kernels.instructions import ArrayStructure, OperationStructure, ProgramStructure, UnitsStructure, packed
+from char_rnn import kernels
+from char_rnn.kernels import ArrayStructure, BufferRef, OperationStructure, ProgramStructure, UnitsStructure, packed
 
 Array = NDArray[np.float32]
 OPERATORS = ("product", "normalize", "normalize_back", "elementwise")
@@ -29,7 +29,7 @@ class Instruction:
     number: float = 0.0
 
     def lowered(self) -> tuple[Any, ...]:
-        place = lowered.BufferRef(self.array, self.unit)
+        place = BufferRef(self.array, self.unit)
         return self.code, self.to, (self.a, self.b, self.c), place, self.number
 
 
@@ -53,7 +53,7 @@ class Program:
         self.operations.append(made)
 
     def add_elementwise(self, width: int, instructions: Sequence[Instruction]) -> None:
-        listed = packed([lowered.Instruction(*each.lowered()) for each in instructions])
+        listed = packed([kernels.Instruction(*each.lowered()) for each in instructions])
         self.library.elementwise_prepare(ctypes.addressof(listed), len(listed), width)
         self.alive.append(listed)
         self.add("elementwise", width=width, instructions=ctypes.addressof(listed), length=len(listed))

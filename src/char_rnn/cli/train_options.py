@@ -16,7 +16,7 @@ import rich_click as click
 from char_rnn.cli.inputs import unescaped
 from char_rnn.cli.options import all_options, refuse_opencl
 from char_rnn.cli.output import say
-from char_rnn.torch7.options import FLAGS, FRACTIONS, IMPLIED
+from char_rnn.torch7 import FLAGS, FRACTIONS, IMPLIED
 from char_rnn.utils.files import check_is_path
 from char_rnn.utils.locking import check_is_free
 from char_rnn.utils.terminal import quoted
@@ -48,7 +48,7 @@ class TrainOptions:
 
     Attributes:
         data: the texts, in order; empty where none is given.
-        flags: the flags of train.lua by name (``torch7.options.FLAGS``).
+        flags: the flags of train.lua by name (``torch7.FLAGS``).
     """
 
     data: tuple[str, ...] = ()

@@ -28,8 +28,8 @@ from char_rnn.generation.network import (
     quantize,
 )
 from char_rnn.generation.precompute import constants, input_tables
+from char_rnn.kernels import ArrayStructure, BufferRef, packed, structure
 from char_rnn.kernels.fold_additions import with_starts
-from char_rnn.kernels.instructions import ArrayStructure, BufferRef, packed, structure
 from char_rnn.kernels.lowering import Elementwise, Lowering
 
 ROWS = 32  # of a block of a packed matrix

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from char_rnn.generation.decode_graph import BoundGraph, DecodeGraph
 from char_rnn.generation.network import Array, Network, Precision, StreamStates
 from char_rnn.generation.sampler import Sampler
-from char_rnn.kernels.instructions import structure
+from char_rnn.kernels import structure
 from char_rnn.sampling.strategies import Floats
 from char_rnn.utils.resources import available_cores
 

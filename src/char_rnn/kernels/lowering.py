@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from char_rnn.cells import Value
-from char_rnn.kernels.instructions import BufferRef, Instruction
+from char_rnn.kernels import BufferRef, Instruction
 
 ROW_OPERATIONS = ("product", "product_backward", "normalize", "normalize_backward")
 

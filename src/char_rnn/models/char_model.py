@@ -13,10 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from char_rnn.cells import GRU, LSTM, RNN, Cell
-from char_rnn.models.checks import check_cell, check_choice, check_ids, check_probabilities, check_range, check_sizes
 from char_rnn.models.dropout import drop_symbols, drop_units, drop_weights, zoneout_mask
 from char_rnn.models.initialization import initialize
-from char_rnn.models.layers import Block, OneHot, RecurrentLayers, TiedProjection, make_embedding
+from char_rnn.models.layers import (
+    Block,
+    OneHot,
+    RecurrentLayers,
+    TiedProjection,
+    check_cell,
+    check_choice,
+    check_ids,
+    check_probabilities,
+    check_range,
+    check_sizes,
+    make_embedding,
+)
 from char_rnn.ops import Parameters, run_layer
 
 Hidden = Tensor | tuple[Tensor, ...]

@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from char_rnn.cells import Loop, Value, derive
-from char_rnn.kernels import load, openmp, openmp_team_size
-from char_rnn.kernels.instructions import (
+from char_rnn.kernels import (
     ArrayStructure,
     BufferRef,
     OperationStructure,
     ProgramStructure,
     UnitsStructure,
+    load,
+    openmp,
+    openmp_team_size,
     packed,
 )
 from char_rnn.kernels.lowering import Elementwise, Lowering, RowOperation

@@ -31,6 +31,7 @@ import numpy as np
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
+from char_rnn.torch7 import FLAGS, FRACTIONS
 from char_rnn.torch7.checkpoints.fields import (
     MAX_LOSSES,
     CheckpointFormatError,
@@ -48,7 +49,6 @@ from char_rnn.torch7.checkpoints.fields import (
     training_metadata,
 )
 from char_rnn.torch7.layout import Floats, linears, to_tensors
-from char_rnn.torch7.options import FLAGS, FRACTIONS
 from char_rnn.torch7.t7.values import Table, TorchObject
 from char_rnn.utils.config import Config
 
