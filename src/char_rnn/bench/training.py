@@ -13,16 +13,7 @@ from typing import Any
 
 import torch
 
-from char_rnn.bench.baselines import (
-    VOCABULARY,
-    BareLoop,
-    Shape,
-    as_string,
-    batches_of,
-    config_of,
-    random_text,
-    text_of,
-)
+from char_rnn.bench.baselines import VOCABULARY, BareLoop, Shape, as_string, batches_of, config_of, random_text, text_of
 from char_rnn.bench.peers import Peer, compare_programs
 from char_rnn.bench.suites import ResultTable, Settings
 from char_rnn.bench.timing import in_own_process, in_turn, page_faults, peak_mb, ratio

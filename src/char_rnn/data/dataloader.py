@@ -69,13 +69,7 @@ class StreamBatches:
     carries_state = True
 
     def __init__(
-        self,
-        split: Split,
-        batch_size: int,
-        seq_length: int,
-        *,
-        rows: slice = ALL_ROWS,
-        allow_empty: bool = False,
+        self, split: Split, batch_size: int, seq_length: int, *, rows: slice = ALL_ROWS, allow_empty: bool = False
     ) -> None:
         check_sizes(batch_size, seq_length)
         self.split, self.batch_size, self.seq_length, self.rows = split, batch_size, seq_length, rows

@@ -34,7 +34,7 @@ DOWNLOADS: dict[str, Download] = {
         description="plays by Shakespeare, the text of the 2015 article; downloaded on first use",
         size=1_115_394,
         sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-    ),
+    )
 }
 
 NAMES: tuple[str, ...] = (STDLIB, *DOWNLOADS)

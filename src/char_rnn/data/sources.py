@@ -187,10 +187,7 @@ def is_stream(source: str | Path) -> bool:
 
 
 def find_source(
-    source: str | Path,
-    encoding: str,
-    progress: datasets.Progress | None = None,
-    file_order: FileOrder = "natural",
+    source: str | Path, encoding: str, progress: datasets.Progress | None = None, file_order: FileOrder = "natural"
 ) -> Source:
     """Find the files of a text; a named data set is downloaded if needed.
 

@@ -77,12 +77,7 @@ class _Packer:
     def _matrix(self, array: Array) -> Description:
         values, scales = quantize(array, "int8")
         assert scales is not None
-        matrix = {
-            "matrix": self._ends[1],
-            "scales": self._put(scales),
-            "rows": len(array),
-            "columns": array.shape[1],
-        }
+        matrix = {"matrix": self._ends[1], "scales": self._put(scales), "rows": len(array), "columns": array.shape[1]}
         self.bytes.append(values.tobytes())
         self._ends[1] += values.size
         self.matrices.append(matrix)

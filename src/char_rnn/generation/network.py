@@ -105,12 +105,7 @@ class Network:
 
     @classmethod
     def of(
-        cls,
-        config: ModelConfig,
-        tensors: Mapping[str, npt.NDArray[Any]],
-        dtype: npt.DTypeLike,
-        *,
-        copies: bool = True,
+        cls, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike, *, copies: bool = True
     ) -> Network:
         """Arrange a model's weights.
 

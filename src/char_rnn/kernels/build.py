@@ -29,10 +29,7 @@ SOURCES = (
 )
 _OPTIONS = "-O3 -std=c11 -Wall -Wextra -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast"
 LEVELS: dict[str, dict[str, str]] = {
-    "x86_64": {
-        "avx512": "-march=x86-64-v4 -mprefer-vector-width=512",
-        "avx2": "-march=x86-64-v3",
-    },
+    "x86_64": {"avx512": "-march=x86-64-v4 -mprefer-vector-width=512", "avx2": "-march=x86-64-v3"},
     "arm64": {"neon": ""},
 }
 """Levels by architecture, best first, with the compiler options of each."""

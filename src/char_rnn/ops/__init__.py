@@ -9,12 +9,4 @@ from char_rnn.ops.attention import attend, attend_reference
 from char_rnn.ops.equations import Parameters, State, Update, reference_layer
 from char_rnn.ops.layers import run_layer
 
-__all__ = [
-    "Parameters",
-    "State",
-    "Update",
-    "attend",
-    "attend_reference",
-    "reference_layer",
-    "run_layer",
-]
+__all__ = ["Parameters", "State", "Update", "attend", "attend_reference", "reference_layer", "run_layer"]

@@ -71,10 +71,7 @@ LINE_HEIGHT = 12.0
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {  # by split: name in the legend and mark
     "train": ("training", {"alpha": 0.6, "linewidth": 0.9}),
     "val": ("validation", {"linewidth": 1.4, "marker": "o", "markersize": 4}),
-    "best val": (
-        "best validation",
-        {"linestyle": "none", "marker": "o", "markersize": 9, "markerfacecolor": "none"},
-    ),
+    "best val": ("best validation", {"linestyle": "none", "marker": "o", "markersize": 9, "markerfacecolor": "none"}),
     "test": ("test, best model", {"linestyle": "none", "marker": "*", "markersize": 10, "markeredgecolor": "white"}),
     "rollback": ("rollback", {"linewidth": 0.8, "linestyle": (0, (1, 2))}),
 }

@@ -121,11 +121,7 @@ def start_run(
 
 
 def resume_run(
-    config: Config,
-    folder: str | Path,
-    *,
-    context: RunContext | None = None,
-    backend: TrainerBackend | None = None,
+    config: Config, folder: str | Path, *, context: RunContext | None = None, backend: TrainerBackend | None = None
 ) -> Run:
     """Restore a run as it was at its last checkpoint, ready to continue.
 
