@@ -30,7 +30,7 @@ def with_starts(wanted: Sequence[Value], given: Collection[Value]) -> list[Value
     kept = {*given, *wanted}
     for value in order:
         inputs = tuple(new[each] for each in value.inputs)
-        if value.op == "slice" and _is_cut(value.inputs[0], users) and value.inputs[0] not in kept:
+        if value.op == "slice" and value.inputs[0] not in kept and _is_cut(value.inputs[0], users[value.inputs[0]]):
             new[value] = replace(inputs[0], width=value.width, start=inputs[0].start + value.start)
         else:
             sums = _with_start(value, users, new, kept) if value.op == "add" else None
@@ -38,11 +38,10 @@ def with_starts(wanted: Sequence[Value], given: Collection[Value]) -> list[Value
     return [new[value] for value in wanted]
 
 
-def _is_cut(value: Value, users: dict[Value, list[Value]]) -> bool:
-    """Whether a value is a product that is used only in disjoint slices."""
-    parts = users[value]
-    are_parts = all(each.op == "slice" for each in parts) and sum(each.width for each in parts) <= value.width
-    return value.op == "product" and are_parts
+def _is_cut(value: Value, parts: list[Value]) -> bool:
+    """Whether a value is a product of which only disjoint slices are used."""
+    are_slices = all(each.op == "slice" for each in parts)
+    return value.op == "product" and are_slices and sum(each.width for each in parts) <= value.width
 
 
 def _with_start(

@@ -74,7 +74,8 @@ def backward(
         results[backward.output] = of_step
         evaluate(backward.values, results, known)
         like = state[0]
-        state = [torch.zeros_like(like) if grad is None else _full(results[grad], like) for grad in backward.of_states]
+        found = [0.0 if grad is None else results[grad] for grad in backward.of_states]
+        state = [each if isinstance(each, Tensor) else torch.full_like(like, each) for each in found]
         rows.append([results[grad] for grad in wanted])
         sums = {grad: total + results[grad].sum(0) for grad, total in sums.items()}
     stacked = dict(zip(wanted, (torch.stack(each[::-1]) for each in zip(*rows, strict=True)), strict=True))
@@ -84,10 +85,6 @@ def backward(
 def _steps(buffers: Sequence[Tensor]) -> Any:
     """Iterate over time-major buffers together. Unbinding makes all views in one call, cheaper than slicing."""
     return zip(*(buffer.unbind() for buffer in buffers), strict=True)
-
-
-def _full(result: Any, like: Tensor) -> Tensor:
-    return result if isinstance(result, Tensor) else torch.full_like(like, result)
 
 
 def _cast(loop: Loop, given: Results, products: torch.dtype | None) -> dict[str, Tensor]:

@@ -30,7 +30,6 @@ class LinearSlot(NamedTuple):
 
     Attributes:
         role: Its role in a layer, or "decoder".
-        layer: Its layer, from 0.
         shape: (out, in) of its weight.
         target: Today's tensors: ``lstm.{}_ih_l0`` stands for a weight and a bias, ``output_proj.{}`` likewise.
         blocks: Place in the target of each of its blocks of rows, counted in blocks.
@@ -39,7 +38,7 @@ class LinearSlot(NamedTuple):
     """
 
     role: str
-    layer: int
+    layer: int  # from 0
     shape: tuple[int, int]
     target: str
     blocks: tuple[int, ...] = (0,)

@@ -27,12 +27,7 @@ from char_rnn.torch7.cells import WindowLayer, make_layer
 
 
 class UnrolledNetwork:
-    """Runs a model over windows of one size.
-
-    Args:
-        model: A model with a one-hot embedding. Its parameters are read, and their gradients set.
-        time: T, characters in a window.
-        batch: B.
+    """Runs a model with a one-hot embedding over windows of one size, and sets the gradients of its parameters.
 
     Attributes:
         fresh: No window has run yet: the state before the next one is zeros that nothing will overwrite.

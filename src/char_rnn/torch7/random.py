@@ -71,7 +71,8 @@ class Generator:
             ValueError: It is not one.
         """
         words = np.asarray(state)
-        if words.shape != (_WORDS + 1,) or words.dtype.kind not in "ui" or not _in_range(words):
+        is_state = words.shape == (_WORDS + 1,) and words.dtype.kind in "ui"
+        if not is_state or words.min() < 0 or words.max() >= 2**32 or words[_WORDS] > _WORDS:
             raise ValueError(
                 f"generator state: must be {_WORDS} 32-bit words and a position up to {_WORDS};"
                 f" given {words.dtype} of shape {words.shape}"
@@ -93,7 +94,3 @@ def _initial_state(seed: int) -> npt.NDArray[np.uint32]:
     for i in range(1, _WORDS):
         words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + i) % 2**32)
     return np.array(words, dtype=np.uint32)
-
-
-def _in_range(words: npt.NDArray[np.integer]) -> bool:
-    return bool(words.min() >= 0 and words.max() < 2**32 and words[_WORDS] <= _WORDS)

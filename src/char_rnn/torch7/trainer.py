@@ -131,15 +131,11 @@ class FirstLossGuard(LossGuard):
 
 
 class Torch7Trainer(CharRNNTrainer):
-    """Trains as the 2015 program.
+    """Trains as the 2015 program, with the batches of :func:`char_rnn.torch7.text.split_text`.
 
     Args:
         model: A model with a one-hot embedding (and the reset before the product in a GRU), in the precision to train.
-        dataloaders: ``train``, and ``val`` if there is one, of :func:`char_rnn.torch7.text.split_text`.
-        config: Configuration of the run.
-        device: Device to train on.
         rng: Generator as the model's initialization left it (default: a new one from the seed).
-        options: Further arguments of :class:`CharRNNTrainer`.
 
     Attributes:
         network: Runs the model over windows.
