@@ -92,7 +92,7 @@ def test_names_are_new(tmp_path: Path) -> None:
     invented = done.stdout.splitlines()
     assert len(invented) == len(set(invented)) == 5
     assert all(name.startswith("a") and name not in known for name in invented)
-    assert f"learning {len(known)} names" in done.stderr
+    assert f"training on {len(known)} names" in done.stderr
     names.write_text("ann\n")
     short = run(tmp_path, "name_generator", names)
     assert (short.returncode, len(short.stderr.splitlines())) == (1, 2)
