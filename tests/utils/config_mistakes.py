@@ -90,11 +90,11 @@ FILES = {
     ),
     "optional number": (
         "generation:\n  top_k: 0\n",
-        ":2: generation.top_k: must be a whole number from 1 to 1,000,000,000 or null; given 0",
+        ":2: generation.top_k: must be a whole number from 1 to 1,000,000,000, or null; given 0",
     ),
     "nucleus": (
         "generation:\n  top_p: 1.5\n",
-        ":2: generation.top_p: must be a number more than 0 and at most 1 or null; given 1.5",
+        ":2: generation.top_p: must be a number more than 0 and at most 1, or null; given 1.5",
     ),
     "three betas": (
         "training:\n  adam_betas: [0.9, 0.99, 0.999]\n",
@@ -162,7 +162,7 @@ FILES = {
     ),
     "half a character": (
         'generation:\n  prime: "\\ud800"\n',
-        ":2: generation.prime: must be text of whole Unicode characters; given '\\ud800'",
+        ":2: generation.prime: must be Unicode text without surrogates; given '\\ud800'",
     ),
     "fractions": (
         "data:\n  train_frac: 0.9\n  val_frac: 0.2\n  encoding: ascii\n",

@@ -142,7 +142,7 @@ def _names(field: FieldInfo) -> NameOf | None:
 
 
 def allowed(field: FieldInfo) -> str:
-    """Return what a field allows in words: ``"a whole number from 1 to 1,024 or null"``."""
+    """Return what a field allows in words: ``"a whole number from 1 to 1,024, or null"``."""
     extra = field.json_schema_extra
     if isinstance(extra, dict) and "allowed" in extra:
         return str(extra["allowed"])
@@ -150,7 +150,9 @@ def allowed(field: FieldInfo) -> str:
         return "one of " + ", ".join(choices(field))
     names = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
     phrase = next(name for kind, name in names.items() if kind in kinds(field))
-    return phrase + _range(field) + (" or null" if type(None) in kinds(field) else "")
+    bounds = _range(field)
+    null = "" if type(None) not in kinds(field) else ", or null" if bounds else " or null"
+    return phrase + bounds + null
 
 
 def _range(field: FieldInfo) -> str:

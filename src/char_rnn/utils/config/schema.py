@@ -36,7 +36,7 @@ class DataConfig(Section):
         default="data/tinyshakespeare", min_length=1, json_schema_extra={"allowed": "a path or name, or a list of them"}
     )
     """Named data set, file, folder, or - for standard input; or a list of these, read in the given order."""
-    separator: WholeText = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
+    separator: WholeText = Field(default="", json_schema_extra={"allowed": "Unicode text without surrogates"})
     """Text inserted between two files."""
     file_order: Literal["natural", "path"] = "natural"
     """Order of the files in a folder: natural (2 before 10), or path: as version 1.0, including symbolic links."""
@@ -81,7 +81,7 @@ class GenerationConfig(_SamplingSection):  # type: ignore[misc]  # its fields ar
     """Number of symbols to generate after the prime."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """Seed of the random numbers; null = a new seed each time."""
-    prime: WholeText = Field(default="", json_schema_extra={"allowed": "text of whole Unicode characters"})
+    prime: WholeText = Field(default="", json_schema_extra={"allowed": "Unicode text without surrogates"})
     """Text to continue; empty = the first symbol is drawn from the uniform distribution."""
 
 

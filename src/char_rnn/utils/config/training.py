@@ -29,7 +29,7 @@ class TrainingConfig(Section):
     )
     """Number of sequences in a batch, over all processes; auto = a size that suits the device."""
     micro_batch_size: Annotated[int, Field(ge=1, le=COUNT)] | Literal["auto"] | None = Field(
-        default=None, json_schema_extra={"allowed": "a whole number from 1 to 1,000,000,000, auto or null"}
+        default=None, json_schema_extra={"allowed": "a whole number from 1 to 1,000,000,000, auto, or null"}
     )
     """Number of sequences computed at once (gradient accumulation); auto = as many as fit, null = all."""
     seq_length: int = Field(default=50, ge=1, le=COUNT)
@@ -59,7 +59,7 @@ class TrainingConfig(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Decay rate of SGD's running sum of gradients; 0 = none."""
     averaging: Literal["none", "polyak", "ema"] = "none"
-    """Parameters to evaluate and save: the last, their mean (polyak), or their exponential moving average (ema)."""
+    """Parameters to evaluate and save: current (none), mean (polyak), or exponential moving average (ema)."""
     averaging_start: int = Field(default=0, ge=0, le=COUNT)
     """Number of steps before averaging starts."""
     averaging_decay: float = Field(default=0.999, ge=0, lt=1)
@@ -91,7 +91,7 @@ class TrainingConfig(Section):
         min_length=1,
         json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
     )
-    """Schedule segments [step, end]: from step on, the schedule is planned to end at end. Timed runs write this key."""
+    """Schedule segments [step, end]: from that step on, the schedule ends at step end. Timed runs write this key."""
     clip: Literal["norm", "value"] = "norm"
     """Gradient clipping by the norm of the whole gradient, or by value for each element (2015)."""
     grad_clip: float = Field(default=5.0, ge=0)
@@ -103,7 +103,7 @@ class TrainingConfig(Section):
     explosion_factor: Annotated[float, check(lambda factor: factor == 0 or factor > 1)] = Field(
         default=3.0, json_schema_extra={"allowed": "0 or a number more than 1"}
     )
-    """Limit of the mean loss, as a multiple of the larger of the first loss and ln V; 0 = no limit."""
+    """Limit of the mean loss, as a multiple of the first loss, or of ln(vocabulary size) if larger; 0 = no limit."""
     rollbacks: int = Field(default=3, ge=0, le=1000)
     """Number of times an exploding run returns to its last good state with half the learning rate before it stops."""
     seed: int = Field(default=123, ge=0, le=2**63 - 1)
