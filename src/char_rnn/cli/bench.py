@@ -27,7 +27,7 @@ DEFAULT_SUITES = ("training", "generation")
 @click.argument("suites", nargs=-1, type=click.Choice([*SUITES, "all"]), metavar="[SUITE]...")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="CPU threads of each program compared.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of measurements (default: 5, or 3 with --quick).")
-@click.option("--quick", is_flag=True, help="Measure fewer and smaller cases: sooner, but less precisely.")
+@click.option("--quick", is_flag=True, help="Measure fewer and smaller cases: faster, but less precise.")
 @click.option("--text", default="python-stdlib", metavar="DATA", help="Text that `quality` trains on.")
 @click.option(
     "--peer",
@@ -41,7 +41,7 @@ DEFAULT_SUITES = ("training", "generation")
     "cases",
     multiple=True,
     metavar="NAME",
-    help="Case of `training` to compare with the bare loop, such as 2x128; may be repeated (default: all).",
+    help="Case of `training` to compare with a plain PyTorch loop, such as 2x128; may be repeated (default: all).",
 )
 @click.option("--out", metavar="FOLDER", help="Folder for the results, one file SUITE.json for each suite.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with a report for each suite.")
@@ -62,12 +62,12 @@ def command(
     """Measure the speed of training and generation on this machine, compared with plain PyTorch and other programs.
 
     SUITE is `training`, `generation`, `ops` (the layers), `data` (reading a text), `quality` (the loss after equal
-    times) or `all`. The default is `training` and `generation` with `--quick`. The compared programs run in turn.
+    times) or `all`. The default is `training` and `generation` with `--quick`. The compared programs run alternately.
     Figures are medians; a ratio above 1 means that char-rnn is faster.
 
-    The COMMAND of --peer runs without a shell, at two lengths, so that its start-up time cancels out. It contains
-    placeholders: {text} {steps} {batch} {length} {hidden} {layers} {out} for `training`, the default, and {characters}
-    {hidden} {layers} {model} for `generation`.
+    The COMMAND of --peer runs without a shell. It runs for a short and a long task, and the difference gives its speed
+    without the start-up time. It contains placeholders: {text} {steps} {batch} {length} {hidden} {layers} {out} for
+    `training`, the default, and {characters} {hidden} {layers} {model} for `generation`.
 
     \b
     Examples:

@@ -45,8 +45,8 @@ def command(model: str, prime: str, prime_file: Path | None, out: Path | None, l
 
     The model reads what you type and shows its predictions beside the text. Tab lets it write a word, Ctrl-E the rest
     of the line, and Ctrl-P the number of characters of --length. Ctrl-N shows several continuations to choose from.
-    Ctrl-Z undoes the last edit. The keys are listed below the text. Ctrl-Q quits and prints the text, or with --out
-    writes it to that file.
+    Ctrl-Z undoes the last edit. The keys are listed below the text. Ctrl-Q quits and prints the text; with --out, it
+    writes the text to that file.
 
     \b
     Examples:

@@ -18,8 +18,8 @@ from click.exceptions import Exit
 from char_rnn.cli.output import say
 
 OUT_OF_MEMORY = (
-    "out of memory; try a smaller training.batch_size, training.seq_length or model.hidden_size; for a large alphabet a"
-    " smaller model.embedding_size, or --vocabulary bytes"
+    "out of memory; try a smaller training.batch_size, training.seq_length or model.hidden_size; for a large vocabulary"
+    " a smaller model.embedding_size, or --vocabulary bytes"
 )
 LONGEST_NAME = 300  # characters of a file's name in a message
 USAGE, FAILURE, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141

@@ -39,7 +39,7 @@ _FIGURES = ("params", "steps", "minutes", "val nats", "best at")
     "axes",
     multiple=True,
     metavar="SECTION.KEY=V1,V2,...",
-    help="Values of one key; repeat the option to train every combination of several keys.",
+    help="Values of one key; repeat the option for more keys, to train every combination.",
 )
 @click.option("--seeds", metavar="S1,S2,...", help="Seeds; short for --grid training.seed=S1,S2,...")
 @set_option
