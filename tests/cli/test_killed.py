@@ -102,7 +102,7 @@ class Trap:
     ("write", "says"),
     [
         (lambda trap, path: path.write_bytes(pickle.dumps(trap)), "not a model file, or cut short"),
-        (torch.save, "a checkpoint of torch.save, not a model; it is not opened, because loading one can run code"),
+        (torch.save, "a checkpoint of torch.save, not a model; it is not opened, because loading it can run code"),
     ],
 )
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ def test_a_changed_playground_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
     there = html_page._texts
     monkeypatch.setattr(html_page, "_texts", texts)
-    with pytest.raises(ValueError, match=r"^the playground's page: has 0 times '<meta charset"):
+    with pytest.raises(ValueError, match=r"^the playground's page: contains '<meta charset"):
         page(made(), Words("poem"))
 
 

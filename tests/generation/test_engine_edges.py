@@ -156,7 +156,7 @@ def test_a_state_whose_place_is_none_in_its_ring(place: int, by_kernels: bool, m
     model = config(attention="top", attention_window=3)
     streams = Engine(model, weights(model)).begin()
     *others, _ = streams.state()
-    with pytest.raises(ValueError, match=f"^state: the place must be from 0 to 3, given {place}$"):
+    with pytest.raises(ValueError, match=f"^state: the ring position must be from 0 to 3, given {place}$"):
         streams.set_state((*others, np.array(place)))
 
 

@@ -217,5 +217,5 @@ def test_activations_of_a_layer_are_bounded() -> None:
         assert now.post("/api/activations", model="one", text="a" * 10, layer=0).status_code == 200
         refused = now.post("/api/activations", model="one", text="a" * 11, layer=0)
         assert refused.status_code == 422
-        assert refused.json()["error"]["message"] == "text: at most 10 characters without a unit; given 11"
+        assert refused.json()["error"]["message"] == "text: at most 10 characters if unit is missing; given 11"
         assert now.post("/api/activations", model="one", text="a" * 11, layer=0, unit=0).status_code == 200

@@ -33,9 +33,9 @@ MALFORMED: dict[str, tuple[Build, str]] = {
     "large table": (lambda w: w.ints(3, 1, 2**31 - 1, 0, 0), "a table of 2147483647 entries, but only"),
     "nil as key": (lambda w: w.ints(3, 1, 1, 0).write("value"), "a table's key is nil"),
     "nan as key": (lambda w: w.ints(3, 1, 1).write(float("nan")).write("value"), "a table's key is not a number"),
-    "index of nothing": (lambda w: w.ints(3, 5, 0), "object 5 comes after 0 objects"),
-    "index zero": (lambda w: w.ints(3, 0, 0), "object 0 comes after 0 objects"),
-    "negative index": (lambda w: w.ints(4, -7, 0), "object -7 comes after 0 objects"),
+    "index of nothing": (lambda w: w.ints(3, 5, 0), "invalid object number 5 after 0 objects"),
+    "index zero": (lambda w: w.ints(3, 0, 0), "invalid object number 0 after 0 objects"),
+    "negative index": (lambda w: w.ints(4, -7, 0), "invalid object number -7 after 0 objects"),
     "table as object": (
         lambda w: w.ints(3, 1, 1).write("a").ints(4, 1),
         "is not of the type of this reference",

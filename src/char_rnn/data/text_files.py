@@ -162,8 +162,8 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
     if info.flag_bits & 1:
         raise DataError(f"{path}: its member {info.filename} is encrypted; unpack it and give the text file")
     if info.compress_type not in ZIP_METHODS:
-        method = f"an unsupported method (number {info.compress_type})"
-        raise DataError(f"{path}: {info.filename} in it is compressed by {method}; unpack it and give the text file")
+        what = f"its member {info.filename} is compressed with an unsupported method (number {info.compress_type})"
+        raise DataError(f"{path}: {what}; unpack it and give the text file")
 
 
 def _compression(path: Path) -> str | None:

@@ -149,7 +149,7 @@ def _changed(text: str, changes: Mapping[str, str]) -> str:
     """Replace each of some texts, which has to occur once; replacements are not searched."""
     for old in changes:
         if text.count(old) != 1:
-            raise ValueError(f"the playground's page: has {text.count(old)} times {old!r}; an export needs it once")
+            raise ValueError(f"the playground's page: contains {old!r} {text.count(old)} times; must occur once")
     return re.sub("|".join(map(re.escape, changes)), lambda match: changes[match[0]], text)
 
 
@@ -174,7 +174,7 @@ def _policy(style: str, *scripts: str) -> str:
 def _script(kind: str, text: str, name: str = "") -> str:
     """Return a script element; only a mistake in this program puts the end of the element into its text."""
     if "</script" in text.lower() or "<!--" in text:
-        raise ValueError("a script of the page contains the end of its element")
+        raise ValueError("a script of the page contains </script> or <!--")
     attribute = f' id="{name}"' if name else ""
     return f'<script type="{kind}"{attribute}>{text}</script>'
 

@@ -296,6 +296,8 @@ class StreamStates:
         if [np.shape(part) for part in state] != shapes:
             raise ValueError(f"state: must be arrays of shapes {shapes}, given {[np.shape(part) for part in state]}")
         if self._parts[-1] is self.place and not 0 <= int(state[-1]) < self.ring.shape[2]:
-            raise ValueError(f"state: the place must be from 0 to {self.ring.shape[2] - 1}, given {int(state[-1])}")
+            raise ValueError(
+                f"state: the ring position must be from 0 to {self.ring.shape[2] - 1}, given {int(state[-1])}"
+            )
         for own, part in zip(self._parts, state, strict=True):
             own[row] = part

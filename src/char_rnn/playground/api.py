@@ -68,7 +68,9 @@ class Api:
         size = len(body.text) * (model.hidden_size if body.unit is None else 1)
         if size > self._limits.numbers:
             most = self._limits.numbers // model.hidden_size
-            raise ApiError(422, f"text: at most {most:,} characters without a unit; given {len(body.text):,}", "text")
+            raise ApiError(
+                422, f"text: at most {most:,} characters if unit is missing; given {len(body.text):,}", "text"
+            )
         return await _unless_disconnected(request, _activations(model, body))
 
     async def score(self, request: Request) -> Response:

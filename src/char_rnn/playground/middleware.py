@@ -174,7 +174,7 @@ class Metrics(Collector):
         """Return the counts of the schedulers."""
         for family, attribute in (
             (GaugeMetricFamily("char_rnn_rows_active", "Texts being computed.", labels=["model"]), "active"),
-            (GaugeMetricFamily("char_rnn_queue", "Texts that wait for a row.", labels=["model"]), "waiting"),
+            (GaugeMetricFamily("char_rnn_queue", "Texts waiting to be computed.", labels=["model"]), "waiting"),
             (CounterMetricFamily("char_rnn_characters", "Symbols read.", labels=["model"]), "symbols"),
             (CounterMetricFamily("char_rnn_step_seconds", "Seconds of computing.", labels=["model"]), "seconds"),
         ):

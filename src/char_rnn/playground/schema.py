@@ -85,7 +85,7 @@ class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     length: Count = Field(500, description="Symbols to write, at most `limits.length`.")
     seed: Count | None = Field(None, description="Seed of the text; without one each text is different.")
     stop: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
-        [], max_length=16, description="Texts before which the text ends."
+        [], max_length=16, description="Stop texts; the text ends before the first of them."
     )
     stop_at_newline: bool = False
     unknown: Literal["nearest", "skip", "error"] = Field(
@@ -125,7 +125,7 @@ class Model(BaseModel):
     hidden_size: int
     num_layers: int
     parameters: int
-    symbols: list[str] = Field(description="Characters; a byte that is not a character alone is \\xC3.")
+    symbols: list[str] = Field(description="Characters; a byte that is not a whole character is written as \\xC3.")
     data: str | None = Field(description="Name of the training text.")
     loss: float | None = Field(description="Best validation loss, in nats per symbol.")
     precision: Literal["float64", "float32", "bfloat16", "int8"]
@@ -136,7 +136,7 @@ class LimitsAnswer(BaseModel):
 
     length: int = Field(description="Symbols to write.")
     streams: int = Field(description="Number of requests that a model processes at the same time.")
-    prime: int = Field(description="Characters of any text in a request.")
+    prime: int = Field(description="Characters of each text in a request.")
     body: int = Field(description="Bytes of a request.")
 
 
@@ -151,7 +151,7 @@ class SpellingFields(BaseModel):
     """Differences between a text and what the model read of it; both fields are absent if there are none."""
 
     normal_form: Literal["NFC", "NFD"] | None = Field(
-        None, description="Unicode normal form in which the whole text was read, because the model knows more of it."
+        None, description="Unicode normal form of the text as read, if the model knows more characters in it."
     )
     substitutions: list[tuple[str, str]] | None = Field(
         None, description="Pairs of a piece of the text and its replacement, which is empty if it was skipped."

@@ -156,7 +156,7 @@ def _normalized(values: Array, temperature: float) -> Array:
     if not 0 < total < math.inf:
         raise ValueError(
             f"temperature {temperature:g}: no symbol has a usable probability;"
-            " give one nearer to 1, if the model's weights have not diverged"
+            " give a temperature nearer to 1; if it fails too, the model's training has diverged"
         )
     values /= total
     return values

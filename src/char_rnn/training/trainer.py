@@ -115,7 +115,7 @@ class CharRNNTrainer:
                 except TrainingDiverged as event:
                     roll_back(self, event)
                 except RankLostError as error:
-                    raise RankLostError(f"{error}; the last checkpoint remains. Resume it with --resume") from None
+                    raise RankLostError(f"{error}; the last checkpoint is saved. Resume the run (--resume)") from None
                 except (RuntimeError, NotImplementedError) as error:
                     fall_back_to_cpu(self, self._manager, error)
         finally:

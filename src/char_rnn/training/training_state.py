@@ -49,7 +49,7 @@ EARLIER = {
 
 def _rising(horizons: list[tuple[int, int]]) -> list[tuple[int, int]]:
     if any(step >= end for step, end in horizons) or any(a[0] >= b[0] for a, b in pairwise(horizons)):
-        raise ValueError("steps must rise, and each must be before its end")
+        raise ValueError("steps must rise, and each end must come after its step")
     return horizons
 
 

@@ -170,7 +170,7 @@ _FOREIGN = {
     ),
 }
 _PICKLE = rb"PK\x03\x04(?s:.{26})[^/]{1,255}/data\.pkl"
-_CHECKPOINT = Foreign("a checkpoint of torch.save", "it is not opened, because loading one can run code")
+_CHECKPOINT = Foreign("a checkpoint of torch.save", "it is not opened, because loading it can run code")
 _PAGE = Foreign("an HTML page", "download the file itself, not the page that shows it")
 _MEMBERS = {
     "word/": Foreign("a Word document (.docx)", _AS_TEXT),

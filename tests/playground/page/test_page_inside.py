@@ -207,7 +207,7 @@ def test_weak_cells_are_not_shown(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Find cells").click()
     page.locator(".chip").first.wait_for()
     assert page.locator(".chip").all_inner_texts() == ["1·5 +0.91", "0·2 −0.55", "0·7 +0.78"]
-    assert "Not shown, below 0.40: capitals." in page.locator("#found").inner_text()
+    assert "Not shown (correlation below 0.40): capitals." in page.locator("#found").inner_text()
     bars = page.locator(".strength span").evaluate_all("bars => bars.map(bar => bar.style.transform)")
     assert bars == ["scaleX(0.91)", "scaleX(0.55)", "scaleX(0.78)"]
 

@@ -99,7 +99,7 @@ export class Cells {
     const clear = Map.groupBy(cells.filter(isClear), ({ tracks }) => tracks);
     const weak = [...new Set(cells.map(({ tracks }) => tracks))].filter((tracks) => !clear.has(tracks));
     const key = clear.size ? "Each button shows layer · cell and correlation. " : "No cell of this model clearly tracks a feature. ";
-    const rest = weak.length ? `Not shown, below ${CLEAR.toFixed(2)}: ${weak.join(", ")}.` : "";
+    const rest = weak.length ? `Not shown (correlation below ${CLEAR.toFixed(2)}): ${weak.join(", ")}.` : "";
     byId("found").replaceChildren(
       ...[...clear].map(([tracks, members]) => this.#group(tracks, members)),
       make("p", { className: "hint" }, key, rest),

@@ -237,7 +237,7 @@ class ObjectReader:
         start = self._source.position
         index = self._source.integer("an object's index")
         if not 1 <= index <= len(self._known) + 1:
-            raise MalformedError(f"object {index} comes after {len(self._known)} objects", start)
+            raise MalformedError(f"invalid object number {index} after {len(self._known)} objects", start)
         return index - 1 if index <= len(self._known) else None
 
     def _open_table(self) -> None:
