@@ -52,8 +52,7 @@ def test_text_bars_and_cells_are_visible_together(page: Any, server: FakeServer)
     page.locator("#undo").wait_for()
     done(page)
     assert page.locator("#write").evaluate("box => box.scrollWidth - box.clientWidth") == 0  # no button is cut off
-    page.wait_for_timeout(100)  # two frames
-    assert page.locator(".pane").evaluate(GAP) < 40  # the end of the text stays in view
+    page.wait_for_function(f"({GAP})(document.querySelector('.pane')) < 40")  # the end of the text stays in view
     toggle.tap()
     assert not page.get_by_role("complementary", name="Inspector").is_visible()
     page.touchscreen.tap(

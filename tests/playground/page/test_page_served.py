@@ -32,7 +32,7 @@ def test_the_text_is_the_server_s(page: Any, served: Serving) -> None:
 
 def test_stop_ends_the_text_at_the_server(page: Any, served: Serving) -> None:
     page.get_by_role("button", name="Add a model").click()
-    generate(page, length=3000)
+    generate(page, length=10000)
     page.locator(".pane").first.filter(has_text="a").wait_for()
     page.keyboard.press("Escape")
     done(page, "Stopped after")

@@ -20,8 +20,9 @@ export class TextView {
     this.clear();
     this.#listen(onPoint, onPick);
     this.following = true; // whether to keep the end of the text in view
-    pane.addEventListener("scroll", () => (this.following = this.#isAtEnd()));
+    pane.addEventListener("scroll", () => (this.following = this.#isFollowing()));
     new ResizeObserver(() => {
+      this.height = pane.clientHeight;
       if (this.following) pane.scrollTop = pane.scrollHeight;
       this.#placeMark();
     }).observe(pane);
@@ -80,13 +81,14 @@ export class TextView {
   #keepingPlace(draw) {
     const { pane } = this;
     const { scrollTop } = pane;
-    const following = this.#isAtEnd();
+    const following = this.#isFollowing();
     draw();
     pane.scrollTop = following ? pane.scrollHeight : scrollTop;
   }
 
-  #isAtEnd() {
+  #isFollowing() {
     const { pane } = this;
+    if (pane.clientHeight !== this.height) return this.following; // resized: the observer has yet to scroll
     return pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
   }
 
