@@ -18,7 +18,6 @@ checked here needs no check where it is used.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -28,6 +27,7 @@ from char_rnn.data.windows import WindowBatches
 from char_rnn.models import Hidden
 from char_rnn.training.checkpoints import CheckpointError, DamagedStateError, TrainingState, pack
 from char_rnn.training.loss import TrainingDiverged, advice
+from char_rnn.utils.config.fields import is_rising
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
 
@@ -48,7 +48,7 @@ EARLIER = {
 
 
 def _rising(horizons: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    if any(step >= end for step, end in horizons) or any(a[0] >= b[0] for a, b in pairwise(horizons)):
+    if not is_rising(horizons):
         raise ValueError("steps must rise, and each end must come after its step")
     return horizons
 

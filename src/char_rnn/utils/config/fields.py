@@ -6,6 +6,7 @@ import difflib
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
@@ -76,6 +77,11 @@ def check(is_valid: Callable[[Any], object]) -> AfterValidator:
         return value
 
     return AfterValidator(checked)
+
+
+def is_rising(horizons: list[tuple[int, int]]) -> bool:
+    """Whether the segments of a schedule begin one after the other, and each ends after its step."""
+    return all(a < b for (a, _), (b, _) in pairwise(horizons)) and all(step < end for step, end in horizons)
 
 
 def _whole(text: str) -> str:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from char_rnn.utils.config.fields import COUNT, Conflict, Section, check
+from char_rnn.utils.config.fields import COUNT, Conflict, Section, check, is_rising
 
 Horizon = Annotated[
     tuple[Annotated[int, Field(ge=0, le=COUNT)], Annotated[int, Field(ge=1, le=COUNT)]], Field(strict=False)
 ]
-
-
-def _is_rising(horizons: list[tuple[int, int]]) -> bool:
-    return all(a < b for (a, _), (b, _) in pairwise(horizons)) and all(step < end for step, end in horizons)
 
 
 class TrainingConfig(Section):
@@ -86,7 +81,7 @@ class TrainingConfig(Section):
     """Factor on the learning rate of the plateau schedule when validation stalls."""
     plateau_patience: int = Field(default=2, ge=1, le=COUNT)
     """Number of evaluations in a row without a new best before the plateau schedule lowers the rate."""
-    horizons: Annotated[list[Horizon], check(_is_rising)] | None = Field(
+    horizons: Annotated[list[Horizon], check(is_rising)] | None = Field(
         default=None,
         min_length=1,
         json_schema_extra={"allowed": "null or pairs [step, end], steps rising from 0, each end after its step"},
