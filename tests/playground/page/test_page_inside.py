@@ -71,7 +71,7 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
     done(page)
     assert colours(page) == "prime"
     page.get_by_role("button", name="Find cells").click()
-    page.get_by_role("button", name="Layer 1, cell 5, correlation 0.91").click()
+    page.get_by_title("Layer 1, cell 5, correlation 0.91").click()
     page.locator(".body .p9").first.wait_for()
     assert server.last("activations") == {"model": "hamlet", "text": "“O”" + LINES[:60], "layer": 1, "unit": 5}
     assert colours(page).startswith("prime p7 prime p8 p9 p8")  # 0.9 sin(5/6), sin(6/6), ...
@@ -248,4 +248,4 @@ def test_disabled_controls_keep_the_focus(page: Any, server: FakeServer) -> None
     page.get_by_role("button", name="Find cells").click()
     page.locator(".chip").first.wait_for()
     assert focused() == "chip"
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Layer 1, cell 5")
+    assert page.evaluate("document.activeElement.title").startswith("Layer 1, cell 5")

@@ -110,7 +110,8 @@ export class Cells {
     const chips = cells.map((cell) => {
       const { layer, index, correlation } = cell;
       const chip = make("button", { type: "button", className: "chip" }, `${layer}·${index} `, ...strength(correlation));
-      chip.setAttribute("aria-label", `Layer ${layer}, cell ${index}, correlation ${correlation.toFixed(2)}`);
+      chip.dataset.unit = `${layer} ${index}`;
+      chip.title = `Layer ${layer}, cell ${index}, correlation ${correlation.toFixed(2)}`;
       chip.setAttribute("aria-pressed", this.mode === "cell" && layer === this.unit.layer && index === this.unit.index);
       chip.addEventListener("click", () => {
         this.choose({ layer, index });
@@ -122,7 +123,7 @@ export class Cells {
   }
 
   #refocus(layer, index) {
-    byId("found").querySelector(`[aria-label^="Layer ${layer}, cell ${index},"]`)?.focus();
+    byId("found").querySelector(`[data-unit="${layer} ${index}"]`)?.focus();
   }
 
   #showUnits() {

@@ -91,7 +91,7 @@ class Bar {
     this.sign = make("span", { className: "sign" });
     this.fill = make("span", { className: "fill" });
     this.percent = make("span", { className: "percent" });
-    this.button = make("button", { type: "button" }, this.sign, make("span", { className: "track" }, this.fill), this.percent);
+    this.button = make("button", { type: "button" }, this.sign, make("span", { className: "track" }, this.fill), " ", this.percent);
     this.element = list.appendChild(make("li", {}, this.button));
     this.button.addEventListener("click", () => [...this.choice[0]].length === 1 && onChoose(this.choice));
   }

@@ -1,0 +1,70 @@
+"""The page under axe-core, the accessibility checks that browsers' audits run; and the weight of the page."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from fake_server import FakeServer
+from test_page_writing import done, generate
+
+AXE = "axe-core@4.14.1"
+DESKTOP = {"viewport": {"width": 1280, "height": 860}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+LOOKS = {
+    f"{size}-{scheme}": {**viewport, "color_scheme": scheme}
+    for size, viewport in {"desktop": DESKTOP, "phone": PHONE}.items()
+    for scheme in ("light", "dark")
+}
+FOUND = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map(({id, nodes}) =>
+  `${id}: ${nodes.map(({target, any}) => `${target} ${any.map(each => each.message)}`).join("; ")}`)"""
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm, to download axe-core")
+    folder = tmp_path_factory.mktemp("axe")
+    packed = subprocess.run([npm, "pack", AXE], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    if packed.returncode:
+        pytest.skip(f"npm cannot download {AXE}: {packed.stderr.strip()[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        script = archive.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+def check(page: Any, axe: str) -> None:
+    page.evaluate("() => Promise.all(document.getAnimations().map(each => each.finished.catch(() => null)))")
+    page.evaluate(axe)
+    assert page.evaluate(FOUND) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context_options", LOOKS.values(), ids=LOOKS)
+def test_no_accessibility_violation(page: Any, server: FakeServer, axe: str) -> None:
+    check(page, axe)
+    page.get_by_role("button", name="Add a model").click()
+    generate(page, "A", length=600)
+    done(page)
+    page.get_by_text("Characters and stop texts").click()
+    check(page, axe)
+    if page.viewport_size["width"] < 500:
+        page.get_by_role("button", name="Inspect").click()
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".chip").first.click()
+    check(page, axe)
+    page.get_by_label("surprise").check()
+    check(page, axe)
+
+
+def test_the_page_is_light() -> None:
+    """Both kinds of page together, without a model, take less than 200 kB."""
+    folders = [files(f"char_rnn.{package}") / "static" for package in ("playground", "export")]
+    assert sum(len(file.read_bytes()) for folder in folders for file in folder.iterdir()) < 200_000
