@@ -29,6 +29,12 @@ export class Cells {
     return document.querySelector("#colour input:checked").value;
   }
 
+  /** Choose the mode without a change of the texts. */
+  setMode(mode) {
+    const choice = document.querySelector(`#colour input[value="${mode}"]`);
+    if (choice) choice.checked = true;
+  }
+
   /** Show the model and the cell of a column. */
   showColumn(column, several) {
     this.model = column.model;
@@ -43,7 +49,7 @@ export class Cells {
     const { num_layers, hidden_size } = this.model;
     const held = (value, count) => Math.max(0, Math.min(count - 1, Math.round(value) || 0));
     this.unit = { layer: held(layer, num_layers), index: held(index, hidden_size) };
-    document.querySelector("#colour input[value=cell]").checked = true;
+    this.setMode("cell");
     this.#show();
     this.#showFound();
     this.onChange();

@@ -5,8 +5,28 @@ import { byId } from "./dom.js";
 const KEY = `char-rnn.session:${location.pathname}`;
 const CONTROLS = "#write :is(input, textarea), .settings :is(input:not([type=range]), select, textarea)";
 
-/** Store the columns [{model, unit, items}], the fields, and `rest`, an object of numbers and strings. */
-export function storeSession(columns, rest) {
+/** Restore the page before a reload when it opens, and store it when it is left. */
+export function startSession(playground, { cells }) {
+  playground.on("open", () => {
+    const session = storedSession();
+    if (!session) return;
+    playground.continued = session.continued ?? 0;
+    const isServed = ({ model }) => playground.offer.models.some(({ name }) => name === model);
+    for (const { model, unit, items } of session.columns.filter(isServed).slice(0, playground.mostColumns)) {
+      const column = playground.addColumn(model);
+      column.colours.unit = unit;
+      column.restore(items);
+    }
+    cells.setMode(session.mode);
+  });
+  addEventListener("pagehide", () => {
+    const columns = playground.columns.map(({ model, colours, items }) => ({ model: model.name, unit: colours.unit, items }));
+    if (columns.length) storeSession(columns, { mode: cells.mode, continued: playground.continued });
+  });
+}
+
+/* Store the columns [{model, unit, items}], the fields, and `rest`, an object of numbers and strings. */
+function storeSession(columns, rest) {
   const fields = [...document.querySelectorAll(CONTROLS)].map((each) => [each.id, isTicked(each) ? each.checked : each.value]);
   const stored = (pack) => columns.map(({ model, unit, items }) => ({ model, unit, items: items.map(pack) }));
   for (const pack of [packed, packedAlone]) {
@@ -19,8 +39,8 @@ export function storeSession(columns, rest) {
   }
 }
 
-/** Restore the fields and return {columns, ...rest} of the page before a reload; null if there was none. */
-export function storedSession() {
+/* Restore the fields and return {columns, ...rest} of the page before a reload; null if there was none. */
+function storedSession() {
   let session;
   try {
     session = JSON.parse(sessionStorage.getItem(KEY));

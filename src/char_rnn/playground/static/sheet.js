@@ -9,6 +9,11 @@ export class Sheet {
   constructor(onOpen) {
     this.onOpen = onOpen;
     byId("inspect").addEventListener("click", () => this.show(!this.isOpen));
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.defaultPrevented || !this.isOpen) return;
+      event.preventDefault();
+      this.close();
+    });
   }
 
   get isOpen() {

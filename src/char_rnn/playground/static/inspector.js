@@ -1,0 +1,92 @@
+/* The inspector of the active column: the probabilities at a character, and the colours of the text. */
+
+import { byId, shown, sign, unitOf } from "./dom.js";
+import { Probabilities } from "./probabilities.js";
+import { Cells, readingAt } from "./cells.js";
+import { Sheet } from "./sheet.js";
+
+export class Inspector {
+  constructor(playground) {
+    this.playground = playground;
+    this.pinned = this.pointed = null; // the inspected character, and the one under the mouse; null: the latest
+    this.probabilities = new Probabilities({
+      onChoose: (index, choice) => playground.goOnWith(index, choice),
+      onMove: (index) => this.pin(playground.active, index),
+    });
+    this.cells = new Cells(playground.backend, () => this.colour());
+    this.sheet = new Sheet(() => playground.active?.element.scrollIntoView({ block: "start" }));
+    this.#listen();
+  }
+
+  #listen() {
+    const { playground } = this;
+    playground.on("activate", (column, anew) => this.#activate(column, anew));
+    playground.on("column", () => this.colour());
+    playground.on("begin", () => (this.pinned = null));
+    playground.on("undo", () => {
+      this.pinned = this.pointed = null;
+      this.inspect();
+    });
+    playground.on("change", (column) => column === playground.active && this.inspect());
+    playground.on("point", (column, index) => this.#point(column, index));
+    playground.on("pick", (column, index) => this.pin(column, index));
+    playground.on("step", (column, by) => this.pin(column, (this.pinned ?? column.items.length - (by < 0 ? 1 : 0)) + by));
+  }
+
+  #activate(column, anew) {
+    this.pinned = null;
+    for (const each of this.playground.columns) each.view.point(null);
+    this.cells.showColumn(column, this.playground.columns.length > 1);
+    if (anew) this.colour();
+    else this.inspect();
+  }
+
+  /** Colour all texts as the controls say. */
+  colour() {
+    const { mode, unit } = this.cells;
+    const { active, columns } = this.playground;
+    const prime = byId("prime").value;
+    for (const each of columns) {
+      const unwritten = each.items.every((item) => item.prime);
+      if (mode !== "none" && unwritten && prime && each.view.text() !== prime) each.showPrime(prime);
+      each.colours.show(mode, each === active ? unit : each.colours.unit ?? unitWithin(unit, each.model));
+    }
+    this.inspect();
+  }
+
+  #point(column, index) {
+    if (index !== null) this.playground.activate(column);
+    if (column !== this.playground.active) return;
+    this.pointed = index;
+    this.inspect();
+  }
+
+  /** Inspect a character of a column; null: the latest. */
+  pin(column, index) {
+    this.playground.activate(column);
+    const last = column.items.length - 1;
+    this.pinned = index === null || index > last ? null : Math.max(0, index);
+    this.pointed = null;
+    this.inspect();
+    if (this.pinned === null) return;
+    this.sheet.suggest();
+    column.view.reveal();
+  }
+
+  /** Show the numbers at the inspected character. */
+  inspect() {
+    const column = this.playground.active;
+    const index = this.pointed ?? this.pinned;
+    const { items } = column;
+    column.view.point(index);
+    this.probabilities.show(items, index, unitOf(column.model));
+    const item = items[index ?? items.length - 1];
+    this.cells.showLegend(column.colours, readingAt(column, item, item && sign(shown(item))));
+    this.playground.emit("inspect", column, index ?? items.length - 1);
+  }
+}
+
+const unitWithin = ({ layer, index }, { num_layers, hidden_size }) => ({
+  layer: Math.min(layer, num_layers - 1),
+  index: Math.min(index, hidden_size - 1),
+});

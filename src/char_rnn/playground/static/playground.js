@@ -1,0 +1,180 @@
+/*
+ * The state of the page: its columns of text, and the requests they send.
+ *
+ * The features (app.js) call its methods and listen to its events, with on(name, listener):
+ *
+ *   open()                  the models are known, and there is no column yet: the time to restore a page
+ *   ready()                 the page is open
+ *   column(column)          a column was added
+ *   activate(column, anew)  a column became the active one; `anew`: it, or its model, is shown for the first time
+ *   begin(columns)          columns begin to write
+ *   change(column)          a column has new characters or numbers
+ *   end(columns)            columns have ended; nothing writes
+ *   undo()                  earlier texts were restored
+ *   state()                 what can be done has changed: running, canUndo, canContinue
+ *   say(text)               a message for the status line
+ *   trouble(message)        the models cannot be reached
+ *   point, pick (column, index), step(column, by), copy(column)   from a column
+ */
+
+import { byId } from "./dom.js";
+import { Events } from "./events.js";
+import { setTypeface, typefaceFor } from "./looks.js";
+import { Settings } from "./settings.js";
+import { Column } from "./column.js";
+import { reportOf } from "./reports.js";
+
+const MOST_COLUMNS = 4;
+const SEEDS = 1_000_000; // number of seeds that the page draws from: short enough to note down
+const MOST_SEED = 2 ** 32;
+
+export class Playground extends Events {
+  constructor(backend) {
+    super();
+    this.backend = backend;
+    this.columns = [];
+    this.continued = 0; // continuations of the text
+    this.before = []; // [column, items] before the last change
+    this.settings = new Settings();
+  }
+
+  async open() {
+    try {
+      this.offer = await this.backend.models();
+    } catch (error) {
+      this.emit("trouble", error.message);
+      return;
+    }
+    const { models, limits } = this.offer;
+    this.settings.limit({ length: limits.length, symbols: Math.max(...models.map(({ symbols }) => symbols.length)) });
+    setTypeface(typefaceFor(models[0]));
+    this.emit("open");
+    if (!this.columns.length) this.addColumn();
+    this.activate(this.columns[0], true);
+    this.emit("ready");
+  }
+
+  get mostColumns() {
+    return Math.min(MOST_COLUMNS, this.offer.limits.streams ?? MOST_COLUMNS);
+  }
+
+  get running() {
+    return this.columns.some((column) => column.running);
+  }
+
+  get canUndo() {
+    return this.before.some(([column, items]) => items.length && this.columns.includes(column));
+  }
+
+  get canContinue() {
+    return !this.running && this.columns.some(({ items }) => items.length);
+  }
+
+  say(text) {
+    this.emit("say", text);
+  }
+
+  async generate() {
+    if (!this.columns.length) return;
+    if (!byId("keep-seed").checked || byId("seed").value === "") byId("seed").value = Math.floor(Math.random() * SEEDS);
+    this.continued = 0;
+    const request = { ...this.settings.request(), prime: byId("prime").value, seed: this.#seed() };
+    await this.#run((column) => column.write(request));
+  }
+
+  /* The same seed would draw the same random numbers again, so each continuation has the next seed. */
+  async continue() {
+    this.continued += 1;
+    const request = { ...this.settings.request(), seed: this.#seed() };
+    await this.#run((column) => column.goOn(request));
+  }
+
+  /** Continue the active column's text up to `index` with another character. */
+  async goOnWith(index, [text, probability]) {
+    const column = this.active;
+    const { alternatives, model } = column.items[index];
+    this.continued += 1;
+    const request = { ...this.settings.request(), seed: this.#seed() };
+    await this.#run((each) => each.goOn(request, index, { text, probability, alternatives, model }), [column]);
+  }
+
+  #seed() {
+    const seed = Math.max(0, Math.floor(Number(byId("seed").value)) || 0);
+    return (seed + this.continued) % MOST_SEED;
+  }
+
+  async #run(write, columns = this.columns) {
+    const before = this.before;
+    this.before = columns.map((column) => [column, [...column.items]]);
+    this.emit("begin", columns);
+    const ends = columns.map(write);
+    this.say(columns.length > 1 ? `${columns.length} models are writing …` : "Writing …");
+    this.emit("state");
+    await Promise.all(ends);
+    if (this.running) return;
+    if (!this.#hasChanged()) this.before = before;
+    this.emit("state");
+    if (!columns.every(({ outcome }) => outcome)) return;
+    this.say(reportOf(columns));
+    this.emit("end", columns);
+  }
+
+  #hasChanged() {
+    return this.before.some(([{ items }, old]) => items.length !== old.length || items.some((item, place) => item !== old[place]));
+  }
+
+  stop() {
+    for (const column of this.columns) column.stop();
+  }
+
+  undo() {
+    for (const [column, items] of this.before) column.restore(items);
+    this.before = [];
+    this.emit("undo");
+    this.emit("state");
+    this.say("Restored the previous text.");
+  }
+
+  addColumn(name) {
+    const sends = ["change", "point", "pick", "step", "copy"].map((event) => [event, (...values) => this.emit(event, ...values)]);
+    const column = new Column(this.backend, this.offer, {
+      ...Object.fromEntries(sends),
+      activate: (each) => this.activate(each),
+      model: (each) => this.activate(each, true),
+      remove: (each) => this.#removeColumn(each),
+    });
+    const used = new Set(this.columns.map(({ model }) => model.name));
+    const fresh = this.offer.models.find((model) => !used.has(model.name));
+    if (name ?? fresh) column.choose(name ?? fresh.name);
+    this.columns.push(column);
+    byId("columns").append(column.element);
+    this.#showColumns();
+    this.activate(column);
+    this.emit("column", column);
+    return column;
+  }
+
+  #removeColumn(column) {
+    column.stop();
+    column.element.remove();
+    this.columns.splice(this.columns.indexOf(column), 1);
+    this.#showColumns();
+    this.activate(this.columns[0], true);
+    this.columns[0].select.focus();
+  }
+
+  #showColumns() {
+    const several = this.columns.length > 1;
+    for (const column of this.columns) column.remove.hidden = !several;
+    byId("columns").dataset.count = this.columns.length;
+    this.emit("state");
+  }
+
+  /** Make a column the active one; `anew`: also if it is already, because its model is another one. */
+  activate(column, anew = false) {
+    if (column === this.active && !anew) return;
+    this.active = column;
+    for (const each of this.columns) each.setActive(each === column && this.columns.length > 1);
+    this.emit("activate", column, anew);
+  }
+}
