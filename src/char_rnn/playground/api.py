@@ -20,7 +20,7 @@ from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.jobs import WriteJob
 from char_rnn.playground.messages import CLIENT_GONE, ApiError, EventStream, Outbox, disconnected, read
-from char_rnn.playground.middleware import Metrics
+from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.sampling.options import Strategy
 

@@ -27,7 +27,8 @@ from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.api import OPERATIONS, Api
 from char_rnn.playground.messages import ApiError, refuse
-from char_rnn.playground.middleware import HEADERS, LONGEST_HEAD, Guard, Measured, Metrics
+from char_rnn.playground.metrics import Measured, Metrics
+from char_rnn.playground.middleware import HEADERS, LONGEST_HEAD, Guard
 from char_rnn.playground.scheduler import MISTAKE
 from char_rnn.playground.schema import PREFIX, Limits
 from char_rnn.playground.served_model import ServedModel
