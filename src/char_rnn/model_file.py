@@ -76,7 +76,10 @@ class ModelFile:
         return replace(self, config=self.config.model_copy(update=sections), training=training)
 
     def summary(self) -> dict[str, Any]:
-        """Return cell, sizes, parameters, data and loss in JSON types: no path, and no loss that is not finite."""
+        """Return cell, sizes, parameters, data, loss and suggested primes in JSON types.
+
+        The data is a name without its path; a loss that is not finite is None.
+        """
         model, training = self.config.model, self.without_paths().training
         data, loss = training.get("data"), training.get("best_val_loss")
         return {
@@ -86,6 +89,7 @@ class ModelFile:
             "parameters": sum(tensor.size for tensor in self.tensors.values()),
             "data": None if data is None else str(data),
             "loss": loss if isinstance(loss, int | float) and math.isfinite(loss) else None,
+            "suggested_primes": self.config.generation.suggested_primes or [],
         }
 
     def write(self, path: str | Path) -> Path:

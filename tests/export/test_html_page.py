@@ -287,6 +287,12 @@ def test_paths_are_not_in_the_file(data: str) -> None:
     assert '"data":"poems"' in text
 
 
+def test_the_suggested_primes_are_in_the_file() -> None:
+    file = made()
+    file.config.generation.suggested_primes = ["Once upon ", "</script>"]
+    assert r'"suggested_primes":["Once upon ","\u003c/script>"]' in page(file, Words("poem"))
+
+
 def test_a_changed_playground_page(monkeypatch: pytest.MonkeyPatch) -> None:
     from char_rnn.export import html_page
 

@@ -43,7 +43,9 @@ WAIT = 20  # seconds until a test fails
 
 def model_file(vocabulary: Vocabulary = LETTERS, seed: int = 0, **options: Any) -> ModelFile:
     """Return a model with random weights."""
-    config = Config.model_validate({"model": {"hidden_size": 12, "num_layers": 2, **options}})
+    primes = ["a ", "b"] if vocabulary is LETTERS else None
+    sections = {"model": {"hidden_size": 12, "num_layers": 2, **options}, "generation": {"suggested_primes": primes}}
+    config = Config.model_validate(sections)
     rng = np.random.default_rng(seed)
     shapes = parameter_shapes(config.model, vocabulary.size)
     tensors = {name: 0.6 * rng.normal(size=shape).astype(np.float32) for name, shape in shapes}

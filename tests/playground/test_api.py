@@ -39,8 +39,10 @@ def test_models(served: Serving) -> None:
         "symbols": [chr(symbol) for symbol in LETTERS.symbols],
         "data": "letters",
         "loss": 1.5,
+        "suggested_primes": ["a ", "b"],
         "precision": "float32",
     }
+    assert of_bytes["suggested_primes"] == []
     assert of_bytes["symbols"][65] == "A"
     assert of_bytes["symbols"][0xC3] == "\\xC3"
     assert answer["limits"] == {"length": 3000, "streams": 16, "prime": 2000, "body": 12 * 2000 + 65_536}

@@ -71,6 +71,26 @@ def test_the_default_embedding_of_a_new_run_is_at_most_512_long(
     assert ModelFile.read(tmp_path / "run").config.model.input_size(symbols) == length
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [(None, ["Once upon a time ", "and then "]), ([], []), (["So "], ["So "])]
+)
+@pytest.mark.parametrize("vocabulary", ["characters", "bytes"])
+def test_a_new_run_finds_primes_to_suggest(
+    tmp_path: Path, vocabulary: str, given: list[str] | None, expected: list[str]
+) -> None:
+    lines = (f"Once upon a time {number}\nand then {number}\n" for number in range(40))
+    text, folder = tmp_path / "tales.txt", tmp_path / "run"
+    text.write_text("".join(lines), encoding="utf-8")
+    config = config_for(text, training={"max_steps": 2, "eval_interval": 1}, generation={"suggested_primes": given})
+    config = config.model_copy(update={"data": config.data.model_copy(update={"vocabulary": vocabulary})})
+    start_run(config, folder).train()
+    saved = load_config(folder / "config.yaml")
+    assert saved.generation.suggested_primes == expected
+    assert ModelFile.read(folder).summary()["suggested_primes"] == expected
+    again = resume_run(saved, folder).trainer
+    assert again.config.generation.suggested_primes == expected
+
+
 @pytest.mark.parametrize("damaged", ["best.safetensors", "last.safetensors"])
 def test_a_run_with_a_damaged_model_is_resumed(
     text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str

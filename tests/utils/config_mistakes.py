@@ -164,6 +164,21 @@ FILES = {
         'generation:\n  prime: "\\ud800"\n',
         ":2: generation.prime: must be Unicode text without surrogates; given '\\ud800'",
     ),
+    "an empty suggestion": (
+        'generation:\n  suggested_primes: ["The ", ""]\n',
+        ":2: generation.suggested_primes: must be null or a list of at most 8 texts of 1 to 100 characters;"
+        " given ['The ', '']",
+    ),
+    "nine suggestions": (
+        "generation:\n  suggested_primes: [a, b, c, d, e, f, g, h, i]\n",
+        ":2: generation.suggested_primes: must be null or a list of at most 8 texts of 1 to 100 characters;"
+        " given ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i']",
+    ),
+    "half a character in a suggestion": (
+        'generation:\n  suggested_primes: ["\\udc00"]\n',
+        ":2: generation.suggested_primes: must be null or a list of at most 8 texts of 1 to 100 characters;"
+        " given ['\\udc00']",
+    ),
     "fractions": (
         "data:\n  train_frac: 0.9\n  val_frac: 0.2\n  encoding: ascii\n",
         ":3: data.train_frac 0.9 and data.val_frac 0.2 add up to 1.1; together they must be at most 1",

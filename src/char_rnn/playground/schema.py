@@ -128,6 +128,7 @@ class Model(BaseModel):
     symbols: list[str] = Field(description="Characters; a byte that is not a whole character is written as \\xC3.")
     data: str | None = Field(description="Name of the training text.")
     loss: float | None = Field(description="Best validation loss, in nats per symbol.")
+    suggested_primes: list[str] = Field(description="Texts to begin with; none for models of version 1.0.")
     precision: Literal["float64", "float32", "bfloat16", "int8"]
 
 

@@ -17,6 +17,7 @@ from char_rnn._version import __version__
 from char_rnn.data import TextNotFoundError
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.datasets import Progress
+from char_rnn.data.line_beginnings import suggested_primes
 from char_rnn.data.sources import STANDARD_INPUT, Sources, as_list
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
@@ -166,8 +167,11 @@ def _prepare(
         config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
     model = backend.model(config, corpus.vocabulary.size, tensors)
     device = working_device(context.device, model, group)
-    characters = len(corpus.split("train", config.data.train_frac, config.data.val_frac))
-    config = fit_batch(config, model, device, group, characters)
+    text = corpus.split("train", config.data.train_frac, config.data.val_frac)
+    config = fit_batch(config, model, device, group, len(text))
+    if saved is None and config.generation.suggested_primes is None:
+        primes = {"suggested_primes": suggested_primes(text, corpus.vocabulary)}
+        config = config.model_copy(update={"generation": config.generation.model_copy(update=primes)})
     loaders = backend.dataloaders(config, corpus, device, _rows(config, group))
     began = time.perf_counter()
     if saved is None:

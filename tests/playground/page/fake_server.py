@@ -34,7 +34,8 @@ LINES = "First Citizen:\nWe are “accounted” poor,\n\n(the patricians good)\n
 
 def model(name: str, **changes: Any) -> dict[str, Any]:
     shape = {"name": name, "cell": "lstm", "hidden_size": 24, "num_layers": 2, "parameters": 12345, "symbols": SYMBOLS}
-    return {**shape, "data": "a play", "loss": 1.5, "precision": "float32", **changes}
+    facts = {"data": "a play", "loss": 1.5, "suggested_primes": ["First ", "We are "], "precision": "float32"}
+    return {**shape, **facts, **changes}
 
 
 @dataclass

@@ -83,6 +83,12 @@ class GenerationConfig(_SamplingSection):  # type: ignore[misc]  # its fields ar
     """Seed of the random numbers; null = a new seed each time."""
     prime: WholeText = Field(default="", json_schema_extra={"allowed": "Unicode text without surrogates"})
     """Text to continue; empty = the first symbol is drawn from the uniform distribution."""
+    suggested_primes: list[Annotated[WholeText, check(lambda text: 0 < len(text) <= 100)]] | None = Field(
+        default=None,
+        max_length=8,
+        json_schema_extra={"allowed": "null or a list of at most 8 texts of 1 to 100 characters"},
+    )
+    """Primes that the page offers; null = frequent line beginnings, found in the training text when a run starts."""
 
 
 class LoggingConfig(Section):
