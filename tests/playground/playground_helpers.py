@@ -89,7 +89,7 @@ class Serving:
 @contextmanager
 def serving(files: Mapping[str, ModelFile], limits: Limits | None = None) -> Iterator[Serving]:
     """Serve models on a free port of 127.0.0.1."""
-    with patch("char_rnn.playground.served_model.SAMPLE", 400):
+    with patch("char_rnn.playground.cell_finder.SAMPLE", (400, 400)):
         yield from _serving(files, limits)
 
 

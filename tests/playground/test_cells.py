@@ -67,6 +67,16 @@ def test_the_planted_cells_are_found() -> None:
     assert first["line length"].correlation == pytest.approx(-1)
 
 
+def test_several_texts_have_features_of_their_own() -> None:
+    texts = ['a "b (c\n', "d e\n" * 10, 'f "g" h'] * 4
+    values = np.concatenate([FEATURES["line length"](text) for text in texts])
+    activations = np.random.default_rng(0).normal(size=(len(values), 1, 3))
+    activations[:, 0, 1] = values
+    cell = next(cell for cell in best_cells(texts, activations, 1) if cell.tracks == "line length")
+    assert (cell.index, cell.correlation) == (1, pytest.approx(1))
+    assert best_cells([], np.zeros((0, 1, 3))) == []
+
+
 @pytest.mark.parametrize("line_end", ["\r", "\x85", "\u2028"])
 def test_other_line_ends(line_end: str) -> None:
     text = 'a "b" (c).\n  d, e\n\n' * 20

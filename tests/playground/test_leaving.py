@@ -272,7 +272,7 @@ def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
         tracemalloc.stop()
         scheduler = now.app.state.models["one"].scheduler
         eventually(
-            lambda: scheduler._rows == [None] * 17 or not any(row and not row.cancelled for row in scheduler._rows)
+            lambda: scheduler._rows == [None] * 16 or not any(row and not row.cancelled for row in scheduler._rows)
         )
         assert not scheduler._waiting
         assert not now.server.server_state.tasks

@@ -9,7 +9,7 @@ Dimensions: T characters of a text, L layers, H hidden, K features.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,24 +106,27 @@ FEATURES: Mapping[str, Callable[[str], Floats]] = {
 }
 
 
-def best_cells(text: str, activations: Array, count: int = 3) -> list[TrackingCell]:
+def best_cells(text: str | Sequence[str], activations: Array, count: int = 3) -> list[TrackingCell]:
     """Return the cells that track each feature of a text best, from the activations (T, L, H).
 
     They are in the order of the features, `count` for each, best first; none for a feature that varies at fewer than
-    ten characters of the text.
+    ten characters of the text. Several texts, T characters together, have features of their own.
 
     Raises:
         ValueError: The number of activations is not T.
     """
-    if len(activations) != len(text):
-        raise ValueError(f"activations: must be one for each of {len(text)} characters; given {len(activations)}")
-    if "\n" not in text:
-        text = text.translate(dict.fromkeys(map(ord, LINE_ENDS), "\n"))
-    shown = {name: values for name, of in FEATURES.items() if _varies(values := of(text))}
+    texts = [text] if isinstance(text, str) else text
+    length = sum(map(len, texts))
+    if len(activations) != length:
+        raise ValueError(f"activations: must be one for each of {length} characters; given {len(activations)}")
+    if not any("\n" in each for each in texts):
+        texts = [each.translate(dict.fromkeys(map(ord, LINE_ENDS), "\n")) for each in texts]
+    values = {name: np.concatenate([np.empty(0), *map(of, texts)]) for name, of in FEATURES.items()}
+    shown = {name: each for name, each in values.items() if _varies(each)}
     if not shown:
         return []
     hidden_size = activations.shape[2]
-    table = correlations(np.array(list(shown.values())), activations.reshape(len(text), -1))
+    table = correlations(np.array(list(shown.values())), activations.reshape(length, -1))
     found = []
     for name, row in zip(shown, table, strict=True):
         for place in np.argsort(-np.abs(row), kind="stable")[:count]:

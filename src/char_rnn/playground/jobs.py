@@ -185,22 +185,6 @@ class ReadJob(TextJob):
             how(value)
 
 
-class SampleJob(ReadJob):
-    """Writes a text that has no prime, and records h (L, H) after each symbol."""
-
-    def __init__(self, text: GenerationState) -> None:
-        first = text.begin()
-        assert first is not None
-        super().__init__([first], states(), wants_state=True)
-        self._text = text
-
-    def take(self, log_probs: Array, state: Array | None) -> None:
-        """Draw the next symbol to read."""
-        if not self._text.done:
-            self.symbols.append(self._text.choose(log_probs))
-        super().take(log_probs, state)
-
-
 def scores(symbols: Sequence[int]) -> Record:
     """Record the log-probability of the next of these symbols; 0 after the last."""
     return lambda count, log_probs, _: float(log_probs[symbols[count]]) if count < len(symbols) else 0.0

@@ -33,14 +33,12 @@ class TextJob(ABC):
     Attributes:
         symbol: Symbol that the model reads next.
         wants_state: Whether `take` needs the state.
-        own: Whether the server itself wants the text, not a request.
         ended: Whether the job is done.
         cancelled: Whether nobody wants the text any more; set by any thread.
     """
 
     symbol: int
     wants_state = False
-    own = False
     ended = False
     cancelled = False
 
@@ -64,7 +62,7 @@ class TextJob(ABC):
 
 
 class Scheduler:
-    """The rows of one model; one more than `rows` is for a text of the server itself.
+    """The rows of one model.
 
     Attributes:
         symbols: Symbols read, of all texts.
@@ -74,8 +72,8 @@ class Scheduler:
     def __init__(self, engine: Engine, rows: int, name: str = "model") -> None:
         self.capacity, self.name = rows, name
         self.symbols, self.seconds = 0, 0.0
-        self._streams: Streams = engine.begin(rows + 1)
-        self._rows: list[TextJob | None] = [None] * (rows + 1)
+        self._streams: Streams = engine.begin(rows)
+        self._rows: list[TextJob | None] = [None] * rows
         self._waiting: deque[TextJob] = deque()
         self._condition = threading.Condition()
         self._closing = False
@@ -94,8 +92,8 @@ class Scheduler:
         """Wait for the end of the thread."""
         self._thread.join(timeout)
 
-    def add(self, job: TextJob, *, own: bool = False) -> None:
-        """Add a job that has not ended; one at a time may be the server's `own`.
+    def add(self, job: TextJob) -> None:
+        """Add a job that has not ended.
 
         Raises:
             ApiError: All rows are in use, or the scheduler is closed.
@@ -103,9 +101,7 @@ class Scheduler:
         with self._condition:
             if self._closing:
                 raise ApiError(503, CLOSING)
-            job.own = own
-            present = _count(each for each in (*self._rows, *self._waiting) if each and each.own == own)
-            if present >= (1 if own else self.capacity):
+            if _count((*self._rows, *self._waiting)) >= self.capacity:
                 reason = f"{self.capacity} texts are being written or read already; try again soon"
                 raise ApiError(429, f"model {self.name}: {reason}", headers={"retry-after": "1"})
             self._waiting.append(job)

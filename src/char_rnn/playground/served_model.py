@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.model_file import ModelFile
+from char_rnn.playground.cell_finder import CellFinder
 from char_rnn.playground.cells import TrackingCell, best_cells
-from char_rnn.playground.jobs import ReadJob, SampleJob, scores, states
+from char_rnn.playground.jobs import ReadJob, scores, states
 from char_rnn.playground.scheduler import Scheduler
 from char_rnn.playground.schema import Limits
-from char_rnn.sampling.options import Strategy
-
-SAMPLE = 4000  # symbols that a model writes to find its cells in
-SAMPLE_STRATEGY = Strategy(temperature=0.8)
 
 
 class ServedModel:
@@ -46,23 +40,21 @@ class ServedModel:
         self.scheduler = Scheduler(engine, limits.streams, name)
         symbols = {"symbols": list(file.vocabulary.labels), "precision": precision}
         self.metadata: dict[str, Any] = {"name": name, **file.summary(), **symbols}
-        self._cells: asyncio.Task[list[TrackingCell]] | None = None
+        self._finder = CellFinder(engine, file.vocabulary)
 
     def start(self) -> None:
-        """Start computing, and look for cells in the background; on the event loop."""
+        """Start computing."""
         self.scheduler.start()
-        self._cells = asyncio.get_running_loop().create_task(self._own_cells())
-        self._cells.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def stop(self) -> None:
         """End all texts and the thread."""
+        self._finder.close()
         self.scheduler.close()
         await asyncio.to_thread(self.scheduler.join, 10)
 
     async def cells(self) -> list[TrackingCell]:
-        """Wait for the cells found in a text that the model writes."""
-        assert self._cells is not None
-        return await asyncio.shield(self._cells)
+        """Find the cells that track features of texts that the model writes."""
+        return await self._finder.cells()
 
     async def spelled(self, text: str) -> Spelling:
         """Decide what the model reads for a text."""
@@ -88,13 +80,13 @@ class ServedModel:
         values = (sums[ends] - sums[begins]).round(5).tolist()
         return [value if read else None for value, read in zip(values, ends > begins, strict=True)]
 
-    async def result(self, job: ReadJob, *, own: bool = False) -> list[Any]:
+    async def result(self, job: ReadJob) -> list[Any]:
         """Return the records of a job, which is cancelled with the caller.
 
         Raises:
             ApiError: All rows are in use, or the job failed.
         """
-        self.scheduler.add(job, own=own)
+        self.scheduler.add(job)
         try:
             return await asyncio.wrap_future(job.result)
         except asyncio.CancelledError:
@@ -108,21 +100,6 @@ class ServedModel:
         start = np.zeros((self.num_layers, self.hidden_size))[part]
         job = ReadJob(symbols, states(part), wants_state=True) if symbols else None
         return np.stack([start, *(await self.result(job) if job else [])])[spelling.ends]
-
-    async def _own_cells(self) -> list[TrackingCell]:
-        sample = SampleJob(GenerationState(self.vocabulary, "", SAMPLE, SAMPLE_STRATEGY, seed=0))
-        kept = np.stack(await self.result(sample, own=True))
-        text, ends = aligned(self.vocabulary, sample.symbols)
-        return await asyncio.to_thread(best_cells, text, kept[ends])
-
-
-def aligned(vocabulary: Vocabulary, symbols: Sequence[int]) -> tuple[str, npt.NDArray[np.int64]]:
-    """Return the text (T characters) of symbols (N,), and the index (T,) of the last symbol of each character."""
-    if vocabulary.kind == "characters":
-        return vocabulary.decode(symbols), np.arange(len(symbols))
-    decoder = vocabulary.decoder()
-    pieces = [decoder.decode([index]) for index in symbols]
-    return "".join(pieces), np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
 
 
 def model_names(paths: Iterable[str | Path]) -> list[str]:
