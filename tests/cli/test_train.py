@@ -38,6 +38,7 @@ def test_a_run_prints_its_progress_and_a_sample(
         "config.yaml",
         "last.safetensors",
         "metrics.jsonl",
+        "samples.jsonl",
         "tensorboard",
         "training_state.safetensors",
     ]

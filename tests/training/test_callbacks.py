@@ -11,7 +11,7 @@ import pytest
 from training_helpers import Log, small_config
 
 from char_rnn.training import CharRNNTrainer
-from char_rnn.training.callbacks import MetricsWriter
+from char_rnn.training.callbacks import MetricsWriter, SamplesWriter
 
 MakeTrainer = Callable[..., CharRNNTrainer]
 
@@ -89,3 +89,19 @@ def test_records_are_plain_json(make_trainer: MakeTrainer) -> None:
     log = Log()
     make_trainer(small_config(training={"max_steps": 7}), callbacks=[log]).train()
     assert json.loads(json.dumps(log.records)) == log.records
+
+
+def test_samples_are_recorded_and_cut_back_with_the_run(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    config = small_config(training={"eval_interval": 10, "max_steps": 30}, logging={"sample_length": 5})
+    make_trainer(config, run_dir=tmp_path, sample=lambda model: "a rose\n\ud800").train()
+    file = SamplesWriter(tmp_path / "samples.jsonl")
+    assert file.read() == [{"step": step, "text": "a rose\n\ud800"} for step in (10, 20, 30)]
+    resumed = make_trainer(config, run_dir=tmp_path)
+    resumed.step = 20
+    file.on_start(resumed)
+    file.on_sample(25, "a daisy")
+    assert [(record["step"], record["text"][:3]) for record in file.read()] == [(10, "a r"), (20, "a r"), (25, "a d")]
+    file.on_event(resumed, {"step": 20, "event": "memory"})
+    assert [record["step"] for record in file.read()] == [10, 20, 25]
+    file.on_event(resumed, {"step": 20, "event": "rollback", "failed_step": 26})
+    assert [record["step"] for record in file.read()] == [10, 20]

@@ -3,4 +3,5 @@
 The constants name the files of a run folder, besides the models (``model_file.BEST`` and ``LAST``).
 """
 
-CONFIG, METRICS, STATE, TENSORBOARD = "config.yaml", "metrics.jsonl", "training_state.safetensors", "tensorboard"
+CONFIG, METRICS, SAMPLES = "config.yaml", "metrics.jsonl", "samples.jsonl"
+STATE, TENSORBOARD = "training_state.safetensors", "tensorboard"

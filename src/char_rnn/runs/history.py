@@ -109,7 +109,7 @@ def last_record(folder: Path, reach: int = 1 << 16) -> Mapping[str, Any] | None:
     with open_regular(path, MAX_METRICS) as file:
         file.seek(-min(reach, path.stat().st_size), 2)
         lines = file.read(reach).splitlines()
-    return next((record for line in reversed(lines) if (record := _record(line)) is not None), None)
+    return next((record for line in reversed(lines) if (record := record_of(line)) is not None), None)
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
@@ -121,10 +121,10 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
     with open_regular(path, MAX_METRICS) as file:
         for line in file:
             if line.strip():
-                yield line, _record(line)
+                yield line, record_of(line)
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def record_of(line: bytes) -> dict[str, Any] | None:
     """Return the record of a line; None if it is not one with a step."""
     try:
         record = json.loads(line)

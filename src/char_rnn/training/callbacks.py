@@ -1,4 +1,4 @@
-"""Callbacks of a trainer, the two that write its records, and the logger that makes the records.
+"""Callbacks of a trainer, those that write the files of a run, and the logger that makes the records.
 
 A record is a flat dict: ``step``, ``epoch`` (fractional), ``split`` (train, val or test), ``loss`` in nats per
 character, ``bits_per_character``, and in training records ``learning_rate``, ``gradient_norm`` (before clipping),
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from char_rnn.data.corpus import SPLITS
-from char_rnn.runs import METRICS, TENSORBOARD
+from char_rnn.runs import METRICS, SAMPLES, TENSORBOARD
 from char_rnn.runs.history import read_lines
 from char_rnn.training.evaluation import Evaluation, perplexity
 from char_rnn.utils.files import check_regular, replacing
@@ -67,20 +67,14 @@ class Callback:
         """Training has ended, for any reason."""
 
 
-class MetricsWriter(Callback):
-    """Writes ``metrics.jsonl``: one JSON object per line, in the order of the steps, in full precision."""
+class RecordsFile:
+    """A file of records: one JSON object per line, in the order of the steps, in full precision."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def on_start(self, trainer: CharRNNTrainer) -> None:
-        """Remove what a resumed run records again (a finished one only evaluates); add an event not recorded yet."""
-        self.cut_back(trainer.step, SPLITS if trainer.should_continue else ("train",))
-        if trainer.event is not None and trainer.event not in self.read():
-            self.on_record(trainer.event)
-
-    def on_record(self, record: Record) -> None:
-        """Append the record; it is in the file when this returns.
+    def append(self, record: Record) -> None:
+        """Append a record; it is in the file when this returns.
 
         Raises:
             OSError: it cannot be written, or the disk is full.
@@ -91,6 +85,35 @@ class MetricsWriter(Callback):
                 file.write(json.dumps(finite, allow_nan=False) + "\n")
         except OSError as error:  # an error of closing the file lacks its name
             raise OSError(error.errno, error.strerror, str(self.path)) from None
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all complete records; other lines are skipped."""
+        return [record for _, record in self._lines() if record is not None]
+
+    def keep(self, stays: Callable[[Record], bool]) -> None:
+        """Remove all other records, and lines that are not records, with a warning if a crash cannot explain them."""
+        lines = self._lines()
+        if damaged := sum(record is None for _, record in lines[:-1]):
+            _logger.warning("%s: damaged; skipped %d lines that are not records", self.path, damaged)
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(b"".join(line.rstrip() + b"\n" for line, record in lines if record and stays(record)))
+
+    def _lines(self) -> list[tuple[bytes, dict[str, Any] | None]]:
+        return list(read_lines(self.path)) if self.path.exists() else []
+
+
+class MetricsWriter(RecordsFile, Callback):
+    """Writes ``metrics.jsonl``."""
+
+    def on_start(self, trainer: CharRNNTrainer) -> None:
+        """Remove what a resumed run records again (a finished one only evaluates); add an event not recorded yet."""
+        self.cut_back(trainer.step, SPLITS if trainer.should_continue else ("train",))
+        if trainer.event is not None and trainer.event not in self.read():
+            self.on_record(trainer.event)
+
+    def on_record(self, record: Record) -> None:
+        """Append the record."""
+        self.append(record)
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Append the event, after removing what will be recorded again."""
@@ -105,29 +128,33 @@ class MetricsWriter(Callback):
             with self.path.open("rb+") as file:
                 os.fsync(file.fileno())
 
-    def read(self) -> list[dict[str, Any]]:
-        """Return all complete records; other lines are skipped."""
-        return [record for _, record in self._lines() if record is not None]
-
     def cut_back(self, step: int, splits: Collection[str]) -> None:
-        """Remove what a run resumed at ``step`` records again: all after it, and at it all but ``splits`` and events.
-
-        Lines that are not records are removed too, with a warning if a crash cannot explain them.
-        """
-        lines = self._lines()
-        if damaged := sum(record is None for _, record in lines[:-1]):
-            _logger.warning("%s: damaged; skipped %d lines that are not records", self.path, damaged)
+        """Remove what a run resumed at ``step`` records again: all after it; at it, all but ``splits`` and events."""
 
         def stays(record: Record) -> bool:
             return record["step"] < step or (
                 record["step"] == step and ("event" in record or record.get("split") in splits)
             )
 
-        with replacing(self.path) as temporary:
-            temporary.write_bytes(b"".join(line.rstrip() + b"\n" for line, record in lines if record and stays(record)))
+        self.keep(stays)
 
-    def _lines(self) -> list[tuple[bytes, dict[str, Any] | None]]:
-        return list(read_lines(self.path)) if self.path.exists() else []
+
+class SamplesWriter(RecordsFile, Callback):
+    """Writes ``samples.jsonl``: the ``step`` and the ``text`` of each sample."""
+
+    def on_start(self, trainer: CharRNNTrainer) -> None:
+        """Remove the samples after the step of a resumed run."""
+        if self.path.exists():
+            self.keep(lambda record: bool(record["step"] <= trainer.step))
+
+    def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
+        """Remove the samples of steps that are repeated."""
+        if "failed_step" in event:
+            self.on_start(trainer)
+
+    def on_sample(self, step: int, text: str) -> None:
+        """Append the sample."""
+        self.append({"step": step, "text": text})
 
 
 class TensorBoardWriter(Callback):
@@ -178,7 +205,7 @@ def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingC
     """
     if run_dir is None:
         return []
-    found: list[Callback] = [MetricsWriter(run_dir / METRICS)]
+    found: list[Callback] = [MetricsWriter(run_dir / METRICS), SamplesWriter(run_dir / SAMPLES)]
     if settings.tensorboard:
         folder = Path(log_dir) if log_dir else run_dir / TENSORBOARD
         try:

@@ -1,7 +1,7 @@
 """The run folder: checks, creation, and its ``config.yaml``.
 
-It holds ``config.yaml``, ``metrics.jsonl``, ``best.safetensors``, ``last.safetensors``, the training state beside them,
-and ``tensorboard/``.
+It holds ``config.yaml``, ``metrics.jsonl``, ``samples.jsonl``, ``best.safetensors``, ``last.safetensors``, the training
+state beside them, and ``tensorboard/``.
 """
 
 from __future__ import annotations
