@@ -174,7 +174,10 @@ def test_the_first_of_several_stop_texts_ends_it(char_rnn: Command, path: Path) 
     stops = [whole[40:43], whole[90:93]]
     words = [word for stop in stops for word in ("--stop", stop)]
     shown = char_rnn("sample", path, "--length", 300, "--seed", 5, "--ban", "\n", "-q", *words).out
-    assert shown == whole[: min(whole.index(stop) for stop in stops)] + "\n"
+    ends = [whole.index(stop) for stop in stops]
+    assert shown == whole[: min(ends)] + "\n"
+    kept = char_rnn("sample", path, "--length", 300, "--seed", 5, "--ban", "\n", "-q", *words, "--keep-stop").out
+    assert kept == whole[: min(ends) + 3] + "\n"
 
 
 def test_unknown_characters_become_the_nearest(char_rnn: Command, path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -218,6 +221,7 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
         (["--only", ""], 2, r"--only: must be a text of at least one character"),
         (["--only", "xyz"], 2, r"banned and allowed leave no character"),
         (["--stop", "a", "--stop", ""], 2, r"--stop: must be a text of at least one character"),
+        (["--keep-stop"], 2, r"--keep-stop needs a stop text: add --stop or --stop-at-newline"),
         (["--beam", "0"], 2, r"'--beam': 0"),
         (["--beam", "3", "--top-k", "5"], 2, r"--top-k: --beam does not sample; leave out one of them"),
         (["--beam", "3", "--seed", "1"], 2, r"--seed: --beam does not sample"),

@@ -318,23 +318,24 @@ def test_error_messages(page: Any) -> None:
     assert refused("new Symbols(given).kept('a', 'a')").startswith("No character is left to draw.")
 
 
-def test_stop_texts(page: Any) -> None:
+@pytest.mark.parametrize("keep", [False, True])
+def test_stop_texts(page: Any, keep: bool) -> None:
     rng = np.random.default_rng(2)
     for _ in range(60):
         stops = ["".join(rng.choice(list("ab\n"), rng.integers(1, 4))) for _ in range(rng.integers(0, 4))]
         pieces = ["".join(rng.choice(list("ab\n"), rng.integers(0, 3))) for _ in range(12)]
-        stop = StopText(stops)
+        stop = StopText(stops, keep=keep)
         expected = []
         for piece in pieces:
             expected.append(stop.feed(piece))
             if stop.found:
                 break
         found = page.evaluate(
-            """([stops, pieces]) => {
-                const stop = new StopText(stops);
+            """([stops, pieces, keep]) => {
+                const stop = new StopText(stops, keep);
                 return [pieces.map((piece) => stop.feed(piece)), stop.found, stop.rest()];
             }""",
-            [stops, pieces[: len(expected)]],
+            [stops, pieces[: len(expected)], keep],
         )
         assert found == [expected, stop.found, stop.rest()]
 

@@ -84,6 +84,8 @@ def test_texts_end_before_a_stop_text(options: dict[str, Any]) -> None:
     best = sorted(expected.values(), key=lambda pair: -pair[1])[: len(found)]
     assert sorted(round(text.log_probability, 9) for text in found) == sorted(round(total, 9) for _, total in best)
     assert {text.text for text in found} == {text for text, _ in best}
+    kept = beam_search(model, VOCABULARY, "a", 5, 1000, **options, keep_stop=True)
+    assert [expected[text.text][0] for text in kept] == [text.text for text in found]
 
 
 def test_banned_and_allowed_characters() -> None:

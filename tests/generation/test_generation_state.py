@@ -114,6 +114,9 @@ def test_text_is_given_out_once_and_when_it_is_certain() -> None:
         ({"stop": ("bcda", "c")}, "b"),
         ({"stop_at_newline": True}, "bcda"),
         ({"stop_at_newline": True, "stop": "a"}, "bcd"),
+        ({"stop": "cd", "keep_stop": True}, "bcd"),
+        ({"stop_at_newline": True, "keep_stop": True}, "bcda\n"),
+        ({"stop": "xy", "keep_stop": True}, "bcda\nb"),
         ({}, "bcda\nb"),
     ],
 )

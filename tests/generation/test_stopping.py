@@ -31,6 +31,19 @@ def test_the_text_ends_before_the_first_stop(pieces: list[str], stop: str) -> No
 
 
 @settings(deadline=None)
+@given(st.lists(letters), st.lists(st.text(alphabet="ab", min_size=1, max_size=5), min_size=1, max_size=3))
+def test_a_text_may_end_with_the_first_stop_and_nothing_is_held_back(pieces: list[str], stops: list[str]) -> None:
+    stop_text, whole, passed = StopText(stops, keep=True), "".join(pieces), ""
+    ends = [whole.index(stop) + len(stop) for stop in stops if stop in whole]
+    for piece in pieces:
+        if not stop_text.found:
+            passed += stop_text.feed(piece)
+            assert stop_text.found or whole.startswith(passed)
+    assert passed == whole[: min(ends, default=len(whole))]
+    assert (stop_text.found, stop_text.rest()) == (bool(ends), "")
+
+
+@settings(deadline=None)
 @given(letters, st.text(alphabet="ab", min_size=1, max_size=5))
 def test_only_a_possible_beginning_is_held_back(text: str, stop: str) -> None:
     stop_text = StopText(stop)

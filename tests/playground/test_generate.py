@@ -124,6 +124,15 @@ def test_a_text_ends_before_a_stop_text(served: Serving) -> None:
     assert happened[-1][1]["characters"] == len(text_of(happened))
 
 
+def test_a_text_may_end_with_its_stop_text(served: Serving) -> None:
+    whole = served.text(length=200, seed=4)
+    stop = whole[50:52]
+    for unit in (None, {"layer": 0, "index": 1}):
+        happened = served.generate(length=200, seed=4, stop=[stop], keep_stop=True, unit=unit)
+        assert text_of(happened) == whole[: whole.index(stop) + 2]
+        assert happened[-1][1]["reason"] == "stop"
+
+
 def test_a_stop_text_that_the_last_symbol_completes_is_the_reason(served: Serving) -> None:
     whole = served.text(length=60, seed=4)
     length = whole.index(whole[50:52]) + 2

@@ -51,6 +51,7 @@ _BETWEEN = "---\n"
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text to stop before; may be repeated.")
 @click.option("--stop-at-newline", is_flag=True, help="Stop before the first line end.")
+@click.option("--keep-stop", is_flag=True, help="Print the stop text too, and stop after it.")
 @click.option("--num-samples", type=click.IntRange(1, 1_000_000), help="Number of texts, separated by lines of ---.")
 @click.option("--seed", "-seed", type=int, help="Seed of the random numbers; the same seed gives the same text.")
 @strategy_flags(OPTIONS, temperature="-temperature")

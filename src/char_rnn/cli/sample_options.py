@@ -47,6 +47,7 @@ class SampleOptions:
     unknown: Literal["error", "skip", "nearest"]
     stop: tuple[str, ...]
     stop_at_newline: bool
+    keep_stop: bool
     num_samples: int | None
     seed: int | None
     sampling: dict[str, Any]
@@ -87,6 +88,7 @@ class SampleOptions:
             "--precision": self.precision is not None,
             "--stop": bool(self.stop),
             "--stop-at-newline": self.stop_at_newline,
+            "--keep-stop": self.keep_stop,
             "--hide-prime": self.hide_prime,
             f"--unknown {self.unknown}": self.unknown != "error",
         }
@@ -106,6 +108,8 @@ class SampleOptions:
         """Raise a usage error for an invalid combination of options."""
         if "" in self.stop:
             raise click.BadParameter("must be a text of at least one character", param_hint="--stop")
+        if self.keep_stop and not (self.stop or self.stop_at_newline):
+            raise click.UsageError("--keep-stop needs a stop text: add --stop or --stop-at-newline")
         if self.sampling.get("allowed") == "":
             raise click.BadParameter("must be a text of at least one character", param_hint=OPTIONS["allowed"].flag)
         if self.prime is not None and self.prime_file is not None:
@@ -138,4 +142,5 @@ class SampleOptions:
     @property
     def ending(self) -> dict[str, Any]:
         """The options for reading the prime and for ending the text."""
-        return {"stop": self.stop, "stop_at_newline": self.stop_at_newline, "unknown": self.unknown}
+        names = ("stop", "stop_at_newline", "keep_stop", "unknown")
+        return {name: getattr(self, name) for name in names}

@@ -59,6 +59,7 @@ def beam_search(
     allowed: str | None = None,
     stop: str | Sequence[str] | None = None,
     stop_at_newline: bool = False,
+    keep_stop: bool = False,
     unknown: Unknown = "error",
 ) -> list[BeamText]:
     """Find the likeliest continuations of a text with a beam of ``beams`` texts.
@@ -77,6 +78,7 @@ def beam_search(
         allowed: The only characters written; ``None`` = all.
         stop: A text ends before this, or before the first of these.
         stop_at_newline: A text ends before a line end, too.
+        keep_stop: A text ends with its stop text instead of before it.
         unknown: Treatment of prime characters that the vocabulary lacks; see `spelled`.
 
     Returns:
@@ -94,7 +96,10 @@ def beam_search(
     branches = search.run(encode_prime(vocabulary, prime_text, unknown).tolist(), length)
     if length == 0:
         return [BeamText("", 0.0)]
-    return [BeamText(_text(vocabulary, branch, stops), branch.total) for branch in branches[:beams]]
+    return [
+        BeamText(_text(vocabulary, branch, StopText(stops, keep=keep_stop)), branch.total)
+        for branch in branches[:beams]
+    ]
 
 
 class _Search:
@@ -158,7 +163,6 @@ def _endings(vocabulary: Vocabulary, stops: tuple[str, ...]) -> Iterator[tuple[i
             yield tuple(vocabulary.encode(stop).tolist())
 
 
-def _text(vocabulary: Vocabulary, branch: _Branch, stops: tuple[str, ...]) -> str:
-    stop_text = StopText(stops)
+def _text(vocabulary: Vocabulary, branch: _Branch, stop_text: StopText) -> str:
     text = stop_text.feed(vocabulary.decoder().decode(branch.symbols))
     return text if stop_text.found else text + stop_text.rest()

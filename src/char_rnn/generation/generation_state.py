@@ -1,7 +1,8 @@
 """The state of one text being written, whatever computes the predictions.
 
-The text ends before a stop text, of which nothing is shown, not even its beginning. Source: Knuth, Morris and Pratt
-1977, "Fast Pattern Matching in Strings": the cost of a character does not depend on the length of the stop texts.
+The text ends before a stop text, of which nothing is shown, not even its beginning; or with it. Source: Knuth, Morris
+and Pratt 1977, "Fast Pattern Matching in Strings": the cost of a character does not depend on the length of the stop
+texts.
 
 Dimensions: T time, N texts, V vocabulary.
 """
@@ -31,6 +32,7 @@ class StopText:
         at_newline: End before a line end, too.
         vocabulary: Stop texts are brought to its Unicode normal form, and its line end is used; ``None`` = the texts as
             given, and ``\\n``.
+        keep: Pass the stop text on, too.
 
     Attributes:
         stops: All these texts.
@@ -41,7 +43,12 @@ class StopText:
     """
 
     def __init__(
-        self, stop: str | Sequence[str] | None, at_newline: bool = False, vocabulary: Vocabulary | None = None
+        self,
+        stop: str | Sequence[str] | None,
+        at_newline: bool = False,
+        vocabulary: Vocabulary | None = None,
+        *,
+        keep: bool = False,
     ) -> None:
         stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
         if not all(isinstance(text, str) and text for text in stops):
@@ -52,7 +59,7 @@ class StopText:
         self.stops = stops + (("\n", "\r\n") if end == "\n" else (end,) if end else ())
         self._borders = [_borders(text) for text in self.stops]
         self._matched = [0] * len(self.stops)  # length of the longest beginning of each that the text ends with
-        self._held = ""
+        self._held, self._keep = "", keep
         self.found = False
 
     def feed(self, piece: str) -> str:
@@ -64,9 +71,9 @@ class StopText:
                 text = self._held + piece[:place]
                 self._held, self.found = "", True
                 self._matched = [0] * len(self.stops)
-                return text[: len(text) - ended]
+                return text if self._keep else text[: len(text) - ended]
         text = self._held + piece
-        decided = len(text) - max(self._matched)
+        decided = len(text) if self._keep else len(text) - max(self._matched)
         self._held = text[decided:]
         return text[:decided]
 
@@ -125,6 +132,7 @@ class GenerationState:
         seed: Seed of the random numbers; ``None`` = a different text each time.
         stop: End before this text, or the first of these; ``None`` = write ``length`` symbols.
         stop_at_newline: End before a line end, too.
+        keep_stop: End with the stop text instead of before it.
         unknown: Treatment of prime characters that the vocabulary lacks; see `spelled`.
 
     Attributes:
@@ -147,13 +155,14 @@ class GenerationState:
         seed: Seed = None,
         stop: str | Sequence[str] | None = None,
         stop_at_newline: bool = False,
+        keep_stop: bool = False,
         unknown: Unknown = "error",
     ) -> None:
         LENGTH.check("length", length)
         if not isinstance(seed, np.random.SeedSequence):
             SEED.check("seed", seed)
         self._rng = np.random.default_rng(seed)
-        self._stop_text = StopText(stop, stop_at_newline, vocabulary)
+        self._stop_text = StopText(stop, stop_at_newline, vocabulary, keep=keep_stop)
         self.sampler = strategy if isinstance(strategy, Sampler) else Sampler(strategy, vocabulary)
         self.prime: npt.NDArray[np.int64] = (
             prime_text if isinstance(prime_text, np.ndarray) else encode_prime(vocabulary, prime_text, unknown)

@@ -37,11 +37,12 @@ _MOST_SAMPLES = 1_000_000
 
 
 class Options(TypedDict, total=False):
-    """Further options of a text: the first four are those of `GenerationState`, the others of `Strategy`."""
+    """Further options of a text: the first five are those of `GenerationState`, the others of `Strategy`."""
 
     seed: int | None
     stop: str | Sequence[str] | None
     stop_at_newline: bool
+    keep_stop: bool
     unknown: Unknown
     final_temperature: float | None
     min_p: float | None
@@ -129,8 +130,8 @@ class TextGenerator:
             temperature: Divides the log-probabilities; 0 = always the likeliest symbol.
             top_k: Sample from the k likeliest symbols only; ``None`` = all.
             top_p: Sample from the likeliest symbols that together have this probability; ``None`` = all.
-            **options: ``seed``, ``stop``, ``stop_at_newline`` and ``unknown`` of `GenerationState`, and the other
-                options of `Strategy`.
+            **options: ``seed``, ``stop``, ``stop_at_newline``, ``keep_stop`` and ``unknown`` of `GenerationState`, and
+                the other options of `Strategy`.
 
         Returns:
             ``prime_text`` and the added text. Incomplete bytes at the very end are left out.
@@ -196,6 +197,7 @@ class TextGenerator:
         allowed: str | None = None,
         stop: str | Sequence[str] | None = None,
         stop_at_newline: bool = False,
+        keep_stop: bool = False,
         unknown: Unknown = "error",
     ) -> list[BeamText]:
         """The likeliest continuations, the best first; see `char_rnn.generation.beam.beam_search`.
@@ -205,7 +207,8 @@ class TextGenerator:
         """
         return beam_search(
             self._predictor, self.vocabulary, prime_text, length, beams,
-            banned=banned, allowed=allowed, stop=stop, stop_at_newline=stop_at_newline, unknown=unknown,
+            banned=banned, allowed=allowed, stop=stop, stop_at_newline=stop_at_newline, keep_stop=keep_stop,
+            unknown=unknown,
         )  # fmt: skip
 
     def _pieces(self, prime_text: str, state: GenerationState) -> Iterator[str]:
@@ -273,7 +276,7 @@ def _separated(
     return Strategy(temperature, top_k=top_k, top_p=top_p, **settings), others
 
 
-_OF_A_STATE = ("seed", "stop", "stop_at_newline", "unknown")
+_OF_A_STATE = ("seed", "stop", "stop_at_newline", "keep_stop", "unknown")
 
 
 def _vocabulary_of(char_to_idx: Mapping[str, int], idx_to_char: Mapping[int, str] | Sequence[str] | None) -> Vocabulary:

@@ -149,7 +149,7 @@ def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[Generati
     try:
         prime = spelled(model.vocabulary, body.prime, body.unknown)
         strategy = Strategy(**{name: getattr(body, name) for name in schema.StrategyFields.model_fields})
-        ends: dict[str, Any] = {"stop": body.stop, "stop_at_newline": body.stop_at_newline}
+        ends: dict[str, Any] = {name: getattr(body, name) for name in ("stop", "stop_at_newline", "keep_stop")}
         text = GenerationState(model.vocabulary, prime.indices, body.length, strategy, seed=body.seed, **ends)
     except UnknownCharacterError as error:
         raise ApiError(422, f"prime: {error}", "prime") from None

@@ -88,6 +88,7 @@ class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
         [], max_length=16, description="Stop texts; the text ends before the first of them."
     )
     stop_at_newline: bool = False
+    keep_stop: bool = Field(False, description="End the text with the stop text instead of before it.")
     unknown: Literal["nearest", "skip", "error"] = Field(
         "nearest", description="Treatment of characters in the prime that the model has never seen."
     )

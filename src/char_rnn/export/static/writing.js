@@ -9,6 +9,7 @@ const DEFAULTS = {
   length: 500,
   stop: [],
   stop_at_newline: false,
+  keep_stop: false,
   unknown: "error",
   temperature: 1,
   repetition_penalty: 1,
@@ -31,7 +32,8 @@ export class Writing {
     this.random = new Random(request.seed ?? Math.floor(Math.random() * 2 ** 32));
     this.kept = symbols.kept(request.allowed, request.banned);
     const stops = request.stop.map((text) => symbols.canonical(text));
-    this.stopText = new StopText([...stops, ...(request.stop_at_newline ? symbols.lineEnds() : [])]);
+    const ends = request.stop_at_newline ? symbols.lineEnds() : [];
+    this.stopText = new StopText([...stops, ...ends], request.keep_stop);
     this.spelling = symbols.spell(request.prime, request.unknown);
     this.prime = symbols.encode(textOf(this.spelling));
     const isGoingOn = past && !request.unit && isBeginning(past.read, this.prime);
@@ -138,10 +140,10 @@ export class Writing {
 /** Whether a list is the beginning of a longer one. */
 const isBeginning = (list, whole) => list.length < whole.length && list.every((each, place) => each === whole[place]);
 
-/** Passes text on, piece by piece, until a stop text appears, which is not passed on. */
+/** Passes text on, piece by piece, until a stop text appears, which is passed on if `keep`. */
 export class StopText {
-  constructor(stops) {
-    this.stops = stops;
+  constructor(stops, keep = false) {
+    Object.assign(this, { stops, keep });
     this.held = "";
     this.found = false;
   }
@@ -154,13 +156,15 @@ export class StopText {
     const ends = ({ start, stop }) => start + stop.length;
     found.sort((one, other) => ends(one) - ends(other) || one.start - other.start);
     this.found = found.length > 0;
+    const before = this.keep ? this.held.length : 0; // characters that were passed on
     const decided = this.found ? found[0].start : text.length - Math.max(...this.stops.map((stop) => overlap(text, stop)));
     this.held = this.found ? "" : text.slice(decided);
+    if (this.keep) return text.slice(before, this.found ? ends(found[0]) : text.length);
     return text.slice(0, decided);
   }
 
   rest() {
-    const { held } = this;
+    const held = this.keep ? "" : this.held;
     this.held = "";
     return held;
   }
