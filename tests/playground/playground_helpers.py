@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import threading
@@ -137,6 +138,12 @@ def text_of(happened: list[tuple[str, Any]]) -> str:
 
 def characters_of(happened: list[tuple[str, Any]]) -> list[dict[str, Any]]:
     return [character for name, data in happened if name == "" for character in data["characters"]]
+
+
+def unpacked(states: dict[str, Any], layers: int, cells: int) -> np.ndarray:
+    """Return the activations (T, L, H) of 8-bit states."""
+    levels = np.frombuffer(base64.b64decode(states["values"], validate=True), np.int8)
+    return levels.reshape(-1, layers, cells) * (states["scale"] / 127)
 
 
 def alone(file: ModelFile, prime: str = "", length: int = 500, strategy: Strategy | None = None, **options: Any) -> str:

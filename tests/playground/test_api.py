@@ -6,12 +6,25 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from playground_helpers import BYTES, LETTERS, WAIT, Serving, events, eventually, model_file, serving, text_of
+from playground_helpers import (
+    BYTES,
+    LETTERS,
+    WAIT,
+    Serving,
+    events,
+    eventually,
+    model_file,
+    serving,
+    text_of,
+    unpacked,
+)
 
 from char_rnn import __version__
 from char_rnn.generation.engine import Engine
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cells import FEATURES, best_cells
+from char_rnn.playground.packed_states import packed
+from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import model_names
 
 TEXT = 'a "bad" cafe,\n  a "face".\n' * 4
@@ -77,6 +90,34 @@ def test_multibyte_characters_have_the_activation_of_their_last_byte(served: Ser
     file = model_file(BYTES, type="gru", num_layers=1)
     unit = served.post("/api/activations", model="bytes", text=text, layer=0, unit=3).json()["activations"]
     np.testing.assert_allclose(unit, states(file, text)[[0, 2, 5, 6], 0, 3], atol=1e-5)
+
+
+def test_the_states_of_all_cells(served: Serving) -> None:
+    answer = served.post("/api/states", model="one", text=TEXT).json()
+    assert answer["characters"] == len(TEXT)
+    np.testing.assert_allclose(unpacked(answer, 2, 12), states(model_file(), TEXT), atol=0.5 / 127 + 1e-6)
+    of_bytes = served.post("/api/states", model="bytes", text="aé東b").json()
+    expected = states(model_file(BYTES, type="gru", num_layers=1), "aé東b")[[0, 2, 5, 6]]
+    np.testing.assert_allclose(unpacked(of_bytes, 1, 12), expected, atol=0.5 / 127 + 1e-6)
+    skipped = served.post("/api/states", model="one", text="東a").json()
+    assert unpacked(skipped, 2, 12)[0].tolist() == np.zeros((2, 12)).tolist()
+    assert skipped["substitutions"] == [["東", ""]]
+    empty = served.post("/api/states", model="one", text="").json()
+    assert empty == {"characters": 0, "scale": 1.0, "values": ""}
+
+
+def test_the_states_of_the_last_characters_that_fit() -> None:
+    with serving({"one": model_file()}, Limits(numbers=5 * 6)) as now:
+        answer = now.post("/api/states", text=TEXT).json()
+        assert answer["characters"] == 5
+        expected = states(model_file(), TEXT)[-5:]
+        np.testing.assert_allclose(unpacked(answer, 2, 12), expected, atol=0.5 / 127 + 1e-6)
+
+
+def test_states_beyond_1_have_a_scale() -> None:
+    found = packed(np.array([[[-3.0, 1.5, 0.0]]]))
+    assert found["scale"] == 3
+    np.testing.assert_allclose(unpacked(found, 1, 3), [[[-3, 1.5, 0]]], atol=3 * 0.5 / 127)
 
 
 def test_the_score_is_the_log_probability_of_each_character(served: Serving) -> None:

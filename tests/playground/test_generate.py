@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playground_helpers import BYTES, LETTERS, Serving, alone, characters_of, model_file, text_of
+from playground_helpers import BYTES, LETTERS, Serving, alone, characters_of, model_file, text_of, unpacked
 
 from char_rnn.generation.engine import Engine
 from char_rnn.sampling.options import Strategy
@@ -113,6 +113,29 @@ def test_the_activation_is_that_after_each_character(served: Serving, prime: str
     np.testing.assert_allclose(shown, expected, atol=1e-5)
     assert len(happened[0][1]["activations"]) == len(prime)
     assert written == alone(model_file(), prime, 30, seed=2, stop=stop or None)
+
+
+@pytest.mark.parametrize("unit", [None, {"layer": 1, "index": 4}], ids=["states", "states and a cell"])
+@pytest.mark.parametrize(("prime", "length"), [("", 400), ("a badge", 400), ("", 1)])
+def test_all_activations_come_with_the_last_character_and_some_others(
+    served: Serving, prime: str, length: int, unit: dict[str, int] | None
+) -> None:
+    happened = served.generate(prime=prime, length=length, seed=2, unit=unit, states=True)
+    written = text_of(happened)
+    assert written == served.text(prime=prime, length=length, seed=2)
+    streams = Engine(model_file().config.model, model_file().tensors).begin()
+    streams.feed(LETTERS.encode(prime))
+    sent = []
+    for character in characters_of(happened):
+        streams.feed(LETTERS.encode(character["text"]))
+        assert ("activation" in character) == (unit is not None)
+        sent.append("states" in character)
+        if sent[-1]:
+            found = unpacked(character["states"], 2, 12)
+            np.testing.assert_allclose(found, [streams.hidden()], atol=0.5 / 127 + 1e-6)
+    assert sent[0]
+    assert sent[-1]
+    assert sum(sent) < max(2, length / 2)
 
 
 def test_a_text_ends_before_a_stop_text(served: Serving) -> None:

@@ -23,9 +23,10 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
          "unknown": "skip", "temperature": 0.5, "final_temperature": None, "top_k": 3, "top_p": 0.9, "min_p": 0.01,
          "typical_p": 0.9,
          "repetition_penalty": 1.1, "repetition_window": 5, "banned": "a", "allowed": "bcd", "alternatives": 3,
-         "unit": {"layer": 0, "index": 1}},
+         "unit": {"layer": 0, "index": 1}, "states": True},
     ],
     "activations": [{"model": "one", "text": TEXT, "layer": 1, "unit": 2}, {"model": "one", "text": TEXT, "layer": 1}],
+    "states": [{"model": "one", "text": TEXT}],
     "score": [{"model": "one", "text": "a東"}],
     "cells_of": [{"text": TEXT}],
 }  # fmt: skip
@@ -35,9 +36,10 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"model": "one", "unknown": "guess"}, {"model": "one", "stop": "a"}, {"model": "one", "alternatives": 21},
         {"model": "one", "unit": {"layer": 0}}, {"model": "one", "top_p": 0}, {"model": "one", "length": "1"},
         {"model": "one", "min_p": 0}, {"model": "one", "repetition_penalty": 101}, {"model": "one", "allowed": ""},
-        {"model": "one", "repetition_window": 0},
+        {"model": "one", "repetition_window": 0}, {"model": "one", "states": 1},
     ],
     "activations": [{"model": "one", "text": "a"}, {"model": "one", "text": "a", "layer": -1}],
+    "states": [{"model": "one"}, {"model": "one", "text": "a", "layer": 0}],
     "score": [{"model": "one"}, {"model": "one", "text": None}],
     "cells_of": [{}],
 }  # fmt: skip

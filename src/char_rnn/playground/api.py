@@ -21,6 +21,7 @@ from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.jobs import WriteJob
 from char_rnn.playground.messages import CLIENT_GONE, ApiError, EventStream, Outbox, disconnected, read
 from char_rnn.playground.metrics import Metrics
+from char_rnn.playground.packed_states import packed
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.sampling.options import Strategy
 
@@ -48,7 +49,7 @@ class Api:
             _check_unit(model, unit, ("unit.layer", "unit.index"))
         text, spelling = await asyncio.to_thread(new_text, model, body)  # many unknown characters take a while
         outbox = Outbox(self._limits.characters_held, model.scheduler.wake)
-        job = WriteJob(text, model.vocabulary, outbox, body.alternatives, unit, spelling)
+        job = WriteJob(text, model.vocabulary, outbox, body.alternatives, unit, spelling, states=body.states)
         if not job.ended:
             model.scheduler.add(job)
         self._metrics.streams.inc()
@@ -72,6 +73,14 @@ class Api:
                 422, f"text: at most {most:,} characters if unit is missing; given {len(body.text):,}", "text"
             )
         return await _unless_disconnected(request, _activations(model, body))
+
+    async def states(self, request: Request) -> Response:
+        """Return the activations of all cells, in 8 bits, after each of the last characters of a text."""
+        body = await read(request, schema.StatesRequest, self._limits)
+        model = self._model(body.model)
+        self._check_text(body.text)
+        most = max(1, self._limits.numbers * 4 // (model.num_layers * model.hidden_size))
+        return await _unless_disconnected(request, _states(model, body.text, most))
 
     async def score(self, request: Request) -> Response:
         """Return the log-probability of each character of a text."""
@@ -130,6 +139,7 @@ OPERATIONS = (
     schema.Operation("GET", "/models", Api.models, schema.ModelsAnswer),
     schema.Operation("POST", "/generate", Api.generate, None, schema.GenerateRequest, "text/event-stream"),
     schema.Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
+    schema.Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.StatesRequest),
     schema.Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
     schema.Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
     schema.Operation("POST", "/models/{name}/cells", Api.cells_of, schema.CellsAnswer, schema.CellsRequest),
@@ -184,6 +194,16 @@ async def _activations(model: ServedModel, body: schema.ActivationsRequest) -> R
         return f'{{"activations":[{",".join(json.dumps(row.tolist()) for row in rows)}]{changes and ","}{changes}}}'
 
     return Response(await asyncio.to_thread(encode), media_type="application/json")
+
+
+async def _states(model: ServedModel, text: str, most: int) -> Response:
+    spelling = await model.spelled(text)
+    states = await model.states(spelling, most)
+
+    def encode() -> Response:
+        return JSONResponse({"characters": len(states), **packed(states), **_spelling_fields(spelling)})
+
+    return await asyncio.to_thread(encode)
 
 
 async def _cells(model: ServedModel, text: str | None = None) -> Response:

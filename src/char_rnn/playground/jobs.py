@@ -17,8 +17,11 @@ from typing import Any
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
-from char_rnn.playground.messages import ApiError, Outbox
+from char_rnn.playground.messages import PACE, ApiError, Outbox
+from char_rnn.playground.packed_states import packed
 from char_rnn.playground.scheduler import TextJob
+
+SECONDS_BETWEEN_STATES = PACE
 
 Record = Callable[[int, Array, Array | None], Any]
 
@@ -27,7 +30,8 @@ class WriteJob(TextJob):
     """Writes a text into an outbox: `start` with the fields of `spelling`, the characters, and `done` or `error`.
 
     Each character comes with this number of likeliest `alternatives`, and with the activation after it of the cell
-    `unit` (layer, index), if given.
+    `unit` (layer, index), if given. With `states`, the last character and at most one in `SECONDS_BETWEEN_STATES`
+    come with the activations of all cells.
     """
 
     def __init__(
@@ -38,10 +42,14 @@ class WriteJob(TextJob):
         alternatives: int = 0,
         unit: tuple[int, int] | None = None,
         spelling: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        states: bool = False,
     ) -> None:
         self.wants_state = unit is not None
         self._text, self._outbox = text, outbox
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
+        self._states, self._states_sent = states, -math.inf
+        self._sends_states = False  # with the character drawn last
         self._began = self._prime_read = time.perf_counter()
         self._decoder, self._labels = vocabulary.decoder(), vocabulary.labels
         self._unread = deque(text.prime.tolist())
@@ -71,7 +79,9 @@ class WriteJob(TextJob):
     def take(self, log_probs: Array, state: Array | None) -> None:
         """Go on with the prime, or draw a character."""
         if state is not None:
-            self._note(round(float(state[self._unit]), 5))
+            self._note(state)
+        if self._needs_reading:
+            self._release()
         if self._unread:
             self.symbol = self._unread.popleft()
             return
@@ -90,7 +100,7 @@ class WriteJob(TextJob):
 
     def _send_start(self) -> None:
         if self._start is not None:
-            activations = {"activations": self._prime_activations} if self.wants_state else {}
+            activations = {"activations": self._prime_activations} if self._unit else {}
             self._outbox.put(("start", self._start | activations))
             self._start = None
 
@@ -105,18 +115,36 @@ class WriteJob(TextJob):
             entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
         self._entries.append(entry)
         self._certain += self._text.text()
-        if not self.wants_state:  # else only when the model has read the symbol
+        if self._states:
+            self._choose_state()
+        if not self._needs_reading:
             self._release()
             if self._text.done:
                 self._finish()
 
-    def _note(self, activation: float) -> None:
-        """Enter the unit's activation after the symbol just read."""
-        if self._entries:
-            self._entries[-1]["activation"] = activation
-            self._release()
-        else:
+    def _choose_state(self) -> None:
+        """Decide whether the character drawn last is sent with all activations."""
+        now = time.perf_counter()
+        self._sends_states = self._text.done or now - self._states_sent >= SECONDS_BETWEEN_STATES
+        if self._sends_states:
+            self._states_sent = now
+        self.wants_state = self._sends_states or self._unit is not None
+
+    @property
+    def _needs_reading(self) -> bool:
+        """Whether a character is sent only when the model has read it, with the state after it."""
+        return self._states or self._unit is not None
+
+    def _note(self, state: Array) -> None:
+        """Enter the activations after the symbol just read."""
+        activation = round(float(state[self._unit]), 5) if self._unit else 0.0
+        if not self._entries:
             self._prime_activations.append(activation)
+            return
+        if self._unit:
+            self._entries[-1]["activation"] = activation
+        if self._sends_states:
+            self._entries[-1]["states"] = packed(state)
 
     def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
         best = (-log_probs).argsort(kind="stable")[: self._alternatives]
@@ -190,11 +218,11 @@ def scores(symbols: Sequence[int]) -> Record:
     return lambda count, log_probs, _: float(log_probs[symbols[count]]) if count < len(symbols) else 0.0
 
 
-def states(part: tuple[int, ...] = ()) -> Record:
-    """Record h: of all layers (L, H), of one `(layer,)`, or of one unit `(layer, index)`."""
+def states(part: tuple[int, ...] = (), after: int = 0) -> Record:
+    """Record h: of all layers (L, H), of one `(layer,)`, or of one unit `(layer, index)`; ``None`` up to a count."""
 
-    def record(_count: int, _log_probs: Array, state: Array | None) -> Any:
+    def record(count: int, _log_probs: Array, state: Array | None) -> Any:
         assert state is not None
-        return state[part].copy()
+        return state[part].copy() if count > after else None
 
     return record

@@ -94,6 +94,7 @@ class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     )
     alternatives: int = Field(0, ge=0, le=20, description="Likeliest characters to send with each character.")
     unit: Unit | None = Field(None, description="Cell whose activation is sent with each character.")
+    states: bool = Field(False, description="Send the activations of all cells, with some characters each second.")
 
 
 class ActivationsRequest(Body):
@@ -103,6 +104,13 @@ class ActivationsRequest(Body):
     text: Text
     layer: Count = Field(description="Layer, from 0 (the lowest).")
     unit: Count | None = Field(None, description="Cell of the layer; without one, all of them.")
+
+
+class StatesRequest(Body):
+    """A text to read all cells in."""
+
+    model: ModelName = None
+    text: Text
 
 
 class CellsRequest(Body):
@@ -167,6 +175,13 @@ class StartEvent(SpellingFields):
     activations: list[float] | None = Field(None, description="Activation of `unit` after each symbol of the prime.")
 
 
+class States(BaseModel):
+    """Activations of all cells in 8 bits."""
+
+    scale: float = Field(description="Activation of the level 127.")
+    values: str = Field(description="Levels, signed bytes in base64, by character, layer and cell.")
+
+
 class Character(BaseModel):
     """A character of the written text."""
 
@@ -174,6 +189,7 @@ class Character(BaseModel):
     probability: float = Field(description="The model's probability, before temperature and filters.")
     alternatives: list[tuple[str, float]] | None = Field(None, description="Likeliest characters, with probabilities.")
     activation: float | None = Field(None, description="Activation of `unit` after this character.")
+    states: States | None = Field(None, description="Activations of all cells after this character.")
     symbol: str | None = Field(
         None, description="The drawn symbol as in `alternatives`, if it differs from `text`: a byte as \\xE2."
     )
@@ -205,6 +221,12 @@ class ActivationsAnswer(SpellingFields):
     """Activations after each character of the text."""
 
     activations: list[float] | list[list[float]]
+
+
+class StatesAnswer(SpellingFields, States):
+    """Activations of all cells after each of the last characters of the text, as many as fit into an answer."""
+
+    characters: int = Field(description="Number of these characters.")
 
 
 class CellsAnswer(SpellingFields):

@@ -70,6 +70,10 @@ class ServedModel:
         result: Array = values.astype(np.float64).round(5)
         return result
 
+    async def states(self, spelling: Spelling, most: int) -> Array:
+        """Return h (T, L, H) after each of the last characters, at most `most`."""
+        return await self._states(spelling, last=most)
+
     async def score(self, spelling: Spelling) -> list[float | None]:
         """Return the log-probability of each character, in nats; ``None`` for one that the model skips."""
         symbols, ends = spelling.indices.tolist(), spelling.ends
@@ -93,13 +97,20 @@ class ServedModel:
             self.scheduler.cancel(job)
             raise
 
-    async def _states(self, spelling: Spelling, layer: int | None = None, unit: int | None = None) -> Array:
-        """Return h after each character: (T, L, H), of a layer (T, H), or of a unit (T,); 0 before the first symbol."""
-        symbols = spelling.indices.tolist()
+    async def _states(
+        self, spelling: Spelling, layer: int | None = None, unit: int | None = None, last: int | None = None
+    ) -> Array:
+        """Return h after each of the last characters: (T, L, H), of a layer (T, H), or of a unit (T,).
+
+        It is 0 before the first symbol.
+        """
+        symbols, ends = spelling.indices.tolist(), spelling.ends[-last:] if last else spelling.ends
         part: tuple[int, ...] = () if layer is None else (layer,) if unit is None else (layer, unit)
+        first = int(ends[0]) if len(ends) else 0  # the states before it are not kept
+        job = ReadJob(symbols, states(part, first - 1), wants_state=True) if symbols else None
         start = np.zeros((self.num_layers, self.hidden_size))[part]
-        job = ReadJob(symbols, states(part), wants_state=True) if symbols else None
-        return np.stack([start, *(await self.result(job) if job else [])])[spelling.ends]
+        kept = [start] * (not first) + (await self.result(job) if job else [])[max(0, first - 1) :]
+        return np.stack(kept)[ends - first]
 
 
 def model_names(paths: Iterable[str | Path]) -> list[str]:
