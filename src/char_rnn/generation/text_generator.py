@@ -17,9 +17,10 @@ import numpy as np
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.beam import BeamText, beam_search
 from char_rnn.generation.engine import Engine, Predictor, read
-from char_rnn.generation.generation_state import GenerationState, choose_together, seed_of_sample
+from char_rnn.generation.generation_state import GenerationState, Seed, choose_together, seed_of_sample
 from char_rnn.generation.network import Precision
 from char_rnn.generation.sampler import Sampler
+from char_rnn.generation.scored_text import ScoredSymbol, scored_text
 from char_rnn.generation.unknown_characters import Unknown, encode_prime
 from char_rnn.model_file import ModelFile
 from char_rnn.sampling.options import Range, Strategy
@@ -39,7 +40,7 @@ _MOST_SAMPLES = 1_000_000
 class Options(TypedDict, total=False):
     """Further options of a text: the first five are those of `GenerationState`, the others of `Strategy`."""
 
-    seed: int | None
+    seed: Seed
     stop: str | Sequence[str] | None
     stop_at_newline: bool
     keep_stop: bool
@@ -158,6 +159,27 @@ class TextGenerator:
         """
         strategy, others = _separated(temperature, top_k, top_p, options)
         return self._pieces(prime_text, GenerationState(self.vocabulary, prime_text, length, strategy, **others))
+
+    def stream_scored(
+        self,
+        prime_text: str = "",
+        length: int = 1000,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        *,
+        alternatives: int = 0,
+        **options: Unpack[Options],
+    ) -> Iterator[ScoredSymbol]:
+        """`stream`, but yielding the text symbol by symbol, with log-probabilities.
+
+        They are the model's own, before temperature and filters. Arguments are those of `generate`, and
+        ``alternatives``, the number of likeliest symbols to list with each.
+        """
+        Range(int, 0).check("alternatives", alternatives)
+        strategy, others = _separated(temperature, top_k, top_p, options)
+        state = GenerationState(self.vocabulary, prime_text, length, strategy, **others)
+        return scored_text(self._predictor, self.vocabulary, state, alternatives)
 
     def generate_many(
         self,

@@ -1,0 +1,88 @@
+"""A text symbol by symbol, with the model's predictions in the place of each.
+
+Dimensions: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.engine import Predictions, Predictor, read
+from char_rnn.generation.generation_state import GenerationState
+
+
+@dataclass(frozen=True)
+class ScoredSymbol:
+    """A symbol of a text, and what the model predicted, before temperature and filters.
+
+    Attributes:
+        text: The characters that the symbol completes: itself; of the bytes of a character, all but the last have none.
+        symbol: The symbol as it is shown: a character, or for a byte that is not a character alone ``\\xC3``.
+        log_probability: In nats. Without text before it, all symbols are equally likely.
+        alternatives: The likeliest symbols and their log-probabilities, the likeliest first.
+        is_prime: Whether it belongs to the prime.
+    """
+
+    text: str
+    symbol: str
+    log_probability: float
+    alternatives: Mapping[str, float] = field(default_factory=dict)
+    is_prime: bool = False
+
+
+def scored_text(
+    model: Predictor, vocabulary: Vocabulary, state: GenerationState, alternatives: int = 0
+) -> Iterator[ScoredSymbol]:
+    """Yield the symbols of the prime, as the model reads it, and those of the text, which is written meanwhile.
+
+    Args:
+        model: An `Engine`, or another `Predictor`.
+        vocabulary: Its vocabulary.
+        state: The text to write.
+        alternatives: Number of likeliest symbols to list with each.
+    """
+    streams = model.begin(
+        2
+    )  # a PyTorch model rounds a text read at once differently: row 1 reads the prime to score it
+    prime, log_probs = _Scorer(vocabulary, alternatives), None
+    for index in state.prime.tolist():
+        yield replace(prime.scored(index, log_probs), is_prime=True)
+        log_probs = streams.step([index], [1])[0]
+    if state.done:
+        return
+    text, waiting, certain = _Scorer(vocabulary, alternatives), deque[ScoredSymbol](), ""
+    log_probs = read(streams, state.prime) if len(state.prime) else None
+    while not state.done:
+        symbol = state.begin() if log_probs is None else state.choose(log_probs)
+        assert symbol is not None
+        waiting.append(text.scored(symbol, log_probs))
+        certain += state.text()
+        while waiting and len(waiting[0].text) <= len(certain):
+            certain = certain[len(waiting[0].text) :]
+            yield waiting.popleft()
+        if not state.done:
+            log_probs = streams.step([symbol], [0])[0]
+    if certain and waiting:  # a stop text begins within the text of one symbol
+        yield replace(waiting[0], text=certain)
+
+
+class _Scorer:
+    """Describes the symbols of a text, one after the other."""
+
+    def __init__(self, vocabulary: Vocabulary, alternatives: int) -> None:
+        self._decoder, self._labels, self._alternatives = vocabulary.decoder(), vocabulary.labels, alternatives
+
+    def scored(self, symbol: int, log_probs: Predictions | None) -> ScoredSymbol:
+        """Describe the next symbol, predicted by log-probabilities (V,)."""
+        text, label = self._decoder.decode([symbol]), self._labels[symbol]
+        if log_probs is None:
+            return ScoredSymbol(text, label, -math.log(len(self._labels)))
+        best = np.argsort(-log_probs, kind="stable")[: self._alternatives] if self._alternatives else ()
+        likeliest = {self._labels[index]: float(log_probs[index]) for index in best}
+        return ScoredSymbol(text, label, float(log_probs[symbol]), likeliest)
