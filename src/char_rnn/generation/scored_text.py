@@ -47,17 +47,14 @@ def scored_text(
         state: The text to write.
         alternatives: Number of likeliest symbols to list with each.
     """
-    streams = model.begin(
-        2
-    )  # a PyTorch model rounds a text read at once differently: row 1 reads the prime to score it
+    # Row 1 reads the prime to score it: a PyTorch model that reads it at once, as row 0, rounds differently.
+    streams = model.begin(2)
     prime, log_probs = _Scorer(vocabulary, alternatives), None
     for index in state.prime.tolist():
         yield replace(prime.scored(index, log_probs), is_prime=True)
         log_probs = streams.step([index], [1])[0]
-    if state.done:
-        return
     text, waiting, certain = _Scorer(vocabulary, alternatives), deque[ScoredSymbol](), ""
-    log_probs = read(streams, state.prime) if len(state.prime) else None
+    log_probs = read(streams, state.prime) if len(state.prime) and not state.done else None
     while not state.done:
         symbol = state.begin() if log_probs is None else state.choose(log_probs)
         assert symbol is not None
