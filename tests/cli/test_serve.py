@@ -137,6 +137,9 @@ def test_a_port_in_use(char_rnn: Command, run_folder: Path) -> None:
         (["{run}", "--max-streams", "0"], 2, "--max-streams"),
         (["{run}", "--precision", "float8"], 2, "--precision"),
         (["{run}", "--host", "256.1.1.1"], 1, "no such address"),
+        (["{run}", "--api-key", ""], 2, "--api-key: must be printable ASCII characters without spaces, at least one"),
+        (["{run}", "--allow-origin", "*"], 2, "--allow-origin '*': must be a scheme and one host, such as https://"),
+        (["{run}", "--allow-host", "a:80"], 2, "--allow-host 'a:80': must be a name without scheme and port"),
     ],
     ids=str,
 )

@@ -44,6 +44,26 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     default="float32",
     help="Number type of the computation; bfloat16 and int8 apply to the weights only.",
 )
+@click.option(
+    "--api-key",
+    envvar="CHAR_RNN_API_KEY",
+    metavar="KEY",
+    help="Key that programs and the page must give; better set in the environment variable CHAR_RNN_API_KEY.",
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin of web pages that may use the server or embed its page, such as https://chat.example.org; repeatable.",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name of this machine that clients may use, such as host.docker.internal; repeatable.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @quiet_option
 @debug_option
@@ -55,20 +75,24 @@ def command(
     max_streams: int,
     threads: int,
     precision: Precision,
+    api_key: str | None,
+    origins: tuple[str, ...],
+    hosts: tuple[str, ...],
     open_page: bool,
     quiet: bool,
 ) -> None:
     """Serve the playground, a page that generates text with one or more models and shows their predictions.
 
     MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The page needs no internet
-    access. The page and the API under /api have no password; only this machine can reach them, unless --host is given.
-    Press Ctrl-C to stop.
+    access. Programs use the API under /api, or as that of OpenAI the one under /v1. Only this machine can reach the
+    server, without a password, unless --host or --api-key is given. Press Ctrl-C to stop.
 
     \b
     Examples:
       char-rnn serve runs/my-book
       char-rnn serve runs/small runs/large --open
       char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
+      char-rnn serve runs/my-book --allow-origin https://chat.example.org
     """
     _compute_with(threads)
     try:
@@ -78,19 +102,24 @@ def command(
         if package not in ("prometheus_client", "sse_starlette", "starlette", "uvicorn"):
             raise
         raise click.ClickException(f"the playground needs {package}, which is not installed; run: {INSTALL}") from None
+    from char_rnn.playground.access import Access
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.served_model import model_names
 
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # substitutions in a prime are reported in the response
+    try:
+        access = Access(api_key, origins, hosts)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
     files = dict(zip(model_names(models), map(open_model, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
-    app = create_app(files, limits=limits, precision=precision, threads=threads, host=host)
+    app = create_app(files, limits=limits, precision=precision, threads=threads, host=host, access=access)
     with bind(host, port) as bound:
         address = address_of(bound)
 
         def started() -> None:
             say(f"{', '.join(files)}: {address} (press Ctrl-C to stop)", quiet=quiet)
-            if host not in LOCAL:
+            if host not in LOCAL and api_key is None:
                 say(f"there is no password: anyone who can reach {host} can use it", quiet=quiet)
             if open_page:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

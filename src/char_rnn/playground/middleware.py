@@ -6,22 +6,24 @@ rebinding) is refused.
 
 Starlette's TrustedHostMiddleware compares Host with a fixed list. It cannot allow every IP address, nor the one that a
 connection arrived at; it does not compare Origin with Host or notice a second Host; its answers are not JSON.
+Starlette's CORSMiddleware does not refuse the requests of other origins; it only leaves out the headers.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
-from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from char_rnn.playground.access import Access, is_address, split
 from char_rnn.playground.messages import ApiError, refuse
 
 POLICY = "; ".join(
     (
+        "frame-ancestors 'none'",
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
@@ -32,7 +34,6 @@ POLICY = "; ".join(
         "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'none'",
     )
 )
 HEADERS = {
@@ -46,21 +47,33 @@ HEADERS = {
 }
 LONGEST_HEAD = 16_384  # bytes of a request's address and headers
 # Headers of which one part of the program could read the first of two, another part the second.
-ONCE = ("content-length", "content-type", "host", "origin", "sec-fetch-dest", "sec-fetch-site", "transfer-encoding")
+ONCE = (
+    "authorization", "content-length", "content-type", "host", "origin", "sec-fetch-dest", "sec-fetch-site",
+    "transfer-encoding",
+)  # fmt: skip
 LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
+HEALTH = "/api/health"  # answered without a key
+SECONDS_PREFLIGHT = "600"  # for which a browser remembers the answer to a preflight
 
 
 class Guard:
-    """Middleware that refuses requests of other sites, and adds the security headers to each answer.
+    """Middleware that refuses requests of other sites or without the key, and adds the security headers to each answer.
 
     Requests name the address that the server is bound to (`host`), or the IP address that they arrived at; if the
-    server is bound to all addresses, any IP address or the machine's name. An IP address cannot be rebound.
+    server is bound to all addresses, any IP address or the machine's name. An IP address cannot be rebound. `access`
+    allows more origins (CORS, frames) and names.
     """
 
-    def __init__(self, app: ASGIApp, host: str = "127.0.0.1") -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, host: str = "127.0.0.1", access: Access = Access()) -> None:  # noqa: B008 (frozen)
+        self._app, self._access = app, access
         self._everywhere = host in ("0.0.0.0", "::", "")
         self._names = LOCAL | ({socket.gethostname().lower()} if self._everywhere else {host.lower()})
+        self._names |= set(access.hosts)
+        self._headers = HEADERS.copy()
+        if access.origins:  # the older header can name no origin
+            self._headers["content-security-policy"] = POLICY.replace("'none'", " ".join(access.origins), 1)
+            self._headers["vary"] = "Origin"
+            del self._headers["x-frame-options"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or refuse it."""
@@ -79,17 +92,22 @@ class Guard:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                headers.update(self._headers)
+                headers.update(self._cors_headers(given))
                 headers.setdefault("cache-control", "no-store")
                 if unread:
                     headers["connection"] = "close"  # without waiting for the rest of the body
             await send(message)
 
-        app = self._app
+        app, given = self._app, Headers(scope=scope)
         try:
             _check_size(scope)
             here, _ = scope.get("server") or ("", None)
-            self.check(scope["method"], scope["path"], Headers(scope=scope), here)
+            self.check(scope["method"], scope["path"], given, here)
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in given:
+                app = Response(status_code=204, headers=_preflight_headers(given))  # browsers send no key with it
+            else:
+                self._check_key(scope["path"], given)
         except ApiError as error:
             app = await refuse(Request(scope), error)
         await app(scope, received, guarded)
@@ -103,22 +121,39 @@ class Guard:
         if host is None:
             raise ApiError(400, "Host: must be given once")
         if not self._is_own(host, here):
-            raise ApiError(403, f"Host {host[:100]!r}: not this server; open the address that it printed")
+            hint = "open the address that it printed, or allow the name with --allow-host"
+            raise ApiError(403, f"Host {host[:100]!r}: not this server; {hint}")
         origin = headers.get("origin")
         if origin is not None and not _is_same(origin, host):
-            raise ApiError(403, f"Origin {origin[:100]!r}: only the server's own page may send requests")
+            if origin in self._access.origins:
+                return
+            raise ApiError(
+                403, f"Origin {origin[:100]!r}: not the server's own page, and not allowed by --allow-origin"
+            )
         if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
             return
-        if method != "GET" or path.startswith("/api/") or headers.get("sec-fetch-dest") != "document":
+        shown = ("document", "iframe") if self._access.origins else ("document",)  # which pages frame it: see POLICY
+        if method != "GET" or not _is_page(path) or headers.get("sec-fetch-dest") not in shown:
             raise ApiError(403, "Sec-Fetch-Site: only the server's own page may send requests")  # links are harmless
 
+    def _check_key(self, path: str, headers: Headers) -> None:
+        if not _is_page(path) and path != HEALTH and not self._access.opens(headers.get("authorization", "")):
+            how = {"www-authenticate": "Bearer"}
+            raise ApiError(401, "Authorization: must be Bearer and the API key of this server", None, how)
+
+    def _cors_headers(self, headers: Headers) -> dict[str, str]:
+        origin = headers.get("origin", "")
+        if origin not in self._access.origins:
+            return {}
+        return {"access-control-allow-origin": origin, "access-control-expose-headers": "retry-after"}
+
     def _is_own(self, host: str, here: str) -> bool:
-        parts = _split(f"//{host}")
+        parts = split(f"//{host}")
         if parts is None or parts.netloc != host or "@" in host or parts.hostname is None:
             return False
         if parts.hostname in self._names:
             return True
-        return _is_address(parts.hostname) and (self._everywhere or parts.hostname == here.lower())
+        return is_address(parts.hostname) and (self._everywhere or parts.hostname == here.lower())
 
 
 def _check_size(scope: Scope) -> None:
@@ -128,24 +163,19 @@ def _check_size(scope: Scope) -> None:
         raise ApiError(431, f"address and headers: at most {LONGEST_HEAD:,} bytes; given {size:,}")
 
 
+def _is_page(path: str) -> bool:
+    return path == "/" or path.startswith("/static/")
+
+
+def _preflight_headers(headers: Headers) -> dict[str, str]:
+    """Allow what an allowed origin is about to send; a browser asks twice to reach a private network from the web."""
+    allowed = {"methods": "GET, POST", "headers": headers.get("access-control-request-headers", "")}
+    if headers.get("access-control-request-private-network") == "true":
+        allowed["private-network"] = "true"
+    answer = {f"access-control-allow-{name}": value for name, value in allowed.items() if value}
+    return answer | {"access-control-max-age": SECONDS_PREFLIGHT}
+
+
 def _is_same(origin: str, host: str) -> bool:
-    parts = _split(origin)
+    parts = split(origin)
     return parts is not None and parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
-
-
-def _split(address: str) -> SplitResult | None:
-    """Split an address into its parts; ``None`` if it is invalid."""
-    try:
-        parts = urlsplit(address)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

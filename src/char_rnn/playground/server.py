@@ -25,6 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile
+from char_rnn.playground.access import Access
 from char_rnn.playground.api import OPERATIONS, Api
 from char_rnn.playground.messages import ApiError, refuse
 from char_rnn.playground.metrics import Measured, Metrics
@@ -46,6 +47,7 @@ def create_app(
     precision: Precision = "float32",
     threads: int | None = None,
     host: str = "127.0.0.1",
+    access: Access = Access(),  # noqa: B008 (frozen)
 ) -> Starlette:
     """Make the application that serves some models.
 
@@ -55,6 +57,7 @@ def create_app(
         precision: Precision of the engines.
         threads: Threads of each engine; ``None`` chooses by the model's size.
         host: Address the server is bound to; requests to other names are refused.
+        access: API key, and the origins and names that are allowed too.
 
     Returns:
         An ASGI application, with each `ServedModel` in `state.models` and the counts in `state.metrics`.
@@ -79,7 +82,7 @@ def create_app(
             Route("/", pages.index),
             Route("/static/{path:path}", pages.static),
         ],
-        middleware=[Middleware(Measured, metrics=metrics), Middleware(Guard, host=host)],
+        middleware=[Middleware(Measured, metrics=metrics), Middleware(Guard, host=host, access=access)],
         exception_handlers={HTTPException: refuse, Exception: _fail},
         lifespan=lifespan,
     )

@@ -23,6 +23,8 @@
  * cycles, and no two modules share a top-level name.
  */
 
+import { apiKey, otherKey } from "./key.js";
+
 export function serverBackend(base = new URL("api/", document.baseURI)) {
   const post = (path, body, signal) =>
     request(new URL(path, base), {
@@ -41,14 +43,17 @@ export function serverBackend(base = new URL("api/", document.baseURI)) {
   };
 }
 
-async function request(url, options) {
+async function request(url, options = {}) {
+  const key = apiKey();
+  const headers = key === null ? options.headers : { ...options.headers, Authorization: `Bearer ${key}` };
   let response;
   try {
-    response = await fetch(url, options);
+    response = await fetch(url, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer. Is `char-rnn serve` still running?");
   }
+  if (response.status === 401 && (await otherKey(key))) return request(url, options);
   if (!response.ok) throw new Error(await refusal(response));
   return response;
 }
