@@ -122,10 +122,8 @@ def test_the_request_has_the_fields_of_the_strategy() -> None:
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)
 def test_description_and_server_agree_on_valid_bodies(served: Serving, operation: Any) -> None:
-    described = DOCUMENT["paths"][PREFIX + operation.path]["post"]["requestBody"]["content"]["application/json"][
-        "schema"
-    ]
-    path = (PREFIX + operation.path).format(name="one")
+    described = DOCUMENT["paths"][operation.address]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    path = operation.address.format(name="one")
     for body in SAMPLES[operation.name]:
         assert mistakes(described, body) == []
         assert served.http.post(path, json=body).status_code == 200
@@ -136,10 +134,10 @@ def test_description_and_server_agree_on_valid_bodies(served: Serving, operation
 
 def test_answers_are_as_described(served: Serving) -> None:
     for operation in OPERATIONS:
-        path = (PREFIX + operation.path).format(name="one")
+        path = operation.address.format(name="one")
         for body in SAMPLES.get(operation.name, [None]):
             answer = served.http.request(operation.method, path, json=body)
-            described = DOCUMENT["paths"][PREFIX + operation.path][operation.method.lower()]["responses"]
+            described = DOCUMENT["paths"][operation.address][operation.method.lower()]["responses"]
             assert answer.headers["content-type"].startswith(operation.media_type)
             if operation.answer:
                 content = described["200"]["content"]["application/json"]["schema"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,7 @@ from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.jobs import WriteJob
-from char_rnn.playground.messages import CLIENT_GONE, ApiError, EventStream, Outbox, disconnected, read
+from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.packed_states import packed
 from char_rnn.playground.served_model import ServedModel
@@ -40,7 +40,7 @@ class Api:
     async def generate(self, request: Request) -> Response:
         """Write a text, as events: `start`, unnamed ones (CharactersEvent), `done` or `error`; a disconnect ends it."""
         body = await read(request, schema.GenerateRequest, self._limits)
-        model = self._model(body.model)
+        model = self.model(body.model)
         if body.length > self._limits.length:
             raise ApiError(422, f"length: at most {self._limits.length:,}; given {body.length:,}", "length")
         self._check_text(body.prime, "prime")
@@ -63,7 +63,7 @@ class Api:
     async def activations(self, request: Request) -> Response:
         """Return the activations of a hidden cell, or of a layer, after each character of a text."""
         body = await read(request, schema.ActivationsRequest, self._limits)
-        model = self._model(body.model)
+        model = self.model(body.model)
         self._check_text(body.text)
         _check_unit(model, (body.layer, body.unit or 0), ("layer", "unit"))
         size = len(body.text) * (model.hidden_size if body.unit is None else 1)
@@ -72,36 +72,36 @@ class Api:
             raise ApiError(
                 422, f"text: at most {most:,} characters if unit is missing; given {len(body.text):,}", "text"
             )
-        return await _unless_disconnected(request, _activations(model, body))
+        return await unless_disconnected(request, _activations(model, body))
 
     async def states(self, request: Request) -> Response:
         """Return the activations of all cells, in 8 bits, after each of the last characters of a text."""
         body = await read(request, schema.StatesRequest, self._limits)
-        model = self._model(body.model)
+        model = self.model(body.model)
         self._check_text(body.text)
         most = max(1, self._limits.numbers * 4 // (model.num_layers * model.hidden_size))
-        return await _unless_disconnected(request, _states(model, body.text, most))
+        return await unless_disconnected(request, _states(model, body.text, most))
 
     async def score(self, request: Request) -> Response:
         """Return the log-probability of each character of a text."""
         body = await read(request, schema.ScoreRequest, self._limits)
-        model = self._model(body.model)
+        model = self.model(body.model)
         self._check_text(body.text)
-        return await _unless_disconnected(request, _score(model, body.text))
+        return await unless_disconnected(request, _score(model, body.text))
 
     async def cells(self, request: Request) -> Response:
         """List the cells that best track quotes, line length and other features, in a text that the model writes."""
-        return await _unless_disconnected(request, _cells(self._model(request.path_params["name"], None)))
+        return await unless_disconnected(request, _cells(self.model(request.path_params["name"], None)))
 
     async def cells_of(self, request: Request) -> Response:
         """List the cells that best track these features in a given text."""
-        model = self._model(request.path_params["name"], None)
+        model = self.model(request.path_params["name"], None)
         body = await read(request, schema.CellsRequest, self._limits)
         self._check_text(body.text)
         if len(body.text) < SHORTEST:
             raise ApiError(422, f"text: at least {SHORTEST} characters; given {len(body.text)}", "text")
         most = self._limits.numbers * 10 // (model.num_layers * model.hidden_size)
-        return await _unless_disconnected(request, _cells(model, body.text[:most]))
+        return await unless_disconnected(request, _cells(model, body.text[:most]))
 
     async def health(self, _request: Request) -> Response:
         """Report that the server runs."""
@@ -115,7 +115,12 @@ class Api:
         """Return this description."""
         return JSONResponse(DOCUMENT)
 
-    def _model(self, name: str | None, field: str | None = "model") -> ServedModel:
+    def model(self, name: str | None, field: str | None = "model") -> ServedModel:
+        """Return the model of a request; `field` is the field with its name.
+
+        Raises:
+            ApiError: There is no such model, or there are several and no name is given.
+        """
         known = ", ".join(self._models)
         if name is None and len(self._models) != 1:
             raise ApiError(422, f"model: must be one of {known}", field)
@@ -215,14 +220,3 @@ async def _cells(model: ServedModel, text: str | None = None) -> Response:
         cells, changes = await model.cells_of(text, spelling), _spelling_fields(spelling)
     rounded = [asdict(cell) | {"correlation": round(cell.correlation, 4)} for cell in cells]
     return JSONResponse({"cells": rounded, **changes})
-
-
-async def _unless_disconnected(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
-    """Return the answer, or cancel it when the client disconnects."""
-    answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(disconnected(request.receive))
-    try:
-        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return answering.result() if answering.done() else Response(status_code=CLIENT_GONE)
-    finally:
-        answering.cancel()
-        leaving.cancel()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from itertools import groupby
@@ -221,7 +221,18 @@ def encoded(items: Sequence[Item]) -> bytes:
     return "".join(parts).encode()
 
 
-async def disconnected(receive: Receive) -> None:
+async def unless_disconnected(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
+    """Return the answer, or cancel it when the client disconnects."""
+    answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(_disconnected(request.receive))
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else Response(status_code=CLIENT_GONE)
+    finally:
+        answering.cancel()
+        leaving.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
     """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

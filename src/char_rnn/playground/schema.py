@@ -294,7 +294,7 @@ class Operation:
     """A route of the API.
 
     Attributes:
-        method, path: HTTP method, and address below :data:`PREFIX`.
+        method, path: HTTP method, and address below `prefix`.
         endpoint: Method of `Api`; the first line of its docstring is the summary.
         answer: Model of the answer; ``None`` for a text of `media_type`.
         body: Model of the request's body, if any.
@@ -306,6 +306,12 @@ class Operation:
     answer: type[BaseModel] | None
     body: type[BaseModel] | None = None
     media_type: str = "application/json"
+    prefix: str = PREFIX
+
+    @property
+    def address(self) -> str:
+        """Address of the route."""
+        return self.prefix + self.path
 
     @property
     def name(self) -> str:
@@ -329,7 +335,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
             models[operation.body] = "validation"
         if operation.answer:
             models[operation.answer] = "serialization"
-        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _described(operation)
+        paths.setdefault(operation.address, {})[operation.method.lower()] = _described(operation)
     models |= dict.fromkeys((*EVENTS, ErrorAnswer), "serialization")
     _, definitions = models_json_schema(list(models.items()), ref_template="#/components/schemas/{model}")
     return {

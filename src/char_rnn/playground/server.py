@@ -31,7 +31,7 @@ from char_rnn.playground.messages import ApiError, refuse
 from char_rnn.playground.metrics import Measured, Metrics
 from char_rnn.playground.middleware import HEADERS, LONGEST_HEAD, Guard
 from char_rnn.playground.scheduler import MISTAKE
-from char_rnn.playground.schema import PREFIX, Limits
+from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
@@ -78,7 +78,7 @@ def create_app(
 
     app = Starlette(
         routes=[
-            *(Route(PREFIX + each.path, getattr(api, each.name), methods=[each.method]) for each in OPERATIONS),
+            *(Route(each.address, getattr(api, each.name), methods=[each.method]) for each in OPERATIONS),
             Route("/", pages.index),
             Route("/static/{path:path}", pages.static),
         ],
