@@ -84,6 +84,15 @@ def test_it_serves_until_ctrl_c(run_folder: Path) -> None:
         assert (process.returncode, out, error) == (130, "", "\ninterrupted\n")
 
 
+def test_the_stretches_that_are_copied_from_the_training_text(run_folder: Path, poem: Path) -> None:
+    text = poem.read_text("utf-8")
+    with serving(run_folder, "--text", poem) as (_, line, address):
+        assert line.startswith("poem: http")
+        assert json.loads(ask(address, "api/models"))["models"][0]["copied_from"] == "poem"
+        answer = json.loads(ask(address, "api/copied", {"text": f"~~~{text[:30]}~~~"}))
+        assert answer == {"stretches": [[3, 33]]}
+
+
 def test_ctrl_c_ends_texts_that_are_being_written(run_folder: Path) -> None:
     with serving(run_folder, "--max-length", 10**9) as (process, _, address):
         port = int(address.rstrip("/").rpartition(":")[2])
@@ -127,6 +136,16 @@ def test_a_port_in_use(char_rnn: Command, run_folder: Path) -> None:
     assert done.err == f"error: port {port} of 127.0.0.1 is already in use; choose another with --port\n"
 
 
+def test_a_text_that_the_model_was_not_trained_on(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("a text of its own", encoding="utf-8")
+    texts = ["--text", tmp_path / "other.txt", "--text", tmp_path / "other.txt"]
+    done = char_rnn("serve", run_folder, *texts, "--host", "256.1.1.1")
+    assert done.err.splitlines()[0] == "other-and-1-more is not the text that poem was trained on"
+    (tmp_path / "other.txt").write_bytes("Zoë".encode("cp1252"))
+    done = char_rnn("serve", run_folder, *texts[:2], "--encoding", "cp1252", "--host", "256.1.1.1")
+    assert done.err.splitlines()[0] == "other is not the text that poem was trained on"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -140,13 +159,19 @@ def test_a_port_in_use(char_rnn: Command, run_folder: Path) -> None:
         (["{run}", "--api-key", ""], 2, "--api-key: must be printable ASCII characters without spaces, at least one"),
         (["{run}", "--allow-origin", "*"], 2, "--allow-origin '*': must be a scheme and one host, such as https://"),
         (["{run}", "--allow-host", "a:80"], 2, "--allow-host 'a:80': must be a name without scheme and port"),
+        (["{run}", "--text", "none.txt"], 2, "none.txt: no such file"),
+        (["{run}", "--text", "{empty}"], 1, "empty.txt: the text is empty"),
+        (["{run}", "--text", "{latin}"], 1, "give --encoding cp1252"),
     ],
     ids=str,
 )
 def test_what_cannot_be_served(
-    char_rnn: Command, run_folder: Path, poem: Path, arguments: list[str], status: int, words: str
+    char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path, arguments: list[str], status: int, words: str
 ) -> None:
-    done = char_rnn("serve", *(word.format(run=run_folder, poem=poem) for word in arguments))
+    paths = {"run": run_folder, "poem": poem, "empty": tmp_path / "empty.txt", "latin": tmp_path / "latin.txt"}
+    paths["empty"].touch()
+    paths["latin"].write_bytes("Zo\u00eb is here".encode("latin-1"))
+    done = char_rnn("serve", *(word.format(**paths) for word in arguments))
     assert done.status == status
     assert words in done.err
     assert done.err.count("\n") == 1

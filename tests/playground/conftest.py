@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Serving]:
-    """Two models, `one` of letters and `bytes`. Tests must not stop it."""
+    """Two models, `one` of letters, with a training text, and `bytes`. Tests must not stop it."""
     from playground_helpers import BYTES, model_file, serving
 
+    from char_rnn.data.corpus import Corpus
+    from char_rnn.novelty.copied import copied_stretches
     from char_rnn.playground.schema import Limits
+    from char_rnn.playground.training_text import TrainingText
 
     files = {"one": model_file(), "bytes": model_file(BYTES, type="gru", num_layers=1)}
-    with serving(files, Limits(length=3000, prime=2000, streams=16)) as running:
+    corpus = Corpus.from_text('a "bad" cafe, a "bad" face.\n')
+    texts = {"one": TrainingText("poem.txt", partial(copied_stretches, corpus.ids, corpus.vocabulary))}
+    with serving(files, Limits(length=3000, prime=2000, streams=16), texts=texts) as running:
         yield running

@@ -28,7 +28,6 @@ from char_rnn.generation.engine import Engine  # noqa: E402
 from char_rnn.generation.generation_state import GenerationState  # noqa: E402
 from char_rnn.model_file import ModelFile  # noqa: E402
 from char_rnn.models.parameters import parameter_shapes  # noqa: E402
-from char_rnn.playground.access import Access  # noqa: E402
 from char_rnn.playground.schema import Limits  # noqa: E402
 from char_rnn.playground.server import (  # noqa: E402
     Server,
@@ -89,16 +88,14 @@ class Serving:
 
 
 @contextmanager
-def serving(
-    files: Mapping[str, ModelFile], limits: Limits | None = None, access: Access | None = None
-) -> Iterator[Serving]:
+def serving(files: Mapping[str, ModelFile], limits: Limits | None = None, **options: Any) -> Iterator[Serving]:
     """Serve models on a free port of 127.0.0.1."""
     with patch("char_rnn.playground.cell_finder.SAMPLE", (400, 400)):
-        yield from _serving(files, limits, access or Access())
+        yield from _serving(files, limits, options)
 
 
-def _serving(files: Mapping[str, ModelFile], limits: Limits | None, access: Access) -> Iterator[Serving]:
-    app = create_app(files, limits=limits or Limits(), access=access)
+def _serving(files: Mapping[str, ModelFile], limits: Limits | None, options: Mapping[str, Any]) -> Iterator[Serving]:
+    app = create_app(files, limits=limits or Limits(), **options)
     started = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -54,6 +54,7 @@ def test_models(served: Serving) -> None:
         "loss": 1.5,
         "suggested_primes": ["a ", "b"],
         "precision": "float32",
+        "copied_from": "poem.txt",
     }
     assert of_bytes["suggested_primes"] == []
     assert of_bytes["symbols"][65] == "A"

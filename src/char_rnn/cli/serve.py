@@ -7,18 +7,22 @@ import os
 import signal
 import threading
 import webbrowser
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.inputs import open_model
+from char_rnn.cli.inputs import open_model, reading_of
 from char_rnn.cli.options import debug_option, quiet_option
-from char_rnn.cli.output import say
+from char_rnn.cli.output import preparation, say
 from char_rnn.cli.process import stopping_at_signals
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision
+    from char_rnn.model_file import ModelFile
+    from char_rnn.playground.training_text import TrainingText
 
 INSTALL = 'pip install "char-rnn-pytorch[playground]"'
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -64,6 +68,10 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     metavar="NAME",
     help="Another name of this machine that clients may use, such as host.docker.internal; repeatable.",
 )
+@click.option(
+    "--text", "texts", multiple=True, metavar="FILE", help="Training text, to underline copied stretches; repeatable."
+)
+@click.option("--encoding", help="Encoding of --text (default: that of the training text).")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @quiet_option
 @debug_option
@@ -78,19 +86,23 @@ def command(
     api_key: str | None,
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
+    texts: tuple[str, ...],
+    encoding: str | None,
     open_page: bool,
     quiet: bool,
 ) -> None:
     """Serve the playground, a page that generates text with one or more models and shows their predictions.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The page needs no internet
-    access. Programs use the API under /api, or as that of OpenAI the one under /v1. Only this machine can reach the
-    server, without a password, unless --host or --api-key is given. Press Ctrl-C to stop.
+    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. With --text, the page
+    underlines what the models copy from their training text; several files are joined, as for `char-rnn train`. The
+    page needs no internet access. Programs use the API under /api, or as that of OpenAI the one under /v1. Only this
+    machine can reach the server, without a password, unless --host or --api-key is given. Press Ctrl-C to stop.
 
     \b
     Examples:
       char-rnn serve runs/my-book
       char-rnn serve runs/small runs/large --open
+      char-rnn serve runs/my-book --text my-book.txt
       char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
       char-rnn serve runs/my-book --allow-origin https://chat.example.org
     """
@@ -113,7 +125,8 @@ def command(
         raise click.UsageError(f"--{error}") from None
     files = dict(zip(model_names(models), map(open_model, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
-    app = create_app(files, limits=limits, precision=precision, threads=threads, host=host, access=access)
+    known = _training_texts(files, texts, encoding, quiet) if texts else {}
+    app = create_app(files, limits=limits, precision=precision, threads=threads, host=host, access=access, texts=known)
     with bind(host, port) as bound:
         address = address_of(bound)
 
@@ -130,6 +143,28 @@ def command(
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     raise Exit(128 + received[0] if received else 0)
+
+
+def _training_texts(
+    files: Mapping[str, ModelFile], texts: tuple[str, ...], encoding: str | None, quiet: bool
+) -> dict[str, TrainingText]:
+    """Return the text that each model was trained on: its training split, or all of another text."""
+    from char_rnn.data.corpus import prepare_corpus
+    from char_rnn.novelty.copied import copied_stretches
+    from char_rnn.playground.training_text import TrainingText
+
+    known = {}
+    for name, file in files.items():
+        data = file.config.data
+        with preparation(quiet) as progress:
+            reading = {"vocabulary": file.vocabulary.kind, **reading_of(file, encoding)}
+            corpus = prepare_corpus(texts, progress=progress, **reading)
+        is_own = corpus.sha256 == file.training.get("data_sha256")
+        if not is_own:
+            say(f"{corpus.name} is not the text that {name} was trained on", quiet=quiet)
+        part = corpus.split("train" if is_own else "all", data.train_frac, data.val_frac)
+        known[name] = TrainingText(corpus.name, partial(copied_stretches, part.ids, corpus.vocabulary))
+    return known
 
 
 def _compute_with(threads: int) -> None:

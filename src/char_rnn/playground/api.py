@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -23,19 +24,28 @@ from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, un
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.packed_states import packed
 from char_rnn.playground.served_model import ServedModel
+from char_rnn.playground.training_text import TrainingText
 from char_rnn.sampling.options import Strategy
 
 
 class Api:
     """The endpoints of :data:`OPERATIONS`."""
 
-    def __init__(self, models: Mapping[str, ServedModel], limits: schema.Limits, metrics: Metrics) -> None:
-        self._models, self._limits, self._metrics = models, limits, metrics
+    def __init__(
+        self,
+        models: Mapping[str, ServedModel],
+        limits: schema.Limits,
+        metrics: Metrics,
+        texts: Mapping[str, TrainingText] = MappingProxyType({}),
+    ) -> None:
+        self._models, self._limits, self._metrics, self._texts = models, limits, metrics, texts
 
     async def models(self, _request: Request) -> Response:
         """List the models and the limits."""
         limits = {name: getattr(self._limits, name) for name in schema.LimitsAnswer.model_fields}
-        return JSONResponse({"models": [model.metadata for model in self._models.values()], "limits": limits})
+        texts = {name: text.name for name, text in self._texts.items()}
+        models = [model.metadata | {"copied_from": texts.get(name)} for name, model in self._models.items()]
+        return JSONResponse({"models": models, "limits": limits})
 
     async def generate(self, request: Request) -> Response:
         """Write a text, as events: `start`, unnamed ones (CharactersEvent), `done` or `error`; a disconnect ends it."""
@@ -103,6 +113,15 @@ class Api:
         most = self._limits.numbers * 10 // (model.num_layers * model.hidden_size)
         return await unless_disconnected(request, _cells(model, body.text[:most]))
 
+    async def copied(self, request: Request) -> Response:
+        """List the stretches of a text that occur in the model's training text."""
+        body = await read(request, schema.CopiedRequest, self._limits)
+        model = self.model(body.model)
+        self._check_text(body.text)
+        if model.name not in self._texts:
+            raise ApiError(422, f"model {model.name}: no training text; start char-rnn serve with --text", "model")
+        return await unless_disconnected(request, _copied(self._texts[model.name], body))
+
     async def health(self, _request: Request) -> Response:
         """Report that the server runs."""
         return JSONResponse({"status": "ok", "version": __version__, "models": len(self._models)})
@@ -148,6 +167,7 @@ OPERATIONS = (
     schema.Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
     schema.Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
     schema.Operation("POST", "/models/{name}/cells", Api.cells_of, schema.CellsAnswer, schema.CellsRequest),
+    schema.Operation("POST", "/copied", Api.copied, schema.CopiedAnswer, schema.CopiedRequest),
     schema.Operation("GET", "/health", Api.health, schema.HealthAnswer),
     schema.Operation("GET", "/metrics", Api.metrics, None, media_type="text/plain"),
     schema.Operation("GET", "/openapi.json", Api.openapi, schema.OpenApiAnswer),
@@ -220,3 +240,7 @@ async def _cells(model: ServedModel, text: str | None = None) -> Response:
         cells, changes = await model.cells_of(text, spelling), _spelling_fields(spelling)
     rounded = [asdict(cell) | {"correlation": round(cell.correlation, 4)} for cell in cells]
     return JSONResponse({"cells": rounded, **changes})
+
+
+async def _copied(text: TrainingText, body: schema.CopiedRequest) -> Response:
+    return JSONResponse({"stretches": await text.copied(body.text, body.at_least)})

@@ -113,6 +113,14 @@ class StatesRequest(Body):
     text: Text
 
 
+class CopiedRequest(Body):
+    """A text to compare with the training text."""
+
+    model: ModelName = None
+    text: Text
+    at_least: int = Field(20, ge=1, le=1000, description="Smallest length of a copied stretch, in characters.")
+
+
 class CellsRequest(Body):
     """A text to find cells in."""
 
@@ -139,6 +147,7 @@ class Model(BaseModel):
     loss: float | None = Field(description="Best validation loss, in nats per symbol.")
     suggested_primes: list[str] = Field(description="Texts to begin with; none for models of version 1.0.")
     precision: Literal["float64", "float32", "bfloat16", "int8"]
+    copied_from: str | None = Field(description="Name of the text that `/copied` searches, if any.")
 
 
 class LimitsAnswer(BaseModel):
@@ -241,6 +250,12 @@ class ScoreAnswer(SpellingFields):
     log_probs: list[float | None] = Field(
         description="In nats, given the characters before; null for a character that the model skips."
     )
+
+
+class CopiedAnswer(BaseModel):
+    """The copied stretches of a text."""
+
+    stretches: list[tuple[int, int]] = Field(description="First character, and the one after the last; may overlap.")
 
 
 class HealthAnswer(BaseModel):

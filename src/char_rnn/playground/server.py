@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
 import uvicorn
@@ -33,6 +34,7 @@ from char_rnn.playground.middleware import HEADERS, LONGEST_HEAD, Guard
 from char_rnn.playground.scheduler import MISTAKE
 from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
+from char_rnn.playground.training_text import TrainingText
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 """Media types of the page's files: a system's own table may name others, which a browser does not run."""
@@ -48,6 +50,7 @@ def create_app(
     threads: int | None = None,
     host: str = "127.0.0.1",
     access: Access = Access(),  # noqa: B008 (frozen)
+    texts: Mapping[str, TrainingText] = MappingProxyType({}),
 ) -> Starlette:
     """Make the application that serves some models.
 
@@ -58,6 +61,7 @@ def create_app(
         threads: Threads of each engine; ``None`` chooses by the model's size.
         host: Address the server is bound to; requests to other names are refused.
         access: API key, and the origins and names that are allowed too.
+        texts: Training texts of the models, by their names, to find copied stretches.
 
     Returns:
         An ASGI application, with each `ServedModel` in `state.models` and the counts in `state.metrics`.
@@ -67,7 +71,7 @@ def create_app(
     """
     served = {name: ServedModel(name, file, precision, limits, threads) for name, file in models.items()}
     metrics = Metrics({name: model.scheduler for name, model in served.items()})
-    api, pages = Api(served, limits, metrics), Pages()
+    api, pages = Api(served, limits, metrics, texts), Pages()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
