@@ -199,7 +199,6 @@ def test_a_person_at_the_page(opened: Opened) -> None:
     page.locator("#unit").blur()
     page.locator(".pane .body span[class*='p']").first.wait_for()
     assert page.locator("#bars li").first.is_visible()
-    page.click("#find-cells")
     page.locator("#found").get_by_text(re.compile("Word starts|No cell", re.IGNORECASE)).first.wait_for()
     assert not page.locator("#add").is_visible()
     page.fill("#prime", "abcü漢")
@@ -237,7 +236,6 @@ def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
     assert len(inside.locator(".pane .body").text_content()) == 603
     inside.locator("#seed").press("Enter")
     inside.get_by_role("button", name="Undo").wait_for()
-    inside.get_by_role("button", name="Find cells").click()
     inside.locator("#found p").first.wait_for()
     context.close()
     assert complaints == []

@@ -33,8 +33,9 @@ LINES = "First Citizen:\nWe are “accounted” poor,\n\n(the patricians good)\n
 
 
 def model(name: str, **changes: Any) -> dict[str, Any]:
+    """Return a model; the page does not write by itself if it has no suggested primes, not even an empty list."""
     shape = {"name": name, "cell": "lstm", "hidden_size": 24, "num_layers": 2, "parameters": 12345, "symbols": SYMBOLS}
-    facts = {"data": "a play", "loss": 1.5, "suggested_primes": ["First ", "We are "], "precision": "float32"}
+    facts = {"data": "a play", "loss": 1.5, "suggested_primes": None, "precision": "float32"}
     return {**shape, **facts, **changes}
 
 

@@ -17,6 +17,7 @@ from char_rnn.playground.access import Access
 def page(new_page: Any, served: Serving) -> Any:
     new_page.goto(f"http://127.0.0.1:{served.port}/")
     new_page.locator("#generate:enabled").wait_for()
+    new_page.keyboard.press("Escape")  # stop the text that the page writes by itself
     return new_page
 
 
@@ -44,7 +45,6 @@ def test_stop_ends_the_text_at_the_server(page: Any, served: Serving) -> None:
 def test_cells_and_surprise(page: Any) -> None:
     generate(page, "a 'b' c\n", length=300)
     done(page)
-    page.get_by_role("button", name="Find cells").click()
     page.locator(".chip").first.click()
     page.locator(".body [class*=p]:not(.prime), .body [class*=n]").first.wait_for()
     page.get_by_label("surprise").check()

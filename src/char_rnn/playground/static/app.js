@@ -6,10 +6,12 @@ import { Playground } from "./playground.js";
 import { startDesk } from "./desk.js";
 import { Inspector } from "./inspector.js";
 import { startSession } from "./session.js";
+import { startFirstText } from "./first_text.js";
 
 startLooks();
 const playground = new Playground(window.charRnnBackend ?? serverBackend());
 startDesk(playground);
 const inspector = new Inspector(playground);
 startSession(playground, inspector);
+startFirstText(playground, inspector);
 playground.open();

@@ -3,7 +3,8 @@
  *
  * A page with another backend sets `window.charRnnBackend` before app.js runs. All methods are asynchronous:
  *
- *   models() -> {models: [{name, cell, hidden_size, num_layers, parameters, symbols: [text, ...], data, loss, precision}],
+ *   models() -> {models: [{name, cell, hidden_size, num_layers, parameters, symbols: [text, ...], data, loss, precision,
+ *                          suggested_primes: [text, ...]?}],  without them the page does not write by itself
  *                limits: {length, streams, prime, body}}
  *   generate(request, {onStart, onCharacters, onDone, onError, signal})
  *       request: the body of POST /api/generate.

@@ -20,7 +20,7 @@ export class Cells {
     });
     byId("layer").addEventListener("change", () => this.choose({ layer: Number(byId("layer").value), index: this.unit.index }));
     byId("unit").addEventListener("change", () => this.choose({ layer: this.unit.layer, index: Number(byId("unit").value) }));
-    byId("find-cells").addEventListener("click", () => this.#find());
+    byId("find-cells").addEventListener("click", () => this.find());
     byId("all-units").addEventListener("toggle", () => this.#showUnits());
     this.#listenToUnits();
   }
@@ -74,17 +74,19 @@ export class Cells {
     this.#showUnits();
   }
 
-  async #find() {
+  /** Find the cells that track features; `quiet`: without a message, because nobody asked for them. */
+  async find(quiet = false) {
     const { name } = this.model;
     const button = byId("find-cells");
-    if (!isOn(button)) return;
+    if (!isOn(button)) return [];
+    byId("found").setAttribute("aria-live", quiet ? "off" : "polite");
     enable(button, false);
     button.textContent = "Searching …";
     try {
       this.known.set(name, (await this.backend.cells(name)).cells);
     } catch (error) {
-      byId("found").replaceChildren(make("p", { className: "trouble" }, error.message));
-      return;
+      if (!quiet) byId("found").replaceChildren(make("p", { className: "trouble" }, error.message));
+      return [];
     } finally {
       enable(button, true);
       button.textContent = FIND;
@@ -93,6 +95,7 @@ export class Cells {
     this.#showFound();
     this.#showUnits();
     if (held && button.hidden) (byId("found").querySelector(".chip") ?? byId("found")).focus();
+    return this.known.get(name).filter(isClear);
   }
 
   #showFound() {

@@ -66,6 +66,22 @@ export class Column {
     this.control?.abort();
   }
 
+  /** Show the text slowly, with view.hold(count), or all of it. */
+  setSlow(slow) {
+    this.slow = slow;
+    this.element.classList.toggle("slow", slow);
+    this.view.hold(slow ? 0 : Infinity);
+  }
+
+  /** Stop, and keep only the first `count` items. */
+  keep(count) {
+    this.stop();
+    this.outcome = { stopped: true };
+    this.view.cut(count);
+    this.written = this.items.filter(({ prime }) => !prime).length;
+    this.#measure(this.written, 0);
+  }
+
   /** Show a stored text. */
   restore(items) {
     this.stop();

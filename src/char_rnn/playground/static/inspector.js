@@ -76,13 +76,14 @@ export class Inspector {
   /** Show the numbers at the inspected character. */
   inspect() {
     const column = this.playground.active;
-    const index = this.pointed ?? this.pinned;
-    const { items } = column;
-    column.view.point(index);
+    const { items, view } = column;
+    const chosen = this.pointed ?? this.pinned;
+    const index = chosen ?? view.shown - 1;
+    view.point(chosen);
     this.probabilities.show(items, index, unitOf(column.model));
-    const item = items[index ?? items.length - 1];
+    const item = items[index];
     this.cells.showLegend(column.colours, readingAt(column, item, item && sign(shown(item))));
-    this.playground.emit("inspect", column, index ?? items.length - 1);
+    this.playground.emit("inspect", column, index);
   }
 }
 

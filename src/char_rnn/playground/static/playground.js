@@ -59,7 +59,7 @@ export class Playground extends Events {
   }
 
   get running() {
-    return this.columns.some((column) => column.running);
+    return this.columns.some(({ running, slow }) => running || slow);
   }
 
   get canUndo() {
@@ -111,11 +111,11 @@ export class Playground extends Events {
     this.say(columns.length > 1 ? `${columns.length} models are writing …` : "Writing …");
     this.emit("state");
     await Promise.all(ends);
-    if (this.running) return;
+    if (this.columns.some((column) => column.running)) return;
     if (!this.#hasChanged()) this.before = before;
     this.emit("state");
     if (!columns.every(({ outcome }) => outcome)) return;
-    this.say(reportOf(columns));
+    if (!columns.some(({ slow }) => slow)) this.say(reportOf(columns));
     this.emit("end", columns);
   }
 

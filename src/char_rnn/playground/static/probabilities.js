@@ -15,9 +15,8 @@ export class Probabilities {
     byId("latest").addEventListener("click", () => onMove(null));
   }
 
-  /** Show the probabilities at `items[index]`; null: at the last item. */
-  show(items, index, unit) {
-    const at = index ?? items.length - 1;
+  /** Show the probabilities at `items[at]`, if there is one. */
+  show(items, at, unit) {
     const item = items[at];
     this.items = items;
     this.index = at;
@@ -33,8 +32,8 @@ export class Probabilities {
   }
 
   #showWalk(items, at) {
-    blank(byId("walk"), items.length === 0);
-    if (!items.length) return;
+    blank(byId("walk"), !items[at]);
+    if (!items[at]) return;
     this.position.min = 1;
     this.position.max = items.length;
     this.position.value = at + 1;

@@ -17,6 +17,7 @@ export class TextView {
     this.mark.hidden = true;
     pane.replaceChildren(this.body, this.mark);
     this.lookOf = () => ""; // the class of an item's colour, or ""
+    this.held = Infinity; // items beyond this number are not shown yet
     this.clear();
     this.#listen(onPoint, onPick);
     this.following = true; // whether to keep the end of the text in view
@@ -51,6 +52,17 @@ export class TextView {
     this.length = this.starts[count];
     this.items.length = this.starts.length = count;
     this.redraw();
+  }
+
+  /** Show only the first `count` items for now. */
+  hold(count) {
+    this.held = count;
+    this.flush();
+  }
+
+  /** The number of items that are shown. */
+  get shown() {
+    return Math.min(this.items.length, this.held);
   }
 
   text() {
@@ -99,8 +111,8 @@ export class TextView {
   }
 
   #draw() {
-    const { items } = this;
-    while (this.drawn < items.length) {
+    const { items, shown } = this;
+    while (this.drawn < shown) {
       const first = this.drawn;
       if (!this.block || (this.filled > BLOCK && items[first - 1]?.text.endsWith("\n"))) this.#openBlock();
       const look = this.#look(items[first]);
@@ -108,7 +120,7 @@ export class TextView {
       do {
         text += items[this.drawn].text;
         this.drawn += 1;
-      } while (this.drawn < items.length && !this.#blockEnds(text) && this.#look(items[this.drawn]) === look);
+      } while (this.drawn < shown && !this.#blockEnds(text) && this.#look(items[this.drawn]) === look);
       this.#write(text, look, this.starts[first]);
     }
   }
