@@ -24,6 +24,7 @@ from char_rnn.utils.files import (
     open_regular,
     read_bounded,
     read_regular,
+    replacing,
 )
 
 
@@ -127,3 +128,21 @@ def test_an_archive_of_texts_is_no_document() -> None:
 )
 def test_what_is_not_a_model(head: bytes, what: str) -> None:
     assert not_a_model(head)[: len(what) or None] == what
+
+
+def test_a_file_that_is_being_read_is_replaced_as_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to replace a file that another process reads at this moment."""
+    attempts, rename = [], Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        attempts.append(target)
+        if len(attempts) < 3:
+            raise PermissionError(13, "Access is denied", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr("char_rnn.utils.files.PAUSES", (0, 0, 0))
+    with replacing(tmp_path / "model") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "model").read_text() == "new"
+    assert attempts == [tmp_path / "model"] * 3

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_NOCTTY", "O_NONBLOCK"))  # Windows lacks most
 LONGEST_PATH, LONGEST_NAME = 4096, 1000  # characters of a path that does not exist, and of a name in it
+PAUSES = (0.02, 0.1, 0.5, 1.0) if os.name == "nt" else ()  # seconds between attempts to replace a file
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
@@ -118,7 +120,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         if mode is not None:
             temporary.chmod(mode)
-        temporary.replace(path)
+        _rename(temporary, path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -126,6 +128,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     _sync_folder(path.parent)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Rename a file to ``path``; Windows refuses while another process reads the file there."""
+    for pause in PAUSES:
+        with suppress(PermissionError):
+            temporary.replace(path)
+            return
+        time.sleep(pause)
+    temporary.replace(path)
 
 
 def _sync_folder(folder: Path) -> None:
