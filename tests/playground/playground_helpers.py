@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -53,6 +54,26 @@ def model_file(vocabulary: Vocabulary = LETTERS, seed: int = 0, **options: Any) 
     return ModelFile(config, vocabulary, tensors, {"data": "letters", "best_val_loss": 1.5})
 
 
+def write_run(folder: Path, losses: Mapping[int, float], seed: int = 0) -> Path:
+    """Write the folder of a run with these validation losses by step; the last is the best, if there is any."""
+    folder.mkdir(exist_ok=True)
+    config = {"training": {"max_steps": 200}}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    records = [
+        {"step": step, "split": split, "loss": loss, "epoch": step / 50, "seconds": step / 10}
+        for step, loss in losses.items()
+        for split in ("train", "val")
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (folder / "samples.jsonl").write_text("".join(f'{{"step": {step}, "text": "a face"}}\n' for step in losses))
+    file = model_file(seed=seed)
+    last = max(losses, default=0)
+    facts = {**file.training, "step": last} | ({"best_val_loss": losses[last], "best_step": last} if losses else {})
+    for name in ("best", "last") if losses else ("last",):
+        replace(file, training=facts).write(folder / f"{name}.safetensors")
+    return folder
+
+
 @dataclass
 class Serving:
     """A running server."""
@@ -88,13 +109,15 @@ class Serving:
 
 
 @contextmanager
-def serving(files: Mapping[str, ModelFile], limits: Limits | None = None, **options: Any) -> Iterator[Serving]:
+def serving(files: Mapping[str, ModelFile | Path], limits: Limits | None = None, **options: Any) -> Iterator[Serving]:
     """Serve models on a free port of 127.0.0.1."""
     with patch("char_rnn.playground.cell_finder.SAMPLE", (400, 400)):
         yield from _serving(files, limits, options)
 
 
-def _serving(files: Mapping[str, ModelFile], limits: Limits | None, options: Mapping[str, Any]) -> Iterator[Serving]:
+def _serving(
+    files: Mapping[str, ModelFile | Path], limits: Limits | None, options: Mapping[str, Any]
+) -> Iterator[Serving]:
     app = create_app(files, limits=limits or Limits(), **options)
     started = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []

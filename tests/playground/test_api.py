@@ -55,7 +55,9 @@ def test_models(served: Serving) -> None:
         "suggested_primes": ["a ", "b"],
         "precision": "float32",
         "copied_from": "poem.txt",
+        "step": 200,
     }
+    assert answer["runs"] == ["one"]
     assert of_bytes["suggested_primes"] == []
     assert of_bytes["symbols"][65] == "A"
     assert of_bytes["symbols"][0xC3] == "\\xC3"

@@ -19,7 +19,7 @@ from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.data.vocabulary import Vocabulary
-    from char_rnn.model_file import ModelFile
+    from char_rnn.model_file import ModelFile, ModelHeader
 
 MAX_PRIME = 64 << 20  # bytes
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.?))", re.DOTALL)
@@ -44,7 +44,7 @@ def open_model(model: str | Path) -> ModelFile:
     return read_model(path)
 
 
-def reading_of(file: ModelFile, encoding: str | None) -> dict[str, Any]:
+def reading_of(file: ModelFile | ModelHeader, encoding: str | None) -> dict[str, Any]:
     """Return how a model's text is read, as options of ``prepare_corpus`` and ``find_locations``."""
     data = file.config.data
     return {"encoding": encoding or data.encoding, "separator": data.separator, "file_order": data.file_order}

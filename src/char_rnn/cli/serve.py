@@ -9,6 +9,7 @@ import threading
 import webbrowser
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -18,6 +19,7 @@ from char_rnn.cli.inputs import open_model, reading_of
 from char_rnn.cli.options import debug_option, quiet_option
 from char_rnn.cli.output import preparation, say
 from char_rnn.cli.process import stopping_at_signals
+from char_rnn.utils.files import check_is_path
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision
@@ -93,16 +95,18 @@ def command(
 ) -> None:
     """Serve the playground, a page that generates text with one or more models and shows their predictions.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. With --text, the page
-    underlines what the models copy from their training text; several files are joined, as for `char-rnn train`. The
-    page needs no internet access. Programs use the API under /api, or as that of OpenAI the one under /v1. Only this
-    machine can reach the server, without a password, unless --host or --api-key is given. Press Ctrl-C to stop.
+    MODEL is a run folder (its best model; of a run that is training, always the latest), a .safetensors file, or a .t7
+    checkpoint of 2015. With --text, the page underlines what the models copy from their training text; several files
+    are joined, as for `char-rnn train`. The page needs no internet access. Programs use the API under /api, or as that
+    of OpenAI the one under /v1. Only this machine can reach the server, without a password, unless --host or --api-key
+    is given. Press Ctrl-C to stop.
 
     \b
     Examples:
       char-rnn serve runs/my-book
       char-rnn serve runs/small runs/large --open
       char-rnn serve runs/my-book --text my-book.txt
+      char-rnn serve runs/still-training --open
       char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
       char-rnn serve runs/my-book --allow-origin https://chat.example.org
     """
@@ -123,7 +127,7 @@ def command(
         access = Access(api_key, origins, hosts)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    files = dict(zip(model_names(models), map(open_model, models), strict=True))
+    files = dict(zip(model_names(models), map(model_or_run, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
     known = _training_texts(files, texts, encoding, quiet) if texts else {}
     app = create_app(files, limits=limits, precision=precision, threads=threads, host=host, access=access, texts=known)
@@ -145,16 +149,24 @@ def command(
     raise Exit(128 + received[0] if received else 0)
 
 
+def model_or_run(model: str) -> ModelFile | Path:
+    """Return the path of a run folder, or else the model itself."""
+    path = check_is_path(model)
+    return path if path.is_dir() else open_model(path)
+
+
 def _training_texts(
-    files: Mapping[str, ModelFile], texts: tuple[str, ...], encoding: str | None, quiet: bool
+    files: Mapping[str, ModelFile | Path], texts: tuple[str, ...], encoding: str | None, quiet: bool
 ) -> dict[str, TrainingText]:
     """Return the text that each model was trained on: its training split, or all of another text."""
     from char_rnn.data.corpus import prepare_corpus
+    from char_rnn.model_file import ModelHeader
     from char_rnn.novelty.copied import copied_stretches
     from char_rnn.playground.training_text import TrainingText
 
     known = {}
-    for name, file in files.items():
+    for name, given in files.items():
+        file = ModelHeader.read(given) if isinstance(given, Path) else given
         data = file.config.data
         with preparation(quiet) as progress:
             reading = {"vocabulary": file.vocabulary.kind, **reading_of(file, encoding)}

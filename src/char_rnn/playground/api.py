@@ -20,12 +20,15 @@ from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.jobs import WriteJob
-from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected
+from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.packed_states import packed
 from char_rnn.playground.served_model import ServedModel
+from char_rnn.playground.served_models import ServedRun
 from char_rnn.playground.training_text import TrainingText
 from char_rnn.sampling.options import Strategy
+
+NO_CHECKPOINT = "the run has no checkpoint yet; try again after its first evaluation"
 
 
 class Api:
@@ -34,18 +37,34 @@ class Api:
     def __init__(
         self,
         models: Mapping[str, ServedModel],
+        runs: Mapping[str, ServedRun],
         limits: schema.Limits,
         metrics: Metrics,
         texts: Mapping[str, TrainingText] = MappingProxyType({}),
     ) -> None:
-        self._models, self._limits, self._metrics, self._texts = models, limits, metrics, texts
+        self._models, self._runs, self._limits = models, runs, limits
+        self._metrics, self._texts = metrics, texts
 
     async def models(self, _request: Request) -> Response:
-        """List the models and the limits."""
+        """List the models, the runs and the limits."""
         limits = {name: getattr(self._limits, name) for name in schema.LimitsAnswer.model_fields}
         texts = {name: text.name for name, text in self._texts.items()}
         models = [model.metadata | {"copied_from": texts.get(name)} for name, model in self._models.items()]
-        return JSONResponse({"models": models, "limits": limits})
+        return JSONResponse({"models": models, "runs": [*self._runs], "limits": limits})
+
+    async def training(self, request: Request) -> Response:
+        """Return the progress of a run; with `If-None-Match`, 304 if nothing has changed."""
+        name = request.path_params["name"]
+        if name not in self._runs:
+            known = ", ".join(self._runs) or "none"
+            raise ApiError(404, f"run {name[:100]!r}: not served here; the served run folders are {known}")
+        run, model = self._runs[name], self._models.get(name)
+        progress = asdict(await run.progress())
+        progress["best"] = progress["best"] and dict(zip(("step", "loss"), progress["best"], strict=True))
+        progress["samples"] = [{"step": step, "text": text} for step, text in progress["samples"]]
+        served = model and {field: model.metadata[field] for field in ("step", "loss")}
+        answer = {**progress, "model": served, "problem": run.problem}
+        return unless_known(request, json.dumps(answer).encode(), "application/json")
 
     async def generate(self, request: Request) -> Response:
         """Write a text, as events: `start`, unnamed ones (CharactersEvent), `done` or `error`; a disconnect ends it."""
@@ -138,14 +157,17 @@ class Api:
         """Return the model of a request; `field` is the field with its name.
 
         Raises:
-            ApiError: There is no such model, or there are several and no name is given.
+            ApiError: There is no such model, it has no checkpoint yet, or there are several and no name is given.
         """
-        known = ", ".join(self._models)
-        if name is None and len(self._models) != 1:
+        names = list(dict.fromkeys((*self._models, *self._runs)))
+        known = ", ".join(names)
+        if name is None and len(names) != 1:
             raise ApiError(422, f"model: must be one of {known}", field)
         name = known if name is None else name
-        if name not in self._models:
+        if name not in names:
             raise ApiError(404, f"model {name[:100]!r}: not served here; the models are {known}", field)
+        if name not in self._models:
+            raise ApiError(503, f"model {name}: {NO_CHECKPOINT}", field, headers={"retry-after": "10"})
         return self._models[name]
 
     def _check_text(self, text: str, field: str = "text") -> None:
@@ -165,6 +187,7 @@ OPERATIONS = (
     schema.Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
     schema.Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.StatesRequest),
     schema.Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
+    schema.Operation("GET", "/models/{name}/training", Api.training, schema.TrainingAnswer),
     schema.Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
     schema.Operation("POST", "/models/{name}/cells", Api.cells_of, schema.CellsAnswer, schema.CellsRequest),
     schema.Operation("POST", "/copied", Api.copied, schema.CopiedAnswer, schema.CopiedRequest),

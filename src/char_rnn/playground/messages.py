@@ -7,6 +7,7 @@ outbox, to a client that reads while a text is written.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -52,6 +53,15 @@ async def refuse(_request: Request, error: Exception) -> Response:
     message = error.detail if isinstance(error, ApiError) else WORDS.get(error.status_code, error.detail)
     content = {"error": {"message": message, "field": field}}
     return JSONResponse(content, error.status_code, headers=dict(error.headers or {}))
+
+
+def unless_known(request: Request, content: bytes, media_type: str) -> Response:
+    """Answer with a content, or with status 304 if the client has it already."""
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type=media_type)
 
 
 async def read(request: Request, model: type[BodyT], limits: Limits) -> BodyT:

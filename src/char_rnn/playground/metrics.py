@@ -10,14 +10,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from char_rnn.playground.scheduler import Scheduler
+from char_rnn.playground.served_model import ServedModel
 
 
 class Metrics(Collector):
-    """Counts of one server, in a `registry` of their own; `collect` adds those of the schedulers, given by model."""
+    """Counts of one server, in a `registry` of their own; `collect` adds those of the models' schedulers."""
 
-    def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
-        self._schedulers, began = schedulers, time.monotonic()
+    def __init__(self, models: Mapping[str, ServedModel]) -> None:
+        self._models, began = models, time.monotonic()
         self.registry = own = CollectorRegistry()
         self.requests = Counter("char_rnn_requests", "Requests answered.", ["endpoint", "status"], registry=own)
         self.seconds = Counter("char_rnn_request_seconds", "Seconds of answering.", ["endpoint"], registry=own)
@@ -34,8 +34,8 @@ class Metrics(Collector):
             (CounterMetricFamily("char_rnn_characters", "Symbols read.", labels=["model"]), "symbols"),
             (CounterMetricFamily("char_rnn_step_seconds", "Seconds of computing.", labels=["model"]), "seconds"),
         ):
-            for name, scheduler in self._schedulers.items():
-                family.add_metric([name], getattr(scheduler, attribute))
+            for name, model in self._models.items():
+                family.add_metric([name], getattr(model.scheduler, attribute))
             yield family
 
 

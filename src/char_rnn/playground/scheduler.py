@@ -76,15 +76,20 @@ class Scheduler:
         self._rows: list[TextJob | None] = [None] * rows
         self._waiting: deque[TextJob] = deque()
         self._condition = threading.Condition()
-        self._closing = False
+        self._closing, self._reason = False, CLOSING
         self._thread = threading.Thread(target=self._run, name=f"char-rnn {name}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End all jobs, and the thread after the present step."""
+    def continue_counts(self, before: Scheduler) -> None:
+        """Count on from the scheduler that this one replaces."""
+        self.symbols, self.seconds = before.symbols, before.seconds
+
+    def close(self, reason: str = CLOSING) -> None:
+        """End all jobs with this error, and the thread after the present step."""
+        self._reason = reason
         self._closing = True
         self.wake()
 
@@ -100,7 +105,7 @@ class Scheduler:
         """
         with self._condition:
             if self._closing:
-                raise ApiError(503, CLOSING)
+                raise ApiError(503, self._reason)
             if _count((*self._rows, *self._waiting)) >= self.capacity:
                 reason = f"{self.capacity} texts are being written or read already; try again soon"
                 raise ApiError(429, f"model {self.name}: {reason}", headers={"retry-after": "1"})
@@ -141,7 +146,7 @@ class Scheduler:
                 self._waiting.clear()
                 self._rows = [None] * len(self._rows)
             for job in left:
-                job.fail(CLOSING)
+                job.fail(self._reason)
 
     def _ready(self) -> list[tuple[int, TextJob]]:
         """Wait until a job can go on, and return all that can, by row; none when the scheduler is closed."""

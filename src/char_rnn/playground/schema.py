@@ -148,6 +148,7 @@ class Model(BaseModel):
     suggested_primes: list[str] = Field(description="Texts to begin with; none for models of version 1.0.")
     precision: Literal["float64", "float32", "bfloat16", "int8"]
     copied_from: str | None = Field(description="Name of the text that `/copied` searches, if any.")
+    step: int | None = Field(description="Optimizer steps of its training, if known.")
 
 
 class LimitsAnswer(BaseModel):
@@ -160,10 +161,47 @@ class LimitsAnswer(BaseModel):
 
 
 class ModelsAnswer(BaseModel):
-    """The models and the limits."""
+    """The models, the runs and the limits."""
 
     models: list[Model]
+    runs: list[str] = Field(
+        description="Names of run folders. One that has no checkpoint yet is not among the models; others are, and are"
+        " replaced when the run writes a better model."
+    )
     limits: LimitsAnswer
+
+
+class Checkpoint(BaseModel):
+    """A step of a run and its validation loss, in nats per symbol."""
+
+    step: int | None
+    loss: float | None
+
+
+class Sample(BaseModel):
+    """A text that the model wrote during the training."""
+
+    step: int
+    text: str
+
+
+class TrainingAnswer(BaseModel):
+    """The progress of a run."""
+
+    state: Literal["running", "finished", "interrupted"]
+    step: int
+    total_steps: int | None = Field(description="Last step of the run, or an estimate.")
+    epoch: float | None
+    seconds: float | None = Field(description="Time spent.")
+    seconds_left: float | None = Field(description="Estimate of the time left.")
+    best: Checkpoint | None = Field(description="Lowest validation loss.")
+    train: list[tuple[int, float]] = Field(
+        description="Steps and losses, in nats per symbol; neighbours are averaged in a long run."
+    )
+    val: list[tuple[int, float]]
+    samples: list[Sample] = Field(description="The latest samples, in order.")
+    model: Checkpoint | None = Field(description="Checkpoint that the server writes with.")
+    problem: str | None = Field(description="Why the newest checkpoint could not be read.")
 
 
 class SpellingFields(BaseModel):
@@ -300,7 +338,7 @@ REASONS = {
     422: "A field is missing, unknown or out of range.",
     429: "All streams of the model are in use.",
     431: "Headers too large.",
-    503: "The server is shutting down, or the model predicts NaN.",
+    503: "The server is shutting down, the run has no checkpoint yet, or the model predicts NaN.",
 }
 
 

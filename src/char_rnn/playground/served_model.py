@@ -20,7 +20,7 @@ from char_rnn.model_file import ModelFile
 from char_rnn.playground.cell_finder import CellFinder
 from char_rnn.playground.cells import TrackingCell, best_cells
 from char_rnn.playground.jobs import ReadJob, scores, states
-from char_rnn.playground.scheduler import Scheduler
+from char_rnn.playground.scheduler import CLOSING, Scheduler
 from char_rnn.playground.schema import Limits
 
 
@@ -38,18 +38,19 @@ class ServedModel:
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
         engine = Engine(file.config.model, file.tensors, precision, threads=threads)
         self.scheduler = Scheduler(engine, limits.streams, name)
-        symbols = {"symbols": list(file.vocabulary.labels), "precision": precision}
-        self.metadata: dict[str, Any] = {"name": name, **file.summary(), **symbols}
+        step = file.training.get("step")
+        more = {"symbols": list(file.vocabulary.labels), "precision": precision, "step": step and int(step)}
+        self.metadata: dict[str, Any] = {"name": name, **file.summary(), **more}
         self._finder = CellFinder(engine, file.vocabulary)
 
     def start(self) -> None:
         """Start computing."""
         self.scheduler.start()
 
-    async def stop(self) -> None:
-        """End all texts and the thread."""
+    async def stop(self, reason: str = CLOSING) -> None:
+        """End all texts, whose clients get the reason, and the thread."""
         self._finder.close()
-        self.scheduler.close()
+        self.scheduler.close(reason)
         await asyncio.to_thread(self.scheduler.join, 10)
 
     async def cells(self) -> list[TrackingCell]:

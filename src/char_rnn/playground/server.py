@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
 
@@ -28,12 +27,13 @@ from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.access import Access
 from char_rnn.playground.api import OPERATIONS, Api
-from char_rnn.playground.messages import ApiError, refuse
+from char_rnn.playground.messages import ApiError, refuse, unless_known
 from char_rnn.playground.metrics import Measured, Metrics
 from char_rnn.playground.middleware import HEADERS, LONGEST_HEAD, Guard
 from char_rnn.playground.scheduler import MISTAKE
 from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
+from char_rnn.playground.served_models import ServedModels, ServedRun
 from char_rnn.playground.training_text import TrainingText
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
@@ -43,7 +43,7 @@ _logger = logging.getLogger("char_rnn")
 
 
 def create_app(
-    models: Mapping[str, ModelFile],
+    models: Mapping[str, ModelFile | Path],
     *,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     precision: Precision = "float32",
@@ -55,7 +55,8 @@ def create_app(
     """Make the application that serves some models.
 
     Args:
-        models: Models by the names to serve them under.
+        models: Models by the names to serve them under. A path is a run folder: its model is replaced when the run,
+            which may be training, writes a better one.
         limits: Largest requests.
         precision: Precision of the engines.
         threads: Threads of each engine; ``None`` chooses by the model's size.
@@ -64,21 +65,30 @@ def create_app(
         texts: Training texts of the models, by their names, to find copied stretches.
 
     Returns:
-        An ASGI application, with each `ServedModel` in `state.models` and the counts in `state.metrics`.
+        An ASGI application, with the `ServedModels` in `state.models` and the counts in `state.metrics`.
 
     Raises:
-        ValueError: A model's weights do not match its configuration.
+        ValueError: A model's weights do not match its configuration, or a run folder's model cannot be read.
+        OSError: A run folder cannot be read.
     """
-    served = {name: ServedModel(name, file, precision, limits, threads) for name, file in models.items()}
-    metrics = Metrics({name: model.scheduler for name, model in served.items()})
-    api, pages = Api(served, limits, metrics, texts), Pages()
+
+    def serve(name: str, file: ModelFile) -> ServedModel:
+        return ServedModel(name, file, precision, limits, threads)
+
+    runs = {name: ServedRun(name, folder, serve) for name, folder in models.items() if isinstance(folder, Path)}
+    found = (serve(name, file) if isinstance(file, ModelFile) else runs[name].load() for name, file in models.items())
+    served = ServedModels(filter(None, found))
+    metrics = Metrics(served)
+    api, pages = Api(served, runs, limits, metrics, texts), Pages()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        for model in served.values():
-            model.start()
+        served.start()
+        watching = [asyncio.create_task(run.watch(served)) for run in runs.values()]
         yield
-        await asyncio.gather(*(model.stop() for model in served.values()))
+        for task in watching:
+            task.cancel()
+        await served.stop()
 
     app = Starlette(
         routes=[
@@ -123,11 +133,7 @@ class Pages:
         content = self._contents.get(name)
         if content is None:
             raise HTTPException(404)
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        headers = {"etag": tag, "cache-control": "no-cache"}
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers, media_type=TYPES[PurePath(name).suffix])
+        return unless_known(request, content, TYPES[PurePath(name).suffix])
 
 
 CONNECTIONS = 512  # a request on one more is answered by 503
@@ -187,8 +193,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the texts, which closes their connections."""
-        for model in self._app.state.models.values():
-            model.scheduler.close()
+        self._app.state.models.close()
         await super().shutdown(sockets)
         self._drop_stuck()
         self._drop_stuck()
