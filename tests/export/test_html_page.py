@@ -158,6 +158,12 @@ def test_seeds_stops_and_activations(opened: Opened) -> None:
     np.testing.assert_allclose(shown, expected, rtol=0, atol=1e-5)
     asked = page.evaluate("(text) => charRnnBackend.activations({text, layer: 1, unit: 2})", whole)
     np.testing.assert_allclose(asked["activations"], expected, rtol=0, atol=1e-5)
+    scored = page.evaluate("(text) => charRnnBackend.score({text, alternatives: 3})", whole + "a")
+    after = np.exp(streams.step(file.vocabulary.encode("a"))[0])
+    likeliest = [(file.vocabulary.labels[index], after[index]) for index in np.argsort(-after)[:3]]
+    assert [text for text, _ in scored["next"]] == [text for text, _ in likeliest]
+    np.testing.assert_allclose([share for _, share in scored["next"]], [share for _, share in likeliest], atol=1e-5)
+    assert page.evaluate("charRnnBackend.score({text: '', alternatives: 3})")["next"] == []
     assert page.evaluate(GENERATE, ["", 5, {"allowed": "a"}])["text"] == "aaaaa"
     assert "does not know “X”" in page.evaluate(GENERATE, ["X", 5, {"unknown": "error"}])["error"]
     assert page.evaluate(GENERATE, ["XÀ", 5, {"unknown": "nearest"}])["start"]["prime"] == "a"

@@ -132,6 +132,17 @@ def test_the_score_is_the_log_probability_of_each_character(served: Serving) -> 
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_the_likeliest_next_characters(served: Serving) -> None:
+    streams = Engine(model_file().config.model, model_file().tensors).begin()
+    for index in LETTERS.encode(TEXT).tolist():
+        log_probs = streams.step([index])[0]
+    answer = served.post("/api/score", model="one", text=TEXT, alternatives=3).json()
+    best = np.argsort(-log_probs)[:3]
+    assert [text for text, _ in answer["next"]] == [LETTERS.labels[index] for index in best]
+    np.testing.assert_allclose([share for _, share in answer["next"]], np.exp(log_probs[best]), atol=1e-6)
+    assert served.post("/api/score", model="one", text="", alternatives=3).json() == {"log_probs": [], "next": []}
+
+
 def test_the_score_of_a_multibyte_character_is_the_sum(served: Serving) -> None:
     file = model_file(BYTES, type="gru", num_layers=1)
     streams = Engine(file.config.model, file.tensors).begin()

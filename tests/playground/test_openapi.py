@@ -27,7 +27,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
     ],
     "activations": [{"model": "one", "text": TEXT, "layer": 1, "unit": 2}, {"model": "one", "text": TEXT, "layer": 1}],
     "states": [{"model": "one", "text": TEXT}],
-    "score": [{"model": "one", "text": "a東"}],
+    "score": [{"model": "one", "text": "a東"}, {"model": "one", "text": "ab", "alternatives": 3}],
     "copied": [{"model": "one", "text": TEXT}, {"model": "one", "text": "", "at_least": 1}],
     "cells_of": [{"text": TEXT}],
 }  # fmt: skip
@@ -41,7 +41,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     ],
     "activations": [{"model": "one", "text": "a"}, {"model": "one", "text": "a", "layer": -1}],
     "states": [{"model": "one"}, {"model": "one", "text": "a", "layer": 0}],
-    "score": [{"model": "one"}, {"model": "one", "text": None}],
+    "score": [{"model": "one"}, {"model": "one", "text": None}, {"model": "one", "text": "a", "alternatives": 21}],
     "copied": [{"model": "one"}, {"model": "one", "text": "a", "at_least": 0}],
     "cells_of": [{}],
 }  # fmt: skip

@@ -19,7 +19,7 @@ from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema
 from char_rnn.playground.cells import SHORTEST
-from char_rnn.playground.jobs import WriteJob
+from char_rnn.playground.jobs import WriteJob, likeliest
 from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.packed_states import packed
@@ -116,7 +116,7 @@ class Api:
         body = await read(request, schema.ScoreRequest, self._limits)
         model = self.model(body.model)
         self._check_text(body.text)
-        return await unless_disconnected(request, _score(model, body.text))
+        return await unless_disconnected(request, _score(model, body))
 
     async def cells(self, request: Request) -> Response:
         """List the cells that best track quotes, line length and other features, in a text that the model writes."""
@@ -228,9 +228,14 @@ def _spelling_fields(spelling: Spelling) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-async def _score(model: ServedModel, text: str) -> Response:
-    spelling = await model.spelled(text)
-    return JSONResponse({"log_probs": await model.score(spelling), **_spelling_fields(spelling)})
+async def _score(model: ServedModel, body: schema.ScoreRequest) -> Response:
+    spelling = await model.spelled(body.text)
+    log_probs, after = await model.score(spelling)
+    answer: dict[str, Any] = {"log_probs": log_probs, **_spelling_fields(spelling)}
+    if body.alternatives:
+        labels = model.vocabulary.labels
+        answer["next"] = [] if after is None else likeliest(labels, after, body.alternatives)
+    return JSONResponse(answer)
 
 
 async def _activations(model: ServedModel, body: schema.ActivationsRequest) -> Response:

@@ -112,7 +112,7 @@ class WriteJob(TextJob):
         if self._labels[symbol] != entry["text"]:
             entry["symbol"] = self._labels[symbol]
         if self._alternatives:
-            entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
+            entry["alternatives"] = [] if log_probs is None else likeliest(self._labels, log_probs, self._alternatives)
         self._entries.append(entry)
         self._certain += self._text.text()
         if self._states:
@@ -145,11 +145,6 @@ class WriteJob(TextJob):
             self._entries[-1]["activation"] = activation
         if self._sends_states:
             self._entries[-1]["states"] = packed(state)
-
-    def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
-        best = (-log_probs).argsort(kind="stable")[: self._alternatives]
-        found = zip(best.tolist(), log_probs[best].tolist(), strict=True)
-        return [(self._labels[index], _probability(log_prob)) for index, log_prob in found]
 
     def _release(self) -> None:
         """Send the characters whose text has become certain."""
@@ -213,9 +208,16 @@ class ReadJob(TextJob):
             how(value)
 
 
+def likeliest(labels: Sequence[str], log_probs: Array, count: int) -> list[tuple[str, float]]:
+    """Return the likeliest symbols with their probabilities, from log-probabilities (V,)."""
+    best = (-log_probs).argsort(kind="stable")[:count]
+    found = zip(best.tolist(), log_probs[best].tolist(), strict=True)
+    return [(labels[index], _probability(log_prob)) for index, log_prob in found]
+
+
 def scores(symbols: Sequence[int]) -> Record:
-    """Record the log-probability of the next of these symbols; 0 after the last."""
-    return lambda count, log_probs, _: float(log_probs[symbols[count]]) if count < len(symbols) else 0.0
+    """Record the log-probability of the next of these symbols; after the last, those of all symbols (V,)."""
+    return lambda count, log_probs, _: float(log_probs[symbols[count]]) if count < len(symbols) else log_probs.copy()
 
 
 def states(part: tuple[int, ...] = (), after: int = 0) -> Record:

@@ -132,6 +132,7 @@ class ScoreRequest(Body):
 
     model: ModelName = None
     text: Text
+    alternatives: int = Field(0, ge=0, le=20, description="Likeliest characters after the text to send.")
 
 
 class Model(BaseModel):
@@ -287,6 +288,9 @@ class ScoreAnswer(SpellingFields):
 
     log_probs: list[float | None] = Field(
         description="In nats, given the characters before; null for a character that the model skips."
+    )
+    next: list[tuple[str, float]] | None = Field(
+        None, description="Likeliest characters after the text, with probabilities; none after an empty text."
     )
 
 

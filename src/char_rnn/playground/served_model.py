@@ -75,15 +75,18 @@ class ServedModel:
         """Return h (T, L, H) after each of the last characters, at most `most`."""
         return await self._states(spelling, last=most)
 
-    async def score(self, spelling: Spelling) -> list[float | None]:
-        """Return the log-probability of each character, in nats; ``None`` for one that the model skips."""
+    async def score(self, spelling: Spelling) -> tuple[list[float | None], Array | None]:
+        """Return the log-probability of each character, in nats, and those of the next symbol (V,).
+
+        It is ``None`` for a character that the model skips, and for the next symbol if the text is empty.
+        """
         symbols, ends = spelling.indices.tolist(), spelling.ends
         first = -math.log(self.vocabulary.size)  # without the model, all symbols are equally likely
-        following = await self.result(ReadJob(symbols, scores(symbols))) if symbols else []
+        *following, after = await self.result(ReadJob(symbols, scores(symbols))) if symbols else [None]
         sums = np.cumsum([0.0, first, *following])
         begins = np.concatenate([[0], ends[:-1]])
         values = (sums[ends] - sums[begins]).round(5).tolist()
-        return [value if read else None for value, read in zip(values, ends > begins, strict=True)]
+        return [value if read else None for value, read in zip(values, ends > begins, strict=True)], after
 
     async def result(self, job: ReadJob) -> list[Any]:
         """Return the records of a job, which is cancelled with the caller.

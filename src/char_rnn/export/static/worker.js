@@ -8,7 +8,7 @@
 import { bytesOf, withNumbers } from "./tensors.js";
 import { Network } from "./network.js";
 import { Symbols } from "./symbols.js";
-import { Writing } from "./writing.js";
+import { likeliest, Writing } from "./writing.js";
 import { bestCells } from "./features.js";
 
 const SLICE = 40; // milliseconds of computing between two checks for messages
@@ -34,11 +34,13 @@ const answers = {
     return { activations: values };
   },
 
-  async score({ text }) {
+  async score({ text, alternatives = 0 }) {
     const state = network.begin();
     let logProbs = new Float64Array(symbols.size).fill(-Math.log(symbols.size));
     let total = null;
+    let begun = false;
     const read = (symbol) => {
+      begun = true;
       total = (total ?? 0) + logProbs[symbol];
       logProbs = network.step(state, symbol);
     };
@@ -47,7 +49,7 @@ const answers = {
       total = null;
       return value;
     });
-    return { log_probs: values };
+    return { log_probs: values, ...(alternatives && { next: begun ? likeliest(logProbs, alternatives, symbols) : [] }) };
   },
 
   async cells() {

@@ -108,9 +108,7 @@ export class Writing {
   #predicted(symbol) {
     const { logProbs, symbols } = this;
     if (!logProbs) return { probability: 1 / symbols.size, alternatives: [] };
-    const likeliest = highest(logProbs, this.request.alternatives);
-    const alternatives = likeliest.map((each) => [symbols.label(each), Math.exp(logProbs[each])]);
-    return { probability: Math.exp(logProbs[symbol]), alternatives };
+    return { probability: Math.exp(logProbs[symbol]), alternatives: likeliest(logProbs, this.request.alternatives, symbols) };
   }
 
   #activation() {
@@ -136,6 +134,10 @@ export class Writing {
     this.tell.done({ reason: this.stopText.found ? "stop" : "length" });
   }
 }
+
+/** The likeliest symbols, [[text, probability], ...]. */
+export const likeliest = (logProbs, count, symbols) =>
+  highest(logProbs, count).map((each) => [symbols.label(each), Math.exp(logProbs[each])]);
 
 /** Whether a list is the beginning of a longer one. */
 const isBeginning = (list, whole) => list.length < whole.length && list.every((each, place) => each === whole[place]);

@@ -16,7 +16,8 @@
  *       signal: an AbortSignal; after an abort nothing is called. The promise is always fulfilled at the end.
  *   activations({model, text, layer, unit}) -> {activations: [number, ...]}
  *   cells(model) -> {cells: [{tracks, layer, index, correlation}, ...]}
- *   score({model, text}) -> {log_probs: [number, ...]}
+ *   score({model, text, alternatives?}) -> {log_probs: [number, ...], next: [[text, probability], ...]?}
+ *       `next`: this number of likeliest characters after the text; none after an empty text
  *
  * models, activations, cells and score reject with an Error whose message tells a person what to do.
  *
