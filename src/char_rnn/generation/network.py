@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from char_rnn.cells import Cell, Step, trace
 from char_rnn.models.parameters import cell_of, check_tensors
+from char_rnn.models.quantization import dequantized, quantized
 from char_rnn.utils.config import ModelConfig
 
 Array = npt.NDArray[np.floating[Any]]
@@ -167,10 +168,7 @@ def quantize(matrix: Array, precision: Precision) -> tuple[npt.NDArray[Any], Arr
         kept[np.isnan(matrix)] = 0x7FC0  # the sum may have passed the largest NaN
         return kept, None
     if precision == "int8":
-        scales = np.abs(matrix).max(1) / np.float32(127)
-        scales[scales == 0] = 1
-        with np.errstate(invalid="ignore"):  # of infinite numbers only the scale remains
-            return np.rint(matrix / scales[:, None]).astype(np.int8), scales
+        return quantized(matrix)
     return matrix, None
 
 
@@ -180,7 +178,7 @@ def rounded(matrix: Array, precision: Precision) -> Array:
     if precision == "bfloat16":
         widened: Array = (kept.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return widened
-    return kept if scales is None else kept.astype(scales.dtype) * scales[:, None]
+    return kept if scales is None else dequantized(kept, scales)
 
 
 def _layer(config: ModelConfig, weights: Mapping[str, Array], number: int) -> Layer:
