@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,17 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import FORMAT_VERSION, NUMBERS, ModelFile, ModelFileError, ModelHeader, find_model
+from char_rnn.generation.network import rounded
+from char_rnn.model_file import (
+    FORMAT_VERSION,
+    NUMBERS,
+    ModelFile,
+    ModelFileError,
+    ModelHeader,
+    find_model,
+    read_tensors,
+    write_tensors,
+)
 from char_rnn.utils.config import Config
 from char_rnn.utils.files import replacing
 
@@ -43,6 +54,78 @@ def test_round_trip(tmp_path: Path, kind: str) -> None:
     for name, tensor in original.tensors.items():
         assert read.tensors[name].shape == tensor.shape
         assert read.tensors[name].tobytes() == tensor.tobytes()
+
+
+def test_matrices_in_8_bits(tmp_path: Path) -> None:
+    original = model_file()
+    path = replace(original, in_8_bits=True).write(tmp_path / "m.safetensors")
+    tensors, metadata = read_tensors(path)
+    assert metadata["format_version"] == "2"
+    assert {name: array.dtype.name for name, array in tensors.items()} == {
+        "lstm.weight_hh_l0": "int8",
+        "lstm.weight_hh_l0.scales": "float32",
+        "output_proj.bias": "float32",
+        "scale": "float64",
+    }
+    read = ModelFile.read(path)
+    assert read.in_8_bits
+    assert (read.config, read.vocabulary, read.training) == (original.config, original.vocabulary, original.training)
+    assert read.tensors.keys() == original.tensors.keys()
+    assert read.tensors["output_proj.bias"].tobytes() == original.tensors["output_proj.bias"].tobytes()
+    expected = rounded(original.tensors["lstm.weight_hh_l0"], "int8")
+    assert read.tensors["lstm.weight_hh_l0"].tobytes() == expected.tobytes()
+    again, same = read_tensors(read.write(tmp_path / "again.safetensors"))
+    assert same == metadata
+    assert all(again[name].tobytes() == array.tobytes() for name, array in tensors.items())
+    header = ModelHeader.read(path)
+    assert (header.shapes, header.parameters) == ({n: t.shape for n, t in original.tensors.items()}, 12 + 3 + 1)
+    plain = read_tensors(original.write(tmp_path / "plain.safetensors"))[1]
+    assert plain["format_version"] == "1"  # read by version 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"m.scales": None}, "m"),
+        ({"m": None}, "m"),
+        ({"m": np.ones((3, 2), np.float32)}, "m"),
+        ({"m": np.ones(3, np.int8)}, "m"),
+        ({"m.scales": np.ones(3)}, "m"),
+        ({"m.scales": np.ones((3, 2), np.float32)}, "m"),
+        ({"m.scales": np.ones(2, np.float32)}, "m"),
+        ({"v": np.ones(4, np.int8)}, "v"),
+        ({"w": np.ones((4, 4), np.float32)}, "w"),
+    ],
+)
+def test_damaged_matrices_in_8_bits(tmp_path: Path, changes: dict[str, np.ndarray | None], name: str) -> None:
+    file = replace(model_file(), tensors={"m": np.ones((3, 2), np.float32)}, in_8_bits=True)
+    path = file.write(tmp_path / "m.safetensors")
+    tensors, metadata = read_tensors(path)
+    kept = {key: array for key, array in {**tensors, **changes}.items() if array is not None}
+    write_tensors(path, kept, metadata)
+    with pytest.raises(ModelFileError, match=rf"m.safetensors: its matrix {name} is damaged \(not int8 with a scale"):
+        ModelFile.read(path)
+
+
+def test_a_diverged_model_in_8_bits_is_written_and_read(tmp_path: Path) -> None:
+    tensors = {"m": np.array([[1e200, 1.0], [np.nan, 2.0], [3.0, 4.0]])}
+    read = ModelFile.read(replace(model_file(), tensors=tensors, in_8_bits=True).write(tmp_path / "m.safetensors"))
+    assert np.isfinite(read.tensors["m"]).all(1).tolist() == [False, False, True]
+
+
+def test_demo_means_the_model_in_the_package_unless_a_file_has_this_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("char_rnn.model_file.DEMO_FILE", model_file().write(tmp_path / "package.safetensors"))
+    assert find_model("demo") == find_model(Path("demo")) == tmp_path / "package.safetensors"
+    with pytest.raises(FileNotFoundError):
+        find_model("./other/demo")
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(FileNotFoundError, match="demo: no model in this folder"):
+        find_model("demo")
+    model_file().write(tmp_path / "demo" / "last.safetensors")
+    assert find_model("demo") == Path("demo/last.safetensors")
 
 
 JSON = st.recursive(

@@ -4,12 +4,15 @@ Layout: a safetensors file (8-byte little-endian header length, a JSON header, t
 names of the model's state dict. The header's ``__metadata__`` holds five strings:
 
     format           "char-rnn"
-    format_version   "1"
+    format_version   "1", or "2" with matrices in 8 bits
     config           the run's whole configuration, as JSON (``char_rnn.utils.config.Config``)
     vocabulary       ``Vocabulary.to_dict()``, as JSON
     training         step, epoch, losses, data, versions, as JSON; for reading only
 
-Reading runs nothing, imports no torch, and allocates no more than the file holds.
+In version 2, each matrix NAME, (R, C), is int8, and NAME.scales, (R,), float32: row r of the matrix is NAME[r] times
+NAME.scales[r]. Vectors are as in version 1.
+
+Reading runs nothing, imports no torch, and allocates no more than the file holds, in 8 bits no more than four times it.
 """
 
 from __future__ import annotations
@@ -28,19 +31,24 @@ from safetensors.numpy import save
 
 from char_rnn.cells import BUILT_IN, CELLS
 from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.models.quantization import dequantized, quantized
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.fields import one_line
 from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
 from char_rnn.utils.terminal import first_line
 
 FORMAT = "char-rnn"
-FORMAT_VERSION = 1
+FORMAT_VERSION, PLAIN_VERSION = 2, 1  # the latest; and that of files without matrices in 8 bits
+SCALES = ".scales"
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step")
 MAX_BYTES = 64 << 30  # of a model file or a training state
 PATHS = {"data", "init_from", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
 """Facts about the training, and options of 2015's programs, that are paths."""
 
 BEST, LAST = "best.safetensors", "last.safetensors"
+DEMO = "demo"
+DEMO_FILE = Path(__file__).parent / "demo" / "demo.safetensors"
+"""Name and file of the model in the package; the licence of its training text is beside it."""
 Shape = tuple[int, ...]
 
 
@@ -57,12 +65,20 @@ class ModelFile:
         vocabulary: the symbols its ids stand for.
         tensors: the state dict as NumPy arrays; names and shapes as in the PyTorch modules.
         training: facts about the training (``step``, ``epoch``, ``best_val_loss`` in nats per symbol, ...).
+        in_8_bits: whether the file stores the matrices in 8 bits. `read` returns the float32 numbers that they stand
+            for; `write` rounds others.
     """
 
     config: Config
     vocabulary: Vocabulary
     tensors: Mapping[str, np.ndarray]
     training: Mapping[str, Any] = field(default_factory=dict)
+    in_8_bits: bool = False
+
+    @property
+    def stored(self) -> Mapping[str, np.ndarray]:
+        """The arrays of the file by name."""
+        return _in_8_bits(self.tensors) if self.in_8_bits else self.tensors
 
     def without_paths(self) -> ModelFile:
         """Return the model as it can be shared: its text and the model it began with by name, no path."""
@@ -101,18 +117,18 @@ class ModelFile:
         """
         metadata = {
             "format": FORMAT,
-            "format_version": str(FORMAT_VERSION),
+            "format_version": str(FORMAT_VERSION if self.in_8_bits else PLAIN_VERSION),
             "config": json.dumps(self.config.model_dump(mode="json")),
             "vocabulary": json.dumps(self.vocabulary.to_dict()),
             "training": json.dumps(dict(self.training)),
         }
         _description(Path(path), metadata)  # what is written can be read
-        write_tensors(path, self.tensors, metadata)
+        write_tensors(path, self.stored, metadata)
         return Path(path)
 
     @classmethod
     def read(cls, path: str | Path) -> ModelFile:
-        """Read a model file, or the best model of a run folder.
+        """Read a model file, the best model of a run folder, or the model ``demo`` in the package.
 
         Raises:
             FileNotFoundError: there is no such file, or the folder holds no model.
@@ -121,7 +137,8 @@ class ModelFile:
         path = find_model(path)
         tensors, metadata = read_tensors(path)
         config, vocabulary, training = _description(path, metadata)
-        return cls(config, vocabulary, tensors, training)
+        in_8_bits = _is_in_8_bits(metadata)
+        return cls(config, vocabulary, _matrices(path, tensors) if in_8_bits else tensors, training, in_8_bits)
 
 
 @dataclass(frozen=True)
@@ -157,17 +174,23 @@ class ModelHeader:
         path = find_model(path)
         shapes, metadata = read_shapes(path)
         config, vocabulary, training = _description(path, metadata, any_cell)
+        if _is_in_8_bits(metadata):
+            shapes = {name: shape for name, shape in shapes.items() if not name.endswith(SCALES)}
         return cls(config, vocabulary, shapes, training)
 
 
 def find_model(path: str | Path) -> Path:
     """Return the model file that ``path`` means: itself, or the best (else the last) model of a run folder.
 
+    `DEMO` means the model in the package, unless there is a file or folder of this name.
+
     Raises:
         FileNotFoundError: nothing is there.
         OSError: what is there is not a regular file, or larger than `MAX_BYTES`.
     """
     path = check_is_path(path)
+    if path == Path(DEMO) and not path.exists():
+        path = DEMO_FILE
     if path.is_dir():
         for name in (BEST, LAST):
             if (path / name).exists():
@@ -248,6 +271,38 @@ def _description(
         raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
     _check_training(path, training)
     return config, vocabulary, training
+
+
+def _is_in_8_bits(metadata: Mapping[str, str]) -> bool:
+    return int(metadata["format_version"]) > PLAIN_VERSION
+
+
+def _in_8_bits(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors with int8 and scales in place of the matrices."""
+    stored = {}
+    for name, tensor in tensors.items():
+        stored[name] = tensor
+        if tensor.ndim == 2:
+            with np.errstate(over="ignore"):  # of a diverged training; the predictions show it
+                stored[name], stored[name + SCALES] = quantized(tensor.astype(np.float32, copy=False))
+    return stored
+
+
+def _matrices(path: Path, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors with the float32 matrices that int8 and scales stand for."""
+    tensors = {name: array for name, array in stored.items() if not name.endswith(SCALES)}
+    matrices = {name for name, array in tensors.items() if array.ndim == 2 or array.dtype == np.int8}
+    for name in matrices | {name.removesuffix(SCALES) for name in stored.keys() - tensors.keys()}:
+        values, scales = stored.get(name), stored.get(name + SCALES)
+        if values is None or scales is None or not _are_rows(values, scales):
+            raise ModelFileError(f"{path}: its matrix {one_line(name)} is damaged (not int8 with a scale for each row)")
+        tensors[name] = dequantized(values, scales)
+    return tensors
+
+
+def _are_rows(values: np.ndarray, scales: np.ndarray) -> bool:
+    types = values.dtype == np.int8 and scales.dtype == np.float32
+    return types and values.ndim == 2 and scales.shape == values.shape[:1]
 
 
 def _names_only(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from cli_helpers import Command
 from made_checkpoints import language_model, made, simple_checkpoint
 from t7_writer import dump
 
-from char_rnn.model_file import ModelFile
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.model_file import ModelFile, read_tensors
 from char_rnn.torch7 import read_model
 from char_rnn.torch7.t7.values import Table
+from char_rnn.utils.config import Config, to_yaml
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_checkpoint.py"
 
@@ -73,6 +76,58 @@ def test_convert_a_run_folder(char_rnn: Command, run_folder: Path, tmp_path: Pat
     expected, found = ModelFile.read(run_folder), ModelFile.read(tmp_path / "new.safetensors")
     assert found.training == expected.training
     assert all(np.array_equal(found.tensors[name], tensor) for name, tensor in expected.tensors.items())
+
+
+def test_convert_to_8_bits(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    new, again, page = (tmp_path / name for name in ("new.safetensors", "again.safetensors", "page.html"))
+    done = char_rnn("convert", run_folder, new, "--precision", "int8", "--set", "generation.prime=the ")
+    assert "parameters (float32, int8), vocabulary" in done.err
+    read = ModelFile.read(new)
+    assert read.config.generation.prime == "the "
+    assert char_rnn("convert", new, again).status == 0
+    first, second = read_tensors(new), read_tensors(again)
+    assert first[1] == second[1]
+    assert all(np.array_equal(second[0][name], array) for name, array in first[0].items())
+    shown = char_rnn("inspect", new).out
+    assert "(float32, int8)" in shown
+    assert "scales" not in shown
+    assert char_rnn("sample", new, "--length", 9, "-q").out.startswith("the ")
+    assert char_rnn("export", new, page).status == 0
+    exported = page.read_text("utf-8")
+    assert char_rnn("convert", run_folder, again, "--force").status == 0
+    assert char_rnn("export", again, page, "--title", "new", "--force").status == 0
+    weights = re.compile(r'id="weights">([^<]*)<')
+    assert weights.findall(page.read_text("utf-8")) == weights.findall(exported)  # a page stores the same 8 bits
+
+
+def test_a_timed_run_is_converted_with_its_schedule(char_rnn: Command, tmp_path: Path) -> None:
+    run, new = tmp_path / "run", tmp_path / "new.safetensors"
+    run.mkdir()
+    (run / "best.safetensors").write_bytes(b"")
+    vocabulary = Vocabulary.from_text("ab")
+    for minutes in (None, 2.0):
+        config = Config.model_validate({"training": {"minutes": minutes, "seed": 3}})
+        ModelFile(config, vocabulary, {"m": np.ones((2, 2), np.float32)}).write(run / "best.safetensors")
+        fitted = {"minutes": None, "max_steps": 70, "horizons": [(0, 50), (20, 70)], "seed": 3}
+        (run / "config.yaml").write_text(to_yaml(Config.model_validate({"training": fitted})), encoding="utf-8")
+        assert char_rnn("convert", run, new, "--force").status == 0
+        training = ModelFile.read(new).config.training
+        assert (training.minutes, training.max_steps) == (None, None if minutes is None else 70)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.type=gru", "--set model.type=gru: only the section generation of a saved model can be changed"),
+        ("generation.primes=a", "unknown key; did you mean prime"),
+        ("generation.length=-1", "--set: generation.length: must be a whole number from 0"),
+    ],
+)
+def test_what_cannot_be_set(char_rnn: Command, run_folder: Path, tmp_path: Path, setting: str, message: str) -> None:
+    done = char_rnn("convert", run_folder, tmp_path / "new.safetensors", "--set", setting)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert not (tmp_path / "new.safetensors").exists()
 
 
 def test_convert_replaces_a_file_only_when_told(char_rnn: Command, old: Path, tmp_path: Path) -> None:
