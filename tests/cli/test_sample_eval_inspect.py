@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,24 @@ def test_inspect(char_rnn: Command, run_folder: Path) -> None:
     everything = json.loads(char_rnn("inspect", run_folder, "--json").out)
     assert everything["parameters"] == count
     assert Config.model_validate(everything["config"]) == file.config
+
+
+def test_inspect_gives_the_command_that_trains_the_model_again(
+    char_rnn: Command, poem: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    command = char_rnn("inspect", run_folder).out.partition("To train it again:\n")[2].strip()
+    words = shlex.split(command)
+    assert words[:3] == ["char-rnn", "train", "poem"]
+    assert json.loads(char_rnn("inspect", run_folder, "--json").out)["command"] == command
+    assert str(tmp_path.parent) not in command
+    words[2] = str(poem)
+    again = tmp_path / "again"
+    assert char_rnn(*words[1:], "--out", again, "-q", "--set", f"data.cache_dir={tmp_path / 'cache'}").status == 0
+    first, second = ModelFile.read(run_folder), ModelFile.read(again)
+    assert all((second.tensors[name] == tensor).all() for name, tensor in first.tensors.items())
+    file = ModelFile(first.config, first.vocabulary, first.tensors, {**first.training, "init_from": "/a/my model"})
+    path = file.without_paths().write(tmp_path / "m.safetensors")
+    assert "--init-from 'my model'" in char_rnn("inspect", path).out
 
 
 def test_config_show_can_be_read_back(char_rnn: Command, tmp_path: Path) -> None:

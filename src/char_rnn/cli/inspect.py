@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -15,6 +16,10 @@ from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
+    from char_rnn.utils.config import Config
+
+_VERSIONS = {"char_rnn": "char-rnn", "torch": "PyTorch", "python": "Python", "threads": "CPU threads"}
+_NOT_OF_THE_TRAINING = ("generation.suggested_primes", "logging.", "data.data_dir", "data.cache_dir")
 
 
 @click.command(name="inspect")
@@ -36,13 +41,16 @@ def command(model: str, as_json: bool) -> None:
     file = open_model(path)
     if as_json:
         click.echo(json.dumps(_everything(str(path), file), indent=2))
-    else:
-        print_result("\n".join([*_lines(str(path), file), *_lines_of_2015(file)]))
+        return
+    print_result("\n".join([*_lines(str(path), file), *_lines_of_2015(file)]))
+    if command := _command(file):
+        click.echo(f"To train it again:\n  {command}")
 
 
 def _everything(path: str, file: ModelFile) -> dict[str, Any]:
     return {
         "file": path,
+        "command": _command(file),
         "parameters": _parameters(file),
         "tensors": {name: list(array.shape) for name, array in file.tensors.items()},
         "vocabulary": file.vocabulary.to_dict(),
@@ -56,7 +64,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     lines = [
         path,
         f"  architecture  {model.num_layers}-layer {model.type} with {model.hidden_size} units, {_details(file)}",
-        f"  parameters    {_parameters(file):,} ({', '.join(sorted({str(a.dtype) for a in file.tensors.values()}))})",
+        f"  parameters    {_parameters(file):,} ({', '.join(_types(file))})",
         f"  vocabulary    {file.vocabulary.size} {file.vocabulary.kind}: {_preview(file)}",
         f"  recipe        batch {training.batch_size} x {training.seq_length} {unit}s, learning rate "
         f"{training.learning_rate:g}, seed {training.seed}",
@@ -64,15 +72,64 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     if "step" in metadata:
         epochs = f"{metadata['epoch']:.2f} epochs of " if "epoch" in metadata else ""
         text = visible_name(str(metadata.get("data", "an unnamed text")))
-        lines.append(f"  trained       {metadata['step']:,} steps, {epochs}{text}")
+        minutes = f", {metadata['seconds'] / 60:.1f} minutes" if "seconds" in metadata else ""
+        lines.append(f"  trained       {metadata['step']:,} steps, {epochs}{text}{minutes}")
     if "best_val_loss" in metadata:
         loss = metadata["best_val_loss"]
         bits = loss / math.log(2)
         at = f", at step {metadata['best_step']:,}" if "best_step" in metadata else ""
         lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits per {unit}{at}")
+    versions = [f"{name} {metadata[key]}" for key, name in _VERSIONS.items() if key in metadata]
+    if versions:
+        lines.append(f"  versions      {visible_name(', '.join(versions))}")
     width = max(24, *(len(name) + 2 for name in file.tensors))
     lines += [f"  {name:<{width}}{'x'.join(map(str, array.shape))}" for name, array in file.tensors.items()]
     return lines
+
+
+def _command(file: ModelFile) -> str | None:
+    """Return the command that trains the model, from the name of its text and the recipe most like its settings.
+
+    None for a model of 2015.
+    """
+    from char_rnn.utils.config import compose_config, recipes
+
+    text = file.training.get("data")
+    if not isinstance(text, str) or "char_rnn" not in file.training:
+        return None
+    wanted = _settings(file.config)
+    changes = {
+        recipe: {key: value for key, value in wanted.items() if value != settings[key]}
+        for recipe in recipes()
+        for settings in [_settings(compose_config(recipe))]
+    }
+    recipe = min(changes, key=lambda name: len(changes[name]))
+    sets = [f"{key}={value}" for key, value in changes[recipe].items()]
+    start = ["--init-from", str(file.training["init_from"])] if "init_from" in file.training else []
+    words = [
+        "char-rnn",
+        "train",
+        text,
+        "--recipe",
+        recipe,
+        *start,
+        *(word for each in sets for word in ("--set", each)),
+    ]
+    return visible_name(shlex.join(words))
+
+
+def _settings(config: Config) -> dict[str, str]:
+    """Return the settings that a training depends on, in YAML by ``section.key``."""
+    from char_rnn.utils.config import to_yaml
+
+    settings, section = {}, ""
+    for line in to_yaml(config).splitlines():
+        name, _, value = line.partition(": ")
+        if line.startswith(" "):
+            settings[f"{section}.{name.strip()}"] = value
+        else:
+            section = line.removesuffix(":")
+    return {key: value for key, value in settings.items() if not key.startswith(_NOT_OF_THE_TRAINING)}
 
 
 def _lines_of_2015(file: ModelFile) -> list[str]:
@@ -111,6 +168,10 @@ def _details(file: ModelFile) -> str:
     others = ("embedding_dropout", "weight_dropout", "zoneout")
     parts += [f"{name.replace('_', ' ')} {getattr(model, name):g}" for name in others if getattr(model, name)]
     return ", ".join(parts)
+
+
+def _types(file: ModelFile) -> list[str]:
+    return sorted({array.dtype.name for array in file.stored.values()})
 
 
 def _parameters(file: ModelFile) -> int:

@@ -73,13 +73,14 @@ _BETWEEN = "---\n"
 def command(model: str, **options: Any) -> None:
     """Generate text with a trained model.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The defaults are
-    those of the model's configuration (see `char-rnn inspect MODEL`); with --torch7 or --rng, those of sample.lua or
-    torch-rnn. The text is printed while it is generated. The flags of sample.lua also work (-primetext, -length,
-    -temperature, -seed, -sample, -gpuid, -verbose).
+    MODEL is a run folder (its best model), a .safetensors file, a .t7 checkpoint of 2015, or demo, a small model of
+    Python code that is part of this program. The defaults are those of the model's configuration (see `char-rnn
+    inspect MODEL`); with --torch7 or --rng, those of sample.lua or torch-rnn. The text is printed while it is
+    generated. The flags of sample.lua also work (-primetext, -length, -temperature, -seed, -sample, -gpuid, -verbose).
 
     \b
     Examples:
+      char-rnn sample demo
       char-rnn sample runs/my-book
       char-rnn sample runs/my-book --prime "Once upon" --length 500 --temperature 0.7 --seed 1
       char-rnn sample names.safetensors --num-samples 20 --stop-at-newline --quiet
@@ -200,12 +201,14 @@ def _device(chosen: SampleOptions) -> str:
 
 
 def _introduction(model: str, file: ModelFile) -> str:
-    from char_rnn.model_file import find_model
+    from char_rnn.model_file import DEMO, DEMO_FILE, find_model
 
+    path = find_model(model)
+    name = DEMO if path == DEMO_FILE else path
     config, training = file.config.model, file.training
     best = "best_val_loss" in training and training.get("best_step") == training.get("step")
     loss = f", validation loss {training['best_val_loss']:.4f}" if best else ""
     return (
-        f"{find_model(model)}: {config.num_layers}-layer {config.type} with {config.hidden_size} units,"
+        f"{name}: {config.num_layers}-layer {config.type} with {config.hidden_size} units,"
         f" trained on {visible_name(str(training.get('data', 'an unnamed text')))}{loss}"
     )
