@@ -151,7 +151,6 @@ def test_a_text_that_the_model_was_not_trained_on(char_rnn: Command, run_folder:
     [
         (["none"], 2, "none: no such model file or run folder"),
         (["{poem}"], 1, "not a model file"),
-        ([], 2, "MODEL"),
         (["{run}", "--port", "70000"], 2, "--port"),
         (["{run}", "--max-streams", "0"], 2, "--max-streams"),
         (["{run}", "--precision", "float8"], 2, "--precision"),

@@ -31,7 +31,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command(name="serve")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8015, help="Port to listen on; 0 takes a free one.")
 @click.option(
@@ -96,13 +96,14 @@ def command(
     """Serve the playground, a page that generates text with one or more models and shows their predictions.
 
     MODEL is a run folder (its best model; of a run that is training, always the latest), a .safetensors file, or a .t7
-    checkpoint of 2015. With --text, the page underlines what the models copy from their training text; several files
-    are joined, as for `char-rnn train`. The page needs no internet access. Programs use the API under /api, or as that
-    of OpenAI the one under /v1. Only this machine can reach the server, without a password, unless --host or --api-key
-    is given. Press Ctrl-C to stop.
+    checkpoint of 2015; without one, the model demo of this program. With --text, the page underlines what the models
+    copy from their training text; several files are joined, as for `char-rnn train`. The page needs no internet access.
+    Programs use the API under /api, or as that of OpenAI the one under /v1. Only this machine can reach the server,
+    without a password, unless --host or --api-key is given. Press Ctrl-C to stop.
 
     \b
     Examples:
+      char-rnn serve --open
       char-rnn serve runs/my-book
       char-rnn serve runs/small runs/large --open
       char-rnn serve runs/my-book --text my-book.txt
@@ -118,6 +119,7 @@ def command(
         if package not in ("prometheus_client", "sse_starlette", "starlette", "uvicorn"):
             raise
         raise click.ClickException(f"the playground needs {package}, which is not installed; run: {INSTALL}") from None
+    from char_rnn.model_file import DEMO
     from char_rnn.playground.access import Access
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.served_model import model_names
@@ -127,6 +129,7 @@ def command(
         access = Access(api_key, origins, hosts)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
+    models = models or (DEMO,)
     files = dict(zip(model_names(models), map(model_or_run, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
     known = _training_texts(files, texts, encoding, quiet) if texts else {}
