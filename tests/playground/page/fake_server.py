@@ -88,7 +88,10 @@ class FakeServer:
         if path == "activations":
             return {"activations": [activation(body["unit"], index) for index in range(len(body["text"]))]}
         if path == "score":
-            return {"log_probs": [-math.log(2) * (index % 9) for index in range(len(body["text"]))]}
+            log_probs = [-math.log(2) * (index % 9) for index in range(len(body["text"]))]
+            following = LINES[len(body["text"]) % len(LINES)]
+            likeliest = [[following, 0.5], ["z", 0.25], ["\\xC3", 0.02]] if body["text"] else []
+            return {"log_probs": log_probs, "next": likeliest[: body.get("alternatives", 0)]}
         return {
             "cells": [
                 {"tracks": "quotes", "layer": 1, "index": 5, "correlation": 0.91},

@@ -54,6 +54,7 @@ def test_a_click_on_a_prime_writes_from_it(opened: Any, server: FakeServer) -> N
     assert text_of(opened).startswith("We are\nFirst")
 
 
+@pytest.mark.slow
 def test_typing_is_not_disturbed(opened: Any, server: FakeServer) -> None:
     field = opened.get_by_label("Begin with")
     field.focus()
@@ -66,6 +67,7 @@ def test_typing_is_not_disturbed(opened: Any, server: FakeServer) -> None:
     assert opened.locator(".slow").count() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context_options", [{"reduced_motion": "reduce"}], ids=["reduced"])
 def test_reduced_motion_shows_the_text_at_once(new_page: Any, server: FakeServer) -> None:
     server.models = [model("hamlet", suggested_primes=PRIMES)]
@@ -74,6 +76,7 @@ def test_reduced_motion_shows_the_text_at_once(new_page: Any, server: FakeServer
     assert len(text_of(new_page)) > 600
 
 
+@pytest.mark.slow
 def test_a_restored_text_stays(opened: Any, server: FakeServer) -> None:
     opened.keyboard.press("Escape")
     generate(opened, "A", length=60)
@@ -86,6 +89,7 @@ def test_a_restored_text_stays(opened: Any, server: FakeServer) -> None:
     assert [path for path, _ in server.asked[asked:] if path == "generate"] == []
 
 
+@pytest.mark.slow
 def test_a_model_without_primes_begins_a_line(new_page: Any, server: FakeServer) -> None:
     server.models = [model("old", suggested_primes=[])]
     new_page.goto(server.url)

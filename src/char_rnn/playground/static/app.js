@@ -6,6 +6,7 @@ import { Playground } from "./playground.js";
 import { startDesk } from "./desk.js";
 import { Inspector } from "./inspector.js";
 import { startSession } from "./session.js";
+import { Expectations } from "./expectations.js";
 import { startFirstText } from "./first_text.js";
 
 startLooks();
@@ -14,4 +15,5 @@ startDesk(playground);
 const inspector = new Inspector(playground);
 startSession(playground, inspector);
 startFirstText(playground, inspector);
+new Expectations(playground, inspector);
 playground.open();

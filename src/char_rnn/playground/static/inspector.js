@@ -10,7 +10,7 @@ export class Inspector {
     this.playground = playground;
     this.pinned = this.pointed = null; // the inspected character, and the one under the mouse; null: the latest
     this.probabilities = new Probabilities({
-      onChoose: (index, choice) => playground.goOnWith(index, choice),
+      onChoose: (index, choice) => (index === null ? this.expected.choose(choice[0]) : playground.goOnWith(index, choice)),
       onMove: (index) => this.pin(playground.active, index),
     });
     this.cells = new Cells(playground.backend, () => this.colour());
@@ -22,9 +22,9 @@ export class Inspector {
     const { playground } = this;
     playground.on("activate", (column, anew) => this.#activate(column, anew));
     playground.on("column", () => this.colour());
-    playground.on("begin", () => (this.pinned = null));
+    playground.on("begin", () => (this.pinned = this.expected = null));
     playground.on("undo", () => {
-      this.pinned = this.pointed = null;
+      this.pinned = this.pointed = this.expected = null;
       this.inspect();
     });
     playground.on("change", (column) => column === playground.active && this.inspect());
@@ -66,11 +66,18 @@ export class Inspector {
     this.playground.activate(column);
     const last = column.items.length - 1;
     this.pinned = index === null || index > last ? null : Math.max(0, index);
-    this.pointed = null;
+    this.pointed = this.expected = null;
     this.inspect();
     if (this.pinned === null) return;
     this.sheet.suggest();
     column.view.reveal();
+  }
+
+  /** Show what may follow a text that is being typed: {before, next: [[text, probability], ...], choose(text)}. */
+  expect(expected) {
+    this.expected = expected;
+    this.pinned = null;
+    this.inspect();
   }
 
   /** Show the numbers at the inspected character. */
@@ -81,6 +88,7 @@ export class Inspector {
     const index = chosen ?? view.shown - 1;
     view.point(chosen);
     this.probabilities.show(items, index, unitOf(column.model));
+    if (this.expected && chosen === null) this.probabilities.expect(this.expected);
     const item = items[index];
     this.cells.showLegend(column.colours, readingAt(column, item, item && sign(shown(item))));
     this.playground.emit("inspect", column, index);

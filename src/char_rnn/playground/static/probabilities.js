@@ -25,6 +25,19 @@ export class Probabilities {
     const choices = item?.alternatives ? choicesOf(item) : [];
     byId("bars-hint").hidden = choices.length > 0 || Boolean(item && !item.alternatives);
     this.#showContext(items, at);
+    this.#showBars(choices, item);
+  }
+
+  /** Show the probabilities of what may follow a text that is not written yet. */
+  expect({ before, next }) {
+    this.index = null;
+    byId("bars-hint").hidden = next.length > 0 || this.items.length > 0;
+    const end = [...before].slice(-BEFORE).map((text) => ({ text }));
+    byId("context").replaceChildren(make("span", { className: "before" }, written(end)), make("strong", {}, "\u00a0"));
+    this.#showBars(next, null);
+  }
+
+  #showBars(choices, item) {
     const focused = this.rows.findIndex(({ button }) => button === document.activeElement);
     choices.forEach((choice, row) => this.#row(row).show(choice, item));
     this.rows.forEach((row, number) => (row.element.hidden = number >= choices.length));
@@ -97,7 +110,8 @@ class Bar {
 
   show(choice, item) {
     const [text, probability] = choice;
-    const drawn = text === drawnOf(item);
+    const drawn = item !== null && text === drawnOf(item);
+    const use = item ? "Choose it instead" : "Add it";
     this.choice = choice;
     this.sign.textContent = sign(text);
     this.fill.style.transform = `scaleX(${Math.max(probability, 0.002)})`;
@@ -107,8 +121,8 @@ class Bar {
     this.button.setAttribute("aria-disabled", !whole);
     this.button.setAttribute(
       "aria-label",
-      `${spoken(text)}, ${percent(probability)}${drawn ? ", drawn" : ""}${whole ? ". Choose it instead" : ""}`,
+      `${spoken(text)}, ${percent(probability)}${drawn ? ", drawn" : ""}${whole ? `. ${use}` : ""}`,
     );
-    this.button.title = drawn ? "Drawn" : whole ? "Choose this one instead" : "";
+    this.button.title = drawn ? "Drawn" : whole ? use : "";
   }
 }

@@ -1,0 +1,94 @@
+"""What the model expects while a person types: the next characters, and the surprise of the words in their field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_server import FakeServer
+from test_page_inside import bars
+from test_page_writing import done, generate, text_of
+
+SHADES = """() => [...document.querySelector("#shades").childNodes]
+  .map(node => [node.textContent, node.className ?? ""]).filter(([text]) => text)"""
+
+
+def type_in(page: Any, text: str) -> None:
+    page.get_by_label("Begin with").press_sequentially(text)
+    page.locator("#context").filter(has_text=text[-1].replace(" ", "")).wait_for()
+
+
+def test_bars_and_surprise_while_typing(page: Any, server: FakeServer) -> None:
+    type_in(page, "First C")
+    page.locator("#bars li:visible").first.wait_for()
+    assert server.last("score") == {"model": "hamlet", "text": "First C", "alternatives": 10}
+    assert bars(page) == ["“i”, 50%", "“z”, 25%", "byte C3, 2"]
+    assert page.locator("#context").text_content() == "First C\u00a0"
+    assert page.locator("#bars .drawn").count() == 0
+    page.wait_for_function("() => document.querySelector('#shades .s8')")  # 6 of 8 bits
+    shades = page.evaluate(SHADES)
+    assert shades == [
+        ["F", ""], ["i", "s1"], ["r", "s3"], ["s", "s4"], ["t", "s5"], [" ", "s6"], ["C", "s8"], ["\n", ""],
+    ]  # fmt: skip
+    assert page.get_by_label("Begin with").evaluate("field => field.scrollTop") == 0
+    fonts = [page.locator(name).evaluate("node => getComputedStyle(node).font") for name in ("#prime", "#shades")]
+    assert fonts[0] == fonts[1]
+
+
+def test_a_bar_adds_its_character(page: Any, server: FakeServer) -> None:
+    type_in(page, "First C")
+    page.get_by_role("button", name="“z”, 25%. Add it").click()
+    field = page.get_by_label("Begin with")
+    assert field.input_value() == "First Cz"
+    assert field.evaluate("field => field === document.activeElement")
+    page.get_by_role("button", name="“t”, 50%. Add it").focus()
+    page.keyboard.press("Enter")
+    assert field.input_value() == "First Czt"
+    page.get_by_role("button", name="“i”, 50%").wait_for()
+    page.keyboard.press("Enter")  # the focus stays at the likeliest
+    assert field.input_value() == "First Czti"
+    page.get_by_role("button", name="byte C3").click(force=True)
+    assert field.input_value() == "First Czti"
+
+
+@pytest.mark.slow
+def test_bars_follow_the_caret(page: Any, server: FakeServer) -> None:
+    type_in(page, "First")
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="“r”, 50%").wait_for()
+    page.get_by_role("button", name="“z”, 25%. Add it").click()
+    assert page.get_by_label("Begin with").input_value() == "Fizrst"
+
+
+@pytest.mark.slow
+def test_the_text_has_the_bars_again(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    drawn = bars(page)
+    page.get_by_label("Begin with").fill("First C")
+    page.get_by_role("button", name="Add it").first.wait_for()
+    assert text_of(page).startswith("AFirst")
+    page.get_by_role("button", name="Latest").click()
+    assert bars(page) == drawn
+    page.get_by_label("Begin with").fill("First Ci")
+    page.get_by_role("button", name="Add it").first.wait_for()
+    page.get_by_role("button", name="Generate").click()
+    done(page, "Wrote 60")
+    assert bars(page) == drawn
+
+
+@pytest.mark.slow
+def test_an_empty_field_and_a_busy_model(page: Any, server: FakeServer) -> None:
+    type_in(page, "First C")
+    page.get_by_label("Begin with").fill("")
+    page.wait_for_function("() => !document.querySelector('#bars li:not([hidden])')")
+    assert page.locator("#bars-hint").is_visible()
+    server.refusal = "all streams are in use"
+    page.get_by_label("Begin with").fill("First")
+    page.wait_for_timeout(400)
+    server.refusal = None
+    assert page.locator(".trouble:visible").count() == 0
+    page.complaints.clear()  # the browser logs answers with status 400
+    page.get_by_label("Begin with").fill("First C")
+    page.get_by_role("button", name="“i”, 50%").wait_for()
