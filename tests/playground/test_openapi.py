@@ -9,11 +9,11 @@ from playground_helpers import Serving
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from char_rnn.playground import schema
-from char_rnn.playground.api import DOCUMENT, OPERATIONS
-from char_rnn.playground.schema import PREFIX
+from char_rnn.playground import api, schema, v1
+from char_rnn.playground.api import DOCUMENT
 from char_rnn.sampling.options import Strategy
 
+OPERATIONS = (*api.OPERATIONS, *v1.OPERATIONS)
 TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
 TEXT = 'a "bad" cafe,\n  a "face".\n' * 3
 SAMPLES: dict[str, list[dict[str, Any]]] = {
@@ -30,6 +30,16 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
     "score": [{"model": "one", "text": "a東"}, {"model": "one", "text": "ab", "alternatives": 3}],
     "copied": [{"model": "one", "text": TEXT}, {"model": "one", "text": "", "at_least": 1}],
     "cells_of": [{"text": TEXT}],
+    "complete": [
+        {"model": "one"},
+        {"model": "one", "prompt": ["a", "b"], "n": 2, "best_of": 3, "logprobs": 2, "echo": True, "stop": "c", "x": 1},
+    ],
+    "chat": [
+        {"model": "one", "messages": [{"role": "user", "content": "a"}], "logprobs": True, "stop": ["b"]},
+        {"model": "one", "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}], "max_tokens": 3},
+    ],
+    "tokenize": [{"prompt": "ab"}],
+    "detokenize": [{"tokens": [97]}],
 }  # fmt: skip
 WRONG: dict[str, list[dict[str, Any]]] = {
     "generate": [
@@ -44,6 +54,10 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "score": [{"model": "one"}, {"model": "one", "text": None}, {"model": "one", "text": "a", "alternatives": 21}],
     "copied": [{"model": "one"}, {"model": "one", "text": "a", "at_least": 0}],
     "cells_of": [{}],
+    "complete": [{"model": "one", "prompt": 5}, {"model": "one", "n": 0}, {"model": "one", "top_p": -1}],
+    "chat": [{"model": "one"}, {"model": "one", "messages": []}, {"model": "one", "messages": [{"content": "a"}]}],
+    "tokenize": [{}],
+    "detokenize": [{"tokens": [-1]}],
 }  # fmt: skip
 
 
@@ -107,7 +121,7 @@ def test_the_routes_are_those_described(served: Serving) -> None:
     routes = {
         (method, route.path)
         for route in served.app.routes
-        if isinstance(route, Route) and route.path.startswith(PREFIX)
+        if isinstance(route, Route) and route.path != "/" and not route.path.startswith("/static/")
         for method in route.methods or ()
         if method != "HEAD"
     }
@@ -131,7 +145,7 @@ def test_description_and_server_agree_on_valid_bodies(served: Serving, operation
         assert served.http.post(path, json=body).status_code == 200
     for body in WRONG[operation.name]:
         assert mistakes(described, body), body
-        assert served.http.post(path, json=body).status_code == 422, body
+        assert served.http.post(path, json=body).status_code == (400 if operation.prefix == "/v1" else 422), body
 
 
 def test_answers_are_as_described(served: Serving) -> None:

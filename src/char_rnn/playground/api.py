@@ -17,7 +17,7 @@ from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.unknown_characters import Spelling, spelled
-from char_rnn.playground import schema
+from char_rnn.playground import schema, v1
 from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.jobs import WriteJob, likeliest
 from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
@@ -195,7 +195,7 @@ OPERATIONS = (
     schema.Operation("GET", "/metrics", Api.metrics, None, media_type="text/plain"),
     schema.Operation("GET", "/openapi.json", Api.openapi, schema.OpenApiAnswer),
 )
-DOCUMENT = schema.document(OPERATIONS)
+DOCUMENT = schema.document((*OPERATIONS, *v1.OPERATIONS))
 
 
 def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[GenerationState, dict[str, Any]]:

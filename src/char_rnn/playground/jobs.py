@@ -17,11 +17,12 @@ from typing import Any
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
-from char_rnn.playground.messages import PACE, ApiError, Outbox
+from char_rnn.playground.messages import PACE, ApiError, Outbox, OutboxPart
 from char_rnn.playground.packed_states import packed
 from char_rnn.playground.scheduler import TextJob
 
 SECONDS_BETWEEN_STATES = PACE
+LEAST_LOG_PROB = -9999.0
 
 Record = Callable[[int, Array, Array | None], Any]
 
@@ -31,19 +32,21 @@ class WriteJob(TextJob):
 
     Each character comes with this number of likeliest `alternatives`, and with the activation after it of the cell
     `unit` (layer, index), if given. With `states`, the last character and at most one in `SECONDS_BETWEEN_STATES`
-    come with the activations of all cells.
+    come with the activations of all cells. With `scores`, log-probabilities (nats) take the place of probabilities, and
+    `start` has those of the prime's symbols after the first, each with its alternatives.
     """
 
     def __init__(
         self,
         text: GenerationState,
         vocabulary: Vocabulary,
-        outbox: Outbox,
+        outbox: Outbox | OutboxPart,
         alternatives: int = 0,
         unit: tuple[int, int] | None = None,
         spelling: Mapping[str, Any] = MappingProxyType({}),
         *,
         states: bool = False,
+        scores: bool = False,
     ) -> None:
         self.wants_state = unit is not None
         self._text, self._outbox = text, outbox
@@ -55,10 +58,11 @@ class WriteJob(TextJob):
         self._unread = deque(text.prime.tolist())
         self._start: dict[str, Any] | None = {"prime": vocabulary.decode(text.prime), **spelling}
         self._prime_activations: list[float] = []
+        self._prime_scores: list[tuple[float, list[tuple[str, float]]]] | None = [] if scores else None
         self._entries: deque[dict[str, Any]] = deque()  # characters drawn, not yet sent
         self._certain = ""  # text that no stop text can take back, of these characters
         self._written = 0
-        if self.wants_state and self._unread:
+        if (self.wants_state or scores) and self._unread:
             self.symbol = self._unread.popleft()
             return
         self._send_start()
@@ -84,6 +88,8 @@ class WriteJob(TextJob):
             self._release()
         if self._unread:
             self.symbol = self._unread.popleft()
+            if self._prime_scores is not None:
+                self._prime_scores.append((self._number(log_probs[self.symbol]), self._likeliest(log_probs)))
             return
         self._send_start()
         if not self._text.count:
@@ -101,18 +107,20 @@ class WriteJob(TextJob):
     def _send_start(self) -> None:
         if self._start is not None:
             activations = {"activations": self._prime_activations} if self._unit else {}
-            self._outbox.put(("start", self._start | activations))
+            scores = {} if self._prime_scores is None else {"scores": self._prime_scores}
+            self._outbox.put(("start", self._start | activations | scores))
             self._start = None
 
     def _draw(self, symbol: int, log_probs: Array | None) -> None:
         """Enter a drawn character; without the model all symbols are equally likely."""
         self.symbol = symbol
         log_prob = -math.log(len(self._labels)) if log_probs is None else log_probs[symbol]
-        entry: dict[str, Any] = {"text": self._decoder.decode([symbol]), "probability": _probability(log_prob)}
+        name = "probability" if self._prime_scores is None else "log_prob"
+        entry: dict[str, Any] = {"text": self._decoder.decode([symbol]), name: self._number(log_prob)}
         if self._labels[symbol] != entry["text"]:
             entry["symbol"] = self._labels[symbol]
         if self._alternatives:
-            entry["alternatives"] = [] if log_probs is None else likeliest(self._labels, log_probs, self._alternatives)
+            entry["alternatives"] = [] if log_probs is None else self._likeliest(log_probs)
         self._entries.append(entry)
         self._certain += self._text.text()
         if self._states:
@@ -145,6 +153,13 @@ class WriteJob(TextJob):
             self._entries[-1]["activation"] = activation
         if self._sends_states:
             self._entries[-1]["states"] = packed(state)
+
+    def _number(self, log_prob: float) -> float:
+        """Return a log-probability as it is sent; JSON has no infinity."""
+        return _probability(log_prob) if self._prime_scores is None else round(max(float(log_prob), LEAST_LOG_PROB), 5)
+
+    def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
+        return likeliest(self._labels, log_probs, self._alternatives, self._number)
 
     def _release(self) -> None:
         """Send the characters whose text has become certain."""
@@ -208,11 +223,13 @@ class ReadJob(TextJob):
             how(value)
 
 
-def likeliest(labels: Sequence[str], log_probs: Array, count: int) -> list[tuple[str, float]]:
-    """Return the likeliest symbols with their probabilities, from log-probabilities (V,)."""
+def likeliest(
+    labels: Sequence[str], log_probs: Array, count: int, number: Callable[[float], float] = _probability
+) -> list[tuple[str, float]]:
+    """Return the likeliest symbols with their probabilities, or another `number`, from log-probabilities (V,)."""
     best = (-log_probs).argsort(kind="stable")[:count]
     found = zip(best.tolist(), log_probs[best].tolist(), strict=True)
-    return [(labels[index], _probability(log_prob)) for index, log_prob in found]
+    return [(labels[index], number(log_prob)) for index, log_prob in found]
 
 
 def scores(symbols: Sequence[int]) -> Record:

@@ -46,13 +46,17 @@ class ApiError(HTTPException):
         self.field = field
 
 
-async def refuse(_request: Request, error: Exception) -> Response:
-    """Answer an `ApiError`, or an `HTTPException` of the router."""
+async def refuse(request: Request, error: Exception) -> Response:
+    """Answer an `ApiError`, or an `HTTPException` of the router; addresses under /v1 as OpenAI's API does."""
     assert isinstance(error, HTTPException)
+    status = error.status_code
     field = error.field if isinstance(error, ApiError) else None
-    message = error.detail if isinstance(error, ApiError) else WORDS.get(error.status_code, error.detail)
-    content = {"error": {"message": message, "field": field}}
-    return JSONResponse(content, error.status_code, headers=dict(error.headers or {}))
+    message = error.detail if isinstance(error, ApiError) else WORDS.get(status, error.detail)
+    described: dict[str, Any] = {"message": message, "field": field}
+    if request.url.path.startswith("/v1/"):
+        status = 400 if status == 422 else status
+        described = openai_error(status, message, field)
+    return JSONResponse({"error": described}, status, headers=dict(error.headers or {}))
 
 
 def unless_known(request: Request, content: bytes, media_type: str) -> Response:
@@ -64,8 +68,16 @@ def unless_known(request: Request, content: bytes, media_type: str) -> Response:
     return Response(content, headers=headers, media_type=media_type)
 
 
-async def read(request: Request, model: type[BodyT], limits: Limits) -> BodyT:
-    """Return a request's body as `model`.
+def openai_error(status: int, message: str, field: str | None) -> dict[str, Any]:
+    """Describe an error as OpenAI's API does."""
+    codes = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+    codes |= {404: "model_not_found"} if field == "model" else {}
+    kind = "rate_limit_error" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
+    return {"message": message, "type": kind, "param": field, "code": codes.get(status)}
+
+
+async def read(request: Request, model: type[BodyT], limits: Limits, texts: int = 1) -> BodyT:
+    """Return a request's body, which may have several texts, as `model`.
 
     Raises:
         ApiError: The body is too large, too slow, not JSON, or not a valid `model`.
@@ -74,7 +86,7 @@ async def read(request: Request, model: type[BodyT], limits: Limits) -> BodyT:
     if kind != "application/json":
         raise ApiError(415, f"Content-Type: must be application/json; given {kind[:_LONGEST] or 'none'!r}")
     try:
-        raw = await asyncio.wait_for(_bytes(request, limits.body), limits.seconds_body)
+        raw = await asyncio.wait_for(_bytes(request, limits.body * texts), limits.seconds_body)
     except ClientDisconnect:
         raise ApiError(CLIENT_GONE, "the client disconnected") from None
     except TimeoutError:
@@ -190,14 +202,38 @@ class Outbox:
         return items
 
 
-class EventStream(EventSourceResponse):
-    """Sends the items of an outbox until `done`, `error` or a disconnect, then calls `leave`.
+class OutboxPart:
+    """What one of several texts that share an outbox puts into it: its items get its `number`."""
 
-    A client that reads nothing for `patience` seconds is disconnected.
+    def __init__(self, outbox: Outbox, number: int) -> None:
+        self._outbox, self._number = outbox, number
+
+    @property
+    def full(self) -> bool:
+        """Whether the client lags behind."""
+        return self._outbox.full
+
+    def put(self, *items: Item) -> None:
+        """Add items, from the thread or on the event loop."""
+        self._outbox.put(*((name, {**data, "number": self._number}) for name, data in items))
+
+
+class EventStream(EventSourceResponse):
+    """Sends the items of an outbox until all `texts` are done, one fails or the client leaves; then calls `leave`.
+
+    A client that reads nothing for `patience` seconds is disconnected. `encode` writes the items as events.
     """
 
-    def __init__(self, outbox: Outbox, leave: Callable[[], None], patience: float) -> None:
-        super().__init__(_messages(outbox), ping=NO_PING, send_timeout=patience)
+    def __init__(
+        self,
+        outbox: Outbox,
+        leave: Callable[[], None],
+        patience: float,
+        encode: Callable[[Sequence[Item]], bytes] | None = None,
+        texts: int = 1,
+    ) -> None:
+        messages = ((encode or encoded)(items) async for items in batches(outbox, texts))
+        super().__init__(messages, ping=NO_PING, send_timeout=patience)
         self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -209,14 +245,15 @@ class EventStream(EventSourceResponse):
             self._leave()
 
 
-async def _messages(outbox: Outbox) -> AsyncIterator[bytes]:
-    ended = False
-    while not ended:
+async def batches(outbox: Outbox, texts: int = 1, pace: float = PACE) -> AsyncIterator[list[Item]]:
+    """Yield what has arrived, until all texts are done or one has failed; `pace` is the time between two batches."""
+    while texts > 0:
         items = await outbox.take()
-        ended = any(name in ("done", "error") for name, _ in items)
+        names = [name for name, _ in items]
+        texts = 0 if "error" in names else texts - names.count("done")
         if items:
-            yield encoded(items)
-            await asyncio.sleep(PACE if not ended and any(not name for name, _ in items) else 0)
+            yield items
+            await asyncio.sleep(pace if texts > 0 and "" in names else 0)
 
 
 def encoded(items: Sequence[Item]) -> bytes:

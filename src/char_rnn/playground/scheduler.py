@@ -97,19 +97,21 @@ class Scheduler:
         """Wait for the end of the thread."""
         self._thread.join(timeout)
 
-    def add(self, job: TextJob) -> None:
-        """Add a job that has not ended.
+    def add(self, *jobs: TextJob) -> None:
+        """Add jobs that have not ended, all or none.
 
         Raises:
-            ApiError: All rows are in use, or the scheduler is closed.
+            ApiError: Too many rows are in use, or the scheduler is closed.
         """
         with self._condition:
             if self._closing:
                 raise ApiError(503, self._reason)
-            if _count((*self._rows, *self._waiting)) >= self.capacity:
-                reason = f"{self.capacity} texts are being written or read already; try again soon"
+            present = _count((*self._rows, *self._waiting))
+            if present + len(jobs) > self.capacity:
+                more = f", and {len(jobs)} more do not fit" if len(jobs) > 1 else ""
+                reason = f"{present} texts are being written or read already{more}; try again soon"
                 raise ApiError(429, f"model {self.name}: {reason}", headers={"retry-after": "1"})
-            self._waiting.append(job)
+            self._waiting.extend(jobs)
             self._condition.notify()
 
     def cancel(self, job: TextJob) -> None:

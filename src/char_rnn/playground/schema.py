@@ -334,7 +334,8 @@ EVENTS: tuple[type[BaseModel], ...] = (StartEvent, CharactersEvent, DoneEvent, E
 
 PREFIX = "/api"
 REASONS = {
-    400: "Invalid HTTP or JSON.",
+    400: "Invalid HTTP or JSON; under /v1 also a field that is missing or out of range.",
+    401: "The API key is missing or wrong.",
     403: "From another site.",
     404: "No such model.",
     413: "Body too large.",
@@ -355,6 +356,8 @@ class Operation:
         endpoint: Method of `Api`; the first line of its docstring is the summary.
         answer: Model of the answer; ``None`` for a text of `media_type`.
         body: Model of the request's body, if any.
+        streams: Whether a request may ask for events instead of `answer`.
+        error: Model of the answer to a refused request.
     """
 
     method: str
@@ -364,6 +367,8 @@ class Operation:
     body: type[BaseModel] | None = None
     media_type: str = "application/json"
     prefix: str = PREFIX
+    streams: bool = False
+    error: type[BaseModel] = ErrorAnswer
 
     @property
     def address(self) -> str:
@@ -379,8 +384,9 @@ class Operation:
     def refused(self) -> Iterable[int]:
         """Statuses of refused requests."""
         if self.body is None and "{name}" not in self.path:
-            return (400, 403, 431)
-        return (status for status in REASONS if self.body or status not in (413, 415, 422))
+            return (400, 401, 403, 431)
+        absent = {413, 415, 422} if self.body is None else set() if self.error is ErrorAnswer else {422}
+        return (status for status in REASONS if status not in absent)
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
@@ -392,8 +398,9 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
             models[operation.body] = "validation"
         if operation.answer:
             models[operation.answer] = "serialization"
+        models[operation.error] = "serialization"
         paths.setdefault(operation.address, {})[operation.method.lower()] = _described(operation)
-    models |= dict.fromkeys((*EVENTS, ErrorAnswer), "serialization")
+    models |= dict.fromkeys(EVENTS, "serialization")
     _, definitions = models_json_schema(list(models.items()), ref_template="#/components/schemas/{model}")
     return {
         "openapi": "3.1.0",
@@ -404,9 +411,11 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _described(operation: Operation) -> dict[str, Any]:
-    responses = {"200": {"description": "Success.", "content": _content(operation.answer, operation.media_type)}}
+    content = _content(operation.answer, operation.media_type)
+    content |= _content(None, "text/event-stream") if operation.streams else {}
+    responses = {"200": {"description": "Success.", "content": content}}
     for status in operation.refused:
-        responses[str(status)] = {"description": REASONS[status], "content": _content(ErrorAnswer)}
+        responses[str(status)] = {"description": REASONS[status], "content": _content(operation.error)}
     summary = (operation.endpoint.__doc__ or "").partition("\n")[0]
     described: dict[str, Any] = {"operationId": operation.name, "summary": summary, "responses": responses}
     if operation.body:

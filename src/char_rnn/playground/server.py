@@ -25,6 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile
+from char_rnn.playground import v1
 from char_rnn.playground.access import Access
 from char_rnn.playground.api import OPERATIONS, Api
 from char_rnn.playground.messages import ApiError, refuse, unless_known
@@ -80,6 +81,7 @@ def create_app(
     served = ServedModels(filter(None, found))
     metrics = Metrics(served)
     api, pages = Api(served, runs, limits, metrics, texts), Pages()
+    v1_api = v1.V1(api.model, served, limits, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -93,6 +95,7 @@ def create_app(
     app = Starlette(
         routes=[
             *(Route(each.address, getattr(api, each.name), methods=[each.method]) for each in OPERATIONS),
+            *(Route(each.address, getattr(v1_api, each.name), methods=[each.method]) for each in v1.OPERATIONS),
             Route("/", pages.index),
             Route("/static/{path:path}", pages.static),
         ],

@@ -1,0 +1,117 @@
+"""The texts of a request to the API under /v1: prompts as the model reads them, and their sampling.
+
+Dimensions: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.generation_state import GenerationState, Seed, seed_of_sample
+from char_rnn.generation.sampler import Sampler
+from char_rnn.generation.unknown_characters import spelled
+from char_rnn.playground import v1_schema as schema
+from char_rnn.playground.messages import ApiError
+from char_rnn.playground.served_model import ServedModel
+from char_rnn.playground.v1_answers import Prompt
+from char_rnn.sampling.options import Strategy
+
+LEAST_TOP_P = 1e-9
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def new_texts(
+    model: ServedModel, body: schema.TextRequest, texts: list[str], length: int, count: int
+) -> tuple[list[Prompt], list[GenerationState]]:
+    """Return the prompts as the model reads them, and the texts to write, `count` for each.
+
+    Raises:
+        ApiError: A field does not fit the model.
+    """
+    prompts = [Prompt(encodable(text), spelled(model.vocabulary, text, "nearest")) for text in texts]
+    seed = None if body.seed == -1 else body.seed
+    penalties = body.frequency_penalty, body.presence_penalty
+    try:
+        sampler = Sampler(_strategy(body), model.vocabulary)
+        states = [
+            _state(model.vocabulary, prompt, length, sampler, penalties, _seed(seed, sample), body.stop)
+            for prompt in prompts
+            for sample in range(count)
+        ]
+    except ValueError as error:
+        field = str(error).partition(":")[0]
+        raise ApiError(422, str(error), field if field in type(body).model_fields else None) from None
+    return prompts, states
+
+
+def encodable(text: str) -> str:
+    """Return a text with U+FFFD for halves of surrogate pairs, which UTF-8 cannot encode."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _seed(seed: int | None, sample: int) -> Seed:
+    return None if seed is None else seed_of_sample(seed, sample)
+
+
+def _state(
+    vocabulary: Vocabulary,
+    prompt: Prompt,
+    length: int,
+    sampler: Sampler,
+    penalties: tuple[float, float],
+    seed: Seed,
+    stop: list[str],
+) -> GenerationState:
+    prime = prompt.spelling.indices
+    if any(penalties):
+        return PenalizedState(vocabulary, prime, length, sampler, *penalties, seed=seed, stop=stop)
+    return GenerationState(vocabulary, prime, length, sampler, seed=seed, stop=stop)
+
+
+def _strategy(body: schema.TextRequest) -> Strategy:
+    """Return the strategy of a request, in which numbers that turn an option off elsewhere are none."""
+    settings = {name: getattr(body, name) for name in schema.Sampling.model_fields}
+    settings["top_k"] = settings["top_k"] if (settings["top_k"] or 0) > 0 else None
+    settings["min_p"] = settings["min_p"] or None
+    if settings["top_p"] is not None:
+        settings["top_p"] = max(settings["top_p"], LEAST_TOP_P)
+    return Strategy(**settings)
+
+
+class PenalizedState(GenerationState):
+    """A text in which symbols that have been written are less likely; those of the prime do not count.
+
+    Args:
+        vocabulary, prime, length, sampler, **options: As of `GenerationState`.
+        frequency: Subtracted from the log-probability of a symbol for each time that it has been written.
+        presence: Subtracted if it has been written.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        prime: npt.NDArray[np.int64],
+        length: int,
+        sampler: Sampler,
+        frequency: float,
+        presence: float,
+        **options: Any,
+    ) -> None:
+        super().__init__(vocabulary, prime, length, sampler, **options)
+        self._frequency, self._presence = frequency, presence
+        self._counts = np.zeros(vocabulary.size, np.int64)
+
+    def choose(self, log_probs: npt.ArrayLike) -> int:
+        """Draw the next symbol from log-probabilities (V,), in nats, and add it."""
+        penalties = self._frequency * self._counts + self._presence * (self._counts > 0)
+        return super().choose(np.asarray(log_probs, np.float64) - penalties)
+
+    def take(self, symbol: int) -> int:
+        """Add a symbol, whoever chose it."""
+        self._counts[symbol] += 1
+        return super().take(symbol)
