@@ -225,7 +225,7 @@ def test_copy(page: Any, server: FakeServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     generate(page, "A", length=60)
     done(page)
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
     done(page, "Copied 61 characters.")
     assert page.evaluate("navigator.clipboard.readText()") == "A" + LINES[:60]
 

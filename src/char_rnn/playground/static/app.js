@@ -8,12 +8,14 @@ import { Inspector } from "./inspector.js";
 import { startSession } from "./session.js";
 import { Expectations } from "./expectations.js";
 import { startFirstText } from "./first_text.js";
+import { Links } from "./link.js";
 
 startLooks();
 const playground = new Playground(window.charRnnBackend ?? serverBackend());
 startDesk(playground);
 const inspector = new Inspector(playground);
 startSession(playground, inspector);
+new Links(playground, inspector);
 startFirstText(playground, inspector);
 new Expectations(playground, inspector);
 playground.open();

@@ -40,7 +40,10 @@ export class Column {
 
   /** Choose another model. */
   choose(name) {
+    this.stop();
     this.select.value = name;
+    this.colours.unit = null;
+    for (const item of this.items) delete item.surprise;
     this.#showModel();
   }
 
@@ -82,8 +85,13 @@ export class Column {
     this.#measure(this.written, 0);
   }
 
+  /** The text, for `restore`. */
+  snapshot() {
+    return { items: [...this.items] };
+  }
+
   /** Show a stored text. */
-  restore(items) {
+  restore({ items }) {
     this.stop();
     this.control = this.outcome = this.begin = null; // nothing is reported of the stopped text
     this.#rest();
@@ -210,10 +218,7 @@ export class Column {
     this.element.addEventListener("pointerdown", () => on.activate(this));
     this.remove.addEventListener("click", () => on.remove(this));
     this.select.addEventListener("change", () => {
-      this.stop();
-      this.colours.unit = null;
-      for (const item of this.items) delete item.surprise;
-      this.#showModel();
+      this.choose(this.select.value);
       on.model(this);
     });
     this.copy.addEventListener("click", () => on.copy(this));

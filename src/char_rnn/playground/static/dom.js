@@ -55,6 +55,16 @@ export function enable(control, on) {
 /** Whether a control is enabled. */
 export const isOn = (control) => !control.disabled && !control.hasAttribute("aria-disabled");
 
+export const isTicked = ({ type }) => type === "checkbox";
+
+/** Set a field as if a person did. */
+export function restoreField(field, value) {
+  if (!field) return;
+  if (isTicked(field)) field.checked = value;
+  else field.value = value;
+  for (const event of ["input", "change"]) field.dispatchEvent(new Event(event, { bubbles: true }));
+}
+
 /** Hide a part, but keep its space. */
 export const blank = (part, on) => part.classList.toggle("blank", on);
 

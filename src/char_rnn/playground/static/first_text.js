@@ -1,6 +1,7 @@
 /* The first text: the page writes by itself when it opens, slowly enough to read along, until a key or a click. */
 
 import { byId, make, sign } from "./dom.js";
+import { isLink } from "./link.js";
 import { reportOf } from "./reports.js";
 
 const PACE = 45; // characters/s
@@ -18,7 +19,7 @@ export function startFirstText(playground, { cells }) {
   playground.on("ready", async () => {
     const { active: column, columns } = playground;
     const { suggested_primes: primes, symbols } = column.model;
-    if (!primes || byId("prime").value || columns.some(({ items }) => items.length)) return;
+    if (!primes || byId("prime").value || isLink(location.hash) || columns.some(({ items }) => items.length)) return;
     byId("prime").value = primes[Math.floor(Math.random() * primes.length)] ?? (symbols.includes("\n") ? "\n" : "");
     playground.generate();
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) slow = new SlowText(playground, column);

@@ -23,7 +23,7 @@ export class Inspector {
     playground.on("activate", (column, anew) => this.#activate(column, anew));
     playground.on("column", () => this.colour());
     playground.on("begin", () => (this.pinned = this.expected = null));
-    playground.on("undo", () => {
+    playground.on("restore", () => {
       this.pinned = this.pointed = this.expected = null;
       this.inspect();
     });
@@ -51,6 +51,7 @@ export class Inspector {
       if (mode !== "none" && unwritten && prime && each.view.text() !== prime) each.showPrime(prime);
       each.colours.show(mode, each === active ? unit : each.colours.unit ?? unitWithin(unit, each.model));
     }
+    this.playground.emit("colour");
     this.inspect();
   }
 

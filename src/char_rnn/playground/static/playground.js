@@ -10,7 +10,9 @@
  *   begin(columns)          columns begin to write
  *   change(column)          a column has new characters or numbers
  *   end(columns)            columns have ended; nothing writes
- *   undo()                  earlier texts were restored
+ *   generate()              the fields are about to be written from
+ *   restore()               earlier texts were restored
+ *   colour()                the colours, or their cells, have changed
  *   state()                 what can be done has changed: running, canUndo, canContinue
  *   say(text)               a message for the status line
  *   trouble(message)        the models cannot be reached
@@ -34,7 +36,8 @@ export class Playground extends Events {
     this.backend = backend;
     this.columns = [];
     this.continued = 0; // continuations of the text
-    this.before = []; // [column, items] before the last change
+    this.before = []; // [column, its snapshot] before the last change
+    this.link = ""; // to the text (link.js)
     this.settings = new Settings();
   }
 
@@ -63,7 +66,7 @@ export class Playground extends Events {
   }
 
   get canUndo() {
-    return this.before.some(([column, items]) => items.length && this.columns.includes(column));
+    return this.before.some(([column, { items }]) => items.length && this.columns.includes(column));
   }
 
   get canContinue() {
@@ -74,10 +77,12 @@ export class Playground extends Events {
     this.emit("say", text);
   }
 
-  async generate() {
+  /** Write new texts; `again`: with the seed in its field. */
+  async generate(again = byId("keep-seed").checked) {
     if (!this.columns.length) return;
-    if (!byId("keep-seed").checked || byId("seed").value === "") byId("seed").value = Math.floor(Math.random() * SEEDS);
+    if (!again || byId("seed").value === "") byId("seed").value = Math.floor(Math.random() * SEEDS);
     this.continued = 0;
+    this.emit("generate");
     const request = { ...this.settings.request(), prime: byId("prime").value, seed: this.#seed() };
     await this.#run((column) => column.write(request));
   }
@@ -105,7 +110,7 @@ export class Playground extends Events {
 
   async #run(write, columns = this.columns) {
     const before = this.before;
-    this.before = columns.map((column) => [column, [...column.items]]);
+    this.before = columns.map((column) => [column, column.snapshot()]);
     this.emit("begin", columns);
     const ends = columns.map(write);
     this.say(columns.length > 1 ? `${columns.length} models are writing …` : "Writing …");
@@ -120,7 +125,7 @@ export class Playground extends Events {
   }
 
   #hasChanged() {
-    return this.before.some(([{ items }, old]) => items.length !== old.length || items.some((item, place) => item !== old[place]));
+    return this.before.some(([{ items }, { items: old }]) => items.length !== old.length || items.some((item, place) => item !== old[place]));
   }
 
   stop() {
@@ -128,11 +133,30 @@ export class Playground extends Events {
   }
 
   undo() {
-    for (const [column, items] of this.before) column.restore(items);
+    for (const [column, snapshot] of this.before) column.restore(snapshot);
     this.before = [];
-    this.emit("undo");
+    this.emit("restore");
     this.emit("state");
     this.say("Restored the previous text.");
+  }
+
+  /** The texts, for `restore`. */
+  snapshot() {
+    return { continued: this.continued, texts: this.columns.map((column) => column.snapshot()) };
+  }
+
+  restore({ continued, texts }) {
+    this.continued = continued;
+    this.before = [];
+    this.columns.forEach((column, place) => column.restore(texts[place]));
+    this.emit("restore");
+    this.emit("state");
+  }
+
+  /** Show columns of these models. */
+  showModels(names) {
+    for (const column of this.columns.slice(names.length)) this.#dropColumn(column);
+    names.forEach((name, place) => (this.columns[place] ? this.columns[place].choose(name) : this.addColumn(name)));
   }
 
   addColumn(name) {
@@ -154,11 +178,15 @@ export class Playground extends Events {
     return column;
   }
 
-  #removeColumn(column) {
+  #dropColumn(column) {
     column.stop();
     column.element.remove();
     this.columns.splice(this.columns.indexOf(column), 1);
     this.#showColumns();
+  }
+
+  #removeColumn(column) {
+    this.#dropColumn(column);
     this.activate(this.columns[0], true);
     this.columns[0].select.focus();
   }

@@ -1,6 +1,7 @@
 /* Keeps texts, settings and colours over a reload, in the tab's session storage, if it has one. */
 
-import { byId } from "./dom.js";
+import { byId, isTicked, restoreField } from "./dom.js";
+import { isLink } from "./link.js";
 
 const KEY = `char-rnn.session:${location.pathname}`;
 const CONTROLS = "#write :is(input, textarea), .settings :is(input:not([type=range]), select, textarea)";
@@ -10,18 +11,19 @@ export function startSession(playground, { cells }) {
   playground.on("open", () => {
     const session = storedSession();
     if (!session) return;
+    playground.link = session.link ?? "";
     playground.continued = session.continued ?? 0;
     const isServed = ({ model }) => playground.offer.models.some(({ name }) => name === model);
     for (const { model, unit, items } of session.columns.filter(isServed).slice(0, playground.mostColumns)) {
       const column = playground.addColumn(model);
       column.colours.unit = unit;
-      column.restore(items);
+      column.restore({ items });
     }
     cells.setMode(session.mode);
   });
   addEventListener("pagehide", () => {
     const columns = playground.columns.map(({ model, colours, items }) => ({ model: model.name, unit: colours.unit, items }));
-    if (columns.length) storeSession(columns, { mode: cells.mode, continued: playground.continued });
+    if (columns.length) storeSession(columns, { mode: cells.mode, continued: playground.continued, link: playground.link });
   });
 }
 
@@ -39,7 +41,7 @@ function storeSession(columns, rest) {
   }
 }
 
-/* Restore the fields and return {columns, ...rest} of the page before a reload; null if there was none. */
+/* Restore the fields and return {columns, ...rest} of the page before a reload; null if there was none, or the address has another link. */
 function storedSession() {
   let session;
   try {
@@ -47,20 +49,10 @@ function storedSession() {
   } catch {
     return null;
   }
-  if (!session) return null;
+  if (!session || (isLink(location.hash) && location.hash !== session.link)) return null;
   for (const [id, value] of session.fields) restoreField(byId(id), value);
   return { ...session, columns: session.columns.map((each) => ({ ...each, items: each.items.map(unpacked) })) };
 }
-
-function restoreField(control, value) {
-  if (!control) return;
-  if (isTicked(control)) control.checked = value;
-  else control.value = value;
-  control.dispatchEvent(new Event("input", { bubbles: true }));
-  if (isTicked(control)) control.dispatchEvent(new Event("change", { bubbles: true }));
-}
-
-const isTicked = ({ type }) => type === "checkbox";
 
 const packed = ({ text, prime, probability, alternatives, model, symbol }) =>
   prime ? text : [text, probability, alternatives, model, symbol];

@@ -1,12 +1,14 @@
 /* The settings of a text: the sliders, and their fields of the request. */
 
-import { byId, fillRange, make, unescaped } from "./dom.js";
+import { byId, fillRange, isTicked, make, restoreField, unescaped } from "./dom.js";
 import { SAMPLING_OPTIONS } from "./sampling_options.js";
 
 /* `off`: the value without effect; `least`: the smallest number, if the slider begins at a larger one. */
 const LENGTH = { name: "length", label: "Length", least: 1, min: 50, max: 5000, step: 50, value: 600, off: null, optional: false, help: "Number of characters to write." };
 const SLIDERS = [...SAMPLING_OPTIONS.slice(0, 2), LENGTH, ...SAMPLING_OPTIONS.slice(2)];
 const ALTERNATIVES = 10;
+const FIELDS = [...SLIDERS.map(({ name }) => name), "schedule", "allowed", "banned", "stop-texts", "stop-at-newline", "unknown"];
+const NAMED = ["temperature", "length"]; // in a link even at their defaults, which may change
 
 export class Settings {
   constructor() {
@@ -18,6 +20,7 @@ export class Settings {
     byId("sliders").addEventListener("input", () => this.#show());
     this.schedule.addEventListener("change", () => this.#show());
     byId("reset").addEventListener("click", () => this.reset());
+    this.defaults = new Map(FIELDS.map((id) => [id, valueOf(byId(id))]));
     this.#show();
   }
 
@@ -33,6 +36,20 @@ export class Settings {
     for (const id of ["allowed", "banned", "stop-texts"]) byId(id).value = "";
     byId("unknown").selectedIndex = 0;
     this.#show();
+  }
+
+  /** The fields that are not at their defaults, [[id, text], ...], for a link. */
+  changed() {
+    const values = FIELDS.map((id) => [id, valueOf(byId(id))]);
+    return values.filter(([id, value]) => NAMED.includes(id) || value !== this.defaults.get(id)).map(([id, value]) => [id, String(value)]);
+  }
+
+  /** Set these fields, and all others to their defaults; false if one cannot be set. */
+  accept(values) {
+    if (!values.every(([id, text]) => FIELDS.includes(id) && isValid(byId(id), text))) return false;
+    this.reset();
+    for (const [id, text] of values) restoreField(byId(id), isTicked(byId(id)) || text);
+    return true;
   }
 
   /** The request without model, prime, seed and unit. */
@@ -54,6 +71,13 @@ export class Settings {
     this.rows.get("final_temperature").element.hidden = !this.schedule.checked;
     this.rows.get("repetition_window").element.hidden = this.rows.get("repetition_penalty").isOff;
   }
+}
+
+const valueOf = (field) => (isTicked(field) ? field.checked : field.value);
+
+function isValid(field, text) {
+  if (field.type === "number") return text.trim() !== "" && Number.isFinite(Number(text));
+  return field.options ? [...field.options].some(({ value }) => value === text) : !isTicked(field) || text === "true";
 }
 
 const unescapedLines = (text) => text.split("\n").filter(Boolean).map(unescaped);
