@@ -8,6 +8,7 @@ import json
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 import tracemalloc
@@ -15,9 +16,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import httpx
+import psutil
 import pytest
 from playground_helpers import WAIT, Serving, alone, events, eventually, exchange, model_file, serving, text_of
 
+from char_rnn.playground.messages import Outbox
 from char_rnn.playground.scheduler import CLOSING
 from char_rnn.playground.schema import Limits
 
@@ -282,3 +285,54 @@ def test_requests_cancelled_at_random_leak_nothing(count: int) -> None:
         assert now.text(length=50, seed=1) == alone(model_file(), "", 50, seed=1)
         eventually(now.is_idle)
         assert [row for row in scheduler._rows if row is not None and not row.ended and not row.cancelled] == []
+
+
+async def cancelled_streams(port: int, count: int, seed: int) -> None:
+    """Ask for streams under /v1 with several texts, 4 at a time, and leave them."""
+    rng, room = random.Random(seed), asyncio.Semaphore(4)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=WAIT, trust_env=False) as client:
+
+        async def one() -> None:
+            path, given = rng.choice(
+                [("completions", {"prompt": "ab " * 20}), ("chat/completions", {"messages": [USER]})]
+            )
+            body = {**given, "n": rng.randrange(1, 5), "max_tokens": 3000, "logprobs": rng.choice([None, True])}
+            async with room, client.stream("POST", f"/v1/{path}", json={**body, "stream": True}) as stream:
+                assert stream.status_code == 200
+                pieces = stream.aiter_text()
+                for _ in range(rng.randrange(2)):
+                    assert "[DONE]" not in await anext(pieces)
+                await asyncio.sleep(rng.random() / 100)
+
+        await asyncio.gather(*(one() for _ in range(count)))
+
+
+USER = {"role": "user", "content": "ab"}
+
+
+@pytest.mark.slow
+def test_a_thousand_cancelled_streams_leak_nothing() -> None:
+    """Rows, outboxes, tasks, threads, descriptors and memory."""
+    process = psutil.Process()
+    descriptors = process.num_handles if sys.platform == "win32" else process.num_fds
+    with serving({"one": model_file()}, Limits(streams=16, length=3000)) as now:
+        assert now.http.get("/api/models/one/cells").status_code == 200
+        asyncio.run(cancelled_streams(now.port, 500, seed=0))
+        eventually(lambda: now.is_idle() and not now.server.server_state.connections)
+        threads, tasks, opened = own_threads(), now.tasks(), descriptors()
+        tracemalloc.start()
+        grown = []
+        for seed in (1, 2):
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            asyncio.run(cancelled_streams(now.port, 250, seed))
+            eventually(lambda: now.is_idle() and not now.server.server_state.connections)
+            gc.collect()
+            grown.append(tracemalloc.get_traced_memory()[0] - before)
+        tracemalloc.stop()
+        assert min(grown) < 60_000, grown
+        eventually(lambda: now.tasks() <= tasks and not now.server.server_state.tasks)
+        assert (own_threads(), descriptors()) == (threads, opened)
+        outboxes = [each for each in gc.get_objects() if isinstance(each, Outbox)]
+        assert len(outboxes) <= 16  # a row keeps its last job
+        assert now.post("/v1/completions", n=16).status_code == 200

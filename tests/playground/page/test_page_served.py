@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playground_helpers import Serving, characters_of, eventually, model_file, serving
+from playground_helpers import Serving, characters_of, eventually
 from playground_helpers import text_of as written
 from test_page_inside import bars, colours
 from test_page_writing import done, generate, text_of
-
-from char_rnn.playground.access import Access
 
 
 @pytest.fixture
@@ -90,37 +88,3 @@ def test_a_refusal_says_what_to_do(page: Any) -> None:
     alert.wait_for()
     assert alert.inner_text().startswith("prime: ")
     page.complaints.clear()  # the browser logs answers with status 4xx
-
-
-def test_a_server_with_a_key_asks_for_it_once(browser: Any) -> None:
-    with serving({"one": model_file()}, access=Access("sesame")) as now:
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{now.port}/#model=one&key=wrong")
-        assert page.evaluate("location.hash") == "#model=one"
-        page.get_by_text("The server does not accept this key.").wait_for()
-        field = page.get_by_label("This server asks for its API key")
-        field.fill("sesame")
-        field.press("Enter")
-        page.locator("#generate:enabled").wait_for()
-        generate(page, "abc", length=20)
-        done(page)
-        page.reload()
-        page.locator("#generate:enabled").wait_for()
-        assert page.locator("dialog").count() == 0
-        page.close()
-
-
-def test_an_allowed_site_embeds_the_page(browser: Any) -> None:
-    """The page is shown in a frame of this site, and in none of another."""
-    permissions = ["local-network-access"]  # Chromium asks a person before a site may reach this machine
-    with serving({"one": model_file()}, access=Access(origins=("https://blog.example",))) as now:
-        context = browser.new_context(permissions=permissions)
-        page = context.new_page()
-        frame = f'<iframe src="http://127.0.0.1:{now.port}/"></iframe>'
-        page.route("https://*.example/", lambda route: route.fulfill(body=frame, content_type="text/html"))
-        page.goto("https://blog.example/")
-        page.frame_locator("iframe").locator("#generate:enabled").wait_for()
-        page.goto("https://evil.example/")
-        page.wait_for_load_state("load")
-        assert page.frame_locator("iframe").locator("#generate").count() == 0
-        context.close()
