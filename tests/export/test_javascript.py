@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from export_helpers import IDS, MODELS, made
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.export import build_kernel
 from char_rnn.export.html_page import joined
 from char_rnn.export.packing import pack, packed_tensors
 from char_rnn.generation.engine import Engine
@@ -41,9 +43,9 @@ def page(browser: Any) -> Any:
 WITHOUT_VECTORS = "const there = WebAssembly; WebAssembly = undefined; try { %s } finally { WebAssembly = there; }"
 
 
-@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "plain"])
 @pytest.mark.parametrize("options", MODELS, ids=str)
-def test_the_network_is_the_engines(page: Any, options: dict[str, Any], vectors: bool) -> None:
+def test_the_network_is_the_engines(page: Any, options: dict[str, Any]) -> None:
+    """The numbers with WebAssembly are the engine's within 1e-5, and those without it are the same to the last bit."""
     file = made(**options)
     settings = file.config.model
     network, weights = pack(Network.of(settings, file.tensors, np.float32))
@@ -51,26 +53,31 @@ def test_the_network_is_the_engines(page: Any, options: dict[str, Any], vectors:
         const model = new Network(withNumbers(network, bytesOf(weights)));
         const state = model.begin();
         const logProbs = ids.map((id) => Array.from(model.step(state, id)));
-        return {logProbs, h: state.cells.map(([h]) => Array.from(h)), vectors: model.output_weight.kernel.run !== null};
+        return {logProbs, h: state.cells.map(([h]) => Array.from(h)), vectors: model.kernel.run !== null};
     """
-    found = page.evaluate(
-        f"([network, weights, ids]) => {{ {script if vectors else WITHOUT_VECTORS % script} }}",
-        [network, base64.b64encode(weights).decode(), IDS],
+    found, plain = (
+        page.evaluate(f"([network, weights, ids]) => {{ {text} }}", [network, base64.b64encode(weights).decode(), IDS])
+        for text in (script, WITHOUT_VECTORS % script)
     )
     streams = Engine(settings, packed_tensors(settings, file.tensors)).begin()
     expected = [streams.step([index])[0] for index in IDS]
-    assert found["vectors"] == vectors
+    assert found == {**plain, "vectors": True}
+    assert plain["vectors"] is False
     np.testing.assert_allclose(found["logProbs"], expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found["h"], streams.hidden(), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "plain"])
-def test_products_of_every_shape(page: Any, vectors: bool) -> None:
+def test_products_of_every_shape(page: Any) -> None:
     rng = np.random.default_rng(6)
-    shapes = [(1, 1), (3, 15), (16, 16), (17, 17), (2, 100), (40, 33), (1, 64), (64, 1)]
+    shapes = [(1, 1), (3, 15), (16, 16), (17, 17), (2, 100), (40, 33), (1, 64), (64, 1), (7, 5000)]
     matrices = [rng.integers(-127, 128, shape) for shape in shapes]
+    matrices[-1][:] = 127  # the largest sums
     scales = [rng.uniform(0.001, 0.1, len(matrix)).astype(np.float32) for matrix in matrices]
-    vectors_in = [rng.normal(size=matrix.shape[1]).astype(np.float32) for matrix in matrices]
+    inputs = [rng.normal(size=matrix.shape[1]).astype(np.float32) for matrix in matrices]
+    inputs[1] *= np.float32(1e-20)
+    inputs[2] *= np.float32(1e10)
+    inputs[3][:] = 0
+    inputs[-1][:] = np.nextafter(np.float32(2), np.float32(0))
     script = """
         const kernel = new Kernel(given.map(([values]) => ({rows: values.length, columns: values[0].length})));
         const taken = given.map(([values, scales]) =>
@@ -79,14 +86,77 @@ def test_products_of_every_shape(page: Any, vectors: bool) -> None:
             Array.from(kernel.product(taken[place], Float32Array.from(x), Math.min(first, length - 1), length))));
     """
     given = [
-        [matrix.tolist(), scale.tolist(), x.tolist()]
-        for matrix, scale, x in zip(matrices, scales, vectors_in, strict=True)
+        [matrix.tolist(), scale.tolist(), x.tolist()] for matrix, scale, x in zip(matrices, scales, inputs, strict=True)
     ]
-    whole, rest = page.evaluate(f"(given) => {{ {script if vectors else WITHOUT_VECTORS % script} }}", given)
-    for matrix, scale, x, all_rows, rows in zip(matrices, scales, vectors_in, whole, rest, strict=True):
+    whole, rest = page.evaluate(f"(given) => {{ {script} }}", given)
+    assert [whole, rest] == page.evaluate(f"(given) => {{ {WITHOUT_VECTORS % script} }}", given)
+    for matrix, scale, x, all_rows, rows in zip(matrices, scales, inputs, whole, rest, strict=True):
         expected = (matrix * scale[:, None].astype(float)) @ x
-        np.testing.assert_allclose(all_rows, expected, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(rows, expected[min(1, len(expected) - 1) :], rtol=1e-4, atol=1e-4)
+        size = np.abs(x).max() * 1e-6
+        np.testing.assert_allclose(all_rows, expected, rtol=1e-6, atol=size)
+        np.testing.assert_allclose(rows, expected[min(1, len(expected) - 1) :], rtol=1e-6, atol=size)
+
+
+def test_elementary_functions(page: Any) -> None:
+    """Of more numbers than the kernel reads at once, and the same to the last bit without WebAssembly."""
+    x = np.concatenate([np.linspace(-12, 12, 2001), np.logspace(-30, 30, 101), -np.logspace(-3, 3, 50), [0.0]])
+    script = """
+        const kernel = new Kernel([{rows: 1, columns: 1}]);
+        const x = Float32Array.from(numbers);
+        return ["sigmoid", "tanh"].map((name) => {
+            const out = new Float32Array(x.length);
+            kernel[name](out, x);
+            return Array.from(out);
+        });
+    """
+    found = page.evaluate(f"(numbers) => {{ {script} }}", x.tolist())
+    assert found == page.evaluate(f"(numbers) => {{ {WITHOUT_VECTORS % script} }}", x.tolist())
+    x = x.astype(np.float32).astype(float)
+    np.testing.assert_allclose(found[0], 1 / (1 + np.exp(-np.clip(x, -700, None))), rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(found[1], np.tanh(x), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+def test_products_of_numbers_that_are_not_finite(page: Any, value: float) -> None:
+    script = """
+        const kernel = new Kernel([{rows: 1, columns: 2}]);
+        const matrix = kernel.matrix(1, 2, [1], Int8Array.of(1, 1));
+        return Array.from(kernel.product(matrix, Float32Array.of(1, value), 0, 1));
+    """
+    for text in (script, WITHOUT_VECTORS % script):
+        assert np.isnan(page.evaluate(f"(value) => {{ {text} }}", value)).all()
+
+
+def test_the_kernel_is_built_from_its_sources() -> None:
+    assert f"digest {build_kernel.digest()}" in build_kernel.BINARY.read_text("utf-8"), (
+        "run python -m char_rnn.export.build_kernel"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("clang") is None or shutil.which("wasm-ld") is None, reason="needs clang and lld")
+def test_a_kernel_that_is_built_anew_does_the_same(page: Any) -> None:
+    """Another version of clang may write other instructions, so the numbers are compared."""
+    script = """
+        const numbers = modules.map((module) => {
+            const memory = new WebAssembly.Memory({initial: 1});
+            const floats = new Float32Array(memory.buffer);
+            const {exports} = new WebAssembly.Instance(new WebAssembly.Module(bytesOf(module)), {env: {memory}});
+            for (let index = 0; index < 32; index += 1) floats[index] = Math.sin(index + 1);
+            const weights = new Int8Array(memory.buffer, 1024, 224);
+            for (let index = 0; index < 224; index += 1) weights[index] = ((index * 37) % 255) - 127;
+            floats.fill(0.5, 2048, 2055);
+            exports.product(1024, 8192, 0, 512, 4096, 7, 32);
+            exports.sigmoid(0, 4160, 8);
+            exports.tanh(0, 4288, 8);
+            return Array.from(floats.subarray(1024, 1104));
+        });
+        return numbers;
+    """
+    held = build_kernel.BINARY.read_text("utf-8").split('"')[1]
+    one, other = page.evaluate(f"(modules) => {{ {script} }}", [held, base64.b64encode(build_kernel.binary()).decode()])
+    assert one == other
+    assert np.count_nonzero(one) == 7 + 32 + 32
 
 
 def test_the_error_function(page: Any) -> None:

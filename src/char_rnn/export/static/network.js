@@ -6,10 +6,10 @@ import { Recurrent, normalized, sum } from "./recurrent.js";
 const LARGEST_TABLE = 1 << 22; // numbers
 
 export class Network {
-  /** `parts`: fields of the engine's `Network`, with arrays as in tensors.js. */
+  /** `parts`: fields of the engine's `Network`, with arrays as in tensors.js, and the kernel. */
   constructor(parts) {
     Object.assign(this, parts);
-    this.layers = parts.layers.map((layer) => ({ ...layer, recurrent: new Recurrent(layer.step, layer.parameters) }));
+    this.layers = parts.layers.map((layer) => ({ ...layer, recurrent: new Recurrent(layer.step, layer.parameters, this.kernel) }));
     this.vocabSize = this.output_bias.length;
     this.table = new Map(); // symbol -> what the lowest layer computes from it
   }

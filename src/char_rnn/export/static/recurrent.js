@@ -10,7 +10,8 @@ export class Recurrent {
    * state, and the indices of the `sequences` that the others read, of the `state`, and of the state `after`.
    * Each node has its own array, so slices are views and a step allocates nothing.
    */
-  constructor(step, parameters) {
+  constructor(step, parameters, kernel) {
+    this.kernel = kernel;
     const arrays = [];
     const isConstant = [];
     const runs = { before: [], after: [] };
@@ -64,6 +65,7 @@ export class Recurrent {
     const out = new Float32Array(width);
     if (op === "number") out.fill(number);
     if (["x", "state", "number"].includes(op)) return [out];
+    if (op === "sigmoid" || op === "tanh") return [out, () => this.kernel[op](out, read[0])];
     if (op !== "product") return [out, () => OPERATIONS[op](out, ...read)];
     const [matrix, last] = [parameters[name], start + width];
     const isOneHot = () => read[0] === this.x && this.place !== null;
@@ -80,12 +82,6 @@ const OPERATIONS = {
   },
   multiply(out, one, other) {
     for (let index = 0; index < out.length; index += 1) out[index] = one[index] * other[index];
-  },
-  sigmoid(out, x) {
-    for (let index = 0; index < out.length; index += 1) out[index] = 1 / (1 + Math.exp(-x[index]));
-  },
-  tanh(out, x) {
-    for (let index = 0; index < out.length; index += 1) out[index] = Math.tanh(x[index]);
   },
   relu(out, x) {
     for (let index = 0; index < out.length; index += 1) out[index] = Math.max(0, x[index]);

@@ -8,7 +8,7 @@ import { largestOf, softmax } from "./tensors.js";
 
 /** The distribution to draw from. `recent`: recent symbols; `kept`: whether each may be drawn, or null. */
 export function probabilitiesOf(logProbs, strategy, recent, kept) {
-  let logits = Float64Array.from(logProbs);
+  let logits = new Float64Array(logProbs);
   if (kept) logits = logits.map((each, symbol) => (kept[symbol] ? each : -Infinity));
   const penalty = strategy.repetition_penalty;
   if (penalty !== 1) for (const symbol of new Set(recent)) logits[symbol] *= penalty;

@@ -1,5 +1,5 @@
 /*
- * The weights, decoded from base64, and functions of vectors.
+ * The weights, and functions of vectors.
  *
  * A matrix belongs to the kernel: integers from -127 to 127, and a scale for each row. A vector is a Float32Array. All
  * floats come first, little-endian, then all bytes.
@@ -7,15 +7,7 @@
 
 import { Kernel } from "./kernel.js";
 
-/** The bytes of a text in base64. */
-export function bytesOf(base64) {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let index = 0; index < text.length; index += 1) bytes[index] = text.charCodeAt(index);
-  return bytes;
-}
-
-/** A description with arrays in place of their offsets. */
+/** A network's description with arrays in place of their offsets, and the kernel that has its matrices. */
 export function withNumbers(described, bytes) {
   const { buffer } = bytes;
   const matrices = new Map(); // offset -> matrix
@@ -25,9 +17,10 @@ export function withNumbers(described, bytes) {
     const values = new Int8Array(buffer, start, rows * columns);
     matrices.set(start, kernel.matrix(rows, columns, new Float32Array(buffer, scales, rows), values));
   }
-  return walk(described, ({ vector, length, matrix }) =>
+  const numbers = walk(described, ({ vector, length, matrix }) =>
     vector === undefined ? matrices.get(matrix) : new Float32Array(buffer.slice(vector, vector + 4 * length)),
   );
+  return { ...numbers, kernel };
 }
 
 /** A description with each offset of an array replaced by `change(offset)`. */

@@ -5,7 +5,8 @@
  * text, answer or error for other requests.
  */
 
-import { bytesOf, withNumbers } from "./tensors.js";
+import { bytesOf } from "./kernel.js";
+import { withNumbers } from "./tensors.js";
 import { Network } from "./network.js";
 import { Symbols } from "./symbols.js";
 import { likeliest, Writing } from "./writing.js";
