@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +49,9 @@ class PredictorStreams(Protocol):
 
     def feed(self, symbols: npt.ArrayLike, row: int = 0) -> None:
         """Read a text (T,) in one stream."""
+
+    def feed_each(self, texts: Sequence[npt.ArrayLike]) -> None:
+        """Read a text (T,) in each of the first streams; their lengths may differ."""
 
     def writer(self, sampler: Sampler, rng: np.random.Generator) -> Writer | None:
         """A faster way to draw in stream 0 than :meth:`step` and `Sampler.choose`, with the same symbols.
@@ -180,13 +183,20 @@ class Streams:
 
     def feed(self, symbols: Indices, row: int = 0) -> None:
         """Read a text (T,) in one stream, without predictions."""
-        read = np.atleast_1d(np.ascontiguousarray(symbols, np.int64))
-        if read.ndim != 1:
-            raise ValueError(f"symbols: must be those of one text, shape (T,); given shape {read.shape}")
-        if read.size:
-            self._check_symbols(np.array((read.min(), read.max())))
+        read = self._checked_text(symbols)
         self._check_rows([row])
-        self._steps.feed(self._all[row : row + 1], read)
+        self._steps.feed(self._all[row : row + 1], read[:, None])
+
+    def feed_each(self, texts: Sequence[Indices]) -> None:
+        """Read a text (T,) in each of the first streams; their lengths may differ, and their number is at most N."""
+        read = list(map(self._checked_text, texts))
+        self._check_rows(range(len(read)))
+        rows = np.array(sorted(range(len(read)), key=lambda row: -len(read[row])), np.int64)
+        start = 0
+        for end in sorted({len(text) for text in read if len(text)}):  # all that are as long read on together
+            rows = rows[: sum(len(text) >= end for text in read)].copy()
+            self._steps.feed(rows, np.stack([read[row][start:end] for row in rows], 1))
+            start = end
 
     def writer(self, sampler: Sampler, rng: np.random.Generator) -> Writer | None:
         """The function that draws blocks in stream 0; see :class:`char_rnn.generation.engine.PredictorStreams`."""
@@ -222,6 +232,14 @@ class Streams:
         if rows is not None:
             self._check_rows(chosen)
         return read, chosen
+
+    def _checked_text(self, symbols: Indices) -> Integers:
+        text = np.atleast_1d(np.ascontiguousarray(symbols, np.int64))
+        if text.ndim != 1:
+            raise ValueError(f"symbols: must be those of one text, shape (T,); given shape {text.shape}")
+        if text.size:
+            self._check_symbols(np.array((text.min(), text.max())))
+        return text
 
     def _check_symbols(self, symbols: Integers) -> None:
         for index in symbols.tolist():

@@ -103,11 +103,12 @@ class KernelSteps:
         """`log_probs` before the normalization."""
         return self._step(rows, symbols, len(self._engine.graph) - 1)
 
-    def feed(self, row: Integers, symbols: Integers) -> None:
-        """Read a text (T,) in one stream."""
-        work = self._bound.work(self._engine.graph.feeding, 1, 0, 0, row.ctypes.data)
-        for start in range(0, len(symbols), _FED_AT_ONCE):
-            part = symbols[start : start + _FED_AT_ONCE]
+    def feed(self, rows: Integers, symbols: Integers) -> None:
+        """Read texts (T, N) in streams (N,)."""
+        work = self._bound.work(self._engine.graph.feeding, len(rows), 0, 0, rows.ctypes.data)
+        steps = max(1, _FED_AT_ONCE // len(rows))
+        for start in range(0, len(symbols), steps):
+            part = symbols[start : start + steps]
             work.symbols, work.time = part.ctypes.data, len(part)
             self._engine.run(ctypes.byref(work))
 

@@ -80,11 +80,11 @@ class NumpySteps:
             x = self._advance(rows, symbols)
             return product(network.output_weight, normalize(x, network.output_norm)) + network.output_bias
 
-    def feed(self, row: Integers, symbols: Integers) -> None:
-        """Read a text (T,) in one stream."""
+    def feed(self, rows: Integers, symbols: Integers) -> None:
+        """Read texts (T, N) in streams (N,)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            for index in range(len(symbols)):
-                self._advance(row, symbols[index : index + 1])
+            for read in symbols:
+                self._advance(rows, read)
 
     def writer(self, *_: object) -> None:
         """There is no faster way to draw than symbol by symbol."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
-
-import numpy as np
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.beam import BeamText, beam_search
 from char_rnn.generation.engine import Engine, Predictor, read
-from char_rnn.generation.generation_state import GenerationState, Seed, choose_together, seed_of_sample
+from char_rnn.generation.generation_state import GenerationState, Seed, seed_of_sample
 from char_rnn.generation.network import Precision
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.scored_text import ScoredSymbol, scored_text
 from char_rnn.generation.unknown_characters import Unknown, encode_prime
+from char_rnn.generation.writing_together import write_together
 from char_rnn.model_file import ModelFile
 from char_rnn.sampling.options import Range, Strategy
 
@@ -183,30 +183,51 @@ class TextGenerator:
 
     def generate_many(
         self,
-        prime_text: str = "",
+        prime_text: str | Sequence[str] = "",
         length: int = 1000,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         *,
-        num_samples: int,
+        num_samples: int = 1,
         **options: Unpack[Options],
     ) -> list[str]:
         """`generate` for several texts side by side, much faster than one after the other.
 
-        Text k of a seed does not depend on their number, and text 0 is that of `generate`. Arguments are those of
-        `generate`, and ``num_samples``, the number of texts.
+        Each text is what it would be alone: text 0 of a prime is that of `generate` with the same seed, and text k does
+        not depend on the number of texts, nor on the other primes.
+
+        Args:
+            prime_text: Text to continue, or several of any lengths.
+            length: As for `generate`, and so are the other arguments that are not here.
+            temperature: Likewise.
+            top_k: Likewise.
+            top_p: Likewise.
+            num_samples: Number of texts for each prime.
+            **options: Likewise.
+
+        Returns:
+            The texts, each with its prime: all of the first prime, then all of the second, and so on.
         """
         Range(int, 1, _MOST_SAMPLES).check("num_samples", num_samples)
+        primes = [prime_text] if isinstance(prime_text, str) else list(prime_text)
         strategy, others = _separated(temperature, top_k, top_p, options)
-        sampler, seed = Sampler(strategy, self.vocabulary), others.pop("seed", None)
-        prime = encode_prime(self.vocabulary, prime_text, others.pop("unknown", "error"))
-        texts = []
-        for start in range(0, num_samples, _TOGETHER):
-            seeds = [seed_of_sample(seed, k) for k in range(start, min(start + _TOGETHER, num_samples))]
-            states = [GenerationState(self.vocabulary, prime, length, sampler, seed=own, **others) for own in seeds]
-            self._write_together(states)
-            texts += [prime_text + state.text() for state in states]
+        sampler, seed, unknown = (
+            Sampler(strategy, self.vocabulary),
+            others.pop("seed", None),
+            others.pop("unknown", "error"),
+        )
+        read = {prime: encode_prime(self.vocabulary, prime, unknown) for prime in dict.fromkeys(primes)}
+
+        def new(prime: str, number: int) -> GenerationState:
+            own = seed_of_sample(seed, number)
+            return GenerationState(self.vocabulary, read[prime], length, sampler, seed=own, **others)
+
+        wanted, texts = product(primes, range(num_samples)), list[str]()
+        while batch := list(islice(wanted, _TOGETHER)):
+            states = [new(*each) for each in batch]
+            write_together(self._predictor, states)
+            texts += [prime + state.text() for (prime, _), state in zip(batch, states, strict=True)]
         return texts
 
     def beam_search(
@@ -256,27 +277,6 @@ class TextGenerator:
             is_quick = time.monotonic() - began < _BLOCK_SECONDS
             most = min(2 * most, _LARGEST_BLOCK) if is_quick else max(1, most // 2)
             yield
-
-    def _write_together(self, states: list[GenerationState]) -> None:
-        """Write texts with the same prime to their ends."""
-        prime = states[0].prime
-        if states[0].done:
-            return
-        streams = self._predictor.begin(len(states))
-        if len(prime):
-            prediction = read(streams, prime)
-            state = streams.state()
-            for row in range(1, len(states)):
-                streams.set_state(state, row)
-            symbols = choose_together(states, np.tile(prediction, (len(states), 1)))
-        else:
-            symbols = [symbol for state in states if (symbol := state.begin()) is not None]
-        live = list(range(len(states)))
-        while live := [row for row in live if not states[row].done]:
-            predictions = streams.step([symbols[row] for row in live], live)
-            drawn = choose_together([states[row] for row in live], predictions)
-            for row, symbol in zip(live, drawn, strict=True):
-                symbols[row] = symbol
 
 
 def _predictor(model: CharModel | Engine, device: str) -> Predictor:

@@ -5,7 +5,7 @@ Dimensions: N streams, T time, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -56,6 +56,11 @@ class TorchStreams:
         read = np.asarray(symbols, np.int64)
         for start in range(0, len(read), _CHUNK):
             self._read(read[start : start + _CHUNK], row)
+
+    def feed_each(self, texts: Sequence[npt.ArrayLike]) -> None:
+        """Read a text (T,) in each of the first streams, one after the other."""
+        for row, text in enumerate(texts):
+            self.feed(text, row)
 
     def writer(self, *_: object) -> None:
         """There is no faster way to draw than :meth:`step`."""
