@@ -49,6 +49,11 @@ BATCH_NOTE = (
     "The engine in float32. engine / products: speed of the engine, divided by the speed of PyTorch's matrix products"
     " of the same shapes."
 )
+PRIMES, PRIMED_CHARACTERS = 64, 200
+PRIMES_NOTE = (
+    f"{PRIMED_CHARACTERS} characters for each of {PRIMES} primes of 5 to 79 characters, one after the other and side by"
+    " side: the same texts."
+)
 START_NOTE = (
     "Time from the start of a `char-rnn sample` process to its first character, and the memory of the process at that"
     " time."
@@ -71,6 +76,7 @@ def measure(settings: Settings) -> list[ResultTable]:
     ]
     if not settings.quick:
         tables.append(ResultTable("texts side by side", list(together("lstm", 512, settings, STREAMS)), BATCH_NOTE))
+        tables.append(ResultTable("many primes", [primes("lstm", size, settings) for size in HIDDEN], PRIMES_NOTE))
     starts = [start(*shape, settings) for shape in shapes if shape[0] == "lstm"]
     return [*tables, ResultTable("start", starts, START_NOTE), *programs]
 
@@ -140,6 +146,27 @@ def together(cell: str, hidden: int, settings: Settings, streams: Sequence[int])
             "spread": timings["engine"].spread,
             "engine / products": ratio(timings, "products", "engine"),
         }
+
+
+def primes(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
+    """Measure texts for many primes, one after the other and side by side."""
+    settings.progress(f"writing for {PRIMES} primes, {cell} 2x{hidden}")
+    file, rng = model_file(cell, hidden), np.random.default_rng(0)
+    generator = TextGenerator(Engine(file.config.model, file.tensors, threads=settings.threads), file.vocabulary)
+    texts = ["".join(rng.choice(SYMBOLS, length)) for length in rng.integers(5, 80, PRIMES)]
+    sides: dict[str, Callable[[], object]] = {
+        "alone": lambda: [generator.generate(prime, PRIMED_CHARACTERS, seed=1) for prime in texts],
+        "together": lambda: generator.generate_many(texts, PRIMED_CHARACTERS, seed=1),
+    }
+    timings = in_turn(sides, settings.rounds)
+    return {
+        "cell": cell,
+        "hidden": hidden,
+        "one after the other": PRIMES * PRIMED_CHARACTERS / timings["alone"].median,
+        "side by side": PRIMES * PRIMED_CHARACTERS / timings["together"].median,
+        "spread": timings["together"].spread,
+        "ratio": ratio(timings, "alone", "together"),
+    }
 
 
 def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
