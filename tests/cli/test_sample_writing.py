@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -203,6 +204,91 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
     assert done.out == expected + "\n"
 
 
+def test_each_line_of_a_file_is_a_prime(
+    char_rnn: Command, path: Path, generator: TextGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primes = tmp_path / "primes.txt"
+    primes.write_bytes(b"abc\n\n  e\r\nE\rabcabcabc\n\n")
+    lines = ["abc", "  e", "E", "abcabcabc"]
+    expected = [generator.generate(line, 40, seed=5) for line in lines]
+    arguments = ["--prime-file", primes, "--prime-each-line", "--length", 40, "--seed", 5]
+    done = char_rnn("sample", path, *arguments)
+    assert done.out == "\n---\n".join(expected) + "\n"
+    assert done.err.startswith(f"{path}: ")
+    hidden = [text.removeprefix(line) for text, line in zip(expected, lines, strict=True)]
+    assert char_rnn("sample", path, *arguments, "-q", "--hide-prime").out == "\n---\n".join(hidden) + "\n"
+    many = generator.generate_many(lines, 40, num_samples=3, seed=5)
+    assert char_rnn("sample", path, *arguments, "-q", "--num-samples", 3).out == "\n---\n".join(many) + "\n"
+    monkeypatch.setattr("char_rnn.cli.sample_texts._TOGETHER", 4)
+    assert char_rnn("sample", path, *arguments, "-q", "--num-samples", 3).out == "\n---\n".join(many) + "\n"
+    best = [generator.beam_search(line, 5, 2)[0].text for line in lines]
+    beams = char_rnn("sample", path, *arguments[:3], "--length", 5, "--beam", 2, "--hide-prime", "-q").out
+    assert beams == "\n---\n".join(best) + "\n"
+
+
+def test_lines_of_primes_that_the_model_does_not_know(
+    char_rnn: Command, path: Path, generator: TextGenerator, tmp_path: Path
+) -> None:
+    primes = tmp_path / "primes.txt"
+    arguments = ["--prime-file", primes, "--prime-each-line", "--length", 9, "--seed", 5, "-q"]
+    primes.write_text("abc\n\na\\u0062\\n\nÉ\n", encoding="utf-8")
+    done = char_rnn("sample", path, *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert f"{primes}, line 3: unknown character '\\\\' (U+005C) at position 1" in done.err
+    done = char_rnn("sample", path, *arguments, "--escapes")
+    assert f"{primes}, line 4: unknown character 'É'" in done.err
+    written = char_rnn("sample", path, *arguments, "--escapes", "--unknown", "nearest").out
+    expected = [generator.generate(line, 9, seed=5, unknown="nearest") for line in ("abc", "ab\n", "É")]
+    assert written == "\n---\n".join(expected) + "\n"
+    primes.write_text("abc\na\\x\n")
+    done = char_rnn("sample", path, *arguments, "--escapes")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert f"{primes}, line 2: '\\\\x' is not an escape" in done.err
+    primes.write_text("\n\r\n")
+    done = char_rnn("sample", path, *arguments)
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith(f"error: {primes}: has no line with text to continue")
+
+
+def test_log_probabilities_as_lines_of_json(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
+    arguments = ["--prime", "ab", "--length", 30, "--seed", 5, "--stop", "e", "--keep-stop", "-q"]
+    done = char_rnn("sample", path, *arguments, "--logprobs", "--alternatives", 2)
+    lines = list(map(json.loads, done.out.splitlines()))
+    scored = list(generator.stream_scored("ab", 30, seed=5, stop="e", keep_stop=True, alternatives=2))
+    assert lines[1] == {
+        "text": "b",
+        "logprob": round(scored[1].log_probability, 6),
+        "alternatives": {label: round(value, 6) for label, value in scored[1].alternatives.items()},
+        "prime": True,
+    }
+    assert list(lines[1]["alternatives"].values()) == sorted(lines[1]["alternatives"].values(), reverse=True)
+    assert "alternatives" not in lines[0]
+    assert "".join(line["text"] for line in lines) + "\n" == char_rnn("sample", path, *arguments).out
+    assert [line["logprob"] for line in lines] == [round(each.log_probability, 6) for each in scored]
+    hidden = char_rnn("sample", path, *arguments, "--logprobs", "--hide-prime").out
+    assert all("prime" not in line for line in map(json.loads, hidden.splitlines()))
+
+
+def test_log_probabilities_of_several_texts(
+    char_rnn: Command, path: Path, generator: TextGenerator, tmp_path: Path
+) -> None:
+    primes = tmp_path / "primes.txt"
+    primes.write_text("ab\ncd\n")
+    arguments = ["--prime-file", primes, "--prime-each-line", "--length", 20, "--seed", 5, "--num-samples", 2]
+    texts = [""] * 4
+    for line in map(json.loads, char_rnn("sample", path, *arguments, "--logprobs", "-q").out.splitlines()):
+        texts[line["sample"]] += line["text"]
+    assert texts == generator.generate_many(["ab", "cd"], 20, num_samples=2, seed=5)
+
+
+def test_log_probabilities_of_bytes(char_rnn: Command, tmp_path: Path) -> None:
+    path = made(BYTES, tmp_path / "bytes.safetensors")
+    shown = char_rnn("sample", path, "--prime", "é", "--length", 0, "--logprobs", "-q").out
+    first, second = map(json.loads, shown.splitlines())
+    assert (first["text"], first["symbol"]) == ("", "\\xC3")
+    assert (second["text"], second["symbol"]) == ("é", "\\xA9")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -222,6 +308,13 @@ def test_precisions(char_rnn: Command, path: Path, precision: str) -> None:
         (["--only", "xyz"], 2, r"banned and allowed leave no character"),
         (["--stop", "a", "--stop", ""], 2, r"--stop: must be a text of at least one character"),
         (["--keep-stop"], 2, r"--keep-stop needs a stop text: add --stop or --stop-at-newline"),
+        (["--prime-each-line"], 2, r"--prime-each-line needs a file with primes: add --prime-file FILE"),
+        (["--prime", "a", "--prime-each-line"], 2, r"--prime-each-line needs a file with primes"),
+        (["--alternatives", "3"], 2, r"--alternatives belongs to --logprobs: add it, or leave out --alternatives"),
+        (["--logprobs", "--alternatives", "0"], 2, r"'--alternatives': 0"),
+        (["--logprobs", "--beam", "3"], 2, r"--logprobs: not supported with --beam; leave out one of them"),
+        (["--logprobs", "--temperature", "nan"], 2, r"temperature: must be a number, 0 or more; given nan"),
+        (["--torch7", "--logprobs"], 2, r"--logprobs: not supported with --rng torch7"),
         (["--beam", "0"], 2, r"'--beam': 0"),
         (["--beam", "3", "--top-k", "5"], 2, r"--top-k: --beam does not sample; leave out one of them"),
         (["--beam", "3", "--seed", "1"], 2, r"--seed: --beam does not sample"),

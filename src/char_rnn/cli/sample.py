@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.inputs import escapes_option, impossible_stops, open_model
+from char_rnn.cli.inputs import escapes_option, open_model
 from char_rnn.cli.options import (
     OneDashCommand,
     debug_option,
@@ -23,14 +23,12 @@ from char_rnn.cli.options import (
 )
 from char_rnn.cli.output import say, write_bytes, write_pieces
 from char_rnn.cli.sample_options import SampleOptions, flags_of_2015
+from char_rnn.cli.sample_texts import texts
 from char_rnn.sampling.options import OPTIONS
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
-    from char_rnn.generation.text_generator import TextGenerator
     from char_rnn.model_file import ModelFile
-
-_BETWEEN = "---\n"
 
 
 @click.command(name="sample", cls=OneDashCommand)
@@ -40,8 +38,9 @@ _BETWEEN = "---\n"
 )
 @click.option("--prime", "-primetext", "prime", metavar="TEXT", help="Text to continue; it is printed first.")
 @click.option("--prime-file", metavar="FILE", help="File with the text to continue; - is standard input.")
+@click.option("--prime-each-line", is_flag=True, help="Continue each line of the --prime-file, without empty ones.")
 @click.option("--encoding", help="Encoding of the --prime-file (default: that of the training text).")
-@escapes_option("--prime, --stop, --ban and --only")
+@escapes_option("--prime, --prime-each-line, --stop, --ban and --only")
 @click.option("--hide-prime", is_flag=True, help="Print the new text only, without the prime.")
 @click.option(
     "--unknown",
@@ -52,7 +51,11 @@ _BETWEEN = "---\n"
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text to stop before; may be repeated.")
 @click.option("--stop-at-newline", is_flag=True, help="Stop before the first line end.")
 @click.option("--keep-stop", is_flag=True, help="Print the stop text too, and stop after it.")
-@click.option("--num-samples", type=click.IntRange(1, 1_000_000), help="Number of texts, separated by lines of ---.")
+@click.option(
+    "--num-samples",
+    type=click.IntRange(1, 1_000_000),
+    help="Number of texts, separated by lines of ---; with --prime-each-line, for each line.",
+)
 @click.option("--seed", "-seed", type=int, help="Seed of the random numbers; the same seed gives the same text.")
 @strategy_flags(OPTIONS, temperature="-temperature")
 @click.option(
@@ -65,6 +68,17 @@ _BETWEEN = "---\n"
     "--precision",
     type=click.Choice(["float32", "bfloat16", "int8", "float64"]),
     help="Number type of the weights and the computation (default: that of the training).",
+)
+@click.option(
+    "--logprobs",
+    is_flag=True,
+    help="Print a line of JSON for each character: its text and its log-probability in nats.",
+)
+@click.option(
+    "--alternatives",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="With --logprobs, the N likeliest characters in the place of each.",
 )
 @flags_of_2015
 @device_option("cpu")
@@ -85,6 +99,8 @@ def command(model: str, **options: Any) -> None:
       char-rnn sample runs/my-book --prime "Once upon" --length 500 --temperature 0.7 --seed 1
       char-rnn sample names.safetensors --num-samples 20 --stop-at-newline --quiet
       char-rnn sample runs/my-book --prime-file chapter1.txt --hide-prime --min-p 0.05 --unknown nearest
+      char-rnn sample runs/my-book --prime-file primes.txt --prime-each-line --stop-at-newline --quiet
+      char-rnn sample runs/my-book --prime "It was " --length 20 --logprobs --alternatives 3
       char-rnn sample runs/my-book --prime "It was " --length 60 --beam 8
       char-rnn sample runs/my-book --escapes --prime "Chapter 2\\n\\n" --stop "\\n\\n"
       char-rnn sample lm_lstm_epoch50.00_1.3656.t7 --torch7 -primetext "ROMEO:" -seed 2015
@@ -111,7 +127,7 @@ def _write_as_2015(file: ModelFile, rng: str, chosen: SampleOptions) -> None:
     from char_rnn.torch7.sampling import sample_torch7, sample_torch_rnn
 
     function = sample_torch7 if rng == "torch7" else sample_torch_rnn
-    prime, argmax, seed = os.fsencode(chosen.prime_text(file) or ""), chosen.sample == "0", chosen.seed
+    prime, argmax, seed = os.fsencode(chosen.one_prime(file) or ""), chosen.sample == "0", chosen.seed
     if seed is None:
         seed = 123 if rng == "torch7" else secrets.randbits(32)
         if rng == "torch-rnn" and not argmax:
@@ -146,47 +162,9 @@ def _write_as_today(model: str, file: ModelFile, chosen: SampleOptions) -> None:
         raise click.BadParameter(f"{chosen.seed} is not in the range x>=0.", param_hint="'--seed' / '-seed'")
     generator = TextGenerator.load(file, _device(chosen), chosen.precision)
     file.tensors = {}  # the generator has copies
-    pieces, remarks = _pieces(generator, file, chosen)
+    pieces, remarks = texts(generator, file, chosen)
     say("\n".join([_introduction(model, file), *remarks]), quiet=chosen.silent, wrap=True)
-    write_pieces(chain(pieces, "\n"))
-
-
-def _pieces(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> tuple[Iterator[str], list[str]]:
-    """Return the pieces of the text, and the remarks about it; bad values raise here."""
-    from char_rnn.data.vocabulary import UnknownCharacterError
-    from char_rnn.generation.unknown_characters import default_prime
-    from char_rnn.sampling.strategies import PredictionError
-
-    settings = file.config.generation
-    prime, remark = chosen.prime_text(file), ""
-    if prime is None:
-        prime, remark = default_prime(file.vocabulary, settings.prime)
-    remarks = [*([remark] if remark else []), *impossible_stops(chosen.stop, chosen.stop_at_newline, file.vocabulary)]
-    length = settings.length if chosen.length is None else chosen.length
-    seed = settings.seed if chosen.seed is None else chosen.seed
-    try:
-        if chosen.beam is not None:
-            found = generator.beam_search(prime, length, chosen.beam, **chosen.characters, **chosen.ending)
-            best = found[: chosen.num_samples or 1]
-            texts = [text.text if chosen.hide_prime else prime + text.text for text in best]
-            return _joined(texts), [*remarks, *(f"{text.log_probability:.2f} nats" for text in best)]
-        options = {**chosen.strategy(settings), **chosen.ending, "seed": seed}
-        if chosen.num_samples is not None:
-            texts = generator.generate_many(prime, length, num_samples=chosen.num_samples, **options)
-            return _joined([text[len(prime) :] if chosen.hide_prime else text for text in texts]), remarks
-        pieces = generator.stream(prime, length, **options)
-    except (UnknownCharacterError, PredictionError):
-        raise
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    if chosen.hide_prime and prime:
-        next(pieces)
-    return pieces, remarks
-
-
-def _joined(texts: list[str]) -> Iterator[str]:
-    for number, text in enumerate(texts):
-        yield f"\n{_BETWEEN}{text}" if number else text
+    write_pieces(pieces)
 
 
 def _device(chosen: SampleOptions) -> str:

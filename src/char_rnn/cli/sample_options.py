@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ from char_rnn.cli.options import all_options, given
 from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
 
 if TYPE_CHECKING:
+    from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.generation.network import Precision
     from char_rnn.model_file import ModelFile
     from char_rnn.utils.config.schema import GenerationConfig
@@ -42,6 +44,7 @@ class SampleOptions:
     length: int | None
     prime: str | None
     prime_file: str | None
+    prime_each_line: bool
     encoding: str | None
     hide_prime: bool
     unknown: Literal["error", "skip", "nearest"]
@@ -52,6 +55,8 @@ class SampleOptions:
     seed: int | None
     sampling: dict[str, Any]
     beam: int | None
+    logprobs: bool
+    alternatives: int | None
     precision: Precision | None
     rng: str | None
     torch7: bool
@@ -61,6 +66,7 @@ class SampleOptions:
     opencl: int
     device: str
     quiet: bool
+    escapes: bool
 
     @classmethod
     def of(cls, *, escapes: bool, **options: Any) -> SampleOptions:
@@ -70,7 +76,7 @@ class SampleOptions:
             texts = {"prime": "--prime", **{name: OPTIONS[name].flag for name in ("banned", "allowed")}}
             options.update({n: unescaped(options[n], flag) for n, flag in texts.items() if options[n] is not None})
         others = {name: value for name, value in options.items() if name not in OPTIONS}
-        return cls(sampling=given(options), **others)
+        return cls(sampling=given(options), escapes=escapes, **others)
 
     def random_numbers(self) -> str:
         """Return the random numbers to use: numpy, torch7 or torch-rnn.
@@ -90,6 +96,8 @@ class SampleOptions:
             "--stop-at-newline": self.stop_at_newline,
             "--keep-stop": self.keep_stop,
             "--hide-prime": self.hide_prime,
+            "--prime-each-line": self.prime_each_line,
+            "--logprobs": self.logprobs,
             f"--unknown {self.unknown}": self.unknown != "error",
         }
         given = next((name for name, is_given in todays.items() if is_given), None)
@@ -114,8 +122,14 @@ class SampleOptions:
             raise click.BadParameter("must be a text of at least one character", param_hint=OPTIONS["allowed"].flag)
         if self.prime is not None and self.prime_file is not None:
             raise click.UsageError("--prime and --prime-file both give the text to continue; leave out one of them")
+        if self.prime_each_line and self.prime_file is None:
+            raise click.UsageError("--prime-each-line needs a file with primes: add --prime-file FILE")
+        if self.alternatives is not None and not self.logprobs:
+            raise click.UsageError("--alternatives belongs to --logprobs: add it, or leave out --alternatives")
         if self.beam is None:
             return
+        if self.logprobs:
+            raise click.UsageError("--logprobs: not supported with --beam; leave out one of them")
         flags = [OPTIONS[name].flag for name in NUMBERS if name in self.sampling]
         flags += [] if self.seed is None else ["--seed"]
         if flags:
@@ -123,11 +137,39 @@ class SampleOptions:
         if (self.num_samples or 1) > self.beam:
             raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
 
-    def prime_text(self, file: ModelFile) -> str | None:
+    def one_prime(self, file: ModelFile) -> str | None:
         """The text to continue, as given or from a file (see `read_prime`)."""
         if self.prime_file is None:
             return self.prime
         return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")
+
+    def primes(self, file: ModelFile) -> list[str] | None:
+        """The texts to continue: that of :meth:`one_prime`, or each of its lines that is not empty.
+
+        Raises:
+            UnknownCharacterError: The model does not know a character of a line.
+            UsageError: No line has text.
+        """
+        text = self.one_prime(file)
+        if not self.prime_each_line or text is None:
+            return None if text is None else [text]
+        source = "standard input" if self.prime_file == "-" else self.prime_file
+        lines = {f"{source}, line {n}": line for n, line in enumerate(re.split("\r\n|\r|\n", text), 1) if line}
+        if not lines:
+            raise click.UsageError(f"{source}: has no line with text to continue")
+        return [self._checked(line, where, file.vocabulary) for where, line in lines.items()]
+
+    def _checked(self, line: str, where: str, vocabulary: Vocabulary) -> str:
+        """A line of the primes, with its escapes replaced; an error names its place."""
+        from char_rnn.data.vocabulary import UnknownCharacterError
+        from char_rnn.generation.unknown_characters import spelled
+
+        line = unescaped(line, where) if self.escapes else line
+        try:
+            spelled(vocabulary, line, self.unknown)
+        except UnknownCharacterError as error:
+            raise UnknownCharacterError(error.character, error.position, error.kind, where) from None
+        return line
 
     def strategy(self, settings: GenerationConfig) -> dict[str, Any]:
         """The sampling options: those given, and else those of the model."""

@@ -1,0 +1,125 @@
+"""The texts of ``char-rnn sample``, as they are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, product
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from char_rnn.cli.inputs import impossible_stops
+
+if TYPE_CHECKING:
+    from char_rnn.cli.sample_options import SampleOptions
+    from char_rnn.generation.scored_text import ScoredSymbol
+    from char_rnn.generation.text_generator import TextGenerator
+    from char_rnn.model_file import ModelFile
+
+_BETWEEN = "---\n"
+_TOGETHER = 256  # texts that are written side by side, and then printed
+
+
+def texts(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> tuple[Iterator[str], list[str]]:
+    """Return the pieces of the output, and the remarks about it; bad values raise here."""
+    from char_rnn.data.vocabulary import UnknownCharacterError
+    from char_rnn.generation.unknown_characters import default_prime
+    from char_rnn.sampling.strategies import PredictionError
+
+    settings, remarks = file.config.generation, []
+    primes = chosen.primes(file)
+    if primes is None:
+        prime, remark = default_prime(file.vocabulary, settings.prime)
+        primes, remarks = [prime], [remark] if remark else []
+    remarks += impossible_stops(chosen.stop, chosen.stop_at_newline, file.vocabulary)
+    length = settings.length if chosen.length is None else chosen.length
+    seed = settings.seed if chosen.seed is None else chosen.seed
+    try:
+        options = {"length": length, "seed": seed, **chosen.strategy(settings), **chosen.ending}
+        if chosen.beam is not None:
+            found, likelihoods = _likeliest(generator, primes, length, chosen)
+            return found, [*remarks, *likelihoods]
+        if chosen.logprobs:
+            return _scored(generator, primes, chosen, options), remarks
+        if chosen.num_samples is not None or chosen.prime_each_line:
+            return _many(generator, primes, chosen, options), remarks
+        pieces = generator.stream(primes[0], **options)
+    except (UnknownCharacterError, PredictionError):
+        raise
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if chosen.hide_prime and primes[0]:
+        next(pieces)
+    return chain(pieces, "\n"), remarks
+
+
+def _many(generator: TextGenerator, primes: list[str], chosen: SampleOptions, options: dict[str, Any]) -> Iterator[str]:
+    """Write texts side by side, and print some while the next are written."""
+    count = chosen.num_samples or 1
+    step = max(1, _TOGETHER // count)
+    groups = [primes[start : start + step] for start in range(0, len(primes), step)]
+
+    def written(group: list[str]) -> Iterator[str]:
+        found = generator.generate_many(group, num_samples=count, **options)
+        for (prime, _), text in zip(product(group, range(count)), found, strict=True):
+            yield text.removeprefix(prime) if chosen.hide_prime else text
+
+    first = list(written(groups[0]))
+    return _joined(chain(first, chain.from_iterable(map(written, groups[1:]))))
+
+
+def _likeliest(
+    generator: TextGenerator, primes: list[str], length: int, chosen: SampleOptions
+) -> tuple[Iterator[str], list[str]]:
+    """Search for the likeliest texts of each prime; return them, and remarks on how likely they are."""
+    best = [
+        replace(text, text=text.text if chosen.hide_prime else prime + text.text)
+        for prime in primes
+        for text in generator.beam_search(prime, length, chosen.beam or 1, **chosen.characters, **chosen.ending)[
+            : chosen.num_samples or 1
+        ]
+    ]
+    return _joined(text.text for text in best), [f"{text.log_probability:.2f} nats" for text in best]
+
+
+def _joined(found: Iterator[str]) -> Iterator[str]:
+    for number, text in enumerate(found):
+        yield f"{_BETWEEN if number else ''}{text}\n"
+
+
+def _scored(
+    generator: TextGenerator, primes: list[str], chosen: SampleOptions, options: dict[str, Any]
+) -> Iterator[str]:
+    """Yield a line of JSON for each symbol of the texts, which are written one after the other."""
+    from char_rnn.generation.generation_state import seed_of_sample
+
+    seed, is_many = options.pop("seed"), chosen.num_samples is not None or chosen.prime_each_line
+    wanted = product(primes, range(chosen.num_samples or 1))
+    found = (
+        generator.stream_scored(
+            prime, **options, alternatives=chosen.alternatives or 0, seed=seed_of_sample(seed, number)
+        )
+        for prime, number in wanted
+    )
+    first = next(found)  # bad values raise here
+    return (
+        _line(symbol, number if is_many else None)
+        for number, symbols in enumerate(chain([first], found))
+        for symbol in symbols
+        if not (chosen.hide_prime and symbol.is_prime)
+    )
+
+
+def _line(symbol: ScoredSymbol, number: int | None) -> str:
+    entry: dict[str, Any] = {} if number is None else {"sample": number}
+    entry["text"] = symbol.text
+    if symbol.symbol != symbol.text:
+        entry["symbol"] = symbol.symbol
+    entry["logprob"] = round(symbol.log_probability, 6)
+    if symbol.alternatives:
+        entry["alternatives"] = {label: round(value, 6) for label, value in symbol.alternatives.items()}
+    if symbol.is_prime:
+        entry["prime"] = True
+    return json.dumps(entry, ensure_ascii=False) + "\n"
