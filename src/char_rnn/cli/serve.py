@@ -9,6 +9,7 @@ import threading
 import webbrowser
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
     from char_rnn.playground.training_text import TrainingText
 
+PACKAGES = ("prometheus_client", "sse_starlette", "starlette", "uvicorn")
 INSTALL = 'pip install "char-rnn-pytorch[playground]"'
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -111,18 +113,13 @@ def command(
       char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
       char-rnn serve runs/my-book --allow-origin https://chat.example.org
     """
-    _compute_with(threads)
-    try:
-        from char_rnn.playground.server import Server, address_of, bind, create_app
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in ("prometheus_client", "sse_starlette", "starlette", "uvicorn"):
-            raise
-        raise click.ClickException(f"the playground needs {package}, which is not installed; run: {INSTALL}") from None
+    compute_with(threads)
+    check_installed()
     from char_rnn.model_file import DEMO
     from char_rnn.playground.access import Access
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.served_model import model_names
+    from char_rnn.playground.server import Server, address_of, bind, create_app
 
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # substitutions in a prime are reported in the response
     try:
@@ -182,7 +179,14 @@ def _training_texts(
     return known
 
 
-def _compute_with(threads: int) -> None:
+def check_installed() -> None:
+    """Raise a ``ClickException`` if a package of the extra playground is missing."""
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise click.ClickException(f"the playground needs {package}, which is not installed; run: {INSTALL}")
+
+
+def compute_with(threads: int) -> None:
     """Set the number of threads of NumPy's BLAS, which reads it when NumPy is imported."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ[variable] = str(threads)

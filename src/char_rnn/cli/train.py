@@ -14,6 +14,7 @@ from char_rnn.cli.options import DEVICES, OneDashCommand, config_options, debug_
 from char_rnn.cli.output import describe_evaluation, preparation, say, write_text
 from char_rnn.cli.process import stopping_at_signals
 from char_rnn.cli.train_options import TrainOptions, flags_of_2015, repeated_sources
+from char_rnn.cli.training_page import training_page
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ SAMPLE_LENGTH = 600
 @click.option("--encoding", help="Encoding of the text (default: UTF-8).")
 @click.option("--separator", metavar="TEXT", help=r"Text between two files; \n, \r, \t, \\ and \uXXXX are escapes.")
 @click.option("--resume", metavar="RUN", help="Folder of a run to continue.")
+@click.option("--open", "open_page", is_flag=True, help="Show the training in a browser (extra playground).")
 @click.option("--init-from", "-init_from", metavar="MODEL", help="Model with the initial weights and vocabulary.")
 @flags_of_2015
 @quiet_option
@@ -55,13 +57,13 @@ def command(**options: Any) -> None:
     DATA is a text file (plain, gzip, bzip2, xz or zip), a folder, - for standard input, or a named data set
     (`char-rnn datasets`). Several texts are read in the given order. The run folder contains the model
     (best.safetensors), the metrics (metrics.jsonl) and the state for --resume. The MODEL of --init-from is a run
-    folder, a .safetensors file, or a .t7 checkpoint of 2015. The flags of train.lua also work (-data_dir, -rnn_size,
-    -eval_val_every, ...).
+    folder, a .safetensors file, or a .t7 checkpoint of 2015. --open shows a page with the losses and samples, which
+    writes with the best model so far. The flags of train.lua also work (-data_dir, -rnn_size, -eval_val_every, ...).
 
     \b
     Examples:
       char-rnn train python-stdlib --recipe quickstart
-      char-rnn train my-book.txt --minutes 10 --out runs/my-book
+      char-rnn train my-book.txt --minutes 10 --out runs/my-book --open
       char-rnn train book-1.txt book-2.txt.gz letters/ --separator '\\n\\n'
       char-rnn train my-book.txt --set model.type=gru --set training.learning_rate=1e-3
       char-rnn train --resume runs/my-book
@@ -71,15 +73,20 @@ def command(**options: Any) -> None:
     given = TrainOptions.of(**options)
     given.check_folders()
     config = given.config()
-    manager = run_device(config, given)
-    from char_rnn.training.process_group import ProcessGroup
+    with training_page(given.opens_page) as page:
+        manager = run_device(config, given)
+        from char_rnn.training.process_group import ProcessGroup
 
-    with ProcessGroup.join(manager.device) as group:
-        given = given if group.is_first else replace(given, quiet=True)
-        run = open_run(config, given, manager, group)
-        text = _train(run, given)
-    if not given.torch7 and group.is_first:
-        write_text(text + "\n")
+        with ProcessGroup.join(manager.device) as group:
+            given = given if group.is_first else replace(given, quiet=True)
+            run = open_run(config, given, manager, group)
+            if page is not None and run.folder is not None:
+                page.open(run.folder, given.quiet)
+            text = _train(run, given)
+        if not given.torch7 and group.is_first:
+            write_text(text + "\n")
+        if page is not None and group.alone:
+            page.wait()
 
 
 def _train(run: Run, given: TrainOptions) -> str:
@@ -133,7 +140,7 @@ def open_run(config: Config, given: TrainOptions, manager: DeviceManager, group:
         context = RunContext(
             device=manager,
             callbacks=_callbacks(given),
-            sample_text=None if given.silent else sampler_of(config),
+            sample_text=None if given.silent and not given.opens_page else sampler_of(config),
             progress=progress,
             open_model=open_model,
             group=group,

@@ -67,6 +67,7 @@ class TrainOptions:
     torch7: bool = False
     gpuid: int | None = None
     quiet: bool = False
+    open_page: bool = False
     flags: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(FLAGS))
 
     @classmethod
@@ -99,6 +100,11 @@ class TrainOptions:
     def silent(self) -> bool:
         """Whether to print no diagnostics of today's program."""
         return self.quiet or self.torch7
+
+    @property
+    def opens_page(self) -> bool:
+        """Whether this process, the first of the run, shows the page."""
+        return self.open_page and os.environ.get("RANK", "0") == "0"
 
     @property
     def insists_on_device(self) -> bool:
