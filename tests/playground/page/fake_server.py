@@ -54,6 +54,8 @@ class FakeServer:
     rare: bool = False  # the drawn character is not among the alternatives
     read: dict[str, Any] = field(default_factory=dict)  # fields of `start` about the reading of the prime
     breaks_after: int | None = None  # characters before an `error` event
+    training: dict[str, Any] | None = None  # progress of the first model's run
+    runs: list[str] = field(default_factory=list)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: int = 0
     url: str = ""
@@ -84,7 +86,9 @@ class FakeServer:
 
     def _answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path == "models":
-            return {"models": self.models, "limits": self.limits}
+            return {"models": self.models, "runs": self.runs, "limits": self.limits}
+        if path.endswith("/training"):
+            return self.training or {}
         if path == "activations":
             return {"activations": [activation(body["unit"], index) for index in range(len(body["text"]))]}
         if path == "score":

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fake_server import FakeServer
+from test_page_training import opened, progress
 from test_page_writing import done, generate
 
 AXE = "axe-core@4.14.1"
@@ -62,6 +63,15 @@ def test_no_accessibility_violation(page: Any, server: FakeServer, axe: str) -> 
     check(page, axe)
     page.get_by_label("surprise").check()
     check(page, axe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context_options", LOOKS.values(), ids=LOOKS)
+def test_no_accessibility_violation_while_a_run_trains(new_page: Any, server: FakeServer, axe: str) -> None:
+    opened(new_page, server, progress(300, 200))
+    check(new_page, axe)
+    new_page.get_by_role("slider", name="Losses at a step").focus()
+    check(new_page, axe)
 
 
 def test_the_page_is_light() -> None:

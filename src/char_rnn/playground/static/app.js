@@ -7,6 +7,7 @@ import { startDesk } from "./desk.js";
 import { Inspector } from "./inspector.js";
 import { startSession } from "./session.js";
 import { Expectations } from "./expectations.js";
+import { startTraining } from "./training.js";
 import { startFirstText } from "./first_text.js";
 import { Links } from "./link.js";
 
@@ -18,4 +19,5 @@ startSession(playground, inspector);
 new Links(playground, inspector);
 startFirstText(playground, inspector);
 new Expectations(playground, inspector);
+startTraining(playground);
 playground.open();

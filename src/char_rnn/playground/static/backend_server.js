@@ -5,7 +5,7 @@
  *
  *   models() -> {models: [{name, cell, hidden_size, num_layers, parameters, symbols: [text, ...], data, loss, precision,
  *                          suggested_primes: [text, ...]?}],  without them the page does not write by itself
- *                limits: {length, streams, prime, body}}
+ *                runs: [name, ...]?, limits: {length, streams, prime, body}}
  *   generate(request, {onStart, onCharacters, onDone, onError, signal})
  *       request: the body of POST /api/generate.
  *       onStart({prime, activations?, substitutions?, normal_form?})  once: the prime as the model read it (`activations` only with `unit`)
@@ -19,7 +19,9 @@
  *   score({model, text, alternatives?}) -> {log_probs: [number, ...], next: [[text, probability], ...]?}
  *       `next`: this number of likeliest characters after the text; none after an empty text
  *
- * models, activations, cells and score reject with an Error whose message tells a person what to do.
+ *   training(name, tag?) -> {tag, progress: the answer of GET /api/models/NAME/training}; null if it still has this tag
+ *
+ * models, activations, cells, score and training reject with an Error whose message tells a person what to do.
  *
  * An exported page joins these modules into one script: an import is one line, without renaming, from "./file.js", without
  * cycles, and no two modules share a top-level name.
@@ -41,6 +43,10 @@ export function serverBackend(base = new URL("api/", document.baseURI)) {
     activations: (question) => json(post("activations", question)),
     cells: (model) => json(request(new URL(`models/${encodeURIComponent(model)}/cells`, base))),
     score: (question) => json(post("score", question)),
+    training: async (name, tag = "") => {
+      const response = await request(new URL(`models/${encodeURIComponent(name)}/training`, base), { headers: { "If-None-Match": tag } });
+      return response.status === 304 ? null : { tag: response.headers.get("etag"), progress: await response.json() };
+    },
     generate: (body, handlers) => generateOverHttp(() => post("generate", body, handlers.signal), handlers),
   };
 }
@@ -56,7 +62,7 @@ async function request(url, options = {}) {
     throw new Error("The server does not answer. Is `char-rnn serve` still running?");
   }
   if (response.status === 401 && (await otherKey(key))) return request(url, options);
-  if (!response.ok) throw new Error(await refusal(response));
+  if (!response.ok && response.status !== 304) throw new Error(await refusal(response));
   return response;
 }
 

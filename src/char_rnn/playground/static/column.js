@@ -23,7 +23,7 @@ export class Column {
     });
     this.colours = new ColumnColours(this);
     this.#listen(on);
-    this.#showModel();
+    this.showModel();
   }
 
   get items() {
@@ -44,7 +44,7 @@ export class Column {
     this.select.value = name;
     this.colours.unit = null;
     for (const item of this.items) delete item.surprise;
-    this.#showModel();
+    this.showModel();
   }
 
   /** Write a new text after `request.prime`. */
@@ -230,7 +230,8 @@ export class Column {
     });
   }
 
-  #showModel() {
+  /** Show the facts of the model. */
+  showModel() {
     this.facts.textContent = factsOf(this.model);
     this.pane.setAttribute("aria-label", `Text by ${this.model.name}`);
     this.element.dataset.typeface = typefaceFor(this.model);

@@ -35,7 +35,7 @@ export class Expectations {
 
   #ask(pause = PAUSE) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#answer(), pause);
+    if (this.playground.active) this.timer = setTimeout(() => this.#answer(), pause);
   }
 
   async #answer() {

@@ -23,6 +23,8 @@ export class Inspector {
     playground.on("activate", (column, anew) => this.#activate(column, anew));
     playground.on("column", () => this.colour());
     playground.on("begin", () => (this.pinned = this.expected = null));
+    playground.on("better", (name) => (this.replaced = name));
+    playground.on("end", () => this.#findAgain());
     playground.on("restore", () => {
       this.pinned = this.pointed = this.expected = null;
       this.inspect();
@@ -53,6 +55,14 @@ export class Inspector {
     }
     this.playground.emit("colour");
     this.inspect();
+  }
+
+  /* Not as soon as a model is replaced: its run trains on the same machine. */
+  #findAgain() {
+    const { cells, replaced } = this;
+    if (replaced !== cells.model.name || !cells.known.has(replaced)) return;
+    this.replaced = null;
+    cells.find(true);
   }
 
   #point(column, index) {

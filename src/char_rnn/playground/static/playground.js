@@ -3,6 +3,7 @@
  *
  * The features (app.js) call its methods and listen to its events, with on(name, listener):
  *
+ *   wait()                  there is no model yet
  *   open()                  the models are known, and there is no column yet: the time to restore a page
  *   ready()                 the page is open
  *   column(column)          a column was added
@@ -10,6 +11,7 @@
  *   begin(columns)          columns begin to write
  *   change(column)          a column has new characters or numbers
  *   end(columns)            columns have ended; nothing writes
+ *   better(name)            a better model has replaced this one
  *   generate()              the fields are about to be written from
  *   restore()               earlier texts were restored
  *   colour()                the colours, or their cells, have changed
@@ -38,6 +40,7 @@ export class Playground extends Events {
     this.continued = 0; // continuations of the text
     this.before = []; // [column, its snapshot] before the last change
     this.link = ""; // to the text (link.js)
+    this.opening = []; // functions of the offer, to wait for before the page opens
     this.settings = new Settings();
   }
 
@@ -48,13 +51,26 @@ export class Playground extends Events {
       this.emit("trouble", error.message);
       return;
     }
+    await Promise.all(this.opening.map((each) => each(this.offer)));
     const { models, limits } = this.offer;
+    if (!models.length) {
+      this.emit("wait");
+      return;
+    }
     this.settings.limit({ length: limits.length, symbols: Math.max(...models.map(({ symbols }) => symbols.length)) });
     setTypeface(typefaceFor(models[0]));
     this.emit("open");
     if (!this.columns.length) this.addColumn();
     this.activate(this.columns[0], true);
     this.emit("ready");
+  }
+
+  /** A better model has replaced this one. */
+  async refresh(name) {
+    const { models } = await this.backend.models();
+    for (const known of this.offer.models) Object.assign(known, models.find((each) => each.name === known.name));
+    for (const column of this.columns) column.showModel();
+    this.emit("better", name);
   }
 
   get mostColumns() {
