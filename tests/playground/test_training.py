@@ -27,7 +27,6 @@ def _quickly() -> Iterator[None]:
     with (
         patch("char_rnn.playground.served_models.SECONDS_TO_LOOK", 0.02),
         patch("char_rnn.playground.served_models.GRACE", 0.3),
-        patch("char_rnn.playground.served_models.PATIENCE", 1.0),
     ):
         yield
 
@@ -112,7 +111,8 @@ def test_texts_in_progress_end_with_the_old_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_text_that_does_not_end_is_ended(tmp_path: Path) -> None:
+def test_a_text_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("char_rnn.playground.served_models.PATIENCE", 0.5)
     run = write_run(tmp_path / "run", {100: 2.0})
     with serving({"run": run}, Limits(length=10**6)) as now:
         with now.http.stream("POST", "/api/generate", json=PATIENT) as response:
