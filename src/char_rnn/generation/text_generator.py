@@ -194,20 +194,11 @@ class TextGenerator:
     ) -> list[str]:
         """`generate` for several texts side by side, much faster than one after the other.
 
+        Arguments are those of `generate`, but ``prime_text`` may be several texts of any lengths, and ``num_samples``
+        is the number of texts for each. The texts of the first prime come first.
+
         Each text is what it would be alone: text 0 of a prime is that of `generate` with the same seed, and text k does
         not depend on the number of texts, nor on the other primes.
-
-        Args:
-            prime_text: Text to continue, or several of any lengths.
-            length: As for `generate`, and so are the other arguments that are not here.
-            temperature: Likewise.
-            top_k: Likewise.
-            top_p: Likewise.
-            num_samples: Number of texts for each prime.
-            **options: Likewise.
-
-        Returns:
-            The texts, each with its prime: all of the first prime, then all of the second, and so on.
         """
         Range(int, 1, _MOST_SAMPLES).check("num_samples", num_samples)
         primes = [prime_text] if isinstance(prime_text, str) else list(prime_text)
