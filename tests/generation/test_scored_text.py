@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from generator_helpers import FULL_BYTES, VOCABULARY, lstm
+import torch
+from generator_helpers import FULL_BYTES, VOCABULARY, lstm, table
 
 from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.generation.torch_engine import TorchEngine
@@ -55,6 +56,16 @@ def test_the_bytes_of_a_character_are_shown_one_by_one() -> None:
     assert [(each.text, each.symbol) for each in scored[:2]] == [("", "\\xC3"), ("é", "\\xA9")]
     assert "".join(each.text for each in scored) == generator.generate("é", 200, seed=3)
     assert len(scored) == 202
+
+
+@pytest.mark.parametrize("keep_stop", [False, True])
+def test_no_byte_of_a_stop_text_is_shown_unless_it_is_kept(keep_stop: bool) -> None:
+    logits = torch.zeros(256, 256)
+    for before, after in {0: 0xC3, 0xC3: 0xA9}.items():
+        logits[before, after] = 100
+    generator = TextGenerator(table(logits), FULL_BYTES)
+    scored = list(generator.stream_scored("", 9, temperature=0, stop="é", keep_stop=keep_stop))
+    assert [each.symbol for each in scored] == ["\0", "\\xC3", "\\xA9"][: 3 if keep_stop else 1]
 
 
 def test_length_0_scores_the_prime() -> None:

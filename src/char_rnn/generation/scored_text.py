@@ -60,13 +60,22 @@ def scored_text(
         assert symbol is not None
         waiting.append(text.scored(symbol, log_probs))
         certain += state.text()
-        while waiting and len(waiting[0].text) <= len(certain):
-            certain = certain[len(waiting[0].text) :]
-            yield waiting.popleft()
+        while (count := _whole(waiting, certain)) is not None:
+            yield from (whole := [waiting.popleft() for _ in range(count)])
+            certain = certain.removeprefix(whole[-1].text)
         if not state.done:
             log_probs = streams.step([symbol], [0])[0]
-    if certain and waiting:  # a stop text begins within the text of one symbol
+    if not state.stopped:
+        yield from waiting  # the bytes of an incomplete character
+    elif certain and waiting:  # a stop text begins within the text of one symbol
         yield replace(waiting[0], text=certain)
+
+
+def _whole(waiting: deque[ScoredSymbol], certain: str) -> int | None:
+    """Count the symbols up to the next that completes characters; ``None`` if those are not yet certain."""
+    found = ((count, symbol) for count, symbol in enumerate(waiting, 1) if symbol.text)
+    count, symbol = next(found, (0, None))
+    return count if symbol is not None and len(symbol.text) <= len(certain) else None
 
 
 class _Scorer:
