@@ -164,7 +164,7 @@ def test_by_keyboard_alone(page: Any, server: FakeServer) -> None:
     assert page.evaluate("document.activeElement.id") == "continue"
     page.keyboard.press("Enter")
     done(page, "Wrote 600 characters.")
-    for _ in range(8):  # seed, keep, undo, link, add, model, copy, the text
+    for _ in range(9):  # seed, keep, undo, link, temperatures, add, model, copy, the text
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Text by hamlet"
     for _ in range(3):

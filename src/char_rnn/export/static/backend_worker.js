@@ -1,6 +1,6 @@
 /* The backend of an exported page; the playground's backend_server.js describes the interface. */
 
-const LIMITS = { length: 1_000_000, streams: 1, prime: 100_000 };
+const LIMITS = { length: 1_000_000, streams: 4, prime: 100_000 };
 
 /** `description`, `weights` and `program`: contents of the page's elements. */
 export function workerBackend(description, weights, program) {

@@ -10,6 +10,7 @@ import { Expectations } from "./expectations.js";
 import { startTraining } from "./training.js";
 import { startFirstText } from "./first_text.js";
 import { Links } from "./link.js";
+import { Temperatures } from "./temperatures.js";
 
 startLooks();
 const playground = new Playground(window.charRnnBackend ?? serverBackend());
@@ -17,6 +18,7 @@ startDesk(playground);
 const inspector = new Inspector(playground);
 startSession(playground, inspector);
 new Links(playground, inspector);
+new Temperatures(playground);
 startFirstText(playground, inspector);
 new Expectations(playground, inspector);
 startTraining(playground);

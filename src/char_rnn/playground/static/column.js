@@ -1,6 +1,7 @@
 /* One model and its text: write, stop and continue. */
 
-import { counted, grouped, unitOf } from "./dom.js";
+import { Branches } from "./branches.js";
+import { counted, grouped, make, unitOf } from "./dom.js";
 import { ColumnColours, lastOf, sameUnit, setLast } from "./column_colours.js";
 import { columnParts, factsOf, readAs } from "./column_parts.js";
 import { typefaceFor } from "./looks.js";
@@ -10,7 +11,7 @@ const SHORTEST = 0.05; // seconds before the first speed is shown
 
 export class Column {
   /** `on`: {activate(column), change(column), point(column, index), pick(column, index),
-   *  step(column, by), model(column), copy(column), remove(column)}. */
+   *  step(column, by), model(column), copy(column), remove(column), restore(column)}. */
   constructor(backend, { models, limits }, on) {
     this.backend = backend;
     this.models = models;
@@ -22,6 +23,8 @@ export class Column {
       onPick: (index) => on.pick(this, index),
     });
     this.colours = new ColumnColours(this);
+    this.branches = new Branches((id) => this.#goTo(id));
+    this.note.before(this.branches.element);
     this.#listen(on);
     this.showModel();
   }
@@ -50,16 +53,18 @@ export class Column {
   /** Write a new text after `request.prime`. */
   write(request) {
     return this.#run(request, ({ prime }) => {
+      this.branches.restore();
       this.view.clear();
       this.view.append(given(prime));
     });
   }
 
-  /** Continue the first `count` items, and `chosen` after them if given. */
+  /** Continue the first `count` items, or open a branch after them with `chosen`. */
   goOn(request, count = this.items.length, chosen = null) {
     const added = chosen ? [chosen] : [];
     const prime = [...this.items.slice(0, count), ...added].map(({ text }) => text).join("");
     return this.#run({ ...request, prime }, () => {
+      if (chosen) this.branches.open(this.items, count, chosen.text);
       this.view.cut(count);
       this.view.append(added);
     });
@@ -87,12 +92,23 @@ export class Column {
 
   /** The text, for `restore`. */
   snapshot() {
-    return { items: [...this.items] };
+    return { items: [...this.items], branches: this.branches.snapshot() };
   }
 
   /** Show a stored text. */
-  restore({ items }) {
+  restore({ items, branches }) {
     this.stop();
+    this.branches.restore(branches);
+    this.#showItems(items);
+  }
+
+  #goTo(branch) {
+    this.stop();
+    this.#showItems(this.branches.choose(branch, this.items));
+    this.on.restore(this);
+  }
+
+  #showItems(items) {
     this.control = this.outcome = this.begin = null; // nothing is reported of the stopped text
     this.#rest();
     this.view.clear();
@@ -111,6 +127,15 @@ export class Column {
     this.view.flush();
     this.pane.scrollTop = 0;
     this.empty.hidden = text !== "";
+  }
+
+  /** Write with these fields of the request in place of the page's. */
+  fix(fields, name, ...buttons) {
+    this.fixed = fields;
+    this.select.before(make("strong", {}, name));
+    this.select.hidden = true;
+    this.remove.replaceWith(...buttons);
+    this.pane.setAttribute("aria-label", `Text at ${name.toLowerCase()}`);
   }
 
   setActive(active) {
@@ -138,7 +163,7 @@ export class Column {
     this.shortened = prime !== request.prime;
     const model = this.model.name;
     await this.backend.generate(
-      { ...request, prime, model, unit },
+      { ...request, ...this.fixed, prime, model, unit },
       {
         signal: control.signal,
         onStart: (start) => (this.begin = () => this.#begin(start, replace, unit)),

@@ -3,7 +3,7 @@
 import { byId, restoreField } from "./dom.js";
 
 const LONGEST = 4000; // characters
-const MOST_TEXTS = 10; // texts that Back and Forward restore without writing them again
+const [MOST_TEXTS, MOST_KEPT] = [10, 200_000]; // texts, and their characters, that Back and Forward show without writing again
 const SETTLED = 300; // milliseconds; browsers limit how often a page may change its address
 const UNREADABLE = "This link is not complete, or its model is not here. Generate writes a text.";
 
@@ -45,6 +45,7 @@ export class Links {
 
   #generated() {
     const { columns, settings } = this.playground;
+    if (columns.some(({ fixed }) => fixed)) return; // a comparison, from which a person returns to the text
     const models = columns.map(({ model }) => ["model", model.name]);
     if (!this.arriving) this.#keep();
     this.text = [...models, ["prime", byId("prime").value], ["seed", byId("seed").value], ...settings.changed()];
@@ -107,6 +108,7 @@ export class Links {
       this.#show("replaceState"); // a jump within the page
       return;
     }
+    playground.emit("leave");
     this.#keep();
     if (!this.#apply(hash)) {
       playground.say(UNREADABLE);
@@ -125,7 +127,8 @@ export class Links {
     if (!playground.link) return;
     kept.delete(playground.link);
     kept.set(playground.link, playground.snapshot());
-    if (kept.size > MOST_TEXTS) kept.delete(kept.keys().next().value);
+    const size = () => [...kept.values()].flatMap(({ texts }) => texts).reduce((sum, { items }) => sum + items.length, 0);
+    while (kept.size > MOST_TEXTS || (kept.size > 1 && size() > MOST_KEPT)) kept.delete(kept.keys().next().value);
   }
 
   async #copy() {

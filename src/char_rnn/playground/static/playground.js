@@ -14,6 +14,7 @@
  *   better(name)            a better model has replaced this one
  *   generate()              the fields are about to be written from
  *   restore()               earlier texts were restored
+ *   leave()                 the columns are about to be stored or replaced
  *   colour()                the colours, or their cells, have changed
  *   state()                 what can be done has changed: running, canUndo, canContinue
  *   say(text)               a message for the status line
@@ -129,7 +130,7 @@ export class Playground extends Events {
     this.before = columns.map((column) => [column, column.snapshot()]);
     this.emit("begin", columns);
     const ends = columns.map(write);
-    this.say(columns.length > 1 ? `${columns.length} models are writing …` : "Writing …");
+    this.say(columns.length > 1 ? `Writing ${columns.length} texts …` : "Writing …");
     this.emit("state");
     await Promise.all(ends);
     if (this.columns.some((column) => column.running)) return;
@@ -151,8 +152,7 @@ export class Playground extends Events {
   undo() {
     for (const [column, snapshot] of this.before) column.restore(snapshot);
     this.before = [];
-    this.emit("restore");
-    this.emit("state");
+    this.#restored();
     this.say("Restored the previous text.");
   }
 
@@ -165,8 +165,21 @@ export class Playground extends Events {
     this.continued = continued;
     this.before = [];
     this.columns.forEach((column, place) => column.restore(texts[place]));
+    this.#restored();
+  }
+
+  #restored() {
     this.emit("restore");
     this.emit("state");
+  }
+
+  /** Show other columns in place of these. */
+  exchange(columns, active = columns[0]) {
+    this.stop();
+    byId("columns").replaceChildren(...columns.map(({ element }) => element));
+    this.columns = columns;
+    this.#showColumns();
+    this.activate(active, true);
   }
 
   /** Show columns of these models. */
@@ -175,17 +188,24 @@ export class Playground extends Events {
     names.forEach((name, place) => (this.columns[place] ? this.columns[place].choose(name) : this.addColumn(name)));
   }
 
-  addColumn(name) {
+  /** A column that is not shown yet. */
+  newColumn(name) {
     const sends = ["change", "point", "pick", "step", "copy"].map((event) => [event, (...values) => this.emit(event, ...values)]);
     const column = new Column(this.backend, this.offer, {
       ...Object.fromEntries(sends),
       activate: (each) => this.activate(each),
       model: (each) => this.activate(each, true),
       remove: (each) => this.#removeColumn(each),
+      restore: () => this.#restored(),
     });
+    if (name) column.choose(name);
+    return column;
+  }
+
+  addColumn(name) {
     const used = new Set(this.columns.map(({ model }) => model.name));
     const fresh = this.offer.models.find((model) => !used.has(model.name));
-    if (name ?? fresh) column.choose(name ?? fresh.name);
+    const column = this.newColumn(name ?? fresh?.name);
     this.columns.push(column);
     byId("columns").append(column.element);
     this.#showColumns();

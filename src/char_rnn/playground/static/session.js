@@ -14,26 +14,28 @@ export function startSession(playground, { cells }) {
     playground.link = session.link ?? "";
     playground.continued = session.continued ?? 0;
     const isServed = ({ model }) => playground.offer.models.some(({ name }) => name === model);
-    for (const { model, unit, items } of session.columns.filter(isServed).slice(0, playground.mostColumns)) {
+    for (const { model, unit, ...text } of session.columns.filter(isServed).slice(0, playground.mostColumns)) {
       const column = playground.addColumn(model);
       column.colours.unit = unit;
-      column.restore({ items });
+      column.restore(text);
     }
     cells.setMode(session.mode);
   });
   addEventListener("pagehide", () => {
-    const columns = playground.columns.map(({ model, colours, items }) => ({ model: model.name, unit: colours.unit, items }));
+    playground.emit("leave");
+    const columns = playground.columns.map((column) => ({ model: column.model.name, unit: column.colours.unit, ...column.snapshot() }));
     if (columns.length) storeSession(columns, { mode: cells.mode, continued: playground.continued, link: playground.link });
   });
 }
 
-/* Store the columns [{model, unit, items}], the fields, and `rest`, an object of numbers and strings. */
+/* Store the columns [{model, unit, items, branches}], the fields, and `rest`, an object of numbers and strings. */
 function storeSession(columns, rest) {
   const fields = [...document.querySelectorAll(CONTROLS)].map((each) => [each.id, isTicked(each) ? each.checked : each.value]);
-  const stored = (pack) => columns.map(({ model, unit, items }) => ({ model, unit, items: items.map(pack) }));
-  for (const pack of [packed, packedAlone]) {
+  const alone = ({ branches, ...column }) => column;
+  const stored = [columns.map((column) => packedColumn(column, packed)), columns.map((column) => packedColumn(column, packedAlone))];
+  for (const each of [...stored, stored[1].map(alone)]) {
     try {
-      sessionStorage.setItem(KEY, JSON.stringify({ ...rest, fields, columns: stored(pack) }));
+      sessionStorage.setItem(KEY, JSON.stringify({ ...rest, fields, columns: each }));
       return;
     } catch {
       // no storage, or no room in it: try again with less
@@ -51,7 +53,23 @@ function storedSession() {
   }
   if (!session || (isLink(location.hash) && location.hash !== session.link)) return null;
   for (const [id, value] of session.fields) restoreField(byId(id), value);
-  return { ...session, columns: session.columns.map((each) => ({ ...each, items: each.items.map(unpacked) })) };
+  return { ...session, columns: session.columns.map(unpackedColumn) };
+}
+
+/* The texts of other branches are stored from where they differ from the shown one. */
+function packedColumn({ items, branches, ...rest }, pack) {
+  const texts = [...branches.texts].map(([id, text]) => {
+    const other = text.findIndex(({ text: each, alternatives }, place) => each !== items[place]?.text || alternatives !== items[place].alternatives);
+    const common = other < 0 ? text.length : other;
+    return [id, common, text.slice(common).map(pack)];
+  });
+  return { ...rest, items: items.map(pack), branches: { ...branches, texts } };
+}
+
+function unpackedColumn({ items, branches, ...rest }) {
+  const shown = items.map(unpacked);
+  const texts = branches?.texts.map(([id, common, tail]) => [id, [...shown.slice(0, common), ...tail.map(unpacked)]]);
+  return { ...rest, items: shown, branches: branches && { ...branches, texts } };
 }
 
 const packed = ({ text, prime, probability, alternatives, model, symbol }) =>
