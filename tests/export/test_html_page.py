@@ -321,8 +321,8 @@ def test_a_changed_playground_page(monkeypatch: pytest.MonkeyPatch) -> None:
         found = there(package)
         return {**found, "index.html": "<p></p>"} if "index.html" in found else found
 
-    there = html_page._texts
-    monkeypatch.setattr(html_page, "_texts", texts)
+    there = html_page.page_files
+    monkeypatch.setattr(html_page, "page_files", texts)
     with pytest.raises(ValueError, match=r"^the playground's page: contains '<meta charset"):
         page(made(), Words("poem"))
 

@@ -15,7 +15,6 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +26,7 @@ from char_rnn.generation.network import Network
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite
 from char_rnn.utils.files import replacing
+from char_rnn.utils.page_files import page_files
 
 TAGLINE = "writes one character at a time"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";\n', re.MULTILINE)
@@ -71,7 +71,7 @@ def page(file: ModelFile, words: Words) -> str:
     facts = {**file.summary(), "precision": "int8"}
     facts["data"] = _shown(facts["data"]) if facts["data"] is not None else None
     described = {"name": words.name, "facts": facts, "vocabulary": file.vocabulary.to_dict(), "network": network}
-    playground, own = _texts("char_rnn.playground"), _texts("char_rnn.export")
+    playground, own = page_files("char_rnn.playground"), page_files("char_rnn.export")
     playground.pop("backend_server.js")
     scripts = joined(own, "start.js"), joined(playground, "app.js")
     style = playground["style.css"] + own["page.css"]
@@ -136,13 +136,6 @@ def _card(facts: Mapping[str, Any], file: ModelFile) -> str:
     note = "The model is part of this page and runs on this device. Your text never leaves it."
     summary = "<summary>About this model</summary>"
     return f'<footer class="card"><details>{summary}<dl>{rows}</dl><p class="hint">{note}</p></details></footer>'
-
-
-def _texts(package: str) -> dict[str, str]:
-    """Return the files of a package's page by name."""
-    kinds = (".html", ".css", ".js", ".svg")
-    static = (file for file in (files(package) / "static").iterdir() if file.name.endswith(kinds))
-    return {file.name: file.read_text("utf-8") for file in static}
 
 
 def _changed(text: str, changes: Mapping[str, str]) -> str:

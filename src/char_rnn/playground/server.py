@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from importlib.resources import files
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
@@ -36,9 +35,7 @@ from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.served_models import ServedModels, ServedRun
 from char_rnn.playground.training_text import TrainingText
-
-TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-"""Media types of the page's files: a system's own table may name others, which a browser does not run."""
+from char_rnn.utils.page_files import TYPES, page_files
 
 _logger = logging.getLogger("char_rnn")
 
@@ -119,10 +116,7 @@ class Pages:
     """The page and its files, read once from the package; no other file can be requested."""
 
     def __init__(self) -> None:
-        folder = files("char_rnn.playground") / "static"
-        self._contents = {
-            file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in TYPES
-        }
+        self._contents = {name: text.encode() for name, text in page_files("char_rnn.playground").items()}
 
     async def index(self, request: Request) -> Response:
         """Send the page."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
-from importlib.resources import files
 from typing import Any
 
 import pytest
 from fake_server import FakeServer
 from test_page_training import opened, progress
 from test_page_writing import done, generate
+
+from char_rnn.utils.page_files import page_files
 
 AXE = "axe-core@4.14.1"
 DESKTOP = {"viewport": {"width": 1280, "height": 860}}
@@ -76,5 +77,5 @@ def test_no_accessibility_violation_while_a_run_trains(new_page: Any, server: Fa
 
 def test_the_page_is_light() -> None:
     """Both kinds of page together, without a model, take less than 200 kB."""
-    folders = [files(f"char_rnn.{package}") / "static" for package in ("playground", "export")]
-    assert sum(len(file.read_bytes()) for folder in folders for file in folder.iterdir()) < 200_000
+    texts = [text for package in ("playground", "export") for text in page_files(f"char_rnn.{package}").values()]
+    assert sum(len(text.encode()) for text in texts) < 200_000
