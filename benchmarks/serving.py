@@ -3,10 +3,10 @@
     python benchmarks/serving.py [--streams N] [--length N] [--rounds N] [--threads N] [--json FILE]
 
 `char-rnn serve` runs in a process of its own with a model of random weights; this process reads over loopback, without
-waiting, as a browser does. In turn: one stream, N streams, N streams while N more read long primes, and the engine and
-sampling alone, with as many streams, in a process without a server. Fairness is the speed of the slowest stream over
-that of the fastest; the aim is 0.9. The time of first characters counts from the opening of the connection. The last
-column is the speed of all streams over that of the engine alone.
+waiting, as a browser does. In turn: one stream, N streams, N of /v1, N streams while N more read long primes, and the
+engine and sampling alone, with as many streams, in a process without a server. Fairness is the speed of the slowest
+stream over that of the fastest; the aim is 0.9. The time of first characters counts from the opening of the
+connection. The last column is the speed of all streams over that of the engine alone.
 """
 
 from __future__ import annotations
@@ -35,6 +35,20 @@ from char_rnn.generation.generation_state import GenerationState
 
 MODELS = (("lstm", 128, 2), ("lstm", 512, 2), ("gru", 256, 1))
 LONG_PRIME = "A" * 5000
+
+
+class Api(NamedTuple):
+    """How a stream is requested: its address, the names of two fields, and what it ends with."""
+
+    path: str
+    prime: str
+    length: str
+    more: dict[str, Any]
+    end: bytes
+
+
+API = Api("/api/generate", "prime", "length", {}, b"event: done")
+V1 = Api("/v1/completions", "prompt", "max_tokens", {"stream": True}, b"[DONE]")
 
 
 class Times(NamedTuple):
@@ -81,19 +95,24 @@ def serving(number: int, folder: Path, arguments: argparse.Namespace) -> Iterato
 def measure(number: int, name: str, port: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure the sides in turn, and return a row for each."""
     count, length = arguments.streams, arguments.length
-    sides = {"1": (1, 0), str(count): (count, 0), f"{count} + {count} reading": (count, count)}
+    sides = {
+        "1": (1, 0, API),
+        str(count): (count, 0, API),
+        f"{count} of /v1": (count, 0, V1),
+        f"{count} + {count} reading": (count, count, API),
+    }
     times: dict[str, list[list[Times]]] = {side: [] for side in sides}
     engine: dict[int, list[float]] = {1: [], count: []}
     for _ in range(arguments.rounds):
-        for side, (writing, reading) in sides.items():
-            times[side].append(asyncio.run(read_all(port, writing, reading, length)))
+        for side, (writing, reading, api) in sides.items():
+            times[side].append(asyncio.run(read_all(port, writing, reading, length, api)))
         for streams, rates in engine.items():
             seconds = in_own_process("serving:write_alone", number=number, count=streams, length=length)
             rates.append(streams * length / seconds)
     alone = {streams: statistics.median(rates) for streams, rates in engine.items()}
     return [
         {"model": name, "at once": side, **figures(times[side], length, alone[writing])}
-        for side, (writing, _) in sides.items()
+        for side, (writing, _, _) in sides.items()
     ]
 
 
@@ -111,31 +130,31 @@ def figures(rounds: list[list[Times]], length: int, engine: float) -> dict[str, 
     }
 
 
-async def read_all(port: int, writing: int, reading: int, length: int) -> list[Times]:
+async def read_all(port: int, writing: int, reading: int, length: int, api: Api) -> list[Times]:
     """Read texts at once, while some more read long primes; return the times of the first."""
-    others = [asyncio.create_task(read(port, 1, seed, LONG_PRIME)) for seed in range(reading)]
+    others = [asyncio.create_task(read(port, 1, seed, API, LONG_PRIME)) for seed in range(reading)]
     if others:
         await asyncio.sleep(0.05)
-    times = await asyncio.gather(*(read(port, length, seed) for seed in range(writing)))
+    times = await asyncio.gather(*(read(port, length, seed, api) for seed in range(writing)))
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     return times
 
 
-async def read(port: int, length: int, seed: int, prime: str = "") -> Times:
+async def read(port: int, length: int, seed: int, api: Api, prime: str = "") -> Times:
     """Request a text, and time it."""
-    body = json.dumps({"model": "model", "length": length, "seed": seed, "prime": prime})
+    body = json.dumps({"model": "model", "seed": seed, api.prime: prime, api.length: length, **api.more})
     began = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(request("POST", "/api/generate", body))
+        writer.write(request("POST", api.path, body))
         first = 0.0
         rest = b""
-        while b"event: done" not in rest:
+        while api.end not in rest:
             piece = await reader.read(65536)
             assert piece, "the server ended before the text did"
-            if not first and b'"characters":[' in piece:
+            if not first and b'"text":"' in piece:
                 first = time.perf_counter() - began
             rest = rest[-20:] + piece
         return Times(first, time.perf_counter() - began)
