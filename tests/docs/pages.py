@@ -30,6 +30,8 @@ PROGRAMS = (
     "mypy",
     "mkdocs",
     "curl",
+    "llm",
+    "lm_eval",
     "th",
 )
 COMMANDS, PYTHON = "commands", "python"
