@@ -7,7 +7,7 @@ const ASK_LATER = 10_000;
 const WAITING = "The model writes after its first evaluation.";
 const TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 
-export function startTraining(playground) {
+export function startRunProgress(playground) {
   const { backend } = playground;
   let [runs, run, turn, tag, state, newest, timer] = [[]];
 
