@@ -17,12 +17,15 @@ def asked_of(server: FakeServer) -> list[dict[str, Any]]:
 def test_four_temperatures(page: Any, server: FakeServer) -> None:
     generate(page, "A", length=60)
     done(page, "Wrote 60")
-    link, first = page.url, server.last("generate")
+    page.get_by_label("a cell").check()
+    page.wait_for_url("**cell=1.0")
+    link, first = page.url, {**server.last("generate"), "unit": {"layer": 1, "index": 0}}
     button = page.get_by_role("button", name="Four temperatures")
     button.focus()
     page.keyboard.press("Enter")
     done(page, "Wrote 240 characters.")
     bodies = asked_of(server)[1:]
+    assert page.get_by_role("button", name="Undo").is_hidden()
     assert sorted(body["temperature"] for body in bodies) == [0.4, 0.8, 1, 1.3]
     assert all({**body, "temperature": 0.8} == first for body in bodies)
     assert [text_of(page, at) for at in range(4)] == ["A" + LINES[:60]] * 4
@@ -32,6 +35,7 @@ def test_four_temperatures(page: Any, server: FakeServer) -> None:
     assert page.get_by_role("button", name="Add a model").is_disabled()
     page.get_by_role("button", name="Continue").click()
     done(page, "Wrote 240 characters.")
+    assert page.get_by_role("button", name="Undo").is_visible()
     assert page.url == link
     button.click()
     assert page.locator(".column").count() == 1

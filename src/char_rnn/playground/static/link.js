@@ -45,7 +45,7 @@ export class Links {
 
   #generated() {
     const { columns, settings } = this.playground;
-    if (columns.some(({ fixed }) => fixed)) return; // a comparison, from which a person returns to the text
+    if (this.#isComparison()) return;
     const models = columns.map(({ model }) => ["model", model.name]);
     if (!this.arriving) this.#keep();
     this.text = [...models, ["prime", byId("prime").value], ["seed", byId("seed").value], ...settings.changed()];
@@ -62,7 +62,7 @@ export class Links {
 
   /* Show the text's link in the address. */
   #show(how) {
-    if (!this.text.length) return;
+    if (!this.text.length || this.#isComparison()) return;
     const link = `#${new URLSearchParams([...this.text, ...this.#colours()])}`;
     const isNew = link !== this.playground.link;
     this.playground.link = link.length > LONGEST ? "" : link;
@@ -73,6 +73,11 @@ export class Links {
       // a frame or a file may not change its address
     }
     this.playground.emit("state");
+  }
+
+  /* Whether the columns are those of a comparison, from which a person returns to the text. */
+  #isComparison() {
+    return this.playground.columns.some(({ fixed }) => fixed);
   }
 
   #colours() {

@@ -83,7 +83,7 @@ export class Playground extends Events {
   }
 
   get canUndo() {
-    return this.before.some(([column, { items }]) => items.length && this.columns.includes(column));
+    return this.before.some(([column, { items }]) => items.some(({ prime }) => !prime) && this.columns.includes(column));
   }
 
   get canContinue() {
