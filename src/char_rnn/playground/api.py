@@ -22,6 +22,7 @@ from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.jobs import WriteJob, likeliest
 from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
 from char_rnn.playground.metrics import Metrics
+from char_rnn.playground.openapi import Operation, document
 from char_rnn.playground.packed_states import packed
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.served_models import ServedRun
@@ -182,20 +183,20 @@ def _check_unit(model: ServedModel, unit: tuple[int, int], names: tuple[str, str
 
 
 OPERATIONS = (
-    schema.Operation("GET", "/models", Api.models, schema.ModelsAnswer),
-    schema.Operation("POST", "/generate", Api.generate, None, schema.GenerateRequest, "text/event-stream"),
-    schema.Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
-    schema.Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.StatesRequest),
-    schema.Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
-    schema.Operation("GET", "/models/{name}/training", Api.training, schema.TrainingAnswer),
-    schema.Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
-    schema.Operation("POST", "/models/{name}/cells", Api.cells_of, schema.CellsAnswer, schema.CellsRequest),
-    schema.Operation("POST", "/copied", Api.copied, schema.CopiedAnswer, schema.CopiedRequest),
-    schema.Operation("GET", "/health", Api.health, schema.HealthAnswer),
-    schema.Operation("GET", "/metrics", Api.metrics, None, media_type="text/plain"),
-    schema.Operation("GET", "/openapi.json", Api.openapi, schema.OpenApiAnswer),
+    Operation("GET", "/models", Api.models, schema.ModelsAnswer),
+    Operation("POST", "/generate", Api.generate, None, schema.GenerateRequest, "text/event-stream"),
+    Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
+    Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.StatesRequest),
+    Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
+    Operation("GET", "/models/{name}/training", Api.training, schema.TrainingAnswer),
+    Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
+    Operation("POST", "/models/{name}/cells", Api.cells_of, schema.CellsAnswer, schema.CellsRequest),
+    Operation("POST", "/copied", Api.copied, schema.CopiedAnswer, schema.CopiedRequest),
+    Operation("GET", "/health", Api.health, schema.HealthAnswer),
+    Operation("GET", "/metrics", Api.metrics, None, media_type="text/plain"),
+    Operation("GET", "/openapi.json", Api.openapi, schema.OpenApiAnswer),
 )
-DOCUMENT = schema.document((*OPERATIONS, *v1.OPERATIONS))
+DOCUMENT = document((*OPERATIONS, *v1.OPERATIONS))
 
 
 def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[GenerationState, dict[str, Any]]:

@@ -29,7 +29,8 @@ from char_rnn.playground.messages import (
     unless_disconnected,
 )
 from char_rnn.playground.metrics import Metrics
-from char_rnn.playground.schema import Limits, Operation
+from char_rnn.playground.openapi import Operation
+from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.v1_answers import Answer, ChatAnswer, Choice, Piece, Prompt, StreamEncoder, usage_of
 from char_rnn.playground.v1_texts import encodable, new_texts
