@@ -23,6 +23,8 @@ CHAT = {"messages": [{"role": "user", "content": "a"}]}
         ("completions", {"prompt": "a" * 2001}, "prompt", "at most 2,000 characters; given 2,001"),
         ("completions", {"prompt": ["a"] * 9, "n": 2}, "n", "at most 16 texts in a request; given 18"),
         ("completions", {"n": 2, "best_of": 17}, "n", "at most 16 texts in a request; given 17"),
+        ("completions", {"max_tokens": 3000, "n": 5, "logprobs": 20}, "logprobs", "numbers at once; given 300,000"),
+        ("completions", {"prompt": "a" * 2000, "n": 8, "logprobs": 16, "stream": True}, "logprobs", "given 256,000"),
         ("completions", {"n": 3, "best_of": 2}, "best_of", "at least n, 3; given 2"),
         ("completions", {"best_of": 2, "stream": True}, "best_of", "must be n for a stream"),
         ("completions", {"n": 0}, "n", "greater than or equal to 1"),

@@ -32,7 +32,7 @@ from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation
 from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
-from char_rnn.playground.v1_answers import Answer, ChatAnswer, Choice, Piece, Prompt, StreamEncoder, usage_of
+from char_rnn.playground.v1_answers import Answer, ChatAnswer, Choice, Piece, Prompt, StreamEncoder, by_number, usage_of
 from char_rnn.playground.v1_texts import encodable, new_texts
 
 PACE = 0.01  # seconds between looks at the texts of an answer that is not a stream
@@ -108,14 +108,15 @@ class V1:
             raise ApiError(422, f"max_tokens: at most {self._limits.length:,}; given {length:,}", "max_tokens")
         if (total := len(texts) * count) > self._limits.streams:
             raise ApiError(422, f"n: at most {self._limits.streams} texts in a request; given {total}", "n")
+        self._check_numbers(body, sum(map(len, texts)) * count + (0 if body.stream else total * length))
         prompts, states = await asyncio.to_thread(new_texts, model, body, texts, length, count)
         outbox, leave = self._start(model, states, body.alternatives, scores=count > body.n)
         echo = isinstance(body, schema.CompletionRequest) and body.echo
-        choices = {number: Choice(number, prompts[number // count] if echo else None) for number in range(total)}
+        scored = body.alternatives is not None
+        echoed = [prompts[number // count] if echo else None for number in range(total)]
+        choices = {number: Choice(number, scored, prompt) for number, prompt in enumerate(echoed)}
         form = ChatAnswer if isinstance(body, schema.ChatRequest) else Answer
-        answer = form(
-            model.name, f"char-rnn-{__version__}-{model.metadata['precision']}", body.alternatives is not None
-        )
+        answer = form(model.name, f"char-rnn-{__version__}-{model.metadata['precision']}", scored)
         if body.stream:
             encode = StreamEncoder(answer, prompts, choices, body.stream_options.include_usage)
             return EventStream(outbox, leave, self._limits.seconds_stalled, encode, total)
@@ -123,6 +124,12 @@ class V1:
             return await unless_disconnected(request, _whole(answer, outbox, prompts, choices, body.n))
         finally:
             leave()
+
+    def _check_numbers(self, body: schema.TextRequest, characters: int) -> None:
+        """Check the number of log-probabilities that are held at once; a stream sends them as it goes."""
+        most, given = self._limits.numbers // 4, characters * (body.alternatives or 0)  # pairs with a text: more memory
+        if given > most:
+            raise ApiError(422, f"logprobs: at most {most:,} numbers at once; given {given:,}", "logprobs")
 
     def _start(
         self, model: ServedModel, states: list[GenerationState], alternatives: int | None, scores: bool
@@ -162,13 +169,12 @@ async def _whole(
     answer: Answer, outbox: Outbox, prompts: list[Prompt], choices: Mapping[int, Choice], count: int
 ) -> Response:
     """Wait for all texts, and return the likeliest `count` of each prompt."""
-    items: dict[int, list[Any]] = {number: [] for number in choices}
+    pieces = [Piece(number) for number in choices]
     async for batch in batches(outbox, len(choices), PACE):
-        for name, data in batch:
-            if name == "error":
-                raise ApiError(503, data["message"])
-            items[data["number"]].append((name, data))
-    pieces = [choices[number].add(own) for number, own in items.items()]
+        for number, items in by_number(batch).items():
+            if items[-1][0] == "error":
+                raise ApiError(503, items[-1][1]["message"])
+            pieces[number] += choices[number].add(items)
     usage = usage_of(prompts, choices.values())
     return JSONResponse(answer.whole(_likeliest(pieces, choices, len(prompts), count), usage))
 

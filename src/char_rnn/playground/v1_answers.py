@@ -37,9 +37,15 @@ class Piece:
     """What a choice has got since the last piece."""
 
     number: int
-    text: str
-    tokens: list[Token]
-    reason: str | None
+    text: str = ""
+    tokens: list[Token] = field(default_factory=list)
+    reason: str | None = None
+
+    def __iadd__(self, other: Piece) -> Piece:
+        self.text += other.text
+        self.tokens += other.tokens
+        self.reason = other.reason or self.reason
+        return self
 
 
 @dataclass
@@ -48,12 +54,14 @@ class Choice:
 
     Attributes:
         number: Its number in the request.
+        scored: Whether its pieces have tokens.
         echoed: Prompt to begin with, if any.
         symbols: Symbols written.
         log_prob: Sum of the log-probabilities of the tokens written.
     """
 
     number: int
+    scored: bool
     echoed: Prompt | None = None
     symbols: int = 0
     log_prob: float = 0.0
@@ -66,11 +74,11 @@ class Choice:
 
     def add(self, items: Iterable[Item]) -> Piece:
         """Take items of its job."""
-        piece = Piece(self.number, "", [], None)
+        piece = Piece(self.number)
         for name, data in items:
             if name == "start" and self.echoed is not None:
                 piece.text += self.echoed.text
-                piece.tokens += prompt_tokens(self.echoed, data.get("scores", ()))
+                piece.tokens += prompt_tokens(self.echoed, data["scores"]) if self.scored else []
             elif name == "done":
                 piece.reason, self.symbols = data["reason"], data["characters"]
             elif not name:
@@ -82,7 +90,7 @@ class Choice:
         log_prob = entry.get("log_prob", 0.0)
         self.log_prob += log_prob
         self._pending += log_prob
-        if not entry["text"]:
+        if not (entry["text"] and self.scored):
             return []
         total, self._pending = round(self._pending, 5), 0.0
         likeliest = dict(entry.get("alternatives", ())) if total == log_prob else {}
@@ -172,8 +180,8 @@ class ChatAnswer(Answer):
 
     def chunk(self, piece: Piece) -> list[dict[str, Any]]:
         """Return a piece as chunks; the reason has one of its own."""
-        parts = [Piece(piece.number, piece.text, piece.tokens, None)] if piece.text else []
-        parts += [Piece(piece.number, "", [], piece.reason)] if piece.reason else []
+        parts = [Piece(piece.number, piece.text, piece.tokens)] if piece.text else []
+        parts += [Piece(piece.number, reason=piece.reason)] if piece.reason else []
         return [self._object(self.chunk_kind, [self._choice(part, "delta")]) for part in parts]
 
     def _choice(self, piece: Piece, name: str = "message") -> dict[str, Any]:
@@ -204,6 +212,14 @@ def usage_of(prompts: Iterable[Prompt], choices: Iterable[Choice]) -> dict[str, 
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
+def by_number(items: Iterable[Item]) -> dict[int, list[Item]]:
+    """Return the items of each text."""
+    groups: dict[int, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item[1]["number"], []).append(item)
+    return groups
+
+
 class StreamEncoder:
     """Writes the items of some choices as the events of a stream."""
 
@@ -216,11 +232,8 @@ class StreamEncoder:
     def __call__(self, items: Sequence[Item]) -> bytes:
         """Return items as events."""
         chunks: list[Any] = []
-        groups: dict[int, list[Item]] = {}
-        for item in items:
-            groups.setdefault(item[1]["number"], []).append(item)
-        for number, group in groups.items():
-            chunks += self._chunks(number, group)
+        for number, own in by_number(items).items():
+            chunks += self._chunks(number, own)
         if not self._left:
             usage = usage_of(self._prompts, self._choices.values())
             chunks += [self._answer.usage_chunk(usage)] if self._include_usage else []
@@ -229,9 +242,8 @@ class StreamEncoder:
 
     def _chunks(self, number: int, items: list[Item]) -> list[dict[str, Any]]:
         names = [name for name, _ in items]
-        if "error" in names:
-            message = items[names.index("error")][1]["message"]
-            return [{"error": openai_error(503, message, None)}]
+        if names[-1] == "error":
+            return [{"error": openai_error(503, items[-1][1]["message"], None)}]
         self._left -= names.count("done")
         chunks = self._answer.begin(number) if "start" in names else []
         return chunks + self._answer.chunk(self._choices[number].add(items))
