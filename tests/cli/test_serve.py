@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,21 @@ def test_sigterm_ends_it_too(run_folder: Path) -> None:
         process.terminate()
         assert process.communicate(timeout=WAIT) == ("", "")
         assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_key_in_the_environment_and_an_allowed_origin(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAR_RNN_API_KEY", "sesame")
+    options = ("--allow-origin", "https://a.example", "--allow-host", "box.example")
+    with serving(run_folder, *options) as (_, _, address):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        headers = {"origin": "https://a.example", "host": "box.example"}
+        request = urllib.request.Request(f"{address}v1/models", headers=headers)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            opener.open(request, timeout=WAIT)
+        request.add_header("authorization", "Bearer sesame")
+        with opener.open(request, timeout=WAIT) as answer:
+            assert json.loads(answer.read())["data"][0]["id"] == "poem"
+            assert answer.headers["access-control-allow-origin"] == "https://a.example"
 
 
 def test_an_ignored_ctrl_c_stays_ignored(run_folder: Path) -> None:

@@ -100,8 +100,8 @@ def command(
     MODEL is a run folder (its best model; of a run that is training, always the latest), a .safetensors file, or a .t7
     checkpoint of 2015; without one, the model demo of this program. With --text, the page underlines what the models
     copy from their training text; several files are joined, as for `char-rnn train`. The page needs no internet access.
-    Programs use the API under /api, or as that of OpenAI the one under /v1. Only this machine can reach the server,
-    without a password, unless --host or --api-key is given. Press Ctrl-C to stop.
+    Other programs can use the API under /api, or the OpenAI-compatible one under /v1. Only this machine can reach the
+    server, unless --host is given; --api-key sets a password. Press Ctrl-C to stop.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The API under /v1, for programs that know OpenAI's API: models, completions, and a conversation to continue.
+"""The OpenAI-compatible API under /v1: models, completions, and a conversation as a text to continue.
 
 Each text is a job of the model's scheduler, as of /api/generate. Text k of a prompt has the seed that `generate_many`
 gives it, whatever else is in the request.

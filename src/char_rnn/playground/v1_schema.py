@@ -1,4 +1,4 @@
-"""Requests and answers of the API under /v1, which programs for OpenAI's API know.
+"""Requests of the OpenAI-compatible API under /v1.
 
 Unknown fields are ignored, and null is the default: clients send many fields that have no meaning here.
 """
