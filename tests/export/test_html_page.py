@@ -186,6 +186,67 @@ def test_the_same_text_without_webassembly(opened: Opened, browser: Any, tmp_pat
     assert old_text == text
 
 
+LEVELS = """async ({text}) => { const {values, ...rest} = await charRnnBackend.states({text});
+    return {values: [...values], ...rest}; }"""
+
+
+def hidden(file: ModelFile, text: str) -> np.ndarray:
+    """h (T, L, H) after each character, by the engine with the page's weights."""
+    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    rows = []
+    for character in text:
+        for index in file.vocabulary.encode(character):
+            streams.feed([index])
+        rows.append(streams.hidden())
+    return np.array(rows)
+
+
+def test_the_states_of_all_cells(opened: Opened) -> None:
+    file = made(scale=0.5)
+    page = opened(file)
+    shown = page.evaluate(GENERATE, ["abc", 60, {"seed": 7, "temperature": 1, "states": True}])
+    text = "abc" + shown["text"]
+    expected = hidden(file, text)
+    sent = {place: each["states"] for place, each in enumerate(shown["characters"], 3) if "states" in each}
+    assert {len(text) - 1} <= set(sent)
+    for place, each in sent.items():
+        np.testing.assert_allclose(np.array(each["values"]).reshape(2, 6) / 127, expected[place], rtol=0, atol=0.005)
+    for part in (text, text[:20], text[:10] + "f" + text[10:], text[:10] + "fa" + text[10:]):
+        found = page.evaluate(LEVELS, {"text": part})
+        assert (found["characters"], found["scale"]) == (len(part), 1)
+        levels = np.array(found["values"]).reshape(-1, 2, 6) / 127
+        np.testing.assert_allclose(levels, hidden(file, part), rtol=0, atol=0.005)
+    going_on = page.evaluate(GENERATE, [text, 40, {}])
+    assert going_on["text"] == greedy(file, text, 40)
+    assert page.evaluate(LEVELS, {"text": ""}) == {"characters": 0, "scale": 1, "values": []}
+
+
+def test_cells_of_a_text_and_the_progress(opened: Opened) -> None:
+    page = opened(made(scale=0.5))
+    text = "a bad\n fed, face\n" * 20
+    found = page.evaluate(
+        """async (text) => { const shares = [];
+        const {cells} = await charRnnBackend.cells("poem", {text, onProgress: (share) => shares.push(share)});
+        const own = await charRnnBackend.cells("poem");
+        const search = new AbortController();
+        const cancelled = charRnnBackend.cells("poem", {signal: search.signal}).catch(({name}) => name);
+        search.abort();
+        return {cells, shares, own: own.cells, cancelled: await cancelled,
+                after: (await charRnnBackend.cells("poem", {text})).cells}; }""",
+        text,
+    )
+    cells = pytest.importorskip("char_rnn.playground.cells")
+    expected = cells.best_cells(text, hidden(made(scale=0.5), text))
+    assert [(each["tracks"], each["layer"], each["index"]) for each in found["cells"]] == [
+        (each.tracks, each.layer, each.index) for each in expected
+    ]
+    assert found["shares"] == sorted(found["shares"])
+    assert found["shares"][-1] == 1
+    assert found["own"]
+    assert found["cancelled"] == "AbortError"
+    assert found["after"] == found["cells"]
+
+
 def test_a_continuation_equals_a_new_reading(opened: Opened) -> None:
     file = made(scale=0.9, attention="top", attention_window=4)
     page = opened(file)

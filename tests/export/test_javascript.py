@@ -420,10 +420,12 @@ def test_cells_that_track_features(page: Any, line_end: str) -> None:
     for place, name in enumerate(("brackets", "indentation", "quotes", "line length")):
         activations[:, place % 2, place] += cells.FEATURES[name](text)
     expected = cells.best_cells(text, activations)
-    found = page.evaluate("([text, values]) => bestCells([...text], values)", [text, activations.tolist()])
+    found = page.evaluate(
+        "([text, values]) => bestCells([...text], values, 5)", [text, activations.reshape(-1, 10).tolist()]
+    )
     assert [(cell["tracks"], cell["layer"], cell["index"]) for cell in found] == [
         (cell.tracks, cell.layer, cell.index) for cell in expected
     ]
     np.testing.assert_allclose([cell["correlation"] for cell in found], [cell.correlation for cell in expected])
     assert len(found) == 18
-    assert page.evaluate("() => bestCells([...'aaaa'], [[[1]], [[2]], [[3]], [[4]]])") == []
+    assert page.evaluate("() => bestCells([...'aaaa'], [[1], [2], [3], [4]], 1)") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import math
@@ -56,6 +57,8 @@ class FakeServer:
     breaks_after: int | None = None  # characters before an `error` event
     training: dict[str, Any] | None = None  # progress of the first model's run
     runs: list[str] = field(default_factory=list)
+    search: float = 0.0  # seconds of a search for cells
+    stretches: list[list[int]] = field(default_factory=list)  # copied ones
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     cancelled: int = 0
     url: str = ""
@@ -75,6 +78,8 @@ class FakeServer:
                 return JSONResponse({"message": self.refusal}, status_code=400)
             if path == "generate":
                 return StreamingResponse(self._stream(body), media_type="text/event-stream")
+            if path.endswith("/cells"):
+                await asyncio.sleep(self.search)
             return JSONResponse(self._answer(path, body))
 
         routes = [
@@ -91,6 +96,10 @@ class FakeServer:
             return self.training or {}
         if path == "activations":
             return {"activations": [activation(body["unit"], index) for index in range(len(body["text"]))]}
+        if path == "states":
+            return self._states(body)
+        if path == "copied":
+            return {"stretches": self.stretches}
         if path == "score":
             log_probs = [-math.log(2) * (index % 9) for index in range(len(body["text"]))]
             following = LINES[len(body["text"]) % len(LINES)]
@@ -106,6 +115,14 @@ class FakeServer:
             ]
         }
 
+    def _states(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The waves of all cells, in 8 bits."""
+        shape = next(each for each in self.models if each["name"] == body["model"])
+        characters = len(body["text"])
+        rows = [states(shape, index)["values"] for index in range(characters)]
+        values = base64.b64encode(b"".join(map(base64.b64decode, rows))).decode()
+        return {"characters": characters, "scale": 2.0, "values": values}
+
     async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
         unit, prime = body["unit"], body["prime"].translate(dict.fromkeys(map(ord, self.skipped)))
         start = {"prime": prime, **self.read}
@@ -118,7 +135,11 @@ class FakeServer:
                     yield event({"message": "The model has lost its way. Lower the temperature."}, "error")
                     return
                 end = min(begin + self.per_message, body["length"])
-                yield event(piece(begin, end, body, len(prime), self.rare))
+                written = piece(begin, end, body, len(prime), self.rare)
+                if body["states"]:
+                    shape = next(each for each in self.models if each["name"] == body["model"])
+                    written["characters"][-1]["states"] = states(shape, len(prime) + end - 1)
+                yield event(written)
                 await asyncio.sleep(self.pause)
             yield event(
                 {"reason": "length", "characters": body["length"], "seconds": 3, "writing_seconds": 0.5}, "done"
@@ -135,6 +156,16 @@ def event(data: Any, name: str | None = None) -> str:
 def activation(unit: int, index: int) -> float:
     """A wave, larger from the thousandth character on."""
     return round((0.9 if index < 1000 else 1.8) * math.sin((index + unit) / 6), 4)
+
+
+def states(shape: dict[str, Any], index: int) -> dict[str, Any]:
+    """The levels of all cells of a model after a character."""
+    levels = [
+        round(activation(unit, index) * 127 / 2)
+        for _ in range(shape["num_layers"])
+        for unit in range(shape["hidden_size"])
+    ]
+    return {"scale": 2.0, "values": base64.b64encode(bytes(level & 0xFF for level in levels)).decode()}
 
 
 def piece(begin: int, end: int, body: dict[str, Any], before: int, rare: bool) -> dict[str, Any]:

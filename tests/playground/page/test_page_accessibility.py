@@ -60,7 +60,7 @@ def test_no_accessibility_violation(page: Any, server: FakeServer, axe: str) -> 
     if page.viewport_size["width"] < 500:
         page.get_by_role("button", name="Inspect").click()
     page.get_by_role("button", name="Find cells").click()
-    page.locator(".chip").first.click()
+    page.locator(".cell").first.click()
     check(page, axe)
     page.get_by_label("surprise").check()
     check(page, axe)

@@ -71,7 +71,7 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
     done(page)
     assert colours(page) == "prime"
     page.get_by_role("button", name="Find cells").click()
-    page.get_by_title("Layer 1, cell 5, correlation 0.91").click()
+    page.get_by_title("Layer 1, cell 5: on inside quotes, correlation 0.91").click()
     page.locator(".body .p9").first.wait_for()
     assert server.last("activations") == {"model": "hamlet", "text": "“O”" + LINES[:60], "layer": 1, "unit": 5}
     assert colours(page).startswith("prime p7 prime p8 p9 p8")  # 0.9 sin(5/6), sin(6/6), ...
@@ -79,10 +79,10 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
     assert page.locator("#ends").inner_text().split() == ["−1", "0", "+1"]
     page.get_by_role("slider", name="Character").fill("1")
     assert page.locator("#reading").inner_text() == "Cell 5 of layer 1: +0.67 at “"
-    assert page.locator(".chip[aria-pressed=true]").count() == 1
+    assert page.locator(".cell[aria-pressed=true]").count() == 1
     page.get_by_label("nothing").check()
     assert colours(page) == "prime"
-    assert page.locator(".chip[aria-pressed=true]").count() == 0
+    assert page.locator(".cell[aria-pressed=true]").count() == 0
 
 
 def test_a_new_text_is_coloured_while_it_is_written(page: Any, server: FakeServer) -> None:
@@ -96,21 +96,6 @@ def test_a_new_text_is_coloured_while_it_is_written(page: Any, server: FakeServe
     assert colours(page).startswith("prime p4 p6 p7")
     page.get_by_label("nothing").check()
     assert colours(page) == "prime"
-
-
-def test_all_cells_of_a_layer_by_keyboard(page: Any, server: FakeServer) -> None:
-    generate(page, length=60)
-    done(page)
-    page.get_by_text("All cells of the layer").click()
-    options = page.get_by_role("listbox", name="Cells").get_by_role("option")
-    options.last.wait_for()
-    assert options.count() == 24
-    page.get_by_role("listbox", name="Cells").focus()
-    page.keyboard.press("End")
-    page.keyboard.press("ArrowLeft")
-    assert page.get_by_label("Cell", exact=True).input_value() == "22"
-    page.locator(".body .p1").first.wait_for()
-    assert server.last("activations")["unit"] == 22
 
 
 def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
@@ -195,21 +180,12 @@ CONTRAST = """chip => {
 @pytest.mark.parametrize("context_options", [{"color_scheme": "light"}, {"color_scheme": "dark"}], ids=str)
 def test_chips_are_readable_under_the_mouse(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Find cells").click()
-    chips = page.locator(".chip")
+    chips = page.locator(".cell")
     chips.first.click()
     assert chips.first.get_attribute("aria-pressed") == "true"
     for chip in (chips.first, chips.last):
         chip.hover()
         assert chip.evaluate(CONTRAST) >= 4.5
-
-
-def test_weak_cells_are_not_shown(page: Any, server: FakeServer) -> None:
-    page.get_by_role("button", name="Find cells").click()
-    page.locator(".chip").first.wait_for()
-    assert page.locator(".chip").all_inner_texts() == ["1·5 +0.91", "0·2 −0.55", "0·7 +0.78"]
-    assert "Not shown (correlation below 0.40): capitals." in page.locator("#found").inner_text()
-    bars = page.locator(".strength span").evaluate_all("bars => bars.map(bar => bar.style.transform)")
-    assert bars == ["scaleX(0.91)", "scaleX(0.55)", "scaleX(0.78)"]
 
 
 def test_the_layout_is_stable(page: Any, server: FakeServer) -> None:
@@ -246,6 +222,6 @@ def test_disabled_controls_keep_the_focus(page: Any, server: FakeServer) -> None
     assert focused() == "continue"
     assert page.locator("#continue:enabled:not([aria-disabled])").count() == 1
     page.get_by_role("button", name="Find cells").click()
-    page.locator(".chip").first.wait_for()
-    assert focused() == "chip"
+    page.locator(".cell").first.wait_for()
+    assert focused() == "chip cell"
     assert page.evaluate("document.activeElement.title").startswith("Layer 1, cell 5")

@@ -27,7 +27,6 @@ def test_no_sideways_scrolling_on_a_phone(page: Any, server: FakeServer) -> None
     page.get_by_text("Characters and stop texts").tap()
     page.get_by_role("button", name="Inspect").tap()
     page.get_by_role("button", name="Find cells").tap()
-    page.get_by_text("All cells of the layer").tap()
     page.get_by_label("surprise").check()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     for name in ("Generate", "Stop", "Continue", "Inspect"):
@@ -68,7 +67,7 @@ def test_text_bars_and_cells_are_visible_together(page: Any, server: FakeServer)
     mark = page.locator(".mark").bounding_box()
     assert mark["y"] + mark["height"] <= sheet["y"] or mark["x"] + mark["width"] <= sheet["x"]  # not behind it
     page.get_by_role("button", name="Find cells").tap()
-    page.locator(".chip").first.tap()
+    page.locator(".cell").first.tap()
     assert page.evaluate("document.documentElement.scrollWidth") == wide
     page.keyboard.press("Escape")
     assert toggle.get_attribute("aria-expanded") == "false"
@@ -135,7 +134,7 @@ def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Generate").click()
     page.wait_for_function("() => document.querySelector('#position').max == 62")
     done(page)
-    assert {**server.last("generate"), "model": asked["model"]} == asked
+    assert {**server.last("generate"), "model": asked["model"], "states": asked["states"]} == asked
     assert (asked["prime"], asked["final_temperature"], asked["banned"], asked["seed"]) == ("é\n", 1.2, "xyz", 42)
 
 
@@ -180,7 +179,7 @@ def test_everything_has_a_name_and_the_status_is_polite(page: Any, server: FakeS
     generate(page, length=60)
     done(page)
     page.get_by_role("button", name="Find cells").click()
-    page.locator(".chip").first.wait_for()
+    page.locator(".cell").first.wait_for()
     assert page.evaluate(UNNAMED) == []
     assert page.get_by_role("status").count() == 1
     assert page.locator(":is([aria-live], [role=status], [role=alert]) .pane").count() == 0  # not each character

@@ -43,7 +43,7 @@ def test_stop_ends_the_text_at_the_server(page: Any, served: Serving) -> None:
 def test_cells_and_surprise(page: Any) -> None:
     generate(page, "a 'b' c\n", length=300)
     done(page)
-    page.locator(".chip").first.click()
+    page.locator(".cell").first.click()
     page.locator(".body [class*=p]:not(.prime), .body [class*=n]").first.wait_for()
     page.get_by_label("surprise").check()
     page.locator(".body .s3").first.wait_for()

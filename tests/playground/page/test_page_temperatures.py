@@ -27,7 +27,7 @@ def test_four_temperatures(page: Any, server: FakeServer) -> None:
     bodies = asked_of(server)[1:]
     assert page.get_by_role("button", name="Undo").is_hidden()
     assert sorted(body["temperature"] for body in bodies) == [0.4, 0.8, 1, 1.3]
-    assert all({**body, "temperature": 0.8} == first for body in bodies)
+    assert all({**body, "temperature": 0.8, "states": True} == first for body in bodies)
     assert [text_of(page, at) for at in range(4)] == ["A" + LINES[:60]] * 4
     names = [pane.get_attribute("aria-label") for pane in page.locator(".pane").all()]
     assert names == [f"Text at temperature {each}" for each in ("0.4", "0.8", "1", "1.3")]

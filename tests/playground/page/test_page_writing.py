@@ -35,6 +35,7 @@ def test_generate_shows_the_prime_and_the_text(page: Any, server: FakeServer) ->
     body = server.last("generate")
     assert body == {
         "model": "hamlet",
+        "states": True,
         "prime": "ROMEO:\n",
         "length": 100,
         "seed": int(page.get_by_label("Seed").input_value()),

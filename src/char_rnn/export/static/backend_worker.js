@@ -23,12 +23,21 @@ export function workerBackend(description, weights, program) {
     worker.postMessage({ ...question, id: last, ask });
     return last;
   };
-  const ask = (what, question) =>
+  const ask = (what, question, { onProgress, signal } = {}) =>
     new Promise((fulfil, reject) => {
       const id = tell(what, question, (event, value) => {
+        if (event === "progress") {
+          onProgress?.(value);
+          return;
+        }
         waiting.delete(id);
         if (event === "error") reject(new Error(value.message));
         else fulfil(value);
+      });
+      signal?.addEventListener("abort", () => {
+        waiting.delete(id);
+        worker.postMessage({ id, ask: "stop" });
+        reject(signal.reason);
       });
     });
   const open = async () => {
@@ -46,7 +55,8 @@ export function workerBackend(description, weights, program) {
       return { models: [{ name, ...facts, symbols }], limits: LIMITS };
     },
     activations: (question) => ask("activations", question),
-    cells: () => ask("cells", {}),
+    states: (question) => ask("states", question),
+    cells: (_, { text, ...listening } = {}) => ask("cells", { text }, listening),
     score: (question) => ask("score", question),
     generate: (request, handlers) =>
       new Promise((fulfil) => {

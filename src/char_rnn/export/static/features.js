@@ -57,19 +57,15 @@ const isOfWord = (character) => /^[\p{L}\p{N}]/u.test(character);
 
 /**
  * The cells that track each feature best: [{tracks, layer, index, correlation}, ...].
- * `activations`: h of each layer after each character.
+ * `activations`: those of all cells after each character, layer after layer of `width` cells.
  */
-export function bestCells(characters, activations, count = 3) {
+export function bestCells(characters, activations, width, count = 3) {
   const lines = characters.includes("\n") ? characters : characters.map((each) => (LINE_ENDS.includes(each) ? "\n" : each));
   const features = Object.entries(FEATURES).map(([tracks, feature]) => ({ tracks, values: feature(lines) }));
   const shown = features.filter(({ values }) => varies(values)).map(({ tracks, values }) => ({ tracks, values: unit(values) }));
-  const cells = activations.length ? activations[0].flatMap((h, layer) => Array.from(h, (_, index) => ({ layer, index }))) : [];
-  for (const cell of cells) cell.values = unit(activations.map((each) => each[cell.layer][cell.index]));
+  const cells = Array.from(activations[0] ?? [], (_, place) => unit(activations.map((each) => each[place])));
   return shown.flatMap(({ tracks, values }) => {
-    const found = cells.map(({ layer, index, values: ofCell }) => {
-      const correlation = dot(values, ofCell);
-      return { tracks, layer, index, correlation };
-    });
+    const found = cells.map((ofCell, place) => ({ tracks, layer: Math.floor(place / width), index: place % width, correlation: dot(values, ofCell) }));
     found.sort((one, other) => Math.abs(other.correlation) - Math.abs(one.correlation));
     return found.slice(0, count);
   });

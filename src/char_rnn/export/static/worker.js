@@ -2,24 +2,24 @@
  * The worker of an exported page: it runs the model and answers messages.
  *
  * In: {id, ask, ...}; `open` comes first. Out: {id, event, value}; the event is start, characters, done or error for a
- * text, answer or error for other requests.
+ * text, progress, answer or error for other requests.
  */
 
 import { bytesOf } from "./kernel.js";
 import { withNumbers } from "./tensors.js";
 import { Network } from "./network.js";
 import { Symbols } from "./symbols.js";
-import { likeliest, Writing } from "./writing.js";
+import { levelsOf, likeliest, statesOf, Writing } from "./writing.js";
 import { bestCells } from "./features.js";
 
 const SLICE = 40; // milliseconds of computing between two checks for messages
 const SAMPLED = { seed: 0, temperature: 0.8 }; // the text in which cells are searched
 const LENGTHS = [1000, 4000]; // shortest and longest length of this text
-const ACTIVATIONS = 4_000_000; // most activations of this text, within these lengths
+const ACTIVATIONS = 4_000_000; // most activations of a text, within these lengths
 
 let network;
 let symbols;
-let past = null; // {read, state} of the last text, from which a Writing may continue
+let past = null; // {read, state, logProbs} of the last text, from which a Writing may continue
 const stopped = new Set();
 
 const answers = {
@@ -53,30 +53,55 @@ const answers = {
     return { log_probs: values, ...(alternatives && { next: begun ? likeliest(logProbs, alternatives, symbols) : [] }) };
   },
 
-  async cells() {
-    const characters = [];
-    const activations = [];
-    const room = ACTIVATIONS / (network.layers.length * network.hidden_size);
-    const length = Math.floor(Math.max(LENGTHS[0], Math.min(LENGTHS[1], room)));
-    const writing = new Writing(network, symbols, { ...SAMPLED, length }, {
-      start() {},
-      character({ text }) {
-        for (const each of text) {
-          characters.push(each);
-          activations.push(writing.state.cells.map(([h]) => h.slice()));
-        }
-      },
-      done() {},
-    });
-    await inSlices(() => {
-      writing.step();
-      return !writing.ended;
-    });
-    return { cells: bestCells(characters, activations) };
+  async states({ text }) {
+    const before = Math.max(0, [...text].length - longest()); // only the last ones are kept
+    const state = network.begin();
+    let count = 0;
+    const note = () => (count++ < before ? null : statesOf(state));
+    return levelsOf((await readCharacters(text, (symbol) => network.feed(state, symbol), note)).slice(before));
+  },
+
+  async cells({ id, text }) {
+    const progress = (share) => postMessage({ id, event: "progress", value: share });
+    const found = await (text === undefined ? writtenText : givenText)(() => stopped.has(id), progress, text);
+    return { cells: stopped.delete(id) ? [] : bestCells(...found, network.hidden_size) };
   },
 
   generate: ({ id, request }) => generate(id, request),
 };
+
+/* The texts to find cells in: [characters, activations after each]. */
+
+async function writtenText(isStopped, progress) {
+  const characters = [];
+  const states = [];
+  const length = longest();
+  const writing = new Writing(network, symbols, { ...SAMPLED, length }, {
+    start() {},
+    character({ text }) {
+      for (const each of text) {
+        characters.push(each);
+        states.push(statesOf(writing.state));
+      }
+    },
+    done() {},
+  });
+  const step = () => {
+    writing.step();
+    return !writing.ended && !isStopped();
+  };
+  await inSlices(step, () => progress(writing.count / length));
+  return [characters, states];
+}
+
+async function givenText(isStopped, progress, text) {
+  const characters = [...text].slice(0, longest());
+  const state = network.begin();
+  const read = (symbol) => network.feed(state, symbol);
+  return [characters, await readCharacters(characters.join(""), read, () => statesOf(state), isStopped, progress)];
+}
+
+const longest = () => Math.floor(Math.max(LENGTHS[0], Math.min(LENGTHS[1], ACTIVATIONS / (network.layers.length * network.hidden_size))));
 
 async function generate(id, request) {
   const began = performance.now();
@@ -109,20 +134,20 @@ async function generate(id, request) {
     writing.step();
     return !writing.ended && !stopped.has(id);
   }, flush);
-  past = { read: writing.read, state: writing.state };
+  past = { read: writing.read, state: writing.state, logProbs: writing.logProbs };
   stopped.delete(id);
 }
 
 /** Read a text and return the values of `note()` after each character. */
-async function readCharacters(text, read, note) {
+async function readCharacters(text, read, note, isStopped = () => false, progress = () => {}) {
   const spelled = symbols.spelled(text);
   const values = [];
   await inSlices(() => {
-    if (values.length === spelled.length) return false;
+    if (values.length === spelled.length || isStopped()) return false;
     spelled[values.length].forEach(read);
     values.push(note());
     return true;
-  });
+  }, () => progress(values.length / spelled.length));
   return values;
 }
 

@@ -4,6 +4,8 @@ import { draw, highest, probabilitiesOf, temperatureAt } from "./strategies.js";
 import { Random } from "./random.js";
 import { howRead, textOf } from "./unknown_characters.js";
 
+const PACE = 40; // milliseconds between two characters that come with the activations of all cells
+
 const DEFAULTS = {
   prime: "",
   length: 500,
@@ -22,9 +24,9 @@ const DEFAULTS = {
 export class Writing {
   /**
    * `asked`: the request of a backend's `generate`. Throws an Error whose message tells a person what to do.
-   * `past`: {read, state} of an earlier text, or null: a text that continues it does not read it again.
+   * `past`: {read, state, logProbs} of an earlier text, or null: a text that continues it does not read it again.
    * `tell`: {start({prime, normal_form?, substitutions?, activations?}),
-   *          character({text, probability, alternatives, activation?}), done({reason})}.
+   *          character({text, probability, alternatives, activation?, states?}), done({reason})}.
    */
   constructor(network, symbols, asked, tell, past = null) {
     const request = { ...DEFAULTS, ...asked };
@@ -36,16 +38,17 @@ export class Writing {
     this.stopText = new StopText([...stops, ...ends], request.keep_stop);
     this.spelling = symbols.spell(request.prime, request.unknown);
     this.prime = symbols.encode(textOf(this.spelling));
-    const isGoingOn = past && !request.unit && isBeginning(past.read, this.prime);
+    const isGoingOn = past && !request.unit && isBeginning(past.read, this.prime) && (past.logProbs || past.read.length < this.prime.length);
     this.state = isGoingOn ? past.state : network.begin();
     this.read = isGoingOn ? past.read : []; // the symbols that the state has read
+    this.sentAt = 0; // the time of the last activations of all cells
     this.recent = this.prime.slice(-request.repetition_window);
     this.decoder = symbols.decoder();
     this.activations = [];
     this.entries = []; // drawn, but not yet certain
     this.certain = "";
     this.count = 0;
-    this.logProbs = null; // of the next symbol; null before the first symbol is read
+    this.logProbs = isGoingOn ? past.logProbs : null; // of the next symbol; null before the first symbol is read
     this.ended = false;
   }
 
@@ -81,8 +84,13 @@ export class Writing {
     this.count += 1;
     this.entries.push(entry);
     this.certain += this.stopText.feed(entry.text);
-    if (this.count < this.request.length || this.request.unit) this.#read(symbol);
+    const isLast = this.stopText.found || this.count >= this.request.length;
+    if (this.count < this.request.length || this.request.unit || this.request.states) this.#read(symbol);
     if (this.request.unit) entry.activation = this.#activation();
+    if (this.request.states && (isLast || performance.now() - this.sentAt >= PACE)) {
+      entry.states = levelsOf([statesOf(this.state)]);
+      this.sentAt = performance.now();
+    }
     this.#release();
   }
 
@@ -139,8 +147,18 @@ export class Writing {
 export const likeliest = (logProbs, count, symbols) =>
   highest(logProbs, count).map((each) => [symbols.label(each), Math.exp(logProbs[each])]);
 
-/** Whether a list is the beginning of a longer one. */
-const isBeginning = (list, whole) => list.length < whole.length && list.every((each, place) => each === whole[place]);
+/** The activations of all cells, by layer. */
+export const statesOf = ({ cells }) => Float32Array.from(cells.flatMap(([h]) => [...h]));
+
+/** {values, scale, characters}: activations of several characters in 8 bits. */
+export function levelsOf(rows) {
+  const scale = rows.reduce((most, row) => row.reduce((largest, value) => Math.max(largest, Math.abs(value)), most), 1);
+  const values = Int8Array.from(rows.flatMap((row) => [...row]), (value) => Math.round((value * 127) / scale));
+  return { values, scale, characters: rows.length };
+}
+
+/** Whether a list is the beginning of another. */
+const isBeginning = (list, whole) => list.length <= whole.length && list.every((each, place) => each === whole[place]);
 
 /** Passes text on, piece by piece, until a stop text appears, which is passed on if `keep`. */
 export class StopText {

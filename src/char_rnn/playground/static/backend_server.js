@@ -4,24 +4,29 @@
  * A page with another backend sets `window.charRnnBackend` before app.js runs. All methods are asynchronous:
  *
  *   models() -> {models: [{name, cell, hidden_size, num_layers, parameters, symbols: [text, ...], data, loss, precision,
- *                          suggested_primes: [text, ...]?}],  without them the page does not write by itself
+ *                          suggested_primes: [text, ...]?,  without them the page does not write by itself
+ *                          copied_from: text?}],  the text to find copies in
  *                runs: [name, ...]?, limits: {length, streams, prime, body}}
  *   generate(request, {onStart, onCharacters, onDone, onError, signal})
  *       request: the body of POST /api/generate.
  *       onStart({prime, activations?, substitutions?, normal_form?})  once: the prime as the model read it (`activations` only with `unit`)
  *       onCharacters({text, characters: [...]})    any number of times: new text and its characters, as they were drawn:
- *                                                  {text, probability, alternatives: [[text, probability], ...], activation?, symbol?};
+ *                                                  {text, probability, alternatives: [[text, probability], ...], activation?, symbol?,
+ *                                                  states?: {values: Int8Array, scale}};
+ *                                                  `states`, of some characters: the activations of all cells, times 127 / scale;
  *                                                  `symbol`: the drawn symbol, if it differs from `text`: a byte as "\\xE2"
  *       onDone({reason, characters, seconds, writing_seconds?})  or onError({message}), at the end
  *       signal: an AbortSignal; after an abort nothing is called. The promise is always fulfilled at the end.
  *   activations({model, text, layer, unit}) -> {activations: [number, ...]}
- *   cells(model) -> {cells: [{tracks, layer, index, correlation}, ...]}
  *   score({model, text, alternatives?}) -> {log_probs: [number, ...], next: [[text, probability], ...]?}
  *       `next`: this number of likeliest characters after the text; none after an empty text
- *
+ *   states({model, text}) -> {values, scale, characters}: `states` after each of the last `characters` of the text
+ *   cells(model, {text?, onProgress?, signal?}) -> {cells: [{tracks, layer, index, correlation}, ...]}
+ *       in a text, or in one that the model writes; onProgress(share): if a backend knows how much is done
+ *   copied({model, text}) -> {stretches: [[start, end], ...]}  only for models with `copied_from`
  *   training(name, tag?) -> {tag, progress: the answer of GET /api/models/NAME/training}; null if it still has this tag
  *
- * models, activations, cells, score and training reject with an Error whose message tells a person what to do.
+ * All but `generate` reject with an Error whose message tells a person what to do.
  *
  * An exported page joins these modules into one script: an import is one line, without renaming, from "./file.js", without
  * cycles, and no two modules share a top-level name.
@@ -41,7 +46,12 @@ export function serverBackend(base = new URL("api/", document.baseURI)) {
   return {
     models: () => json(request(new URL("models", base))),
     activations: (question) => json(post("activations", question)),
-    cells: (model) => json(request(new URL(`models/${encodeURIComponent(model)}/cells`, base))),
+    states: async (question) => withLevels(await json(post("states", question))),
+    cells: (model, { text, signal } = {}) => {
+      const path = `models/${encodeURIComponent(model)}/cells`;
+      return json(text === undefined ? request(new URL(path, base), { signal }) : post(path, { text }, signal));
+    },
+    copied: (question) => json(post("copied", question)),
     score: (question) => json(post("score", question)),
     training: async (name, tag = "") => {
       const response = await request(new URL(`models/${encodeURIComponent(name)}/training`, base), { headers: { "If-None-Match": tag } });
@@ -77,7 +87,7 @@ async function refusal(response) {
 }
 
 async function generateOverHttp(open, { onStart, onCharacters, onDone, onError, signal }) {
-  const heard = { start: onStart, message: onCharacters, done: onDone, error: onError };
+  const heard = { start: onStart, message: (message) => onCharacters(withStates(message)), done: onDone, error: onError };
   let ended = false;
   try {
     const response = await open();
@@ -91,6 +101,14 @@ async function generateOverHttp(open, { onStart, onCharacters, onDone, onError, 
     if (signal?.aborted) return;
     onError({ message: error instanceof TypeError ? "The connection to the server was lost. Try again." : error.message });
   }
+}
+
+/* Decode the 8-bit levels. */
+const withLevels = (states) => ({ ...states, values: Int8Array.from(atob(states.values), (each) => each.charCodeAt(0)) });
+
+function withStates(message) {
+  for (const each of message.characters) if (each.states) each.states = withLevels(each.states);
+  return message;
 }
 
 async function* serverSentEvents(body) {

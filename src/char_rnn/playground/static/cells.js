@@ -1,32 +1,36 @@
-/* Look inside: the colours of the text, their cell, and the cells that track features. */
+/* Look inside: the colours of the text, their cell, the wall of all cells, and the cells that track features. */
 
-import { blank, byId, enable, isOn, make } from "./dom.js";
+import { blank, byId, make } from "./dom.js";
 import { legendOf } from "./colours.js";
 import { nameOf } from "./column_colours.js";
-
-const CLEAR = 0.4; // smaller correlations are not shown: networks with random weights have them too
-const FIND = "Find cells that track features";
+import { FoundCells } from "./found_cells.js";
+import { TextStates } from "./text_states.js";
+import { Wall } from "./wall.js";
 
 export class Cells {
   /** `onChange()`: called when the colours or the cell change. */
   constructor(backend, onChange) {
-    this.backend = backend;
     this.onChange = onChange;
-    this.known = new Map(); // model -> its cells that track features
     this.unit = { layer: 0, index: 0 };
+    this.states = new TextStates(backend, () => this.#showStates());
+    const cell = { onChoose: (unit) => this.choose(unit), onPreview: (unit) => this.#preview(unit) };
+    this.found = new FoundCells(backend, { ...cell, onFound: () => this.#show(), text: () => this.column.view.text() });
+    this.wall = new Wall({ ...cell, onShow: () => this.#showStates(), describe: (unit, value) => this.#describe(unit, value) });
     byId("colour").addEventListener("change", () => {
-      this.#showFound();
+      this.#show();
       onChange();
     });
     byId("layer").addEventListener("change", () => this.choose({ layer: Number(byId("layer").value), index: this.unit.index }));
     byId("unit").addEventListener("change", () => this.choose({ layer: this.unit.layer, index: Number(byId("unit").value) }));
-    byId("find-cells").addEventListener("click", () => this.find());
-    byId("all-units").addEventListener("toggle", () => this.#showUnits());
-    this.#listenToUnits();
   }
 
   get mode() {
     return document.querySelector("#colour input:checked").value;
+  }
+
+  /** The cells found so far, by model. */
+  get known() {
+    return this.found.known;
   }
 
   /** Choose the mode without a change of the texts. */
@@ -35,13 +39,21 @@ export class Cells {
     if (choice) choice.checked = true;
   }
 
+  /** Find cells that track features, and return the clear ones; `quiet`: without a message, because nobody asked for them. */
+  find(quiet = false) {
+    return this.found.find(quiet);
+  }
+
   /** Show the model and the cell of a column. */
   showColumn(column, several) {
+    if (this.column) this.column.isWatched = () => false;
+    column.isWatched = () => this.wall.isVisible;
+    this.column = column;
     this.model = column.model;
     this.unit = column.colours.unit ?? { layer: this.model.num_layers - 1, index: 0 };
     byId("whose").textContent = several ? this.model.name : "";
+    byId("copied").hidden = !this.model.copied_from;
     this.#show();
-    this.#showFound();
   }
 
   /** Colour by this cell. */
@@ -51,15 +63,22 @@ export class Cells {
     this.unit = { layer: held(layer, num_layers), index: held(index, hidden_size) };
     this.setMode("cell");
     this.#show();
-    this.#showFound();
     this.onChange();
   }
 
+  /** Show the activations at an item of the column. */
+  inspect(index) {
+    this.index = index;
+    this.found.showText(this.column);
+    if (this.wall.isVisible) this.#showStates();
+  }
+
   /** Show the legend of a column's colours, and the value at a character. */
-  showLegend({ mode, extent }, reading) {
+  showLegend({ mode, extent, column }, reading) {
     blank(byId("legend"), mode === "none");
-    const { classes, ends } = legendOf(mode, extent);
+    const { classes, ends } = legendOf(mode, extent, column.model.copied_from);
     byId("scale").replaceChildren(...classes.map((className) => make("i", { className })));
+    byId("scale").hidden = mode === "copied";
     byId("ends").replaceChildren(...ends.map((text) => make("span", {}, text)));
     byId("reading").textContent = reading;
   }
@@ -71,128 +90,52 @@ export class Cells {
     byId("layer").value = this.unit.layer;
     byId("unit").max = hidden_size - 1;
     byId("unit").value = this.unit.index;
-    this.#showUnits();
+    this.found.showModel(this.model, this.mode === "cell" ? this.unit : null);
+    this.wall.showModel(this.model, this.unit, this.found.of(this.model));
+    this.#showStates();
   }
 
-  /** Find the cells that track features; `quiet`: without a message, because nobody asked for them. */
-  async find(quiet = false) {
-    const { name } = this.model;
-    const button = byId("find-cells");
-    if (!isOn(button)) return [];
-    byId("found").setAttribute("aria-live", quiet ? "off" : "polite");
-    enable(button, false);
-    button.textContent = "Searching …";
-    try {
-      this.known.set(name, (await this.backend.cells(name)).cells);
-    } catch (error) {
-      if (!quiet) byId("found").replaceChildren(make("p", { className: "trouble" }, error.message));
-      return [];
-    } finally {
-      enable(button, true);
-      button.textContent = FIND;
+  #showStates() {
+    const { column, index, wall, states } = this;
+    if (!column || index === undefined) return;
+    const isMoving = column.running || Boolean(column.slow);
+    if (!isMoving || !matchMedia("(prefers-reduced-motion: reduce)").matches) wall.show(states.at(column, index), isMoving);
+    if (this.found.of(this.model).length && states.covers(column, index)) {
+      this.found.showLines((unit, count) => states.of(column, unit, Math.max(0, index + 1 - count), index + 1));
     }
-    const held = button === document.activeElement;
-    this.#showFound();
-    this.#showUnits();
-    if (held && button.hidden) (byId("found").querySelector(".chip") ?? byId("found")).focus();
-    return this.known.get(name).filter(isClear);
+    if (this.previewed) this.#preview(this.previewed);
   }
 
-  #showFound() {
-    const cells = this.known.get(this.model.name);
-    byId("find-cells").hidden = Boolean(cells);
-    if (!cells) {
-      byId("found").replaceChildren();
-      return;
-    }
-    const clear = Map.groupBy(cells.filter(isClear), ({ tracks }) => tracks);
-    const weak = [...new Set(cells.map(({ tracks }) => tracks))].filter((tracks) => !clear.has(tracks));
-    const key = clear.size ? "Each button shows layer · cell and correlation. " : "No cell of this model clearly tracks a feature. ";
-    const rest = weak.length ? `Not shown (correlation below ${CLEAR.toFixed(2)}): ${weak.join(", ")}.` : "";
-    byId("found").replaceChildren(
-      ...[...clear].map(([tracks, members]) => this.#group(tracks, members)),
-      make("p", { className: "hint" }, key, rest),
-    );
+  #preview(unit) {
+    this.previewed = unit;
+    const { column, states } = this;
+    const { length } = column.items;
+    column.colours.glimpse(unit && states.covers(column, length - 1) ? unit : null, () => states.of(column, unit, 0, length));
   }
 
-  #group(tracks, cells) {
-    const chips = cells.map((cell) => {
-      const { layer, index, correlation } = cell;
-      const chip = make("button", { type: "button", className: "chip" }, `${layer}·${index} `, ...strength(correlation));
-      chip.dataset.unit = `${layer} ${index}`;
-      chip.title = `Layer ${layer}, cell ${index}, correlation ${correlation.toFixed(2)}`;
-      chip.setAttribute("aria-pressed", this.mode === "cell" && layer === this.unit.layer && index === this.unit.index);
-      chip.addEventListener("click", () => {
-        this.choose({ layer, index });
-        this.#refocus(layer, index);
-      });
-      return chip;
-    });
-    return make("div", { className: "group" }, make("h3", {}, tracks), make("div", { className: "chips" }, ...chips));
-  }
-
-  #refocus(layer, index) {
-    byId("found").querySelector(`[data-unit="${layer} ${index}"]`)?.focus();
-  }
-
-  #showUnits() {
-    if (!byId("all-units").open || !this.model) return;
-    const { layer, index } = this.unit;
-    const best = new Map();
-    for (const cell of this.known.get(this.model.name) ?? []) {
-      if (cell.layer === layer && isClear(cell) && !best.has(cell.index)) best.set(cell.index, cell.tracks);
-    }
-    const units = Array.from({ length: this.model.hidden_size }, (_, each) => {
-      const unit = make("span", { id: `unit-${each}`, title: `${each}${best.has(each) ? `: ${best.get(each)}` : ""}` });
-      unit.setAttribute("role", "option");
-      unit.setAttribute("aria-label", unit.title);
-      unit.setAttribute("aria-selected", each === index);
-      unit.classList.toggle("known", best.has(each));
-      return unit;
-    });
-    byId("units").replaceChildren(...units);
-    byId("units").setAttribute("aria-activedescendant", `unit-${index}`);
-  }
-
-  #listenToUnits() {
-    const units = byId("units");
-    units.addEventListener("click", ({ target }) => {
-      if (target.id.startsWith("unit-")) this.choose({ layer: this.unit.layer, index: Number(target.id.slice(5)) });
-    });
-    units.addEventListener("keydown", (event) => {
-      if (!this.model) return;
-      const across = getComputedStyle(units).gridTemplateColumns.split(" ").length;
-      const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across }[event.key];
-      const to = { Home: 0, End: this.model.hidden_size - 1 }[event.key] ?? this.unit.index + by;
-      if (Number.isNaN(to)) return;
-      event.preventDefault();
-      this.choose({ layer: this.unit.layer, index: to });
-      byId(`unit-${this.unit.index}`).scrollIntoView({ block: "nearest" });
-    });
+  #describe(unit, value) {
+    const sentence = this.found.sentence(unit);
+    const name = `Layer ${unit.layer}, cell ${unit.index}`;
+    return `${name}${value === undefined ? "" : `: ${signed(value)}`}${sentence && `\n${sentence}`}`;
   }
 }
 
-const isClear = ({ correlation }) => Math.abs(correlation) >= CLEAR;
-
-/** A correlation as a number and as a bar. */
-function strength(correlation) {
-  const fill = make("span");
-  fill.style.transform = `scaleX(${Math.abs(correlation)})`;
-  const number = make("small", {}, `${correlation < 0 ? "−" : "+"}${Math.abs(correlation).toFixed(2)}`);
-  return [number, make("span", { className: "strength" }, fill)];
-}
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 
 /** The value of a column's colours at an item, as text. */
-export function readingAt({ colours }, item, sign) {
+export function readingAt({ colours, model }, item, sign) {
   const { mode, unit, reading } = colours;
-  if (reading) return "Reading the text …";
+  if (reading) return mode === "copied" ? `Searching ${model.copied_from} …` : "Reading the text …";
   if (!item) return "";
   if (mode === "surprise") {
     const bits = colours.bits(item);
     return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${sign}`;
   }
+  if (mode === "copied") return copiedAt(item, sign);
   if (item.activation === undefined) return "";
-  const value = `${item.activation < 0 ? "−" : "+"}${Math.abs(item.activation).toFixed(2)}`;
   const name = nameOf(unit);
-  return `${name[0].toUpperCase()}${name.slice(1)}: ${value} at ${sign}`;
+  return `${name[0].toUpperCase()}${name.slice(1)}: ${signed(item.activation)} at ${sign}`;
 }
+
+const copiedAt = ({ copied }, sign) =>
+  copied === undefined ? "" : copied ? `${sign} is one of ${copied} copied characters` : `${sign} is not copied`;

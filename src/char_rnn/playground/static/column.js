@@ -10,6 +10,8 @@ import { TextView } from "./text_view.js";
 const SHORTEST = 0.05; // seconds before the first speed is shown
 
 export class Column {
+  isWatched = () => false; // whether the activations of all cells are shown
+
   /** `on`: {activate(column), change(column), point(column, index), pick(column, index),
    *  step(column, by), model(column), copy(column), remove(column), restore(column)}. */
   constructor(backend, { models, limits }, on) {
@@ -46,7 +48,7 @@ export class Column {
     this.stop();
     this.select.value = name;
     this.colours.unit = null;
-    for (const item of this.items) delete item.surprise;
+    for (const item of this.items) delete item.surprise, delete item.copied;
     this.showModel();
   }
 
@@ -112,7 +114,7 @@ export class Column {
     this.control = this.outcome = this.begin = null; // nothing is reported of the stopped text
     this.#rest();
     this.view.clear();
-    this.view.append(items.map(({ activation, surprise, ...item }) => item)); // those were of a cell and a model at that time
+    this.view.append(items.map(({ activation, surprise, copied, states, ...item }) => item)); // those were of a cell and a model at that time
     this.view.flush();
     this.trouble.hidden = this.note.hidden = true;
     this.meter.textContent = this.rate.textContent = "";
@@ -163,7 +165,7 @@ export class Column {
     this.shortened = prime !== request.prime;
     const model = this.model.name;
     await this.backend.generate(
-      { ...request, ...this.fixed, prime, model, unit },
+      { ...request, ...this.fixed, prime, model, unit, states: this.isWatched() },
       {
         signal: control.signal,
         onStart: (start) => (this.begin = () => this.#begin(start, replace, unit)),

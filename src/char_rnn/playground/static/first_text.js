@@ -2,6 +2,7 @@
 
 import { byId, make, sign } from "./dom.js";
 import { isLink } from "./link.js";
+import { strongest } from "./found_cells.js";
 import { reportOf } from "./reports.js";
 
 const PACE = 45; // characters/s
@@ -27,8 +28,6 @@ export function startFirstText(playground, { cells }) {
     if (best && begun === 1 && column === playground.active && cells.mode === "none") cells.choose(best);
   });
 }
-
-const strongest = (found) => found.toSorted((one, other) => Math.abs(other.correlation) - Math.abs(one.correlation))[0];
 
 /* Buttons that write from a prime out of the training text. */
 function showPrimes(playground, primes) {

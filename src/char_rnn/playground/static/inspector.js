@@ -102,6 +102,7 @@ export class Inspector {
     if (this.expected && chosen === null) this.probabilities.expect(this.expected);
     const item = items[index];
     this.cells.showLegend(column.colours, readingAt(column, item, item && sign(shown(item))));
+    this.cells.inspect(index);
     this.playground.emit("inspect", column, index);
   }
 }

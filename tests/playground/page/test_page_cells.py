@@ -1,0 +1,229 @@
+"""The wall of all cells, the cells that track features, and copied stretches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_server import LINES, FakeServer, activation, model
+from test_page_inside import colours
+from test_page_writing import done, generate
+
+SIZE = 14  # pixels of a cell of a small model
+PIXEL = """([x, y]) => { const context = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  context.drawImage(document.querySelector("#wall canvas"), -x * devicePixelRatio, -y * devicePixelRatio);
+  return [...context.getImageData(0, 0, 1, 1).data] }"""
+SHADES = "nodes => nodes.map(node => node.textContent)"
+
+
+def asked(server: FakeServer, path: str) -> int:
+    return [each for each, _ in server.asked].count(path)
+
+
+def value(unit: int, index: int) -> str:
+    """What the wall says of a cell; its levels have steps of 2 / 127."""
+    level = round(activation(unit, index) * 127 / 2)
+    return f"{level * 2 / 127:+.2f}".replace("-", "\u2212")
+
+
+def place(page: Any, layer: int, index: int) -> tuple[int, int]:
+    """The centre of a cell on the canvas."""
+    across = min(24, int(page.locator("#wall").evaluate("wall => wall.clientWidth")) // SIZE)
+    rows = -(-24 // across)
+    return (index % across) * SIZE + 7, (index // across + layer * rows) * SIZE + layer * 6 + 7
+
+
+def hover(page: Any, layer: int, index: int) -> None:
+    x, y = place(page, layer, index)
+    page.locator("#wall canvas").hover(position={"x": x, "y": y})
+
+
+def test_the_wall_shows_the_character_that_is_inspected(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    assert server.last("generate")["states"] is True
+    wall = page.locator("#wall-cell")
+    wall.filter(has_text=f"Layer 1, cell 0: {value(0, 60)}").wait_for()
+    assert asked(server, "states") == 0  # those of the last character came with it
+    page.get_by_role("slider", name="Character").fill("11")
+    wall.filter(has_text=f"Layer 1, cell 0: {value(0, 10)}").wait_for()
+    assert server.last("states") == {"model": "hamlet", "text": "A" + LINES[:60]}
+    page.get_by_role("slider", name="Character").fill("30")
+    wall.filter(has_text=f"Layer 1, cell 0: {value(0, 29)}").wait_for()
+    assert asked(server, "states") == 1
+    for unit in (19, 0):  # 0.9 sin((19 + 29) / 6) is high, and 0.9 sin(29 / 6) low
+        red, _, blue, _ = page.evaluate(PIXEL, place(page, 0, unit))
+        assert (red > blue) == (activation(unit, 29) > 0)
+
+
+@pytest.mark.slow
+def test_a_cell_under_the_mouse_is_previewed_and_a_click_chooses_it(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    hover(page, 0, 7)
+    page.locator(".body .p9").first.wait_for()
+    assert page.locator(".shade").evaluate_all(SHADES) == ["Coloured by cell 7 of layer 0"]
+    assert page.locator("#wall-cell").inner_text().startswith("Layer 0, cell 7: ")
+    assert page.get_by_label("nothing").is_checked()
+    assert asked(server, "activations") == 0
+    page.mouse.move(5, 5)
+    page.wait_for_function("() => !document.querySelector('.body .p9')")
+    assert colours(page) == "prime"
+    hover(page, 0, 7)
+    page.mouse.down()
+    page.mouse.up()
+    assert page.get_by_label("a cell").is_checked()
+    assert (page.locator("#layer").input_value(), page.locator("#unit").input_value()) == ("0", "7")
+    page.mouse.move(5, 5)
+    page.locator(".body .p9").first.wait_for()
+    assert server.last("activations")["unit"] == 7
+
+
+@pytest.mark.slow
+def test_the_wall_by_keyboard(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    wall = page.get_by_role("listbox", name="All cells")
+    option = wall.get_by_role("option")
+    wall.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    assert option.inner_text().startswith("Layer 1, cell 22: ")
+    facts = [option.get_attribute(name) for name in ("aria-posinset", "aria-setsize", "aria-selected")]
+    assert facts == ["47", "48", "false"]
+    page.locator(".body .p9").first.wait_for()
+    page.keyboard.press("Escape")
+    assert option.inner_text().startswith("Layer 1, cell 0")
+    assert option.get_attribute("aria-selected") == "true"
+    page.wait_for_function("() => !document.querySelector('.body .p9')")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert (page.locator("#layer").input_value(), page.locator("#unit").input_value()) == ("0", "1")
+    page.locator(".body .p9").first.wait_for()
+    assert server.last("activations")["unit"] == 1
+    assert page.evaluate("document.activeElement.id") == "wall"
+
+
+MOVING = """() => new Promise(fulfil => { const seen = new Set(); const end = performance.now() + 700;
+  const canvas = document.querySelector("#wall canvas");
+  (function look() { seen.add(canvas.toDataURL()); if (performance.now() < end) requestAnimationFrame(look);
+    else fulfil(seen.size) })() })"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context_options", [{}, {"reduced_motion": "reduce"}], ids=["moving", "reduced"])
+def test_the_wall_moves_calmly_while_a_text_is_written(page: Any, server: FakeServer) -> None:
+    server.pause, server.per_message = 0.02, 1
+    still = "matchMedia('(prefers-reduced-motion: reduce)').matches"
+    generate(page, length=100)
+    page.locator(".body").filter(has_text="First").wait_for()
+    seen = page.evaluate(MOVING)
+    assert seen == 1 if page.evaluate(still) else 2 < seen <= 10
+    done(page)
+    page.locator("#wall-cell").filter(has_text=f"Layer 1, cell 0: {value(0, 99)}").wait_for()
+
+
+def test_what_a_found_cell_does(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=100)
+    done(page)
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".cell").first.wait_for()
+    assert page.locator("#found h3").all_inner_texts() == [
+        "On inside quotes", "Off inside quotes", "Rises to the end of the line",
+    ]  # fmt: skip
+    texts = [" ".join(text.split()) for text in page.locator(".cell").all_inner_texts()]
+    assert texts == ["1·5 +0.91", "0·2 \u22120.55", "0·7 +0.78"]
+    assert "No clear cell (correlation below 0.40): capitals." in page.locator("#found").inner_text()
+    bars = page.locator(".strength span").evaluate_all("bars => bars.map(bar => bar.style.transform)")
+    assert bars == ["scaleX(0.91)", "scaleX(0.55)", "scaleX(0.78)"]
+    page.wait_for_function("() => [...document.querySelectorAll('.cell path')].every(path => path.getAttribute('d'))")
+    lines = page.locator(".cell path").evaluate_all(
+        "paths => paths.map(path => path.getAttribute('d').split('L').length)"
+    )
+    assert lines == [80] * 3
+    page.locator(".cell").first.hover()
+    page.locator(".body .p9").first.wait_for()
+    page.locator(".cell").last.click()
+    assert page.locator("#wall-cell").inner_text().endswith("\nrises to the end of the line")
+    assert page.evaluate("document.activeElement.dataset.unit") == "0 7"
+
+
+@pytest.mark.slow
+def test_search_in_this_text(page: Any, server: FakeServer) -> None:
+    button = page.get_by_role("button", name="Search in this text")
+    assert button.is_disabled()
+    generate(page, "A", length=30)
+    done(page)
+    assert button.is_disabled()  # correlations in a short text mean nothing
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 61")
+    done(page)
+    button.click()
+    page.locator(".cell").first.wait_for()
+    assert server.last("models/hamlet/cells") == {"text": "A" + LINES[:30] * 2}
+
+
+@pytest.mark.slow
+def test_a_search_shows_its_progress_and_can_be_cancelled(page: Any, server: FakeServer) -> None:
+    server.search = 30
+    button = page.get_by_role("button", name="Find cells")
+    button.click()
+    page.get_by_role("progressbar", name="Searching for cells").wait_for()
+    assert button.get_attribute("aria-disabled") == "true"
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("progressbar").wait_for(state="hidden")
+    assert button.is_enabled()
+    assert page.locator("#found").inner_text() == ""
+    server.search = 0
+    button.click()
+    page.locator(".cell").first.wait_for()
+
+
+@pytest.fixture
+def copying(new_page: Any, server: FakeServer) -> Any:
+    """A page whose first model has its training text."""
+    server.models = [model("hamlet", copied_from="a play"), model("macbeth", copied_from=None)]
+    server.stretches = [[1, 25], [20, 50]]
+    new_page.goto(server.url)
+    new_page.locator("#generate:enabled").wait_for()
+    return new_page
+
+
+def test_copied_stretches_are_underlined(copying: Any, server: FakeServer) -> None:
+    page = copying
+    generate(page, "A", length=60)
+    done(page)
+    page.get_by_label("copied").check()
+    underlined = page.locator(".body .copied")
+    underlined.first.wait_for()
+    assert server.last("copied") == {"model": "hamlet", "text": "A" + LINES[:60]}
+    assert "".join(underlined.all_text_contents()) == LINES[:49]
+    assert "underline" in underlined.first.evaluate("node => getComputedStyle(node).textDecorationLine")
+    assert page.locator(".shade").inner_text() == "copied 80%"
+    assert page.locator("#ends").inner_text() == "Underlined: 20 or more characters that a play has, too."
+    for character, words in (
+        (1, "A is not copied"),
+        (2, "F is one of 24 copied"),
+        (30, f"{LINES[28]} is one of 30 copied"),
+    ):
+        page.get_by_role("slider", name="Character").fill(str(character))
+        page.locator("#reading").filter(has_text=words).wait_for()
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    done(page)
+    page.wait_for_function("() => document.querySelector('.shade').textContent === 'copied 40%'")
+    assert len(server.last("copied")["text"]) == 121
+
+
+@pytest.mark.slow
+def test_a_model_without_its_training_text_has_no_copies(copying: Any, server: FakeServer) -> None:
+    copying.get_by_label("copied").check()
+    copying.get_by_role("button", name="Add a model").click()
+    assert copying.locator("#copied").is_hidden()
+    generate(copying, "A", length=60)
+    done(copying)
+    copying.locator(".body .copied").first.wait_for()
+    assert {body["model"] for path, body in server.asked if path == "copied"} == {"hamlet"}
+    copying.locator(".pane").first.click()
+    assert copying.locator("#copied").is_visible()
