@@ -85,7 +85,7 @@ def command(**options: Any) -> None:
             text = _train(run, given)
         if not given.torch7 and group.is_first:
             write_text(text + "\n")
-        if page is not None and group.alone:
+        if page is not None and group.alone and not given.quiet:
             page.wait()
 
 

@@ -87,6 +87,28 @@ def test_a_run_without_a_checkpoint_is_waited_for(new_page: Any, server: FakeSer
 
 
 @pytest.mark.slow
+def test_cells_are_found_again_after_a_text_by_a_better_model(new_page: Any, server: FakeServer) -> None:
+    opened(new_page, server, progress(300, 200))
+    new_page.get_by_role("button", name="Find cells").click()
+    new_page.locator(".chip").first.wait_for()
+    server.models[0] |= {"step": 400, "loss": 2.7}
+    server.training = progress(400, 400)
+    new_page.evaluate(ASK)
+    new_page.get_by_text("Better model").wait_for()
+
+    def searches() -> int:
+        return sum(path == "models/hamlet/cells" for path, _ in server.asked)
+
+    assert searches() == 1
+    assert new_page.locator(".chip").first.is_visible()
+    for _ in range(2):
+        generate(new_page, "A", length=20)
+        done(new_page)
+    new_page.wait_for_timeout(300)
+    assert searches() == 2
+
+
+@pytest.mark.slow
 def test_the_losses_are_read_by_mouse_and_keyboard(new_page: Any, server: FakeServer) -> None:
     opened(new_page, server, progress(500, 500))
     slider = new_page.get_by_role("slider", name="Losses at a step")
@@ -110,7 +132,7 @@ def test_the_losses_are_read_by_mouse_and_keyboard(new_page: Any, server: FakeSe
 @pytest.mark.slow
 def test_a_finished_run_is_an_ordinary_model_with_a_curve(new_page: Any, server: FakeServer) -> None:
     opened(new_page, server, progress(1000, 900, "finished"))
-    new_page.get_by_text("finished at step 1,000 of 1,000 · best at step 900, validation 2.400").wait_for()
+    new_page.get_by_text("finished after 1,000 steps · best at step 900, validation 2.400").wait_for()
     assert not new_page.locator("#plot").is_visible()
     new_page.get_by_text("Training", exact=True).click()
     assert new_page.locator("#plot").is_visible()

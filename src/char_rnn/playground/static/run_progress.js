@@ -78,6 +78,7 @@ const lossOf = ({ loss }) => (loss ? `, validation ${loss.toFixed(3)}` : "");
 function wordsOf({ state, step, total_steps: total, epoch, seconds_left: left, best }) {
   const at = `step ${grouped(step)}${total ? ` of ${grouped(total)}` : ""}`;
   const lowest = best ? ` · best at step ${grouped(best.step)}${lossOf(best)}` : "";
+  if (state === "finished") return `finished after ${grouped(step)} steps${lowest}`;
   if (state !== "running") return `${state} at ${at}${lowest}`;
   const minutes = Math.round(left / 60);
   return [at, epoch && `epoch ${epoch.toFixed(2)}`, left && (minutes ? `${grouped(minutes)} min left` : `${left} s left`)].filter(Boolean).join(" · ");
