@@ -295,6 +295,35 @@ def test_a_person_at_the_page(opened: Opened) -> None:
     assert len(text_of(page)) == 123
 
 
+@pytest.mark.slow
+def test_the_page_writes_by_itself_and_can_be_gone_on_with(opened: Opened) -> None:
+    file = made(hidden_size=24, scale=0.4)
+    file.config.generation.suggested_primes = ["abc", "cab"]
+    page = opened(file)
+    page.wait_for_function("() => document.querySelector('.body').textContent.length > 10")
+    assert page.input_value("#prime") in ("abc", "cab")
+    page.keyboard.press("Escape")
+    page.fill("#length", "60")
+    page.get_by_role("button", name="cab").click()
+    page.get_by_text("Wrote 60 characters.").wait_for()
+    first = text_of(page)
+    assert first.startswith("cab")
+    page.fill("#prime", "cabc")
+    page.get_by_role("button", name="Add it").first.click()
+    page.get_by_role("slider", name="Character").fill("9")
+    page.get_by_role("button", name="Choose it instead").nth(3).click()
+    page.get_by_role("navigation", name="Branches").get_by_role("button", name="first").click()
+    assert text_of(page) == first
+    page.get_by_role("button", name="Four temperatures").click()
+    page.get_by_text("Wrote 240 characters.").wait_for()
+    page.get_by_role("button", name="Four temperatures").click()
+    assert text_of(page) == first
+    other = page.context.new_page()  # without the session of the first
+    other.goto(page.url)
+    other.get_by_text("Wrote 60 characters.").wait_for()
+    assert text_of(other) == first
+
+
 @pytest.mark.parametrize("blobs", [True, False], ids=["blob", "data"])
 def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
     context = browser.new_context()

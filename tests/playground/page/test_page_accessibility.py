@@ -8,7 +8,7 @@ import tarfile
 from typing import Any
 
 import pytest
-from fake_server import FakeServer
+from fake_server import FakeServer, model
 from test_page_training import opened, progress
 from test_page_writing import done, generate
 
@@ -64,6 +64,29 @@ def test_no_accessibility_violation(page: Any, server: FakeServer, axe: str) -> 
     check(page, axe)
     page.get_by_label("surprise").check()
     check(page, axe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context_options", LOOKS.values(), ids=LOOKS)
+def test_no_accessibility_violation_in_a_living_page(new_page: Any, server: FakeServer, axe: str) -> None:
+    server.models = [model("hamlet", suggested_primes=["First ", "We are\n"])]
+    new_page.goto(server.url)
+    new_page.locator(".slow .body :is(.p5, .n5)").first.wait_for()
+    check(new_page, axe)
+    new_page.get_by_label("Begin with").fill("First Citizen")
+    new_page.locator("#shades .s8").first.wait_for()
+    check(new_page, axe)
+    generate(new_page, "A", length=20)
+    done(new_page, "Wrote 20")
+    if new_page.viewport_size["width"] < 500:
+        new_page.get_by_role("button", name="Inspect").click()
+    new_page.locator("#position").fill("8")
+    new_page.locator("#bars li:not(.drawn) button").first.evaluate("button => button.click()")
+    new_page.get_by_role("navigation", name="Branches").wait_for()
+    check(new_page, axe)
+    new_page.get_by_role("button", name="Four temperatures").click()
+    done(new_page, "Wrote 80")
+    check(new_page, axe)
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def test_the_tree_goes_between_the_branches(branched: Any, server: FakeServer) -
     assert tree_of(branched) == [["first", [["o*", [["e"]]], ["h"]]]]
 
 
+@pytest.mark.slow
 def test_undo_and_a_new_text(branched: Any, server: FakeServer) -> None:
     branched.get_by_role("button", name="Undo").click()
     assert tree_of(branched) == [["first*", [["o", [["e"]]]]]]

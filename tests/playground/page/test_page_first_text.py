@@ -45,6 +45,7 @@ def test_it_writes_by_itself_until_a_key(opened: Any, server: FakeServer) -> Non
     assert text_of(opened) == stopped + LINES * (600 // len(LINES)) + LINES[: 600 % len(LINES)]
 
 
+@pytest.mark.slow
 def test_a_click_on_a_prime_writes_from_it(opened: Any, server: FakeServer) -> None:
     names = opened.get_by_role("group", name="Words that begin many lines").get_by_role("button")
     assert names.all_inner_texts() == ["First", "We are"]

@@ -38,6 +38,7 @@ def test_a_link_writes_its_text(new_page: Any, server: FakeServer) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.url == server.url + LINK
 
 
+@pytest.mark.slow
 def test_generate_puts_the_link_into_the_address(page: Any, server: FakeServer) -> None:
     assert page.get_by_role("button", name="Copy link").is_disabled()
     page.get_by_role("button", name="Add a model").click()

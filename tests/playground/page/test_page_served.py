@@ -26,6 +26,11 @@ def test_the_text_is_the_server_s(page: Any, served: Serving) -> None:
     done(page, "Wrote 300 characters.")
     events = served.generate(prime="abc", length=300, seed=11, temperature=0.8)
     assert text_of(page) == "abc" + written(events)
+    other = page.context.new_page()
+    other.goto(page.url)  # its link
+    done(other, "Wrote 300 characters.")
+    assert text_of(other) == "abc" + written(events)
+    other.close()
     assert len(bars(page)) == 10
     page.get_by_role("button", name="Continue").click()
     page.wait_for_function("() => document.querySelector('#position').max == 603")

@@ -47,6 +47,7 @@ def test_four_temperatures(page: Any, server: FakeServer) -> None:
     assert server.last("generate")["temperature"] == 0.8
 
 
+@pytest.mark.slow
 def test_keep_one(page: Any, server: FakeServer) -> None:
     page.get_by_label("Change it over the text").check()
     generate(page, "A", length=60)

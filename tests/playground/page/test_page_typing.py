@@ -35,6 +35,7 @@ def test_bars_and_surprise_while_typing(page: Any, server: FakeServer) -> None:
     assert fonts[0] == fonts[1]
 
 
+@pytest.mark.slow
 def test_a_bar_adds_its_character(page: Any, server: FakeServer) -> None:
     type_in(page, "First C")
     page.get_by_role("button", name="“z”, 25%. Add it").click()
