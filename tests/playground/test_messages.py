@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from playground_helpers import model_file
 from pydantic import BaseModel
 
-from char_rnn.playground import schema
+from char_rnn.playground import schema, v1_schema
 from char_rnn.playground.api import new_text
 from char_rnn.playground.messages import ApiError, checked, parsed
 from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import ServedModel
 
-REQUESTS = (schema.GenerateRequest, schema.ActivationsRequest, schema.CellsRequest, schema.ScoreRequest)
+REQUESTS = (
+    schema.GenerateRequest, schema.ActivationsRequest, schema.CellsRequest, schema.ScoreRequest,
+    v1_schema.CompletionRequest, v1_schema.ChatRequest,
+)  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -52,6 +52,7 @@ def test_exactly_one_host_header(served: Serving) -> None:
         ("Sec-Fetch-Site", "same-origin", "cross-site"),
         ("Sec-Fetch-Dest", "document", "script"),
         ("Content-Type", "application/json", "text/plain"),
+        ("Authorization", "Bearer a", "Bearer b"),
     ],
 )
 def test_repeated_headers(served: Serving, name: str, first: str, second: str) -> None:

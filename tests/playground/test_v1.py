@@ -293,7 +293,7 @@ def test_leaving_ends_texts_that_are_no_stream() -> None:
     with serving({"one": model_file()}, Limits(length=10**9, streams=4)) as now:
         for path, body in (("completions", {"n": 4}), ("chat/completions", {"messages": MESSAGES, "n": 4})):
             with pytest.raises(Exception, match="timed out"):
-                now.http.post(f"/v1/{path}", json={"max_tokens": 10**9, **body}, timeout=0.5)
+                now.http.post(f"/v1/{path}", json={"max_tokens": 10**9, **body}, timeout=0.2)
             eventually(now.is_idle)
         assert now.post("/v1/completions", n=4).status_code == 200
 

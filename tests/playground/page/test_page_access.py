@@ -33,6 +33,7 @@ def test_a_server_with_a_key_asks_for_it_once(browser: Any) -> None:
         page.close()
 
 
+@pytest.mark.slow
 def test_an_allowed_site_embeds_the_page(browser: Any) -> None:
     """The page is shown in a frame of this site, and in none of another."""
     with serving({"one": model_file()}, access=Access(origins=("https://blog.example",))) as now:
