@@ -43,7 +43,7 @@ def opened(page: Any, server: FakeServer, answer: dict[str, Any]) -> None:
     if answer["model"]:
         server.models[0] |= answer["model"]
     page.goto(server.url)
-    page.get_by_text("Training", exact=True).wait_for()
+    page.locator("#writes:not(:empty)").wait_for(state="attached")
 
 
 def samples(page: Any) -> list[str]:
