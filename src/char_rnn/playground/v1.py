@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -50,7 +50,7 @@ class V1:
     """
 
     def __init__(
-        self, find: Callable[[str | None], ServedModel], names: Mapping[str, Any], limits: Limits, metrics: Metrics
+        self, find: Callable[[str | None], ServedModel], names: Collection[str], limits: Limits, metrics: Metrics
     ) -> None:
         self._find, self._names, self._limits, self._metrics = find, names, limits, metrics
         self._began = int(time.time())
