@@ -131,6 +131,30 @@ def test_another_link_in_the_same_page(page: Any, server: FakeServer) -> None:
 
 
 @pytest.mark.slow
+def test_undo_restores_the_link(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page, "Wrote 60")
+    first = page.url
+    generate(page, "B", length=50)
+    done(page, "Wrote 50")
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => document.querySelector('#position').max == 101")
+    done(page, "Wrote 50")
+    second = page.url
+    page.get_by_role("button", name="Undo").click()
+    assert page.url == second != first
+    generate(page, "C", length=50)
+    done(page, "Wrote 50")
+    page.get_by_role("button", name="Undo").click()
+    assert page.url == second
+    server.refusal = "the model is busy"
+    generate(page, "D", length=50)
+    done(page, "No text was written.")
+    assert page.url == second
+    page.complaints.clear()  # the browser logs answers with status 400
+
+
+@pytest.mark.slow
 def test_a_link_is_not_lost(page: Any, server: FakeServer) -> None:
     generate(page, "A", length=60)
     done(page, "Wrote 60")

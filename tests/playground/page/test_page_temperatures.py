@@ -60,6 +60,7 @@ def test_keep_one(page: Any, server: FakeServer) -> None:
     body = server.last("generate")
     assert (body["temperature"], body["final_temperature"], body["seed"], body["prime"]) == (1.3, None, seed, "A")
     assert f"seed={seed}&temperature=1.3" in page.url
+    assert page.evaluate("document.activeElement.id") == "temperatures"
     assert page.locator(".column").count() == 1
     page.get_by_role("button", name="Undo").click()
     assert text_of(page) == "A" + LINES[:60]

@@ -12,10 +12,18 @@ export const isLink = (hash) => hash.startsWith("#model=");
 
 export class Links {
   constructor(playground, inspector) {
-    Object.assign(this, { playground, inspector, kept: new Map(), text: [] });
+    Object.assign(this, { playground, inspector, kept: new Map(), text: [], earlier: new WeakMap() });
     playground.on("open", () => this.#open());
     playground.on("ready", () => this.#ready());
     playground.on("generate", () => this.#generated());
+    playground.on("begin", () => {
+      this.earlier.set(playground.before, this.last ?? this.text);
+      this.last = null;
+    });
+    playground.on("undo", (before) => {
+      this.text = this.earlier.get(before);
+      this.#show("replaceState");
+    });
     playground.on("colour", () => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.#show("replaceState"), SETTLED);
@@ -48,6 +56,7 @@ export class Links {
     if (this.#isComparison()) return;
     const models = columns.map(({ model }) => ["model", model.name]);
     if (!this.arriving) this.#keep();
+    this.last = this.text;
     this.text = [...models, ["prime", byId("prime").value], ["seed", byId("seed").value], ...settings.changed()];
     const isFirst = this.arriving || !this.playground.link || window !== window.top; // a frame leaves the history to its page
     this.#show(isFirst ? "replaceState" : "pushState");

@@ -14,6 +14,7 @@
  *   better(name)            a better model has replaced this one
  *   generate()              the fields are about to be written from
  *   restore()               earlier texts were restored
+ *   undo(before)            the texts are those that `before` was made of
  *   leave()                 the columns are about to be stored or replaced
  *   colour()                the colours, or their cells, have changed
  *   state()                 what can be done has changed: running, canUndo, canContinue
@@ -126,15 +127,18 @@ export class Playground extends Events {
   }
 
   async #run(write, columns = this.columns) {
-    const before = this.before;
-    this.before = columns.map((column) => [column, column.snapshot()]);
+    const { before } = this;
+    const own = (this.before = columns.map((column) => [column, column.snapshot()]));
     this.emit("begin", columns);
     const ends = columns.map(write);
     this.say(columns.length > 1 ? `Writing ${columns.length} texts …` : "Writing …");
     this.emit("state");
     await Promise.all(ends);
     if (this.columns.some((column) => column.running)) return;
-    if (!this.#hasChanged()) this.before = before;
+    if (this.before === own && !this.#hasChanged()) {
+      this.emit("undo", this.before);
+      this.before = before;
+    }
     this.emit("state");
     if (!columns.every(({ outcome }) => outcome)) return;
     if (!columns.some(({ slow }) => slow)) this.say(reportOf(columns));
@@ -151,6 +155,7 @@ export class Playground extends Events {
 
   undo() {
     for (const [column, snapshot] of this.before) column.restore(snapshot);
+    this.emit("undo", this.before);
     this.before = [];
     this.#restored();
     this.say("Restored the previous text.");

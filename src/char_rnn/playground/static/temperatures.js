@@ -39,6 +39,7 @@ export class Temperatures {
     for (const [id, value] of Object.entries({ ...this.written, temperature })) restoreField(byId(id), value);
     if (byId("schedule").checked) byId("schedule").click();
     this.playground.generate(true);
+    this.button.focus(); // the one that was clicked is gone
   }
 
   /** Show the columns before. */
