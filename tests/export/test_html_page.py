@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +356,34 @@ def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
     assert complaints == []
 
 
+def test_embedded_in_a_page_of_another_origin(browser: Any) -> None:
+    address = "http://models.test/poem.html?embed&prime=abc&seed=3&cell=1.2&theme=light"
+    frame = f'<!doctype html><iframe sandbox="allow-scripts allow-popups" src="{address}" width="360" height="320">'
+    pages = {"http://blog.test/": frame, "http://models.test/poem.html": page(made(scale=0.4), Words("poem"))}
+    context = browser.new_context()
+    context.set_default_timeout(20_000)
+    context.route(
+        "**/*", lambda route: route.fulfill(body=pages[route.request.url.partition("?")[0]], content_type="text/html")
+    )
+    blog = context.new_page()
+    complaints: list[str] = []
+    blog.on("console", lambda message: complaints.append(message.text))
+    blog.on("pageerror", lambda error: complaints.append(str(error)))
+    blog.goto("http://blog.test/")
+    inside, frame = blog.frame_locator("iframe"), blog.frames[1]
+    inside.get_by_text("Wrote 600 characters.").wait_for()
+    text = inside.locator(".body").text_content()
+    assert frame.evaluate("[origin, innerWidth, document.documentElement.scrollWidth]") == ["null", 360, 360]
+    inside.locator(".body span[class*='p']").first.wait_for()
+    with context.expect_page() as opening:
+        inside.get_by_role("link", name="Full page").click()
+    opening.value.get_by_text("Wrote 600 characters.").wait_for()
+    assert opening.value.locator(".body").text_content() == text
+    assert opening.value.get_by_label("Seed").is_visible()
+    context.close()
+    assert complaints == []
+
+
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--{{${`\u2028\x00\ud800"
 
 
@@ -440,3 +470,13 @@ def test_imports_of_other_files_are_dropped() -> None:
 def test_modules_that_cannot_be_joined(line: str) -> None:
     with pytest.raises(ValueError, match=r"^modules that a\.js imports: cannot be joined at '(import|export)"):
         joined({"a.js": f"{line}\n"}, "a.js")
+
+
+@pytest.mark.parametrize("package", ["playground", "export"])
+def test_no_two_modules_declare_the_same_name(package: str) -> None:
+    folder = files(f"char_rnn.{package}") / "static"
+    texts = [path.read_text("utf-8") for path in folder.iterdir() if path.name.endswith(".js")]
+    declared = re.compile(r"^(?:export )?(?:const|let|class|(?:async )?function) (\w+)", re.MULTILINE)
+    names = Counter(name for text in texts for name in declared.findall(text))
+    assert len(names) > 30
+    assert [name for name, count in names.items() if count > 1] == []

@@ -36,8 +36,9 @@ def command(
     MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The default for OUT is the
     model's name, in the current folder.
 
-    html: one page that runs the model in any browser, offline, also on a phone. onnx: a graph for ONNX runtimes, with
-    the state as input and output (needs the extra onnx). torch: a plain PyTorch state dict.
+    html: one page that runs the model in any browser, offline, also on a phone. In a blog, embed it with
+    <iframe src="my-book.html?embed" sandbox="allow-scripts allow-popups"></iframe>. onnx: a graph for ONNX runtimes,
+    with the state as input and output (needs the extra onnx). torch: a plain PyTorch state dict.
 
     \b
     Examples:

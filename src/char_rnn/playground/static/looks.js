@@ -1,17 +1,20 @@
-/* Theme and typeface: chosen by the system and the model, until a person chooses. */
+/* Theme and typeface: chosen by the system and the model, or by ?theme= of the address, until a person chooses. */
 
 import { byId, remember, remembered } from "./dom.js";
 
 export function startLooks() {
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const dark = () => (remembered("theme") ?? document.documentElement.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+  let asked = new URLSearchParams(location.search).get("theme");
+  if (!["light", "dark"].includes(asked)) asked = null;
+  const chosen = () => asked ?? remembered("theme") ?? document.documentElement.dataset.theme;
+  const dark = () => (chosen() ?? (system.matches ? "dark" : "light")) === "dark";
   const show = () => {
-    const chosen = remembered("theme") ?? document.documentElement.dataset.theme;
-    if (chosen) document.documentElement.dataset.theme = chosen;
+    if (chosen()) document.documentElement.dataset.theme = chosen();
     byId("dark").setAttribute("aria-pressed", dark());
   };
   byId("dark").addEventListener("click", () => {
     const theme = dark() ? "light" : "dark";
+    asked = null;
     document.documentElement.dataset.theme = theme;
     remember("theme", theme);
     show();

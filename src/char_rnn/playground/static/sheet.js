@@ -2,8 +2,6 @@
 
 import { byId } from "./dom.js";
 
-const SMALL = "(max-width: 759px), (max-height: 500px)"; // as in style.css
-
 export class Sheet {
   /** `onOpen()`: called when the sheet covers a part of the page. */
   constructor(onOpen) {
@@ -26,9 +24,9 @@ export class Sheet {
     if (open) this.onOpen();
   }
 
-  /** Open the sheet if the screen is small. */
+  /** Open the sheet if the screen is small, so that there is a button for it. */
   suggest() {
-    if (!this.isOpen && matchMedia(SMALL).matches) this.show(true);
+    if (!this.isOpen && byId("inspect").getClientRects().length) this.show(true);
   }
 
   close() {
