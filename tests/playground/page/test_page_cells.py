@@ -10,9 +10,11 @@ from test_page_inside import colours
 from test_page_writing import done, generate
 
 SIZE = 14  # pixels of a cell of a small model
-PIXEL = """([x, y]) => { const context = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+IS_WARM = """([[x, y], warm]) => {
+  const context = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
   context.drawImage(document.querySelector("#wall canvas"), -x * devicePixelRatio, -y * devicePixelRatio);
-  return [...context.getImageData(0, 0, 1, 1).data] }"""
+  const [red, , blue] = context.getImageData(0, 0, 1, 1).data;
+  return (red > blue) === warm; }"""
 SHADES = "nodes => nodes.map(node => node.textContent)"
 
 
@@ -52,8 +54,7 @@ def test_the_wall_shows_the_character_that_is_inspected(page: Any, server: FakeS
     wall.filter(has_text=f"Layer 1, cell 0: {value(0, 29)}").wait_for()
     assert asked(server, "states") == 1
     for unit in (19, 0):  # 0.9 sin((19 + 29) / 6) is high, and 0.9 sin(29 / 6) low
-        red, _, blue, _ = page.evaluate(PIXEL, place(page, 0, unit))
-        assert (red > blue) == (activation(unit, 29) > 0)
+        page.wait_for_function(IS_WARM, arg=[place(page, 0, unit), activation(unit, 29) > 0])
 
 
 @pytest.mark.slow

@@ -55,6 +55,23 @@ def test_cells_and_surprise(page: Any) -> None:
     assert "prime s" in colours(page)
 
 
+@pytest.mark.slow
+def test_the_wall_and_copied_stretches(page: Any, served: Serving) -> None:
+    prime = 'a "bad" cafe, a "bad" face.'
+    generate(page, prime, length=60)
+    done(page)
+    page.get_by_label("Layer", exact=True).select_option("1")
+    page.get_by_label("Cell", exact=True).fill("0")
+    page.keyboard.press("Enter")
+    page.get_by_label("copied").check()
+    page.locator(".body .copied").first.wait_for()
+    assert page.locator(".body .copied").all_text_contents()[0].startswith(prime)
+    page.get_by_role("slider", name="Character").fill("5")
+    value = served.post("/api/activations", model="one", text=prime[:5], layer=1, unit=0).json()["activations"][-1]
+    level = f"{round(value * 127) / 127:+.2f}".replace("-", "\u2212")
+    page.locator("#wall-cell").filter(has_text=f"Layer 1, cell 0: {level}").wait_for()
+
+
 def test_bytes_that_are_not_characters(page: Any, served: Serving) -> None:
     page.get_by_label("Model", exact=True).select_option("bytes")
     page.get_by_label("a cell").check()

@@ -4,7 +4,7 @@ import { byId, enable, isOn, make } from "./dom.js";
 
 const CLEAR = 0.4; // smaller correlations are not shown: networks with random weights have them too
 const SHORTEST_TEXT = 50; // characters to search in
-const PATIENCE = 300; // milliseconds of a search before its progress is shown
+const PATIENCE = [300, 1500]; // milliseconds of a search before its progress is shown, and of one that nobody asked for
 const LINE = [80, 18]; // characters of a line of activations, and its height in pixels
 
 /* What a cell does if it rises with a feature, and if it falls. */
@@ -97,7 +97,7 @@ export class FoundCells {
     byId("search-progress").removeAttribute("value");
     byId("search").hidden = true;
     clearTimeout(this.late);
-    if (on && !quiet) this.late = setTimeout(() => (byId("search").hidden = false), PATIENCE);
+    if (on) this.late = setTimeout(() => (byId("search").hidden = false), PATIENCE[Number(quiet)]);
   }
 
   #chip(cell) {

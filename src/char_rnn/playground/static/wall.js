@@ -58,11 +58,11 @@ export class Wall {
     const room = this.list.clientWidth;
     if (!room || !this.levels) return;
     for (this.size = LARGEST; ; this.size -= 1) {
-      this.across = Math.min(this.width, Math.floor(room / this.size));
+      this.across = Math.min(this.width, Math.floor((room - 2) / this.size));
       this.tall = Math.ceil(this.width / this.across) * this.size + GAP; // of a layer
       if (this.layers * this.tall - GAP <= HEIGHT || this.size === 3) break;
     }
-    const height = this.layers * this.tall - GAP;
+    const height = this.layers * this.tall - GAP + 2; // with a pixel around it for outlines
     this.canvas.style.height = `${height}px`;
     this.canvas.width = room * devicePixelRatio;
     this.canvas.height = height * devicePixelRatio;
@@ -94,7 +94,7 @@ export class Wall {
 
   #corner(place) {
     const [layer, index] = [Math.floor(place / this.width), place % this.width];
-    return [(index % this.across) * this.size + 0.5, layer * this.tall + Math.floor(index / this.across) * this.size + 0.5];
+    return [(index % this.across) * this.size + 1, layer * this.tall + Math.floor(index / this.across) * this.size + 1];
   }
 
   #placeAt({ offsetX: x, offsetY: y }) {
