@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +18,7 @@ from playground_helpers import LETTERS, Serving, alone, events, eventually, mode
 from processes import locked
 
 from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.generation_state import choose_together
 from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_models import REPLACED
 
@@ -108,6 +111,23 @@ def test_texts_in_progress_end_with_the_old_model(tmp_path: Path) -> None:
         counted = now.app.state.metrics.registry.get_sample_value("char_rnn_characters_total", {"model": "run"})
         assert counted >= 3000
         eventually(lambda: len(now.app.state.models._replaced) == 0)
+
+
+def test_a_search_for_cells_ends_with_the_old_model(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {100: 2.0})
+    with serving({"run": run}) as now, patch("char_rnn.playground.cell_finder.choose_together", slowly):
+        with ThreadPoolExecutor(1) as pool:
+            search = pool.submit(now.http.get, "/api/models/run/cells")
+            eventually(lambda: now.app.state.models["run"].busy)
+            write_run(run, {100: 2.0, 200: 1.5})
+            eventually(lambda: is_at(now, 200))
+            assert search.result().json()["cells"]
+        eventually(lambda: not now.app.state.models._replaced)
+
+
+def slowly(*arguments: Any) -> Any:
+    time.sleep(0.02)  # in each of 50 steps
+    return choose_together(*arguments)
 
 
 @pytest.mark.slow

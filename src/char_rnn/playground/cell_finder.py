@@ -51,6 +51,11 @@ class CellFinder:
             self._finding.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._finding)
 
+    @property
+    def searching(self) -> bool:
+        """Whether a search has begun and not ended."""
+        return self._finding is not None and not self._finding.done()
+
     def close(self) -> None:
         """Stop the search after its present step."""
         self._closing.set()

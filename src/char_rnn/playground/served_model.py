@@ -47,6 +47,11 @@ class ServedModel:
         """Start computing."""
         self.scheduler.start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether it computes a text, or searches for cells."""
+        return bool(self.scheduler.active + self.scheduler.waiting) or self._finder.searching
+
     async def stop(self, reason: str = CLOSING) -> None:
         """End all texts, whose clients get the reason, and the thread."""
         self._finder.close()

@@ -58,7 +58,7 @@ class ServedModels(Mapping[str, ServedModel]):
         """Stop a replaced model when its texts have ended."""
         waited = GRACE
         await asyncio.sleep(GRACE)
-        while model.scheduler.active + model.scheduler.waiting and waited < PATIENCE:
+        while model.busy and waited < PATIENCE:
             await asyncio.sleep(SECONDS_TO_LOOK)
             waited += SECONDS_TO_LOOK
         await model.stop(REPLACED)
