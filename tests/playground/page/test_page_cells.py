@@ -106,6 +106,19 @@ def test_the_wall_by_keyboard(page: Any, server: FakeServer) -> None:
     assert page.evaluate("document.activeElement.id") == "wall"
 
 
+@pytest.mark.slow
+def test_a_preview_ends_with_its_column(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Add a model").click()
+    generate(page, "A", length=60)
+    done(page, "Wrote 120")
+    page.get_by_role("listbox", name="All cells").focus()
+    page.keyboard.press("Home")
+    page.locator(".pane").last.locator(".p9").first.wait_for()
+    page.locator(".pane").first.click()
+    page.wait_for_function("() => !document.querySelector('.body .p9')")
+    assert page.locator(".shade").evaluate_all(SHADES) == ["", ""]
+
+
 MOVING = """() => new Promise(fulfil => { const seen = new Set(); const end = performance.now() + 700;
   const canvas = document.querySelector("#wall canvas");
   (function look() { seen.add(canvas.toDataURL()); if (performance.now() < end) requestAnimationFrame(look);
@@ -145,6 +158,7 @@ def test_what_a_found_cell_does(page: Any, server: FakeServer) -> None:
     assert lines == [80] * 3
     page.locator(".cell").first.hover()
     page.locator(".body .p9").first.wait_for()
+    assert page.locator("#wall-cell").inner_text().startswith("Layer 1, cell 5: ")
     page.locator(".cell").last.click()
     assert page.locator("#wall-cell").inner_text().endswith("\nrises to the end of the line")
     assert page.evaluate("document.activeElement.dataset.unit") == "0 7"
@@ -163,6 +177,10 @@ def test_search_in_this_text(page: Any, server: FakeServer) -> None:
     button.click()
     page.locator(".cell").first.wait_for()
     assert server.last("models/hamlet/cells") == {"text": "A" + LINES[:30] * 2}
+    assert page.locator("#found").get_by_text("Found in the text on the page.").is_visible()
+    page.get_by_role("button", name="Find cells").click()
+    page.get_by_text("Found in the text").wait_for(state="hidden")
+    assert server.last("models/hamlet/cells") == {}
 
 
 @pytest.mark.slow

@@ -104,7 +104,12 @@ async function generateOverHttp(open, { onStart, onCharacters, onDone, onError, 
 }
 
 /* Decode the 8-bit levels. */
-const withLevels = (states) => ({ ...states, values: Int8Array.from(atob(states.values), (each) => each.charCodeAt(0)) });
+function withLevels(states) {
+  const raw = atob(states.values);
+  const values = new Int8Array(raw.length);
+  for (let place = 0; place < raw.length; place += 1) values[place] = raw.charCodeAt(place); // from() takes ten times as long
+  return { ...states, values };
+}
 
 function withStates(message) {
   for (const each of message.characters) if (each.states) each.states = withLevels(each.states);

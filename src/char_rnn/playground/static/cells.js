@@ -2,7 +2,7 @@
 
 import { blank, byId, make } from "./dom.js";
 import { legendOf } from "./colours.js";
-import { nameOf } from "./column_colours.js";
+import { lastOf, nameOf } from "./column_colours.js";
 import { FoundCells } from "./found_cells.js";
 import { TextStates } from "./text_states.js";
 import { Wall } from "./wall.js";
@@ -13,9 +13,19 @@ export class Cells {
     this.onChange = onChange;
     this.unit = { layer: 0, index: 0 };
     this.states = new TextStates(backend, () => this.#showStates());
-    const cell = { onChoose: (unit) => this.choose(unit), onPreview: (unit) => this.#preview(unit) };
-    this.found = new FoundCells(backend, { ...cell, onFound: () => this.#show(), text: () => this.column.view.text() });
-    this.wall = new Wall({ ...cell, onShow: () => this.#showStates(), describe: (unit, value) => this.#describe(unit, value) });
+    const onChoose = (unit) => this.choose(unit);
+    this.found = new FoundCells(backend, {
+      onChoose,
+      onPreview: (unit) => this.wall.look(unit),
+      onFound: () => this.#show(),
+      text: () => lastOf(this.column.view.text(), this.column.limits.prime),
+    });
+    this.wall = new Wall({
+      onChoose,
+      onPreview: (unit) => this.#preview(unit),
+      onShow: () => this.#showStates(),
+      describe: (unit, value) => this.#describe(unit, value),
+    });
     byId("colour").addEventListener("change", () => {
       this.#show();
       onChange();
@@ -47,6 +57,7 @@ export class Cells {
   /** Show the model and the cell of a column. */
   showColumn(column, several) {
     if (this.column) this.column.isWatched = () => false;
+    if (this.column !== column) this.column?.colours.glimpse(null);
     column.isWatched = () => this.wall.isVisible;
     this.column = column;
     this.model = column.model;

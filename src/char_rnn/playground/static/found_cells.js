@@ -42,7 +42,7 @@ export class FoundCells {
   showModel(model, unit) {
     Object.assign(this, { model, unit });
     const cells = this.known.get(model.name);
-    byId("find-cells").hidden = Boolean(cells);
+    byId("find-cells").hidden = Boolean(cells && !cells.isOfText);
     const clear = Map.groupBy(this.of(model), sentenceOf);
     const shown = new Set(this.of(model).map(({ tracks }) => tracks));
     const weak = new Set((cells ?? []).map(({ tracks }) => tracks).filter((tracks) => !shown.has(tracks)));
@@ -50,7 +50,7 @@ export class FoundCells {
     const rest = weak.size ? `No clear cell (correlation below ${CLEAR.toFixed(2)}): ${[...weak].join(", ")}.` : "";
     byId("found").replaceChildren(
       ...[...clear].map(([sentence, members]) => make("div", { className: "group" }, make("h3", {}, sentence), ...members.map((cell) => this.#chip(cell)))),
-      make("p", { className: "hint" }, none, rest),
+      make("p", { className: "hint" }, cells?.isOfText ? "Found in the text on the page. " : "", none, rest),
     );
   }
 
@@ -71,7 +71,8 @@ export class FoundCells {
     this.#showSearch(true, quiet);
     try {
       const onProgress = (share) => (byId("search-progress").value = share);
-      this.known.set(model.name, (await this.backend.cells(model.name, { text, onProgress, signal })).cells);
+      const { cells } = await this.backend.cells(model.name, { text, onProgress, signal });
+      this.known.set(model.name, Object.assign(cells, { isOfText: text !== undefined }));
     } catch (error) {
       if (!quiet && !signal.aborted) byId("found").replaceChildren(make("p", { className: "trouble" }, error.message));
       return [];

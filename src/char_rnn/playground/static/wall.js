@@ -27,9 +27,8 @@ export class Wall {
   showModel({ num_layers, hidden_size }, unit, marks) {
     this.layers = num_layers;
     this.width = hidden_size;
-    const place = ({ layer, index }) => layer * hidden_size + index;
-    this.chosen = place(unit);
-    this.marks = marks.map(place);
+    this.chosen = this.#place(unit);
+    this.marks = marks.map((mark) => this.#place(mark));
     if (this.levels?.length !== num_layers * hidden_size) {
       this.levels = new Float32Array(num_layers * hidden_size);
       this.target = null;
@@ -103,8 +102,17 @@ export class Wall {
     return layer < this.layers && column < this.across && index < this.width ? layer * this.width + index : null;
   }
 
+  #place({ layer, index }) {
+    return layer * this.width + index;
+  }
+
   #cell(place) {
     return { layer: Math.floor(place / this.width), index: place % this.width };
+  }
+
+  /** Look at a cell from elsewhere; null: at none. */
+  look(unit) {
+    this.#look(unit && this.#place(unit));
   }
 
   #look(place) {
