@@ -98,6 +98,14 @@ def test_no_accessibility_violation_while_a_run_trains(new_page: Any, server: Fa
     check(new_page, axe)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("context_options", LOOKS.values(), ids=LOOKS)
+def test_no_accessibility_violation_in_a_frame(new_page: Any, server: FakeServer, axe: str) -> None:
+    new_page.goto(f"{server.url}?embed&seed=1")
+    new_page.locator(".body :is(.p5, .n5)").first.wait_for()
+    check(new_page, axe)
+
+
 def test_the_page_is_light() -> None:
     """Both kinds of page together, without a model, take less than 200 kB."""
     texts = [text for package in ("playground", "export") for text in page_files(f"char_rnn.{package}").values()]

@@ -19,7 +19,9 @@ export function startEmbed(playground, inspector) {
   const whole = make("a", { target: "_blank", rel: "noopener" }, "Full page");
   byId("write").querySelector(".actions").append(select, whole);
   byId("columns").after(byId("write"));
-  byId("status").classList.add("unseen");
+  const title = document.querySelector("h1");
+  byId("status").before(title);
+  for (const heard of [title, byId("status")]) heard.classList.add("unseen");
 
   async function choose(value) {
     const unit = value === SEARCH ? strongest(await cells.find(true)) : unitOfChoice(value);
