@@ -203,11 +203,8 @@ class TextGenerator:
         Range(int, 1, _MOST_SAMPLES).check("num_samples", num_samples)
         primes = [prime_text] if isinstance(prime_text, str) else list(prime_text)
         strategy, others = _separated(temperature, top_k, top_p, options)
-        sampler, seed, unknown = (
-            Sampler(strategy, self.vocabulary),
-            others.pop("seed", None),
-            others.pop("unknown", "error"),
-        )
+        sampler, seed = Sampler(strategy, self.vocabulary), others.pop("seed", None)
+        unknown = others.pop("unknown", "error")
         read = {prime: encode_prime(self.vocabulary, prime, unknown) for prime in dict.fromkeys(primes)}
 
         def new(prime: str, number: int) -> GenerationState:
