@@ -64,6 +64,13 @@ def ask(address: str, path: str, body: object = None) -> str:
     return text
 
 
+def test_without_a_model_it_serves_demo() -> None:
+    with serving() as (_, line, address):
+        assert line.startswith("demo: http://")
+        [model] = json.loads(ask(address, "api/models"))["models"]
+        assert (model["name"], model["data"], model["suggested_primes"][0]) == ("demo", "python-stdlib", "class ")
+
+
 def test_it_serves_until_ctrl_c(run_folder: Path) -> None:
     with serving(run_folder, run_folder / "best.safetensors", run_folder, "--max-length", 50) as (
         process,

@@ -31,6 +31,7 @@ def command(model: str, as_json: bool) -> None:
 
     \b
     Examples:
+      char-rnn inspect demo
       char-rnn inspect runs/my-book
       char-rnn inspect my-book.safetensors --json
       char-rnn inspect cv/lm_lstm_epoch50.00_1.3572.t7
@@ -60,6 +61,8 @@ def _everything(path: str, file: ModelFile) -> dict[str, Any]:
 
 
 def _lines(path: str, file: ModelFile) -> list[str]:
+    from char_rnn.model_file import DEMO_FILE
+
     model, training, metadata, unit = file.config.model, file.config.training, file.training, file.vocabulary.unit
     lines = [
         path,
@@ -80,6 +83,8 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         at = f", at step {metadata['best_step']:,}" if "best_step" in metadata else ""
         lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits per {unit}{at}")
     versions = [f"{name} {metadata[key]}" for key, name in _VERSIONS.items() if key in metadata]
+    if path == str(DEMO_FILE):
+        lines.append(f"  license       {DEMO_FILE.with_name('LICENSE.txt')}")
     if versions:
         lines.append(f"  versions      {visible_name(', '.join(versions))}")
     width = max(24, *(len(name) + 2 for name in file.tensors))
