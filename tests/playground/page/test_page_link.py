@@ -96,6 +96,7 @@ BAD = {
     "no number": "#model=hamlet&prime=A&seed=1&temperature=hot",
     "no such field": "#model=hamlet&prime=A&seed=1&find-cells=x",
     "not a choice": "#model=hamlet&prime=A&seed=1&unknown=guess",
+    "not a colour": "#model=hamlet&prime=A&seed=1&colour=%22%5D",
     "too long": "#model=hamlet&seed=1&prime=" + "A" * 5000,
     "too many": "#" + "model=hamlet&" * 5 + "prime=A&seed=1",
 }

@@ -5,6 +5,7 @@ import { byId, restoreField } from "./dom.js";
 const LONGEST = 4000; // characters
 const [MOST_TEXTS, MOST_KEPT] = [10, 200_000]; // texts, and their characters, that Back and Forward show without writing again
 const SETTLED = 300; // milliseconds; browsers limit how often a page may change its address
+const MODES = ["none", "cell", "surprise"];
 const UNREADABLE = "This link is not complete, or its model is not here. Generate writes a text.";
 
 /** Whether the part of an address after # is meant as a link to a text. */
@@ -21,7 +22,7 @@ export class Links {
       this.last = null;
     });
     playground.on("undo", (before) => {
-      this.text = this.earlier.get(before);
+      this.text = this.earlier.get(before) ?? this.text;
       this.#show("replaceState");
     });
     playground.on("colour", () => {
@@ -102,14 +103,18 @@ export class Links {
     const models = values.getAll("model").map((name) => playground.offer.models.find((model) => model.name === name));
     const cells = values.getAll("cell").map((text, place) => cellOf(text, models[place]));
     const seed = values.get("seed");
+    const mode = cells.length ? "cell" : values.get("colour") ?? "none";
     const settings = [...values].filter(([name]) => !isColour(name) && !["model", "prime", "seed"].includes(name));
     const isWhole = models.length <= playground.mostColumns && ![...models, ...cells].includes(undefined) && /^\d{1,10}$/.test(seed);
-    if (hash.length > LONGEST || !isWhole || !playground.settings.accept(settings)) return false;
+    if (hash.length > LONGEST || !isWhole || !MODES.includes(mode) || !playground.settings.accept(settings)) return false;
     playground.showModels(models.map(({ name }) => name));
-    playground.columns.forEach(({ colours }, place) => (colours.unit = cells[place] ?? null));
+    playground.columns.forEach(({ colours }, place) => {
+      colours.show("none"); // until the cell and its numbers are there
+      colours.unit = cells[place] ?? null;
+    });
     restoreField(byId("prime"), values.get("prime") ?? "");
     restoreField(byId("seed"), seed);
-    inspector.cells.setMode(cells.length ? "cell" : values.get("colour") ?? "none");
+    inspector.cells.setMode(mode);
     return true;
   }
 
