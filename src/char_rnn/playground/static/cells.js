@@ -143,7 +143,7 @@ export function readingAt({ colours, model }, item, sign) {
     return bits === undefined ? "" : `${bits.toFixed(1)} bits at ${sign}`;
   }
   if (mode === "copied") return copiedAt(item, sign);
-  if (item.activation === undefined) return "";
+  if (mode !== "cell" || item.activation === undefined) return "";
   const name = nameOf(unit);
   return `${name[0].toUpperCase()}${name.slice(1)}: ${signed(item.activation)} at ${sign}`;
 }

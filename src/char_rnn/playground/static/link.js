@@ -5,7 +5,7 @@ import { byId, restoreField } from "./dom.js";
 const LONGEST = 4000; // characters
 const [MOST_TEXTS, MOST_KEPT] = [10, 200_000]; // texts, and their characters, that Back and Forward show without writing again
 const SETTLED = 300; // milliseconds; browsers limit how often a page may change its address
-const MODES = ["none", "cell", "surprise"];
+const MODES = ["none", "cell", "surprise", "copied"];
 const UNREADABLE = "This link is not complete, or its model is not here. Generate writes a text.";
 
 /** Whether the part of an address after # is meant as a link to a text. */
@@ -114,7 +114,7 @@ export class Links {
     });
     restoreField(byId("prime"), values.get("prime") ?? "");
     restoreField(byId("seed"), seed);
-    inspector.cells.setMode(mode);
+    inspector.cells.setMode(mode === "copied" && !models[0].copied_from ? "none" : mode);
     return true;
   }
 
