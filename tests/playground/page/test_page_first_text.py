@@ -27,7 +27,7 @@ def test_it_writes_by_itself_until_a_key(opened: Any, server: FakeServer) -> Non
     body = server.last("generate")
     assert (body["prime"], body["length"]) == (prime, 600)
     assert opened.evaluate("document.activeElement === document.body")
-    assert opened.get_by_role("status").inner_text() == "The model writes. Any key stops it."
+    assert opened.get_by_role("status").inner_text() == "The model writes. A key or a click stops it."
     opened.locator(".body :is(.p5, .n5)").first.wait_for()  # coloured by the cell found
     assert opened.locator("#found .chip[aria-pressed=true]").inner_text().startswith("1·5")
     assert opened.locator("#found").get_attribute("aria-live") == "off"

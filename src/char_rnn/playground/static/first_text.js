@@ -52,7 +52,7 @@ class SlowText {
     const { signal } = this.listening;
     for (const event of ["keydown", "pointerdown"]) addEventListener(event, () => this.stop(), { capture: true, signal });
     column.setSlow(true);
-    playground.say("The model writes. Any key stops it.");
+    playground.say("The model writes. A key or a click stops it.");
     playground.emit("state");
     this.#next();
   }
