@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from model_cases import CELLS, INPUTS, OPTIONS, OWN
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import parameter_shapes
+from char_rnn.models.quantization import dequantized, quantized
 from char_rnn.utils.config import Config, ModelConfig
 
 SYMBOLS = "\n ,.abcdefé"
@@ -59,3 +61,9 @@ def made(
     shapes = parameter_shapes(settings, vocabulary.size)
     tensors = {name: (scale * rng.normal(size=shape)).astype(dtype) for name, shape in shapes}
     return ModelFile(Config(model=settings), vocabulary, tensors, training or {"data": "poem.txt"})
+
+
+def in_8_bits(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights that a page computes with: matrices rounded to 8 bits, as float32."""
+    whole = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+    return {name: dequantized(*quantized(tensor)) if tensor.ndim == 2 else tensor for name, tensor in whole.items()}

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_helpers import MODELS, made
+from export_helpers import MODELS, in_8_bits, made
 
 from char_rnn.export.html_page import Words, joined, page, write_page
-from char_rnn.export.packing import packed_tensors
 from char_rnn.generation.engine import Engine
 from char_rnn.model_file import ModelFile
 
@@ -65,7 +64,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
 
 def greedy(file: ModelFile, prime: str, length: int) -> str:
     """The greedy text of the engine with the page's weights."""
-    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    streams = Engine(file.config.model, in_8_bits(file.tensors)).begin()
     indices = file.vocabulary.encode(prime).tolist()
     streams.feed(indices[:-1])
     for _ in range(length):
@@ -126,7 +125,7 @@ def test_text_in_every_script(opened: Opened, kind: str) -> None:
         assert "".join(entry["text"] for entry in done["characters"]) == done["text"]
     assert page.evaluate(GENERATE, [text, 40, {}])["text"] == greedy(file, text, 40)
     scores = page.evaluate("(text) => charRnnBackend.score({text})", text)["log_probs"]
-    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    streams = Engine(file.config.model, in_8_bits(file.tensors)).begin()
     log_probs = np.full(file.vocabulary.size, -np.log(file.vocabulary.size))
     for character, score in zip(text, scores, strict=True):
         total = 0.0
@@ -151,7 +150,7 @@ def test_seeds_stops_and_activations(opened: Opened) -> None:
     lit = page.evaluate(GENERATE, ["abc", 200, {**settings, "unit": {"layer": 1, "index": 2}}])
     assert lit["text"] == first["text"]
     whole = "abc" + first["text"]
-    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    streams = Engine(file.config.model, in_8_bits(file.tensors)).begin()
     expected = []
     for index in file.vocabulary.encode(whole):
         streams.feed([index])
@@ -194,7 +193,7 @@ LEVELS = """async ({text}) => { const {values, ...rest} = await charRnnBackend.s
 
 def hidden(file: ModelFile, text: str) -> np.ndarray:
     """h (T, L, H) after each character, by the engine with the page's weights."""
-    streams = Engine(file.config.model, packed_tensors(file.config.model, file.tensors)).begin()
+    streams = Engine(file.config.model, in_8_bits(file.tensors)).begin()
     rows = []
     for character in text:
         for index in file.vocabulary.encode(character):

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_helpers import IDS, MODELS, made
+from export_helpers import IDS, MODELS, in_8_bits, made
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.export import build_kernel
 from char_rnn.export.html_page import joined
-from char_rnn.export.packing import pack, packed_tensors
+from char_rnn.export.packing import pack
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import StopText
 from char_rnn.generation.network import Network
@@ -59,7 +59,7 @@ def test_the_network_is_the_engines(page: Any, options: dict[str, Any]) -> None:
         page.evaluate(f"([network, weights, ids]) => {{ {text} }}", [network, base64.b64encode(weights).decode(), IDS])
         for text in (script, WITHOUT_VECTORS % script)
     )
-    streams = Engine(settings, packed_tensors(settings, file.tensors)).begin()
+    streams = Engine(settings, in_8_bits(file.tensors)).begin()
     expected = [streams.step([index])[0] for index in IDS]
     assert found == {**plain, "vectors": True}
     assert plain["vectors"] is False

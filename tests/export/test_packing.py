@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_helpers import MODELS, made
+from export_helpers import MODELS, in_8_bits, made
 
 from char_rnn.cells import Cell, Step
-from char_rnn.export.packing import _Packer, pack, packed_tensors
+from char_rnn.export.packing import _Packer, pack
 from char_rnn.generation.network import Network
 
 
@@ -45,18 +45,17 @@ def test_packed_weights_are_the_rounded_network(options: dict[str, Any]) -> None
     file = made(**options)
     settings = file.config.model
     found = unpacked(*pack(Network.of(settings, file.tensors, np.float32)))
-    expected = Network.of(settings, packed_tensors(settings, file.tensors), np.float32)
+    expected = Network.of(settings, in_8_bits(file.tensors), np.float32)
     np.testing.assert_equal(found, arrays(expected))
 
 
 def test_rounding_is_to_half_a_step_and_happens_once() -> None:
     file = made()
-    settings = file.config.model
-    kept = packed_tensors(settings, file.tensors)
+    kept = in_8_bits(file.tensors)
     for name, tensor in file.tensors.items():
         step = np.abs(tensor).max(-1, keepdims=True) / 127 if tensor.ndim == 2 else 0
         assert (np.abs(kept[name] - tensor) <= step / 2 * (1 + 1e-4)).all()
-    again = packed_tensors(settings, kept)
+    again = in_8_bits(kept)
     for name, tensor in kept.items():
         np.testing.assert_allclose(again[name], tensor, rtol=1e-6)
 
@@ -73,6 +72,6 @@ def test_one_byte_for_each_weight_and_tied_weights_once() -> None:
 def test_rows_of_zeros() -> None:
     file = made()
     file.tensors["output_proj.weight"][3] = 0
-    kept = packed_tensors(file.config.model, file.tensors)["output_proj.weight"]
+    kept = in_8_bits(file.tensors)["output_proj.weight"]
     assert (kept[3] == 0).all()
     assert np.isfinite(kept).all()

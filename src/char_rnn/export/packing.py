@@ -10,11 +10,10 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from char_rnn.cells import Cell, Step, Value
-from char_rnn.generation.network import Array, Network, quantize, rounded
-from char_rnn.utils.config import ModelConfig
+from char_rnn.generation.network import Array, Network
+from char_rnn.models.quantization import quantized
 
 Description = dict[str, Any]
 
@@ -32,18 +31,6 @@ def pack(network: Network) -> tuple[Description, bytes]:
     for matrix in packer.matrices:
         matrix["matrix"] += len(floats)
     return described, floats + b"".join(packer.bytes)
-
-
-def packed_tensors(config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Array]:
-    """Return the weights that a page computes with, rounded as by :func:`pack`, as float32.
-
-    Args:
-        config: Section `model` of a configuration.
-        tensors: Weights by their names in the state dict.
-    """
-    Network.of(config, tensors, np.float32)
-    whole = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
-    return {name: rounded(tensor, "int8") if tensor.ndim == 2 else tensor for name, tensor in whole.items()}
 
 
 class _Packer:
@@ -75,8 +62,7 @@ class _Packer:
         return {"vector": self._put(array), "length": len(array)}
 
     def _matrix(self, array: Array) -> Description:
-        values, scales = quantize(array, "int8")
-        assert scales is not None
+        values, scales = quantized(array)
         matrix = {"matrix": self._ends[1], "scales": self._put(scales), "rows": len(array), "columns": array.shape[1]}
         self.bytes.append(values.tobytes())
         self._ends[1] += values.size
