@@ -99,8 +99,9 @@ def _command(file: ModelFile) -> str | None:
     """
     from char_rnn.utils.config import compose_config, recipes
 
-    text = file.training.get("data")
-    if not isinstance(text, str) or "char_rnn" not in file.training:
+    training = file.without_paths().training
+    text = training.get("data")
+    if not isinstance(text, str) or "char_rnn" not in training:
         return None
     wanted = _settings(file.config)
     changes = {
@@ -110,7 +111,7 @@ def _command(file: ModelFile) -> str | None:
     }
     recipe = min(changes, key=lambda name: len(changes[name]))
     sets = [f"{key}={value}" for key, value in changes[recipe].items()]
-    start = ["--init-from", str(file.training["init_from"])] if "init_from" in file.training else []
+    start = ["--init-from", str(training["init_from"])] if "init_from" in training else []
     words = [
         "char-rnn",
         "train",
