@@ -78,6 +78,9 @@ def test_a_cell_under_the_mouse_is_previewed_and_a_click_chooses_it(page: Any, s
     page.mouse.move(5, 5)
     page.locator(".body .p9").first.wait_for()
     assert server.last("activations")["unit"] == 7
+    exact = f"{activation(7, 60):+.2f}".replace("-", "\u2212")
+    assert exact != value(7, 60)
+    page.locator("#wall-cell").filter(has_text=f"Layer 0, cell 7: {exact}").wait_for()
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import { blank, byId, make } from "./dom.js";
 import { legendOf } from "./colours.js";
-import { lastOf, nameOf } from "./column_colours.js";
+import { lastOf, nameOf, sameUnit } from "./column_colours.js";
 import { FoundCells } from "./found_cells.js";
 import { TextStates } from "./text_states.js";
 import { Wall } from "./wall.js";
@@ -124,10 +124,12 @@ export class Cells {
     column.colours.glimpse(unit && states.covers(column, length - 1) ? unit : null, () => states.of(column, unit, 0, length));
   }
 
-  #describe(unit, value) {
+  #describe(unit, level) {
+    const { colours, items } = this.column;
+    const exact = colours.mode === "cell" && sameUnit(unit, colours.unit) ? items[this.index]?.activation : undefined;
+    const value = exact ?? level; // levels are rounded to 8 bits
     const sentence = this.found.sentence(unit);
-    const name = `Layer ${unit.layer}, cell ${unit.index}`;
-    return `${name}${value === undefined ? "" : `: ${signed(value)}`}${sentence && `\n${sentence}`}`;
+    return `Layer ${unit.layer}, cell ${unit.index}${value === undefined ? "" : `: ${signed(value)}`}${sentence && `\n${sentence}`}`;
   }
 }
 
