@@ -125,8 +125,9 @@ class Curve {
     const told = Object.entries(this.lines).map(([name, points]) => [name, points.findLast(([at]) => at <= step) ?? points[0]]);
     const words = told.filter(([, point]) => point).map(([name, [at, loss]]) => make("span", { className: name }, `${name} ${loss.toFixed(3)}`));
     const at = Math.max(0, ...told.map(([, point]) => point?.[0] ?? 0));
-    byId("losses").replaceChildren(...words, make("span", {}, `step ${grouped(at)}`));
-    this.slider.ariaValueText = byId("losses").innerText;
+    words.push(make("span", {}, `step ${grouped(at)}`));
+    byId("losses").replaceChildren(...words);
+    this.slider.ariaValueText = words.map(({ textContent }) => textContent).join(", ");
     byId("mark").hidden = step === Infinity;
     byId("mark").style.left = `${(100 * at) / this.end}%`;
     if (step === Infinity) this.slider.value = at;
