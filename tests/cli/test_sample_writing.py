@@ -247,7 +247,7 @@ def test_lines_of_primes_that_the_model_does_not_know(
     primes.write_text("\n\r\n")
     done = char_rnn("sample", path, *arguments)
     assert (done.status, done.err.count("\n")) == (2, 1)
-    assert done.err.startswith(f"error: {primes}: has no line with text to continue")
+    assert done.err.startswith(f"error: {primes}: no lines to continue; all are empty")
 
 
 def test_log_probabilities_as_lines_of_json(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
@@ -310,7 +310,7 @@ def test_log_probabilities_of_bytes(char_rnn: Command, tmp_path: Path) -> None:
         (["--keep-stop"], 2, r"--keep-stop needs a stop text: add --stop or --stop-at-newline"),
         (["--prime-each-line"], 2, r"--prime-each-line needs a file with primes: add --prime-file FILE"),
         (["--prime", "a", "--prime-each-line"], 2, r"--prime-each-line needs a file with primes"),
-        (["--alternatives", "3"], 2, r"--alternatives belongs to --logprobs: add it, or leave out --alternatives"),
+        (["--alternatives", "3"], 2, r"--alternatives needs --logprobs: add it, or leave out --alternatives"),
         (["--logprobs", "--alternatives", "0"], 2, r"'--alternatives': 0"),
         (["--logprobs", "--beam", "3"], 2, r"--logprobs: not supported with --beam; leave out one of them"),
         (["--logprobs", "--temperature", "nan"], 2, r"temperature: must be a number, 0 or more; given nan"),

@@ -86,7 +86,9 @@ def test_a_key_opens_the_api(guarded: Serving, authorization: str | None, status
     assert answer.status_code == status
     if status == 401:
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert answer.json()["error"]["message"] == "Authorization: must be Bearer and the API key of this server"
+        assert (
+            answer.json()["error"]["message"] == "Authorization: must be 'Bearer KEY' with the API key of this server"
+        )
 
 
 def test_what_is_open_without_a_key(guarded: Serving) -> None:

@@ -33,7 +33,8 @@ def command(old: str, new: str, precision: str | None, overrides: tuple[str, ...
     OLD is a .t7 file that char-rnn or torch-rnn wrote with Torch7, on a CPU or a GPU. It may also be a run folder or a
     .safetensors file. NEW must end in .safetensors. Weights keep their precision unless --precision is given. The
     options and losses of the run are copied (see `char-rnn inspect NEW`), with paths shortened to their last part.
-    --set changes the defaults of the model for sampling. All other commands read .t7 files too.
+    --set changes the model's default settings for sampling (the section generation). All other commands read .t7 files
+    too.
 
     \b
     Examples:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--prime", "-primetext", "prime", metavar="TEXT", help="Text to continue; it is printed first.")
 @click.option("--prime-file", metavar="FILE", help="File with the text to continue; - is standard input.")
-@click.option("--prime-each-line", is_flag=True, help="Continue each line of the --prime-file, without empty ones.")
+@click.option("--prime-each-line", is_flag=True, help="Continue each non-empty line of the --prime-file.")
 @click.option("--encoding", help="Encoding of the --prime-file (default: that of the training text).")
 @escapes_option("--prime, --prime-each-line, --stop, --ban and --only")
 @click.option("--hide-prime", is_flag=True, help="Print the new text only, without the prime.")
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Text to stop before; may be repeated.")
 @click.option("--stop-at-newline", is_flag=True, help="Stop before the first line end.")
-@click.option("--keep-stop", is_flag=True, help="Print the stop text too, and stop after it.")
+@click.option("--keep-stop", is_flag=True, help="Stop after the stop text instead of before it.")
 @click.option(
     "--num-samples",
     type=click.IntRange(1, 1_000_000),
-    help="Number of texts, separated by lines of ---; with --prime-each-line, for each line.",
+    help="Number of texts, separated by lines of ---; with --prime-each-line, number for each line.",
 )
 @click.option("--seed", "-seed", type=int, help="Seed of the random numbers; the same seed gives the same text.")
 @strategy_flags(OPTIONS, temperature="-temperature")
@@ -72,13 +72,13 @@ if TYPE_CHECKING:
 @click.option(
     "--logprobs",
     is_flag=True,
-    help="Print a line of JSON for each character: its text and its log-probability in nats.",
+    help="Print a line of JSON for each character instead of the text, with its log-probability in nats.",
 )
 @click.option(
     "--alternatives",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="With --logprobs, the N likeliest characters in the place of each.",
+    help="Number of likeliest characters that --logprobs prints for each position.",
 )
 @flags_of_2015
 @device_option("cpu")
@@ -88,9 +88,9 @@ def command(model: str, **options: Any) -> None:
     """Generate text with a trained model.
 
     MODEL is a run folder (its best model), a .safetensors file, a .t7 checkpoint of 2015, or demo, a small model of
-    Python code that is part of this program. The defaults are those of the model's configuration (see `char-rnn
-    inspect MODEL`); with --torch7 or --rng, those of sample.lua or torch-rnn. The text is printed while it is
-    generated. The flags of sample.lua also work (-primetext, -length, -temperature, -seed, -sample, -gpuid, -verbose).
+    Python code that is part of char-rnn. The defaults are those of the model's configuration (see `char-rnn inspect
+    MODEL`); with --torch7 or --rng, those of sample.lua or torch-rnn. The text is printed while it is generated. The
+    flags of sample.lua also work (-primetext, -length, -temperature, -seed, -sample, -gpuid, -verbose).
 
     \b
     Examples:

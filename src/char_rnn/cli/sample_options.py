@@ -125,7 +125,7 @@ class SampleOptions:
         if self.prime_each_line and self.prime_file is None:
             raise click.UsageError("--prime-each-line needs a file with primes: add --prime-file FILE")
         if self.alternatives is not None and not self.logprobs:
-            raise click.UsageError("--alternatives belongs to --logprobs: add it, or leave out --alternatives")
+            raise click.UsageError("--alternatives needs --logprobs: add it, or leave out --alternatives")
         if self.beam is None:
             return
         if self.logprobs:
@@ -144,7 +144,7 @@ class SampleOptions:
         return read_prime(self.prime_file, file, self.encoding, strict=self.unknown == "error")
 
     def primes(self, file: ModelFile) -> list[str] | None:
-        """The texts to continue: that of :meth:`one_prime`, or each of its lines that is not empty.
+        """The texts to continue: the text of :meth:`one_prime`, or its non-empty lines.
 
         Raises:
             UnknownCharacterError: The model does not know a character of a line.
@@ -156,7 +156,7 @@ class SampleOptions:
         source = "standard input" if self.prime_file == "-" else self.prime_file
         lines = {f"{source}, line {n}": line for n, line in enumerate(re.split("\r\n|\r|\n", text), 1) if line}
         if not lines:
-            raise click.UsageError(f"{source}: has no line with text to continue")
+            raise click.UsageError(f"{source}: no lines to continue; all are empty")
         return [self._checked(line, where, file.vocabulary) for where, line in lines.items()]
 
     def _checked(self, line: str, where: str, vocabulary: Vocabulary) -> str:

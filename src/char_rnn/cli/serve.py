@@ -56,7 +56,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     "--api-key",
     envvar="CHAR_RNN_API_KEY",
     metavar="KEY",
-    help="Key that programs and the page must give; better set in the environment variable CHAR_RNN_API_KEY.",
+    help="Key that all clients must send; the environment variable CHAR_RNN_API_KEY is safer.",
 )
 @click.option(
     "--allow-origin",
@@ -70,10 +70,10 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="Another name of this machine that clients may use, such as host.docker.internal; repeatable.",
+    help="Another host name that clients may use for this machine, such as host.docker.internal; repeatable.",
 )
 @click.option(
-    "--text", "texts", multiple=True, metavar="FILE", help="Training text, to underline copied stretches; repeatable."
+    "--text", "texts", multiple=True, metavar="FILE", help="Training text, to underline what a text copies; repeatable."
 )
 @click.option("--encoding", help="Encoding of --text (default: that of the training text).")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
@@ -97,8 +97,8 @@ def command(
 ) -> None:
     """Serve the playground, a page that generates text with one or more models and shows their predictions.
 
-    MODEL is a run folder (its best model; of a run that is training, always the latest), a .safetensors file, or a .t7
-    checkpoint of 2015; without one, the model demo of this program. With --text, the page underlines what the models
+    MODEL is a run folder (its best model, reloaded while the run trains), a .safetensors file, or a .t7 checkpoint of
+    2015 (default: demo, the small model that is part of char-rnn). With --text, the page underlines what the models
     copy from their training text; several files are joined, as for `char-rnn train`. The page needs no internet access.
     Other programs can use the API under /api, or the OpenAI-compatible one under /v1. Only this machine can reach the
     server, unless --host is given; --api-key sets a password. Press Ctrl-C to stop.
@@ -173,7 +173,7 @@ def _training_texts(
             corpus = prepare_corpus(texts, progress=progress, **reading)
         is_own = corpus.sha256 == file.training.get("data_sha256")
         if not is_own:
-            say(f"{corpus.name} is not the text that {name} was trained on", quiet=quiet)
+            say(f"{corpus.name} is not the text that {name} was trained on; all of it is searched", quiet=quiet)
         part = corpus.split("train" if is_own else "all", data.train_frac, data.val_frac)
         known[name] = TrainingText(corpus.name, partial(copied_stretches, part.ids, corpus.vocabulary))
     return known

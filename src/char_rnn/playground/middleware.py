@@ -139,7 +139,7 @@ class Guard:
     def _check_key(self, path: str, headers: Headers) -> None:
         if not _is_page(path) and path != HEALTH and not self._access.opens(headers.get("authorization", "")):
             how = {"www-authenticate": "Bearer"}
-            raise ApiError(401, "Authorization: must be Bearer and the API key of this server", None, how)
+            raise ApiError(401, "Authorization: must be 'Bearer KEY' with the API key of this server", None, how)
 
     def _cors_headers(self, headers: Headers) -> dict[str, str]:
         origin = headers.get("origin", "")

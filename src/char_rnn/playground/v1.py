@@ -70,9 +70,9 @@ class V1:
             raise ApiError(422, f"prompt: at most {self._limits.prime:,} characters; given {longest:,}", "prompt")
         count = body.best_of or body.n
         if count < body.n:
-            raise ApiError(422, f"best_of: at least n, {body.n}; given {count}", "best_of")
+            raise ApiError(422, f"best_of: must be at least n ({body.n}); given {count}", "best_of")
         if count > body.n and body.stream:
-            raise ApiError(422, "best_of: must be n for a stream", "best_of")
+            raise ApiError(422, f"best_of: must equal n ({body.n}) in a stream; given {count}", "best_of")
         return await self._written(request, body, body.prompt, body.max_tokens, count)
 
     async def chat(self, request: Request) -> Response:
@@ -129,7 +129,7 @@ class V1:
         """Check the number of log-probabilities that are held at once; a stream sends them as it goes."""
         most, given = self._limits.numbers // 4, characters * (body.alternatives or 0)  # pairs with a text: more memory
         if given > most:
-            raise ApiError(422, f"logprobs: at most {most:,} numbers at once; given {given:,}", "logprobs")
+            raise ApiError(422, f"logprobs: at most {most:,} in an answer; given {given:,}", "logprobs")
 
     def _start(
         self, model: ServedModel, states: list[GenerationState], alternatives: int | None, scores: bool
