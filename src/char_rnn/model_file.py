@@ -289,7 +289,7 @@ def _in_8_bits(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _matrices(path: Path, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the tensors with the float32 matrices that int8 and scales stand for."""
+    """Return the tensors with float32 matrices in place of int8 and scales."""
     tensors = {name: array for name, array in stored.items() if not name.endswith(SCALES)}
     matrices = {name for name, array in tensors.items() if array.ndim == 2 or array.dtype == np.int8}
     for name in matrices | {name.removesuffix(SCALES) for name in stored.keys() - tensors.keys()}:

@@ -8,7 +8,7 @@ from char_rnn.data.vocabulary import Vocabulary
 
 EXCERPTS, EXCERPT = 8, 1 << 15  # of so many symbols: a quarter of a million of a long text
 LEAST_LINES, LEAST_SHARE = 10, 0.002
-"""A suggested beginning is that of so many lines, and of this share of all lines, so it is not private to one."""
+"""A suggested beginning must begin at least this number and share of the lines, so that it reveals no single line."""
 _WORDS, _LONGEST = 4, 40
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff"  # scripts without spaces: two characters count as a word
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]{{1,2}}|[^\s{_IDEOGRAPHS}]+ ?")

@@ -1,4 +1,4 @@
-"""A text symbol by symbol, with the model's predictions in the place of each.
+"""A text symbol by symbol, with the model's predictions at each position.
 
 Dimensions: V vocabulary.
 """

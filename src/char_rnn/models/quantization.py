@@ -24,7 +24,7 @@ def quantized(matrix: Array) -> tuple[npt.NDArray[np.int8], Array]:
 
 
 def dequantized(values: npt.NDArray[np.int8], scales: Array) -> Array:
-    """Return the matrix (R, C) that int8 (R, C) and scales (R,) stand for, in the type of the scales."""
+    """Return the matrix (R, C) from int8 (R, C) and scales (R,), in the type of the scales."""
     with np.errstate(invalid="ignore"):  # likewise
         matrix: Array = values.astype(scales.dtype) * scales[:, None]
     return matrix

@@ -91,7 +91,7 @@ class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     )
     alternatives: int = Field(0, ge=0, le=20, description="Likeliest characters to send with each character.")
     unit: Unit | None = Field(None, description="Cell whose activation is sent with each character.")
-    states: bool = Field(False, description="Send the activations of all cells, with some characters each second.")
+    states: bool = Field(False, description="Send the activations of all cells, about 25 times a second.")
 
 
 class ActivationsRequest(Body):
@@ -129,7 +129,7 @@ class ScoreRequest(Body):
 
     model: ModelName = None
     text: Text
-    alternatives: int = Field(0, ge=0, le=20, description="Likeliest characters after the text to send.")
+    alternatives: int = Field(0, ge=0, le=20, description="Number of likeliest characters after the text.")
 
 
 class Model(BaseModel):
@@ -163,8 +163,8 @@ class ModelsAnswer(BaseModel):
 
     models: list[Model]
     runs: list[str] = Field(
-        description="Names of run folders. One that has no checkpoint yet is not among the models; others are, and are"
-        " replaced when the run writes a better model."
+        description="Names of the run folders. A run with a checkpoint is also a model; it is reloaded when the run"
+        " writes a better one."
     )
     limits: LimitsAnswer
 
@@ -294,7 +294,7 @@ class ScoreAnswer(SpellingFields):
 class CopiedAnswer(BaseModel):
     """The copied stretches of a text."""
 
-    stretches: list[tuple[int, int]] = Field(description="First character, and the one after the last; may overlap.")
+    stretches: list[tuple[int, int]] = Field(description="Start and end of each, in characters; may overlap.")
 
 
 class HealthAnswer(BaseModel):

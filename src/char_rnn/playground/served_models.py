@@ -1,4 +1,4 @@
-"""The models of a server by name, and the runs that replace theirs by a better one while they train."""
+"""The models of a server by name, and the run folders whose models are reloaded while they train."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ServedModels(Mapping[str, ServedModel]):
 
 
 class ServedRun:
-    """A run folder: its progress, and its model, which is its best.
+    """A run folder: its progress and its best model.
 
     Until there is a best model, it is the last checkpoint after the first step. A file that is damaged or disappears
     changes nothing.

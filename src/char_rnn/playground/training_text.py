@@ -10,9 +10,10 @@ from char_rnn.playground.messages import ApiError
 
 Stretches = list[tuple[int, int]]
 Search = Callable[[str, int, Callable[[int, int], None]], Stretches]
-"""Finds the start and end, in characters, of each stretch of a text with at least a number of characters.
+"""Finds copied stretches: their start and end, in characters.
 
-The last argument receives the progress, and may raise an error to stop the search.
+Arguments: the text, the smallest number of characters of a stretch, and a function that receives the progress and may
+raise an error to stop the search.
 """
 
 

@@ -34,7 +34,7 @@ class Prompt(NamedTuple):
 
 @dataclass
 class Piece:
-    """What a choice has got since the last piece."""
+    """The new part of a choice since the last piece."""
 
     number: int
     text: str = ""

@@ -88,7 +88,7 @@ Sampling: Any = create_model(
         allowed={"max_length": 10_000},
     ),
 )
-"""The sampling options, with the values that other servers take for "off"."""
+"""The sampling options, with the values by which other servers turn an option off."""
 
 
 class TextRequest(Sampling):  # type: ignore[misc]  # made at run time
@@ -96,12 +96,12 @@ class TextRequest(Sampling):  # type: ignore[misc]  # made at run time
 
     model: ModelName = None
     n: int = Field(1, ge=1, le=1024, description="Texts for each prompt.")
-    seed: int | None = Field(None, ge=-1, lt=2**63, description="Seed of the first text; -1 = none.")
+    seed: int | None = Field(None, ge=-1, lt=2**63, description="Seed of the first text; -1 = random.")
     stop: Stops = Field([], max_length=16, description="Stop texts; the text ends before the first of them.")
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    frequency_penalty: Penalty = Field(0, description="Subtracted for each time that a character was written.")
-    presence_penalty: Penalty = Field(0, description="Subtracted from characters that were written, in nats.")
+    frequency_penalty: Penalty = Field(0, description="Subtracted for each time the character was written, in nats.")
+    presence_penalty: Penalty = Field(0, description="Subtracted once if the character was written, in nats.")
 
     @property
     def alternatives(self) -> int | None:
@@ -116,7 +116,7 @@ class CompletionRequest(TextRequest):
     max_tokens: int = Field(DEFAULT_TOKENS, ge=0, description="Characters to write, at most `limits.length`.")
     best_of: int | None = Field(None, ge=1, le=1024, description="Texts to write; the likeliest `n` are sent.")
     echo: bool = Field(False, description="Send the prompt before the text.")
-    logprobs: int | None = Field(None, ge=0, le=MOST_TOP, description="Likeliest characters to send with each.")
+    logprobs: int | None = Field(None, ge=0, le=MOST_TOP, description="Likeliest characters to send with each one.")
     suffix: Literal[""] = Field("", description="Not supported: the model writes forward.")
 
     @model_validator(mode="before")
@@ -142,7 +142,7 @@ class ChatRequest(TextRequest):
 
     messages: list[Message] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=0, description="Characters to write, at most `limits.length`.")
-    max_completion_tokens: int | None = Field(None, ge=0, description="The same; a newer name.")
+    max_completion_tokens: int | None = Field(None, ge=0, description="Newer name of `max_tokens`.")
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=MOST_TOP, description="Likeliest characters to send with each.")
 

@@ -74,7 +74,7 @@ def _state(
 
 
 def _strategy(body: schema.TextRequest) -> Strategy:
-    """Return the strategy of a request, in which numbers that turn an option off elsewhere are none."""
+    """Return the strategy of a request; numbers that turn an option off in other servers become ``None``."""
     settings = {name: getattr(body, name) for name in schema.Sampling.model_fields}
     settings["top_k"] = settings["top_k"] if (settings["top_k"] or 0) > 0 else None
     settings["min_p"] = settings["min_p"] or None
