@@ -78,6 +78,20 @@ def test_records_that_are_cut_back_are_forgotten(tmp_path: Path) -> None:
     assert (progress.step, progress.val, progress.best, progress.samples) == (0, [], None, ())
 
 
+def test_numbers_that_are_too_large_are_ignored(tmp_path: Path) -> None:
+    run = measured(tmp_path / "run", [record(100, "train", 3.0)])
+    huge = [{**record(200, "train", 1e308), name: 1e999} for name in ("seconds", "epoch", "loss")]
+    add(run / METRICS, huge * 2 * POINTS)
+    progress = RunFollower(run).read()
+    assert (progress.train, progress.step, progress.seconds, progress.epoch) == ([(100, 3.0)], 200, 100, 2.0)
+
+
+def test_the_time_left_is_not_negative(tmp_path: Path) -> None:
+    run = measured(tmp_path / "run", [record(step, "train", 3.0) for step in (100, 300)], training={"max_steps": 200})
+    with locked(run):
+        assert RunFollower(run).read().seconds_left == 0
+
+
 def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
     run = measured(tmp_path / "run", [record(step, "train", 1.0) for step in range(50)])
     follower = RunFollower(run)

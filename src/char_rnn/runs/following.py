@@ -23,6 +23,7 @@ SAMPLES_KEPT, LONGEST_SAMPLE = 20, 2000
 PIECE = 8 << 20  # bytes of a file to read at once
 RECORDS_OF_PACE = 30
 DIGITS = 5
+LARGEST = 1e30  # number in a record; a larger one is ignored
 
 Point = tuple[int, float]
 """A step and a loss, in nats."""
@@ -168,10 +169,10 @@ class RunFollower:
             if split not in SPLITS:
                 continue
             seconds, epoch = number(record.get("seconds")), number(record.get("epoch"))
-            if seconds >= 0 and epoch >= 0:
+            if 0 <= seconds < LARGEST and 0 <= epoch < LARGEST:
                 self._epoch = epoch
                 self._latest.append((step, seconds))
-            if not abs(loss) < float("inf"):
+            if not abs(loss) < LARGEST:  # nor NaN
                 continue
             self._curves[split].add(step, loss)
             if split == "val" and (self._best is None or loss < self._best[1]):
@@ -198,7 +199,7 @@ class RunFollower:
         if total is None or len(self._latest) < 2:
             return None
         (before, then), (step, now) = self._latest[0], self._latest[-1]
-        return round((total - step) * (now - then) / (step - before)) if step > before else None
+        return max(0, round((total - step) * (now - then) / (step - before))) if step > before else None
 
 
 def signature_of(path: Path) -> Signature | None:
