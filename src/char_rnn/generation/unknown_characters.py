@@ -14,7 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from operator import itemgetter
 from typing import Literal
 
@@ -69,12 +69,12 @@ class Spelling:
         """Text that the model reads."""
         return "".join(read for _, read in self.pieces)
 
-    @property
+    @cached_property
     def indices(self) -> npt.NDArray[np.int64]:
         """Indices (N,) of `text`."""
         return self.vocabulary.encode(self.text).astype(np.int64)
 
-    @property
+    @cached_property
     def ends(self) -> npt.NDArray[np.int64]:
         """Number of symbols read after each character of the given text, (T,)."""
         length = cache(lambda piece: len(self.vocabulary.encode(piece)))

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from prometheus_client import generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,6 +29,8 @@ from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.served_models import ServedRun
 from char_rnn.playground.training_text import TrainingText
 from char_rnn.sampling.options import Strategy
+
+TextT = TypeVar("TextT", bound=schema.TextBody)
 
 NO_CHECKPOINT = "the run has no checkpoint yet; try again after its first evaluation"
 
@@ -77,9 +80,10 @@ class Api:
         unit = None if body.unit is None else (body.unit.layer, body.unit.index)
         if unit is not None:
             _check_unit(model, unit, ("unit.layer", "unit.index"))
-        text, spelling = await asyncio.to_thread(new_text, model, body)  # many unknown characters take a while
+        text, start = await asyncio.to_thread(new_text, model, body)  # many unknown characters take a while
         outbox = Outbox(self._limits.characters_held, model.scheduler.wake)
-        job = WriteJob(text, model.vocabulary, outbox, body.alternatives, unit, spelling, states=body.states)
+        options: Any = {"alternatives": body.alternatives, "unit": unit, "states": body.states}
+        job = WriteJob(text, model.vocabulary, outbox, start, **options)
         if not job.ended:
             model.scheduler.add(job)
         self._metrics.streams.inc()
@@ -92,9 +96,7 @@ class Api:
 
     async def activations(self, request: Request) -> Response:
         """Return the activations of a hidden cell, or of a layer, after each character of a text."""
-        body = await read(request, schema.ActivationsRequest, self._limits)
-        model = self.model(body.model)
-        self._check_text(body.text)
+        body, model = await self._read(request, schema.ActivationsRequest)
         _check_unit(model, (body.layer, body.unit or 0), ("layer", "unit"))
         size = len(body.text) * (model.hidden_size if body.unit is None else 1)
         if size > self._limits.numbers:
@@ -106,17 +108,13 @@ class Api:
 
     async def states(self, request: Request) -> Response:
         """Return the activations of all cells, in 8 bits, after each of the last characters of a text."""
-        body = await read(request, schema.StatesRequest, self._limits)
-        model = self.model(body.model)
-        self._check_text(body.text)
+        body, model = await self._read(request, schema.TextBody)
         most = max(1, self._limits.numbers * 4 // (model.num_layers * model.hidden_size))
         return await unless_disconnected(request, _states(model, body.text, most))
 
     async def score(self, request: Request) -> Response:
         """Return the log-probability of each character of a text."""
-        body = await read(request, schema.ScoreRequest, self._limits)
-        model = self.model(body.model)
-        self._check_text(body.text)
+        body, model = await self._read(request, schema.ScoreRequest)
         return await unless_disconnected(request, _score(model, body))
 
     async def cells(self, request: Request) -> Response:
@@ -135,9 +133,7 @@ class Api:
 
     async def copied(self, request: Request) -> Response:
         """List the stretches of a text that occur in the model's training text."""
-        body = await read(request, schema.CopiedRequest, self._limits)
-        model = self.model(body.model)
-        self._check_text(body.text)
+        body, model = await self._read(request, schema.CopiedRequest)
         if model.name not in self._texts:
             raise ApiError(422, f"model {model.name}: no training text; start char-rnn serve with --text", "model")
         return await unless_disconnected(request, _copied(self._texts[model.name], body))
@@ -171,6 +167,13 @@ class Api:
             raise ApiError(503, f"model {name}: {NO_CHECKPOINT}", field, headers={"retry-after": "10"})
         return self._models[name]
 
+    async def _read(self, request: Request, form: type[TextT]) -> tuple[TextT, ServedModel]:
+        """Return the body of a request about a text, and its model."""
+        body = await read(request, form, self._limits)
+        model = self.model(body.model)
+        self._check_text(body.text)
+        return body, model
+
     def _check_text(self, text: str, field: str = "text") -> None:
         if len(text) > self._limits.prime:
             raise ApiError(422, f"{field}: at most {self._limits.prime:,} characters; given {len(text):,}", field)
@@ -186,7 +189,7 @@ OPERATIONS = (
     Operation("GET", "/models", Api.models, schema.ModelsAnswer),
     Operation("POST", "/generate", Api.generate, None, schema.GenerateRequest, "text/event-stream"),
     Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
-    Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.StatesRequest),
+    Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.TextBody),
     Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
     Operation("GET", "/models/{name}/training", Api.training, schema.TrainingAnswer),
     Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),
@@ -200,7 +203,7 @@ DOCUMENT = document((*OPERATIONS, *v1.OPERATIONS))
 
 
 def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[GenerationState, dict[str, Any]]:
-    """Return the text to write, and the fields that report how its prime was read.
+    """Return the text to write, and the fields of its event `start`.
 
     Raises:
         ApiError: A field does not fit the model.
@@ -215,7 +218,7 @@ def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[Generati
     except ValueError as error:
         field = str(error).partition(":")[0]
         raise ApiError(422, str(error), field if field in schema.GenerateRequest.model_fields else None) from None
-    return text, _spelling_fields(prime)
+    return text, {"prime": model.vocabulary.decode(prime.indices), **_spelling_fields(prime)}
 
 
 def _spelling_fields(spelling: Spelling) -> dict[str, Any]:
@@ -241,7 +244,8 @@ async def _score(model: ServedModel, body: schema.ScoreRequest) -> Response:
 
 async def _activations(model: ServedModel, body: schema.ActivationsRequest) -> Response:
     spelling = await model.spelled(body.text)
-    rows = await model.activations(spelling, body.layer, body.unit)
+    states = await model.states(spelling, body.layer, body.unit)
+    rows = states.astype(np.float64).round(5)
     changes = json.dumps(_spelling_fields(spelling))[1:-1]
 
     def encode() -> str:  # row by row: a million numbers at once would block all other threads
@@ -252,7 +256,7 @@ async def _activations(model: ServedModel, body: schema.ActivationsRequest) -> R
 
 async def _states(model: ServedModel, text: str, most: int) -> Response:
     spelling = await model.spelled(text)
-    states = await model.states(spelling, most)
+    states = await model.states(spelling, last=most)
 
     def encode() -> Response:
         return JSONResponse({"characters": len(states), **packed(states), **_spelling_fields(spelling)})

@@ -22,18 +22,24 @@ from char_rnn.playground.packed_states import packed
 from char_rnn.playground.scheduler import TextJob
 
 SECONDS_BETWEEN_STATES = PACE
-LEAST_LOG_PROB = -9999.0
+LEAST_LOG_PROB = -9999.0  # sent instead of minus infinity, which JSON lacks
 
 Record = Callable[[int, Array, Array | None], Any]
 
 
 class WriteJob(TextJob):
-    """Writes a text into an outbox: `start` with the fields of `spelling`, the characters, and `done` or `error`.
+    """Writes a text into an outbox: an event `start` with these fields, the characters, and `done` or `error`.
 
-    Each character comes with this number of likeliest `alternatives`, and with the activation after it of the cell
-    `unit` (layer, index), if given. With `states`, the last character and at most one in `SECONDS_BETWEEN_STATES`
-    come with the activations of all cells. With `scores`, log-probabilities (nats) take the place of probabilities, and
-    `start` has those of the prime's symbols after the first, each with its alternatives.
+    Args:
+        text: The text to write.
+        vocabulary: The model's vocabulary.
+        outbox: Outbox of the client.
+        start: Fields of the event `start`.
+        alternatives: Number of likeliest symbols to send with each character.
+        unit: Cell (layer, index) whose activation is sent with each character.
+        states: Send the activations of all cells, with the last character and one in `SECONDS_BETWEEN_STATES`.
+        scores: Send log-probabilities (nats) instead of probabilities.
+        prime_scores: Send those of the prime's symbols after the first, with their alternatives, in `start`.
     """
 
     def __init__(
@@ -41,28 +47,31 @@ class WriteJob(TextJob):
         text: GenerationState,
         vocabulary: Vocabulary,
         outbox: Outbox | OutboxPart,
+        start: Mapping[str, Any] = MappingProxyType({}),
+        *,
         alternatives: int = 0,
         unit: tuple[int, int] | None = None,
-        spelling: Mapping[str, Any] = MappingProxyType({}),
-        *,
         states: bool = False,
         scores: bool = False,
+        prime_scores: bool = False,
     ) -> None:
         self.wants_state = unit is not None
         self._text, self._outbox = text, outbox
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
+        self._field, self._number = ("log_prob", _log_probability) if scores else ("probability", _probability)
+        self._needs_reading = states or unit is not None  # a character waits for the state after it
         self._states, self._states_sent = states, -math.inf
         self._sends_states = False  # with the character drawn last
         self._began = self._prime_read = time.perf_counter()
         self._decoder, self._labels = vocabulary.decoder(), vocabulary.labels
         self._unread = deque(text.prime.tolist())
-        self._start: dict[str, Any] | None = {"prime": vocabulary.decode(text.prime), **spelling}
+        self._start: Mapping[str, Any] | None = start
         self._prime_activations: list[float] = []
-        self._prime_scores: list[tuple[float, list[tuple[str, float]]]] | None = [] if scores else None
+        self._prime_scores: list[tuple[float, list[tuple[str, float]]]] | None = [] if prime_scores else None
         self._entries: deque[dict[str, Any]] = deque()  # characters drawn, not yet sent
         self._certain = ""  # text that no stop text can take back, of these characters
         self._written = 0
-        if (self.wants_state or scores) and self._unread:
+        if (self.wants_state or prime_scores) and self._unread:
             self.symbol = self._unread.popleft()
             return
         self._send_start()
@@ -108,15 +117,14 @@ class WriteJob(TextJob):
         if self._start is not None:
             activations = {"activations": self._prime_activations} if self._unit else {}
             scores = {} if self._prime_scores is None else {"scores": self._prime_scores}
-            self._outbox.put(("start", self._start | activations | scores))
+            self._outbox.put(("start", {**self._start, **activations, **scores}))
             self._start = None
 
     def _draw(self, symbol: int, log_probs: Array | None) -> None:
         """Enter a drawn character; without the model all symbols are equally likely."""
         self.symbol = symbol
         log_prob = -math.log(len(self._labels)) if log_probs is None else log_probs[symbol]
-        name = "probability" if self._prime_scores is None else "log_prob"
-        entry: dict[str, Any] = {"text": self._decoder.decode([symbol]), name: self._number(log_prob)}
+        entry: dict[str, Any] = {"text": self._decoder.decode([symbol]), self._field: self._number(log_prob)}
         if self._labels[symbol] != entry["text"]:
             entry["symbol"] = self._labels[symbol]
         if self._alternatives:
@@ -138,11 +146,6 @@ class WriteJob(TextJob):
             self._states_sent = now
         self.wants_state = self._sends_states or self._unit is not None
 
-    @property
-    def _needs_reading(self) -> bool:
-        """Whether a character is sent only when the model has read it, with the state after it."""
-        return self._states or self._unit is not None
-
     def _note(self, state: Array) -> None:
         """Enter the activations after the symbol just read."""
         activation = round(float(state[self._unit]), 5) if self._unit else 0.0
@@ -153,10 +156,6 @@ class WriteJob(TextJob):
             self._entries[-1]["activation"] = activation
         if self._sends_states:
             self._entries[-1]["states"] = packed(state)
-
-    def _number(self, log_prob: float) -> float:
-        """Return a log-probability as it is sent; JSON has no infinity."""
-        return _probability(log_prob) if self._prime_scores is None else round(max(float(log_prob), LEAST_LOG_PROB), 5)
 
     def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
         return likeliest(self._labels, log_probs, self._alternatives, self._number)
@@ -189,6 +188,10 @@ class WriteJob(TextJob):
 
 def _probability(log_prob: float) -> float:
     return round(math.exp(log_prob), 6)
+
+
+def _log_probability(log_prob: float) -> float:
+    return round(max(float(log_prob), LEAST_LOG_PROB), 5)
 
 
 class ReadJob(TextJob):
@@ -227,6 +230,8 @@ def likeliest(
     labels: Sequence[str], log_probs: Array, count: int, number: Callable[[float], float] = _probability
 ) -> list[tuple[str, float]]:
     """Return the likeliest symbols with their probabilities, or another `number`, from log-probabilities (V,)."""
+    if not count:
+        return []
     best = (-log_probs).argsort(kind="stable")[:count]
     found = zip(best.tolist(), log_probs[best].tolist(), strict=True)
     return [(labels[index], number(log_prob)) for index, log_prob in found]

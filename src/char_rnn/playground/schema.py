@@ -94,27 +94,23 @@ class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     states: bool = Field(False, description="Send the activations of all cells, about 25 times a second.")
 
 
-class ActivationsRequest(Body):
-    """A text and the cells to read."""
+class TextBody(Body):
+    """A text."""
 
     model: ModelName = None
     text: Text
+
+
+class ActivationsRequest(TextBody):
+    """A text and the cells to read."""
+
     layer: Count = Field(description="Layer, from 0 (the lowest).")
     unit: Count | None = Field(None, description="Cell of the layer; without one, all of them.")
 
 
-class StatesRequest(Body):
-    """A text to read all cells in."""
-
-    model: ModelName = None
-    text: Text
-
-
-class CopiedRequest(Body):
+class CopiedRequest(TextBody):
     """A text to compare with the training text."""
 
-    model: ModelName = None
-    text: Text
     at_least: int = Field(20, ge=1, le=1000, description="Smallest length of a copied stretch, in characters.")
 
 
@@ -124,11 +120,9 @@ class CellsRequest(Body):
     text: Text
 
 
-class ScoreRequest(Body):
+class ScoreRequest(TextBody):
     """A text to score."""
 
-    model: ModelName = None
-    text: Text
     alternatives: int = Field(0, ge=0, le=20, description="Number of likeliest characters after the text.")
 
 

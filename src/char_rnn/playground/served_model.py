@@ -68,17 +68,7 @@ class ServedModel:
 
     async def cells_of(self, text: str, spelling: Spelling) -> list[TrackingCell]:
         """Find the cells that track features of a text with this spelling."""
-        return await asyncio.to_thread(best_cells, text, await self._states(spelling))
-
-    async def activations(self, spelling: Spelling, layer: int, unit: int | None) -> Array:
-        """Return h after each character: of a unit (T,), or of a layer (T, H)."""
-        values = await self._states(spelling, layer, unit)
-        result: Array = values.astype(np.float64).round(5)
-        return result
-
-    async def states(self, spelling: Spelling, most: int) -> Array:
-        """Return h (T, L, H) after each of the last characters, at most `most`."""
-        return await self._states(spelling, last=most)
+        return await asyncio.to_thread(best_cells, text, await self.states(spelling))
 
     async def score(self, spelling: Spelling) -> tuple[list[float | None], Array | None]:
         """Return the log-probability of each character, in nats, and those of the next symbol (V,).
@@ -106,10 +96,10 @@ class ServedModel:
             self.scheduler.cancel(job)
             raise
 
-    async def _states(
+    async def states(
         self, spelling: Spelling, layer: int | None = None, unit: int | None = None, last: int | None = None
     ) -> Array:
-        """Return h after each of the last characters: (T, L, H), of a layer (T, H), or of a unit (T,).
+        """Return h after each character, or each of the `last` ones: (T, L, H), of a layer (T, H), or of a unit (T,).
 
         It is 0 before the first symbol.
         """

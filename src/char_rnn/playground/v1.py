@@ -108,11 +108,12 @@ class V1:
             raise ApiError(422, f"max_tokens: at most {self._limits.length:,}; given {length:,}", "max_tokens")
         if (total := len(texts) * count) > self._limits.streams:
             raise ApiError(422, f"n: at most {self._limits.streams} texts in a request; given {total}", "n")
-        self._check_numbers(body, sum(map(len, texts)) * count + (0 if body.stream else total * length))
+        echo, scored = isinstance(body, schema.CompletionRequest) and body.echo, body.alternatives is not None
+        held = (sum(map(len, texts)) * count if echo else 0) + (0 if body.stream else total * length)
+        if (given := held * (body.alternatives or 0)) > (most := self._limits.numbers // 4):  # each with its text
+            raise ApiError(422, f"logprobs: at most {most:,} in an answer; given {given:,}", "logprobs")
         prompts, states = await asyncio.to_thread(new_texts, model, body, texts, length, count)
-        outbox, leave = self._start(model, states, body.alternatives, scores=count > body.n)
-        echo = isinstance(body, schema.CompletionRequest) and body.echo
-        scored = body.alternatives is not None
+        outbox, leave = self._start(model, states, body.alternatives or 0, prime_scores=echo and scored)
         echoed = [prompts[number // count] if echo else None for number in range(total)]
         choices = {number: Choice(number, scored, prompt) for number, prompt in enumerate(echoed)}
         form = ChatAnswer if isinstance(body, schema.ChatRequest) else Answer
@@ -125,18 +126,12 @@ class V1:
         finally:
             leave()
 
-    def _check_numbers(self, body: schema.TextRequest, characters: int) -> None:
-        """Check the number of log-probabilities that are held at once; a stream sends them as it goes."""
-        most, given = self._limits.numbers // 4, characters * (body.alternatives or 0)  # pairs with a text: more memory
-        if given > most:
-            raise ApiError(422, f"logprobs: at most {most:,} in an answer; given {given:,}", "logprobs")
-
     def _start(
-        self, model: ServedModel, states: list[GenerationState], alternatives: int | None, scores: bool
+        self, model: ServedModel, states: list[GenerationState], alternatives: int, prime_scores: bool
     ) -> tuple[Outbox, Callable[[], None]]:
         """Start to write texts; return their outbox, and a function that ends them."""
         outbox = Outbox(self._limits.characters_held * len(states), model.scheduler.wake)
-        options: Any = {"alternatives": alternatives or 0, "scores": scores or alternatives is not None}
+        options: Any = {"alternatives": alternatives, "scores": True, "prime_scores": prime_scores}
         jobs = [
             WriteJob(state, model.vocabulary, OutboxPart(outbox, number), **options)
             for number, state in enumerate(states)
@@ -176,7 +171,8 @@ async def _whole(
                 raise ApiError(503, items[-1][1]["message"])
             pieces[number] += choices[number].add(items)
     usage = usage_of(prompts, choices.values())
-    return JSONResponse(answer.whole(_likeliest(pieces, choices, len(prompts), count), usage))
+    chosen = _likeliest(pieces, choices, len(prompts), count)
+    return await asyncio.to_thread(lambda: JSONResponse(answer.whole(chosen, usage)))  # log-probabilities take a while
 
 
 def _likeliest(pieces: list[Piece], choices: Mapping[int, Choice], prompts: int, count: int) -> list[Piece]:

@@ -6,13 +6,14 @@ Dimensions: V vocabulary.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.generation_state import GenerationState, Seed, seed_of_sample
+from char_rnn.generation.generation_state import GenerationState, seed_of_sample
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.unknown_characters import spelled
 from char_rnn.playground import v1_schema as schema
@@ -34,12 +35,20 @@ def new_texts(
         ApiError: A field does not fit the model.
     """
     prompts = [Prompt(encodable(text), spelled(model.vocabulary, text, "nearest")) for text in texts]
-    seed = None if body.seed == -1 else body.seed
     penalties = body.frequency_penalty, body.presence_penalty
+    form = partial(PenalizedState, penalties) if any(penalties) else GenerationState
     try:
         sampler = Sampler(_strategy(body), model.vocabulary)
+        seed = None if body.seed == -1 else body.seed
         states = [
-            _state(model.vocabulary, prompt, length, sampler, penalties, _seed(seed, sample), body.stop)
+            form(
+                model.vocabulary,
+                prompt.spelling.indices,
+                length,
+                sampler,
+                seed=seed_of_sample(seed, sample),
+                stop=body.stop,
+            )
             for prompt in prompts
             for sample in range(count)
         ]
@@ -50,27 +59,8 @@ def new_texts(
 
 
 def encodable(text: str) -> str:
-    """Return a text with U+FFFD for halves of surrogate pairs, which UTF-8 cannot encode."""
+    """Replace each half of a surrogate pair, which UTF-8 cannot encode, by U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
-
-
-def _seed(seed: int | None, sample: int) -> Seed:
-    return None if seed is None else seed_of_sample(seed, sample)
-
-
-def _state(
-    vocabulary: Vocabulary,
-    prompt: Prompt,
-    length: int,
-    sampler: Sampler,
-    penalties: tuple[float, float],
-    seed: Seed,
-    stop: list[str],
-) -> GenerationState:
-    prime = prompt.spelling.indices
-    if any(penalties):
-        return PenalizedState(vocabulary, prime, length, sampler, *penalties, seed=seed, stop=stop)
-    return GenerationState(vocabulary, prime, length, sampler, seed=seed, stop=stop)
 
 
 def _strategy(body: schema.TextRequest) -> Strategy:
@@ -87,23 +77,14 @@ class PenalizedState(GenerationState):
     """A text in which symbols that have been written are less likely; those of the prime do not count.
 
     Args:
-        vocabulary, prime, length, sampler, **options: As of `GenerationState`.
-        frequency: Subtracted from the log-probability of a symbol for each time that it has been written.
-        presence: Subtracted if it has been written.
+        penalties: Subtracted from the log-probability of a symbol for each time that it was written; and once if it
+            was written.
+        vocabulary, *arguments, **options: Arguments of `GenerationState`.
     """
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        prime: npt.NDArray[np.int64],
-        length: int,
-        sampler: Sampler,
-        frequency: float,
-        presence: float,
-        **options: Any,
-    ) -> None:
-        super().__init__(vocabulary, prime, length, sampler, **options)
-        self._frequency, self._presence = frequency, presence
+    def __init__(self, penalties: tuple[float, float], vocabulary: Vocabulary, *arguments: Any, **options: Any) -> None:
+        super().__init__(vocabulary, *arguments, **options)
+        self._frequency, self._presence = penalties
         self._counts = np.zeros(vocabulary.size, np.int64)
 
     def choose(self, log_probs: npt.ArrayLike) -> int:
