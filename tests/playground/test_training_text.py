@@ -81,6 +81,30 @@ def test_one_search_at_a_time() -> None:
     assert most == 1
 
 
+def test_the_next_search_waits_for_a_thread_that_nobody_waits_for() -> None:
+    begun, running = threading.Semaphore(0), threading.Lock()
+
+    def alone(_text: str, _at_least: int, report: Callable[[int, int], None]) -> list[tuple[int, int]]:
+        assert running.acquire(blocking=False), "two searches at once"
+        try:
+            begun.release()
+            threading.Event().wait(0.02)
+            report(0, 1)
+        finally:
+            running.release()
+        return []
+
+    async def leave_often() -> None:
+        text = TrainingText("a play", alone)
+        for _ in range(5):
+            asking = asyncio.ensure_future(text.copied("abc", 20))
+            await asyncio.to_thread(begun.acquire, timeout=WAIT)
+            asking.cancel()
+        assert await text.copied("abc", 20) == []
+
+    asyncio.run(leave_often())
+
+
 def test_a_text_with_too_many_different_characters() -> None:
     with pytest.raises(ApiError, match="too many"):
         asyncio.run(TrainingText("a play", search).copied("!", 1))

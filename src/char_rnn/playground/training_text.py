@@ -40,13 +40,15 @@ class TrainingText:
             if left.is_set():
                 raise _LeftError
 
-        try:
-            async with self._one:
-                return await asyncio.to_thread(self._search, text, at_least, go_on)
-        except ValueError as error:
-            raise ApiError(422, str(error), "text") from None
-        finally:
-            left.set()
+        async with self._one:
+            searching = asyncio.ensure_future(asyncio.to_thread(self._search, text, at_least, go_on))
+            try:
+                return await asyncio.shield(searching)
+            except ValueError as error:
+                raise ApiError(422, str(error), "text") from None
+            finally:
+                left.set()
+                await asyncio.gather(searching, return_exceptions=True)  # the next search waits for the thread
 
 
 class _LeftError(Exception):
