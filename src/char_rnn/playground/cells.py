@@ -125,8 +125,9 @@ def best_cells(text: str | Sequence[str], activations: Array, count: int = 3) ->
     shown = {name: each for name, each in values.items() if _varies(each)}
     if not shown:
         return []
-    hidden_size = activations.shape[2]
-    table = correlations(np.array(list(shown.values())), activations.reshape(length, -1))
+    _, layers, hidden_size = activations.shape
+    features = np.array(list(shown.values()))
+    table = np.hstack([correlations(features, activations[:, layer]) for layer in range(layers)])  # to save memory
     found = []
     for name, row in zip(shown, table, strict=True):
         for place in np.argsort(-np.abs(row), kind="stable")[:count]:

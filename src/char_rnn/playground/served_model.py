@@ -109,7 +109,7 @@ class ServedModel:
         job = ReadJob(symbols, states(part, first - 1), wants_state=True) if symbols else None
         start = np.zeros((self.num_layers, self.hidden_size))[part]
         kept = [start] * (not first) + (await self.result(job) if job else [])[max(0, first - 1) :]
-        return np.stack(kept)[ends - first]
+        return await asyncio.to_thread(lambda: np.stack(kept)[ends - first])
 
 
 def model_names(paths: Iterable[str | Path]) -> list[str]:

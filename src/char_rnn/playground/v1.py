@@ -22,6 +22,7 @@ from char_rnn.playground.jobs import WriteJob
 from char_rnn.playground.messages import (
     ApiError,
     EventStream,
+    Item,
     Outbox,
     OutboxPart,
     batches,
@@ -164,15 +165,19 @@ async def _whole(
     answer: Answer, outbox: Outbox, prompts: list[Prompt], choices: Mapping[int, Choice], count: int
 ) -> Response:
     """Wait for all texts, and return the likeliest `count` of each prompt."""
-    pieces = [Piece(number) for number in choices]
+    items: list[Item] = []
     async for batch in batches(outbox, len(choices), PACE):
-        for number, items in by_number(batch).items():
-            if items[-1][0] == "error":
-                raise ApiError(503, items[-1][1]["message"])
-            pieces[number] += choices[number].add(items)
-    usage = usage_of(prompts, choices.values())
-    chosen = _likeliest(pieces, choices, len(prompts), count)
-    return await asyncio.to_thread(lambda: JSONResponse(answer.whole(chosen, usage)))  # log-probabilities take a while
+        items += batch
+    if error := next((data["message"] for name, data in items if name == "error"), None):
+        raise ApiError(503, error)
+
+    def build() -> Response:
+        groups = by_number(items)
+        pieces = [choice.add(groups[number]) for number, choice in choices.items()]
+        chosen = _likeliest(pieces, choices, len(prompts), count)
+        return JSONResponse(answer.whole(chosen, usage_of(prompts, choices.values())))
+
+    return await asyncio.to_thread(build)  # log-probabilities take a while
 
 
 def _likeliest(pieces: list[Piece], choices: Mapping[int, Choice], prompts: int, count: int) -> list[Piece]:
