@@ -63,7 +63,10 @@ class WriteJob(TextJob):
         self._states, self._states_sent = states, -math.inf
         self._sends_states = False  # with the character drawn last
         self._began = self._prime_read = time.perf_counter()
-        self._decoder, self._labels = vocabulary.decoder(), vocabulary.labels
+        self._labels, decoder = vocabulary.labels, vocabulary.decoder()
+        self._decode: Callable[[int], str] = self._labels.__getitem__  # several times as fast as the decoder
+        if vocabulary.kind == "bytes":
+            self._decode = lambda symbol: decoder.decode([symbol])
         self._unread = deque(text.prime.tolist())
         self._start: Mapping[str, Any] | None = start
         self._prime_activations: list[float] = []
@@ -124,7 +127,7 @@ class WriteJob(TextJob):
         """Enter a drawn character; without the model all symbols are equally likely."""
         self.symbol = symbol
         log_prob = -math.log(len(self._labels)) if log_probs is None else log_probs[symbol]
-        entry: dict[str, Any] = {"text": self._decoder.decode([symbol]), self._field: self._number(log_prob)}
+        entry: dict[str, Any] = {"text": self._decode(symbol), self._field: self._number(log_prob)}
         if self._labels[symbol] != entry["text"]:
             entry["symbol"] = self._labels[symbol]
         if self._alternatives:
