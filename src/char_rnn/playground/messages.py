@@ -47,7 +47,7 @@ class ApiError(HTTPException):
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    """Answer an `ApiError`, or an `HTTPException` of the router; addresses under /v1 as OpenAI's API does."""
+    """Answer an `ApiError`, or an `HTTPException` of the router; under /v1 in the form of OpenAI's API."""
     assert isinstance(error, HTTPException)
     status = error.status_code
     field = error.field if isinstance(error, ApiError) else None
@@ -60,7 +60,7 @@ async def refuse(request: Request, error: Exception) -> Response:
 
 
 def unless_known(request: Request, content: bytes, media_type: str) -> Response:
-    """Answer with a content, or with status 304 if the client has it already."""
+    """Return a content, or status 304 if the client already has it."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "no-cache"}
     if request.headers.get("if-none-match") == tag:
@@ -153,11 +153,11 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-PACE = 0.04  # seconds between messages; a message for each character costs several times the character itself
-NO_PING = 10**6  # seconds; comments of the library would be news to programs that read this stream since 1.0
+PACE = 0.04  # seconds between messages; a message for each character takes longer than generating it
+NO_PING = 10**6  # seconds; programs written for 1.0 may not expect the library's comments in the stream
 
 # Not sse_starlette.JSONServerSentEvent, which takes 1.8 times as long for 40 characters with 10 alternatives.
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
+compact_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
 
 Item = tuple[str, Mapping[str, Any]]
 """An event's name (empty for a character) and its data."""
@@ -203,7 +203,7 @@ class Outbox:
 
 
 class OutboxPart:
-    """What one of several texts that share an outbox puts into it: its items get its `number`."""
+    """The part of a shared outbox for one text, which adds the text's `number` to its items."""
 
     def __init__(self, outbox: Outbox, number: int) -> None:
         self._outbox, self._number = outbox, number
@@ -246,7 +246,7 @@ class EventStream(EventSourceResponse):
 
 
 async def batches(outbox: Outbox, texts: int = 1, pace: float = PACE) -> AsyncIterator[list[Item]]:
-    """Yield what has arrived, until all texts are done or one has failed; `pace` is the time between two batches."""
+    """Yield new items until all texts are done or one has failed, in batches `pace` seconds apart."""
     while texts > 0:
         items = await outbox.take()
         names = [name for name, _ in items]
@@ -264,7 +264,7 @@ def encoded(items: Sequence[Item]) -> bytes:
         if not name:
             data = [{"text": "".join(each["text"] for each in data), "characters": data}]
         head = f"event: {name}\ndata: " if name else "data: "
-        parts += [f"{head}{_JSON.encode(each)}\n\n" for each in data]
+        parts += [f"{head}{compact_json(each)}\n\n" for each in data]
     return "".join(parts).encode()
 
 

@@ -1,6 +1,6 @@
 """The OpenAI-compatible API under /v1: models, completions, and a conversation as a text to continue.
 
-Each text is a job of the model's scheduler, as of /api/generate. Text k of a prompt has the seed that `generate_many`
+Each text is a job of the model's scheduler, as in /api/generate. Text k of a prompt has the seed that `generate_many`
 gives it, whatever else is in the request.
 """
 
@@ -36,8 +36,8 @@ from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.v1_answers import Answer, ChatAnswer, Choice, Piece, Prompt, StreamEncoder, by_number, usage_of
 from char_rnn.playground.v1_texts import encodable, new_texts
 
-PACE = 0.01  # seconds between looks at the texts of an answer that is not a stream
-BODIES = 8  # a request may be as large as this many with one text
+PACE = 0.01  # seconds between reads of the outbox for an answer that is not a stream
+BODIES = 8  # limit for the size of a request, in requests with one text
 
 
 class V1:
@@ -165,19 +165,21 @@ async def _whole(
     answer: Answer, outbox: Outbox, prompts: list[Prompt], choices: Mapping[int, Choice], count: int
 ) -> Response:
     """Wait for all texts, and return the likeliest `count` of each prompt."""
-    items: list[Item] = []
-    async for batch in batches(outbox, len(choices), PACE):
-        items += batch
-    if error := next((data["message"] for name, data in items if name == "error"), None):
-        raise ApiError(503, error)
+    pieces = [Piece(number) for number in choices]
+
+    def add(items: list[Item]) -> None:
+        for number, own in by_number(items).items():
+            pieces[number] += choices[number].add(own)
 
     def build() -> Response:
-        groups = by_number(items)
-        pieces = [choice.add(groups[number]) for number, choice in choices.items()]
         chosen = _likeliest(pieces, choices, len(prompts), count)
         return JSONResponse(answer.whole(chosen, usage_of(prompts, choices.values())))
 
-    return await asyncio.to_thread(build)  # log-probabilities take a while
+    async for items in batches(outbox, len(choices), PACE):
+        if error := next((data["message"] for name, data in items if name == "error"), None):
+            raise ApiError(503, error)
+        await asyncio.to_thread(add, items)  # log-probabilities take a while
+    return await asyncio.to_thread(build)
 
 
 def _likeliest(pieces: list[Piece], choices: Mapping[int, Choice], prompts: int, count: int) -> list[Piece]:

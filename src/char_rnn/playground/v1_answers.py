@@ -1,12 +1,11 @@
 """Answers of the API under /v1: choices made from the items of jobs, whole or in the chunks of a stream.
 
-A token is a character here, or for bytes that are no character U+FFFD. Log-probabilities are the model's, before the
+A token is a character; U+FFFD stands for bytes that are not UTF-8. Log-probabilities are the model's, before the
 temperature and the filters.
 """
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from char_rnn.generation.unknown_characters import Spelling
-from char_rnn.playground.messages import Item, openai_error
+from char_rnn.playground.messages import Item, compact_json, openai_error
 
 
 class Token(NamedTuple):
@@ -40,6 +39,12 @@ class Piece:
     text: str = ""
     tokens: list[Token] = field(default_factory=list)
     reason: str | None = None
+
+    def __iadd__(self, other: Piece) -> Piece:
+        self.text += other.text
+        self.tokens += other.tokens
+        self.reason = other.reason or self.reason
+        return self
 
 
 @dataclass
@@ -67,7 +72,7 @@ class Choice:
         return self.log_prob / max(self.symbols, 1)
 
     def add(self, items: Iterable[Item]) -> Piece:
-        """Take items of its job."""
+        """Return the new part of the choice from items of its job."""
         piece = Piece(self.number)
         for name, data in items:
             if name == "start" and self.echoed is not None:
@@ -92,9 +97,9 @@ class Choice:
 
 
 def prompt_tokens(prompt: Prompt, scores: Sequence[tuple[float, Sequence[tuple[str, float]]]]) -> list[Token]:
-    """Return the characters of a prompt as given, with the scores of the symbols after the first that are read for it.
+    """Return the characters of a prompt as given, from the scores of the symbols that are read after the first.
 
-    A character that is skipped, or read together with the next one, was not predicted, as little as the first.
+    There is no log-probability for the first character, nor for one that is skipped or read together with the next.
     """
     tokens, begin = [], 0
     for character, end in zip(prompt.text, prompt.spelling.ends.tolist(), strict=True):
@@ -107,7 +112,7 @@ def prompt_tokens(prompt: Prompt, scores: Sequence[tuple[float, Sequence[tuple[s
 
 
 class Answer:
-    """The form of the answers to one request.
+    """Builds the answer to one request, or its chunks.
 
     Args:
         model: Name of the model.
@@ -162,7 +167,7 @@ class Answer:
 
 
 class ChatAnswer(Answer):
-    """The form of the answers to a conversation."""
+    """Builds the answer to a conversation."""
 
     prefix, kind, chunk_kind = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
@@ -173,7 +178,7 @@ class ChatAnswer(Answer):
         return [self._object(self.chunk_kind, [choice])]
 
     def chunk(self, piece: Piece) -> list[dict[str, Any]]:
-        """Return a piece as chunks; the reason has one of its own."""
+        """Return a piece as chunks; the finish reason has its own."""
         parts = [Piece(piece.number, piece.text, piece.tokens)] if piece.text else []
         parts += [Piece(piece.number, reason=piece.reason)] if piece.reason else []
         return [self._object(self.chunk_kind, [self._choice(part, "delta")]) for part in parts]
@@ -247,4 +252,4 @@ class StreamEncoder:
             return f"data: {chunk}\n\n"
         if self._include_usage and "error" not in chunk:
             chunk = {**chunk, "usage": chunk.get("usage")}
-        return f"data: {json.dumps(chunk, ensure_ascii=False, allow_nan=False, separators=(',', ':'))}\n\n"
+        return f"data: {compact_json(chunk)}\n\n"
