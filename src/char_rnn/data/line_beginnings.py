@@ -6,7 +6,7 @@ from collections import Counter
 from char_rnn.data.corpus import Split
 from char_rnn.data.vocabulary import Vocabulary
 
-EXCERPTS, EXCERPT = 8, 1 << 15  # of so many symbols: a quarter of a million of a long text
+EXCERPTS, EXCERPT = 8, 1 << 15  # number of excerpts, and symbols of each
 LEAST_LINES, LEAST_SHARE = 10, 0.002
 """A suggested beginning must begin at least this number and share of the lines, so that it reveals no single line."""
 _WORDS, _LONGEST = 4, 40

@@ -237,8 +237,8 @@ class GenerationState:
     def text(self) -> str:
         """The text that has become certain since the last call, without the prime.
 
-        A character is held back until its bytes are complete, and the possible beginning of a stop text until it is
-        none. Incomplete bytes at the very end are left out.
+        A character is held back until its bytes are complete, and the beginning of a stop text until it turns out not
+        to be one. Incomplete bytes at the very end are left out.
         """
         self._decode()
         text = "".join(self._pieces)

@@ -22,7 +22,7 @@ class ScoredSymbol:
     """A symbol of a text, and what the model predicted, before temperature and filters.
 
     Attributes:
-        text: The characters that the symbol completes: itself; of the bytes of a character, all but the last have none.
+        text: The characters that the symbol completes; empty for all bytes of a character except the last.
         symbol: The symbol as it is shown: a character, or for a byte that is not a character alone ``\\xC3``.
         log_probability: In nats. Without text before it, all symbols are equally likely.
         alternatives: The likeliest symbols and their log-probabilities, the likeliest first.

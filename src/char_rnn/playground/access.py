@@ -1,4 +1,4 @@
-"""Who may use the server: an API key, origins of other sites, and more names of the server.
+"""Access to the server: an API key, origins of other sites, and more host names.
 
 An origin is a scheme, a host and perhaps a port, as a browser sends it: ``https://chat.example.org``.
 """
@@ -17,7 +17,7 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 @dataclass(frozen=True)
 class Access:
-    """What the server accepts beyond requests of its own page.
+    """The requests that the server accepts besides those of its own page.
 
     Attributes:
         key: API key that requests must send; ``None`` = none.
@@ -39,7 +39,7 @@ class Access:
         object.__setattr__(self, "hosts", tuple(map(_host, self.hosts)))
 
     def opens(self, authorization: str) -> bool:
-        """Whether a header ``Authorization`` has the key; takes as long for any key of this length."""
+        """Whether a header ``Authorization`` has the key, in a time that does not depend on the characters given."""
         if self.key is None:
             return True
         scheme, _, given = authorization.partition(" ")

@@ -23,14 +23,14 @@ from char_rnn.playground.scheduler import CLOSING, DIVERGED
 from char_rnn.sampling.options import Strategy
 from char_rnn.sampling.strategies import PredictionError
 
-SAMPLE = (1000, 4000)  # fewest and most symbols to find cells in
-NUMBERS = 4_000_000  # most activations, between these
+SAMPLE = (1000, 4000)  # smallest and largest number of symbols to find cells in
+NUMBERS = 4_000_000  # largest number of activations, within these limits
 TEXTS = 8  # side by side, which takes a sixth of the time of one long text
 STRATEGY = Strategy(temperature=0.8)
 
 
 class CellFinder:
-    """The cells of one model, found at the first request and kept.
+    """The cells of one model, found at the first request and cached.
 
     The texts have streams of their own, so they do not slow down the requests that share the scheduler's steps.
     """

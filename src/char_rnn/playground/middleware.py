@@ -46,7 +46,7 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 LONGEST_HEAD = 16_384  # bytes of a request's address and headers
-# Headers of which one part of the program could read the first of two, another part the second.
+# Headers that must not be repeated: one part of the program could read the first, another the second.
 ONCE = (
     "authorization", "content-length", "content-type", "host", "origin", "sec-fetch-dest", "sec-fetch-site",
     "transfer-encoding",
@@ -70,7 +70,7 @@ class Guard:
         self._names = LOCAL | ({socket.gethostname().lower()} if self._everywhere else {host.lower()})
         self._names |= set(access.hosts)
         self._headers = HEADERS.copy()
-        if access.origins:  # the older header can name no origin
+        if access.origins:  # X-Frame-Options cannot list origins
             self._headers["content-security-policy"] = POLICY.replace("'none'", " ".join(access.origins), 1)
             self._headers["vary"] = "Origin"
             del self._headers["x-frame-options"]
@@ -113,7 +113,7 @@ class Guard:
         await app(scope, received, guarded)
 
     def check(self, method: str, path: str, headers: Headers, here: str = "") -> None:
-        """Raise `ApiError` for a request in which another site may have a part; `here`: IP address it arrived at."""
+        """Raise `ApiError` for a request that another site may have caused; `here`: IP address it arrived at."""
         for name in ONCE:
             if len(headers.getlist(name)) > 1:
                 raise ApiError(400, f"{name.title()}: must be given once")

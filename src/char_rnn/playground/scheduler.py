@@ -84,7 +84,7 @@ class Scheduler:
         self._thread.start()
 
     def continue_counts(self, before: Scheduler) -> None:
-        """Count on from the scheduler that this one replaces."""
+        """Continue the counts of the scheduler that this one replaces."""
         self.symbols, self.seconds = before.symbols, before.seconds
 
     def close(self, reason: str = CLOSING) -> None:
@@ -120,7 +120,7 @@ class Scheduler:
         self.wake()
 
     def wake(self) -> None:
-        """Look at the jobs again: one is cancelled, or no longer paused."""
+        """Check the jobs again: one is cancelled, or no longer paused."""
         with self._condition:
             self._condition.notify()
 

@@ -42,7 +42,7 @@ class ServedModels(Mapping[str, ServedModel]):
 
     @property
     def may_replace(self) -> bool:
-        """Whether few enough replaced models are still at work."""
+        """Whether another model may be replaced now."""
         return len(self._replaced) < MOST_REPLACED
 
     def put(self, model: ServedModel) -> None:
