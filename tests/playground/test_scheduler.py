@@ -182,13 +182,13 @@ def test_an_outbox_loses_nothing_between_thread_and_loop() -> None:
 
         def write() -> None:
             for number in range(3000):
-                outbox.put(("", {"number": number}))
+                outbox.put(("", {"number": number}, 0))
 
         thread = threading.Thread(target=write)
         thread.start()
         found: list[int] = []
         while len(found) < 3000:
-            found += [item["number"] for _, item in await asyncio.wait_for(outbox.take(), WAIT)]
+            found += [item["number"] for _, item, _ in await asyncio.wait_for(outbox.take(), WAIT)]
         thread.join()
         assert len(outbox) == 0
         return found
@@ -203,7 +203,7 @@ def test_an_outbox_is_full_at_its_capacity() -> None:
         full = []
         for _ in range(3):
             full.append(outbox.full)
-            outbox.put(("", {}))
+            outbox.put(("", {}, 0))
         await outbox.take()
         return [*full, outbox.full]
 

@@ -17,7 +17,7 @@ from typing import Any
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
-from char_rnn.playground.messages import PACE, ApiError, Outbox, OutboxPart
+from char_rnn.playground.messages import PACE, ApiError, Outbox
 from char_rnn.playground.packed_states import packed
 from char_rnn.playground.scheduler import TextJob
 
@@ -40,13 +40,14 @@ class WriteJob(TextJob):
         states: Send the activations of all cells, with the last character and one in `SECONDS_BETWEEN_STATES`.
         scores: Send log-probabilities (nats) instead of probabilities.
         prime_scores: Send those of the prime's symbols after the first, with their alternatives, in `start`.
+        number: Number of the text, for several texts that share an outbox.
     """
 
     def __init__(
         self,
         text: GenerationState,
         vocabulary: Vocabulary,
-        outbox: Outbox | OutboxPart,
+        outbox: Outbox,
         start: Mapping[str, Any] = MappingProxyType({}),
         *,
         alternatives: int = 0,
@@ -54,11 +55,12 @@ class WriteJob(TextJob):
         states: bool = False,
         scores: bool = False,
         prime_scores: bool = False,
+        number: int = 0,
     ) -> None:
         self.wants_state = unit is not None
-        self._text, self._outbox = text, outbox
+        self._text, self._outbox, self._number = text, outbox, number
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
-        self._field, self._number = ("log_prob", _log_probability) if scores else ("probability", _probability)
+        self._field, self._rounded = ("log_prob", _log_probability) if scores else ("probability", _probability)
         self._needs_reading = states or unit is not None  # a character waits for the state after it
         self._states, self._states_sent = states, -math.inf
         self._sends_states = False  # with the character drawn last
@@ -101,7 +103,7 @@ class WriteJob(TextJob):
         if self._unread:
             self.symbol = self._unread.popleft()
             if self._prime_scores is not None:
-                self._prime_scores.append((self._number(log_probs[self.symbol]), self._likeliest(log_probs)))
+                self._prime_scores.append((self._rounded(log_probs[self.symbol]), self._likeliest(log_probs)))
             return
         self._send_start()
         if not self._text.count:
@@ -114,20 +116,20 @@ class WriteJob(TextJob):
     def fail(self, message: str) -> None:
         """End the stream with an error."""
         self.ended = True
-        self._outbox.put(("error", {"message": message}))
+        self._outbox.put(("error", {"message": message}, self._number))
 
     def _send_start(self) -> None:
         if self._start is not None:
             activations = {"activations": self._prime_activations} if self._unit else {}
             scores = {} if self._prime_scores is None else {"scores": self._prime_scores}
-            self._outbox.put(("start", {**self._start, **activations, **scores}))
+            self._outbox.put(("start", {**self._start, **activations, **scores}, self._number))
             self._start = None
 
     def _draw(self, symbol: int, log_probs: Array | None) -> None:
         """Enter a drawn character; without the model all symbols are equally likely."""
         self.symbol = symbol
         log_prob = -math.log(len(self._labels)) if log_probs is None else log_probs[symbol]
-        entry: dict[str, Any] = {"text": self._decode(symbol), self._field: self._number(log_prob)}
+        entry: dict[str, Any] = {"text": self._decode(symbol), self._field: self._rounded(log_prob)}
         if self._labels[symbol] != entry["text"]:
             entry["symbol"] = self._labels[symbol]
         if self._alternatives:
@@ -161,7 +163,7 @@ class WriteJob(TextJob):
             self._entries[-1]["states"] = packed(state)
 
     def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
-        return likeliest(self._labels, log_probs, self._alternatives, self._number)
+        return likeliest(self._labels, log_probs, self._alternatives, self._rounded)
 
     def _release(self) -> None:
         """Send the characters whose text has become certain."""
@@ -169,7 +171,7 @@ class WriteJob(TextJob):
         while self._entries and len(self._entries[0]["text"]) <= len(self._certain):
             entry = self._entries.popleft()
             self._certain = self._certain[len(entry["text"]) :]
-            released.append(("", entry))
+            released.append(("", entry, self._number))
         if released:
             self._written += len(released)
             self._outbox.put(*released)
@@ -186,7 +188,7 @@ class WriteJob(TextJob):
             "seconds": round(now - self._began, 4),
             "writing_seconds": round(now - self._prime_read, 4),
         }
-        self._outbox.put(("done", done))
+        self._outbox.put(("done", done, self._number))
 
 
 def _probability(log_prob: float) -> float:

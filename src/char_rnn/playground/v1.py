@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -24,7 +24,6 @@ from char_rnn.playground.messages import (
     EventStream,
     Item,
     Outbox,
-    OutboxPart,
     batches,
     read,
     unless_disconnected,
@@ -116,7 +115,7 @@ class V1:
         prompts, states = await asyncio.to_thread(new_texts, model, body, texts, length, count)
         outbox, leave = self._start(model, states, body.alternatives or 0, prime_scores=echo and scored)
         echoed = [prompts[number // count] if echo else None for number in range(total)]
-        choices = {number: Choice(number, scored, prompt) for number, prompt in enumerate(echoed)}
+        choices = [Choice(number, scored, prompt) for number, prompt in enumerate(echoed)]
         form = ChatAnswer if isinstance(body, schema.ChatRequest) else Answer
         answer = form(model.name, f"char-rnn-{__version__}-{model.metadata['precision']}", scored)
         if body.stream:
@@ -134,8 +133,7 @@ class V1:
         outbox = Outbox(self._limits.characters_held * len(states), model.scheduler.wake)
         options: Any = {"alternatives": alternatives, "scores": True, "prime_scores": prime_scores}
         jobs = [
-            WriteJob(state, model.vocabulary, OutboxPart(outbox, number), **options)
-            for number, state in enumerate(states)
+            WriteJob(state, model.vocabulary, outbox, number=number, **options) for number, state in enumerate(states)
         ]
         model.scheduler.add(*(job for job in jobs if not job.ended))
         self._metrics.streams.inc(len(jobs))
@@ -162,10 +160,10 @@ OPERATIONS = (
 
 
 async def _whole(
-    answer: Answer, outbox: Outbox, prompts: list[Prompt], choices: Mapping[int, Choice], count: int
+    answer: Answer, outbox: Outbox, prompts: list[Prompt], choices: Sequence[Choice], count: int
 ) -> Response:
     """Wait for all texts, and return the likeliest `count` of each prompt."""
-    pieces = [Piece(number) for number in choices]
+    pieces = [Piece(choice.number) for choice in choices]
 
     def add(items: list[Item]) -> None:
         for number, own in by_number(items).items():
@@ -173,16 +171,16 @@ async def _whole(
 
     def build() -> Response:
         chosen = _likeliest(pieces, choices, len(prompts), count)
-        return JSONResponse(answer.whole(chosen, usage_of(prompts, choices.values())))
+        return JSONResponse(answer.whole(chosen, usage_of(prompts, choices)))
 
     async for items in batches(outbox, len(choices), PACE):
-        if error := next((data["message"] for name, data in items if name == "error"), None):
+        if error := next((data["message"] for name, data, _ in items if name == "error"), None):
             raise ApiError(503, error)
         await asyncio.to_thread(add, items)  # log-probabilities take a while
     return await asyncio.to_thread(build)
 
 
-def _likeliest(pieces: list[Piece], choices: Mapping[int, Choice], prompts: int, count: int) -> list[Piece]:
+def _likeliest(pieces: list[Piece], choices: Sequence[Choice], prompts: int, count: int) -> list[Piece]:
     """Choose the texts of each prompt with the highest mean log-probability, if there are more than `count`."""
     written = len(pieces) // prompts
     if written == count:

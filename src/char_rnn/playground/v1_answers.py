@@ -74,7 +74,7 @@ class Choice:
     def add(self, items: Iterable[Item]) -> Piece:
         """Return the new part of the choice from items of its job."""
         piece = Piece(self.number)
-        for name, data in items:
+        for name, data, _ in items:
             if name == "start" and self.echoed is not None:
                 piece.text += self.echoed.text
                 piece.tokens += prompt_tokens(self.echoed, data["scores"]) if self.scored else []
@@ -215,7 +215,7 @@ def by_number(items: Iterable[Item]) -> dict[int, list[Item]]:
     """Return the items of each text."""
     groups: dict[int, list[Item]] = {}
     for item in items:
-        groups.setdefault(item[1]["number"], []).append(item)
+        groups.setdefault(item[2], []).append(item)
     return groups
 
 
@@ -223,7 +223,7 @@ class StreamEncoder:
     """Writes the items of some choices as the events of a stream."""
 
     def __init__(
-        self, answer: Answer, prompts: Sequence[Prompt], choices: Mapping[int, Choice], include_usage: bool
+        self, answer: Answer, prompts: Sequence[Prompt], choices: Sequence[Choice], include_usage: bool
     ) -> None:
         self._answer, self._prompts, self._choices = answer, prompts, choices
         self._include_usage, self._left = include_usage, len(choices)
@@ -234,13 +234,13 @@ class StreamEncoder:
         for number, own in by_number(items).items():
             chunks += self._chunks(number, own)
         if not self._left:
-            usage = usage_of(self._prompts, self._choices.values())
+            usage = usage_of(self._prompts, self._choices)
             chunks += [self._answer.usage_chunk(usage)] if self._include_usage else []
             chunks.append("[DONE]")
         return "".join(map(self._event, chunks)).encode()
 
     def _chunks(self, number: int, items: list[Item]) -> list[dict[str, Any]]:
-        names = [name for name, _ in items]
+        names = [name for name, _, _ in items]
         if names[-1] == "error":
             return [{"error": openai_error(503, items[-1][1]["message"], None)}]
         self._left -= names.count("done")
