@@ -29,6 +29,11 @@ def test_no_sideways_scrolling_on_a_phone(page: Any, server: FakeServer) -> None
     page.get_by_role("button", name="Find cells").tap()
     page.get_by_label("surprise").check()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+    for _ in range(2):
+        generate(page, "A", length=20)
+        done(page)
+    page.get_by_role("button", name="Undo").wait_for()
+    assert page.locator(".news .row").evaluate("row => row.scrollWidth - row.clientWidth") == 0
     for name in ("Generate", "Stop", "Continue", "Inspect"):
         box = page.get_by_role("button", name=name).bounding_box()
         assert 0 <= box["x"] <= box["x"] + box["width"] <= 360
