@@ -97,3 +97,15 @@ def test_a_model_without_primes_begins_a_line(new_page: Any, server: FakeServer)
     new_page.wait_for_function(LONGER, arg=3)
     assert server.last("generate")["prime"] == "\n"
     assert new_page.locator("#primes button").count() == 0
+
+
+@pytest.mark.slow
+def test_the_best_cell_is_not_chosen_for_another_model(new_page: Any, server: FakeServer) -> None:
+    server.models = [model("hamlet", suggested_primes=PRIMES), model("macbeth", suggested_primes=PRIMES)]
+    server.search = 1
+    new_page.goto(server.url)
+    new_page.wait_for_function(LONGER, arg=12)
+    with new_page.expect_response("**/cells"):
+        new_page.get_by_label("Model", exact=True).select_option("macbeth")
+    new_page.locator("#find-cells:enabled").wait_for()
+    assert new_page.get_by_label("nothing").is_checked()

@@ -225,3 +225,26 @@ def test_disabled_controls_keep_the_focus(page: Any, server: FakeServer) -> None
     page.locator(".cell").first.wait_for()
     assert focused() == "chip cell"
     assert page.evaluate("document.activeElement.title").startswith("Layer 1, cell 5")
+
+
+@pytest.mark.slow
+def test_a_refusal_of_colours_goes_with_the_next_ones(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    server.refusal = "The server is busy."
+    page.get_by_label("a cell").check()
+    trouble = page.locator(".column .trouble")
+    trouble.filter(has_text="busy").wait_for()
+    server.refusal = None
+    page.get_by_label("Cell", exact=True).fill("5")
+    page.keyboard.press("Enter")
+    trouble.wait_for(state="hidden")
+    page.complaints.clear()
+
+
+@pytest.mark.slow
+def test_signs_have_room_below_the_line(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    ratio = "sign => sign.clientHeight / parseFloat(getComputedStyle(sign).fontSize)"
+    assert page.locator(".sign").first.evaluate(ratio) > 1.4  # an underscore would be cut off

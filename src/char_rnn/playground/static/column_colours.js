@@ -60,13 +60,14 @@ export class ColumnColours {
     this.#reads(1);
     try {
       const values = await this.#ask(text);
+      if (column.trouble.textContent === this.problem) column.trouble.hidden = true;
       if (mode !== this.mode || items !== column.items || items[lacking] !== asked[lacking]) return;
       if (mode === "cell" && !sameUnit(unit, this.unit)) return;
       setLast(asked, values, NUMBERS[mode]);
       this.#label();
       this.#recolour();
     } catch (error) {
-      column.complain(error.message);
+      column.complain((this.problem = error.message));
     } finally {
       this.#reads(-1);
     }

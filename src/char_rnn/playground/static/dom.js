@@ -49,8 +49,10 @@ export function enable(control, on) {
   control.removeAttribute("aria-disabled");
   if (!held) return;
   control.setAttribute("aria-disabled", true);
-  control.addEventListener("blur", () => (control.disabled = control.hasAttribute("aria-disabled")), { once: true });
+  control.addEventListener("blur", disableIfMarked, { once: true });
 }
+
+const disableIfMarked = ({ target }) => (target.disabled = target.hasAttribute("aria-disabled"));
 
 /** Whether a control is enabled. */
 export const isOn = (control) => !control.disabled && !control.hasAttribute("aria-disabled");

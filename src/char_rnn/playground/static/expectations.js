@@ -25,7 +25,7 @@ export class Expectations {
     });
     playground.on("activate", () => {
       this.known = [];
-      if (inspector.expected) this.#ask(0);
+      if (inspector.expected || this.asking) this.#ask(0);
     });
   }
 

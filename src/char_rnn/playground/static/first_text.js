@@ -19,13 +19,14 @@ export function startFirstText(playground, { cells }) {
   });
   playground.on("ready", async () => {
     const { active: column, columns } = playground;
-    const { suggested_primes: primes, symbols } = column.model;
+    const { model } = column;
+    const { suggested_primes: primes, symbols } = model;
     if (!primes || byId("prime").value || isLink(location.hash) || columns.some(({ items }) => items.length)) return;
     byId("prime").value = primes[Math.floor(Math.random() * primes.length)] ?? (symbols.includes("\n") ? "\n" : "");
     playground.generate();
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) slow = new SlowText(playground, column);
     const best = strongest(await cells.find(true));
-    if (best && begun === 1 && column === playground.active && cells.mode === "none") cells.choose(best);
+    if (best && begun === 1 && model === cells.model && column === playground.active && cells.mode === "none") cells.choose(best);
   });
 }
 
