@@ -165,6 +165,46 @@ def test_what_a_found_cell_does(page: Any, server: FakeServer) -> None:
     page.locator(".cell").last.click()
     assert page.locator("#wall-cell").inner_text().endswith("\nrises to the end of the line")
     assert page.evaluate("document.activeElement.dataset.unit") == "0 7"
+    pressed = page.locator(".cell[aria-pressed=true]")
+    assert pressed.evaluate_all(SHADES) == page.locator(".cell").last.evaluate_all(SHADES)
+
+
+@pytest.mark.slow
+def test_a_choice_leaves_the_found_cells_in_place(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".cell").last.evaluate("chip => window.chip = chip")
+    page.get_by_label("Cell", exact=True).fill("3")
+    page.keyboard.press("Enter")
+    assert page.evaluate("window.chip.isConnected")  # a screen reader would read a new list
+
+
+@pytest.mark.slow
+def test_a_model_gets_its_best_known_cell(page: Any, server: FakeServer) -> None:
+    page.get_by_role("button", name="Find cells").click()
+    page.locator(".cell").first.wait_for()
+    cell = page.get_by_label("Cell", exact=True)
+    page.get_by_label("Model", exact=True).select_option("macbeth")
+    assert cell.input_value() == "0"
+    page.get_by_label("Model", exact=True).select_option("hamlet")
+    assert cell.input_value() == "5"
+    page.get_by_label("a cell").check()
+    generate(page, "A", length=60)
+    done(page)
+    assert server.last("generate")["unit"] == {"layer": 1, "index": 5}
+
+
+@pytest.mark.slow
+def test_the_wall_of_another_model_has_no_old_values(new_page: Any, server: FakeServer) -> None:
+    server.models = [model("hamlet"), model("macbeth")]
+    new_page.goto(server.url)
+    new_page.locator("#generate:enabled").wait_for()
+    generate(new_page, "A", length=60)
+    done(new_page)
+    wall = new_page.locator("#wall-cell")
+    wall.filter(has_text=f"Layer 1, cell 0: {value(0, 60)}").wait_for()
+    new_page.route("**/api/states", lambda route: None)
+    new_page.get_by_label("Model", exact=True).select_option("macbeth")
+    assert wall.inner_text() == "Layer 1, cell 0"
 
 
 @pytest.mark.slow
@@ -242,10 +282,13 @@ def test_copied_stretches_are_underlined(copying: Any, server: FakeServer) -> No
 def test_a_model_without_its_training_text_has_no_copies(copying: Any, server: FakeServer) -> None:
     copying.get_by_label("copied").check()
     copying.get_by_role("button", name="Add a model").click()
-    assert copying.locator("#copied").is_hidden()
+    assert copying.get_by_label("copied").is_checked()
+    assert copying.locator("#copied").is_visible()  # the choice holds for the other column
     generate(copying, "A", length=60)
     done(copying)
     copying.locator(".body .copied").first.wait_for()
     assert {body["model"] for path, body in server.asked if path == "copied"} == {"hamlet"}
+    copying.get_by_label("surprise").check()
+    assert copying.locator("#copied").is_hidden()
     copying.locator(".pane").first.click()
     assert copying.locator("#copied").is_visible()

@@ -3,7 +3,7 @@
 import { blank, byId, make } from "./dom.js";
 import { legendOf } from "./colours.js";
 import { lastOf, nameOf, sameUnit } from "./column_colours.js";
-import { FoundCells } from "./found_cells.js";
+import { FoundCells, strongest } from "./found_cells.js";
 import { TextStates } from "./text_states.js";
 import { Wall } from "./wall.js";
 
@@ -61,9 +61,9 @@ export class Cells {
     column.isWatched = () => this.wall.isVisible;
     this.column = column;
     this.model = column.model;
-    this.unit = column.colours.unit ?? { layer: this.model.num_layers - 1, index: 0 };
+    const { layer, index } = column.colours.unit ?? strongest(this.found.of(this.model)) ?? { layer: this.model.num_layers - 1, index: 0 };
+    this.unit = { layer, index };
     byId("whose").textContent = several ? this.model.name : "";
-    byId("copied").hidden = !this.model.copied_from;
     this.#show();
   }
 
@@ -86,16 +86,21 @@ export class Cells {
 
   /** Show the legend of a column's colours, and the value at a character. */
   showLegend({ mode, extent, column }, reading) {
+    byId("reading").textContent = reading;
+    const { copied_from } = column.model;
+    const legend = [mode, extent, copied_from].join();
+    if (legend === this.legend) return; // as for most characters
+    this.legend = legend;
     blank(byId("legend"), mode === "none");
-    const { classes, ends } = legendOf(mode, extent, column.model.copied_from);
+    const { classes, ends } = legendOf(mode, extent, copied_from);
     byId("scale").replaceChildren(...classes.map((className) => make("i", { className })));
     byId("scale").hidden = mode === "copied";
     byId("ends").replaceChildren(...ends.map((text) => make("span", {}, text)));
-    byId("reading").textContent = reading;
   }
 
   #show() {
-    const { num_layers, hidden_size } = this.model;
+    const { num_layers, hidden_size, copied_from } = this.model;
+    byId("copied").hidden = !copied_from && this.mode !== "copied";
     const layers = Array.from({ length: num_layers }, (_, layer) => make("option", { value: layer }, String(layer)));
     byId("layer").replaceChildren(...layers);
     byId("layer").value = this.unit.layer;

@@ -1,6 +1,7 @@
 /* The cells that track features: the search for them, and what each does, how strongly, and in the last characters. */
 
 import { byId, enable, isOn, make } from "./dom.js";
+import { sameUnit } from "./column_colours.js";
 
 const CLEAR = 0.4; // smaller correlations are not shown: networks with random weights have them too
 const SHORTEST_TEXT = 50; // characters to search in
@@ -40,8 +41,13 @@ export class FoundCells {
 
   /** Show the cells of a model; `unit`: the one that colours the text, if any. */
   showModel(model, unit) {
-    Object.assign(this, { model, unit });
     const cells = this.known.get(model.name);
+    if (model !== this.model || cells !== this.listed) this.#list(model, cells);
+    for (const chip of this.#chips()) chip.ariaPressed = sameUnit(unitOfChip(chip), unit);
+  }
+
+  #list(model, cells) {
+    Object.assign(this, { model, listed: cells });
     byId("find-cells").hidden = Boolean(cells && !cells.isOfText);
     const clear = Map.groupBy(this.of(model), sentenceOf);
     const shown = new Set(this.of(model).map(({ tracks }) => tracks));
@@ -74,7 +80,10 @@ export class FoundCells {
       const { cells } = await this.backend.cells(model.name, { text, onProgress, signal });
       this.known.set(model.name, Object.assign(cells, { isOfText: text !== undefined }));
     } catch (error) {
-      if (!quiet && !signal.aborted) byId("found").replaceChildren(make("p", { className: "trouble" }, error.message));
+      if (!quiet && !signal.aborted && model === this.model) {
+        byId("found").replaceChildren(make("p", { className: "trouble" }, error.message));
+        this.listed = null;
+      }
       return [];
     } finally {
       this.#showSearch(false);
@@ -86,10 +95,11 @@ export class FoundCells {
 
   /** Draw the last activations of each cell; `activations(unit, count)`: the last ones, undefined where unknown. */
   showLines(activations) {
-    for (const chip of byId("found").querySelectorAll("button")) {
-      const [layer, index] = chip.dataset.unit.split(" ").map(Number);
-      chip.querySelector("path").setAttribute("d", pathOf(activations({ layer, index }, LINE[0])));
-    }
+    for (const chip of this.#chips()) chip.querySelector("path").setAttribute("d", pathOf(activations(unitOfChip(chip), LINE[0])));
+  }
+
+  #chips() {
+    return byId("found").querySelectorAll("button");
   }
 
   #showSearch(on, quiet) {
@@ -111,16 +121,17 @@ export class FoundCells {
     const chip = make("button", { type: "button", className: "chip cell" }, ...parts);
     chip.dataset.unit = `${layer} ${index}`;
     chip.title = `Layer ${layer}, cell ${index}: ${sentenceOf(cell)}, correlation ${correlation.toFixed(2)}`;
-    chip.ariaPressed = layer === this.unit?.layer && index === this.unit?.index;
     chip.addEventListener("pointerenter", () => this.onPreview(cell));
     chip.addEventListener("pointerleave", () => this.onPreview(null));
-    chip.addEventListener("click", () => {
-      this.onChoose(cell);
-      byId("found").querySelector(`[data-unit="${chip.dataset.unit}"]`)?.focus();
-    });
+    chip.addEventListener("click", () => this.onChoose(cell));
     return chip;
   }
 }
+
+const unitOfChip = ({ dataset }) => {
+  const [layer, index] = dataset.unit.split(" ").map(Number);
+  return { layer, index };
+};
 
 const sentenceOf = ({ tracks, correlation }) => SENTENCES[tracks]?.[correlation < 0 ? 1 : 0] ?? tracks;
 

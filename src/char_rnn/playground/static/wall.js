@@ -16,20 +16,19 @@ export class Wall {
   constructor(on) {
     Object.assign(this, on, { list: byId("wall"), canvas: make("canvas", { ariaHidden: "true" }), looked: null });
     this.list.prepend(this.canvas);
+    this.isVisible = this.list.clientWidth > 0;
     this.#listen();
   }
 
-  get isVisible() {
-    return this.list.getClientRects().length > 0;
-  }
-
   /** Show a model's cells, with a chosen one, and marks at those that track a feature. */
-  showModel({ num_layers, hidden_size }, unit, marks) {
+  showModel(model, unit, marks) {
+    const { num_layers, hidden_size } = model;
     this.layers = num_layers;
     this.width = hidden_size;
     this.chosen = this.#place(unit);
     this.marks = marks.map((mark) => this.#place(mark));
-    if (this.levels?.length !== num_layers * hidden_size) {
+    if (this.model !== model) {
+      this.model = model;
       this.levels = new Float32Array(num_layers * hidden_size);
       this.target = null;
     }
@@ -144,6 +143,7 @@ export class Wall {
     list.addEventListener("keydown", (event) => this.#press(event));
     list.addEventListener("blur", () => this.#look(null));
     new ResizeObserver(() => {
+      this.isVisible = this.list.clientWidth > 0;
       this.#arrange();
       if (this.isVisible) this.onShow();
     }).observe(list);
