@@ -191,7 +191,7 @@ export class TextView {
   #rectangles(index) {
     const item = this.items[index];
     if (!item?.text || index >= this.drawn) return [];
-    const { node, start } = this.nodes[lastAtMost(this.nodes.map((each) => each.start), this.starts[index])];
+    const { node, start } = this.nodes[lastAtMost(this.nodes, this.starts[index], ({ start }) => start)];
     const range = document.createRange();
     range.setStart(node, this.starts[index] - start);
     range.setEnd(node, this.starts[index] - start + item.text.length);
@@ -219,13 +219,13 @@ export class TextView {
 
 const inside = (box, x, y) => x >= box.left - 1 && x <= box.right + 1 && y >= box.top && y <= box.bottom;
 
-/** The index of the last value that is at most `value`, in an ascending list. */
-function lastAtMost(values, value) {
+/* The index of the last entry whose number is at most `most`; the numbers ascend. */
+function lastAtMost(entries, most, numberOf = (each) => each) {
   let low = 0;
-  let high = values.length - 1;
+  let high = entries.length - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (values[middle] <= value) low = middle;
+    if (numberOf(entries[middle]) <= most) low = middle;
     else high = middle - 1;
   }
   return low;
