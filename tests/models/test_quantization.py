@@ -30,3 +30,4 @@ def test_rounding_is_near_and_rounding_again_changes_nothing(matrix: np.ndarray)
 def test_numbers_that_are_not_finite_stay_so() -> None:
     values, scales = quantized(np.array([[np.inf, 1], [np.nan, 1]], np.float32))
     assert not np.isfinite(dequantized(values, scales)).all(1).any()
+    assert np.isinf(dequantized(values[:, 1:] + np.int8(9), np.full(2, 3e38, np.float32))).all()
