@@ -13,7 +13,7 @@ PLAY = "KING RICHARD:\nAnd so to bed.\nAnd then a king\nThe end of it\n  And ind
 
 def test_beginnings_differ_in_their_first_words_and_keep_the_space_that_follows() -> None:
     assert frequent_line_beginnings(PLAY) == ["And then a king", "KING RICHARD:", "The end of it"]
-    assert frequent_line_beginnings(PLAY, count=1) == ["And then a king"]
+    assert frequent_line_beginnings("a\nb\nc\nd\ne\n" * 10) == ["a", "b", "c", "d"]
     assert frequent_line_beginnings("so it is\nSo, it was\n" * 10) == ["So, it was"]
     verses = "".join(f"And {word}\n" for word in map(str, range(40)))
     assert frequent_line_beginnings(verses) == ["And "]
@@ -27,7 +27,7 @@ def test_nothing_is_suggested_for_lines_without_words_or_too_few_of_them(text: s
 def test_a_line_of_its_own_is_not_suggested() -> None:
     names = [f"name{number}\n" for number in range(4000)]
     assert frequent_line_beginnings("".join([*names, *["secret\n"] * 7])) == []
-    assert frequent_line_beginnings("".join([*names, *["Mary\n"] * 9]), least=9) == ["Mary"]
+    assert frequent_line_beginnings("".join([*names, *["Mary\n"] * 10])) == ["Mary"]
     assert frequent_line_beginnings("".join([*names, *names, *["Mary\n"] * 15])) == []  # below the share of all lines
 
 

@@ -7,8 +7,9 @@ from char_rnn.data.corpus import Split
 from char_rnn.data.vocabulary import Vocabulary
 
 EXCERPTS, EXCERPT = 8, 1 << 15  # number of excerpts, and symbols of each
+MOST = 4
 LEAST_LINES, LEAST_SHARE = 10, 0.002
-"""A suggested beginning must begin at least this number and share of the lines, so that it reveals no single line."""
+"""A beginning must occur in at least this number and share of the lines, so that it reveals no single line."""
 _WORDS, _LONGEST = 4, 40
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff"  # scripts without spaces: two characters count as a word
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]{{1,2}}|[^\s{_IDEOGRAPHS}]+ ?")
@@ -21,29 +22,21 @@ def suggested_primes(split: Split, vocabulary: Vocabulary) -> list[str]:
     return frequent_line_beginnings("\n".join(map(vocabulary.decode, excerpts)))
 
 
-def frequent_line_beginnings(text: str, count: int = 4, least: int = LEAST_LINES) -> list[str]:
-    """Return words that often begin a line, each with another first word.
+def frequent_line_beginnings(text: str) -> list[str]:
+    """Return up to `MOST` frequent line beginnings of one to four words, each with a different first word.
 
     Beginnings are ordered by lines times characters, so that ``KING RICHARD`` comes before a shorter, more frequent
     ``So``. Indented lines do not count.
-
-    Args:
-        text: The text.
-        count: Largest number of beginnings.
-        least: Smallest number of lines that must have a beginning; at least a share of `LEAST_SHARE` must, too.
-
-    Returns:
-        Beginnings of one to four words, with the space that follows; fewer than `count` if few are frequent.
     """
     lines = text.splitlines()
     lines_by_beginning = Counter(beginning for line in lines for beginning in _beginnings(line))
-    least = max(least, round(LEAST_SHARE * len(lines)))
+    least = max(LEAST_LINES, round(LEAST_SHARE * len(lines)))
     frequent = [each for each, number in lines_by_beginning.items() if number >= least and _is_prime(each)]
     frequent.sort(key=lambda beginning: (-lines_by_beginning[beginning] * len(beginning), beginning))
     best: dict[str, str] = {}
     for beginning in frequent:
         best.setdefault(_first_word(beginning), beginning)
-    return list(best.values())[:count]
+    return list(best.values())[:MOST]
 
 
 def _beginnings(line: str) -> list[str]:
