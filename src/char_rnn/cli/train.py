@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from char_rnn.cli.options import DEVICES, OneDashCommand, config_options, debug_
 from char_rnn.cli.output import describe_evaluation, preparation, say, write_text
 from char_rnn.cli.process import stopping_at_signals
 from char_rnn.cli.train_options import TrainOptions, flags_of_2015, repeated_sources
-from char_rnn.cli.training_page import training_page
+from char_rnn.cli.training_page import TrainingPage
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def command(**options: Any) -> None:
     given = TrainOptions.of(**options)
     given.check_folders()
     config = given.config()
-    with training_page(given.opens_page) as page:
+    with TrainingPage() if given.opens_page else nullcontext() as page:
         manager = run_device(config, given)
         from char_rnn.training.process_group import ProcessGroup
 

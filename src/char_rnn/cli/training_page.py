@@ -15,8 +15,8 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from char_rnn.cli.output import say
@@ -27,7 +27,7 @@ SECONDS_TO_START, SECONDS_TO_END = 20, 5
 
 
 class TrainingPage:
-    """The process that serves the page.
+    """The process that serves the page, which ends after the block.
 
     Raises:
         ClickException: The extra playground is not installed.
@@ -78,7 +78,10 @@ class TrainingPage:
         with suppress(KeyboardInterrupt):
             self._process.wait()
 
-    def close(self) -> None:
+    def __enter__(self) -> TrainingPage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End the process."""
         with suppress(OSError):
             self._input.close()
@@ -88,19 +91,6 @@ class TrainingPage:
             self._process.kill()
             self._process.wait()
         self._output.close()
-
-
-@contextmanager
-def training_page(wanted: bool) -> Iterator[TrainingPage | None]:
-    """Start the page's process if it is wanted, and end it after the block."""
-    if not wanted:
-        yield None
-        return
-    page = TrainingPage()
-    try:
-        yield page
-    finally:
-        page.close()
 
 
 def _has_browser() -> bool:
