@@ -12,7 +12,7 @@ names of the model's state dict. The header's ``__metadata__`` holds five string
 In version 2, each matrix NAME, (R, C), is int8, and NAME.scales, (R,), float32: row r of the matrix is NAME[r] times
 NAME.scales[r]. Vectors are as in version 1.
 
-Reading runs nothing, imports no torch, and allocates no more than the file holds, in 8 bits no more than four times it.
+Reading runs nothing, imports no torch, and allocates at most the size of the file (in 8 bits, four times it).
 """
 
 from __future__ import annotations
@@ -80,6 +80,16 @@ class ModelFile:
         """The arrays of the file by name."""
         return _in_8_bits(self.tensors) if self.in_8_bits else self.tensors
 
+    @property
+    def number_types(self) -> list[str]:
+        """The names of the types of the file's arrays, in alphabetical order."""
+        return sorted({array.dtype.name for array in self.stored.values()})
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters."""
+        return sum(tensor.size for tensor in self.tensors.values())
+
     def without_paths(self) -> ModelFile:
         """Return the model as it can be shared: its text and the model it began with by name, no path."""
         training = _names_only(self.training)
@@ -102,7 +112,7 @@ class ModelFile:
             "cell": model.type,
             "hidden_size": model.hidden_size,
             "num_layers": model.num_layers,
-            "parameters": sum(tensor.size for tensor in self.tensors.values()),
+            "parameters": self.parameters,
             "data": None if data is None else str(data),
             "loss": loss if isinstance(loss, int | float) and math.isfinite(loss) else None,
             "suggested_primes": self.config.generation.suggested_primes or [],
@@ -157,7 +167,7 @@ class ModelHeader:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the tensors hold."""
+        """The number of parameters."""
         return sum(map(math.prod, self.shapes.values()))
 
     @classmethod

@@ -82,10 +82,8 @@ def _origin(file: ModelFile) -> str:
 
 
 def _contents(file: ModelFile) -> str:
-    model = file.config.model
-    parameters = sum(tensor.size for tensor in file.tensors.values())
-    kinds = ", ".join(sorted({array.dtype.name for array in file.stored.values()}))
+    model, types = file.config.model, ", ".join(file.number_types)
     return (
-        f"{model.num_layers}-layer {model.type} with {model.hidden_size} units, {parameters:,} parameters ({kinds}), "
-        f"vocabulary of {file.vocabulary.size} {file.vocabulary.kind}"
+        f"{model.num_layers}-layer {model.type} with {model.hidden_size} units, {file.parameters:,} parameters"
+        f" ({types}), vocabulary of {file.vocabulary.size} {file.vocabulary.kind}"
     )

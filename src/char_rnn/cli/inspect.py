@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -52,7 +53,7 @@ def _everything(path: str, file: ModelFile) -> dict[str, Any]:
     return {
         "file": path,
         "command": _command(file),
-        "parameters": _parameters(file),
+        "parameters": file.parameters,
         "tensors": {name: list(array.shape) for name, array in file.tensors.items()},
         "vocabulary": file.vocabulary.to_dict(),
         "training": dict(file.training),
@@ -67,7 +68,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     lines = [
         path,
         f"  architecture  {model.num_layers}-layer {model.type} with {model.hidden_size} units, {_details(file)}",
-        f"  parameters    {_parameters(file):,} ({', '.join(_types(file))})",
+        f"  parameters    {file.parameters:,} ({', '.join(file.number_types)})",
         f"  vocabulary    {file.vocabulary.size} {file.vocabulary.kind}: {_preview(file)}",
         f"  recipe        batch {training.batch_size} x {training.seq_length} {unit}s, learning rate "
         f"{training.learning_rate:g}, seed {training.seed}",
@@ -110,32 +111,18 @@ def _command(file: ModelFile) -> str | None:
         for settings in [_settings(compose_config(recipe))]
     }
     recipe = min(changes, key=lambda name: len(changes[name]))
-    sets = [f"{key}={value}" for key, value in changes[recipe].items()]
     start = ["--init-from", str(training["init_from"])] if "init_from" in training else []
-    words = [
-        "char-rnn",
-        "train",
-        text,
-        "--recipe",
-        recipe,
-        *start,
-        *(word for each in sets for word in ("--set", each)),
-    ]
-    return visible_name(shlex.join(words))
+    settings = chain.from_iterable(("--set", f"{key}={value}") for key, value in changes[recipe].items())
+    return visible_name(shlex.join(["char-rnn", "train", text, "--recipe", recipe, *start, *settings]))
 
 
 def _settings(config: Config) -> dict[str, str]:
     """Return the settings that a training depends on, in YAML by ``section.key``."""
     from char_rnn.utils.config import to_yaml
 
-    settings, section = {}, ""
-    for line in to_yaml(config).splitlines():
-        name, _, value = line.partition(": ")
-        if line.startswith(" "):
-            settings[f"{section}.{name.strip()}"] = value
-        else:
-            section = line.removesuffix(":")
-    return {key: value for key, value in settings.items() if not key.startswith(_NOT_OF_THE_TRAINING)}
+    sections = map(str.splitlines, to_yaml(config).split("\n\n"))
+    entries = (f"{heading[:-1]}.{line.strip()}".partition(": ") for heading, *lines in sections for line in lines)
+    return {key: value for key, _, value in entries if not key.startswith(_NOT_OF_THE_TRAINING)}
 
 
 def _lines_of_2015(file: ModelFile) -> list[str]:
@@ -174,14 +161,6 @@ def _details(file: ModelFile) -> str:
     others = ("embedding_dropout", "weight_dropout", "zoneout")
     parts += [f"{name.replace('_', ' ')} {getattr(model, name):g}" for name in others if getattr(model, name)]
     return ", ".join(parts)
-
-
-def _types(file: ModelFile) -> list[str]:
-    return sorted({array.dtype.name for array in file.stored.values()})
-
-
-def _parameters(file: ModelFile) -> int:
-    return sum(array.size for array in file.tensors.values())
 
 
 def _preview(file: ModelFile, limit: int = 60) -> str:

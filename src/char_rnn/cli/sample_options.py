@@ -78,6 +78,16 @@ class SampleOptions:
         others = {name: value for name, value in options.items() if name not in OPTIONS}
         return cls(sampling=given(options), escapes=escapes, **others)
 
+    @property
+    def is_many(self) -> bool:
+        """Whether several texts are asked for, also if there is one prime and one text for it."""
+        return self.num_samples is not None or self.prime_each_line
+
+    @property
+    def count(self) -> int:
+        """The number of texts for each prime."""
+        return self.num_samples or 1
+
     def random_numbers(self) -> str:
         """Return the random numbers to use: numpy, torch7 or torch-rnn.
 
@@ -134,7 +144,7 @@ class SampleOptions:
         flags += [] if self.seed is None else ["--seed"]
         if flags:
             raise click.UsageError(f"{flags[0]}: --beam does not sample; leave out one of them")
-        if (self.num_samples or 1) > self.beam:
+        if self.count > self.beam:
             raise click.UsageError(f"--num-samples: --beam {self.beam} finds {self.beam} texts at most")
 
     def one_prime(self, file: ModelFile) -> str | None:

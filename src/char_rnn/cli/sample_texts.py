@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,7 @@ def texts(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> t
             return found, [*remarks, *likelihoods]
         if chosen.logprobs:
             return _scored(generator, primes, chosen, options), remarks
-        if chosen.num_samples is not None or chosen.prime_each_line:
+        if chosen.is_many:
             return _many(generator, primes, chosen, options), remarks
         pieces = generator.stream(primes[0], **options)
     except (UnknownCharacterError, PredictionError):
@@ -57,13 +56,12 @@ def texts(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> t
 
 def _many(generator: TextGenerator, primes: list[str], chosen: SampleOptions, options: dict[str, Any]) -> Iterator[str]:
     """Write texts side by side, and print some while the next are written."""
-    count = chosen.num_samples or 1
-    step = max(1, _TOGETHER // count)
+    step = max(1, _TOGETHER // chosen.count)
     groups = [primes[start : start + step] for start in range(0, len(primes), step)]
 
     def written(group: list[str]) -> Iterator[str]:
-        found = generator.generate_many(group, num_samples=count, **options)
-        for (prime, _), text in zip(product(group, range(count)), found, strict=True):
+        found = generator.generate_many(group, num_samples=chosen.count, **options)
+        for (prime, _), text in zip(product(group, range(chosen.count)), found, strict=True):
             yield text.removeprefix(prime) if chosen.hide_prime else text
 
     first = list(written(groups[0]))
@@ -74,14 +72,10 @@ def _likeliest(
     generator: TextGenerator, primes: list[str], length: int, chosen: SampleOptions
 ) -> tuple[Iterator[str], list[str]]:
     """Search for the likeliest texts of each prime; return them, and remarks on how likely they are."""
-    best = [
-        replace(text, text=text.text if chosen.hide_prime else prime + text.text)
-        for prime in primes
-        for text in generator.beam_search(prime, length, chosen.beam or 1, **chosen.characters, **chosen.ending)[
-            : chosen.num_samples or 1
-        ]
-    ]
-    return _joined(text.text for text in best), [f"{text.log_probability:.2f} nats" for text in best]
+    options = {"beams": chosen.beam or 1, **chosen.characters, **chosen.ending}
+    found = ((prime, generator.beam_search(prime, length, **options)[: chosen.count]) for prime in primes)
+    best = [("" if chosen.hide_prime else prime, text) for prime, likeliest in found for text in likeliest]
+    return _joined(prime + text.text for prime, text in best), [f"{text.log_probability:.2f} nats" for _, text in best]
 
 
 def _joined(found: Iterator[str]) -> Iterator[str]:
@@ -95,17 +89,14 @@ def _scored(
     """Yield a line of JSON for each symbol of the texts, which are written one after the other."""
     from char_rnn.generation.generation_state import seed_of_sample
 
-    seed, is_many = options.pop("seed"), chosen.num_samples is not None or chosen.prime_each_line
-    wanted = product(primes, range(chosen.num_samples or 1))
+    seed, options = options["seed"], {**options, "alternatives": chosen.alternatives or 0}
     found = (
-        generator.stream_scored(
-            prime, **options, alternatives=chosen.alternatives or 0, seed=seed_of_sample(seed, number)
-        )
-        for prime, number in wanted
+        generator.stream_scored(prime, **{**options, "seed": seed_of_sample(seed, number)})
+        for prime, number in product(primes, range(chosen.count))
     )
     first = next(found)  # bad values raise here
     return (
-        _line(symbol, number if is_many else None)
+        _line(symbol, number if chosen.is_many else None)
         for number, symbols in enumerate(chain([first], found))
         for symbol in symbols
         if not (chosen.hide_prime and symbol.is_prime)
