@@ -21,7 +21,7 @@ def test_a_server_with_a_key_asks_for_it_once(browser: Any) -> None:
         page.goto(f"http://127.0.0.1:{now.port}/#model=one&key=wrong")
         assert page.evaluate("location.hash") == "#model=one"
         page.get_by_text("The server does not accept this key.").wait_for()
-        field = page.get_by_label("This server asks for its API key")
+        field = page.get_by_label("This server requires an API key")
         field.fill("sesame")
         field.press("Enter")
         page.locator("#generate:enabled").wait_for()

@@ -263,11 +263,11 @@ def test_copied_stretches_are_underlined(copying: Any, server: FakeServer) -> No
     assert "".join(underlined.all_text_contents()) == LINES[:49]
     assert "underline" in underlined.first.evaluate("node => getComputedStyle(node).textDecorationLine")
     assert page.locator(".shade").inner_text() == "copied 80%"
-    assert page.locator("#ends").inner_text() == "Underlined: 20 or more characters that a play has, too."
+    assert page.locator("#ends").inner_text() == "Underlined: 20 or more characters that also occur in a play."
     for character, words in (
         (1, "A is not copied"),
-        (2, "F is one of 24 copied"),
-        (30, f"{LINES[28]} is one of 30 copied"),
+        (2, "F is in a copied stretch of 24"),
+        (30, f"{LINES[28]} is in a copied stretch of 30"),
     ):
         page.get_by_role("slider", name="Character").fill(str(character))
         page.locator("#reading").filter(has_text=words).wait_for()

@@ -90,7 +90,7 @@ def test_a_seed_without_a_cell_gets_the_best_one(new_page: Any, server: FakeServ
 @pytest.mark.parametrize("query", ["cell=7.1", "cell=x", "model=lear&seed=1", "temperature=hot", "seed=one"])
 def test_parameters_that_are_not_here(new_page: Any, server: FakeServer, query: str) -> None:
     new_page.goto(f"{server.url}?embed&{query}")
-    new_page.get_by_role("alert").get_by_text("in the address of this frame").wait_for()
+    new_page.get_by_role("alert").get_by_text("The address of this frame").wait_for()
     assert "generate" not in [path for path, _ in server.asked]
 
 

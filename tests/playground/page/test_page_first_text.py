@@ -47,7 +47,7 @@ def test_it_writes_by_itself_until_a_key(opened: Any, server: FakeServer) -> Non
 
 @pytest.mark.slow
 def test_a_click_on_a_prime_writes_from_it(opened: Any, server: FakeServer) -> None:
-    names = opened.get_by_role("group", name="Words that begin many lines").get_by_role("button")
+    names = opened.get_by_role("group", name="Frequent line beginnings").get_by_role("button")
     assert names.all_inner_texts() == ["First", "We are"]
     names.last.click()
     done(opened, "Wrote 600 characters.")

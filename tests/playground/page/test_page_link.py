@@ -106,14 +106,14 @@ BAD = {
 @pytest.mark.slow
 def test_a_bad_link_is_ignored(new_page: Any, server: FakeServer, link: str) -> None:
     page = opened(new_page, server, link)
-    done(page, "This link is not complete, or its model is not here.")
+    done(page, "This link is incomplete, or this page does not have its model.")
     assert [path for path, _ in server.asked] == ["models"]
     assert page.locator(".trouble:visible, img").count() == 0
     generate(page, "A", length=60)
     done(page, "Wrote 60")
     assert dict(fields_of(page.url))["prime"] == "A"
     page.evaluate("link => { location.hash = link }", link)
-    done(page, "This link is not complete")
+    done(page, "This link is incomplete")
     assert text_of(page) == "A" + LINES[:60]
 
 

@@ -74,7 +74,7 @@ def test_a_run_without_a_checkpoint_is_waited_for(new_page: Any, server: FakeSer
     first, server.models = server.models[0], []
     server.runs, server.training = ["hamlet"], progress(20, None)
     new_page.goto(server.url)
-    new_page.get_by_role("status").get_by_text("The model writes after its first evaluation.").wait_for()
+    new_page.get_by_role("status").get_by_text("The page can write after the first evaluation of the run.").wait_for()
     assert new_page.get_by_role("button", name="Generate").is_disabled()
     new_page.locator("#prime").fill("A word, before there is a model")
     server.models = [first | {"step": 100, "loss": 3.6}]

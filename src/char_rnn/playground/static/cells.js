@@ -156,4 +156,4 @@ export function readingAt({ colours, model }, item, sign) {
 }
 
 const copiedAt = ({ copied }, sign) =>
-  copied === undefined ? "" : copied ? `${sign} is one of ${copied} copied characters` : `${sign} is not copied`;
+  copied === undefined ? "" : copied ? `${sign} is in a copied stretch of ${copied} characters` : `${sign} is not copied`;

@@ -23,7 +23,7 @@ export const bitsOf = (probability) => -Math.log2(Math.max(probability, 1e-30));
 
 /** {classes, ends}: the colours from left to right, and the labels of the left end, the middle and the right end. */
 export function legendOf(mode, extent, copiedFrom) {
-  if (mode === "copied") return { classes: [], ends: [`Underlined: 20 or more characters that ${copiedFrom} has, too.`] };
+  if (mode === "copied") return { classes: [], ends: [`Underlined: 20 or more characters that also occur in ${copiedFrom}.`] };
   const levels = Array.from({ length: STEPS }, (_, step) => step + 1);
   const rising = (letter) => levels.map((level) => `${letter}${level}`);
   if (mode === "surprise") return { classes: ["", ...rising("s")], ends: ["0 bits", "", `${BITS} bits`] };

@@ -7,7 +7,7 @@ import { isLink } from "./link.js";
 
 const QUERY = new URLSearchParams(location.search);
 const SEARCH = "search"; // a choice of the list of cells
-const NOT_HERE = "The model, a cell or a setting in the address of this frame is not here.";
+const NOT_HERE = "The address of this frame has an unknown model, cell or setting.";
 
 export const isEmbedded = QUERY.has("embed");
 

@@ -33,7 +33,7 @@ function ask() {
   const form = make(
     "form",
     {},
-    make("label", {}, "This server asks for its API key", field),
+    make("label", {}, "This server requires an API key", field),
     make("p", { className: "hint" }, hint),
     make("button", { className: "primary" }, "Continue"),
   );

@@ -6,7 +6,7 @@ const LONGEST = 4000; // characters
 const [MOST_TEXTS, MOST_KEPT] = [10, 200_000]; // texts, and their characters, that Back and Forward show without writing again
 const SETTLED = 300; // milliseconds; browsers limit how often a page may change its address
 const MODES = ["none", "cell", "surprise", "copied"];
-const UNREADABLE = "This link is not complete, or its model is not here. Generate writes a text.";
+const UNREADABLE = "This link is incomplete, or this page does not have its model. Generate writes a text.";
 
 /** Whether the part of an address after # is meant as a link to a text. */
 export const isLink = (hash) => hash.startsWith("#model=");
@@ -156,7 +156,7 @@ export class Links {
       await navigator.clipboard.writeText(new URL(playground.link, location.href).href);
       playground.say("Copied the link to this text.");
     } catch {
-      playground.say("The link is in the address of the page.");
+      playground.say("Copy the address of the page: it is the link.");
     }
   }
 }

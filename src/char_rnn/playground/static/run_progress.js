@@ -4,7 +4,7 @@ import { byId, grouped, make } from "./dom.js";
 
 const ASK_SOON = 1500; // milliseconds between two questions while the run trains; else, ASK_LATER
 const ASK_LATER = 10_000;
-const WAITING = "The model writes after its first evaluation.";
+const WAITING = "The page can write after the first evaluation of the run.";
 const TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 
 export function startRunProgress(playground) {

@@ -27,7 +27,7 @@ export class Temperatures {
   #column(model, temperature) {
     const column = this.playground.newColumn(model);
     column.colours.unit = this.playground.active.colours.unit;
-    const keep = make("button", { type: "button", className: "quiet", title: "Go on with this temperature" }, "Keep");
+    const keep = make("button", { type: "button", className: "quiet", title: "Continue with this temperature" }, "Keep");
     keep.addEventListener("click", () => this.#keep(temperature));
     column.fix({ temperature, final_temperature: null }, `Temperature ${temperature}`, keep);
     return column;
