@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import time
@@ -93,6 +94,17 @@ def test_the_last_checkpoint_is_served_until_there_is_a_best(tmp_path: Path) -> 
         write_run(run, {100: 2.0, 200: 1.5}, seed=2)
         eventually(lambda: is_at(now, 200))
         assert now.text(model="run", seed=1, length=50) == alone(model_file(seed=2), length=50, seed=1)
+
+
+def test_a_file_that_could_not_be_read_is_read_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {100: 2.0})
+    with serving({"run": run}) as now:
+        busy = OSError(errno.EMFILE, "Too many open files", str(run / "best.safetensors"))
+        with patch("char_rnn.playground.served_models.ModelFile.read", side_effect=busy):
+            write_run(run, {100: 2.0, 200: 1.5})
+            eventually(lambda: training(now)["problem"] == "best.safetensors: Too many open files")
+        eventually(lambda: is_at(now, 200))
+        assert training(now)["problem"] is None
 
 
 def test_texts_in_progress_end_with_the_old_model(tmp_path: Path) -> None:

@@ -120,7 +120,11 @@ class ServedRun:
         if signature is None or (path, signature) == self._seen:
             return None
         self._seen = path, signature
-        file = ModelFile.read(path)
+        try:
+            file = ModelFile.read(path)
+        except OSError:
+            self._seen = None  # the next attempt may succeed, unlike with a damaged file
+            raise
         if not has_best and file.training.get("step") == 0:
             return None  # not trained yet
         model = self._serve(self.name, file)
