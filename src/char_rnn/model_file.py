@@ -102,7 +102,7 @@ class ModelFile:
         return replace(self, config=self.config.model_copy(update=sections), training=training)
 
     def summary(self) -> dict[str, Any]:
-        """Return cell, sizes, parameters, data, loss and suggested primes in JSON types.
+        """Return cell, sizes, parameters, data, loss, suggested primes and temperature in JSON types.
 
         The data is a name without its path; a loss that is not finite is None.
         """
@@ -116,6 +116,7 @@ class ModelFile:
             "data": None if data is None else str(data),
             "loss": loss if isinstance(loss, int | float) and math.isfinite(loss) else None,
             "suggested_primes": self.config.generation.suggested_primes or [],
+            "temperature": self.config.generation.temperature,
         }
 
     def write(self, path: str | Path) -> Path:

@@ -68,7 +68,8 @@ def test_without_a_model_it_serves_demo() -> None:
     with serving() as (_, line, address):
         assert line.startswith("demo: http://")
         [model] = json.loads(ask(address, "api/models"))["models"]
-        assert (model["name"], model["data"], model["suggested_primes"][0]) == ("demo", "python-stdlib", "class ")
+        assert (model["name"], model["data"], model["temperature"]) == ("demo", "python-stdlib", 0.6)
+        assert model["suggested_primes"][0] == "class "
 
 
 def test_it_serves_until_ctrl_c(run_folder: Path) -> None:

@@ -53,6 +53,7 @@ def test_models(served: Serving) -> None:
         "data": "letters",
         "loss": 1.5,
         "suggested_primes": ["a ", "b"],
+        "temperature": 1.0,
         "precision": "float32",
         "copied_from": "poem.txt",
         "step": 200,

@@ -138,6 +138,7 @@ class Model(BaseModel):
     data: str | None = Field(description="Name of the training text.")
     loss: float | None = Field(description="Best validation loss, in nats per symbol.")
     suggested_primes: list[str] = Field(description="Texts to begin with; none for models of version 1.0.")
+    temperature: float = Field(description="Temperature that the model samples with by default.")
     precision: Literal["float64", "float32", "bfloat16", "int8"]
     copied_from: str | None = Field(description="Name of the text that `/copied` searches, if any.")
     step: int | None = Field(description="Optimizer steps of its training, if known.")

@@ -312,3 +312,14 @@ def test_another_backend_replaces_the_server(new_page: Any, server: FakeServer) 
     done(new_page, "Wrote 2 characters.")
     assert text_of(new_page) == "bab"
     assert server.asked == []
+
+
+def test_the_page_begins_at_the_temperature_of_the_model(new_page: Any, server: FakeServer) -> None:
+    server.models[0]["temperature"] = 0.6
+    new_page.goto(server.url)
+    generate(new_page, length=60)
+    done(new_page)
+    assert server.last("generate")["temperature"] == 0.6
+    new_page.locator("#temperature").fill("1.2")
+    new_page.get_by_role("button", name="Reset").click()
+    assert new_page.locator("#temperature").input_value() == "0.6"

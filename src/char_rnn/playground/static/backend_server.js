@@ -4,6 +4,7 @@
  * A page with another backend sets `window.charRnnBackend` before app.js runs. All methods are asynchronous:
  *
  *   models() -> {models: [{name, cell, hidden_size, num_layers, parameters, symbols: [text, ...], data, loss, precision,
+ *                          temperature: number?,  to begin with
  *                          suggested_primes: [text, ...]?,  without them the page does not write by itself
  *                          copied_from: text?}],  the text to find copies in
  *                runs: [name, ...]?, limits: {length, streams, prime, body}}

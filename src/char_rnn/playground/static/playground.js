@@ -60,6 +60,7 @@ export class Playground extends Events {
       return;
     }
     this.settings.limit({ length: limits.length, symbols: Math.max(...models.map(({ symbols }) => symbols.length)) });
+    this.settings.begin(models[0].temperature);
     setTypeface(typefaceFor(models[0]));
     this.emit("open");
     if (!this.columns.length) this.addColumn();

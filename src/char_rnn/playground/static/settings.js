@@ -30,6 +30,11 @@ export class Settings {
     if (symbols) this.rows.get("top_k").limit(symbols);
   }
 
+  /** Begin at the temperature of a model. */
+  begin(temperature) {
+    if (temperature !== undefined) this.rows.get("temperature").begin(temperature);
+  }
+
   reset() {
     for (const row of this.rows.values()) row.set(row.initial);
     this.schedule.checked = byId("stop-at-newline").checked = false;
@@ -105,6 +110,11 @@ class Slider {
   set(value) {
     this.number.value = value;
     this.#show(value);
+  }
+
+  begin(value) {
+    this.initial = this.#held(value);
+    this.set(this.initial);
   }
 
   limit(max) {
