@@ -344,9 +344,13 @@ def test_characters_of_several_bytes_cannot_be_banned(char_rnn: Command, tmp_pat
 def test_a_model_that_has_diverged(char_rnn: Command, path: Path, tmp_path: Path, arguments: list[str]) -> None:
     file = ModelFile.read(path)
     file.tensors = {**file.tensors, "output_proj.bias": np.full(LETTERS.size, np.nan, np.float32)}
-    done = char_rnn("sample", file.write(tmp_path / "m.safetensors"), "--prime", "ab", *arguments, "-q")
+    model = file.write(tmp_path / "m.safetensors")
+    done = char_rnn("sample", model, "--prime", "ab", *arguments, "-q")
     assert done.status == 1
     assert done.err == "error: logits: contain NaN, so no symbol can be drawn; has the model's training diverged?\n"
+    scored = char_rnn("sample", model, "--logprobs", "--length", 0, "--prime", "abc", "-q")
+    assert (scored.status, scored.err) == (1, done.err)
+    assert [json.loads(line)["text"] for line in scored.out.splitlines()] == ["a"]
 
 
 def test_it_loads_neither_torch_nor_what_draws_pictures(path: Path) -> None:

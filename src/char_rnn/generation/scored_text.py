@@ -15,6 +15,7 @@ import numpy as np
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Predictions, Predictor, read
 from char_rnn.generation.generation_state import GenerationState
+from char_rnn.sampling.strategies import largest_of
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ def scored_text(
         vocabulary: Its vocabulary.
         state: The text to write.
         alternatives: Number of likeliest symbols to list with each.
+
+    Raises:
+        PredictionError: The model predicts NaN, for example after a diverged training.
     """
     # Row 1 reads the prime to score it: a PyTorch model that reads it at once, as row 0, rounds differently.
     streams = model.begin(2)
@@ -89,6 +93,7 @@ class _Scorer:
         text, label = self._decoder.decode([symbol]), self._labels[symbol]
         if log_probs is None:
             return ScoredSymbol(text, label, -math.log(len(self._labels)))
+        largest_of(log_probs)  # raises an error for NaN, which JSON cannot represent
         best = np.argsort(-log_probs, kind="stable")[: self._alternatives] if self._alternatives else ()
         likeliest = {self._labels[index]: float(log_probs[index]) for index in best}
         return ScoredSymbol(text, label, float(log_probs[symbol]), likeliest)
