@@ -183,6 +183,7 @@ def test_a_text_that_the_model_was_not_trained_on(char_rnn: Command, run_folder:
         (["{run}", "--api-key", ""], 2, "--api-key: must be printable ASCII characters without spaces, at least one"),
         (["{run}", "--allow-origin", "*"], 2, "--allow-origin '*': must be a scheme and one host, such as https://"),
         (["{run}", "--allow-host", "a:80"], 2, "--allow-host 'a:80': must be a name without scheme and port"),
+        (["{run}", "--encoding", "cp1252"], 2, "--encoding needs --text: add it, or leave out --encoding"),
         (["{run}", "--text", "none.txt"], 2, "none.txt: no such file"),
         (["{run}", "--text", "{empty}"], 1, "empty.txt: the text is empty"),
         (["{run}", "--text", "{latin}"], 1, "give --encoding cp1252"),

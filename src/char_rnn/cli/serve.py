@@ -113,6 +113,8 @@ def command(
       char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
       char-rnn serve runs/my-book --allow-origin https://chat.example.org
     """
+    if encoding is not None and not texts:
+        raise click.UsageError("--encoding needs --text: add it, or leave out --encoding")
     compute_with(threads)
     check_installed()
     from char_rnn.model_file import DEMO
