@@ -93,7 +93,7 @@ class _Scorer:
         text, label = self._decoder.decode([symbol]), self._labels[symbol]
         if log_probs is None:
             return ScoredSymbol(text, label, -math.log(len(self._labels)))
-        largest_of(log_probs)  # raises an error for NaN, which JSON cannot represent
+        largest_of(log_probs.astype(np.float64))  # raises an error for NaN, which JSON cannot represent
         best = np.argsort(-log_probs, kind="stable")[: self._alternatives] if self._alternatives else ()
         likeliest = {self._labels[index]: float(log_probs[index]) for index in best}
         return ScoredSymbol(text, label, float(log_probs[symbol]), likeliest)
