@@ -294,7 +294,7 @@ def _in_8_bits(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, tensor in tensors.items():
         stored[name] = tensor
         if tensor.ndim == 2:
-            with np.errstate(over="ignore"):  # of a diverged training; the predictions show it
+            with np.errstate(over="ignore"):  # after a diverged training; the predictions report it
                 stored[name], stored[name + SCALES] = quantized(tensor.astype(np.float32, copy=False))
     return stored
 

@@ -94,7 +94,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
 
 
 def _command(file: ModelFile) -> str | None:
-    """Return the command that trains the model, from the name of its text and the recipe most like its settings.
+    """Return the command that trains the model again: its text, the nearest recipe, and the settings that differ.
 
     None for a model of 2015.
     """

@@ -80,7 +80,7 @@ class SampleOptions:
 
     @property
     def is_many(self) -> bool:
-        """Whether several texts are asked for, also if there is one prime and one text for it."""
+        """Whether the output is a list of texts, possibly with a single one."""
         return self.num_samples is not None or self.prime_each_line
 
     @property
@@ -170,7 +170,7 @@ class SampleOptions:
         return [self._checked(line, where, file.vocabulary) for where, line in lines.items()]
 
     def _checked(self, line: str, where: str, vocabulary: Vocabulary) -> str:
-        """A line of the primes, with its escapes replaced; an error names its place."""
+        """A line of the primes with its escapes replaced; an error names the file and line."""
         from char_rnn.data.vocabulary import UnknownCharacterError
         from char_rnn.generation.unknown_characters import spelled
 

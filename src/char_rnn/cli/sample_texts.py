@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
 
 _BETWEEN = "---\n"
-_TOGETHER = 256  # texts that are written side by side, and then printed
+_TOGETHER = 256  # number of texts to write side by side before they are printed
 
 
 def texts(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> tuple[Iterator[str], list[str]]:
@@ -55,7 +55,7 @@ def texts(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> t
 
 
 def _many(generator: TextGenerator, primes: list[str], chosen: SampleOptions, options: dict[str, Any]) -> Iterator[str]:
-    """Write texts side by side, and print some while the next are written."""
+    """Write texts side by side, and yield each group before the next is written."""
     step = max(1, _TOGETHER // chosen.count)
     groups = [primes[start : start + step] for start in range(0, len(primes), step)]
 

@@ -25,6 +25,6 @@ def quantized(matrix: Array) -> tuple[npt.NDArray[np.int8], Array]:
 
 def dequantized(values: npt.NDArray[np.int8], scales: Array) -> Array:
     """Return the matrix (R, C) from int8 (R, C) and scales (R,), in the type of the scales."""
-    with np.errstate(over="ignore", invalid="ignore"):  # of a diverged training or a damaged file
+    with np.errstate(over="ignore", invalid="ignore"):  # after a diverged training, or in a damaged file
         matrix: Array = values.astype(scales.dtype) * scales[:, None]
     return matrix
