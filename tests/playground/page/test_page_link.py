@@ -172,3 +172,20 @@ def test_a_link_is_not_lost(page: Any, server: FakeServer) -> None:
     done(page, "Wrote 50")
     assert page.url == server.url  # too long for a link
     assert page.get_by_role("button", name="Copy link").is_disabled()
+
+
+def test_back_and_branches_while_a_text_is_written(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    server.pause = 0.1
+    generate(page, "B", length=2000)
+    page.locator(".meter:not(:empty)").wait_for()
+    page.go_back()
+    done(page, "This is an earlier text.")
+    assert text_of(page) == "A" + LINES[:60]
+    assert page.locator(".meter").inner_text() == "60 characters"
+    page.locator("#bars button").nth(1).click()
+    page.locator(".branches button").first.click()
+    done(page, "This is an earlier text.")
+    page.wait_for_timeout(300)  # the report of the stopped text does not come
+    done(page, "This is an earlier text.")

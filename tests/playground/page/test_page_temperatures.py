@@ -118,3 +118,17 @@ def test_a_server_with_fewer_streams(new_page: Any, server: FakeServer) -> None:
     new_page.goto(server.url)
     new_page.locator("#generate:enabled").wait_for()
     assert new_page.get_by_role("button", name="Four temperatures").is_hidden()
+
+
+@pytest.mark.slow
+def test_the_status_is_not_of_texts_that_were_left(page: Any, server: FakeServer) -> None:
+    generate(page, "A", length=60)
+    done(page)
+    server.pause = 0.1
+    button = page.get_by_role("button", name="Four temperatures")
+    page.get_by_role("spinbutton", name="Length").fill("2000")
+    button.click()
+    done(page, "Writing 4 texts")
+    button.click()
+    page.wait_for_timeout(300)
+    assert page.get_by_role("status").inner_text() == "This is an earlier text."

@@ -169,7 +169,7 @@ def test_undo_while_the_model_writes(page: Any, server: FakeServer) -> None:
     page.wait_for_timeout(200)  # the cancelled stream has ended
     assert page.get_by_role("status").inner_text() == "Restored the previous text."
     assert text_of(page) == "A" + LINES[:60]
-    assert page.locator(".meter").inner_text() == ""
+    assert page.locator(".meter").inner_text() == "60 characters"
     assert page.locator(".writing").count() == 0
 
 

@@ -15,11 +15,7 @@ export class Column {
   /** `on`: {activate(column), change(column), point(column, index), pick(column, index),
    *  step(column, by), model(column), copy(column), remove(column), restore(column)}. */
   constructor(backend, { models, limits }, on) {
-    this.backend = backend;
-    this.models = models;
-    this.limits = limits;
-    this.on = on;
-    Object.assign(this, columnParts(models));
+    Object.assign(this, { backend, models, limits, on }, columnParts(models));
     this.view = new TextView(this.pane, {
       onPoint: (index) => on.point(this, index),
       onPick: (index) => on.pick(this, index),
@@ -88,6 +84,10 @@ export class Column {
     this.stop();
     this.outcome = { stopped: true };
     this.view.cut(count);
+    this.#count();
+  }
+
+  #count() {
     this.written = this.items.filter(({ prime }) => !prime).length;
     this.#measure(this.written, 0);
   }
@@ -117,7 +117,7 @@ export class Column {
     this.view.append(items.map(({ activation, surprise, copied, states, ...item }) => item)); // those were of a cell and a model at that time
     this.view.flush();
     this.trouble.hidden = this.note.hidden = true;
-    this.meter.textContent = this.rate.textContent = "";
+    this.#count();
     this.empty.hidden = items.length > 0;
     this.colours.show(this.colours.mode, this.colours.unit);
   }

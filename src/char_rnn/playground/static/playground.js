@@ -141,9 +141,10 @@ export class Playground extends Events {
       this.before = before;
     }
     this.emit("state");
-    if (!columns.every(({ outcome }) => outcome)) return;
-    if (!columns.some(({ slow }) => slow)) this.say(reportOf(columns));
-    this.emit("end", columns);
+    const ended = columns.filter((column) => this.columns.includes(column));
+    if (!ended.length || !ended.every(({ outcome }) => outcome)) return;
+    if (!ended.some(({ slow }) => slow)) this.say(reportOf(ended));
+    this.emit("end", ended);
   }
 
   #hasChanged() {
@@ -158,7 +159,7 @@ export class Playground extends Events {
     for (const [column, snapshot] of this.before) column.restore(snapshot);
     this.emit("undo", this.before);
     this.before = [];
-    this.#restored();
+    this.restored();
     this.say("Restored the previous text.");
   }
 
@@ -171,12 +172,14 @@ export class Playground extends Events {
     this.continued = continued;
     this.before = [];
     this.columns.forEach((column, place) => column.restore(texts[place]));
-    this.#restored();
+    this.restored();
   }
 
-  #restored() {
+  /** Earlier texts are shown, in place of those that were written. */
+  restored() {
     this.emit("restore");
     this.emit("state");
+    this.say("This is an earlier text.");
   }
 
   /** Show other columns in place of these. */
@@ -202,7 +205,7 @@ export class Playground extends Events {
       activate: (each) => this.activate(each),
       model: (each) => this.activate(each, true),
       remove: (each) => this.#removeColumn(each),
-      restore: () => this.#restored(),
+      restore: () => this.restored(),
     });
     if (name) column.choose(name);
     return column;

@@ -50,7 +50,7 @@ export class Temperatures {
     this.before = null;
     playground.exchange(columns, active);
     Object.assign(playground, { continued, before });
-    playground.emit("state");
+    playground.restored();
     this.#press(false);
   }
 
