@@ -65,7 +65,7 @@ export function workerBackend(description, weights, program) {
           fulfil();
         };
         const id = tell("generate", { request }, (event, value) => {
-          if (!handlers.signal?.aborted) HEARD[event](handlers, value);
+          if (!handlers.signal?.aborted) handlers[HEARD[event]]?.(value);
           if (event === "answer" || event === "error") end();
         });
         handlers.signal?.addEventListener("abort", () => {
@@ -85,10 +85,4 @@ function workerOf(program) {
   }
 }
 
-const HEARD = {
-  start: ({ onStart }, value) => onStart(value),
-  characters: ({ onCharacters }, value) => onCharacters(value),
-  done: ({ onDone }, value) => onDone(value),
-  error: ({ onError }, value) => onError(value),
-  answer() {},
-};
+const HEARD = { start: "onStart", characters: "onCharacters", done: "onDone", error: "onError" };

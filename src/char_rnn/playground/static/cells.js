@@ -38,20 +38,10 @@ export class Cells {
     return document.querySelector("#colour input:checked").value;
   }
 
-  /** The cells found so far, by model. */
-  get known() {
-    return this.found.known;
-  }
-
   /** Choose the mode without a change of the texts. */
   setMode(mode) {
     const choice = document.querySelector(`#colour input[value="${mode}"]`);
     if (choice) choice.checked = true;
-  }
-
-  /** Find cells that track features, and return the clear ones; `quiet`: without a message, because nobody asked for them. */
-  find(quiet = false) {
-    return this.found.find(quiet);
   }
 
   /** Show the model and the cell of a column. */

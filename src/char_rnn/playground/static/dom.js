@@ -88,17 +88,17 @@ export const unescaped = (text) =>
   text.replace(/\\([nt\\])/g, (_, letter) => ({ n: "\n", t: "\t", "\\": "\\" })[letter]);
 
 /** An earlier choice, or null; pages opened from disk may have no storage. */
-export function remembered(name) {
+export function remembered(name, storage = "localStorage") {
   try {
-    return localStorage.getItem(`char-rnn.${name}`);
+    return window[storage].getItem(`char-rnn.${name}`);
   } catch {
     return null;
   }
 }
 
-export function remember(name, value) {
+export function remember(name, value, storage = "localStorage") {
   try {
-    localStorage.setItem(`char-rnn.${name}`, value);
+    window[storage].setItem(`char-rnn.${name}`, value);
   } catch {
     // the choice then lasts as long as the page
   }

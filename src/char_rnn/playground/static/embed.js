@@ -24,7 +24,7 @@ export function startEmbed(playground, inspector) {
   for (const heard of [title, byId("status")]) heard.classList.add("unseen");
 
   async function choose(value) {
-    const unit = value === SEARCH ? strongest(await cells.find(true)) : unitOfChoice(value);
+    const unit = value === SEARCH ? strongest(await cells.found.find(true)) : unitOfChoice(value);
     if (unit) cells.choose(unit);
     else {
       cells.setMode("none");

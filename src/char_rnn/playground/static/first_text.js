@@ -1,6 +1,6 @@
 /* The first text: the page writes by itself when it opens, slowly enough to read along, until a key or a click. */
 
-import { byId, make, sign } from "./dom.js";
+import { byId, make, restoreField, sign } from "./dom.js";
 import { isLink } from "./link.js";
 import { strongest } from "./found_cells.js";
 import { reportOf } from "./reports.js";
@@ -25,7 +25,7 @@ export function startFirstText(playground, { cells }) {
     byId("prime").value = primes[Math.floor(Math.random() * primes.length)] ?? (symbols.includes("\n") ? "\n" : "");
     playground.generate();
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) slow = new SlowText(playground, column);
-    const best = strongest(await cells.find(true));
+    const best = strongest(await cells.found.find(true));
     if (best && begun === 1 && model === cells.model && column === playground.active && cells.mode === "none") cells.choose(best);
   });
 }
@@ -36,8 +36,7 @@ function showPrimes(playground, primes) {
     const shown = [...prime.trim()].map((each) => (each === " " ? each : sign(each))).join("");
     const button = make("button", { type: "button", className: "chip" }, shown);
     button.addEventListener("click", () => {
-      byId("prime").value = prime;
-      byId("prime").dispatchEvent(new Event("input", { bubbles: true }));
+      restoreField(byId("prime"), prime);
       playground.generate();
     });
     return button;

@@ -66,7 +66,10 @@ export class FoundCells {
     enable(byId("search-text"), this.hasText && isOn(byId("find-cells")));
   }
 
-  /** Find cells in a text, or in one of the model's own; `quiet`: without a message, because nobody asked for them. */
+  /**
+   * Find cells in a text, or in one of the model's own, and return the clear ones; `quiet`: without a message, because
+   * nobody asked for them.
+   */
   async find(quiet = false, text = undefined) {
     const { model } = this;
     const button = byId("find-cells");

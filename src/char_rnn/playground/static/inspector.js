@@ -60,9 +60,9 @@ export class Inspector {
   /* Not as soon as a model is replaced: its run trains on the same machine. */
   #findAgain() {
     const { cells, replaced } = this;
-    if (replaced !== cells.model.name || !cells.known.has(replaced)) return;
+    if (replaced !== cells.model.name || !cells.found.known.has(replaced)) return;
     this.replaced = null;
-    cells.find(true);
+    cells.found.find(true);
   }
 
   #point(column, index) {

@@ -1,9 +1,8 @@
 /* The API key, if the server wants one: from the address (#key=KEY), from before a reload, or asked for. */
 
-import { make } from "./dom.js";
+import { make, remember, remembered } from "./dom.js";
 
-const KEPT = "char-rnn.key";
-let key = takenFromAddress() ?? kept();
+let key = takenFromAddress() ?? remembered("key", "sessionStorage");
 let asking = null;
 
 /** The key to send; null if there is none. */
@@ -23,7 +22,7 @@ function takenFromAddress() {
   parts.delete("key"); // a key must not be in a link that someone copies
   const rest = parts.size ? `#${parts}` : "";
   history.replaceState(history.state, "", location.pathname + location.search + rest);
-  keep(given);
+  remember("key", given, "sessionStorage");
   return given;
 }
 
@@ -43,7 +42,7 @@ function ask() {
   return new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      keep((key = field.value));
+      remember("key", (key = field.value), "sessionStorage");
       dialog.close("given");
     });
     dialog.addEventListener("close", () => {
@@ -51,20 +50,4 @@ function ask() {
       resolve(dialog.returnValue === "given");
     });
   });
-}
-
-function kept() {
-  try {
-    return sessionStorage.getItem(KEPT);
-  } catch {
-    return null;
-  }
-}
-
-function keep(given) {
-  try {
-    sessionStorage.setItem(KEPT, given);
-  } catch {
-    // the key then lasts as long as the page
-  }
 }

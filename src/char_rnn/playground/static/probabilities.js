@@ -62,7 +62,7 @@ export class Probabilities {
     const context = byId("context");
     context.replaceChildren();
     if (!item) return;
-    const told = item.alternatives ? "" : item.prime ? " (prime)" : "";
+    const told = item.prime && !item.alternatives ? " (prime)" : "";
     context.replaceChildren(
       make("span", { className: "before" }, written(items.slice(Math.max(0, at - BEFORE), at))),
       make("strong", {}, sign(shown(item))),

@@ -74,7 +74,7 @@ function unpackedColumn({ items, branches, ...rest }) {
 
 const packed = ({ text, prime, probability, alternatives, model, symbol }) =>
   prime ? text : [text, probability, alternatives, model, symbol];
-const packedAlone = ({ text, prime, probability, model, symbol }) => (prime ? text : [text, probability, null, model, symbol]);
+const packedAlone = (item) => packed({ ...item, alternatives: null });
 
 function unpacked(item) {
   if (typeof item === "string") return { text: item, prime: true };

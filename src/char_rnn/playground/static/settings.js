@@ -36,11 +36,7 @@ export class Settings {
   }
 
   reset() {
-    for (const row of this.rows.values()) row.set(row.initial);
-    this.schedule.checked = byId("stop-at-newline").checked = false;
-    for (const id of ["allowed", "banned", "stop-texts"]) byId(id).value = "";
-    byId("unknown").selectedIndex = 0;
-    this.#show();
+    for (const [id, value] of this.defaults) restoreField(byId(id), value);
   }
 
   /** The fields that are not at their defaults, [[id, text], ...], for a link. */
