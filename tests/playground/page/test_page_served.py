@@ -24,7 +24,7 @@ def test_the_text_is_the_server_s(page: Any, served: Serving) -> None:
     page.get_by_label("keep").check()
     generate(page, "abc", length=300)
     done(page, "Wrote 300 characters.")
-    events = served.generate(prime="abc", length=300, seed=11, temperature=0.8)
+    events = served.generate(prime="abc", length=300, seed=11, temperature=1.0)
     assert text_of(page) == "abc" + written(events)
     other = page.context.new_page()
     other.goto(page.url)  # its link
@@ -88,7 +88,7 @@ def test_bytes_that_are_not_characters(page: Any, served: Serving) -> None:
         value = f"{values[place - 1]:+.2f}".replace("-", "−")
         page.locator("#reading").filter(has_text=f"{value} at {text[place - 1]}").wait_for()
     assert page.locator(".rate").inner_text().endswith(" bytes/s")
-    settings = {"prime": "é🙂z", "length": 200, "model": "bytes", "alternatives": 10, "temperature": 0.8}
+    settings = {"prime": "é🙂z", "length": 200, "model": "bytes", "alternatives": 10, "temperature": 1.0}
     written = characters_of(served.generate(seed=int(page.get_by_label("Seed").input_value()), **settings))
     for place, byte in enumerate(written[:30], 4):
         page.get_by_role("slider", name="Byte").fill(str(place))

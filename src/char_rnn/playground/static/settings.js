@@ -32,7 +32,9 @@ export class Settings {
 
   /** Begin at the temperature of a model. */
   begin(temperature) {
-    if (temperature !== undefined) this.rows.get("temperature").begin(temperature);
+    if (temperature === undefined) return;
+    this.rows.get("temperature").begin(temperature);
+    this.defaults.set("temperature", byId("temperature").value);
   }
 
   reset() {
