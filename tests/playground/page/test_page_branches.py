@@ -126,4 +126,3 @@ def test_a_refused_branch_is_not_opened(page: Any, server: FakeServer) -> None:
     done(page, "No text was written.")
     assert page.locator(".branches").is_hidden()
     assert text_of(page) == "A" + LINES[:20]
-    page.complaints.clear()  # the browser logs answers with status 400

@@ -239,7 +239,6 @@ def test_a_refusal_of_colours_goes_with_the_next_ones(page: Any, server: FakeSer
     page.get_by_label("Cell", exact=True).fill("5")
     page.keyboard.press("Enter")
     trouble.wait_for(state="hidden")
-    page.complaints.clear()
 
 
 @pytest.mark.slow
