@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -94,6 +94,13 @@ class _Scorer:
         if log_probs is None:
             return ScoredSymbol(text, label, -math.log(len(self._labels)))
         largest_of(log_probs.astype(np.float64))  # raises an error for NaN, which JSON cannot represent
-        best = np.argsort(-log_probs, kind="stable")[: self._alternatives] if self._alternatives else ()
-        likeliest = {self._labels[index]: float(log_probs[index]) for index in best}
-        return ScoredSymbol(text, label, float(log_probs[symbol]), likeliest)
+        best = dict(likeliest(self._labels, log_probs, self._alternatives))
+        return ScoredSymbol(text, label, float(log_probs[symbol]), best)
+
+
+def likeliest(labels: Sequence[str], log_probs: Predictions, count: int) -> list[tuple[str, float]]:
+    """Return the labels of the likeliest symbols with their log-probabilities, from log-probabilities (V,)."""
+    if not count:
+        return []
+    best = (-log_probs).argsort(kind="stable")[:count]
+    return [(labels[index], log_prob) for index, log_prob in zip(best.tolist(), log_probs[best].tolist(), strict=True)]

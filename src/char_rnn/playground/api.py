@@ -17,10 +17,11 @@ from starlette.responses import JSONResponse, Response
 from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.generation_state import GenerationState
+from char_rnn.generation.scored_text import likeliest
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema, v1
 from char_rnn.playground.cells import SHORTEST
-from char_rnn.playground.jobs import WriteJob, likeliest
+from char_rnn.playground.jobs import WriteJob, probability
 from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation, document
@@ -238,7 +239,8 @@ async def _score(model: ServedModel, body: schema.ScoreRequest) -> Response:
     answer: dict[str, Any] = {"log_probs": log_probs, **_spelling_fields(spelling)}
     if body.alternatives:
         labels = model.vocabulary.labels
-        answer["next"] = [] if after is None else likeliest(labels, after, body.alternatives)
+        found = [] if after is None else likeliest(labels, after, body.alternatives)
+        answer["next"] = [(label, probability(log_prob)) for label, log_prob in found]
     return JSONResponse(answer)
 
 

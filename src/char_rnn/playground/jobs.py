@@ -17,6 +17,7 @@ from typing import Any
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
+from char_rnn.generation.scored_text import likeliest
 from char_rnn.playground.messages import PACE, ApiError, Outbox
 from char_rnn.playground.packed_states import packed
 from char_rnn.playground.scheduler import TextJob
@@ -60,7 +61,7 @@ class WriteJob(TextJob):
         self.wants_state = unit is not None
         self._text, self._outbox, self._number = text, outbox, number
         self._alternatives, self._unit = min(alternatives, vocabulary.size), unit
-        self._field, self._rounded = ("log_prob", _log_probability) if scores else ("probability", _probability)
+        self._field, self._rounded = ("log_prob", _log_probability) if scores else ("probability", probability)
         self._needs_reading = states or unit is not None  # a character waits for the state after it
         self._states, self._states_sent = states, -math.inf
         self._sends_states = False  # with the character drawn last
@@ -163,7 +164,8 @@ class WriteJob(TextJob):
             self._entries[-1]["states"] = packed(state)
 
     def _likeliest(self, log_probs: Array) -> list[tuple[str, float]]:
-        return likeliest(self._labels, log_probs, self._alternatives, self._rounded)
+        found = likeliest(self._labels, log_probs, self._alternatives)
+        return [(label, self._rounded(log_prob)) for label, log_prob in found]
 
     def _release(self) -> None:
         """Send the characters whose text has become certain."""
@@ -191,7 +193,8 @@ class WriteJob(TextJob):
         self._outbox.put(("done", done, self._number))
 
 
-def _probability(log_prob: float) -> float:
+def probability(log_prob: float) -> float:
+    """Return a probability as it is sent, from its logarithm."""
     return round(math.exp(log_prob), 6)
 
 
@@ -229,17 +232,6 @@ class ReadJob(TextJob):
     def _resolve(self, how: Callable[[Any], None], value: Any) -> None:
         with suppress(Exception):  # the future was cancelled at this moment
             how(value)
-
-
-def likeliest(
-    labels: Sequence[str], log_probs: Array, count: int, number: Callable[[float], float] = _probability
-) -> list[tuple[str, float]]:
-    """Return the likeliest symbols with their probabilities, or another `number`, from log-probabilities (V,)."""
-    if not count:
-        return []
-    best = (-log_probs).argsort(kind="stable")[:count]
-    found = zip(best.tolist(), log_probs[best].tolist(), strict=True)
-    return [(labels[index], number(log_prob)) for index, log_prob in found]
 
 
 def scores(symbols: Sequence[int]) -> Record:
