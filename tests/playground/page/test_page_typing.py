@@ -48,7 +48,7 @@ def test_a_bar_adds_its_character(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="“i”, 50%").wait_for()
     page.keyboard.press("Enter")  # the focus stays at the likeliest
     assert field.input_value() == "First Czti"
-    page.get_by_role("button", name="byte C3").click(force=True)
+    page.locator("#bars button[aria-label^='byte C3']").dispatch_event("click")  # its row may be hidden or not
     assert field.input_value() == "First Czti"
 
 
