@@ -57,7 +57,7 @@ def test_computes(lib: Any, generator: np.random.Generator, code: str) -> None:
         assert_gaps_untouched(out)
 
 
-@pytest.mark.parametrize("code", ["SIGMOID", "TANH", "EXP"])
+@pytest.mark.parametrize("code", ["SIGMOID", "TANH", "EXP", "SOFTPLUS"])
 def test_functions_keep_their_digits(lib: Any, code: str) -> None:
     sizes = np.geomspace(1e-30, 85, 4001, dtype=np.float32)
     x = np.concatenate([-sizes[::-1], [0.0], sizes]).astype(np.float32)[None]
@@ -74,6 +74,7 @@ def test_extreme_arguments(lib: Any) -> None:
         "SIGMOID": [np.nan, 1, 0, 1, 0, 1, 0],
         "TANH": [np.nan, 1, -1, 1, -1, 1, -1],
         "RELU": [np.nan, np.inf, 0, 1e30, 0, 1000, 0],
+        "SOFTPLUS": [np.nan, np.inf, 0, 1e30, 0, 1000, 0],
     }
     for code, values in expected.items():
         out = np.empty_like(x)

@@ -18,6 +18,7 @@ from char_rnn.cells.language import (
     relu,
     rows,
     sigmoid,
+    softplus,
     split,
     tanh,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "relu",
     "rows",
     "sigmoid",
+    "softplus",
     "split",
     "tanh",
     "trace",

@@ -12,7 +12,7 @@ The operations, and their arguments in addition to their inputs:
 ``number``           constant `number`
 ``product``          rows of the matrix `name` from `start`, times the input
 ``add``              sum of two values; likewise ``subtract`` and ``multiply``
-``sigmoid``          of each number; likewise ``tanh`` and ``relu``
+``sigmoid``          of each number; likewise ``tanh``, ``relu`` and ``softplus``
 ``slice``            numbers from `start`
 ``join``             values side by side
 ``normalize``        (v - mean) / sqrt(variance + EPSILON), over the numbers of a row
@@ -20,8 +20,8 @@ The operations, and their arguments in addition to their inputs:
 
 Derivatives (:mod:`char_rnn.cells.gradient`) use some more: ``grad`` (a gradient that a step is given, by `name`),
 ``product_backward`` (the transpose of a product's matrix times the input), ``normalize_backward`` (from the gradient of
-a normalized row, and that row), and the slopes ``sigmoid_slope``, ``tanh_slope`` and ``relu_slope`` at a function's
-result.
+a normalized row, and that row), and the slopes ``sigmoid_slope``, ``tanh_slope``, ``relu_slope`` and ``softplus_slope``
+at a function's result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 EPSILON = 1e-5
 """Added to the variance by a normalization."""
 
-FUNCTIONS = ("sigmoid", "tanh", "relu")
+FUNCTIONS = ("sigmoid", "tanh", "relu", "softplus")
 """Functions of one number; the slope of each is ``<name>_slope`` of its result."""
 
 Part = TypeVar("Part", "Value", "Matrix")
@@ -112,6 +112,11 @@ def tanh(value: Value) -> Value:
 def relu(value: Value) -> Value:
     """max(v, 0)."""
     return Value("relu", value.width, (value,))
+
+
+def softplus(value: Value) -> Value:
+    """log(1 + exp(v)), which is -log(sigmoid(-v))."""
+    return Value("softplus", value.width, (value,))
 
 
 def normalize(value: Value, gain: Value | None, bias: Value | None = None) -> Value:

@@ -188,7 +188,7 @@ def _operations(nodes: Nodes, layer: Layer) -> dict[str, Callable[..., str]]:
         return nodes.add("Concat", *full, axis=-1)
 
     return {
-        **{op: node(op.capitalize()) for op in ("add", "sigmoid", "tanh", "relu")},
+        **{op: node(op.capitalize()) for op in ("add", "sigmoid", "tanh", "relu", "softplus")},
         "subtract": node("Sub"),
         "multiply": node("Mul"),
         "vector": lambda value: nodes.constant(layer.parameters[value.name]),

@@ -81,6 +81,7 @@ def operations(parameters: Mapping[str, Array]) -> dict[str, Callable[..., Any]]
         "sigmoid": lambda _, a: sigmoid(a),
         "tanh": lambda _, a: np.tanh(a),
         "relu": lambda _, a: np.maximum(a, 0),
+        "softplus": lambda _, a: np.logaddexp(a, 0),
         "slice": lambda value, whole: whole[..., value.start : value.start + value.width],
         "join": _joined,
         "normalize": lambda _, rows: normalized(rows),

@@ -170,10 +170,12 @@ class Code(IntEnum):
     SIGMOID = auto()
     TANH = auto()
     RELU = auto()
+    SOFTPLUS = auto()
     EXP = auto()
     SIGMOID_SLOPE = auto()
     TANH_SLOPE = auto()
     RELU_SLOPE = auto()
+    SOFTPLUS_SLOPE = auto()
 
 
 class Instruction(NamedTuple):

@@ -22,8 +22,20 @@ static inline float sqrt_float(float x) { return sqrtf(x); }
 static inline float multiply_add_float(float x, float y, float z) { return fmaf(x, y, z); }
 static inline double multiply_add_double(double x, double y, double z) { return fma(x, y, z); }
 
+/* log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|), and log(1 + e) = 2 atanh(e / (2 + e)). */
+static inline float softplus_float(float x) {
+    const float e = exp_float(-fabsf(x)), s = e / (2.0f + e), z = s * s;
+    float p = 2.8157778e-1f;
+    p = p * z + 2.7965158e-1f;
+    p = p * z + 4.0024595e-1f;
+    p = p * z + 6.6666322e-1f;
+    p = p * z + 2.0f;
+    return (x > 0 ? x : 0) + s * p; /* NaN stays NaN */
+}
+
 static inline double exp_double(double x) { return exp(x); }
 static inline double sigmoid_double(double x) { return 1.0 / (1.0 + exp(-x)); }
+static inline double softplus_double(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
 static inline double tanh_double(double x) { return tanh(x); }
 static inline double erf_double(double x) { return erf(x); }
 static inline double log_double(double x) { return log(x); }

@@ -103,6 +103,8 @@ static inline __attribute__((always_inline)) void OF(compute)(
         EACH(TANH_OF(a[j]));
     case RELU:
         EACH(a[j] < 0 ? 0 : a[j]);
+    case SOFTPLUS:
+        EACH(OF(softplus)(a[j]));
     case EXP:
         EACH(OF(exp)(a[j]));
     case SIGMOID_SLOPE:
@@ -111,6 +113,8 @@ static inline __attribute__((always_inline)) void OF(compute)(
         EACH(1 - a[j] * a[j]);
     case STEP:
         EACH(a[j] > 0 ? 1 : 0);
+    case SOFTPLUS_SLOPE:
+        EACH(1 - OF(exp)(-a[j]));
     default:
         break;
     }

@@ -68,6 +68,7 @@ def operations(parameters: Parameters) -> dict[str, Callable[..., Any]]:
         "sigmoid": lambda _, a: torch.sigmoid(a),
         "tanh": lambda _, a: torch.tanh(a),
         "relu": lambda _, a: torch.relu(a),
+        "softplus": lambda _, a: torch.logaddexp(a, torch.zeros_like(a)),
         "slice": lambda value, whole: whole.narrow(-1, value.start, value.width),
         "join": _joined,
         "normalize": lambda _, rows: F.layer_norm(rows, rows.shape[-1:], None, None, EPSILON),

@@ -117,4 +117,5 @@ def _operations(
         "sigmoid_slope": lambda _, s: torch.addcmul(s, s, s, value=-1),
         "tanh_slope": lambda _, t: 1 - t * t,
         "relu_slope": lambda _, r: (r > 0).to(r.dtype),
+        "softplus_slope": lambda _, s: -torch.expm1(-s),
     }

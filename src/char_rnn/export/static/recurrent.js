@@ -86,6 +86,11 @@ const OPERATIONS = {
   relu(out, x) {
     for (let index = 0; index < out.length; index += 1) out[index] = Math.max(0, x[index]);
   },
+  softplus(out, x) {
+    for (let index = 0; index < out.length; index += 1) {
+      out[index] = Math.max(0, x[index]) + Math.log1p(Math.exp(-Math.abs(x[index])));
+    }
+  },
   join(out, ...parts) {
     let start = 0;
     for (const part of parts) {
