@@ -59,14 +59,28 @@ def _own_data_root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.setenv("CHAR_RNN_DATA_DIR", str(tmp_path_factory.getbasetemp() / f"char-rnn-data-{next(DATA_ROOTS)}"))
 
 
+OPEN: list[Any] = []
+"""Chromium and Playwright, while consecutive modules use them."""
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Any:
     """Chromium, for what runs in a browser."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs Debian's chromium (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
-        yield browser
+    if not OPEN:
+        chromium = shutil.which("chromium")
+        if chromium is None:
+            pytest.skip("needs Debian's chromium (apt-get install chromium)")
+        sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+        playwright = sync_api.sync_playwright().start()
+        OPEN.extend((playwright.chromium.launch(executable_path=chromium, args=CHROMIUM), playwright))
+    return OPEN[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: Any, nextitem: Any) -> None:
+    """Close Chromium before a module that does not use it: asyncio cannot run beside Playwright's event loop."""
+    if OPEN and (nextitem is None or (nextitem.path != item.path and "browser" not in nextitem.fixturenames)):
+        browser, playwright = OPEN
+        OPEN.clear()
         browser.close()
+        playwright.stop()

@@ -39,9 +39,11 @@ def context_options() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def desktop(browser: Any) -> Any:
+def desktop(browser: Any) -> Iterator[Any]:
     """The default context; its cache makes the tests faster."""
-    return browser.new_context(viewport=DESKTOP)
+    context = browser.new_context(viewport=DESKTOP)
+    yield context
+    context.close()
 
 
 @pytest.fixture
