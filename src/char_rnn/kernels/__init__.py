@@ -125,7 +125,7 @@ def declared(library: Any) -> Any:
     library.optimizer_norm.argtypes, library.optimizer_norm.restype = (pointer, integer, integer, pointer), number
     library.optimizer_adamw.argtypes = pointer, integer, number, number, number, number, integer, pointer
     library.optimizer_adamw.restype = None
-    library.loss_cross_entropy.argtypes = *[pointer] * 3, *[integer] * 3, number, integer, pointer
+    library.loss_cross_entropy.argtypes = *[pointer] * 4, *[integer] * 3, number, number, integer, pointer
     return library
 
 

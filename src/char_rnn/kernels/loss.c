@@ -10,9 +10,10 @@
 typedef struct {
     float *scores;
     const int64_t *targets;
-    double *losses; /* two for each row */
+    const float *soft; /* or NULL */
+    double *losses; /* three for each row */
     int64_t rows, width, stride, shares;
-    double smoothing;
+    double smoothing, soft_weight;
 } call;
 
 /* By halving, not sequentially: a row has few numbers. */
@@ -50,25 +51,35 @@ static double mean(const float *x, int64_t width) {
     return (double)total_float(parts) / (double)width;
 }
 
+static double product(const float *x, const float *y, int64_t width) {
+    float parts[PARTS] = {0};
+    SUM(parts, width, x[j] * y[j]);
+    return (double)total_float(parts);
+}
+
 /* The rows of a group pass each stage together: a single row would mostly wait for its own sums. */
 static void group_loss(const call *all, int64_t first, int64_t count) {
     const int64_t width = all->width, padded = (width + PARTS - 1) / PARTS * PARTS;
-    const float spread = (float)(all->smoothing / (double)width / (double)all->rows);
-    const float of_target = (float)((1 - all->smoothing) / (double)all->rows);
+    const double of_soft = all->soft ? all->soft_weight / (double)all->rows : 0, of_text = 1 / (double)all->rows - of_soft;
+    const float spread = (float)(all->smoothing / (double)width * of_text);
+    const float of_target = (float)((1 - all->smoothing) * of_text);
     float *rows = all->scores + first * all->stride, most[GROUP], sums[GROUP], scores[GROUP];
-    double of_all[GROUP] = {0};
+    double of_all[GROUP] = {0}, expected[GROUP] = {0};
     for (int64_t row = 0; row < count; row++) {
         float *x = rows + row * all->stride;
         for (int64_t j = width; j < padded; j++) x[j] = -INFINITY;
         scores[row] = x[all->targets[first + row]];
         if (all->smoothing > 0) of_all[row] = mean(x, width);
+        if (all->soft) expected[row] = product(x, all->soft + (first + row) * width, width);
         most[row] = largest(x, padded);
     }
     for (int64_t row = 0; row < count; row++) sums[row] = replace_by_powers(rows + row * all->stride, padded, most[row]);
     for (int64_t row = 0; row < count; row++) {
         const double normalizer = (double)most[row] + log((double)sums[row]);
-        all->losses[2 * (first + row)] = normalizer - (double)scores[row];
-        all->losses[2 * (first + row) + 1] = normalizer - of_all[row];
+        double *losses = all->losses + 3 * (first + row);
+        losses[0] = normalizer - (double)scores[row];
+        losses[1] = normalizer - of_all[row];
+        losses[2] = normalizer - expected[row];
     }
     for (int64_t row = 0; row < count; row++) {
         float *restrict x = rows + row * all->stride;
@@ -77,6 +88,9 @@ static void group_loss(const call *all, int64_t first, int64_t count) {
         for (int64_t j = 0; j < padded; j += PARTS)
             for (int p = 0; p < PARTS; p++) x[j + p] = x[j + p] * scale - spread;
         x[all->targets[first + row]] -= of_target;
+        if (!all->soft) continue;
+        const float *soft = all->soft + (first + row) * width, factor = (float)of_soft;
+        for (int64_t j = 0; j < width; j++) x[j] -= factor * soft[j];
     }
 }
 
@@ -88,17 +102,18 @@ static void run_share(const void *argument, int64_t share) {
 }
 
 int loss_cross_entropy(
-    float *scores, const int64_t *targets, double *losses, int64_t rows, int64_t width, int64_t stride, double smoothing,
-    int64_t threads, parallel *start) {
+    float *scores, const int64_t *targets, const float *soft, double *losses, int64_t rows, int64_t width, int64_t stride,
+    double smoothing, double soft_weight, int64_t threads, parallel *start) {
     for (int64_t row = 0; row < rows; row++)
         if (targets[row] < 0 || targets[row] >= width) return 1;
-    double *of_rows = malloc((size_t)rows * 2 * sizeof(double));
+    double *of_rows = malloc((size_t)rows * 3 * sizeof(double));
     if (!of_rows) return 2;
     const int64_t most = rows / FEWEST_ROWS + 1;
-    const call all = {scores, targets, of_rows, rows, width, stride, threads < most ? threads : most, smoothing};
+    const int64_t shares = threads < most ? threads : most;
+    const call all = {scores, targets, soft, of_rows, rows, width, stride, shares, smoothing, soft_weight};
     shares_run(run_share, &all, all.shares, start);
-    losses[0] = losses[1] = 0;
-    for (int64_t i = 0; i < 2 * rows; i++) losses[i % 2] += of_rows[i] / (double)rows;
+    losses[0] = losses[1] = losses[2] = 0;
+    for (int64_t i = 0; i < 3 * rows; i++) losses[i % 3] += of_rows[i] / (double)rows;
     free(of_rows);
     return 0;
 }

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from char_rnn.models.char_model import Activations
 from char_rnn.models.layers import TiedProjection
-from char_rnn.ops.output_loss import output_loss
+from char_rnn.ops.output_loss import SoftTargets, cross_entropy, output_loss
 from char_rnn.utils.config import TrainingConfig
 
 MEMORY = 50
@@ -32,6 +31,8 @@ class Objective:
     (Szegedy et al. 2016, arXiv 1512.00567, section 7)::
 
         (1 - e) mean(-log p[target]) + e mean(-log p)
+
+    With teachers, this is mixed with the cross-entropy of their predictions (:mod:`char_rnn.ops.output_loss`).
 
     The regularizers, with h the top recurrent layer's output (B, T, H) and m its dropout mask (Merity, McCann and
     Socher 2017, arXiv 1708.01009), are::
@@ -52,7 +53,11 @@ class Objective:
         self.on_activations = self._activation > 0 or self._temporal > 0
 
     def __call__(
-        self, predicted: torch.Tensor, target: torch.Tensor, activations: Activations | None = None
+        self,
+        predicted: torch.Tensor,
+        target: torch.Tensor,
+        activations: Activations | None = None,
+        soft: SoftTargets | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the objective and the loss.
 
@@ -60,11 +65,12 @@ class Objective:
             predicted: Log-probabilities of every symbol in nats (B, T, V), or the input of the projection (B, T, H).
             target: Ids (B, T).
             activations: Activations of the same characters; needed if ``on_activations``.
+            soft: Predictions of teachers for the same characters.
 
         Returns:
             The objective to minimize and the mean loss in nats per character; the same tensor without regularizers.
         """
-        objective, loss = self._likelihood(predicted, target)
+        objective, loss = self._likelihood(predicted, target, soft)
         if activations is not None and self.on_activations:
             # Under autocast the activations are in half precision, in which squares are too coarse.
             output, dropped = (activation.to(loss.dtype) for activation in activations)
@@ -74,11 +80,13 @@ class Objective:
                 objective = objective + self._temporal * output.diff(dim=1).square().mean()
         return objective, loss
 
-    def _likelihood(self, predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._projection is not None:
-            return output_loss(predicted, self._projection.weight, self._projection.bias, target, self._smoothing)
-        loss = F.nll_loss(predicted.flatten(0, 1), target.flatten())
-        return (1 - self._smoothing) * loss - self._smoothing * predicted.mean() if self._smoothing else loss, loss
+    def _likelihood(
+        self, predicted: torch.Tensor, target: torch.Tensor, soft: SoftTargets | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._projection is None:
+            return cross_entropy(predicted, target, self._smoothing, soft)
+        weight, bias = self._projection.weight, self._projection.bias
+        return output_loss(predicted, weight, bias, target, self._smoothing, soft)
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818 (an event, as KeyboardInterrupt)
