@@ -42,7 +42,7 @@ FORMAT_VERSION, PLAIN_VERSION = 2, 1  # the latest; and that of files without ma
 SCALES = ".scales"
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step")
 MAX_BYTES = 64 << 30  # of a model file or a training state
-PATHS = {"data", "init_from", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
+PATHS = {"data", "init_from", "teacher", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
 """Facts about the training, and options of 2015's programs, that are paths."""
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -91,7 +91,7 @@ class ModelFile:
         return sum(tensor.size for tensor in self.tensors.values())
 
     def without_paths(self) -> ModelFile:
-        """Return the model as it can be shared: its text and the model it began with by name, no path."""
+        """Return the model as it can be shared: its text, its teachers and the model it began with by name, no path."""
         training = _names_only(self.training)
         data = {"data_dir": str(training.get("data") or "text"), "cache_dir": None}
         logging = {"log_dir": None, "checkpoint_dir": "runs"}
@@ -99,6 +99,9 @@ class ModelFile:
             "data": self.config.data.model_copy(update=data),
             "logging": self.config.logging.model_copy(update=logging),
         }
+        if (teacher := self.config.training.teacher) is not None:
+            names = _names_only({"teacher": teacher})
+            sections["training"] = self.config.training.model_copy(update=names)
         return replace(self, config=self.config.model_copy(update=sections), training=training)
 
     def summary(self) -> dict[str, Any]:
@@ -320,8 +323,10 @@ def _names_only(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return facts with the last parts of the paths in them, of POSIX and of Windows."""
     shown: dict[str, Any] = {}
     for name, value in facts.items():
-        if name in PATHS and isinstance(value, str):
-            shown[name] = PureWindowsPath(value).name
+        if name in PATHS and isinstance(value, str | list):
+            paths = [value] if isinstance(value, str) else value
+            names = [PureWindowsPath(path).name if isinstance(path, str) else path for path in paths]
+            shown[name] = names[0] if isinstance(value, str) else names
         else:
             shown[name] = _names_only(value) if isinstance(value, Mapping) else value
     return shown

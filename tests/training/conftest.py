@@ -12,9 +12,16 @@ from training_helpers import small_config
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.dataloader import CharDataset, create_dataloaders
-from char_rnn.models import build_model
+from char_rnn.models import CharModel, build_model
 from char_rnn.training import CharRNNTrainer
-from char_rnn.utils.config import Config
+from char_rnn.training.teachers import Teacher
+from char_rnn.utils.config import Config, ModelConfig
+
+
+def teacher_of(name: str, vocab_size: int) -> CharModel:
+    """A teacher with random weights: its name is the type of its cells."""
+    torch.manual_seed(len(name))
+    return build_model(ModelConfig(type=name, hidden_size=8, num_layers=1, initialization="xavier"), vocab_size)
 
 
 @pytest.fixture
@@ -39,6 +46,8 @@ def make_trainer(corpus: Corpus) -> Callable[..., CharRNNTrainer]:
         )
         torch.manual_seed(config.training.seed)
         model = build_model(config.model, text.vocabulary.size, dtype=config.training.precision)
+        names = config.training.teachers
+        options.setdefault("teachers", [Teacher(name, teacher_of(name, text.vocabulary.size), name) for name in names])
         options.setdefault("vocabulary", text.vocabulary)
         options.setdefault("metadata", {"data": text.name, "data_sha256": text.sha256})
         return CharRNNTrainer(model, loaders, config, **options)

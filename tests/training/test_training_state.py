@@ -30,6 +30,8 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "streams": {},
     "windows": {"data": {"batching": "windows"}},
     "2015": {"training": AS_IN_2015},
+    "taught": {"training": {"teacher": ["lstm", "gru"], "teacher_temperature": 2.0}},
+    "taught windows": {"training": {"teacher": "rnn"}, "data": {"batching": "windows"}},
     "regularized": {"training": {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}},
     "lstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "mogrifier_rounds": 3}},
     "gru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "gru"}},

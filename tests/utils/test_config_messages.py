@@ -60,6 +60,7 @@ def test_the_last_place_is_named_when_two_values_do_not_fit(tmp_path: Path) -> N
         ("training.clip=norm", "training.clip value, not norm"),
         ("training.averaging=ema", "training.averaging none, not ema"),
         ("training.label_smoothing=0.1", "training.label_smoothing 0, not 0.1"),
+        ("training.teacher=runs/a", "training.teacher null, not runs/a"),
         ("training.activation_regularization=2", "training.activation_regularization 0, not 2.0"),
         ("training.temporal_activation_regularization=1", "training.temporal_activation_regularization 0, not 1.0"),
         ("data.vocabulary=characters", "data.vocabulary bytes, not characters"),

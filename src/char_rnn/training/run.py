@@ -30,6 +30,7 @@ from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.progress import training_progress
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
+from char_rnn.training.teachers import described, open_teachers
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.training.tuning import fit_batch, tuned, tuned_before, working_device
 from char_rnn.utils.config import Config, compose_config, config_from_dict
@@ -74,7 +75,7 @@ class RunContext:
         callbacks: callbacks of the trainer.
         sample_text: function of the model and the vocabulary that returns a text to show at each evaluation.
         progress: progress of the text's preparation, as in ``prepare_corpus``.
-        open_model: function that opens the model of ``init_from``.
+        open_model: function that opens the model of ``init_from``, and teachers.
         group: processes that train together (default: this one alone).
     """
 
@@ -165,6 +166,7 @@ def _prepare(
     corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress))
     if saved is None and tensors is None:
         config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
+    teachers = open_teachers(config.training.teachers, corpus.vocabulary, context.open_model)
     model = backend.model(config, corpus.vocabulary.size, tensors)
     device = working_device(context.device, model, group)
     text = corpus.split("train", config.data.train_frac, config.data.val_frac)
@@ -184,6 +186,8 @@ def _prepare(
         if saved is None:
             check_folder_is_free(path)  # now that no other process can begin there
         options = _trainer_options(config, path, corpus, init_from, context)
+        if teachers:
+            options |= {"teachers": teachers, "metadata": options["metadata"] | described(teachers)}
         trainer = backend.trainer(model, loaders, config, device, **options)
         if saved is None:
             trainer.timer.resume(seconds)

@@ -89,17 +89,20 @@ def _first_free(parent: Path, name: str) -> Path:
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """Return a configuration that works from any folder: absolute paths of the text, the cache and the events."""
-    data, logging = config.data, config.logging
+    """Return a configuration that works from any folder: absolute paths of the text, the teachers, ..."""
+    data, logging, training = config.data, config.logging, config.training
     cache, events = (
         str(Path(path).absolute()) if path is not None else None for path in (data.cache_dir, logging.log_dir)
     )
     data = data.model_copy(update={"data_dir": absolute_sources(data.data_dir), "cache_dir": cache})
-    return config.model_copy(update={"data": data, "logging": logging.model_copy(update={"log_dir": events})})
+    if training.teacher is not None:
+        training = training.model_copy(update={"teacher": absolute_sources(training.teacher)})
+    logging = logging.model_copy(update={"log_dir": events})
+    return config.model_copy(update={"data": data, "logging": logging, "training": training})
 
 
 def absolute_sources(sources: str | list[str]) -> str | list[str]:
-    """Return absolute paths of texts; names of data sets, ``-`` and missing files do not change."""
+    """Return absolute paths of texts or models; names of data sets, ``-`` and missing files do not change."""
     if not isinstance(sources, str):
         return [str(absolute_sources(each)) for each in sources]
     is_path = sources not in (*NAMES, STANDARD_INPUT) and os.path.exists(sources)  # noqa: PTH110 (no error for any text)

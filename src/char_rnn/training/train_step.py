@@ -6,14 +6,14 @@ Shapes: B streams (batch), T characters (time).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
 from char_rnn.models import CharModel, Hidden, detach_state
-from char_rnn.ops.output_loss import can_run
+from char_rnn.ops.output_loss import SoftTargets, can_run
 from char_rnn.training.checkpoints import TrainingState, optimizer_tensors, pack, restore_optimizer
 from char_rnn.training.loss import LossGuard, Objective
 from char_rnn.training.optimizers import (
@@ -26,6 +26,7 @@ from char_rnn.training.optimizers import (
     stored_per_parameter,
 )
 from char_rnn.training.process_group import ProcessGroup
+from char_rnn.training.teachers import Teachers
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
 
@@ -43,6 +44,7 @@ class TrainStep:
         precision: Autocast and the loss scale.
         guard: Raises on a loss or a gradient that would ruin the model.
         objective: Loss to minimize.
+        teachers: Models to learn from; None without.
         averaging: Mean of the parameters, where it is configured.
         micro_batch: Sequences computed at once; None for all.
         ran_out_of_memory: Whether `micro_batch` is smaller than configured.
@@ -56,6 +58,7 @@ class TrainStep:
         device: torch.device,
         batch_size: int | None = None,
         group: ProcessGroup | None = None,
+        teachers: Sequence[CharModel] = (),
     ) -> None:
         self.model, self.training, self.device = model, training, device
         self.batch_size, self.group = batch_size, group or ProcessGroup()
@@ -65,6 +68,7 @@ class TrainStep:
         self.guard = LossGuard(training.explosion_factor, math.log(model.vocab_size))
         fused = can_run(model.output_proj.weight) and not training.compile  # else the compiled projection would not run
         self.objective = Objective(training, model.output_proj if fused else None)
+        self.teachers = Teachers(teachers, training, device) if teachers else None
         self.averaging = Averaging(model, training, device)
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.ran_out_of_memory = False
@@ -109,9 +113,12 @@ class TrainStep:
         When memory runs out, this and later batches are computed in smaller parts. The gradient is the same, except for
         rounding.
         """
+        soft = None
+        if self.teachers is not None:
+            soft = self.teachers.predict(x, start=hidden is None, context=self.precision.context())
         while True:
             try:
-                loss, after = self._accumulate(x, y, hidden)
+                loss, after = self._accumulate(x, y, hidden, soft)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or min(self.micro_batch or len(x), len(x)) == 1:
                     raise
@@ -173,16 +180,19 @@ class TrainStep:
             self.micro_batch = min(int(smaller), self.micro_batch or int(smaller))
             self.ran_out_of_memory = True
 
-    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None) -> tuple[float, Hidden]:
+    def _accumulate(
+        self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, soft: SoftTargets | None
+    ) -> tuple[float, Hidden]:
         """Compute this process's part of the gradient and of the mean loss, `micro_batch` rows at once."""
         for parameter in self.parameters:  # as optimizer.zero_grad(), without its profiler range
             parameter.grad = None
         losses, states, all_rows = [], [], self.batch_size or len(x)
-        for ids, following, before in _parts(x, y, hidden, self.micro_batch or len(x)):
+        for rows in _parts(len(x), self.micro_batch or len(x)):
+            ids, following, before = x[rows], y[rows], _rows(hidden, rows)
             with self.precision.context():
                 predicted, after, activations = self._predict(ids.to(self.device, non_blocking=True), before)
                 target = following.to(self.device, non_blocking=True)
-                objective, loss = self.objective(predicted, target, activations)
+                objective, loss = self.objective(predicted, target, activations, soft and soft.rows(rows))
             loss = loss.detach()
             if len(target) != all_rows:
                 share = len(target) / all_rows
@@ -247,16 +257,9 @@ def _compile(model: CharModel) -> None:
         part.compile()
 
 
-def _parts(
-    x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, size: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, Hidden | None]]:
-    """Cut a batch and the state before it into parts of `size` rows; the last may have fewer."""
-    if size >= len(x):
-        yield x, y, hidden
-        return
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
-        yield x[rows], y[rows], _rows(hidden, rows)
+def _parts(count: int, size: int) -> Iterator[slice]:
+    """Cut the rows of a batch into parts of `size`; the last may have fewer."""
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _rows(hidden: Hidden | None, rows: slice) -> Hidden | None:

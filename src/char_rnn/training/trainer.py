@@ -22,6 +22,7 @@ from char_rnn.training.evaluation import Evaluation, TrainingResult
 from char_rnn.training.learning_rate import SchedulePlan
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup, RankLostError
+from char_rnn.training.teachers import Teacher
 from char_rnn.training.time_budget import Timer, plan_evaluations, refit, timed_evaluation
 from char_rnn.training.train_step import TrainStep
 from char_rnn.training.training_state import Snapshots, capture, fall_back_to_cpu, restore, roll_back
@@ -49,12 +50,14 @@ class CharRNNTrainer:
         clock: clock in seconds, as ``time.perf_counter``.
         group: processes that train together, each on part of every batch (default: this one); the first writes files.
         manager: decides whether training continues on the CPU after a device failure; without one the error is raised.
+        teachers: models of ``training.teacher``, in order.
 
     Attributes:
         step: optimizer steps done.
         epoch, batch: position in the data: epochs finished, and batches of the current one.
         hidden: recurrent state carried to the next batch; None for zeros.
         event: why the run returned to its current state, until that is recorded; else None.
+        teachers: models to learn from.
         stepper, plan, timer, metrics, checkpoints: parts of the trainer; see their classes.
     """
 
@@ -74,7 +77,13 @@ class CharRNNTrainer:
         clock: Callable[[], float] = time.perf_counter,
         group: ProcessGroup | None = None,
         manager: DeviceManager | None = None,
+        teachers: Sequence[Teacher] = (),
     ) -> None:
+        if len(teachers) != len(config.training.teachers):
+            raise ValueError(
+                f"training.teacher names {len(config.training.teachers)} models, but the trainer was given"
+                f" {len(teachers)} teachers; open_teachers opens them"
+            )
         self.dataloaders, self.config = dict(dataloaders), config
         self.train_batches = self.dataloaders["train"]
         self.run_dir = Path(run_dir) if run_dir is not None else None
@@ -82,6 +91,7 @@ class CharRNNTrainer:
         self.metrics = MetricsLogger([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
         self.timer, self.group, self.snapshots = Timer(clock), group or ProcessGroup(), Snapshots()
         self.model, self._sample, self._manager = model, sample, manager
+        self.teachers = list(teachers)
         self.move_to(torch.device(device))
         self.group.seed_apart(config.training.seed)
         self.plan = SchedulePlan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
@@ -327,7 +337,9 @@ class CharRNNTrainer:
         """Move the model to a device and start with a new optimizer; ``load_state_dict`` restores the rest."""
         self.device = device
         self.model = self.model.to(device)
-        self.stepper = TrainStep(self.model, self.config.training, device, self.train_batches.batch_size, self.group)
+        teachers = [teacher.model for teacher in self.teachers]
+        batch_size, training = self.train_batches.batch_size, self.config.training
+        self.stepper = TrainStep(self.model, training, device, batch_size, self.group, teachers)
 
     def position(self) -> dict[str, float]:
         """Return the position of the run: steps, epochs with their fraction, seconds."""

@@ -8,6 +8,7 @@ Tensors by prefix:
     model.*                     state dict of the model
     optimizer.KEY.PARAMETER     optimizer state of each parameter (``exp_avg``, ``exp_avg_sq``, ``step``)
     hidden.N                    recurrent state carried into the next batch, of all streams
+    teacher.M.N                 likewise, of teacher M
     rng.DEVICE[.RANK]           states of PyTorch's generators, of each process that trained
     average.*                   averaged parameters, if ``training.averaging`` is on
 
@@ -24,7 +25,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from char_rnn.data.windows import WindowBatches
-from char_rnn.models import Hidden
+from char_rnn.models import CharModel, Hidden
 from char_rnn.training.checkpoints import CheckpointError, DamagedStateError, TrainingState, pack
 from char_rnn.training.loss import TrainingDiverged, advice
 from char_rnn.utils.config.fields import is_rising
@@ -107,16 +108,17 @@ class Counters(_Table):
     reading: dict[str, Any]
     computing: dict[str, Any] = {}  # further settings, in files of 1.0
     data: str | None = None
+    teachers: list[str] = []  # digests
     event: _Event | None = None
 
 
 def capture(trainer: CharRNNTrainer) -> TrainingState:
     """Return the training state of a trainer."""
-    step, carried = trainer.stepper.state_dict(), _numbered(trainer.hidden)  # (L, B, H), here of all processes
-    hidden = {name: torch.cat(trainer.group.gather(part), 1) for name, part in carried.items()}
+    step = trainer.stepper.state_dict()
     tensors = {
         **pack("model", trainer.model.state_dict()),
-        **pack("hidden", hidden),
+        **pack("hidden", _of_all_rows(trainer, trainer.hidden)),
+        **_states_of_teachers(trainer),
         **pack("rng", _rng_tensors(trainer)),
         **step.tensors,
     }
@@ -128,6 +130,7 @@ def capture(trainer: CharRNNTrainer) -> TrainingState:
         **step.counters,
         "plan": trainer.plan.state_dict(),
         "data": trainer.checkpoints.metadata.get("data_sha256"),
+        "teachers": [teacher.sha256 for teacher in trainer.teachers],
         "reading": _settings(trainer),
     }
     return TrainingState(tensors, counters)
@@ -151,7 +154,11 @@ def restore(trainer: CharRNNTrainer, state: TrainingState) -> None:
         trainer.timer.load_state_dict(counters)
         trainer.metrics.load_state_dict(counters)
         trainer.plan.load_state_dict(counters["plan"], trainer.step, trainer.timer.seconds)
-        trainer.hidden = _own_rows(trainer, state.part("hidden"))
+        trainer.hidden = _own_rows(trainer, trainer.model, state.part("hidden"))
+        if trainer.stepper.teachers is not None:
+            models = enumerate(trainer.stepper.teachers.models)
+            states = [_own_rows(trainer, model, state.part(f"teacher.{number}")) for number, model in models]
+            trainer.stepper.teachers.states = states
         if not _restore_rng(trainer.device, state.part("rng"), trainer.group.rank):
             trainer.group.seed_apart(trainer.config.training.seed + trainer.step)
     except CheckpointError:
@@ -253,6 +260,8 @@ def _check(trainer: CharRNNTrainer, state: TrainingState) -> None:
         raise DamagedStateError(f"damaged: batch {batch:,} of an epoch of {len(batches):,}")
     if batch and batches.carries_state and not state.part("hidden"):
         raise DamagedStateError("damaged: the recurrent state is missing")
+    if batch and batches.carries_state and trainer.teachers and not state.part("teacher"):
+        raise DamagedStateError("damaged: the recurrent state of the teachers is missing")
     if "rng.cpu" not in tensors:
         raise DamagedStateError("damaged: the state of the random generator is missing")
 
@@ -261,11 +270,25 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
     if counters.get("data") != trainer.checkpoints.metadata.get("data_sha256"):
         raise CheckpointError(f"the run was trained on another text; to continue with this one, {start_anew}")
+    _check_teachers(trainer, counters.get("teachers", []))
     before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
     for name, value in _settings(trainer).items():
         if before.get(name, value if name.startswith("model.") else None) != value:
             raise CheckpointError(
                 f"the run was trained with {name} {before.get(name)}, not {value}; restore the setting, or {start_anew}"
+            )
+
+
+def _check_teachers(trainer: CharRNNTrainer, digests: list[str]) -> None:
+    if len(digests) != len(trainer.teachers):
+        raise CheckpointError(
+            f"the run was trained with {len(digests)} teachers, not {len(trainer.teachers)}; restore training.teacher"
+        )
+    for teacher, digest in zip(trainer.teachers, digests, strict=True):
+        if teacher.sha256 != digest:
+            raise CheckpointError(
+                f"training.teacher: {teacher.name} is not the model that the run was trained with (its weights differ);"
+                " restore that model"
             )
 
 
@@ -304,11 +327,25 @@ def _numbered(hidden: Hidden | None) -> dict[str, torch.Tensor]:
     return {str(number): part for number, part in enumerate(parts)}
 
 
-def _own_rows(trainer: CharRNNTrainer, tensors: Mapping[str, torch.Tensor]) -> Hidden | None:
-    """Return this process's rows of the recurrent state in a state; None when it was None."""
+def _of_all_rows(trainer: CharRNNTrainer, hidden: Hidden | None) -> dict[str, torch.Tensor]:
+    """Return the parts of a recurrent state (L, B, H) with the rows of all processes."""
+    return {name: torch.cat(trainer.group.gather(part), 1) for name, part in _numbered(hidden).items()}
+
+
+def _states_of_teachers(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    """Return the recurrent states of the teachers, if they are carried into the next batch."""
+    if trainer.stepper.teachers is None or trainer.hidden is None:
+        return {}
+    states = enumerate(trainer.stepper.teachers.states)
+    parts = [pack(f"teacher.{number}", _of_all_rows(trainer, state)) for number, state in states]
+    return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def _own_rows(trainer: CharRNNTrainer, model: CharModel, tensors: Mapping[str, torch.Tensor]) -> Hidden | None:
+    """Return this process's rows of the recurrent state of a model; None without tensors."""
     if not tensors:
         return None
-    like = trainer.model.init_hidden(trainer.train_batches.batch_size, trainer.device)
+    like = model.init_hidden(trainer.train_batches.batch_size, trainer.device)
     expected = _numbered(like)
     if {name: part.shape for name, part in tensors.items()} != {name: part.shape for name, part in expected.items()}:
         raise DamagedStateError("the recurrent state does not fit this model and batch size")

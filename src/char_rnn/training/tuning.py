@@ -169,7 +169,8 @@ class _Trial:
         self._part = self._x.shape[1] if training.trainer == "torch7" else -(-self._x.shape[1] // SCREENED)
         self._trainers = {}
         for name in precisions:
-            plain = training.model_copy(update={"precision": name, "compile": False, "explosion_factor": 0.0})
+            plainly = {"compile": False, "explosion_factor": 0.0, "teacher": None}
+            plain = training.model_copy(update={"precision": name, **plainly})
             settings = config.model_copy(update={"training": plain})
             trainer = deepcopy(make_trainer)(deepcopy(model), loaders, settings, torch.device("cpu"))
             trainer.model.train()

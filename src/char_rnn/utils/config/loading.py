@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -183,7 +183,8 @@ def _read_override(override: str | tuple[str, str]) -> Values:
     _check_section(section, place)
     _is_removed(section, key, text.strip(), place)
     field = _field(section, key, place)
-    if str in kinds(field) and not text.strip().startswith(("'", '"')):
+    lists = any(get_origin(kind) is list for kind in kinds(field))
+    if str in kinds(field) and not text.strip().startswith(("'", '"', *(["["] if lists else []))):
         null = type(None) in kinds(field) and text.strip() in _NULLS
         return {(section, key): Given(None if null else text, place)}
     from char_rnn.utils.config import yaml_nodes

@@ -179,6 +179,7 @@ _TORCH7: dict[str, object] = {
     "training.label_smoothing": 0,
     "training.activation_regularization": 0,
     "training.temporal_activation_regularization": 0,
+    "training.teacher": None,
     "training.patience": None,
     "training.weight_decay": 0,
     "training.schedule": "exponential",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from char_rnn.utils.config.fields import COUNT, Conflict, Section, check, is_rising
+from char_rnn.utils.config.fields import COUNT, Conflict, NonEmpty, Section, check, is_rising
 
 Horizon = Annotated[
     tuple[Annotated[int, Field(ge=0, le=COUNT)], Annotated[int, Field(ge=1, le=COUNT)]], Field(strict=False)
@@ -41,6 +41,14 @@ class TrainingConfig(Section):
     """Weight of the mean square of the top layer's output after dropout (AR, Merity et al. 2017); 0 = none."""
     temporal_activation_regularization: float = Field(default=0.0, ge=0)
     """Weight of the mean square change of the top layer's output between steps, before dropout (TAR); 0 = none."""
+    teacher: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
+        default=None, json_schema_extra={"allowed": "a model (run folder or file), a list of them, or null"}
+    )
+    """Models to learn from: the mean of their predictions is a target beside the text (Hinton et al. 2015)."""
+    teacher_weight: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the teachers' predictions; that of the text is 1 minus this."""
+    teacher_temperature: float = Field(default=1.0, gt=0)
+    """Temperature at which the teachers' and the model's predictions are compared; above 1 = smoother."""
     learning_rate: float = Field(default=0.002, gt=0)
     """Learning rate at the end of the warm-up, the largest of the schedule."""
     weight_decay: float = Field(default=1e-5, ge=0)
@@ -114,6 +122,11 @@ class TrainingConfig(Section):
         if self.batch_size == "auto":
             raise ValueError("training.batch_size is auto; fit it to a model and a device first (start_run does)")
         return self.batch_size
+
+    @property
+    def teachers(self) -> list[str]:
+        """The names or paths in ``teacher``."""
+        return [self.teacher] if isinstance(self.teacher, str) else self.teacher or []
 
     @property
     def parameter_type(self) -> Literal["float32", "float64"]:

@@ -1,0 +1,204 @@
+"""Learning from teachers: their predictions, their states, and what runs with them store and check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_helpers import StopAt, rose_config, small_config
+
+from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.model_file import ModelFile
+from char_rnn.models import CharModel, build_model
+from char_rnn.training import CharRNNTrainer, CheckpointError
+from char_rnn.training import teachers as module
+from char_rnn.training.run import Run, resume_run, start_run
+from char_rnn.training.teachers import Teachers, open_teachers
+from char_rnn.utils.config import Config, ModelConfig, TrainingConfig, load_config
+
+MakeTrainer = Callable[..., CharRNNTrainer]
+
+SYMBOLS = 11
+
+
+def model(kind: str = "lstm", hidden: int = 6, **options: Any) -> CharModel:
+    torch.manual_seed(hidden)
+    sizes = {"hidden_size": hidden, "num_layers": 1, "initialization": "xavier"}
+    return build_model(ModelConfig(type=kind, **sizes, **options), SYMBOLS)
+
+
+def teachers(*models: CharModel, temperature: float = 1.0) -> Teachers:
+    training = TrainingConfig(teacher_weight=0.25, teacher_temperature=temperature)
+    return Teachers(models, training, torch.device("cpu"))
+
+
+def batches(count: int) -> list[torch.Tensor]:
+    ids = torch.randint(0, SYMBOLS, (3, 5 * count), generator=torch.Generator().manual_seed(3))
+    return list(ids.split(5, 1))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_teachers_predict_the_mean_of_their_probabilities_without_dropout(temperature: float) -> None:
+    models = model(dropout=0.5), model("gru", 7, zoneout=0.2)
+    [x] = batches(1)
+    q, weight, at = teachers(*models, temperature=temperature).predict(x, start=True)
+    expected = torch.stack([torch.softmax(each.eval()(x)[0] / temperature, -1) for each in models]).mean(0)
+    torch.testing.assert_close(q.float(), expected, rtol=2**-10, atol=1e-7)
+    assert (q.dtype, weight, at) == (torch.float16, 0.25, temperature)
+    assert not q.requires_grad
+
+
+def test_their_states_are_carried_from_batch_to_batch_and_start_from_zero() -> None:
+    first, second = batches(2)
+    whole = model().eval()(torch.cat([first, second], 1))[0].softmax(-1)
+    own = teachers(model())
+    own.predict(second, start=True)
+    parts = [own.predict(first, start=True).probabilities, own.predict(second, start=False).probabilities]
+    torch.testing.assert_close(torch.cat(parts, 1).float(), whole, rtol=2**-10, atol=1e-7)
+
+
+def test_a_teacher_that_runs_out_of_memory_reads_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, small, (x,) = teachers(model()), teachers(model()), batches(1)
+    read = small._read
+
+    def limited(ids: torch.Tensor, before: Any, chunk: int) -> Any:
+        if chunk > 2:
+            raise MemoryError
+        return read(ids, before, chunk)
+
+    monkeypatch.setattr(small, "_read", limited)
+    expected, found = (each.predict(x, start=True).probabilities for each in (own, small))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(small.states, own.states)
+
+
+def test_the_recorded_loss_is_that_of_the_text(make_trainer: MakeTrainer) -> None:
+    plain, taught = make_trainer(), make_trainer(small_config(training={"teacher": "lstm", "teacher_weight": 0.9}))
+    x, y = next(plain.train_batches.epoch(0))
+    torch.manual_seed(5)
+    expected = plain.train_step(x, y)
+    torch.manual_seed(5)
+    assert taught.train_step(x, y) == pytest.approx(expected, rel=1e-6)
+    gradients = [torch.cat([p.grad.flatten() for p in each.stepper.parameters]) for each in (plain, taught)]
+    assert not torch.allclose(*gradients)
+
+
+def test_with_all_weight_a_student_approaches_its_teacher(make_trainer: MakeTrainer) -> None:
+    training = {"teacher": "lstm", "teacher_weight": 1.0, "max_epochs": 10, "learning_rate": 0.03}
+    trainer = make_trainer(small_config(training=training, model={"dropout": 0.0}))
+    [teacher] = trainer.teachers
+    x = next(trainer.train_batches.epoch(0))[0]
+
+    def divergence() -> float:
+        with torch.no_grad():
+            own, of_teacher = trainer.model(x)[0], teacher.model(x)[0]
+        return float((of_teacher.exp() * (of_teacher - own)).sum(-1).mean())
+
+    before = divergence()
+    trainer.train()
+    assert divergence() < 0.3 * before
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_gradient_is_the_same_in_parts(make_trainer: MakeTrainer, size: int) -> None:
+    found = []
+    for micro_batch in (None, size):
+        training = {"teacher": ["lstm", "gru"], "micro_batch_size": micro_batch, "precision": "float64"}
+        trainer = make_trainer(small_config(training=training, model={"dropout": 0.0}))
+        for x, y in list(trainer.train_batches.epoch(0))[:3]:
+            trainer.train_step(x, y)
+        found.append(torch.cat([p.grad.flatten() for p in trainer.stepper.parameters if p.grad is not None]))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_a_trainer_without_the_models_it_should_learn_from_is_refused(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ValueError, match=r"names 1 models, but the trainer was given 0 teachers; open_teachers"):
+        make_trainer(small_config(training={"teacher": "lstm"}), teachers=[])
+
+
+def taught_run(folder: Path) -> Run:
+    """Train a teacher, then start a run that learns from it."""
+    config = rose_config(folder)
+    start_run(config, folder / "teacher").train()
+    training = {"teacher": str(folder / "teacher"), "teacher_weight": 0.7}
+    return start_run(changed(config, training), folder / "student")
+
+
+def changed(config: Config, training: dict[str, Any]) -> Config:
+    return config.model_copy(update={"training": config.training.model_copy(update=training)})
+
+
+def test_a_run_records_its_teachers_by_name_and_is_resumed_with_them(tmp_path: Path) -> None:
+    run = taught_run(tmp_path)
+    run.trainer.metrics.callbacks.append(StopAt(7))
+    run.train()
+    file = ModelFile.read(tmp_path / "student" / "last.safetensors")
+    assert file.training["teacher"] == ["teacher"]
+    assert file.config.training.teacher == "teacher"
+    [teacher] = run.trainer.teachers
+    assert file.training["teacher_sha256"] == [teacher.sha256]
+    config = load_config(tmp_path / "student" / "config.yaml")
+    assert config.training.teacher == str(tmp_path / "teacher")
+    resumed = resume_run(config, tmp_path / "student")
+    assert resumed.trainer.step == 7
+    resumed.train()
+    again = tmp_path / "again"
+    again.mkdir()
+    whole = taught_run(again)
+    whole.train()
+    for name, tensor in whole.trainer.model.state_dict().items():
+        assert torch.equal(tensor, resumed.trainer.model.state_dict()[name]), name
+
+
+def test_a_teacher_that_changed_or_is_missing_ends_a_resume_in_one_line(tmp_path: Path) -> None:
+    run = taught_run(tmp_path)
+    run.trainer.metrics.callbacks.append(StopAt(3))
+    run.train()
+    config = load_config(tmp_path / "student" / "config.yaml")
+    path = tmp_path / "teacher" / "best.safetensors"
+    saved = path.read_bytes()
+    file = ModelFile.read(path)
+    bias = file.tensors["output_proj.bias"]
+    ModelFile(file.config, file.vocabulary, {**file.tensors, "output_proj.bias": bias + 1}).write(path)
+    with pytest.raises(CheckpointError, match=r"teacher is not the model that the run was trained with"):
+        resume_run(config, tmp_path / "student")
+    (tmp_path / "teacher").rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError, match=r"^training.teacher: .*teacher: no such model file or run folder"):
+        resume_run(config, tmp_path / "student")
+    (tmp_path / "moved" / "best.safetensors").write_bytes(saved)
+    moved = changed(config, {"teacher": str(tmp_path / "moved")})
+    assert resume_run(moved, tmp_path / "student").trainer.step == 3
+    none = changed(config, {"teacher": None})
+    with pytest.raises(CheckpointError, match=r"was trained with 1 teachers, not 0; restore training.teacher"):
+        resume_run(none, tmp_path / "student")
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (Vocabulary.from_text("abcz"), "lacks 'd' and has 'z'"),
+        (Vocabulary.from_text("abcdefghijklm"), "has 'e', 'f', 'g', 'h', 'i' and 4 more"),
+        (Vocabulary.from_text(b"abcd", "bytes"), "it predicts bytes, not characters"),
+    ],
+)
+def test_teachers_must_have_the_symbols_of_the_text(own: Vocabulary, reason: str) -> None:
+    file = ModelFile(Config(), own, {})
+    with pytest.raises(ValueError, match=rf"^training.teacher: runs/a has another vocabulary .*{reason}"):
+        open_teachers(["runs/a"], Vocabulary.from_text("abcd"), lambda _: file)
+
+
+def test_the_digest_is_of_weights_names_and_shapes() -> None:
+    weights = torch.arange(4, dtype=torch.float32)
+    files = [
+        ModelFile(Config(), Vocabulary.from_text("ab"), tensors)
+        for tensors in (
+            {"a": weights.numpy()},
+            {"b": weights.numpy()},
+            {"a": weights.view(2, 2).numpy()},
+            {"a": weights.numpy() + 1},
+        )
+    ]
+    assert len({module._digest(file) for file in files}) == len(files)
