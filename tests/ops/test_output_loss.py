@@ -84,7 +84,7 @@ def test_soft_targets_are_mixed_with_the_text_as_written_out(temperature: float)
     found, loss = output_loss(own, weight, bias, target, 0.0, soft)
     found.backward()
     assert float(found.detach()) == pytest.approx(float(objective.detach()), rel=1e-5)
-    assert float(loss) == pytest.approx(float(of_text.detach()), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(float(of_text.detach()), rel=1e-5)
     assert own.grad is not None
     assert leaf.grad is not None
     torch.testing.assert_close(own.grad.double(), leaf.grad, rtol=1e-4, atol=1e-7)
