@@ -13,7 +13,7 @@ from torch import Tensor
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN
-from char_rnn.training import dynamic_evaluation, evaluate
+from char_rnn.training import dynamic_evaluation, evaluate, learner
 from char_rnn.training.dynamic_evaluation import evaluate_dynamically
 
 WORDS = ["rose ", "thorn ", "leaf\n", "root, ", "bee. "]
@@ -27,9 +27,9 @@ PARTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def _little_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamic_evaluation, "STREAMS", 3)
-    monkeypatch.setattr(dynamic_evaluation, "LENGTH", 28)
-    monkeypatch.setattr(dynamic_evaluation, "FEWEST", 2)
+    monkeypatch.setattr(learner, "STREAMS", 3)
+    monkeypatch.setattr(learner, "LENGTH", 28)
+    monkeypatch.setattr(learner, "FEWEST", 2)
 
 
 def garden(words: int = 120) -> Corpus:
@@ -89,7 +89,7 @@ def dynamic_by_hand(
         with torch.no_grad():
             for theta, theta_0, gradient, r in zip(model.parameters(), origin, gradients, rms, strict=True):
                 rms_norm = torch.clamp(r / mean, max=1 / decay)
-                theta.add_(-rate * gradient / (r + dynamic_evaluation.EPSILON) + decay * (theta_0 - theta) * rms_norm)
+                theta.add_(-rate * gradient / (r + learner.EPSILON) + decay * (theta_0 - theta) * rms_norm)
     return total / (len(ids) - 1)
 
 
@@ -156,7 +156,7 @@ def test_the_strongest_decay_remembers_one_segment_alone(monkeypatch: pytest.Mon
         hidden, total = detached(after), total + loss * (text.shape[1] - 1)
         with torch.no_grad():
             for theta, theta_0, gradient in zip(model.parameters(), origin, gradients, strict=True):
-                theta.copy_(theta_0 - 0.1 * gradient / (1 + dynamic_evaluation.EPSILON))
+                theta.copy_(theta_0 - 0.1 * gradient / (1 + learner.EPSILON))
     assert found.loss == pytest.approx(total / (len(ids) - 1), rel=1e-12)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from char_rnn.data.corpus import Split
 from char_rnn.models import CharModel, CharRNN
-from char_rnn.training import dynamic_evaluation
+from char_rnn.training import learner
 
 CHANCES = (0.1, 0.3, 0.6)
 
@@ -35,7 +35,7 @@ def model(split: Split) -> CharModel:
 
 def scale_of_bias(model: CharModel, text: Split | None) -> Tensor:
     names = [name for name, _ in model.named_parameters()]
-    scale = dynamic_evaluation.gradient_scale(model, text, 10, lambda *_: None)
+    scale = learner.gradient_scale(model, text, 10, lambda *_: None)
     return scale[names.index("output_proj.bias")]
 
 
@@ -44,8 +44,8 @@ def test_it_is_that_of_one_segment_however_many_are_read_at_once(
     model: CharModel, split: Split, monkeypatch: pytest.MonkeyPatch, streams: int, length: int
 ) -> None:
     """The bias's gradient is the mean of n draws of p - 1 or p, whose variance is p (1 - p)."""
-    monkeypatch.setattr(dynamic_evaluation, "STREAMS", streams)
-    monkeypatch.setattr(dynamic_evaluation, "LENGTH", length)
+    monkeypatch.setattr(learner, "STREAMS", streams)
+    monkeypatch.setattr(learner, "LENGTH", length)
     expected = [(p * (1 - p) / 10) ** 0.5 for p in CHANCES]
     assert scale_of_bias(model, split).tolist() == pytest.approx(expected, rel=0.25)
 
@@ -57,7 +57,7 @@ def test_text_of_its_own_gives_the_same_to_a_model_that_knows_its_text(model: Ch
 
 
 def test_a_model_writes_what_it_believes(model: CharModel) -> None:
-    batches = list(islice(dynamic_evaluation.own_text(model, 100, 20), 10))
+    batches = list(islice(learner.own_text(model, 100, 20), 10))
     symbols = torch.cat([y.flatten() for _, y in batches])
     assert (torch.bincount(symbols) / len(symbols)).tolist() == pytest.approx(CHANCES, abs=0.01)
     assert all(torch.equal(x[:, 1:], y[:, :-1]) for x, y in batches)
