@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_helpers import Command
 from prompt_toolkit.application import create_app_session
@@ -17,6 +19,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from char_rnn.cli import interact
+from char_rnn.model_file import ModelFile
 
 Type = Callable[[str], None]
 
@@ -45,6 +48,10 @@ def test_the_text_goes_to_a_file(char_rnn: Command, run_folder: Path, keys: Type
     done = char_rnn("interact", run_folder, "--prime-file", story, "--out", path, "--seed", 1, "--temperature", 0.5)
     assert (done.status, done.out, done.err) == (0, "", f"the text is in {path}\n")
     assert path.read_text(encoding="utf-8") == "The rose\nis"
+
+
+def model_bytes(run_folder: Path) -> bytes:
+    return (run_folder / "best.safetensors").read_bytes()
 
 
 def test_nothing_written_leaves_nothing(char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path) -> None:
@@ -84,9 +91,51 @@ def test_what_breaks_loses_nothing(
     assert done.err.count("\n") == 1
 
 
+def test_the_model_learns_from_what_is_written(char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path) -> None:
+    """The model file stays the same; the learned copy is a model that can be sampled and learns on."""
+    story, learned, before = tmp_path / "story.txt", tmp_path / "learned.safetensors", model_bytes(run_folder)
+    story.write_text("The rose is red, the rose is red.\n" * 3)
+    keys("the rose is red, the rose is red" + LEAVE)
+    done = char_rnn("interact", run_folder, "--prime-file", story, "--learn", "--save-learned", learned)
+    assert done.status == 0, done.err
+    assert done.err.endswith(f"the model that has learned is in {learned}\n")
+    assert model_bytes(run_folder) == before
+    first, second = ModelFile.read(run_folder), ModelFile.read(learned)
+    assert first.tensors.keys() == second.tensors.keys()
+    assert not all(np.array_equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+    assert second.training["init_from"] == str(run_folder)
+    assert "best_val_loss" not in second.training
+    keys(LEAVE)
+    again = char_rnn("interact", learned, "--prime-file", story, "--learn", "--learn-rate", 0.01)
+    assert (again.status, again.out) == (0, story.read_text() + "\n")
+
+
+def test_a_model_in_8_bits_learns_too(char_rnn: Command, run_folder: Path, keys: Type, tmp_path: Path) -> None:
+    small, learned = tmp_path / "small.safetensors", tmp_path / "learned.safetensors"
+    replace(ModelFile.read(run_folder), in_8_bits=True).write(small)
+    keys("the rose is red, the rose" + LEAVE)
+    done = char_rnn("interact", small, "--learn", "--save-learned", learned)
+    assert (done.status, done.out) == (0, "the rose is red, the rose\n"), done.err
+    assert ModelFile.read(learned).number_types == ["float32"]
+
+
+def test_learning_without_torch_is_one_line(
+    char_rnn: Command, run_folder: Path, keys: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = char_rnn("interact", run_folder, "--learn")
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "--learn needs PyTorch, which is not installed; run: pip install torch" in done.err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--learn-rate", "0.1"], "--learn-rate has no effect without --learn"),
+        (["--save-learned", "new.safetensors"], "--save-learned has no effect without --learn"),
+        (["--learn", "--learn-rate", "0"], "--learn-rate"),
+        (["--learn", "--save-learned", "new.txt"], "new.txt: must end in .safetensors"),
+        (["--learn", "--save-learned", "no/new.safetensors"], "no: no such folder"),
         (["--prime", "a", "--prime-file", __file__], "not both"),
         (["--prime-file", "nowhere.txt"], "nowhere.txt"),
         (["--length", "0"], "--length"),

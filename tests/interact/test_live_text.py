@@ -58,7 +58,7 @@ def test_undoing_all_and_doing_it_again_is_exact(kind: str, memory: int, actions
         act(written, name, value)
     fresh = draft(kind, memory=memory)
     for letter in written._live.letters:
-        fresh._live.read(letter.symbol, drawn=letter.drawn)
+        fresh._live.read(letter.symbol, drawn=letter.drawn, chosen=letter.chosen)
     assert stands(written) == stands(fresh)
     seen = [stands(written)]
     while written.undo():

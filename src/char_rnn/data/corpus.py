@@ -197,6 +197,18 @@ def prepare_corpus(
     return Corpus(text.name, entry.ids, entry.vocabulary, sha256)
 
 
+def prepared_corpus(
+    sha256: str, vocabulary: Vocabulary, encoding: str = "utf-8", cache_dir: str | Path | None = None
+) -> Corpus | None:
+    """Return a text of this hash and vocabulary from the cache, wherever its files are now; None if it is not there."""
+    cache = Cache(Path(cache_dir) if cache_dir is not None else datasets.data_root() / "cache")
+    for known in (vocabulary.kind, vocabulary):
+        entry = _Preparation(cache, known, encoding, None, "").load(sha256)
+        if entry is not None and entry.vocabulary == vocabulary:
+            return Corpus("text", entry.ids, vocabulary, sha256)
+    return None
+
+
 class _Preparation:
     """Encodes texts into the cache, in two passes of constant memory. Arguments as of `prepare_corpus`."""
 
@@ -218,7 +230,7 @@ class _Preparation:
         started_ns = time.time_ns()
         fingerprint, memo = source.fingerprint(), self._description(source)
         sha256 = self.cache.recall(memo, fingerprint.digest)
-        entry = self._load(sha256) if sha256 else None
+        entry = self.load(sha256) if sha256 else None
         if sha256 is None or entry is None:
             with memory_kept():  # else every piece's memory is returned and requested again, a third of the time
                 entry, sha256 = self._prepare(source, fingerprint.size)
@@ -246,7 +258,7 @@ class _Preparation:
                 f"{source.label}: the text is empty; training needs batch_size x seq_length + 1 characters or more"
             )
         sha256 = reader.sha256
-        if entry := self._load(sha256):
+        if entry := self.load(sha256):
             return entry, sha256
         vocabulary = self.given or Vocabulary(self.kind, symbols.symbols())
         needed, free = length * vocabulary.dtype.itemsize, shutil.disk_usage(self.cache.writable_folder()).free
@@ -275,7 +287,8 @@ class _Preparation:
 
         return TextReader(files, self.kind, self.encoding, report, self.separator)
 
-    def _load(self, sha256: str) -> Entry | None:
+    def load(self, sha256: str) -> Entry | None:
+        """Return the encoded text of this hash from the cache, if it is there."""
         entry = self.cache.load(self._key(sha256))
         return entry if entry is not None and self.given in (None, entry.vocabulary) else None
 

@@ -8,7 +8,7 @@ Dimensions: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -19,8 +19,10 @@ import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.learning import Learning
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.unknown_characters import spelled
+from char_rnn.interact.learning_text import LearningText
 from char_rnn.interact.text import Edit, EditHistory, Letter, LiveText, Point
 from char_rnn.sampling.options import Strategy
 from char_rnn.utils.files import replacing
@@ -57,12 +59,13 @@ class Draft:
 
     The prime, with which the text begins, cannot be undone; ``notes`` are its replaced or skipped characters. The
     temperature of the strategy can be changed. Without a seed, texts differ each time. ``memory`` is about that of the
-    saved states, in bytes; with less, undoing reads more of the text again.
+    saved states, in bytes; with less, undoing reads more of the text again. A `Learning` in place of the engine learns
+    from what is typed or chosen.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | Learning,
         vocabulary: Vocabulary,
         strategy: Strategy = Strategy(),  # noqa: B008 (frozen)
         *,
@@ -73,7 +76,11 @@ class Draft:
         self._rng = np.random.default_rng(seed)
         self._strategy = strategy
         self._sampler = Sampler(strategy, vocabulary)
-        self._live = LiveText(engine, vocabulary, memory // 2, ALTERNATIVES)
+        self._live = (
+            LearningText(engine, vocabulary, ALTERNATIVES)
+            if isinstance(engine, Learning)
+            else LiveText(engine, vocabulary, memory // 2, ALTERNATIVES)
+        )
         self._history = EditHistory(self._live.points)
         self.notes = self.type(prime)
         self._history = EditHistory(self._live.points)
@@ -122,13 +129,27 @@ class Draft:
         for character in spelling.text:
             start = len(self)
             for symbol in self._live.vocabulary.encode(character).tolist():
-                self._live.read(symbol, drawn=False)
+                self._live.read(symbol, drawn=False, chosen=True)
             self._record(start, typed=True)
         return [
             f"{given!r} ({' '.join(f'U+{ord(each):04X}' for each in given)}) "
             + (f"written as {read!r}" if read else "left out")
             for given, read in spelling.substitutions.items()
         ]
+
+    @property
+    def learns(self) -> bool:
+        """Whether the model learns from the text."""
+        return isinstance(self._live, LearningText)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the model has not learned from all of the text yet; the methods that use it let it learn first."""
+        return self._live.is_behind
+
+    def catch_up(self) -> Iterator[int]:
+        """Let the model learn from the text, if it does; yield the number of segments that are left before each."""
+        yield from self._live.catch_up()
 
     def erase(self, *, word: bool = False) -> bool:
         """Remove the last character, or the last word with the space after it; return whether there was one."""
@@ -156,9 +177,12 @@ class Draft:
         start, written = len(self), ""
         most = MOST[until] if isinstance(until, str) else until
         rng = np.random.default_rng(self._seed())
+        for _ in self._due():
+            yield ""
         try:
             while len(self) - start < most and not self._is_end(until, written):
-                piece = self._live.read(self._draw(self._live.log_probs, (), rng), drawn=True)
+                piece = self._live.read(self._draw(self._live.log_probs, (), rng), drawn=True, chosen=False)
+                self._learn()
                 written += piece
                 yield piece
         finally:
@@ -170,6 +194,7 @@ class Draft:
         Raises:
             PredictionError: The model's predictions are not numbers.
         """
+        self._learn()
         streams, rows = self._live.streams, range(1, 1 + ALTERNATIVES)
         generators = [np.random.default_rng(self._seed()) for _ in rows]
         for row in rows:
@@ -193,7 +218,8 @@ class Draft:
 
     def accept(self, alternative: Alternative) -> None:
         """Add one of the :meth:`alternatives` of this text."""
-        edit = Edit(len(self), (), alternative.letters, alternative.end)
+        added = tuple(replace(letter, chosen=True) for letter in alternative.letters)
+        edit = Edit(len(self), (), added, alternative.end)
         self._live.rewrite(edit.kept, edit.added, edit.end)
         self._history.add(edit)
 
@@ -213,7 +239,7 @@ class Draft:
     def choose(self, symbol: int) -> None:
         """Add a symbol of :meth:`likeliest`."""
         start = len(self)
-        self._live.read(symbol, drawn=True)
+        self._live.read(symbol, drawn=True, chosen=True)
         self._record(start)
 
     def undo(self) -> bool:
@@ -231,6 +257,13 @@ class Draft:
             self._live.rewrite(edit.kept, edit.added, edit.end, edit.points)
             edit.points = ()
         return edit is not None
+
+    def _due(self) -> Iterator[int]:
+        return self._live.catch_up() if self._live.is_behind else iter(())
+
+    def _learn(self) -> None:
+        for _ in self._due():
+            pass
 
     def _record(self, start: int, *, typed: bool = False) -> None:
         """Record what was added from a place on as one step."""

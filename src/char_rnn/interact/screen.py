@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Screen:
         offered: Whether that is a proposed name, which the first typed character replaces.
         back: Number of symbols between the end of the view and the end of the text.
         ended_by: The signal that ended the program; ``None`` if none did.
+        left: Number of segments that the model is about to learn from.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Screen:
         self.name: str | None = None
         self.offered = False
         self.ended_by: int | None = None
+        self.left = 0
         self._writing: Generator[str, None, None] | None = None
+        self._learning: Iterator[int] | None = None
         self._replacing: str | None = None
         self._notes: list[str] = []
         self.application: Application[None] = Application(
@@ -85,7 +88,7 @@ class Screen:
         Raises:
             Exception: The error. The draft has everything written so far.
         """
-        self.application.run(pre_run=self._watch, handle_sigint=False)
+        self.application.run(pre_run=self._begin, handle_sigint=False)
 
     def leave(self) -> None:
         """End the program."""
@@ -104,6 +107,7 @@ class Screen:
         """Stop the model and run a key's action: a `ValueError` becomes a message, another error ends the program."""
         self.stop()
         self._try(action)
+        self._learn_on()
 
     def type(self, text: str) -> None:
         """Add typed text; unknown characters in a row are all named."""
@@ -136,6 +140,7 @@ class Screen:
 
     def stop(self) -> None:
         """Stop the model; the text so far remains."""
+        self._learning, self.left = None, 0
         if self._writing is not None:
             self._writing.close()
             self._writing = None
@@ -237,6 +242,29 @@ class Screen:
             self._try(go_on)
             self.application.invalidate()
             await asyncio.sleep(0)
+        self._learn_on()
+
+    def _learn_on(self) -> None:
+        """Let the model learn between two keys, if there is something to learn."""
+        if self.draft.is_behind and not self.is_writing and self.application.is_running:
+            self._learning = self.draft.catch_up()
+            self.application.create_background_task(self._learn(self._learning))
+
+    async def _learn(self, learning: Iterator[int]) -> None:
+        while learning is self._learning:
+            try:
+                self.left = next(learning, 0)
+            except Exception as error:
+                self.application.exit(exception=error)
+                return
+            if not self.left:
+                self._learning = None
+            self.application.invalidate()
+            await asyncio.sleep(0)
+
+    def _begin(self) -> None:
+        self._watch()
+        self._learn_on()
 
     def _watch(self) -> None:
         """Leave normally when the terminal is closed and at SIGTERM; a signal that the parent ignores stays ignored."""

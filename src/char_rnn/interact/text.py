@@ -6,7 +6,7 @@ Dimensions: V vocabulary.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,19 @@ FEWEST_POINTS, MOST_POINTS = 32, 1024
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A symbol of the text, the characters that it completes (none, or mostly one), and whether the model drew it."""
+    """A symbol of the text.
+
+    Attributes:
+        symbol: Its index.
+        text: The characters that it completes: none, or mostly one.
+        drawn: Whether the model drew it.
+        chosen: Whether the person typed it, or chose it from what the model offered.
+    """
 
     symbol: int
     text: str
     drawn: bool
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +176,7 @@ class LiveText:
         self.vocabulary = vocabulary
         self.letters: list[Letter] = []
         self.streams = engine.begin(1 + others)
-        self.log_probs: npt.NDArray[Any] = np.full(engine.vocab_size, -np.log(engine.vocab_size), np.float32)
+        self.log_probs = self._uniform()
         self.points = min(max(FEWEST_POINTS, memory // self.point().nbytes), MOST_POINTS)
         self._trail = Trail(self.points, self.point())
         self._decoder = self.decoder()
@@ -176,13 +184,22 @@ class LiveText:
     def __len__(self) -> int:
         return len(self.letters)
 
-    def read(self, symbol: int, *, drawn: bool) -> str:
+    def read(self, symbol: int, *, drawn: bool, chosen: bool) -> str:
         """Add a symbol; return the characters that it completes."""
-        self.log_probs = self.streams.step((symbol,), (0,))[0]
+        self._step(symbol)
         piece = self._decoder.decode((symbol,))
-        self.letters.append(Letter(symbol, piece, drawn))
-        self._trail.add(len(self), self.point())
+        self.letters.append(Letter(symbol, piece, drawn, chosen))
+        self._save()
         return piece
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the model has not learned from all of the text yet."""
+        return False
+
+    def catch_up(self) -> Iterator[int]:
+        """Learn from the text; yield the number of segments that are left before each."""
+        yield from ()
 
     def rewrite(
         self, kept: int, added: Sequence[Letter], end: Point | None, points: Sequence[SavedPoint] = ()
@@ -206,7 +223,7 @@ class LiveText:
         del self.letters[known:]
         self._restore(point)
         for letter in rest:
-            self.read(letter.symbol, drawn=letter.drawn)
+            self.read(letter.symbol, drawn=letter.drawn, chosen=letter.chosen)
         return gone
 
     def point(self) -> Point:
@@ -235,6 +252,15 @@ class LiveText:
         while start > 0 and not self.letters[start - 1].text:
             start -= 1
         return start
+
+    def _save(self) -> None:
+        self._trail.add(len(self), self.point())
+
+    def _uniform(self) -> npt.NDArray[Any]:
+        return np.full(self.vocabulary.size, -np.log(self.vocabulary.size), np.float32)
+
+    def _step(self, symbol: int) -> None:
+        self.log_probs = self.streams.step((symbol,), (0,))[0]
 
     def _restore(self, point: Point) -> None:
         self.streams.set_state(point.state, 0)

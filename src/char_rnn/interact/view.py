@@ -124,7 +124,9 @@ def status_of(screen: Screen) -> StyleAndTextTuples:
         note = f"  ({screen.note})" if screen.note else ""
         return [("", " save as: "), ("class:offered" if screen.offered else "", screen.name), ("", f"_{note}")]
     length = f"{len(screen.draft):,} {screen.draft.unit}s"
-    what = f"writing, {length}, Esc stops" if screen.is_writing else screen.note or f"{length}  {screen.title}"
+    learning = f"  learning, {screen.left} steps left" if screen.left else "  learns" if screen.draft.learns else ""
+    idle = screen.note or f"{length}  {screen.title}"
+    what = f"writing, {length}, Esc stops" if screen.is_writing else idle + learning
     return [("", wrapped(f" temperature {screen.draft.temperature:.2f}  {what}", size(screen)[0]))]
 
 
