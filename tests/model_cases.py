@@ -34,7 +34,14 @@ OWN: list[dict[str, Any]] = [
     {"type": "own", "layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
     {"type": "own", "layer_norm": "between", "residual": True, "embedding_size": 6, "attention": "top"},
 ]
-CELLS: list[dict[str, Any]] = [{"type": "lstm"}, {"type": "gru"}, {"type": "gru", "reset": "before"}, {"type": "rnn"}]
+CELLS: list[dict[str, Any]] = [
+    {"type": "lstm"},
+    {"type": "gru"},
+    {"type": "gru", "reset": "before"},
+    {"type": "rnn"},
+    {"type": "mingru"},
+    {"type": "minlstm"},
+]
 INPUTS: list[dict[str, Any]] = [{"embedding": "one-hot"}, {}, {"embedding_size": 4}]
 OPTIONS: list[dict[str, Any]] = [
     {"tie_weights": True},

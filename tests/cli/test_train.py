@@ -18,6 +18,7 @@ import pytest
 from cli_helpers import SMALL, TEXT, Command
 from processes import disposition
 
+from char_rnn.cells import BUILT_IN
 from char_rnn.kernels import level
 from char_rnn.model_file import ModelFile, read_tensors, write_tensors
 from char_rnn.utils.config import load_config
@@ -138,7 +139,7 @@ def test_where_a_text_may_come_from(
     assert ("2,766" if kind == "folder" else "2,760") in done.err
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", BUILT_IN)
 @pytest.mark.parametrize("vocabulary", ["characters", "bytes"])
 def test_every_cell_and_vocabulary_trains_samples_and_evaluates(
     char_rnn: Command, tmp_path: Path, cell: str, vocabulary: str

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from char_rnn.cells import BUILT_IN
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.beam import beam_search
 from char_rnn.generation.engine import Engine
@@ -34,7 +35,7 @@ def log_probability(model: Engine, prime: str, text: str, vocabulary: Vocabulary
 
 
 @pytest.mark.parametrize("prime", ["ab", ""])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", BUILT_IN)
 def test_a_beam_as_wide_as_all_texts_finds_the_best(prime: str, cell: str) -> None:
     model = engine(type=cell)
     found = beam_search(model, VOCABULARY, prime, 4, 256)

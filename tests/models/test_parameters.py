@@ -14,7 +14,7 @@ from char_rnn.models.parameters import parameter_shapes
 from char_rnn.utils.config import ModelConfig
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("kind", BUILT_IN)
 @pytest.mark.parametrize("inputs", [{"embedding": "one-hot"}, {}, {"embedding_size": 4}], ids=str)
 def test_names_and_shapes_are_those_of_the_state_dict(kind: str, inputs: dict[str, object]) -> None:
     config = ModelConfig.model_validate({"type": kind, "hidden_size": 5, "num_layers": 2, **inputs})
@@ -23,7 +23,8 @@ def test_names_and_shapes_are_those_of_the_state_dict(kind: str, inputs: dict[st
 
 
 def test_every_model_is_described() -> None:
-    assert {name: make(5, 4, 1).cell.name for name, make in MODELS.items()} == {name: name for name in BUILT_IN}
+    assert {name: make(5, 4, 1).cell.name for name, make in MODELS.items()} == {name: name for name in MODELS}
+    assert MODELS.keys() <= {*BUILT_IN}
 
 
 def test_the_names_of_the_package_are_there_on_first_use() -> None:

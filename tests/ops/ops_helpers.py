@@ -11,7 +11,7 @@ import torch
 from storages import Storages, address
 from torch import Tensor
 
-from char_rnn.cells import GRU, LSTM, RNN, Cell, Value, concatenate, relu, rows, sigmoid, split, tanh
+from char_rnn.cells import GRU, LSTM, RNN, Cell, MinGRU, MinLSTM, Value, concatenate, relu, rows, sigmoid, split, tanh
 from char_rnn.ops import reference_layer, run_layer
 
 Layer = Callable[..., tuple[Tensor, ...]]
@@ -54,10 +54,12 @@ CELLS: dict[str, Cell] = {
     "gru-after": GRU("after"),
     "gru-before": GRU("before"),
     "rnn": RNN(),
+    "mingru": MinGRU(),
+    "minlstm": MinLSTM(),
     "peephole": Peephole(),
     "mixture": Mixture(),
 }
-OURS = ("lstm", "gru-after", "gru-before", "rnn")
+OURS = ("lstm", "gru-after", "gru-before", "rnn", "mingru", "minlstm")
 WAYS = {"kernels": torch.float32, "derived": torch.float64, "pytorch": torch.float64}
 """Ways to run a layer, and the type in which the tests run it that way."""
 ALPHABET = 5

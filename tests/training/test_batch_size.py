@@ -10,6 +10,7 @@ import torch
 from storages import Storages
 from training_helpers import EVERY_PART, small_config
 
+from char_rnn.cells import BUILT_IN
 from char_rnn.models import CharModel, build_model
 from char_rnn.training import tuning
 from char_rnn.training.process_group import ProcessGroup
@@ -47,7 +48,7 @@ OPTIONS = {
     "every part": {**EVERY_PART, "layer_norm": "cell"},
 }
 KINDS_AND_OPTIONS = [
-    *[pytest.param(kind, OPTIONS[name], id=f"{kind} {name}") for kind in ("lstm", "gru", "rnn") for name in OPTIONS],
+    *[pytest.param(kind, OPTIONS[name], id=f"{kind} {name}") for kind in BUILT_IN for name in OPTIONS],
     pytest.param("lstm", {"mogrifier_rounds": 3}, id="lstm mogrifier"),
 ]
 

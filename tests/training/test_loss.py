@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 from training_helpers import REGULARIZED, small_config
 
+from char_rnn.cells import BUILT_IN
 from char_rnn.models import CharModel, build_model
 from char_rnn.models.char_model import Activations
 from char_rnn.training.loss import Objective
@@ -91,7 +92,7 @@ def written_out(one: TrainStep) -> dict[str, torch.Tensor]:
     return gradients(one.model)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("kind", BUILT_IN)
 @pytest.mark.parametrize("micro_batch", [1, 2, None])
 def test_parts_of_a_batch_add_up_to_the_objective_of_the_whole(kind: str, micro_batch: int | None) -> None:
     one = stepper(kind, micro_batch_size=micro_batch, **REGULARIZED)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from training_helpers import REGULARIZED, small_config
 
+from char_rnn.cells import BUILT_IN
 from char_rnn.models import build_model
 from char_rnn.training import CharRNNTrainer
 from char_rnn.training.callbacks import Callback
@@ -42,7 +43,7 @@ def as_one(hidden: Any) -> torch.Tensor:
     return torch.stack(hidden) if isinstance(hidden, tuple) else hidden
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("kind", BUILT_IN)
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 6, 7, 100])
 def test_parts_of_a_batch_are_the_batch(kind: str, micro_batch: int) -> None:
     """Loss, carried state and parameters after three steps, whatever the number of sequences at once."""
@@ -149,7 +150,7 @@ def test_a_run_that_ran_out_of_memory_says_so_and_stays_exact(make_trainer: Call
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("kind", BUILT_IN)
 def test_half_precision_follows_single(kind: str, precision: str) -> None:
     """The parameters and the carried state are float32, and the losses those of float32 but for short products."""
     single, half = stepper(kind, precision="float32"), stepper(kind, precision=precision)

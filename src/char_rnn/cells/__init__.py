@@ -23,6 +23,8 @@ from char_rnn.cells.language import (
     tanh,
 )
 from char_rnn.cells.lstm import LSTM
+from char_rnn.cells.mingru import MinGRU
+from char_rnn.cells.minlstm import MinLSTM
 from char_rnn.cells.rnn import RNN
 
 BUILT_IN = tuple(CELLS)
@@ -39,6 +41,8 @@ __all__ = [
     "Cell",
     "Loop",
     "Matrix",
+    "MinGRU",
+    "MinLSTM",
     "Step",
     "Value",
     "concatenate",

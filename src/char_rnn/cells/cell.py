@@ -30,7 +30,7 @@ class Cell(ABC):
     Defining a subclass with a `name` adds it to `CELLS`: configurations and model files find it by that name.
 
     A layer has the parameters ``weight_ih`` (GH, I), ``weight_hh`` (GH, H), ``bias_ih`` and ``bias_hh`` (GH,), with G
-    the number of `gates`, and those of `vectors`.
+    the number of `gates`, and those of `vectors`. A cell that is not `recurrent` has no ``weight_hh`` and ``bias_hh``.
     """
 
     name: ClassVar[str]
@@ -38,6 +38,10 @@ class Cell(ABC):
     gates: ClassVar[int]
     state: ClassVar[tuple[str, ...]] = ("h",)
     """Parts of the state, each (B, H); the first is the layer's output."""
+    recurrent: ClassVar[bool] = True
+    """Whether there are products with the state before the step."""
+    forget_gate: ClassVar[int | None] = None
+    """Number of the gate whose input bias starts at 1 in some initialization schemes; None for none."""
     vectors: ClassVar[Mapping[str, int]] = {}
     """Additional parameters, with their lengths in multiples of H."""
     normalization: ClassVar[Mapping[str, int]] = {}
@@ -74,7 +78,7 @@ class Cell(ABC):
         shapes.update((name, (multiple * hidden,)) for name, multiple in lengths.items())
         sides = ((inputs, hidden), (hidden, inputs))
         shapes.update((f"mogrifier_{number}", sides[number % 2]) for number in range(mogrifier))
-        return shapes
+        return {name: shape for name, shape in shapes.items() if self.recurrent or not name.endswith("_hh")}
 
     @property
     def _key(self) -> tuple[Any, ...]:

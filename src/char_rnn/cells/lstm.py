@@ -21,6 +21,7 @@ class LSTM(Cell):
     name = "lstm"
     gates = 4
     state = ("h", "c")
+    forget_gate = 1
     normalization: ClassVar = {"gain_ih": 4, "gain_hh": 4, "gain_c": 1, "bias_c": 1}
 
     def step(self, x: Value, state: Sequence[Value], p: Any) -> Sequence[Value]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from char_rnn.cells import GRU, LSTM, RNN
+from char_rnn.cells import BUILT_IN, GRU, LSTM, RNN
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import cell_of, check_finite, check_tensors
 from char_rnn.utils.config import ModelConfig
@@ -53,7 +53,8 @@ def loaded_by(config: ModelConfig, vocab_size: int) -> str:
         return f"{embedding}nn.{kind}({inputs}, {sizes}), nn.Linear({config.hidden_size}, {vocab_size}){read}"
     options = "".join(f", {name}={value!r}" for name, value in _options(config).items())
     if type(cell) not in (GRU, LSTM, RNN):
-        return f"char_rnn.CharModel({vocab_size}, {sizes}, cell={type(cell).__name__}(){options})"
+        home = "char_rnn.cells." if cell.name in BUILT_IN else ""
+        return f"char_rnn.CharModel({vocab_size}, {sizes}, cell={home}{type(cell).__name__}(){options})"
     return f"char_rnn.Char{kind}({vocab_size}, {sizes}{options})"
 
 

@@ -64,7 +64,7 @@ class CharModel(nn.Module):
         tie_weights: Whether the embedding is also the matrix of the projection; then E is H.
         locked_dropout: Whether `dropout` drops the same units at all steps of a sequence.
         embedding_dropout: Probability of a symbol's vector being dropped at all its positions.
-        weight_dropout: Probability of a recurrent weight being dropped.
+        weight_dropout: Probability of a recurrent weight being dropped; in a cell without them, of an input weight.
         zoneout: Probability of a unit keeping its previous state.
         mogrifier_rounds: Number of times that input and state gate each other before a step of an LSTM.
         layer_norm: "none"; "between", of the input of each recurrent layer and the output of the top block; or "cell",
@@ -252,7 +252,8 @@ class CharModel(nn.Module):
             time = (x if symbols is None else symbols).shape[1]
             options["zoneout"] = [zoneout_mask(part, time, self.zoneout, training=self.training) for part in state]
         if self.weight_dropout and self.training:
-            parameters["weight_hh"] = drop_weights(parameters["weight_hh"], self.weight_dropout)
+            name = "weight_hh" if self.cell.recurrent else "weight_ih"
+            parameters[name] = drop_weights(parameters[name], self.weight_dropout)
         return self.run_layer(x, state, parameters, **options)
 
     def _drop(self, x: Tensor) -> Tensor:

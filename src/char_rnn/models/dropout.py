@@ -34,12 +34,12 @@ def drop_symbols(vectors: Tensor, ids: Tensor | None, vocab_size: int, p: float)
     return vectors * (kept if ids is None else kept[ids])
 
 
-def drop_weights(weight_hh: Tensor, p: float) -> Tensor:
-    """Drop entries of a recurrent weight, for all sequences and steps.
+def drop_weights(weight: Tensor, p: float) -> Tensor:
+    """Drop entries of a weight, for all sequences and steps.
 
     Source: DropConnect, Wan et al. (2013), on recurrent weights as in Merity et al. (2018), arXiv 1708.02182.
     """
-    return weight_hh * _factors(weight_hh, p) if p else weight_hh
+    return weight * _factors(weight, p) if p else weight
 
 
 def zoneout_mask(like: Tensor, time: int, p: float, *, training: bool) -> Tensor | float:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from char_rnn.cells import LSTM
-
 if TYPE_CHECKING:
     from char_rnn.models.char_model import CharModel
 
@@ -31,7 +29,7 @@ def pytorch(model: CharModel) -> None:
 
 
 def uniform(model: CharModel) -> None:
-    """Draw every parameter uniformly over +-0.08, and set the forget gate's input bias to 1 in an LSTM.
+    """Draw every parameter uniformly over +-0.08, and set the forget gate's input bias to 1.
 
     Source: karpathy/char-rnn, train.lua (2015), which has no embedding; here it is drawn like the others.
     """
@@ -43,7 +41,7 @@ def uniform(model: CharModel) -> None:
 
 
 def xavier(model: CharModel) -> None:
-    """Draw matrices uniformly over +-sqrt(6 / (fan in + fan out)); biases 0, an LSTM's forget gates 1.
+    """Draw matrices uniformly over +-sqrt(6 / (fan in + fan out)); biases 0, forget gates 1.
 
     Source: Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks",
     equation 16; the forget gate's bias after Jozefowicz et al. (2015).
@@ -52,7 +50,7 @@ def xavier(model: CharModel) -> None:
 
 
 def he(model: CharModel) -> None:
-    """Draw matrices from a normal distribution of variance 2 / fan in; biases 0, an LSTM's forget gates 1.
+    """Draw matrices from a normal distribution of variance 2 / fan in; biases 0, forget gates 1.
 
     Source: He et al. (2015), arXiv 1502.01852, equation 10, derived for rectifiers; with tanh cells, activations are
     larger at the start than with ``xavier``.
@@ -88,9 +86,10 @@ def initialize(model: CharModel, scheme: str) -> None:
 
 
 def _gates(model: CharModel, name: str) -> Iterator[Tensor]:
-    """Yield each gate's part of a parameter, layer by layer."""
+    """Yield each gate's part of a parameter, layer by layer; nothing if the cell does not have it."""
     for parameters in map(model.layers.named, range(model.num_layers)):
-        yield from parameters[name].chunk(model.cell.gates)
+        if name in parameters:
+            yield from parameters[name].chunk(model.cell.gates)
 
 
 def _initialize_matrices(model: CharModel, draw: Callable[[Tensor], Tensor]) -> None:
@@ -102,14 +101,14 @@ def _initialize_matrices(model: CharModel, draw: Callable[[Tensor], Tensor]) -> 
         draw(matrix)
     draw(model.output_proj.weight)
     biases: list[Tensor] = [parameter for name, parameter in model.blocks.named_parameters() if name.endswith("bias")]
-    biases += [layer[name] for layer in layers for name in ("bias_ih", "bias_hh", *model.cell.vectors)]
+    biases += [layer[name] for layer in layers for name in ("bias_ih", "bias_hh", *model.cell.vectors) if name in layer]
     for bias in (model.output_proj.bias, *biases):
         nn.init.zeros_(bias)
     _open_forget_gates(model)
 
 
 def _open_forget_gates(model: CharModel) -> None:
-    """Set an LSTM's forget biases in bias_ih to 1, so that it remembers at first."""
-    if model.cell.name == LSTM.name:
-        for bias in list(_gates(model, "bias_ih"))[1 :: LSTM.gates]:
+    """Set the biases of forget gates in bias_ih to 1, so that cells with such a gate remember at first."""
+    if model.cell.forget_gate is not None:
+        for bias in list(_gates(model, "bias_ih"))[model.cell.forget_gate :: model.cell.gates]:
             nn.init.ones_(bias)

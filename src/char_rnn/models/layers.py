@@ -82,7 +82,7 @@ class RecurrentLayers(nn.Module):
 
     def input_size(self, layer: int) -> int:
         """Return I of a layer."""
-        return int(self.weights(layer)[0].shape[1])
+        return int(self.named(layer)["weight_ih"].shape[1])
 
     def extra_repr(self) -> str:
         """Describe the layers in ``print(model)``."""

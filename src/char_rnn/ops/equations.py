@@ -94,13 +94,13 @@ def _joined(value: Value, *parts: Any) -> Tensor:
 
 def traced(cell: Cell, parameters: Parameters, zoneout: Sequence[Update] | None = None) -> Step:
     """Return the graph of a step of a layer with these parameters."""
-    hidden, inputs = parameters["weight_hh"].shape[1], parameters["weight_ih"].shape[1]
+    rows, inputs = parameters["weight_ih"].shape
     rounds = sum(name.startswith("mogrifier_") for name in parameters)
     normed = any(name in parameters for name in cell.normalization)
     how: Any = False
     if zoneout is not None:
         how = True if isinstance(zoneout[0], Tensor) else tuple(zoneout)
-    return trace(cell, inputs, hidden, normed=normed, mogrifier=rounds, zoneout=how)
+    return trace(cell, inputs, rows // cell.gates, normed=normed, mogrifier=rounds, zoneout=how)
 
 
 def reference_layer(

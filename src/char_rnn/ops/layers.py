@@ -53,7 +53,7 @@ def run_layer(
         zoneout: How far each step updates each part of the state; None for no zoneout.
         symbols: (B, T), from 0 to V - 1, unchecked. Products with their vectors are computed once for each symbol.
     """
-    weight = parameters["weight_hh"]
+    weight = parameters["weight_ih"]
     products = _products(weight)
     step = traced(cell, parameters, zoneout)
     loop = step.loop if symbols is not None else _fastest(step, parameters)
@@ -126,7 +126,7 @@ def _by_loop(
     products: torch.dtype | None,
 ) -> tuple[Tensor, State]:
     """Compute the loop's sequences and constants, and run it by `way`: kernel_loop or tensor_loop."""
-    dtype = parameters["weight_hh"].dtype
+    dtype = parameters["weight_ih"].dtype
     of_time = symbols is None
     casts = of_time and products is not None
     with torch.autocast(x.device.type, products) if casts else _without_autocast(x.device):

@@ -21,7 +21,7 @@ class ModelConfig(Section):
     """The model's architecture."""
 
     type: CellType = "lstm"
-    """Recurrent cell: lstm, gru, rnn (tanh), or a cell that your program defines."""
+    """Recurrent cell: lstm, gru, rnn (tanh), mingru, minlstm, or a cell that your program defines."""
     hidden_size: int = Field(default=128, ge=1, le=_WIDTH)
     """Number of units in each recurrent layer."""
     num_layers: int = Field(default=2, ge=1, le=1024)
@@ -33,7 +33,7 @@ class ModelConfig(Section):
     embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability of dropping a symbol's input vector at all its positions in the batch; 0 = none."""
     weight_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Probability of dropping a recurrent weight for one batch (DropConnect); 0 = none."""
+    """Probability of dropping a recurrent weight (of mingru, minlstm: an input weight) for one batch; 0 = none."""
     zoneout: float = Field(default=0.0, ge=0, lt=1)
     """Probability that a unit keeps its state from the previous step; 0 = none."""
     embedding: Literal["learned", "one-hot"] = "learned"
