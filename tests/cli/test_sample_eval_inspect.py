@@ -99,6 +99,29 @@ def test_eval_takes_the_whole_of_another_text(char_rnn: Command, run_folder: Pat
 
 
 @pytest.mark.parametrize(
+    ("unknown", "read", "changes", "said"),
+    [
+        ("nearest", "so is the rose, so is you", (3, 1), "3 characters replaced, 1 left out: read 'ï' as 'i',"),
+        ("skip", "so s the rose, so s yu", (0, 4), "0 characters replaced, 4 left out: skipped unknown characters:"),
+    ],
+)
+def test_eval_reads_unknown_characters_as_asked(
+    char_rnn: Command, run_folder: Path, tmp_path: Path, unknown: str, read: str, changes: tuple[int, int], said: str
+) -> None:
+    other, plain = tmp_path / "other.txt", tmp_path / "plain.txt"
+    other.write_text("so ïs the rose, so ïs yöu☃", encoding="utf-8")
+    plain.write_text(read)
+    done = char_rnn("eval", run_folder, other, "--unknown", unknown, "--json")
+    figures, expected = json.loads(done.out), json.loads(char_rnn("eval", run_folder, plain, "--json").out)
+    assert figures["nats_per_character"] == expected["nats_per_character"]
+    assert (figures["replaced"], figures["skipped"], figures["characters"]) == (*changes, expected["characters"])
+    assert said in done.err
+    known = char_rnn("eval", run_folder, plain, "--unknown", unknown, "--json")
+    assert json.loads(known.out) == {**expected, "replaced": 0, "skipped": 0}
+    assert "0 characters replaced, 0 left out\n" in known.err
+
+
+@pytest.mark.parametrize(
     ("kind", "unit", "symbols"), [("characters", "character", "é"), ("bytes", "byte", r"\xa9\xc3")]
 )
 def test_inspect_counts_in_the_models_symbols(

@@ -117,6 +117,12 @@ def test_what_was_not_read_as_given_is_said_once_each() -> None:
     assert spelling.remark() == ("read 'A' as 'a', '’' as \"'\", 'B' as 'b'; skipped unknown characters: '漢' '字'")
 
 
+def test_changes_are_counted_in_characters() -> None:
+    assert read("ab'\n", "A’b’B漢字漢\r\n").count() == (5, 3)
+    assert read("é", decomposed("éé")).count() == (0, 0)
+    assert read("ab", "ab").count() == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("known", "prime", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ import rich_click as click
 from char_rnn.cli.inputs import open_model, reading_of
 from char_rnn.cli.options import debug_option, device_manager, device_option, json_option, quiet_option
 from char_rnn.cli.output import describe_evaluation, preparation, print_result, progress_bar, say
+from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus, Split
+    from char_rnn.generation.unknown_characters import Unknown
     from char_rnn.model_file import ModelFile
     from char_rnn.models import CharModel
     from char_rnn.training import Evaluation
@@ -36,6 +39,12 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
     help="Split to evaluate (default: val for the text the model was trained on, all for any other).",
+)
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "skip", "nearest"]),
+    default="error",
+    help="Treatment of characters that are not in the vocabulary; nearest replaces É with E, for example.",
 )
 @click.option("--encoding", help="Encoding of the text (default: that of the training text).")
 @click.option("--dynamic", is_flag=True, help="Also evaluate a model that learns from the text during the evaluation.")
@@ -60,6 +69,7 @@ def command(
     model: str,
     data: tuple[str, ...],
     split: str | None,
+    unknown: Unknown,
     encoding: str | None,
     as_json: bool,
     device: str,
@@ -82,24 +92,23 @@ def command(
       char-rnn eval runs/my-book/last.safetensors another-book.txt --split all --json
       char-rnn eval runs/my-books book-1.txt book-2.txt
       char-rnn eval runs/my-book my-book.txt --dynamic
+      char-rnn eval runs/my-book french-book.txt --unknown nearest
     """
     given = {name: value for name, value in dynamic_options.items() if value is not None}
     if given and not dynamic:
         option = next(iter(given)).replace("_", "-")
         raise click.UsageError(f"--{option} has no effect without --dynamic; give both, or neither")
-    from char_rnn.data.corpus import prepare_corpus
     from char_rnn.training import evaluate
     from char_rnn.training.dynamic_evaluation import evaluate_dynamically
 
     file = open_model(model)
-    with preparation(quiet) as progress:
-        corpus = prepare_corpus(data, vocabulary=file.vocabulary, progress=progress, **reading_of(file, encoding))
+    corpus, changes = _corpus(file, data, encoding, unknown, quiet)
     part = _split(file, corpus, split)
     network = _network(file, device)
     with progress_bar(quiet) as show:
         result = evaluate(network, part, progress=show and partial(show, "predicted"))
     unit = file.vocabulary.unit
-    facts = {"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit)}
+    facts = {"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit), **changes}
     if not as_json:
         say(f"{model} on the {part.name} split of {corpus.name}", quiet=quiet)
         print_result(describe_evaluation(result, unit))
@@ -115,6 +124,31 @@ def command(
             print_result(f"dynamic: {describe_evaluation(adapted, unit)}")
     if as_json:
         click.echo(json.dumps(facts))
+
+
+def _corpus(
+    file: ModelFile, data: tuple[str, ...], encoding: str | None, unknown: Unknown, quiet: bool
+) -> tuple[Corpus, dict[str, int]]:
+    """Return the text as the model reads it, and the numbers of unknown characters, unless they are an error."""
+    from char_rnn.data.corpus import prepare_corpus
+    from char_rnn.data.vocabulary import UnknownCharacterError
+    from char_rnn.generation.unknown_characters import spelled
+
+    vocabulary, reading = file.vocabulary, reading_of(file, encoding)
+    with preparation(quiet) as progress:
+        if unknown == "error":
+            try:
+                return prepare_corpus(data, vocabulary=vocabulary, progress=progress, **reading), {}
+            except UnknownCharacterError as error:
+                raise error.advising("give --unknown skip to leave it out, or --unknown nearest") from None
+        own = prepare_corpus(data, vocabulary=vocabulary.kind, progress=progress, **reading)
+        spelling = spelled(vocabulary, own.vocabulary.decode_bytes(own.ids).decode("utf-8", "surrogateescape"), unknown)
+    replaced, skipped = spelling.count()
+    remark = spelling.remark()
+    changes = f"{counted(replaced, 'character')} replaced, {skipped:,} left out{remark and f': {remark}'}"
+    say(changes, quiet=quiet, wrap=True)
+    ids = spelling.indices.astype(vocabulary.dtype)
+    return replace(own, ids=ids, vocabulary=vocabulary), {"replaced": replaced, "skipped": skipped}
 
 
 def _network(file: ModelFile, device: str) -> CharModel:

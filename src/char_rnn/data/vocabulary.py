@@ -33,15 +33,26 @@ class UnknownCharacterError(ValueError):
         position: Its position in the text, in characters (bytes for a byte vocabulary), from 0.
     """
 
-    def __init__(self, character: str, position: int, kind: VocabularyKind = "characters", where: str = "") -> None:
-        self.character, self.position, self.kind, self.where = character, position, kind, where
+    def __init__(
+        self,
+        character: str,
+        position: int,
+        kind: VocabularyKind = "characters",
+        where: str = "",
+        advice: str = "remove or replace it, or train on a text that has it",
+    ) -> None:
+        self.character, self.position, self.kind, self.where, self.advice = character, position, kind, where, advice
         code = ord(character)
         symbol = f"byte 0x{code:02X}" if kind == "bytes" else f"character {character!r} (U+{code:04X})"
-        advice = "it is not in the vocabulary; remove or replace it, or train on a text that has it"
-        super().__init__(f"{where + ': ' if where else ''}unknown {symbol} at position {position}: {advice}")
+        unknown = f"{where + ': ' if where else ''}unknown {symbol} at position {position}"
+        super().__init__(f"{unknown}: it is not in the vocabulary; {advice}")
 
-    def __reduce__(self) -> tuple[type["UnknownCharacterError"], tuple[str, int, VocabularyKind, str]]:
-        return type(self), (self.character, self.position, self.kind, self.where)
+    def __reduce__(self) -> tuple[type["UnknownCharacterError"], tuple[str, int, VocabularyKind, str, str]]:
+        return type(self), (self.character, self.position, self.kind, self.where, self.advice)
+
+    def advising(self, advice: str) -> "UnknownCharacterError":
+        """Return this error with other advice at the end of its message."""
+        return UnknownCharacterError(self.character, self.position, self.kind, self.where, advice)
 
 
 class SymbolSet:
@@ -96,6 +107,10 @@ class Vocabulary:
         seen = SymbolSet(kind)
         seen.update(_as_bytes(text) if kind == "bytes" else _as_text(text))
         return cls(kind, seen.symbols())
+
+    def extended(self, symbols: Iterable[int]) -> "Vocabulary":
+        """Return this vocabulary followed by the symbols that it lacks, in increasing order; old indices stay."""
+        return Vocabulary(self.kind, (*self.symbols, *sorted({*symbols} - {*self.symbols})))
 
     @property
     def unit(self) -> str:

@@ -88,6 +88,12 @@ class Spelling:
         """Changed pieces, and the text read for each (may be empty); in order of appearance."""
         return {given: read for given, read in self.pieces if read not in (given, _formed(given, self.form))}
 
+    def count(self) -> tuple[int, int]:
+        """Number of characters replaced by others, and of those left out."""
+        counts, changed = Counter(self.pieces), self.substitutions
+        replaced = sum(count for (given, read), count in counts.items() if read and given in changed)
+        return replaced, sum(count for (given, read), count in counts.items() if not read and given in changed)
+
     def remark(self) -> str:
         """Description of the changes; empty if there are none."""
         substitutions = self.substitutions
