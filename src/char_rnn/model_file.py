@@ -40,7 +40,7 @@ from char_rnn.utils.terminal import first_line
 FORMAT = "char-rnn"
 FORMAT_VERSION, PLAIN_VERSION = 2, 1  # the latest; and that of files without matrices in 8 bits
 SCALES = ".scales"
-NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step")
+NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step", "new_symbols")
 MAX_BYTES = 64 << 30  # of a model file or a training state
 PATHS = {"data", "init_from", "teacher", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
 """Facts about the training, and options of 2015's programs, that are paths."""

@@ -228,6 +228,36 @@ CASES: dict[str, tuple[Make, int, str]] = {
         2,
         r"--init-from uses the architecture of the model",
     ),
+    "new symbols without a model": (
+        lambda tmp, poem, run: ["train", poem, "--grow-vocabulary"],
+        2,
+        r"--grow-vocabulary adds symbols to a model: give the model with --init-from",
+    ),
+    "new symbols for a run that is resumed": (
+        lambda tmp, poem, run: ["train", "--resume", run, "--grow-vocabulary"],
+        2,
+        r"--resume uses the settings of the run: leave out .*--grow-vocabulary",
+    ),
+    "new symbols as in 2015": (
+        lambda tmp, poem, run: ["train", poem, "--torch7", "--init-from", run, "--grow-vocabulary"],
+        2,
+        r"--grow-vocabulary needs training\.trainer=modern",
+    ),
+    "a text with new symbols without the option": (
+        lambda tmp, poem, run: ["train", file(tmp / "text", "r€se".encode()), "--init-from", run],
+        2,
+        r"text: unknown character '€' \(U\+20AC\) at position 1: .*add it with --grow-vocabulary",
+    ),
+    "a text to evaluate with new symbols": (
+        lambda tmp, poem, run: ["eval", run, file(tmp / "text", "r€se".encode())],
+        2,
+        r"text: unknown character '€' \(U\+20AC\) at position 1: .*give --unknown skip",
+    ),
+    "a text to evaluate without a known symbol": (
+        lambda tmp, poem, run: ["eval", run, file(tmp / "text", "€€".encode()), "--unknown", "skip", "--quiet"],
+        1,
+        r"nothing",
+    ),
     "nothing to resume": (lambda tmp, *_: ["train", "--resume", tmp], 1, r"nothing to resume here"),
     "a state cut short": (
         resumed(lambda run: file(run / STATE, (run / STATE).read_bytes()[:-5])),

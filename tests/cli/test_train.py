@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -196,6 +197,40 @@ def test_a_run_started_from_a_model_can_be_resumed(char_rnn: Command, run_folder
     assert resumed.training["step"] == 9
     assert resumed.training["init_from"] == run_folder.name
     assert resumed.vocabulary == ModelFile.read(run_folder).vocabulary
+
+
+def test_a_vocabulary_grows_and_inspect_gives_the_command_again(
+    char_rnn: Command, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.txt").write_text("the violet is süß, — and so is the rose.\n" * 30, encoding="utf-8")
+    shutil.copy(run_folder / "best.safetensors", "old.safetensors")
+    grow = ("other.txt", "--init-from", "old.safetensors", "--grow-vocabulary", "--set", "model.initialization=xavier")
+    done = char_rnn("train", *grow, "--out", "run", *steps(3), *SMALL[4:])
+    assert done.status == 0, done.err
+    assert "\n3 new symbols: ß ü —\n" in done.err
+    shown = char_rnn("inspect", "run").out
+    assert "  started from  old.safetensors, with 3 new symbols: ß ü —\n" in shown
+    command = shlex.split(shown.partition("To train it again:\n")[2])
+    command[2] += ".txt"
+    assert char_rnn(*command[1:], "--out", "again", "-q").status == 0
+    first, again = (ModelFile.read(name) for name in ("run", "again"))
+    assert again.vocabulary == first.vocabulary
+    assert all((again.tensors[name] == tensor).all() for name, tensor in first.tensors.items())
+
+
+def test_a_text_without_new_symbols_is_a_note(char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path) -> None:
+    arguments = ("--init-from", run_folder, "--grow-vocabulary", "--out", tmp_path / "run", *steps(1), *SMALL[4:])
+    done = char_rnn("train", poem, *arguments)
+    assert (done.status, "no new symbols: the model has all symbols of the text" in done.err) == (0, True)
+
+
+def test_of_many_new_symbols_the_first_are_named(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text("".join(map(chr, range(0x4E00, 0x4E00 + 900))), encoding="utf-8")
+    arguments = ("--init-from", run_folder, "--grow-vocabulary", "--out", tmp_path / "run", *steps(1), *SMALL[4:])
+    shown = " ".join(map(chr, range(0x4E00, 0x4E00 + 30)))
+    assert f"\n900 new symbols: {shown} and 870 more\n" in char_rnn("train", path, *arguments).err
 
 
 def test_what_is_set_on_resuming_stays(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:

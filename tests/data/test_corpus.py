@@ -1,6 +1,7 @@
 """A text, split and prepared."""
 
 import hashlib
+import io
 import pickle
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from char_rnn.data import DataError, reading
 from char_rnn.data.corpus import Corpus, prepare_corpus, split_bounds
 from char_rnn.data.datasets import data_root
-from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary, VocabularyKind
 
 
 def test_a_file_is_encoded_into_a_map(tmp_path: Path) -> None:
@@ -171,6 +172,25 @@ def test_a_character_that_a_given_vocabulary_lacks_is_placed(tmp_path: Path) -> 
     assert str(caught.value).startswith(f"{path}: unknown character 'é' (U+00E9) at position {reading.PIECE + 5}")
     assert (caught.value.character, caught.value.position) == ("é", reading.PIECE + 5)
     assert list((data_root() / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_a_given_vocabulary_grows_by_what_the_text_adds(tmp_path: Path, kind: VocabularyKind) -> None:
+    path = write(tmp_path / "text", "a" * reading.PIECE + "züöb")
+    old = Vocabulary.from_text("cba", kind)
+    grown = prepare_corpus(path, vocabulary=old, grow=True)
+    assert grown.vocabulary.symbols == (*old.symbols, *sorted(set(Vocabulary.from_text("üöz", kind).symbols)))
+    assert text_of(grown) == "a" * reading.PIECE + "züöb"
+    again = prepare_corpus(path, vocabulary=grown.vocabulary)
+    assert (again.vocabulary, again.sha256) == (grown.vocabulary, grown.sha256)
+    assert prepare_corpus(path, vocabulary=grown.vocabulary, grow=True).vocabulary == grown.vocabulary
+    assert len(list((data_root() / "cache").glob("*.ids"))) == 1  # one entry for all
+
+
+def test_standard_input_can_add_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("añb".encode())))
+    corpus = prepare_corpus("-", vocabulary=Vocabulary.from_text("ab"), grow=True)
+    assert (text_of(corpus), corpus.vocabulary.labels) == ("añb", ("a", "b", "ñ"))
 
 
 def test_a_mapped_corpus_pickles_without_its_text(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from model_cases import OPTIONS
 
 from char_rnn.models import CharGRU, CharLSTM, CharRNN, build_model
+from char_rnn.models.build import grown_tensors
 from char_rnn.utils.config import ModelConfig
 
 V = 9
@@ -127,3 +131,43 @@ def test_a_huge_configuration_with_small_weights_allocates_nothing() -> None:
     config = ModelConfig(hidden_size=65_536, num_layers=1024)
     with pytest.raises(ValueError, match=r"^weights: lstm.weight_ih_l0 has shape \(24, 9\), but"):
         build_model(config, V, arrays(CONFIGS[0]))
+
+
+ONE_HOT: list[dict[str, Any]] = [{}, {"type": "gru"}, {"mogrifier_rounds": 2}]
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, *({"embedding": "one-hot", **more} for more in ONE_HOT)], ids=str)
+def test_new_symbols_leave_the_others_as_they_were(options: dict[str, Any]) -> None:
+    """Except with a norm of one-hot vectors, whose scale depends on their length."""
+    learned = {} if "embedding" in options else {"embedding_size": 6}
+    config = ModelConfig.model_validate({"hidden_size": 6, **learned, **options})
+    old = build_model(config, V).eval()
+    tensors = {name: value.numpy() for name, value in old.state_dict().items()}
+    grown = grown_tensors(config, V, V + 3, tensors)
+    new = build_model(config, V + 3, grown).eval()
+    x = torch.arange(V)[None]
+    (expected, _, _), (found, _, _) = old.outputs(x), new.outputs(x)
+    assert torch.equal(found, expected)
+    assert torch.equal(new.output_proj(found)[..., :V], old.output_proj(expected))
+    fresh = grown["output_proj.bias" if config.initialization == "pytorch" else "output_proj.weight"][V:]
+    assert np.unique(fresh).size == fresh.size
+
+
+def test_new_symbols_are_initialized_as_in_a_new_model() -> None:
+    config = ModelConfig(hidden_size=6, embedding_size=4, initialization="uniform")
+    tensors = {name: value.numpy().astype(np.float64) for name, value in build_model(config, V).state_dict().items()}
+    torch.manual_seed(5)
+    grown = grown_tensors(config, V, V + 2, tensors)
+    torch.manual_seed(5)
+    model = build_model(config, V + 2)
+    for name in ("embedding.weight", "output_proj.weight", "output_proj.bias"):
+        np.testing.assert_array_equal(grown[name][V:], model.state_dict()[name][V:].double().numpy())
+        np.testing.assert_array_equal(grown[name][:V], tensors[name])
+
+
+@pytest.mark.parametrize("sizes", [(V, V + 1), (V - 1, V)])
+def test_a_residual_connection_that_depends_on_the_vocabulary_prevents_its_growth(sizes: tuple[int, int]) -> None:
+    config = ModelConfig(hidden_size=V, embedding="one-hot", residual=True)
+    tensors = {name: value.numpy() for name, value in build_model(config, sizes[0]).state_dict().items()}
+    with pytest.raises(ValueError, match=rf"cannot grow from {sizes[0]} to {sizes[1]} symbols"):
+        grown_tensors(config, *sizes, tensors)

@@ -12,7 +12,7 @@ import rich_click as click
 
 from char_rnn.cli.inputs import open_model
 from char_rnn.cli.options import debug_option, json_option
-from char_rnn.cli.output import print_result
+from char_rnn.cli.output import describe_new_symbols, print_result
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         f"  recipe        batch {training.batch_size} x {training.seq_length} {unit}s, learning rate "
         f"{training.learning_rate:g}, seed {training.seed}",
     ]
+    if "init_from" in metadata:
+        added = describe_new_symbols(file.vocabulary, metadata)
+        lines.append(f"  started from  {visible_name(str(metadata['init_from']))}{added and f', with {added}'}")
     if "step" in metadata:
         epochs = f"{metadata['epoch']:.2f} epochs of " if "epoch" in metadata else ""
         text = visible_name(str(metadata.get("data", "an unnamed text")))
@@ -99,19 +102,25 @@ def _command(file: ModelFile) -> str | None:
     None for a model of 2015.
     """
     from char_rnn.utils.config import compose_config, recipes
+    from char_rnn.utils.config.model import FOR_TRAINING
 
     training = file.without_paths().training
     text = training.get("data")
     if not isinstance(text, str) or "char_rnn" not in training:
         return None
-    wanted = _settings(file.config)
+    start = ["--init-from", str(training["init_from"])] if "init_from" in training else []
+    start += ["--grow-vocabulary"] if "new_symbols" in training else []
+    wanted = {
+        key: value
+        for key, value in _settings(file.config).items()
+        if not start or not key.startswith("model.") or key.removeprefix("model.") in FOR_TRAINING
+    }
     changes = {
         recipe: {key: value for key, value in wanted.items() if value != settings[key]}
         for recipe in recipes()
         for settings in [_settings(compose_config(recipe))]
     }
     recipe = min(changes, key=lambda name: len(changes[name]))
-    start = ["--init-from", str(training["init_from"])] if "init_from" in training else []
     settings = chain.from_iterable(("--set", f"{key}={value}") for key, value in changes[recipe].items())
     return visible_name(shlex.join(["char-rnn", "train", text, "--recipe", recipe, *start, *settings]))
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import rich_click as click
 
-from char_rnn.utils.terminal import visible, visible_pieces, wrapped
+from char_rnn.utils.terminal import counted, visible, visible_name, visible_pieces, wrapped
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
+    from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.training import Evaluation
 
 _FLUSH_INTERVAL = 0.1
@@ -80,6 +81,14 @@ def describe_evaluation(evaluation: Evaluation, unit: str) -> str:
         f"perplexity {evaluation.perplexity:.3f}, over {evaluation.characters:,} {unit}s"
         + (f" of the split's {evaluation.of:,}" if evaluation.of is not None else "")
     )
+
+
+def describe_new_symbols(vocabulary: Vocabulary, training: Mapping[str, Any], shown: int = 30) -> str:
+    """Return the number of symbols that a run added to its vocabulary, and the first of them; empty without any."""
+    count = int(training.get("new_symbols", 0))
+    added = vocabulary.labels[vocabulary.size - count :]
+    more = f" and {count - shown:,} more" if count > shown else ""
+    return f"{counted(count, 'new symbol')}: {' '.join(map(visible_name, added[:shown]))}{more}" if count else ""
 
 
 @contextmanager

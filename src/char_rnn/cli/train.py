@@ -12,7 +12,7 @@ from click.exceptions import Exit
 
 from char_rnn.cli.inputs import open_model
 from char_rnn.cli.options import DEVICES, OneDashCommand, config_options, debug_option, minutes_option, quiet_option
-from char_rnn.cli.output import describe_evaluation, preparation, say, write_text
+from char_rnn.cli.output import describe_evaluation, describe_new_symbols, preparation, say, write_text
 from char_rnn.cli.process import stopping_at_signals
 from char_rnn.cli.train_options import TrainOptions, flags_of_2015, repeated_sources
 from char_rnn.cli.training_page import TrainingPage
@@ -49,6 +49,9 @@ SAMPLE_LENGTH = 600
 @click.option("--resume", metavar="RUN", help="Folder of a run to continue.")
 @click.option("--open", "open_page", is_flag=True, help="Show the training in a browser (extra playground).")
 @click.option("--init-from", "-init_from", metavar="MODEL", help="Model with the initial weights and vocabulary.")
+@click.option(
+    "--grow-vocabulary", is_flag=True, help="Add the symbols of the text that the model of --init-from lacks."
+)
 @flags_of_2015
 @quiet_option
 @debug_option
@@ -58,8 +61,9 @@ def command(**options: Any) -> None:
     DATA is a text file (plain, gzip, bzip2, xz or zip), a folder, - for standard input, or a named data set (`char-rnn
     datasets`). Several texts are read in the given order. The run folder contains the model (best.safetensors), the
     metrics (metrics.jsonl) and the state for --resume. The MODEL of --init-from is a run folder, a .safetensors file,
-    or a .t7 checkpoint of 2015. --open shows a page with the losses, the samples, and a box to write with the best
-    model so far. The flags of train.lua also work (-data_dir, -rnn_size, -eval_val_every, ...).
+    or a .t7 checkpoint of 2015; --grow-vocabulary adds the symbols of DATA that it lacks. --open shows a page with the
+    losses, the samples, and a box to write with the best model so far. The flags of train.lua also work (-data_dir,
+    -rnn_size, -eval_val_every, ...).
 
     \b
     Examples:
@@ -67,6 +71,7 @@ def command(**options: Any) -> None:
       char-rnn train my-book.txt --minutes 10 --out runs/my-book --open
       char-rnn train book-1.txt book-2.txt.gz letters/ --separator '\\n\\n'
       char-rnn train my-book.txt --set model.type=gru --set training.learning_rate=1e-3
+      char-rnn train letters.txt --init-from runs/my-book --grow-vocabulary --set training.learning_rate=1e-3
       char-rnn train --resume runs/my-book
       torchrun --nproc-per-node 2 -m char_rnn train my-book.txt --out runs/my-book
       char-rnn train --torch7 -data_dir data/tinyshakespeare -rnn_size 512 -num_layers 2 -dropout 0.5
@@ -149,8 +154,18 @@ def open_run(config: Config, given: TrainOptions, manager: DeviceManager, group:
         if given.resume is not None:
             run = resume_run(config, given.resume, context=context, backend=backend)
         else:
-            run = start_run(config, given.out, init_from=given.init_from, context=context, backend=backend)
+            run = start_run(
+                config,
+                given.out,
+                init_from=given.init_from,
+                grow_vocabulary=given.grow_vocabulary,
+                context=context,
+                backend=backend,
+            )
     say(_introduction(run, manager.describe()), quiet=given.silent, wrap=True)
+    if given.grow_vocabulary:
+        added = describe_new_symbols(run.corpus.vocabulary, run.trainer.checkpoints.metadata)
+        say(added or "no new symbols: the model has all symbols of the text", quiet=given.silent, wrap=True)
     return run
 
 

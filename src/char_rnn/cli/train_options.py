@@ -64,6 +64,7 @@ class TrainOptions:
     separator: str | None = None
     resume: str | None = None
     init_from: str | None = None
+    grow_vocabulary: bool = False
     torch7: bool = False
     gpuid: int | None = None
     quiet: bool = False
@@ -83,13 +84,16 @@ class TrainOptions:
         return given
 
     def _check(self) -> None:
-        if self.resume and (self.out or self.recipe or self.config_file or self.init_from):
+        if self.resume and (self.out or self.recipe or self.config_file or self.init_from or self.grow_vocabulary):
             raise click.UsageError(
-                "--resume uses the settings of the run: leave out --out, --recipe, --config, --init-from"
+                "--resume uses the settings of the run: leave out --out, --recipe, --config, --init-from,"
+                " --grow-vocabulary"
             )
+        if self.grow_vocabulary and not self.init_from:
+            raise click.UsageError("--grow-vocabulary adds symbols to a model: give the model with --init-from MODEL")
         if self.init_from:
             flags = ", ".join(f"-{name}" for name in _ARCHITECTURE)
-            if any(text.startswith("model.") and "dropout" not in text for text in self.overrides):
+            if any(_sets_architecture(text) for text in self.overrides):
                 raise click.UsageError("--init-from uses the architecture of the model: leave out --set model....")
             if not self.torch7 and any(self.flags[name] is not None for name in _ARCHITECTURE):
                 raise click.UsageError(f"--init-from uses the architecture of the model: leave out {flags}")
@@ -138,6 +142,11 @@ class TrainOptions:
                 "--torch7 needs training.trainer=torch7, but the configuration has modern: change it, or leave out"
                 " --torch7"
             )
+        if self.grow_vocabulary and config.training.trainer == _TORCH7:
+            raise click.UsageError(
+                "--grow-vocabulary needs training.trainer=modern, but the configuration has torch7: change it, or leave"
+                " out --grow-vocabulary"
+            )
         self.apply(config)
         return config
 
@@ -178,6 +187,13 @@ class TrainOptions:
         }
         given = {option: pair for option, pair in values.items() if pair[1] is not None}
         return [(f"{key}={value}", f"{option} {value}") for option, (key, value) in given.items()]
+
+
+def _sets_architecture(override: str) -> bool:
+    from char_rnn.utils.config.model import FOR_TRAINING
+
+    section, _, key = override.partition("=")[0].strip().partition(".")
+    return section == "model" and key not in FOR_TRAINING
 
 
 def repeated_sources(config: Config) -> str:

@@ -151,6 +151,7 @@ def prepare_corpus(
     source: Sources,
     *,
     vocabulary: str | Vocabulary = "characters",
+    grow: bool = False,
     encoding: str = "utf-8",
     separator: str = "",
     file_order: FileOrder = "natural",
@@ -169,6 +170,7 @@ def prepare_corpus(
             bzip2 or xz are decompressed; a zip archive stands for its text files in natural order. A file with several
             names counts once.
         vocabulary: `"characters"` or `"bytes"`, for a vocabulary of the text's symbols; or a vocabulary.
+        grow: Whether the symbols of the text that a given vocabulary lacks are added to its end.
         encoding: Encoding of the text; unused for bytes.
         separator: Text between two files.
         file_order: Order of a folder's files: `"natural"` (2 before 10), or `"path"` as in version 1.0: by path, and a
@@ -184,7 +186,7 @@ def prepare_corpus(
     if file_order not in get_args(FileOrder):
         raise ValueError(f"file_order {file_order!r}: must be one of {', '.join(get_args(FileOrder))}")
     cache = Cache(Path(cache_dir) if cache_dir is not None else datasets.data_root() / "cache")
-    preparation = _Preparation(cache, vocabulary, encoding, progress, separator)
+    preparation = _Preparation(cache, vocabulary, encoding, progress, separator, grow=grow)
     with ExitStack() as copies:
         found = [
             copies.enter_context(spooled(each, cache, preparation.encoding))
@@ -219,8 +221,11 @@ class _Preparation:
         encoding: str,
         progress: datasets.Progress | None,
         separator: str,
+        *,
+        grow: bool = False,
     ) -> None:
         self.given = vocabulary if isinstance(vocabulary, Vocabulary) else None
+        self.grow = grow and self.given is not None
         self.kind = check_kind(vocabulary.kind if isinstance(vocabulary, Vocabulary) else vocabulary)
         self.encoding = check_encoding(encoding)
         self.cache, self.progress, self.separator = cache, progress, separator
@@ -230,7 +235,7 @@ class _Preparation:
         started_ns = time.time_ns()
         fingerprint, memo = source.fingerprint(), self._description(source)
         sha256 = self.cache.recall(memo, fingerprint.digest)
-        entry = self.load(sha256) if sha256 else None
+        entry = self.load(sha256) if sha256 and not self.grow else None  # the first pass finds what it grows by
         if sha256 is None or entry is None:
             with memory_kept():  # else every piece's memory is returned and requested again, a third of the time
                 entry, sha256 = self._prepare(source, fingerprint.size)
@@ -251,13 +256,15 @@ class _Preparation:
         symbols, length = SymbolSet(self.kind), 0
         for piece in reader:
             length += len(piece)
-            if self.given is None:
+            if self.given is None or self.grow:
                 symbols.update(piece)
         if length == 0:
             raise DataError(
                 f"{source.label}: the text is empty; training needs batch_size x seq_length + 1 characters or more"
             )
         sha256 = reader.sha256
+        if self.given is not None and self.grow:
+            self.given = self.given.extended(symbols.symbols())
         if entry := self.load(sha256):
             return entry, sha256
         vocabulary = self.given or Vocabulary(self.kind, symbols.symbols())

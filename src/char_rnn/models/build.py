@@ -53,3 +53,33 @@ def build_model(
     weights = {name: torch.from_numpy(array.astype(kind)).to(found) for name, array in tensors.items()}
     model.load_state_dict(weights, assign=True)
     return model
+
+
+def grown_tensors(
+    config: ModelConfig, old_size: int, new_size: int, tensors: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Add the parameters of new symbols, whose indices follow the old ones, to the weights of a model.
+
+    Those of a new model are drawn from PyTorch's global generator, and the old weights replace the first rows (with
+    one-hot vectors, the first columns of the lowest layer).
+
+    Args:
+        config: Section `model` of a configuration, with the old length of the embedding.
+        old_size: Symbols in the vocabulary of `tensors`.
+        new_size: Symbols in the grown vocabulary.
+        tensors: Weights by their names in the state dict.
+
+    Raises:
+        ValueError: `tensors` are not the weights of this model, or its residual connections depend on the vocabulary.
+    """
+    check_tensors(config, old_size, tensors)
+    if config.residual and config.embedding == "one-hot" and config.hidden_size in (old_size, new_size):
+        raise ValueError(
+            f"a residual model of {config.hidden_size} units with one-hot vectors cannot grow from {old_size} to"
+            f" {new_size} symbols: its lowest layer has a residual connection with {config.hidden_size} symbols only"
+        )
+    model = build_model(config, new_size)
+    grown = {name: tensor.numpy().astype(tensors[name].dtype) for name, tensor in model.state_dict().items()}
+    for name, tensor in tensors.items():
+        grown[name][tuple(map(slice, tensor.shape))] = tensor
+    return grown

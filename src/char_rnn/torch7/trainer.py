@@ -50,8 +50,12 @@ class Torch7Backend(TrainerBackend):
     def __init__(self) -> None:
         self._rng = Generator(0)
 
-    def corpus(self, config: Config, vocabulary: str | Vocabulary, progress: Progress | None = None) -> Corpus:
+    def corpus(
+        self, config: Config, vocabulary: str | Vocabulary, progress: Progress | None = None, *, grow: bool = False
+    ) -> Corpus:
         """Encode the text; that of a folder comes from its ``vocab.t7`` and ``data.t7`` if they are up to date."""
+        if grow:
+            raise ValueError("training.trainer torch7 cannot grow a vocabulary; train with training.trainer modern")
         folder = Path(config.data.sources[0])
         alone = len(config.data.sources) == 1
         cached = read_caches(folder) if alone and os.path.isdir(folder) else None  # noqa: PTH112 (no error for any text)

@@ -28,12 +28,18 @@ class TrainerBackend:
     name = "modern"
     one_process = False
 
-    def corpus(self, config: Config, vocabulary: str | Vocabulary, progress: Progress | None = None) -> Corpus:
-        """Encode the text of ``data.data_dir`` with its own vocabulary of the given kind, or with a given one."""
+    def corpus(
+        self, config: Config, vocabulary: str | Vocabulary, progress: Progress | None = None, *, grow: bool = False
+    ) -> Corpus:
+        """Encode the text of ``data.data_dir`` with its own vocabulary of the given kind, or with a given one.
+
+        With ``grow``, the symbols that a given vocabulary lacks are added to it.
+        """
         data = config.data
         return prepare_corpus(
             data.data_dir,
             vocabulary=vocabulary,
+            grow=grow,
             encoding=data.encoding,
             separator=data.separator,
             file_order=data.file_order,

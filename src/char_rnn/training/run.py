@@ -19,9 +19,10 @@ from char_rnn.data.corpus import Corpus
 from char_rnn.data.datasets import Progress
 from char_rnn.data.line_beginnings import suggested_primes
 from char_rnn.data.sources import STANDARD_INPUT, Sources, as_list
-from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
+from char_rnn.models.build import grown_tensors
 from char_rnn.runs import STATE
 from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.callbacks import Callback
@@ -37,6 +38,9 @@ from char_rnn.utils.config import Config, compose_config, config_from_dict
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
 from char_rnn.utils.locking import acquire, holding, released_on_error
+
+ORIGIN = ("init_from", "new_symbols")
+"""Metadata of a run that started from a model: its name, and the number of symbols added to its vocabulary, if any."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def start_run(
     folder: str | Path | None = None,
     *,
     init_from: str | Path | ModelFile | None = None,
+    grow_vocabulary: bool = False,
     context: RunContext | None = None,
     backend: TrainerBackend | None = None,
 ) -> Run:
@@ -101,6 +106,7 @@ def start_run(
         config: whole configuration; ``data.data_dir`` names the text.
         folder: run folder (default: one named after the text in ``logging.checkpoint_dir``).
         init_from: model, model file or run folder to start from; its architecture and vocabulary are used.
+        grow_vocabulary: add the symbols of the text that the model of ``init_from`` lacks, after its own.
         context: device, callbacks, sampling.
         backend: implementation that ``training.trainer`` selects (default: modern).
 
@@ -115,11 +121,14 @@ def start_run(
         check_folder_is_free(folder)
     config = with_absolute_paths(config)
     if init_from is None:
+        if grow_vocabulary:
+            raise ValueError("grow_vocabulary adds symbols to a model: give the model with init_from")
         return _prepare(config, folder, context, backend, config.data.vocabulary)
     model = init_from if isinstance(init_from, ModelFile) else context.open_model(init_from)
     name = "a model in memory" if isinstance(init_from, ModelFile) else os.fspath(init_from)
     config = _with_architecture(config, model, name)
-    return _prepare(config, folder, context, backend, model.vocabulary, name, model.tensors)
+    origin = {"init_from": name}
+    return _prepare(config, folder, context, backend, model.vocabulary, origin, model.tensors, grow=grow_vocabulary)
 
 
 def resume_run(
@@ -143,10 +152,10 @@ def resume_run(
         saved, last = read_state(folder), saved_model(folder)
         config = tuned_before(with_absolute_paths(config), last)
         config.data.file_order = last.config.data.file_order
-        name = last.training.get("init_from")
-        vocabulary = config.data.vocabulary if name is None else last.vocabulary  # that of the model it started from
+        origin = {key: last.training[key] for key in ORIGIN if key in last.training}
+        vocabulary = last.vocabulary if origin else config.data.vocabulary  # that of the model it started from
         try:
-            return _prepare(config, folder, context, backend, vocabulary, name, saved=saved)
+            return _prepare(config, folder, context, backend, vocabulary, origin, saved=saved)
         except TextNotFoundError as error:
             raise TextNotFoundError(f"{error}; if the text has moved, give its new path with --resume") from None
 
@@ -157,13 +166,17 @@ def _prepare(
     context: RunContext,
     backend: TrainerBackend,
     vocabulary: str | Vocabulary,
-    init_from: str | None = None,
+    origin: Mapping[str, Any] | None = None,
     tensors: Mapping[str, np.ndarray] | None = None,
     saved: TrainingState | None = None,
+    grow: bool = False,
 ) -> Run:
     """Prepare a run from new weights or a model's (``tensors``); resuming differs in the ``saved`` state alone."""
     group = context.group
-    corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress))
+    corpus = group.in_turn(lambda: _corpus(config, vocabulary, context, backend, grow=grow))
+    if isinstance(vocabulary, Vocabulary) and tensors is not None and corpus.vocabulary != vocabulary:
+        config, tensors = _grown(config, vocabulary, corpus.vocabulary, tensors)
+        origin = {**(origin or {}), "new_symbols": corpus.vocabulary.size - vocabulary.size}
     if saved is None and tensors is None:
         config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
     teachers = open_teachers(config.training.teachers, corpus.vocabulary, context.open_model)
@@ -185,7 +198,7 @@ def _prepare(
     with released_on_error(path):
         if saved is None:
             check_folder_is_free(path)  # now that no other process can begin there
-        options = _trainer_options(config, path, corpus, init_from, context)
+        options = _trainer_options(config, path, corpus, origin or {}, context)
         if teachers:
             options |= {"teachers": teachers, "metadata": options["metadata"] | described(teachers)}
         trainer = backend.trainer(model, loaders, config, device, **options)
@@ -221,6 +234,28 @@ def _with_architecture(config: Config, model: ModelFile, name: str) -> Config:
     return config_from_dict(started.model_dump(mode="json"), f"init_from {name}")
 
 
+def _corpus(
+    config: Config, vocabulary: str | Vocabulary, context: RunContext, backend: TrainerBackend, *, grow: bool
+) -> Corpus:
+    try:
+        return backend.corpus(config, vocabulary, context.progress, grow=grow)
+    except UnknownCharacterError as error:
+        if config.training.trainer == "torch7":
+            raise
+        raise error.advising("add it with --grow-vocabulary, or remove or replace it in the text") from None
+
+
+def _grown(
+    config: Config, old: Vocabulary, new: Vocabulary, tensors: Mapping[str, np.ndarray]
+) -> tuple[Config, Mapping[str, np.ndarray]]:
+    """Return the configuration and the weights of a model for a grown vocabulary, drawn with the seed of the run."""
+    model = config.model
+    if model.embedding == "learned" and not model.tie_weights:  # null means the size of the vocabulary
+        model = model.model_copy(update={"embedding_size": model.input_size(old.size)})
+    torch.manual_seed(config.training.seed)
+    return config.model_copy(update={"model": model}), grown_tensors(model, old.size, new.size, tensors)
+
+
 def _rows(config: Config, group: ProcessGroup) -> slice:
     """Return this process's sequences of a batch.
 
@@ -251,7 +286,7 @@ def _check_backend(backend: TrainerBackend, config: Config, group: ProcessGroup)
 
 
 def _trainer_options(
-    config: Config, folder: Path | None, corpus: Corpus, init_from: str | None, context: RunContext
+    config: Config, folder: Path | None, corpus: Corpus, origin: Mapping[str, Any], context: RunContext
 ) -> dict[str, Any]:
     """Return the keyword arguments of the trainer."""
     write, log_dir, vocabulary = context.sample_text, config.logging.log_dir, corpus.vocabulary
@@ -268,7 +303,7 @@ def _trainer_options(
         "vocabulary": vocabulary,
         "run_dir": folder,
         "log_dir": Path(log_dir) / folder.resolve().name if log_dir and folder is not None else None,
-        "metadata": metadata | ({"init_from": init_from} if init_from is not None else {}),
+        "metadata": {**metadata, **origin},
         "callbacks": context.callbacks,
         "sample": (lambda model: write(model, vocabulary)) if write is not None else None,
         "group": context.group,
@@ -297,6 +332,7 @@ def train(
     minutes: float | None = None,
     settings: Mapping[str, Any] | None = None,
     init_from: str | Path | ModelFile | None = None,
+    grow_vocabulary: bool = False,
     callbacks: Sequence[Callback] | None = None,
 ) -> Trained:
     """Train a model on a text, as ``char-rnn train`` does.
@@ -308,6 +344,7 @@ def train(
         minutes: training time on this machine (default: the recipe's own limits).
         settings: values by ``section.key``; they override the recipe.
         init_from: model to start from; its architecture and vocabulary are used.
+        grow_vocabulary: add the symbols of the text that the model of ``init_from`` lacks, after its own.
         callbacks: callbacks (default: progress on standard error).
 
     Raises:
@@ -327,6 +364,6 @@ def train(
     config = config_from_dict(sections, "settings")
     device = DeviceManager(config.device.preferred, config.device.auto_detect, config.device.fallback)
     context = RunContext(device, [training_progress()] if callbacks is None else callbacks)
-    run = start_run(config, folder, init_from=init_from, context=context)
+    run = start_run(config, folder, init_from=init_from, grow_vocabulary=grow_vocabulary, context=context)
     assert run.folder is not None
     return Trained(run.folder, run.train())
