@@ -106,6 +106,13 @@ def test_without_the_option_the_error_names_it(text: Path, tmp_path: Path) -> No
         start_run(config_for(text), tmp_path / "run", init_from=origin())
 
 
+def test_a_resumed_run_is_not_told_to_add_symbols(text: Path, tmp_path: Path) -> None:
+    start_run(config_for(text), tmp_path / "run", init_from=origin(), grow_vocabulary=True)
+    text.write_text(TEXT + "漢", encoding="utf-8")
+    with pytest.raises(UnknownCharacterError, match=r"unknown character '漢'.*remove or replace it, or train on"):
+        resume_run(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run")
+
+
 def test_a_vocabulary_grows_only_from_a_model(text: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give the model with init_from"):
         start_run(config_for(text), tmp_path / "run", grow_vocabulary=True)

@@ -22,12 +22,12 @@ from char_rnn.data.sources import STANDARD_INPUT, Sources, as_list
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
-from char_rnn.models.build import grown_tensors
 from char_rnn.runs import STATE
 from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read_state, remaining_models, saved_model
 from char_rnn.training.evaluation import TrainingResult
+from char_rnn.training.initial_model import ORIGIN, for_vocabulary, with_architecture
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.progress import training_progress
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
@@ -35,12 +35,10 @@ from char_rnn.training.teachers import described, open_teachers
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.training.tuning import fit_batch, tuned, tuned_before, working_device
 from char_rnn.utils.config import Config, compose_config, config_from_dict
-from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
 from char_rnn.utils.locking import acquire, holding, released_on_error
 
-ORIGIN = ("init_from", "new_symbols")
-"""Metadata of a run that started from a model: its name, and the number of symbols added to its vocabulary, if any."""
+GROW = "add it with --grow-vocabulary, or remove or replace it in the text"
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def start_run(
         return _prepare(config, folder, context, backend, config.data.vocabulary)
     model = init_from if isinstance(init_from, ModelFile) else context.open_model(init_from)
     name = "a model in memory" if isinstance(init_from, ModelFile) else os.fspath(init_from)
-    config = _with_architecture(config, model, name)
+    config = with_architecture(config, model, name)
     origin = {"init_from": name}
     return _prepare(config, folder, context, backend, model.vocabulary, origin, model.tensors, grow=grow_vocabulary)
 
@@ -173,9 +171,12 @@ def _prepare(
 ) -> Run:
     """Prepare a run from new weights or a model's (``tensors``); resuming differs in the ``saved`` state alone."""
     group = context.group
-    corpus = group.in_turn(lambda: _corpus(config, vocabulary, context, backend, grow=grow))
+    try:
+        corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress, grow=grow))
+    except UnknownCharacterError as error:
+        raise (error.advising(GROW) if tensors is not None and backend.name == "modern" else error) from None
     if isinstance(vocabulary, Vocabulary) and tensors is not None and corpus.vocabulary != vocabulary:
-        config, tensors = _grown(config, vocabulary, corpus.vocabulary, tensors)
+        config, tensors = for_vocabulary(config, vocabulary, corpus.vocabulary, tensors)
         origin = {**(origin or {}), "new_symbols": corpus.vocabulary.size - vocabulary.size}
     if saved is None and tensors is None:
         config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
@@ -223,37 +224,6 @@ def _restore(trainer: CharRNNTrainer, saved: TrainingState, folder: Path) -> Non
     if trainer.group.is_first:
         for abandoned in folder.glob(".*.tmp"):
             abandoned.unlink(missing_ok=True)
-
-
-def _with_architecture(config: Config, model: ModelFile, name: str) -> Config:
-    """Use the architecture and the kind of vocabulary of a model; dropout stays the new run's, except in 2015."""
-    own = {"initialization"} if config.training.trainer == "torch7" else FOR_TRAINING
-    architecture = model.config.model.model_copy(update={key: getattr(config.model, key) for key in own})
-    data = config.data.model_copy(update={"vocabulary": model.vocabulary.kind})
-    started = config.model_copy(update={"model": architecture, "data": data})
-    return config_from_dict(started.model_dump(mode="json"), f"init_from {name}")
-
-
-def _corpus(
-    config: Config, vocabulary: str | Vocabulary, context: RunContext, backend: TrainerBackend, *, grow: bool
-) -> Corpus:
-    try:
-        return backend.corpus(config, vocabulary, context.progress, grow=grow)
-    except UnknownCharacterError as error:
-        if config.training.trainer == "torch7":
-            raise
-        raise error.advising("add it with --grow-vocabulary, or remove or replace it in the text") from None
-
-
-def _grown(
-    config: Config, old: Vocabulary, new: Vocabulary, tensors: Mapping[str, np.ndarray]
-) -> tuple[Config, Mapping[str, np.ndarray]]:
-    """Return the configuration and the weights of a model for a grown vocabulary, drawn with the seed of the run."""
-    model = config.model
-    if model.embedding == "learned" and not model.tie_weights:  # null means the size of the vocabulary
-        model = model.model_copy(update={"embedding_size": model.input_size(old.size)})
-    torch.manual_seed(config.training.seed)
-    return config.model_copy(update={"model": model}), grown_tensors(model, old.size, new.size, tensors)
 
 
 def _rows(config: Config, group: ProcessGroup) -> slice:
