@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_helpers import StopAt, rose_config, small_config
+from training_helpers import Breaks, StopAt, rose_config, small_config
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
@@ -16,7 +18,7 @@ from char_rnn.models import CharModel, build_model
 from char_rnn.training import CharRNNTrainer, CheckpointError
 from char_rnn.training import teachers as module
 from char_rnn.training.run import Run, resume_run, start_run
-from char_rnn.training.teachers import Teachers, open_teachers
+from char_rnn.training.teachers import Teacher, Teachers, open_teachers
 from char_rnn.utils.config import Config, ModelConfig, TrainingConfig, load_config
 
 MakeTrainer = Callable[..., CharRNNTrainer]
@@ -30,49 +32,125 @@ def model(kind: str = "lstm", hidden: int = 6, **options: Any) -> CharModel:
     return build_model(ModelConfig(type=kind, **sizes, **options), SYMBOLS)
 
 
-def teachers(*models: CharModel, temperature: float = 1.0) -> Teachers:
-    training = TrainingConfig(teacher_weight=0.25, teacher_temperature=temperature)
-    return Teachers(models, training, torch.device("cpu"))
+class Repeated:
+    """Two batches of three streams, the same in every epoch."""
+
+    batch_size, seq_length, carries_state = 3, 5, True
+
+    def __len__(self) -> int:
+        return 2
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        ids = torch.randint(0, SYMBOLS, (3, 10), generator=torch.Generator().manual_seed(3))
+        return ((x, x) for x in ids.split(5, 1)[start:])
 
 
-def batches(count: int) -> list[torch.Tensor]:
-    ids = torch.randint(0, SYMBOLS, (3, 5 * count), generator=torch.Generator().manual_seed(3))
-    return list(ids.split(5, 1))
+def teachers(*models: CharModel, temperature: float = 1.0, clock: Any = time.perf_counter) -> Teachers:
+    settings = {"teacher": ["a"] * len(models), "teacher_weight": 0.25, "teacher_temperature": temperature}
+    given = [Teacher("a", each, "") for each in models]
+    return Teachers(given, TrainingConfig.model_validate(settings), Repeated(), clock)  # type: ignore[arg-type]
+
+
+def read(own: Teachers, batch: int) -> torch.Tensor:
+    """Read the batch of an epoch that follows the last one read, or the first."""
+    x = next(Repeated().epoch(0, batch))[0]
+    soft = own.predict(x, start=batch == 0, position=(0, batch))
+    assert soft is not None
+    return soft.probabilities
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_teachers_predict_the_mean_of_their_probabilities_without_dropout(temperature: float) -> None:
     models = model(dropout=0.5), model("gru", 7, zoneout=0.2)
-    [x] = batches(1)
-    q, weight, at = teachers(*models, temperature=temperature).predict(x, start=True)
+    own, x = teachers(*models, temperature=temperature), next(Repeated().epoch(0))[0]
+    soft = own.predict(x, start=True)
+    assert soft is not None
+    q, weight, at = soft
     expected = torch.stack([torch.softmax(each.eval()(x)[0] / temperature, -1) for each in models]).mean(0)
     torch.testing.assert_close(q.float(), expected, rtol=2**-10, atol=1e-7)
     assert (q.dtype, weight, at) == (torch.float16, 0.25, temperature)
     assert not q.requires_grad
 
 
-def test_their_states_are_carried_from_batch_to_batch_and_start_from_zero() -> None:
-    first, second = batches(2)
-    whole = model().eval()(torch.cat([first, second], 1))[0].softmax(-1)
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_their_states_are_carried_from_batch_to_batch_and_start_from_zero(
+    monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    monkeypatch.setattr(module, "MEMORY", memory)
+    own, whole = teachers(model()), torch.cat([x for x, _ in Repeated().epoch(0)], 1)
+    expected = model().eval()(whole)[0].softmax(-1)
+    for _ in range(3):
+        found = torch.cat([read(own, 0), read(own, 1)], 1)
+        torch.testing.assert_close(found.float(), expected, rtol=2**-10, atol=1e-7)
+
+
+def test_the_predictions_of_repeated_batches_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, clock = teachers(model(), clock=count().__next__), []
+    first = [read(own, 0), read(own, 1)]
+    assert own.seconds_once == 1
+    monkeypatch.setattr(own.models[0], "forward", None)  # no prediction is computed again
+    for batch in (0, 1, 0, 1):
+        assert torch.equal(read(own, batch), first[batch])
+        clock.append(own.seconds_once)
+    assert clock == [0] * 4
+
+
+def test_another_text_is_not_taken_for_a_stored_one() -> None:
     own = teachers(model())
-    own.predict(second, start=True)
-    parts = [own.predict(first, start=True).probabilities, own.predict(second, start=False).probabilities]
-    torch.testing.assert_close(torch.cat(parts, 1).float(), whole, rtol=2**-10, atol=1e-7)
+    read(own, 0), read(own, 1)
+    other = next(Repeated().epoch(0, 1))[0].flip(1)
+    read(own, 0)
+    soft = own.predict(other, start=False, position=(0, 1))
+    assert soft is not None
+    whole = torch.cat([next(Repeated().epoch(0))[0], other], 1)
+    expected = model().eval()(whole)[0].softmax(-1)[:, 5:]
+    torch.testing.assert_close(soft.probabilities.float(), expected, rtol=2**-10, atol=1e-7)
 
 
 def test_a_teacher_that_runs_out_of_memory_reads_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    own, small, (x,) = teachers(model()), teachers(model()), batches(1)
-    read = small._read
+    own, small = teachers(model()), teachers(model())
+    by_chunks = small._by_chunks
 
-    def limited(ids: torch.Tensor, before: Any, chunk: int) -> Any:
+    def limited(ids: torch.Tensor, chunk: int) -> Any:
         if chunk > 2:
             raise MemoryError
-        return read(ids, before, chunk)
+        return by_chunks(ids, chunk)
 
-    monkeypatch.setattr(small, "_read", limited)
-    expected, found = (each.predict(x, start=True).probabilities for each in (own, small))
-    torch.testing.assert_close(found, expected)
+    monkeypatch.setattr(small, "_by_chunks", limited)
+    torch.testing.assert_close(read(small, 0), read(own, 0))
     torch.testing.assert_close(small.states, own.states)
+
+
+@pytest.mark.parametrize("batching", ["streams", "windows"])
+def test_a_run_is_the_same_without_memory_for_predictions(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, batching: str
+) -> None:
+    config = small_config(
+        training={"teacher": ["lstm", "gru"], "max_epochs": 4, "precision": "float64"}, data={"batching": batching}
+    )
+    found = []
+    for memory in (module.MEMORY, 0):
+        monkeypatch.setattr(module, "MEMORY", memory)
+        trainer = make_trainer(config)
+        trainer.train()
+        assert bool(trainer.teachers._stored) == (memory > 0 and batching == "streams")
+        found.append(trainer.model.state_dict())
+    for name, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][name]), name
+
+
+def test_a_run_that_rolls_back_goes_on_with_the_states_of_its_teachers(make_trainer: MakeTrainer) -> None:
+    training = {"teacher": "lstm", "max_epochs": 10, "max_steps": 60, "eval_interval": 10}
+    trainer = make_trainer(small_config(training=training), callbacks=[Breaks(53)])
+    trainer.train()
+    assert trainer.plan.halvings == 1
+    *before, x = (x for x, _ in trainer.train_batches.epoch(2, 0))
+    [teacher] = trainer.teachers.given
+    expected = teacher.model(torch.cat([*before, x], 1))[0][:, -x.shape[1] :].exp()
+    soft = trainer.teachers.predict(x, start=False, position=(2, len(before)))
+    assert soft is not None
+    assert trainer.step == 60
+    torch.testing.assert_close(soft.probabilities.float(), expected, rtol=2**-10, atol=1e-6)
 
 
 def test_the_recorded_loss_is_that_of_the_text(make_trainer: MakeTrainer) -> None:
@@ -89,7 +167,7 @@ def test_the_recorded_loss_is_that_of_the_text(make_trainer: MakeTrainer) -> Non
 def test_with_all_weight_a_student_approaches_its_teacher(make_trainer: MakeTrainer) -> None:
     training = {"teacher": "lstm", "teacher_weight": 1.0, "max_epochs": 10, "learning_rate": 0.03}
     trainer = make_trainer(small_config(training=training, model={"dropout": 0.0}))
-    [teacher] = trainer.teachers
+    [teacher] = trainer.teachers.given
     x = next(trainer.train_batches.epoch(0))[0]
 
     def divergence() -> float:
@@ -138,7 +216,7 @@ def test_a_run_records_its_teachers_by_name_and_is_resumed_with_them(tmp_path: P
     file = ModelFile.read(tmp_path / "student" / "last.safetensors")
     assert file.training["teacher"] == ["teacher"]
     assert file.config.training.teacher == "teacher"
-    [teacher] = run.trainer.teachers
+    [teacher] = run.trainer.teachers.given
     assert file.training["teacher_sha256"] == [teacher.sha256]
     config = load_config(tmp_path / "student" / "config.yaml")
     assert config.training.teacher == str(tmp_path / "teacher")

@@ -14,7 +14,7 @@ import torch
 from training_helpers import AS_IN_2015, EVERY_PART, REGULARIZED, StopAt, small_config, timeless
 
 from char_rnn.model_file import ModelFile
-from char_rnn.training import Callback, CharRNNTrainer, CheckpointError
+from char_rnn.training import Callback, CharRNNTrainer, CheckpointError, teachers
 from char_rnn.training.callbacks import MetricsWriter
 from char_rnn.training.checkpoints import TrainingState, read_state
 from char_rnn.training.training_state import EARLIER
@@ -31,6 +31,7 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "windows": {"data": {"batching": "windows"}},
     "2015": {"training": AS_IN_2015},
     "taught": {"training": {"teacher": ["lstm", "gru"], "teacher_temperature": 2.0}},
+    "taught without memory": {"training": {"teacher": "gru"}},
     "taught windows": {"training": {"teacher": "rnn"}, "data": {"batching": "windows"}},
     "regularized": {"training": {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}},
     "lstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "mogrifier_rounds": 3}},
@@ -41,11 +42,12 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_stopped_and_resumed_many_times_ends_with_the_same_bits(
-    make_trainer: MakeTrainer, tmp_path: Path, name: str
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Dropout masks, optimizer, position, carried state: the final parameters are bit-identical."""
     training = {"max_epochs": 10, "max_steps": 60, "eval_interval": 25, **RUNS[name].get("training", {})}
     config = small_config(**{**RUNS[name], "training": training})
+    monkeypatch.setattr(teachers, "MEMORY", 0 if "without memory" in name else teachers.MEMORY)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
     make_trainer(config, run_dir=whole).train()

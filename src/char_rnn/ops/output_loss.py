@@ -32,9 +32,9 @@ class SoftTargets(NamedTuple):
     weight: float
     temperature: float = 1.0
 
-    def rows(self, rows: slice) -> SoftTargets:
-        """Return those of some rows of the batch."""
-        return self._replace(probabilities=self.probabilities[rows])
+    def part(self, rows: slice, device: torch.device) -> SoftTargets:
+        """Return those of some rows of the batch, on a device."""
+        return self._replace(probabilities=self.probabilities[rows].to(device))
 
 
 def cross_entropy(

@@ -55,6 +55,11 @@ class _Event(_Table):  # CharRNNTrainer.event
     failed_step: Count
 
 
+class _Teachers(_Table):  # Teachers.state_dict
+    sha256: list[str] = []
+    key: str = ""
+
+
 class Counters(_Table):
     """Counters of a training state; files of early versions lack those with a default."""
 
@@ -76,5 +81,5 @@ class Counters(_Table):
     reading: dict[str, Any]
     computing: dict[str, Any] = {}  # further settings, in files of 1.0
     data: str | None = None
-    teachers: list[str] = []  # digests
+    teachers: _Teachers = _Teachers()
     event: _Event | None = None

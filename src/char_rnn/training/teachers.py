@@ -9,11 +9,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 
+from char_rnn.data.dataloader import Batches
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel, Hidden, build_model
@@ -22,6 +25,13 @@ from char_rnn.training.evaluation import CHUNK, MAX_OUTPUTS
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
 from char_rnn.utils.terminal import visible_name
+
+Context = Callable[[], AbstractContextManager[Any]]
+
+MEMORY, MEMORY_SHARE = 1 << 30, 0.25
+"""Bytes for stored predictions, and the largest share of the free memory."""
+
+ELEMENT = 2  # bytes of a float16
 
 SHOWN = 5
 """Largest number of symbols in a message."""
@@ -42,57 +52,127 @@ class Teacher(NamedTuple):
 
 
 class Teachers:
-    """Predicts batches by the mean of the teachers' probabilities, each at the temperature of ``training``.
+    """Predicts a run's batches by the mean of its teachers' probabilities, each at the configured temperature.
 
-    The teachers read the batches that the student reads, without dropout. Their states are zero where the student's
-    is. Probabilities are rounded to float16.
+    The teachers read the batches that the student reads, without dropout; their states are zero where the student's
+    is. An epoch of streams has the batches of the epoch two before it, so the predictions of the first two are stored
+    if they fit into memory, by the digest of all ids since the zero state. Probabilities are rounded to float16, stored
+    or not, so that both give the same bits.
+
+    Args:
+        given: The teachers; without any, there are no predictions.
+        training: Section `training` of the configuration.
+        batches: Batches of the run.
+        clock: Clock in seconds.
+
+    Raises:
+        ValueError: ``training.teacher`` names another number of models.
 
     Attributes:
-        models: The teachers.
-        states: State of each teacher after the last batch; None for zeros.
+        models: The models of the teachers, on the device.
+        states: State of each teacher after the last batch; None if that is unknown: its predictions were stored ones.
+        key: Digest of the ids since the zero state.
+        seconds_once: Seconds of the last prediction if later epochs will not need them again, else 0.
     """
 
-    def __init__(self, models: Sequence[CharModel], training: TrainingConfig, device: torch.device) -> None:
-        copies = [model if device.type == "cpu" else deepcopy(model).to(device) for model in models]
-        self.models = [model.eval().requires_grad_(False) for model in copies]
-        self.states: list[Hidden | None] = [None] * len(models)
-        self._weight, self._temperature, self._device = training.teacher_weight, training.teacher_temperature, device
-        self._chunk = CHUNK
+    def __init__(
+        self, given: Sequence[Teacher], training: TrainingConfig, batches: Batches, clock: Callable[[], float]
+    ) -> None:
+        if len(given) != len(training.teachers):
+            raise ValueError(
+                f"training.teacher names {len(training.teachers)} models, but the trainer was given {len(given)}"
+                " teachers; open_teachers opens them"
+            )
+        self.given, self.models = list(given), [teacher.model.eval().requires_grad_(False) for teacher in given]
+        self.states: list[Hidden | None] | None = None
+        self.key, self.seconds_once = b"", 0.0
+        self._training, self._batches, self._clock = training, batches, clock
+        self._device, self._chunk = torch.device("cpu"), CHUNK
+        self._stored: dict[bytes, torch.Tensor] = {}
+        self._room = self._room_for(batches) if given else 0
+
+    def _room_for(self, batches: Batches) -> int:
+        """Return the bytes that stored predictions may take: none if two epochs do not fit, or are never repeated."""
+        needed = 2 * len(batches) * batches.batch_size * batches.seq_length * self.models[0].vocab_size * ELEMENT
+        room = int(min(MEMORY, MEMORY_SHARE * psutil.virtual_memory().available))
+        return room if batches.carries_state and needed <= room else 0
+
+    def move_to(self, device: torch.device) -> None:
+        """Copy the models to a device."""
+        self._device = device
+        self.models = [self._on_device(teacher.model) for teacher in self.given]
+
+    def _on_device(self, model: CharModel) -> CharModel:
+        return model if self._device.type == "cpu" else deepcopy(model).to(self._device)
 
     def predict(
-        self, x: torch.Tensor, *, start: bool, context: AbstractContextManager[Any] | None = None
-    ) -> SoftTargets:
-        """Read a batch and predict the next symbol after each symbol.
+        self, x: torch.Tensor, *, start: bool, position: tuple[int, int] = (0, 0), context: Context | None = None
+    ) -> SoftTargets | None:
+        """Read a batch and predict the next symbol after each symbol; None without teachers.
 
         Args:
-            x: Ids, (B, T).
+            x: Ids, (B, T), on the CPU.
             start: Whether to begin in the zero state; else in the states after the last batch.
-            context: Context of the forward passes, for their precision.
+            position: Epoch, and number of the batch in it.
+            context: Makes the context of the forward passes, for their precision.
         """
-        before = [None] * len(self.models) if start else self.states
+        if not self.given:
+            return None
+        began, context = self._clock(), context or nullcontext
+        before = b"" if start else self.key
+        self.key = _digest_after(before, x)
+        probabilities, self.seconds_once = self._stored.get(self.key), 0.0
+        if probabilities is None:
+            if start:
+                self.states = [None] * len(self.models)
+            elif self.states is None:
+                self._catch_up(position, context)
+            probabilities = self._read(x, context)
+            if self.key in self._stored:
+                self.seconds_once = self._clock() - began
+        else:
+            self.states = None
+        return SoftTargets(probabilities, self._training.teacher_weight, self._training.teacher_temperature)
+
+    def _catch_up(self, position: tuple[int, int], context: Context) -> None:
+        """Read the batches of the epoch before this one, for the states after them."""
+        epoch, batch = position
+        last, self.key, self.states = self.key, b"", [None] * len(self.models)
+        for x, _ in islice(self._batches.epoch(epoch), batch):
+            self.key = _digest_after(self.key, x)
+            self._read(x, context)
+        self.key = last
+
+    def _read(self, x: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the mean probabilities in float16, (B, T, V), and store them if there is room; update the states."""
         chunk = max(1, min(self._chunk, MAX_OUTPUTS // (len(x) * self.models[0].vocab_size)))
         while True:
             try:
-                with torch.no_grad(), context or nullcontext():
-                    probabilities, self.states = self._read(x.to(self._device), before, chunk)
-                return SoftTargets(probabilities, self._weight, self._temperature)
+                with torch.no_grad(), context():
+                    probabilities, self.states = self._by_chunks(x.to(self._device), chunk)
+                break
             except (RuntimeError, MemoryError) as error:
                 if chunk == 1 or not is_out_of_memory(error):
                     raise
             self._chunk = chunk = min(chunk, x.shape[1]) // 2
+        if self.key not in self._stored and probabilities.nbytes <= self._room:
+            self._room -= probabilities.nbytes
+            self._stored[self.key] = probabilities = probabilities.cpu()
+        return probabilities
 
-    def _read(
-        self, x: torch.Tensor, before: Sequence[Hidden | None], chunk: int
-    ) -> tuple[torch.Tensor, list[Hidden | None]]:
-        """Return the mean probabilities in float16, (B, T, V), and the states after the batch."""
-        states, parts = list(before), []
+    def _by_chunks(self, x: torch.Tensor, chunk: int) -> tuple[torch.Tensor, list[Hidden | None]]:
+        states, parts = list(self.states or ()), []
         for ids in torch.split(x, chunk, 1):
             total: Any = 0
             for number, model in enumerate(self.models):
                 log_probs, states[number] = model(ids, states[number])
-                total = total + torch.softmax(log_probs / self._temperature, -1)
+                total = total + torch.softmax(log_probs / self._training.teacher_temperature, -1)
             parts.append((total / len(self.models)).half())
         return torch.cat(parts, 1), states
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the digests of the teachers' weights and the key, as JSON values."""
+        return {"sha256": [teacher.sha256 for teacher in self.given], "key": self.key.hex()} if self.given else {}
 
 
 def open_teachers(
@@ -120,6 +200,10 @@ def open_teachers(
 def described(teachers: Sequence[Teacher]) -> dict[str, list[str]]:
     """Return the names and digests of teachers, for the metadata of the models that learn from them."""
     return {"teacher": [each.name for each in teachers], "teacher_sha256": [each.sha256 for each in teachers]}
+
+
+def _digest_after(before: bytes, x: torch.Tensor) -> bytes:
+    return hashlib.sha256(before + x.numpy().tobytes()).digest()
 
 
 def _digest(file: ModelFile) -> str:

@@ -6,7 +6,7 @@ Shapes: B streams (batch), T characters (time).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -26,7 +26,6 @@ from char_rnn.training.optimizers import (
     stored_per_parameter,
 )
 from char_rnn.training.process_group import ProcessGroup
-from char_rnn.training.teachers import Teachers
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
 
@@ -44,7 +43,6 @@ class TrainStep:
         precision: Autocast and the loss scale.
         guard: Raises on a loss or a gradient that would ruin the model.
         objective: Loss to minimize.
-        teachers: Models to learn from; None without.
         averaging: Mean of the parameters, where it is configured.
         micro_batch: Sequences computed at once; None for all.
         ran_out_of_memory: Whether `micro_batch` is smaller than configured.
@@ -58,7 +56,6 @@ class TrainStep:
         device: torch.device,
         batch_size: int | None = None,
         group: ProcessGroup | None = None,
-        teachers: Sequence[CharModel] = (),
     ) -> None:
         self.model, self.training, self.device = model, training, device
         self.batch_size, self.group = batch_size, group or ProcessGroup()
@@ -68,7 +65,6 @@ class TrainStep:
         self.guard = LossGuard(training.explosion_factor, math.log(model.vocab_size))
         fused = can_run(model.output_proj.weight) and not training.compile  # else the compiled projection would not run
         self.objective = Objective(training, model.output_proj if fused else None)
-        self.teachers = Teachers(teachers, training, device) if teachers else None
         self.averaging = Averaging(model, training, device)
         self.micro_batch = training.micro_batch_size if isinstance(training.micro_batch_size, int) else None
         self.ran_out_of_memory = False
@@ -83,7 +79,14 @@ class TrainStep:
         return self.averaging.model
 
     def step(
-        self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, rate: float, *, measure: bool = False
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        hidden: Hidden | None,
+        rate: float,
+        soft: SoftTargets | None = None,
+        *,
+        measure: bool = False,
     ) -> tuple[float, Hidden]:
         """Learn from one batch.
 
@@ -92,6 +95,7 @@ class TrainStep:
             y: Target ids (B, T), ``x`` one character later.
             hidden: State before the first character; None for zeros.
             rate: Learning rate.
+            soft: Predictions of teachers for the same characters.
             measure: Whether to measure the gradient's norm even if it is not clipped.
 
         Returns:
@@ -101,21 +105,20 @@ class TrainStep:
         Raises:
             TrainingDiverged: The loss or the gradient is not finite or has exploded; no update was made.
         """
-        loss, hidden = self.gradient(x, y, hidden)
+        loss, hidden = self.gradient(x, y, hidden, soft)
         self.guard.check(loss)
         self.clip(x.shape[1], measure=measure)
         self.update(rate)
         return loss, hidden
 
-    def gradient(self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None) -> tuple[float, Hidden]:
+    def gradient(
+        self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, soft: SoftTargets | None = None
+    ) -> tuple[float, Hidden]:
         """Compute the gradient of the whole batch's objective and return its mean loss; see :meth:`step`.
 
         When memory runs out, this and later batches are computed in smaller parts. The gradient is the same, except for
         rounding.
         """
-        soft = None
-        if self.teachers is not None:
-            soft = self.teachers.predict(x, start=hidden is None, context=self.precision.context())
         while True:
             try:
                 loss, after = self._accumulate(x, y, hidden, soft)
@@ -192,7 +195,7 @@ class TrainStep:
             with self.precision.context():
                 predicted, after, activations = self._predict(ids.to(self.device, non_blocking=True), before)
                 target = following.to(self.device, non_blocking=True)
-                objective, loss = self.objective(predicted, target, activations, soft and soft.rows(rows))
+                objective, loss = self.objective(predicted, target, activations, soft and soft.part(rows, self.device))
             loss = loss.detach()
             if len(target) != all_rows:
                 share = len(target) / all_rows

@@ -22,7 +22,7 @@ from char_rnn.training.evaluation import Evaluation, TrainingResult
 from char_rnn.training.learning_rate import SchedulePlan
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup, RankLostError
-from char_rnn.training.teachers import Teacher
+from char_rnn.training.teachers import Teacher, Teachers
 from char_rnn.training.time_budget import Timer, plan_evaluations, refit, timed_evaluation
 from char_rnn.training.train_step import TrainStep
 from char_rnn.training.training_state import Snapshots, capture, fall_back_to_cpu, restore, roll_back
@@ -57,8 +57,7 @@ class CharRNNTrainer:
         epoch, batch: position in the data: epochs finished, and batches of the current one.
         hidden: recurrent state carried to the next batch; None for zeros.
         event: why the run returned to its current state, until that is recorded; else None.
-        teachers: models to learn from.
-        stepper, plan, timer, metrics, checkpoints: parts of the trainer; see their classes.
+        teachers, stepper, plan, timer, metrics, checkpoints: parts of the trainer; see their classes.
     """
 
     def __init__(
@@ -79,11 +78,6 @@ class CharRNNTrainer:
         manager: DeviceManager | None = None,
         teachers: Sequence[Teacher] = (),
     ) -> None:
-        if len(teachers) != len(config.training.teachers):
-            raise ValueError(
-                f"training.teacher names {len(config.training.teachers)} models, but the trainer was given"
-                f" {len(teachers)} teachers; open_teachers opens them"
-            )
         self.dataloaders, self.config = dict(dataloaders), config
         self.train_batches = self.dataloaders["train"]
         self.run_dir = Path(run_dir) if run_dir is not None else None
@@ -91,7 +85,7 @@ class CharRNNTrainer:
         self.metrics = MetricsLogger([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
         self.timer, self.group, self.snapshots = Timer(clock), group or ProcessGroup(), Snapshots()
         self.model, self._sample, self._manager = model, sample, manager
-        self.teachers = list(teachers)
+        self.teachers = Teachers(teachers, config.training, self.train_batches, clock)
         self.move_to(torch.device(device))
         self.group.seed_apart(config.training.seed)
         self.plan = SchedulePlan(config.training, len(self.train_batches), validated="val" in self.dataloaders)
@@ -184,10 +178,12 @@ class CharRNNTrainer:
         began, micro_batch = self.timer.now(), self.stepper.micro_batch
         rate = self.plan.learning_rate(self.step)
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
-        loss, hidden = self.stepper.step(x, y, self.hidden, rate, measure=recorded)
+        context, position = self.stepper.precision.context, (self.epoch, self.batch)
+        soft = self.teachers.predict(x, start=self.hidden is None, position=position, context=context)
+        loss, hidden = self.stepper.step(x, y, self.hidden, rate, soft, measure=recorded)
         self.stepper.averaging.after_step(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
-        self.timer.seconds_in_steps += self.timer.now() - began
+        self.timer.seconds_in_steps += self.timer.now() - began - self.teachers.seconds_once
         if self.stepper.micro_batch != micro_batch:
             self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return loss
@@ -337,9 +333,8 @@ class CharRNNTrainer:
         """Move the model to a device and start with a new optimizer; ``load_state_dict`` restores the rest."""
         self.device = device
         self.model = self.model.to(device)
-        teachers = [teacher.model for teacher in self.teachers]
-        batch_size, training = self.train_batches.batch_size, self.config.training
-        self.stepper = TrainStep(self.model, training, device, batch_size, self.group, teachers)
+        self.teachers.move_to(device)
+        self.stepper = TrainStep(self.model, self.config.training, device, self.train_batches.batch_size, self.group)
 
     def position(self) -> dict[str, float]:
         """Return the position of the run: steps, epochs with their fraction, seconds."""

@@ -8,7 +8,7 @@ Tensors by prefix:
     model.*                     state dict of the model
     optimizer.KEY.PARAMETER     optimizer state of each parameter (``exp_avg``, ``exp_avg_sq``, ``step``)
     hidden.N                    recurrent state carried into the next batch, of all streams
-    teacher.M.N                 likewise, of teacher M
+    teacher.M.N                 likewise, of teacher M, if it is known
     rng.DEVICE[.RANK]           states of PyTorch's generators, of each process that trained
     average.*                   averaged parameters, if ``training.averaging`` is on
 
@@ -17,7 +17,7 @@ Counters are JSON values; :mod:`char_rnn.training.counters` has each with its ty
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,6 +32,7 @@ from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
 
 if TYPE_CHECKING:
+    from char_rnn.training.teachers import Teacher
     from char_rnn.training.trainer import CharRNNTrainer
 
 EARLIER = {
@@ -49,7 +50,7 @@ def capture(trainer: CharRNNTrainer) -> TrainingState:
     tensors = {
         **pack("model", trainer.model.state_dict()),
         **pack("hidden", _of_all_rows(trainer, trainer.hidden)),
-        **_states_of_teachers(trainer),
+        **_parts_of_teachers(trainer),
         **pack("rng", _rng_tensors(trainer)),
         **step.tensors,
     }
@@ -61,7 +62,7 @@ def capture(trainer: CharRNNTrainer) -> TrainingState:
         **step.counters,
         "plan": trainer.plan.state_dict(),
         "data": trainer.checkpoints.metadata.get("data_sha256"),
-        "teachers": [teacher.sha256 for teacher in trainer.teachers],
+        "teachers": trainer.teachers.state_dict(),
         "reading": _settings(trainer),
     }
     return TrainingState(tensors, counters)
@@ -86,10 +87,10 @@ def restore(trainer: CharRNNTrainer, state: TrainingState) -> None:
         trainer.metrics.load_state_dict(counters)
         trainer.plan.load_state_dict(counters["plan"], trainer.step, trainer.timer.seconds)
         trainer.hidden = _own_rows(trainer, trainer.model, state.part("hidden"))
-        if trainer.stepper.teachers is not None:
-            models = enumerate(trainer.stepper.teachers.models)
-            states = [_own_rows(trainer, model, state.part(f"teacher.{number}")) for number, model in models]
-            trainer.stepper.teachers.states = states
+        trainer.teachers.key = bytes.fromhex(counters.get("teachers", {}).get("key", ""))
+        models = enumerate(trainer.teachers.models)
+        states = [_own_rows(trainer, model, state.part(f"teacher.{number}")) for number, model in models]
+        trainer.teachers.states = None if any(each is None for each in states) else states
         if not _restore_rng(trainer.device, state.part("rng"), trainer.group.rank):
             trainer.group.seed_apart(trainer.config.training.seed + trainer.step)
     except CheckpointError:
@@ -191,8 +192,6 @@ def _check(trainer: CharRNNTrainer, state: TrainingState) -> None:
         raise DamagedStateError(f"damaged: batch {batch:,} of an epoch of {len(batches):,}")
     if batch and batches.carries_state and not state.part("hidden"):
         raise DamagedStateError("damaged: the recurrent state is missing")
-    if batch and batches.carries_state and trainer.teachers and not state.part("teacher"):
-        raise DamagedStateError("damaged: the recurrent state of the teachers is missing")
     if "rng.cpu" not in tensors:
         raise DamagedStateError("damaged: the state of the random generator is missing")
 
@@ -201,7 +200,7 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
     if counters.get("data") != trainer.checkpoints.metadata.get("data_sha256"):
         raise CheckpointError(f"the run was trained on another text; to continue with this one, {start_anew}")
-    _check_teachers(trainer, counters.get("teachers", []))
+    _check_teachers(trainer.teachers.given, counters.get("teachers", {}).get("sha256", []))
     before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
     for name, value in _settings(trainer).items():
         if before.get(name, value if name.startswith("model.") else None) != value:
@@ -210,12 +209,12 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
             )
 
 
-def _check_teachers(trainer: CharRNNTrainer, digests: list[str]) -> None:
-    if len(digests) != len(trainer.teachers):
+def _check_teachers(teachers: Sequence[Teacher], digests: Sequence[str]) -> None:
+    if len(digests) != len(teachers):
         raise CheckpointError(
-            f"the run was trained with {len(digests)} teachers, not {len(trainer.teachers)}; restore training.teacher"
+            f"the run was trained with {len(digests)} teachers, not {len(teachers)}; restore training.teacher"
         )
-    for teacher, digest in zip(trainer.teachers, digests, strict=True):
+    for teacher, digest in zip(teachers, digests, strict=True):
         if teacher.sha256 != digest:
             raise CheckpointError(
                 f"training.teacher: {teacher.name} is not the model that the run was trained with (its weights differ);"
@@ -263,12 +262,12 @@ def _of_all_rows(trainer: CharRNNTrainer, hidden: Hidden | None) -> dict[str, to
     return {name: torch.cat(trainer.group.gather(part), 1) for name, part in _numbered(hidden).items()}
 
 
-def _states_of_teachers(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
-    """Return the recurrent states of the teachers, if they are carried into the next batch."""
-    if trainer.stepper.teachers is None or trainer.hidden is None:
+def _parts_of_teachers(trainer: CharRNNTrainer) -> dict[str, torch.Tensor]:
+    """Return the recurrent states of the teachers, if they are known and carried into the next batch."""
+    states = trainer.teachers.states
+    if not trainer.teachers.given or trainer.hidden is None or trainer.group.any(states is None):
         return {}
-    states = enumerate(trainer.stepper.teachers.states)
-    parts = [pack(f"teacher.{number}", _of_all_rows(trainer, state)) for number, state in states]
+    parts = [pack(f"teacher.{number}", _of_all_rows(trainer, state)) for number, state in enumerate(states or ())]
     return {name: tensor for part in parts for name, tensor in part.items()}
 
 
