@@ -180,6 +180,23 @@ def test_with_all_weight_a_student_approaches_its_teacher(make_trainer: MakeTrai
     assert divergence() < 0.3 * before
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_a_student_learns_in_every_precision(make_trainer: MakeTrainer, precision: str) -> None:
+    training = {"teacher": ["lstm", "gru"], "precision": precision, "max_epochs": 1}
+    found, single = (
+        make_trainer(small_config(training={**training, **changes}, model={"dropout": 0.0}))
+        for changes in ({}, {"precision": "float32"})
+    )
+    x, y = next(found.train_batches.epoch(0))
+    assert found.train_step(x, y) == pytest.approx(single.train_step(x, y), rel=0.01)
+    for own, expected in zip(found.stepper.parameters, single.stepper.parameters, strict=True):
+        assert own.grad is not None
+        assert expected.grad is not None
+        torch.testing.assert_close(
+            own.grad.float(), expected.grad, rtol=0.1, atol=0.02 * float(expected.grad.abs().max())
+        )
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_the_gradient_is_the_same_in_parts(make_trainer: MakeTrainer, size: int) -> None:
     found = []

@@ -167,8 +167,8 @@ class Teachers:
             for number, model in enumerate(self.models):
                 log_probs, states[number] = model(ids, states[number])
                 total = total + torch.softmax(log_probs / self._training.teacher_temperature, -1)
-            parts.append((total / len(self.models)).half())
-        return torch.cat(parts, 1), states
+            parts.append(total / len(self.models))
+        return torch.cat(parts, 1).half(), states
 
     def state_dict(self) -> dict[str, Any]:
         """Return the digests of the teachers' weights and the key, as JSON values."""
