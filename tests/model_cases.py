@@ -41,6 +41,7 @@ CELLS: list[dict[str, Any]] = [
     {"type": "rnn"},
     {"type": "mingru"},
     {"type": "minlstm"},
+    {"type": "slstm"},
 ]
 INPUTS: list[dict[str, Any]] = [{"embedding": "one-hot"}, {}, {"embedding_size": 4}]
 OPTIONS: list[dict[str, Any]] = [

@@ -107,6 +107,7 @@ def test_the_named_module_loads_it(options: dict[str, Any], tmp_path: Path) -> N
         ({"type": "gru", "reset": "before"}, "char_rnn.CharGRU(11, 6, 2, reset='before')"),
         ({"zoneout": 0.25, "dropout": 0.5}, "char_rnn.CharLSTM(11, 6, 2, zoneout=0.25)"),
         ({"type": "own", "embedding_size": 4}, "char_rnn.CharModel(11, 6, 2, cell=Own(), embedding_size=4)"),
+        ({"type": "slstm"}, "char_rnn.CharModel(11, 6, 2, cell=char_rnn.cells.SLSTM())"),
         ({"type": "mingru"}, "char_rnn.CharModel(11, 6, 2, cell=char_rnn.cells.MinGRU())"),
         ({"attention_window": 9, "reset": "before"}, "nn.Embedding(11, 11), nn.LSTM(11, 6, 2), nn.Linear(6, 11)"),
     ],

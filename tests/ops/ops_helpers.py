@@ -11,7 +11,22 @@ import torch
 from storages import Storages, address
 from torch import Tensor
 
-from char_rnn.cells import GRU, LSTM, RNN, Cell, MinGRU, MinLSTM, Value, concatenate, relu, rows, sigmoid, split, tanh
+from char_rnn.cells import (
+    GRU,
+    LSTM,
+    RNN,
+    SLSTM,
+    Cell,
+    MinGRU,
+    MinLSTM,
+    Value,
+    concatenate,
+    relu,
+    rows,
+    sigmoid,
+    split,
+    tanh,
+)
 from char_rnn.ops import reference_layer, run_layer
 
 Layer = Callable[..., tuple[Tensor, ...]]
@@ -56,10 +71,11 @@ CELLS: dict[str, Cell] = {
     "rnn": RNN(),
     "mingru": MinGRU(),
     "minlstm": MinLSTM(),
+    "slstm": SLSTM(),
     "peephole": Peephole(),
     "mixture": Mixture(),
 }
-OURS = ("lstm", "gru-after", "gru-before", "rnn", "mingru", "minlstm")
+OURS = ("lstm", "gru-after", "gru-before", "rnn", "mingru", "minlstm", "slstm")
 WAYS = {"kernels": torch.float32, "derived": torch.float64, "pytorch": torch.float64}
 """Ways to run a layer, and the type in which the tests run it that way."""
 ALPHABET = 5

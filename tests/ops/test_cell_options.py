@@ -6,6 +6,7 @@ import pytest
 import torch
 from ops_helpers import OURS, Case, assert_all_close, outputs_and_gradients
 from torch import Tensor
+from torch.nn import functional as F
 
 each_cell = pytest.mark.parametrize("cell", OURS)
 ONE_STEP = (2, 1, 3, 5)
@@ -87,6 +88,25 @@ def test_peepholes_by_hand() -> None:
     i, f, g, o = (x[:, 0] @ w.t() + h @ u.t() + b_ih + b_hh).chunk(4, 1)
     new = (f + peephole_f * c).sigmoid() * c + (i + peephole_i * c).sigmoid() * g.tanh()
     assert_all_close(case.layer()(*tensors)[1:], [(o + peephole_o * new).sigmoid() * new.tanh(), new])
+
+
+@pytest.mark.parametrize("gates", [1.0, 1000.0])
+def test_slstm_has_the_numbers_of_its_paper(gates: float) -> None:
+    """Its state c, n and the stabilizer m, also where exp(i) overflows."""
+    case = Case("slstm", sizes=(3, 7, 4, 6))
+    tensors = case.tensors()
+    with torch.no_grad():
+        tensors[6].mul_(gates)
+    x, h, mean, log_n, w, u, b_ih, b_hh = tensors
+    c, n, m, outputs = mean, torch.ones_like(mean), log_n, []
+    for x_t in x.unbind(1):
+        i, f, z, o = (x_t @ w.t() + h @ u.t() + b_ih + b_hh).chunk(4, 1)
+        old, m = F.logsigmoid(f) + m, torch.maximum(F.logsigmoid(f) + m, i)
+        c = (old - m).exp() * c + (i - m).exp() * z.tanh()
+        n = (old - m).exp() * n + (i - m).exp()
+        h = o.sigmoid() * c / n
+        outputs.append(h)
+    assert_all_close(case.layer()(*tensors), [torch.stack(outputs, 1), h, c / n, n.log() + m])
 
 
 def test_the_whole_language_by_hand() -> None:

@@ -26,6 +26,7 @@ from char_rnn.cells.lstm import LSTM
 from char_rnn.cells.mingru import MinGRU
 from char_rnn.cells.minlstm import MinLSTM
 from char_rnn.cells.rnn import RNN
+from char_rnn.cells.slstm import SLSTM
 
 BUILT_IN = tuple(CELLS)
 """Names of the cells that are not defined by the importing program."""
@@ -37,6 +38,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SLSTM",
     "Backward",
     "Cell",
     "Loop",
