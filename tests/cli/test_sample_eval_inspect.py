@@ -90,6 +90,35 @@ def test_a_model_is_used_in_the_precision_of_its_parameters(
     assert model.precision == ("float64" if precision == "float64" else "float32")
 
 
+def test_eval_measures_several_models_and_their_mean(char_rnn: Command, run_folder: Path, poem: Path) -> None:
+    models = [str(run_folder), str(run_folder / "last.safetensors")]
+    figures = json.loads(char_rnn("eval", *models, poem, "--mean", "--json").out)
+    alone = [json.loads(char_rnn("eval", model, poem, "--json").out) for model in models]
+    for own, expected in zip(figures["models"], alone, strict=True):
+        assert own == {name: value for name, value in expected.items() if name not in ("data", "split")}
+    assert (figures["data"], figures["split"]) == ("poem", "val")
+    losses = [own["nats_per_character"] for own in figures["models"]]
+    assert figures["mean"]["nats_per_character"] <= sum(losses) / 2
+    assert "mean" not in json.loads(char_rnn("eval", *models, poem, "--json").out)
+    lines = char_rnn("eval", "--mean", *models, poem).out.splitlines()
+    assert lines[0].startswith(f"{models[0]}: {losses[0]:.4f} nats per character")
+    assert lines[2].startswith(f"mean of 2 models: {figures['mean']['nats_per_character']:.4f} nats per character")
+
+
+def test_eval_tells_models_from_texts(char_rnn: Command, run_folder: Path, poem: Path) -> None:
+    for arguments, message in {
+        (run_folder, poem, "--mean"): f"--mean needs several models, but {poem} is not a model",
+        (run_folder, run_folder): f"no text to evaluate on: {run_folder} is a model; give DATA after the models",
+        (run_folder, run_folder, poem, "--dynamic"): "--dynamic evaluates one model; leave out the others",
+        (run_folder, "demo", poem): "the vocabulary of demo has ",
+        (run_folder, run_folder, "nowhere", poem): "nowhere: no such file or folder",
+    }.items():
+        done = char_rnn("eval", *arguments)
+        assert done.err.startswith(f"error: {message}")
+        assert done.err.count("\n") == 1
+        assert done.status in (1, 2)
+
+
 def test_eval_takes_the_whole_of_another_text(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text("so is the rose")

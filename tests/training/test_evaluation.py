@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from char_rnn.data.corpus import Corpus
 from char_rnn.models import CharLSTM, CharModel, CharRNN
-from char_rnn.training.evaluation import BURN_IN, CHUNK, MIN_STREAM, Evaluation, evaluate
+from char_rnn.training.evaluation import BURN_IN, CHUNK, MIN_STREAM, Evaluation, evaluate, evaluate_mean
 
 WORDS = "It was the best of times, it was the worst of times.\n"
 
@@ -126,3 +126,30 @@ def test_a_large_vocabulary_is_evaluated_in_smaller_pieces(monkeypatch: pytest.M
     whole = evaluate(model, corpus.split("all"))
     monkeypatch.setattr("char_rnn.training.evaluation.MAX_OUTPUTS", 2 * corpus.vocabulary.size * 37)
     assert evaluate(model, corpus.split("all")).loss == pytest.approx(whole.loss, rel=1e-12)
+
+
+def test_the_mean_of_models_is_that_of_their_probabilities() -> None:
+    """In one pass, with each model's own state and burn-in: its result is that of an evaluation on its own."""
+    torch.manual_seed(1)
+    corpus = corpus_of(2 * MIN_STREAM + 77)
+    symbols, split = corpus.vocabulary.size, corpus.split("all")
+    models = [
+        CharLSTM(symbols, 7, 1, 0.5, initialization="xavier"),
+        CharRNN(symbols, 9, 2, attention="top", attention_window=20),
+    ]
+    mean, each = evaluate_mean(models, split)
+    assert each == [evaluate(model, split) for model in models]
+    assert all(model.training for model in models)
+    short = corpus.split("val", 0.9, 0.1)
+    x = torch.from_numpy(np.concatenate([[short.context], short.ids]).astype(np.int64))[None]
+    with torch.no_grad():
+        probabilities = torch.stack([model.eval().double()(x[:, :-1])[0].exp() for model in models]).mean(0)
+    expected = -probabilities.log()[0].gather(-1, x[0, 1:, None]).mean()
+    assert evaluate_mean(models, short)[0].loss == pytest.approx(float(expected), rel=1e-10)
+    assert mean.loss < max(result.loss for result in each)
+    assert evaluate_mean(models[:1], short)[0] == evaluate(models[0], short)
+
+
+def test_models_of_other_vocabularies_have_no_mean() -> None:
+    with pytest.raises(ValueError, match=r"need the same vocabulary, got sizes \[5, 6\]"):
+        evaluate_mean([CharLSTM(5, 3, 1), CharLSTM(6, 3, 1)], corpus_of(50).split("all"))

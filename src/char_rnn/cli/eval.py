@@ -6,14 +6,15 @@ import json
 import math
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.inputs import open_model, reading_of
+from char_rnn.cli.inputs import is_model, open_model, reading_of
 from char_rnn.cli.options import debug_option, device_manager, device_option, json_option, quiet_option
 from char_rnn.cli.output import describe_evaluation, preparation, print_result, progress_bar, say
-from char_rnn.utils.terminal import counted
+from char_rnn.utils.terminal import counted, visible_name
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Corpus, Split
@@ -33,7 +34,7 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
 
 
 @click.command(name="eval")
-@click.argument("model")
+@click.argument("model", metavar="MODEL...")
 @click.argument("data", nargs=-1, required=True)
 @click.option(
     "--split",
@@ -47,6 +48,7 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
     help="Treatment of characters that are not in the vocabulary; nearest replaces É with E, for example.",
 )
 @click.option("--encoding", help="Encoding of the text (default: that of the training text).")
+@click.option("--mean", is_flag=True, help="Also evaluate the mean of the models' predictions (an ensemble).")
 @click.option("--dynamic", is_flag=True, help="Also evaluate a model that learns from the text during the evaluation.")
 @click.option(
     "--dynamic-rate",
@@ -74,14 +76,18 @@ def command(
     as_json: bool,
     device: str,
     quiet: bool,
+    mean: bool,
     dynamic: bool,
     **dynamic_options: Any,
 ) -> None:
-    """Measure how well a model predicts a text.
+    """Measure how well models predict a text.
 
     Every character of the split is predicted once, with the state carried over. The loss is in nats and in bits per
     character (per byte for a byte model); perplexity is exp(nats). The splits are those of the model's training. DATA
     is the same as for `char-rnn train`; several files are joined as in the model's training.
+
+    Several models with the same vocabulary are evaluated together; splits and text are those of the first one. --mean
+    adds the loss of the mean of their probabilities. DATA begins with the first argument that is not a model.
 
     --dynamic adds a second result: the loss of a model that adapts to the text during the evaluation (dynamic
     evaluation, Krause et al. 2018). It is not comparable with the static loss.
@@ -93,25 +99,38 @@ def command(
       char-rnn eval runs/my-books book-1.txt book-2.txt
       char-rnn eval runs/my-book my-book.txt --dynamic
       char-rnn eval runs/my-book french-book.txt --unknown nearest
+      char-rnn eval runs/seed-1 runs/seed-2 runs/seed-3 my-book.txt --mean
     """
     given = {name: value for name, value in dynamic_options.items() if value is not None}
     if given and not dynamic:
         option = next(iter(given)).replace("_", "-")
         raise click.UsageError(f"--{option} has no effect without --dynamic; give both, or neither")
-    from char_rnn.training import evaluate
+    models, data = _models_and_texts((model, *data))
+    if mean and len(models) == 1:
+        raise click.UsageError(f"--mean needs several models, but {visible_name(data[0])} is not a model")
+    if dynamic and len(models) > 1:
+        raise click.UsageError("--dynamic evaluates one model; leave out the others")
     from char_rnn.training.dynamic_evaluation import evaluate_dynamically
+    from char_rnn.training.evaluation import evaluate_mean
 
-    file = open_model(model)
+    file, *others = map(open_model, models)
+    for name, other in zip(models[1:], others, strict=True):
+        _check_vocabulary(name, other, model, file)
     corpus, changes = _corpus(file, data, encoding, unknown, quiet)
     part = _split(file, corpus, split)
-    network = _network(file, device)
+    network, *networks = (_network(each, device) for each in (file, *others))
     with progress_bar(quiet) as show:
-        result = evaluate(network, part, progress=show and partial(show, "predicted"))
+        of_mean, each = evaluate_mean([network, *networks], part, progress=show and partial(show, "predicted"))
     unit = file.vocabulary.unit
-    facts = {"model": model, "data": corpus.name, "split": part.name, **_figures(result, unit), **changes}
+    where = {"data": corpus.name, "split": part.name}
     if not as_json:
-        say(f"{model} on the {part.name} split of {corpus.name}", quiet=quiet)
-        print_result(describe_evaluation(result, unit))
+        say(f"{', '.join(models)} on the {part.name} split of {corpus.name}", quiet=quiet)
+    if others:
+        _report(where | changes, dict(zip(models, each, strict=True)), of_mean if mean else None, unit, as_json)
+        return
+    facts = {"model": model, **where, **_figures(of_mean, unit), **changes}
+    if not as_json:
+        print_result(describe_evaluation(of_mean, unit))
     if dynamic:
         train = _split(file, corpus, "train") if _is_own(file, corpus) else None
         settings = {name.removeprefix("dynamic_"): value for name, value in given.items()}
@@ -124,6 +143,37 @@ def command(
             print_result(f"dynamic: {describe_evaluation(adapted, unit)}")
     if as_json:
         click.echo(json.dumps(facts))
+
+
+def _models_and_texts(arguments: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the first argument with the models that follow it, and the texts after them."""
+    models = [arguments[0], *takewhile(is_model, arguments[1:])]
+    texts = arguments[len(models) :]
+    if not texts:
+        last = visible_name(models[-1])
+        raise click.UsageError(f"no text to evaluate on: {last} is a model; give DATA after the models")
+    return models, texts
+
+
+def _check_vocabulary(name: str, file: ModelFile, first: str, other: ModelFile) -> None:
+    from char_rnn.training.teachers import difference
+
+    if (differs := difference(file.vocabulary, other.vocabulary)) is not None:
+        raise ValueError(f"the vocabulary of {name} {differs}, compared with that of {first}; evaluate them separately")
+
+
+def _report(
+    facts: dict[str, Any], results: dict[str, Evaluation], mean: Evaluation | None, unit: str, as_json: bool
+) -> None:
+    """Print the evaluation of each model, and of the mean of all."""
+    if as_json:
+        facts["models"] = [{"model": name, **_figures(result, unit)} for name, result in results.items()]
+        click.echo(json.dumps(facts if mean is None else {**facts, "mean": _figures(mean, unit)}))
+        return
+    for name, result in results.items():
+        print_result(f"{name}: {describe_evaluation(result, unit)}")
+    if mean is not None:
+        print_result(f"mean of {len(results)} models: {describe_evaluation(mean, unit)}")
 
 
 def _corpus(

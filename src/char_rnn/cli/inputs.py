@@ -44,6 +44,18 @@ def open_model(model: str | Path) -> ModelFile:
     return read_model(path)
 
 
+def is_model(argument: str) -> bool:
+    """Whether an argument is a run folder with a model, a model file, or the name of the model in the package."""
+    from char_rnn.model_file import find_model
+    from char_rnn.torch7.t7 import is_t7
+
+    try:
+        path = find_model(argument)
+        return path.suffix == ".safetensors" or is_t7(path)
+    except (OSError, ValueError):
+        return False
+
+
 def reading_of(file: ModelFile | ModelHeader, encoding: str | None) -> dict[str, Any]:
     """Return how a model's text is read, as options of ``prepare_corpus`` and ``find_locations``."""
     data = file.config.data

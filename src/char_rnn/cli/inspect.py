@@ -76,6 +76,10 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     if "init_from" in metadata:
         added = describe_new_symbols(file.vocabulary, metadata)
         lines.append(f"  started from  {visible_name(str(metadata['init_from']))}{added and f', with {added}'}")
+    if training.teachers:
+        names = visible_name(", ".join(training.teachers))
+        weighted = f"weight {training.teacher_weight:g}, temperature {training.teacher_temperature:g}"
+        lines.append(f"  teachers      {names} ({weighted})")
     if "step" in metadata:
         epochs = f"{metadata['epoch']:.2f} epochs of " if "epoch" in metadata else ""
         text = visible_name(str(metadata.get("data", "an unnamed text")))

@@ -2,7 +2,7 @@
 
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import CheckpointError
-from char_rnn.training.evaluation import Evaluation, TrainingResult, evaluate
+from char_rnn.training.evaluation import Evaluation, TrainingResult, evaluate, evaluate_mean
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import Trained, train
 from char_rnn.training.trainer import CharRNNTrainer
@@ -16,5 +16,6 @@ __all__ = [
     "TrainingDiverged",
     "TrainingResult",
     "evaluate",
+    "evaluate_mean",
     "train",
 ]

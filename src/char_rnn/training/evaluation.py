@@ -8,7 +8,7 @@ Shapes: S streams, C characters of a chunk, W characters of burn-in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,6 @@ def perplexity(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
 
 
-@torch.inference_mode()
 def evaluate(
     model: CharModel,
     split: Split,
@@ -113,17 +112,51 @@ def evaluate(
     Raises:
         ValueError: The split has no character that can be predicted.
     """
+    return evaluate_mean([model], split, device, group, characters, progress)[0]
+
+
+@torch.inference_mode()
+def evaluate_mean(
+    models: Sequence[CharModel],
+    split: Split,
+    device: torch.device | str | None = None,
+    group: ProcessGroup | None = None,
+    characters: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Evaluation, list[Evaluation]]:
+    """Evaluate the mean of the probabilities of several models, and each of them, in one pass over the text.
+
+    Args:
+        models: Models with the same vocabulary.
+        split: As for :func:`evaluate`.
+        device: Device of all models; None for that of the first.
+        group: As for :func:`evaluate`.
+        characters: As for :func:`evaluate`.
+        progress: As for :func:`evaluate`.
+
+    Returns:
+        The evaluation of the mean, and those of the models.
+
+    Raises:
+        ValueError: As for :func:`evaluate`, or the vocabularies have different sizes.
+    """
+    if len({model.vocab_size for model in models}) != 1:
+        raise ValueError(f"models: need the same vocabulary, got sizes {[model.vocab_size for model in models]}")
     targets = targets_of(split)
-    device = torch.device(device) if device is not None else next(model.parameters()).device
-    was_training = model.training
-    model.eval()
+    device = torch.device(device) if device is not None else next(models[0].parameters()).device
+    were_training = [model.training for model in models]
+    for model in models:
+        model.eval()
     try:
         group = group or ProcessGroup()
-        streams = _Streams(split, group, BURN_IN + model.attention_window, characters)
-        total = group.sum(_negative_log_likelihood(model, streams, device, progress or (lambda *_: None)))
+        streams = _Streams(split, group, characters)
+        totals = _negative_log_likelihoods(models, streams, device, progress or (lambda *_: None))
     finally:
-        model.train(was_training)
-    return Evaluation(total / streams.scored, streams.scored, of=targets if streams.scored < targets else None)
+        for model, was_training in zip(models, were_training, strict=True):
+            model.train(was_training)
+    of = targets if streams.scored < targets else None
+    mean, *each = (Evaluation(group.sum(total) / streams.scored, streams.scored, of=of) for total in totals)
+    return mean, each
 
 
 def targets_of(split: Split) -> int:
@@ -136,31 +169,38 @@ def targets_of(split: Split) -> int:
     return split.predicted
 
 
-def _negative_log_likelihood(model: CharModel, streams: _Streams, device: torch.device, progress: Progress) -> float:
-    """Return the summed loss in nats over all targets, in shorter chunks if memory runs out."""
+def _negative_log_likelihoods(
+    models: Sequence[CharModel], streams: _Streams, device: torch.device, progress: Progress
+) -> list[float]:
+    """Return the summed losses in nats, of the mean and of each model, in shorter chunks if memory runs out."""
     if not streams.count:
-        return 0.0
-    chunk = max(1, min(CHUNK, MAX_OUTPUTS // (streams.count * model.vocab_size)))
+        return [0.0] * (1 + len(models))
+    chunk = max(1, min(CHUNK, MAX_OUTPUTS // (streams.count * models[0].vocab_size)))
     while True:
         try:
-            return _by_chunks(model, streams, device, chunk, progress)
+            return _by_chunks(models, streams, device, chunk, progress)
         except (RuntimeError, MemoryError) as error:
             if chunk == 1 or not is_out_of_memory(error):
                 raise
         chunk //= 2
 
 
-def _by_chunks(model: CharModel, streams: _Streams, device: torch.device, chunk: int, progress: Progress) -> float:
-    """Return the summed loss in nats, summed in float64 on the CPU."""
-    hidden = _warm_state(model, streams, device, chunk)
-    total = 0.0
+def _by_chunks(
+    models: Sequence[CharModel], streams: _Streams, device: torch.device, chunk: int, progress: Progress
+) -> list[float]:
+    """Return the summed losses in nats, summed in float64 on the CPU."""
+    states = [_warm_state(model, streams, device, chunk) for model in models]
+    totals = [0.0] * (1 + len(models))
     for offset in range(0, streams.reach, chunk):
         x, y, valid = streams.chunk(offset, chunk)
-        log_probs, hidden = model(x.to(device), hidden)
-        picked = log_probs.gather(-1, y.to(device).unsqueeze(-1)).squeeze(-1).cpu().double()  # (S, C)
-        total -= float(picked[valid].sum())
+        x, y, picked = x.to(device), y.to(device).unsqueeze(-1), []
+        for number, model in enumerate(models):
+            log_probs, states[number] = model(x, states[number])
+            picked.append(log_probs.gather(-1, y).squeeze(-1).cpu().double())  # (S, C)
+        mean = torch.logsumexp(torch.stack(picked), 0) - math.log(len(models)) if len(models) > 1 else picked[0]
+        totals = [total - float(each[valid].sum()) for total, each in zip(totals, (mean, *picked), strict=True)]
         progress(streams.scored * min(offset + chunk, streams.reach) // streams.reach, streams.scored)
-    return total
+    return totals
 
 
 def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk: int) -> Any:
@@ -169,7 +209,7 @@ def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk
     if streams.count == streams.cold:
         return hidden
     warm: Any = model.init_hidden(streams.count - streams.cold, device)
-    for x in torch.split(streams.burn_in(), chunk, 1):
+    for x in torch.split(streams.burn_in(BURN_IN + model.attention_window), chunk, 1):
         _, warm = model(x.to(device), warm)
     for cold, warmed in zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]:
         cold[:, streams.cold :] = warmed
@@ -183,7 +223,7 @@ class _Streams:
     ``scored`` characters in the streams of all processes.
     """
 
-    def __init__(self, split: Split, group: ProcessGroup, burn_in: int, characters: int | None = None) -> None:
+    def __init__(self, split: Split, group: ProcessGroup, characters: int | None = None) -> None:
         self.ids, self.context, self.targets = split.ids, split.context, split.predicted
         part = min(characters or self.targets, self.targets)
         count = max(1, min(MAX_STREAMS, part // MIN_STREAM))
@@ -193,7 +233,6 @@ class _Streams:
         self.scored = int(np.clip(self.targets - starts, 0, self.reach).sum())
         self.starts = starts[group.rows(count)]
         self.count, self.cold = len(self.starts), int(0 in self.starts)
-        self._burn_in = min(burn_in, self.length)
         self._pages = PageReleaser(split.ids)
 
     def chunk(self, offset: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -204,9 +243,9 @@ class _Streams:
         self._pages.touched_in_order(position.size * self.ids.itemsize)
         return self._at(position), self._at(position + 1), torch.from_numpy(valid)
 
-    def burn_in(self) -> torch.Tensor:
-        """Return the inputs (S - cold, W) before every stream but the first of the text."""
-        return self._at(self.starts[self.cold :, None] + np.arange(-self._burn_in, 0))
+    def burn_in(self, size: int) -> torch.Tensor:
+        """Return the inputs (S - cold, W), W at most `size`, before every stream but the first of the text."""
+        return self._at(self.starts[self.cold :, None] + np.arange(-min(size, self.length), 0))
 
     def _at(self, position: np.ndarray) -> torch.Tensor:
         """Return the ids at positions of the sequence [context,] split."""

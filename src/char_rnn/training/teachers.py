@@ -191,7 +191,11 @@ def open_teachers(
         except (ValueError, OSError) as error:
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
             raise kind(f"training.teacher: {error}") from None
-        _check_vocabulary(name, file.vocabulary, vocabulary)
+        if (differs := difference(file.vocabulary, vocabulary)) is not None:
+            raise ValueError(
+                f"training.teacher: the vocabulary of {visible_name(name)} {differs}, compared with that of the text;"
+                " give teachers trained on texts with the same symbols"
+            )
         model = build_model(file.config.model, file.vocabulary.size, file.tensors)
         teachers.append(Teacher(name, model, _digest(file)))
     return teachers
@@ -214,20 +218,15 @@ def _digest(file: ModelFile) -> str:
     return digest.hexdigest()
 
 
-def _check_vocabulary(name: str, own: Vocabulary, text: Vocabulary) -> None:
-    """Raise ValueError if a teacher's symbols are not those of the text."""
-    if own.to_dict() == text.to_dict():
-        return
-    if own.kind != text.kind:
-        reason = f"it predicts {own.kind}, not {text.kind}"
-    else:
-        lacks, has = (set(a.symbols) - set(b.symbols) for a, b in ((text, own), (own, text)))
-        parts = [f"{verb} {_listed(symbols, own)}" for verb, symbols in (("lacks", lacks), ("has", has)) if symbols]
-        reason = f"compared with the text, it {' and '.join(parts)}" if parts else "its symbols are in another order"
-    raise ValueError(
-        f"training.teacher: {visible_name(name)} has another vocabulary than the text: {reason};"
-        " give teachers trained on texts with the same symbols"
-    )
+def difference(own: Vocabulary, other: Vocabulary) -> str | None:
+    """Return how a vocabulary differs from another one, as "lacks 'x' and has 'y'"; None if it is the same."""
+    if own.kind != other.kind:
+        return f"has {own.kind}, not {other.kind}"
+    lacks, has = (set(a.symbols) - set(b.symbols) for a, b in ((other, own), (own, other)))
+    parts = [f"{verb} {_listed(symbols, own)}" for verb, symbols in (("lacks", lacks), ("has", has)) if symbols]
+    if not parts and own.symbols != other.symbols:
+        return "has the symbols in another order"
+    return " and ".join(parts) or None
 
 
 def _listed(symbols: set[int], vocabulary: Vocabulary) -> str:
