@@ -58,8 +58,10 @@ OPTIONS: list[dict[str, Any]] = [
         "residual": True,
         "attention": "all",
         "attention_window": 3,
+        "match_lengths": [3],
         "feed_forward_size": 7,
         "tie_weights": True,
     },
     {"layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
+    {"match_lengths": [2, 1], "match_window": 7},
 ]

@@ -20,7 +20,7 @@ from char_rnn.utils.config.schema import GenerationConfig
 PARTS = {
     "locked_dropout": "true", "dropout": 0.1, "embedding_dropout": 0.1, "weight_dropout": 0.1, "zoneout": 0.1,
     "tie_weights": "true", "residual": "true", "feed_forward_size": 9, "attention": "top", "attention_heads": 2,
-    "attention_window": 7,
+    "attention_window": 7, "match_lengths": "[3,1]", "match_window": 50,
 }  # fmt: skip
 
 
@@ -52,7 +52,8 @@ def test_every_part_is_trained_sampled_and_evaluated(
     assert figures["nats_per_character"] == pytest.approx(recorded, abs=1e-6)
 
     described = char_rnn("inspect", run).out
-    assert "attention after the top layer (2 x 7 steps), feed-forward 9, residual, tie weights" in described
+    assert "attention after the top layer (2 x 7 steps), matches of 3, 1 symbols within 50" in described
+    assert "feed-forward 9, residual, tie weights" in described
     assert re.search(r"blocks\.0\.attention\.query\.weight +8x8\n", described)
 
 

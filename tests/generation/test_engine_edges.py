@@ -30,7 +30,7 @@ CELLS: list[dict[str, Any]] = [{"type": "lstm"}, {"type": "gru"}, {"type": "gru"
 MODELS: list[dict[str, Any]] = [
     *CELLS,
     *({**cell, "layer_norm": "cell", "embedding": "one-hot"} for cell in CELLS),
-    {"type": "lstm", "layer_norm": "between", "attention": "all", "attention_window": 3, "feed_forward_size": 5},
+    {"type": "lstm", "layer_norm": "between", "attention": "all", "attention_window": 3, "match_lengths": [3, 2]},
     {"type": "lstm", "mogrifier_rounds": 3, "zoneout": 0.2, "tie_weights": True},
 ]
 NOT_FINITE = {

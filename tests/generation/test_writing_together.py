@@ -27,7 +27,7 @@ VOCABULARY = Vocabulary.from_text(SYMBOLS)
 MODELS: dict[str, dict[str, Any]] = {
     "lstm": {},
     "gru": {"type": "gru", "reset": "before", "embedding": "one-hot"},
-    "attention": {"attention": "all", "attention_window": 3, "layer_norm": "between", "residual": True},
+    "attention": {"attention": "all", "attention_window": 3, "match_lengths": [1], "residual": True},
 }
 
 

@@ -17,7 +17,7 @@ from char_rnn.utils.config import ModelConfig
 
 LETTERS = Vocabulary.from_text("abcde \n'e.")
 BYTES = Vocabulary("bytes", [*b"ab \n", *"é€😀".encode()])
-ATTENTIVE = {"type": "gru", "attention": "all", "attention_window": 5}
+ATTENTIVE = {"type": "gru", "attention": "all", "attention_window": 5, "match_lengths": [2], "match_window": 9}
 
 
 def engine(vocabulary: Vocabulary = LETTERS, **options: Any) -> Engine:

@@ -21,7 +21,14 @@ CELLS = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}
 PARTS: dict[str, dict[str, Any]] = {
     "plain": {"embedding_size": 4},
     "every part": {"tie_weights": True, "layer_norm": "between", "residual": True, "feed_forward_size": 5}
-    | {"attention": "all", "attention_window": 9, "weight_dropout": 0.3, "zoneout": 0.1, "embedding_dropout": 0.1},
+    | {
+        "attention": "all",
+        "attention_window": 9,
+        "match_lengths": [2],
+        "weight_dropout": 0.3,
+        "zoneout": 0.1,
+        "embedding_dropout": 0.1,
+    },
 }
 
 

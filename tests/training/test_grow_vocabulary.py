@@ -42,7 +42,7 @@ def origin(kind: VocabularyKind = "characters", in_8_bits: bool = False, **model
 MODELS: list[dict[str, Any]] = [
     {},
     {"kind": "bytes", "embedding": "one-hot"},
-    {"tie_weights": True, "layer_norm": "between"},
+    {"tie_weights": True, "layer_norm": "between", "match_lengths": [2, 1]},
     {"embedding_size": 5, "in_8_bits": True},
 ]
 

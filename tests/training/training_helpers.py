@@ -48,6 +48,8 @@ EVERY_PART = {
     "attention": "all",
     "attention_heads": 3,
     "attention_window": 13,
+    "match_lengths": [3, 1],
+    "match_window": 20,
 }
 """Model options that combine with any cell; ``layer_norm`` has two values to choose from."""
 

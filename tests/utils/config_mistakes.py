@@ -243,7 +243,7 @@ FILES = {
         ":2: model.<<: unknown key; known: type, hidden_size, num_layers, dropout,"
         " locked_dropout, embedding_dropout, weight_dropout, zoneout, embedding, embedding_size, tie_weights, reset,"
         " mogrifier_rounds, layer_norm, residual, feed_forward_size, attention, attention_heads, attention_window,"
-        " initialization",
+        " match_lengths, match_window, initialization",
     ),
     "code": (
         "model: !!python/object/apply:os.system ['true']\n",
@@ -293,12 +293,13 @@ FILES = {
 
 
 OVERRIDES = {
+    "model.match_lengths=[3,0]": "must be a list of at most 8 whole numbers from 1 to 64; given [3, 0]",
     "training.learning_rte=1": "unknown key; did you mean learning_rate?",
     "model.batch_size=3": "unknown key; did you mean training.batch_size?",
     "model.a.b=3": "unknown key; known: type, hidden_size, num_layers, dropout,"
     " locked_dropout, embedding_dropout, weight_dropout, zoneout, embedding, embedding_size, tie_weights, reset,"
     " mogrifier_rounds, layer_norm, residual, feed_forward_size, attention, attention_heads, attention_window,"
-    " initialization",
+    " match_lengths, match_window, initialization",
     "modle.type=gru": "unknown section; did you mean model?",
     "training.seed": "has no value; write it as section.key=value",
     "": "has no value; write it as section.key=value",

@@ -168,6 +168,9 @@ def _details(file: ModelFile) -> str:
     if model.attention != "none":
         layers = "all layers" if model.attention == "all" else "the top layer"
         parts.append(f"attention after {layers} ({model.attention_heads} x {model.attention_window} steps)")
+    if model.match_lengths:
+        lengths = ", ".join(map(str, model.match_lengths))
+        parts.append(f"matches of {lengths} symbols within {model.match_window:,}")
     if model.feed_forward_size:
         parts.append(f"feed-forward {model.feed_forward_size}")
     parts += [name.replace("_", " ") for name in ("residual", "tie_weights") if getattr(model, name)]

@@ -1,10 +1,11 @@
 """A model as an ONNX file.
 
 Inputs: ``symbols`` (batch, time), int64, and the state before them in float32: the parts of the cell's state by name,
-such as ``h`` and, for an LSTM, ``c``, each (L, batch, H); with attention also ``memory`` (A, batch, W, H), latest last.
-All are zeros at the beginning of a text. Outputs: ``log_probs`` (batch, time, V) in nats, and the state after the
-symbols as ``h_out`` and so on. Batch and time can be any size from 1. Metadata: ``config``, ``vocabulary`` and
-``training`` in JSON, as in a model file (:mod:`char_rnn.model_file`).
+such as ``h`` and, for an LSTM, ``c``, each (L, batch, H); with attention also ``memory`` (A, batch, W, H), latest last;
+with matches also ``history`` (1, batch, W), ids + 1, latest last. All are zeros at the beginning of a text. Outputs:
+``log_probs`` (batch, time, V) in nats, and the state after the symbols as ``h_out`` and so on. Batch and time can be
+any size from 1. Metadata: ``config``, ``vocabulary`` and ``training`` in JSON, as in a model file
+(:mod:`char_rnn.model_file`).
 
 Dimensions: B batch, T time, V vocabulary, L layers, H hidden, A attending layers, W window, N heads, D = H / N.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from char_rnn.export.onnx_graph import Nodes, recur
-from char_rnn.generation.network import Attention, FeedForwardWeights, Network
+from char_rnn.generation.network import Attention, FeedForwardWeights, Matches, Network
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite
 from char_rnn.utils.files import replacing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, ValueInfoProto
 
 OPSET, IR_VERSION = 17, 8  # of 2022: the first with LayerNormalization
+_FLOAT, _INT64 = 1, 7  # types of Cast
 LARGEST = 2**31 - 2**20  # bytes; a protocol buffer holds at most 2 GB
 
 
@@ -86,6 +88,11 @@ def _graph(network: Network) -> GraphProto:
     after: list[list[str]] = []
     memories: list[str] = []
     x = _vectors(nodes, network, ids)
+    histories: list[str] = []
+    if network.matches is not None:
+        found, history = _match(nodes, network.matches)
+        x = nodes.add("Add", x, found)
+        histories.append(history)
     for number, layer in enumerate(network.layers):
         read = nodes.normalized(x, layer.norm)
         output, state = recur(nodes, network, layer, read, [parts[number] for parts in split])
@@ -102,7 +109,7 @@ def _graph(network: Network) -> GraphProto:
     log_probs = nodes.add("LogSoftmax", nodes.plus(scores, network.output_bias), axis=-1)
     nodes.rename(nodes.add("Transpose", log_probs, perm=[1, 0, 2]), "log_probs")
     parts = {name: [state[place] for state in after] for place, name in enumerate(names)}
-    parts |= {"memory": memories} if memories else {}
+    parts |= {name: values for name, values in (("memory", memories), ("history", histories)) if values}
     for name, values in parts.items():
         nodes.rename(nodes.add("Concat", *values, axis=0), f"{name}_out")
     states = _states(network, tuple(parts))
@@ -126,6 +133,8 @@ def _states(network: Network, names: tuple[str, ...]) -> list[tuple[ValueInfoPro
     shapes = dict.fromkeys(network.cell.state, recurrent)
     if windows:
         shapes["memory"] = [len(windows), "batch", windows[0], network.hidden_size]
+    if network.matches is not None:
+        shapes["history"] = [1, "batch", network.matches.window]
 
     def described(name: str, shape: list[str | int]) -> ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -139,6 +148,43 @@ def _vectors(nodes: Nodes, network: Network, ids: str) -> str:
         return nodes.add("Gather", nodes.constant(network.embedding), ids, axis=0)
     values = nodes.constant(np.array([0, 1], np.float32))
     return nodes.add("OneHot", ids, nodes.constant(np.int64(network.vocab_size)), values, axis=-1)
+
+
+def _match(nodes: Nodes, matches: Matches) -> tuple[str, str]:
+    """Return the sum of the vectors of the matches, (T, B, I), and the history after the symbols, (1, B, W).
+
+    Every step is compared with all places before it, as :func:`char_rnn.ops.matching.find_matches_reference` describes.
+    """
+    zero, one, first = nodes.constant(np.int64(0)), nodes.constant(np.int64(1)), nodes.constant([0])
+    before = nodes.add("Cast", nodes.add("Squeeze", "history", first), to=_INT64)
+    text = nodes.add("Concat", before, nodes.add("Add", "symbols", one), axis=1)  # (B, W + T)
+    count = nodes.add("Squeeze", nodes.add("Shape", text, start=1, end=2), first)
+    places = nodes.add("Range", zero, count, one)
+    steps = nodes.add("Unsqueeze", _from(nodes, places, matches.window, axis=0), nodes.constant([1]))
+    vectors = []
+    for table, length in zip(matches.tables, matches.lengths, strict=True):
+        oldest = nodes.add("Sub", steps, nodes.constant(np.int64(matches.window - length + 1)))
+        is_match = nodes.add("And", nodes.add("GreaterOrEqual", places, oldest), nodes.add("Less", places, steps))
+        for back in range(length):
+            past = nodes.add("Pad", text, nodes.constant([0, back, 0, -back]))  # the symbols `back` places earlier
+            present = nodes.add("Unsqueeze", _from(nodes, past, matches.window, axis=1), nodes.constant([2]))
+            same = nodes.add("Equal", present, nodes.add("Unsqueeze", past, nodes.constant([1])))
+            is_match = nodes.add("And", nodes.add("And", is_match, same), nodes.add("Greater", present, zero))
+        latest = nodes.add(
+            "ReduceMax", nodes.add("Where", is_match, places, nodes.constant(np.int64(-1))), axes=[2], keepdims=0
+        )
+        followed = nodes.add("GatherElements", text, nodes.add("Add", latest, one), axis=1)  # (B, T)
+        followed = nodes.add("Where", nodes.add("Less", latest, zero), zero, followed)
+        vectors.append(
+            nodes.add("Gather", nodes.constant(table), nodes.add("Transpose", followed, perm=[1, 0]), axis=0)
+        )
+    history = nodes.add("Cast", _from(nodes, text, -matches.window, axis=1), to=_FLOAT)
+    return nodes.add("Sum", *vectors), nodes.add("Unsqueeze", history, first)
+
+
+def _from(nodes: Nodes, values: str, start: int, axis: int) -> str:
+    """Return the values from a place on."""
+    return nodes.add("Slice", values, *(nodes.constant([number]) for number in (start, np.iinfo(np.int64).max, axis)))
 
 
 def _attend(nodes: Nodes, attention: Attention, x: str, memory: str) -> tuple[str, str]:
@@ -159,8 +205,7 @@ def _attend(nodes: Nodes, attention: Attention, x: str, memory: str) -> tuple[st
     mean = nodes.add("MatMul", nodes.add("Softmax", seen, axis=-1), shared)
     found = nodes.add("MatMul", mean, nodes.add("Transpose", value, perm=[0, 2, 1]))  # (B, N, T, D)
     found = nodes.add("Reshape", nodes.add("Transpose", found, perm=[2, 0, 1, 3]), nodes.constant([0, 0, heads * size]))
-    limits = (nodes.constant([number]) for number in (-attention.window, np.iinfo(np.int64).max, 1))
-    return nodes.product(attention.output, found), nodes.add("Slice", states, *limits)
+    return nodes.product(attention.output, found), _from(nodes, states, -attention.window, axis=1)
 
 
 def _band(nodes: Nodes, window: int) -> str:

@@ -70,6 +70,8 @@ def _options(config: ModelConfig) -> dict[str, object]:
         general.add("reset")
     if config.attention == "none":
         general |= {"attention_heads", "attention_window"}
+    if not config.match_lengths:
+        general.add("match_window")
     default = ModelConfig()
     values = ((name, getattr(config, name)) for name in ModelConfig.model_fields if name not in general)
     return {name: value for name, value in values if value != getattr(default, name)}

@@ -21,6 +21,7 @@ from char_rnn.generation.network import (
     Attention,
     FeedForwardWeights,
     Layer,
+    Matches,
     Network,
     Norm,
     Precision,
@@ -34,7 +35,7 @@ from char_rnn.kernels.lowering import Elementwise, Lowering
 
 ROWS = 32  # of a block of a packed matrix
 _KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}
-OPERATORS = ("one_hot", "product", "normalize", "elementwise", "gelu", "attend", "turn", "log_softmax")
+OPERATORS = ("one_hot", "product", "normalize", "elementwise", "gelu", "attend", "turn", "log_softmax", "match")
 
 Units = structure("Units", "array unit")
 Operation = structure(
@@ -96,9 +97,11 @@ class DecodeGraph:
         reads_x, parts = given is None or network.layers[0].residual, len(network.cell.state)
         if reads_x and network.embedding is not None:
             tables.append(network.embedding)
-        self._arrays = _Arrays(parts + 1, tables)
+        self._arrays = _Arrays(parts + 2, tables)
         self._buffer, self._ring, self._attending = self._arrays.buffer, parts, 0
         x = self._vectors(network) if reads_x else None
+        if x is not None and network.matches is not None:
+            x = self._match(network.matches, x, BufferRef(parts + 1))
         looked_up = {value: self._arrays.table(number) for number, value in enumerate(given or ())}
         for number, layer in enumerate(network.layers):
             x = self._layer(number, layer, x, looked_up if given is not None and number == 0 else None)
@@ -113,6 +116,17 @@ class DecodeGraph:
         x = self._buffer("one_hot", network.vocab_size)
         self._do("one_hot", x, network.vocab_size)
         return x
+
+    def _match(self, matches: Matches, x: BufferRef, history: BufferRef) -> BufferRef:
+        """Add the vectors of the matches to that of the symbol."""
+        tables, lengths = _copied(np.stack(matches.tables)), np.array(matches.lengths, np.int64)
+        self._kept += [tables, lengths]
+        out = self._buffer("matched", tables.shape[2])
+        self._do(
+            "match", out, tables.shape[2], in_=x, extra=history, columns=matches.window + 1, kind=len(lengths),
+            weights=tables.ctypes.data, scales=lengths.ctypes.data, length=tables.shape[1],
+        )  # fmt: skip
+        return out
 
     def _layer(
         self, number: int, layer: Layer, x: BufferRef | None, looked_up: Mapping[Value, BufferRef] | None
@@ -289,7 +303,7 @@ class _Arrays:
         """The arrays for the kernels, with buffers for some streams, and the memory they refer to."""
         count, dtype = len(states), states.output.dtype
         buffers = [aligned((count, other), dtype) if isinstance(other, int) else other for other in self._others]
-        arrays = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring)]
+        arrays = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring, states.history)]
         arrays += [*self.tables, *buffers]
         return (ArrayStructure * len(arrays))(*map(_structure, arrays)), buffers
 

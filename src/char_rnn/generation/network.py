@@ -5,12 +5,13 @@ Dimensions: N streams, V vocabulary, E embedding size, L layers, H hidden, F fee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from char_rnn.cells import Cell, Step, trace
 from char_rnn.models.parameters import cell_of, check_tensors
@@ -55,6 +56,21 @@ class FeedForwardWeights:
 
 
 @dataclass(frozen=True)
+class Matches:
+    """Vectors of the symbols that followed the last occurrences of the last symbols; see :mod:`char_rnn.ops.matching`.
+
+    Attributes:
+        tables: Vectors (1 + V, E) for each length, those of no match first.
+        lengths: Numbers of symbols.
+        window: Number of previous symbols in which they are looked up.
+    """
+
+    tables: tuple[Array, ...]
+    lengths: tuple[int, ...]
+    window: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """A recurrent layer and its sublayers.
 
@@ -84,6 +100,7 @@ class Network:
         hidden_size: H.
         update: Fraction of the state that a step replaces; 1 without zoneout.
         embedding: Vectors (V, E) of the symbols; ``None`` = one-hot vectors.
+        matches: Vectors that are added to that of the symbol.
         layers: The L layers.
         output_norm: Normalization of the output.
         output_weight: (V, H).
@@ -94,6 +111,7 @@ class Network:
     hidden_size: int
     update: float
     embedding: Array | None
+    matches: Matches | None
     layers: tuple[Layer, ...]
     output_norm: Norm | None
     output_weight: Array
@@ -124,6 +142,7 @@ class Network:
             config.hidden_size,
             1 - config.zoneout,
             embedding,
+            _matches(config, weights),
             tuple(_layer(config, weights, number) for number in range(config.num_layers)),
             _norm(weights, "output_norm"),
             weights["embedding.weight" if config.tie_weights else "output_proj.weight"],
@@ -216,6 +235,11 @@ def _attention(config: ModelConfig, weights: Mapping[str, Array], name: str) -> 
     return Attention(norm, query, key, value, output, config.attention_heads, config.attention_window)
 
 
+def _matches(config: ModelConfig, weights: Mapping[str, Array]) -> Matches | None:
+    tables = tuple(weights[f"matches.{number}.weight"] for number in range(len(config.match_lengths)))
+    return Matches(tables, tuple(config.match_lengths), config.match_window) if tables else None
+
+
 def _feed_forward(weights: Mapping[str, Array], name: str) -> FeedForwardWeights | None:
     norm = _norm(weights, f"{name}.norm")
     if norm is None:
@@ -225,7 +249,8 @@ def _feed_forward(weights: Mapping[str, Array], name: str) -> FeedForwardWeights
 
 
 StreamState = tuple[npt.NDArray[Any], ...]
-"""State of one stream: the parts of the cells' state, (L, H) each; with attention, also its ring and place."""
+"""State of one stream: the parts of the cells' state, (L, H) each; with attention, also its ring and place; with
+matches, also the history."""
 
 
 class StreamStates:
@@ -235,14 +260,18 @@ class StreamStates:
         cells: Parts of the cells' state by name, (N, L, H) each; the first is the layers' output.
         ring: (N, A, W + 1, H): normalized states that attention reads, including the present one.
         place: (N,), the place in the ring of the next state, which replaces the oldest.
+        history: (N, W + 1): the latest symbols + 1, and 0 before the text, for matches.
+        vocab_size: V.
     """
 
-    def __init__(self, cells: Mapping[str, Array], ring: Array) -> None:
-        self.cells, self.ring = cells, ring
+    def __init__(self, cells: Mapping[str, Array], ring: Array, history: Array, vocab_size: int) -> None:
+        self.cells, self.ring, self.history, self.vocab_size = cells, ring, history, vocab_size
         self.place: npt.NDArray[np.int64] = np.zeros(len(ring), np.int64)
         self._parts: StreamState = tuple(cells.values())
         if ring.shape[1]:
             self._parts += (ring, self.place)
+        if history.shape[1]:
+            self._parts += (history,)
 
     @classmethod
     def of(cls, network: Network) -> StreamStates:
@@ -250,12 +279,15 @@ class StreamStates:
         windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
         dtype, hidden = network.output_bias.dtype, network.hidden_size
         cells = {name: np.zeros((0, len(network.layers), hidden), dtype) for name in network.cell.state}
-        return cls(cells, np.zeros((0, len(windows), max(windows, default=0) + 1, hidden), dtype))
+        ring = np.zeros((0, len(windows), max(windows, default=0) + 1, hidden), dtype)
+        history = np.zeros((0, network.matches.window + 1 if network.matches else 0), dtype)
+        return cls(cells, ring, history, network.vocab_size)
 
     def zeros(self, count: int) -> StreamStates:
         """Zero states of these shapes, those of the beginning of a text, for `count` streams."""
-        *cells, ring = (np.zeros((count, *part.shape[1:]), part.dtype) for part in (*self.cells.values(), self.ring))
-        return StreamStates(dict(zip(self.cells, cells, strict=True)), ring)
+        parts = (*self.cells.values(), self.ring, self.history)
+        *cells, ring, history = (np.zeros((count, *part.shape[1:]), part.dtype) for part in parts)
+        return StreamStates(dict(zip(self.cells, cells, strict=True)), ring, history, self.vocab_size)
 
     def __len__(self) -> int:
         return len(self.place)
@@ -275,6 +307,18 @@ class StreamStates:
         """Move to the next place of the rings."""
         self.place[rows] = (self.place[rows] + 1) % self.ring.shape[2]
 
+    def match(self, row: int, symbol: int, lengths: Sequence[int]) -> list[int]:
+        """Read a symbol in a stream; return what followed the latest match of every length: a symbol + 1, or 0."""
+        history = self.history[row]
+        history[:-1] = history[1:]
+        history[-1] = symbol + 1
+        found = []
+        for length in lengths:
+            ends = sliding_window_view(history[:-1], length)
+            same = np.flatnonzero((ends == history[-length:]).all(1))
+            found.append(int(history[same[-1] + length]) if len(same) and history[-length] else 0)
+        return found
+
     def reset(self, row: int) -> None:
         """Set a stream to the zero state, that of the beginning of a text."""
         for part in self._parts:
@@ -293,9 +337,12 @@ class StreamStates:
         shapes = [part.shape[1:] for part in self._parts]
         if [np.shape(part) for part in state] != shapes:
             raise ValueError(f"state: must be arrays of shapes {shapes}, given {[np.shape(part) for part in state]}")
-        if self._parts[-1] is self.place and not 0 <= int(state[-1]) < self.ring.shape[2]:
-            raise ValueError(
-                f"state: the ring position must be from 0 to {self.ring.shape[2] - 1}, given {int(state[-1])}"
-            )
+        for own, part in zip(self._parts, state, strict=True):
+            if own is self.place and not 0 <= int(part) < self.ring.shape[2]:
+                raise ValueError(
+                    f"state: the ring position must be from 0 to {self.ring.shape[2] - 1}, given {int(part)}"
+                )
+            if own is self.history and not ((part >= 0) & (part <= self.vocab_size)).all():
+                raise ValueError(f"state: the history must contain numbers from 0 to {self.vocab_size}")
         for own, part in zip(self._parts, state, strict=True):
             own[row] = part

@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.cells import Value, evaluate, ordered
-from char_rnn.generation.network import Array, Attention, FeedForwardWeights, Layer, Network, Precision, StreamStates
+from char_rnn.generation.network import (
+    Array,
+    Attention,
+    FeedForwardWeights,
+    Layer,
+    Matches,
+    Network,
+    Precision,
+    StreamStates,
+)
 from char_rnn.generation.precompute import Tables, constants, input_tables, normalize, operations, product, vectors
 
 Integers = npt.NDArray[np.int64]
@@ -93,6 +102,8 @@ class NumpySteps:
         network, states, attending = self._network, self._states, 0
         needs_input = not self._has_tables or network.layers[0].residual
         x = vectors(network, symbols) if needs_input else np.empty((len(symbols), 0), network.output_bias.dtype)
+        if network.matches is not None:
+            x = x + self._match(network.matches, rows, symbols)
         for number, (layer, cell) in enumerate(zip(network.layers, self._cells, strict=True)):
             read = x if self._has_tables and number == 0 else normalize(x, layer.norm)
             after = cell(read, symbols, {name: part[rows, number] for name, part in states.cells.items()})
@@ -107,6 +118,13 @@ class NumpySteps:
                 x = x + _feed_forward(layer.feed_forward, x)
         states.turn(rows)
         return x
+
+    def _match(self, matches: Matches, rows: Integers, symbols: Integers) -> Array:
+        """The vectors (N, E) that the matches add to those of the symbols."""
+        streams = zip(rows.tolist(), symbols.tolist(), strict=True)
+        found = [self._states.match(row, symbol, matches.lengths) for row, symbol in streams]
+        added = [table[match] for table, match in zip(matches.tables, np.array(found).T, strict=True)]
+        return np.asarray(sum(added[1:], added[0]))
 
 
 def _attend(attention: Attention, past: Array, x: Array) -> Array:

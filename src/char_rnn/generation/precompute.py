@@ -39,6 +39,8 @@ def input_tables(network: Network) -> Tables | None:
 
     ``None`` if the input depends on the state, or if the tables would be far larger than the model.
     """
+    if network.matches is not None:
+        return None
     layer, loop = network.layers[0], network.layers[0].step.loop
     readers = [value for value in loop.before if any(each.op == "x" for each in value.inputs)]
     of_columns = network.embedding is None and layer.norm is None and all(value.op == "product" for value in readers)

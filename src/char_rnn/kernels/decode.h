@@ -20,16 +20,17 @@ enum operator {
     ATTEND,      /* store `in` in the ring `extra`; out = attention of the queries `other` over the ring, for each head */
     TURN,        /* advance the rings by one place */
     LOG_SOFTMAX, /* out = log_softmax(in) */
+    MATCH,       /* add the symbol to the history `extra`; out = in + the vectors of what followed its last occurrences */
 };
 
 typedef struct {
     int64_t operator;
     int64_t width;   /* numbers in a row of the result */
-    int64_t columns; /* of a matrix; places of a ring */
-    int64_t kind;    /* of a matrix's weights: 0 the type of the numbers, 1 bfloat16, 2 int8; heads of ATTEND */
+    int64_t columns; /* of a matrix; places of a ring or of a history */
+    int64_t kind;    /* of a matrix's weights: 0 the type of the numbers, 1 bfloat16, 2 int8; heads of ATTEND; lengths of MATCH */
     int64_t has_start; /* whether PRODUCT starts from other */
     units out, in, other, extra;
-    const void *weights, *scales;
+    const void *weights, *scales; /* of a matrix; the tables of MATCH, `length` vectors for each length, and the lengths */
     double number;
     const instruction *instructions; /* after elementwise_prepare */
     int64_t length;

@@ -92,6 +92,31 @@ static void OF(attend)(const operation *op, REAL *ring, int64_t place, const REA
     }
 }
 
+/* What followed the last occurrence of the last `length` symbols of a history; 0 if there is none. */
+static int64_t OF(followed)(const REAL *history, int64_t places, int64_t length) {
+    const REAL *last = history + places - length;
+    if (last[0] == 0) return 0;
+    for (const REAL *start = last - 1; start >= history; start--) {
+        int64_t same = 0;
+        while (same < length && start[same] == last[same]) same++;
+        if (same == length) return (int64_t)start[length];
+    }
+    return 0;
+}
+
+/* op->columns is the places of the history, op->kind the number of lengths, op->length the vectors of a table. */
+static void OF(match)(const operation *op, REAL *history, int64_t symbol, const REAL *in, REAL *out) {
+    const int64_t *lengths = op->scales;
+    const REAL *table = op->weights;
+    memmove(history, history + 1, (size_t)(op->columns - 1) * sizeof(REAL));
+    history[op->columns - 1] = (REAL)(symbol + 1);
+    memcpy(out, in, (size_t)op->width * sizeof(REAL));
+    for (int64_t k = 0; k < op->kind; k++, table += op->length * op->width) {
+        const REAL *vector = table + OF(followed)(history, op->columns, lengths[k]) * op->width;
+        for (int64_t j = 0; j < op->width; j++) out[j] += vector[j];
+    }
+}
+
 /* All operations but PRODUCT and ELEMENTWISE, for one stream. */
 static void OF(do_row)(const OF(moment) *now, int64_t stream) {
     const operation *op = now->op;
@@ -119,6 +144,9 @@ static void OF(do_row)(const OF(moment) *now, int64_t stream) {
         *place = (*place + 1) % op->columns;
         break;
     }
+    case MATCH:
+        OF(match)(op, OF(row)(now, op->extra, stream), steps->symbols[now->t * steps->count + stream], in, out);
+        break;
     case LOG_SOFTMAX:
         OF(log_softmax)(in, out, width);
         break;

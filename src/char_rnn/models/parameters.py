@@ -51,6 +51,8 @@ def parameter_shapes(config: ModelConfig, vocab_size: int) -> Iterator[Named]:
     input_size, hidden_size = config.input_size(vocab_size), config.hidden_size
     if config.embedding == "learned":
         yield "embedding.weight", (vocab_size, input_size)
+    for number in range(len(config.match_lengths)):
+        yield f"matches.{number}.weight", (1 + vocab_size, input_size)
     cell, normed = cell_of(config), config.layer_norm == "cell"
     for layer in range(config.num_layers):
         columns = hidden_size if layer else input_size

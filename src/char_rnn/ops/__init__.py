@@ -8,5 +8,16 @@ tests compare with :func:`run_layer`; both have the same arguments.
 from char_rnn.ops.attention import attend, attend_reference
 from char_rnn.ops.equations import Parameters, State, Update, reference_layer
 from char_rnn.ops.layers import run_layer
+from char_rnn.ops.matching import find_matches, find_matches_reference
 
-__all__ = ["Parameters", "State", "Update", "attend", "attend_reference", "reference_layer", "run_layer"]
+__all__ = [
+    "Parameters",
+    "State",
+    "Update",
+    "attend",
+    "attend_reference",
+    "find_matches",
+    "find_matches_reference",
+    "reference_layer",
+    "run_layer",
+]

@@ -97,8 +97,8 @@ def evaluate(
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
     A long split is read as up to 64 streams in parallel. All but the first start from a warm state: they first read the
-    256 characters before their own (more by the window of attention), unscored. The training batch size has no
-    influence, so the same model gives the same number in training and afterwards.
+    256 characters before their own (more by the window of attention or of matches), unscored. The training batch size
+    has no influence, so the same model gives the same number in training and afterwards.
 
     Args:
         model: Any model of this package; its training mode is restored.
@@ -209,7 +209,7 @@ def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk
     if streams.count == streams.cold:
         return hidden
     warm: Any = model.init_hidden(streams.count - streams.cold, device)
-    for x in torch.split(streams.burn_in(BURN_IN + model.attention_window), chunk, 1):
+    for x in torch.split(streams.burn_in(BURN_IN + max(model.attention_window, model.match_window)), chunk, 1):
         _, warm = model(x.to(device), warm)
     for cold, warmed in zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]:
         cold[:, streams.cold :] = warmed

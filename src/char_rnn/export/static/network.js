@@ -18,7 +18,7 @@ export class Network {
   begin() {
     const windows = this.layers.filter(({ attention }) => attention).map(({ attention }) => attention.window);
     const ring = (window) => Array.from({ length: window + 1 }, () => new Float32Array(this.hidden_size));
-    return { cells: this.layers.map(({ recurrent }) => recurrent.begin()), rings: windows.map(ring), place: 0 };
+    return { cells: this.layers.map(({ recurrent }) => recurrent.begin()), rings: windows.map(ring), place: 0, history: [] };
   }
 
   /** Read a symbol and return the log-probabilities of the next. */
@@ -29,10 +29,11 @@ export class Network {
 
   /** Read a symbol without predictions. */
   feed(state, symbol) {
-    let x = null;
+    let x = this.matches ? this.#matched(state.history, symbol) : null;
     let attending = 0;
     this.layers.forEach((layer, number) => {
       if (number) layer.recurrent.read(normalized(x, layer.norm));
+      else if (x) layer.recurrent.read(normalized(x, layer.norm));
       else this.#read(layer, symbol);
       const output = layer.recurrent.step(state.cells[number]);
       x = layer.residual ? sum(x ?? this.#vector(symbol), output) : output;
@@ -51,6 +52,14 @@ export class Network {
 
   #vector(symbol) {
     return this.embedding ? rowOf(this.embedding, symbol) : oneHot(this.vocabSize, symbol);
+  }
+
+  /** Add a symbol to the history; the sum of its vector and those of what followed the last occurrences of the last symbols. */
+  #matched(history, symbol) {
+    const { tables, lengths, window } = this.matches;
+    history.push(symbol);
+    if (history.length > window + 1) history.shift();
+    return tables.reduce((x, table, number) => sum(x, rowOf(table, followed(history, lengths[number]))), this.#vector(symbol));
   }
 
   /** Read a symbol in the lowest layer; the result is computed once for each symbol, if it fits into the table. */
@@ -72,6 +81,17 @@ export function logSoftmax(scores) {
   const total = scores.reduce((all, each) => all + Math.exp(each - largest), 0);
   const logTotal = Math.log(total);
   return scores.map((each) => each - largest - logTotal);
+}
+
+/** What followed the last occurrence of the last `length` symbols: a symbol + 1, or 0 if there is none. */
+function followed(history, length) {
+  const last = history.length - length;
+  const same = (start) => {
+    for (let place = 0; place < length; place += 1) if (history[start + place] !== history[last + place]) return false;
+    return true;
+  };
+  for (let start = last - 1; start >= 0; start -= 1) if (same(start)) return history[start + length] + 1;
+  return 0;
 }
 
 function oneHot(length, place) {

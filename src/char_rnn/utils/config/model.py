@@ -58,6 +58,14 @@ class ModelConfig(Section):
     """Number of attention heads; must divide hidden_size."""
     attention_window: int = Field(default=256, ge=1, le=_WIDTH)
     """Number of past steps that attention sees, also from earlier sequences."""
+    match_lengths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
+        default=[],
+        max_length=8,
+        json_schema_extra={"allowed": "a list of at most 8 whole numbers from 1 to 64"},
+    )
+    """Numbers of symbols n: the input contains the symbol that followed the last occurrence of the last n symbols."""
+    match_window: int = Field(default=1024, ge=1, le=_WIDTH)
+    """Number of past symbols in which match_lengths looks for occurrences, also from earlier sequences."""
     initialization: Literal["pytorch", "uniform", "xavier", "he", "orthogonal"] = "pytorch"
     """Initialization of the weights; uniform is that of 2015 (from -0.08 to 0.08, LSTM forget bias 1)."""
 
@@ -100,6 +108,12 @@ class ModelConfig(Section):
                 f"model.attention_heads {self.attention_heads} does not divide model.hidden_size {self.hidden_size};"
                 " give a divisor of it",
                 ("model.hidden_size", "model.attention_heads", "model.attention"),
+            )
+        if max(self.match_lengths, default=0) > self.match_window:
+            yield (
+                f"model.match_lengths has {max(self.match_lengths)}, more than model.match_window {self.match_window};"
+                " lower it, or give a longer window",
+                ("model.match_lengths", "model.match_window"),
             )
         if self.layer_norm == "cell" and self.type in CELLS and not CELLS[self.type].normalization:
             yield (
