@@ -196,6 +196,17 @@ def test_inspect(char_rnn: Command, run_folder: Path) -> None:
     assert Config.model_validate(everything["config"]) == file.config
 
 
+def test_inspect_shows_the_teachers(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
+    file = ModelFile.read(run_folder)
+    taught = {"teacher": ["/home/me/a", "/home/me/b.t7"], "teacher_weight": 0.7, "teacher_temperature": 2.0}
+    file.config = file.config.model_copy(update={"training": file.config.training.model_copy(update=taught)})
+    path = file.without_paths().write(tmp_path / "m.safetensors")
+    shown = char_rnn("inspect", path).out
+    assert "  teachers      a, b.t7 (weight 0.7, temperature 2)\n" in shown
+    assert """--set 'training.teacher=["a", "b.t7"]' --set training.teacher_weight=0.7""" in shown
+    assert "/home" not in shown
+
+
 def test_inspect_gives_the_command_that_trains_the_model_again(
     char_rnn: Command, poem: Path, run_folder: Path, tmp_path: Path
 ) -> None:

@@ -80,6 +80,14 @@ def poem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def teacher(poem: Path) -> Path:
+    """The folder of a run to learn from."""
+    run = poem.parent / "teacher"
+    train(1, command(poem.parent, poem, "--out", run, "--quiet", "--set", "training.max_steps=5"))
+    return run
+
+
+@pytest.fixture(scope="module")
 def one_and_two(poem: Path) -> tuple[Path, Path]:
     """The same run of 40 steps in one process and in two, which share 5 streams as 2 and 3, in parts of two."""
     runs = poem.parent / "one", poem.parent / "two"
@@ -134,10 +142,10 @@ def test_too_many_processes_are_refused_once(poem: Path) -> None:
 
 
 @pytest.mark.slow
-def test_stopped_and_resumed_with_dropout_is_exact(poem: Path) -> None:
-    """Every process continues with its own dropout masks; the result is bit-identical."""
+def test_stopped_and_resumed_with_dropout_is_exact(poem: Path, teacher: Path) -> None:
+    """Every process continues with its own dropout masks and states of a teacher; the result is bit-identical."""
     whole, parts = poem.parent / "whole", poem.parent / "parts"
-    dropout = ["--set", "model.dropout=0.3", "--quiet"]
+    dropout = ["--set", "model.dropout=0.3", "--set", f"training.teacher={teacher}", "--quiet"]
     train(2, command(poem.parent, poem, "--out", whole, *dropout, "--set", "training.max_steps=30"))
     train(2, command(poem.parent, poem, "--out", parts, *dropout, "--set", "training.max_steps=12"))
     train(2, ["-m", "char_rnn", "train", "--resume", str(parts), "--set", "training.max_steps=30", "--quiet"])
@@ -146,9 +154,16 @@ def test_stopped_and_resumed_with_dropout_is_exact(poem: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_regularized_processes_equal_one(poem: Path) -> None:
-    """Regularizers, and an average of the parameters."""
-    training = {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "learning_rate": 1.0, "max_steps": 40}
+def test_two_regularized_processes_equal_one(poem: Path, teacher: Path) -> None:
+    """Regularizers, a teacher, and an average of the parameters."""
+    training = {
+        **REGULARIZED,
+        "teacher": teacher,
+        "averaging": "ema",
+        "averaging_decay": 0.9,
+        "learning_rate": 1.0,
+        "max_steps": 40,
+    }
     options = [word for name, value in training.items() for word in ("--set", f"training.{name}={value}")]
     runs = [poem.parent / f"regularized{count}" for count in (1, 2)]
     for count, run in enumerate(runs, 1):
