@@ -57,6 +57,7 @@ def test_models(served: Serving) -> None:
         "precision": "float32",
         "copied_from": "poem.txt",
         "step": 200,
+        "learns": False,
     }
     assert answer["runs"] == ["one"]
     assert of_bytes["suggested_primes"] == []

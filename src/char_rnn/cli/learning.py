@@ -19,10 +19,10 @@ LENGTH = 200  # characters of each stream, to measure gradients with: a fifth of
 learn_options = all_options(
     click.option("--learn", is_flag=True, help="Learn from the text that a person writes, on a copy of the weights."),
     click.option(
-        "--learn-rate", type=click.FloatRange(0, 1, min_open=True), help="Learning rate of --learn (default: 0.001)."
+        "--learn-rate", type=click.FloatRange(0, 1, min_open=True), help="Learning rate of --learn (default: 0.0002)."
     ),
 )
-RATE = 1e-3
+RATE = 2e-4
 
 
 def check_learning(learn: bool, **others: object) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn.cli.inputs import open_model, reading_of
+from char_rnn.cli.learning import check_learning, learn_options, learner_of
 from char_rnn.cli.options import debug_option, quiet_option
 from char_rnn.cli.output import preparation, say
 from char_rnn.cli.process import stopping_at_signals
@@ -76,6 +77,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     "--text", "texts", multiple=True, metavar="FILE", help="Training text, to underline what a text copies; repeatable."
 )
 @click.option("--encoding", help="Encoding of --text (default: that of the training text).")
+@learn_options
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @quiet_option
 @debug_option
@@ -92,6 +94,8 @@ def command(
     hosts: tuple[str, ...],
     texts: tuple[str, ...],
     encoding: str | None,
+    learn: bool,
+    learn_rate: float | None,
     open_page: bool,
     quiet: bool,
 ) -> None:
@@ -103,18 +107,23 @@ def command(
     Other programs can use the API under /api, or the OpenAI-compatible one under /v1. Only this machine can reach the
     server, unless --host is given; --api-key sets a password. Press Ctrl-C to stop.
 
+    With --learn, the page can learn from the words that a visitor writes, on a copy of the weights. The served models
+    do not change, and no visitor gets what another has taught.
+
     \b
     Examples:
       char-rnn serve --open
       char-rnn serve runs/my-book
       char-rnn serve runs/small runs/large --open
       char-rnn serve runs/my-book --text my-book.txt
+      char-rnn serve runs/my-book --learn --open
       char-rnn serve runs/still-training --open
       char-rnn serve names.safetensors --port 9000 --max-streams 64 --precision bfloat16
       char-rnn serve runs/my-book --allow-origin https://chat.example.org
     """
     if encoding is not None and not texts:
         raise click.UsageError("--encoding needs --text: add it, or leave out --encoding")
+    check_learning(learn, learn_rate=learn_rate)
     compute_with(threads)
     check_installed()
     from char_rnn.model_file import DEMO
@@ -132,7 +141,9 @@ def command(
     files = dict(zip(model_names(models), map(model_or_run, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
     known = _training_texts(files, texts, encoding, quiet) if texts else {}
-    app = create_app(files, limits=limits, precision=precision, threads=threads, host=host, access=access, texts=known)
+    learner = partial(learner_of, rate=learn_rate, quiet=True) if learn else None
+    options: Any = {"limits": limits, "precision": precision, "threads": threads, "texts": known, "learner": learner}
+    app = create_app(files, host=host, access=access, **options)
     with bind(host, port) as bound:
         address = address_of(bound)
 

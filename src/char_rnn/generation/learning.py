@@ -85,16 +85,16 @@ class Learning:
 
     Args:
         learner: The learner.
-        engine_of: Makes engines of its weights.
+        engine_of: Makes engines of its weights, for :attr:`engine`.
         memory: Bytes of saved weights, about.
     """
 
-    def __init__(self, learner: Learner, engine_of: EngineOf, memory: int = MEMORY) -> None:
+    def __init__(self, learner: Learner, engine_of: EngineOf | None = None, memory: int = MEMORY) -> None:
         self._learner, self._engine_of = learner, engine_of
         self._most = max(FEWEST, memory // learner.nbytes)
         self._saved: dict[bytes, tuple[int, Any]] = {}  # place and snapshot by the name of the text, the latest last
         self._present = b""
-        self._weights, self._engine = self._learner.snapshot()[0], engine_of(learner.tensors())
+        self._weights: Any = None
 
     def follow(self, segments: Sequence[Segment]) -> Iterator[int]:
         """Learn from a text, and from no other; yield the number of segments that are left before each.
@@ -121,6 +121,7 @@ class Learning:
         """The engine of the present weights."""
         weights = self._learner.snapshot()[0]
         if weights is not self._weights:
+            assert self._engine_of is not None
             self._weights, self._engine = weights, self._engine_of(self._learner.tensors())
         return self._engine
 
@@ -142,7 +143,7 @@ class Learning:
         """Drop all saved weights, and what was learned."""
         self._saved.clear()
         self._learner.restore()
-        self._present = b""
+        self._present, self._weights = b"", None
 
     def _learn(self, segment: Segment) -> None:
         if segment.begins:

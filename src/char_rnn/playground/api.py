@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -74,14 +74,15 @@ class Api:
     async def generate(self, request: Request) -> Response:
         """Write a text, as events: `start`, unnamed ones (CharactersEvent), `done` or `error`; a disconnect ends it."""
         body = await read(request, schema.GenerateRequest, self._limits)
-        model = self.model(body.model)
+        base = self.model(body.model)
         if body.length > self._limits.length:
             raise ApiError(422, f"length: at most {self._limits.length:,}; given {body.length:,}", "length")
         self._check_text(body.prime, "prime")
         unit = None if body.unit is None else (body.unit.layer, body.unit.index)
         if unit is not None:
-            _check_unit(model, unit, ("unit.layer", "unit.index"))
-        text, start = await asyncio.to_thread(new_text, model, body)  # many unknown characters take a while
+            _check_unit(base, unit, ("unit.layer", "unit.index"))
+        text, start = await asyncio.to_thread(new_text, base, body)  # many unknown characters take a while
+        model = await self._learned(base, body.learn)
         outbox = Outbox(self._limits.characters_held, model.scheduler.wake)
         options: Any = {"alternatives": body.alternatives, "unit": unit, "states": body.states}
         job = WriteJob(text, model.vocabulary, outbox, start, **options)
@@ -173,7 +174,14 @@ class Api:
         body = await read(request, form, self._limits)
         model = self.model(body.model)
         self._check_text(body.text)
-        return body, model
+        return body, await self._learned(model, body.learn)
+
+    async def _learned(self, model: ServedModel, texts: Sequence[str]) -> ServedModel:
+        """Return the copy of a model that has learned from the texts of a request, if there are any."""
+        total = sum(map(len, texts))
+        if total > self._limits.prime:
+            raise ApiError(422, f"learn: at most {self._limits.prime:,} characters in all; given {total:,}", "learn")
+        return await model.learned(texts)
 
     def _check_text(self, text: str, field: str = "text") -> None:
         if len(text) > self._limits.prime:

@@ -27,6 +27,8 @@ class Limits:
         characters_held: Characters written ahead of a client that lags behind.
         seconds_stalled: Seconds for which a client may read nothing before it is disconnected.
         seconds_body: Seconds in which the body of a request has to arrive.
+        copies: Learned copies of a model.
+        seconds_learned: Seconds after which an unused copy is dropped.
 
     Raises:
         ValueError: `length`, `streams` or `prime` is below 1.
@@ -39,6 +41,8 @@ class Limits:
     characters_held: int = 1024
     seconds_stalled: float = 60.0
     seconds_body: float = 30.0
+    copies: int = 8
+    seconds_learned: float = 600.0
 
     def __post_init__(self) -> None:
         for name in ("length", "streams", "prime"):
@@ -47,8 +51,8 @@ class Limits:
 
     @property
     def body(self) -> int:
-        """Bytes of a request: JSON needs up to 12 for a character of the prime."""
-        return 12 * self.prime + 65_536
+        """Bytes of a request: JSON needs up to 12 for a character of the prime, and of the texts to learn from."""
+        return 24 * self.prime + 65_536
 
 
 class Body(BaseModel):
@@ -74,6 +78,14 @@ StrategyFields: Any = create_model(
 """A request with the sampling options."""
 
 
+LEARN: Any = Field(
+    [],
+    max_length=1000,
+    description="Texts that a copy of the model learns from first, in this order; at most `limits.prime` characters"
+    " in all. Needs `char-rnn serve --learn`.",
+)
+
+
 class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     """A text to write."""
 
@@ -92,6 +104,7 @@ class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     alternatives: int = Field(0, ge=0, le=20, description="Likeliest characters to send with each character.")
     unit: Unit | None = Field(None, description="Cell whose activation is sent with each character.")
     states: bool = Field(False, description="Send the activations of all cells, about 25 times a second.")
+    learn: list[str] = LEARN
 
 
 class TextBody(Body):
@@ -99,6 +112,7 @@ class TextBody(Body):
 
     model: ModelName = None
     text: Text
+    learn: list[str] = LEARN
 
 
 class ActivationsRequest(TextBody):
@@ -142,6 +156,7 @@ class Model(BaseModel):
     precision: Literal["float64", "float32", "bfloat16", "int8"]
     copied_from: str | None = Field(description="Name of the text that `/copied` searches, if any.")
     step: int | None = Field(description="Optimizer steps of its training, if known.")
+    learns: bool = Field(description="Whether its copies can learn from texts (`learn`).")
 
 
 class LimitsAnswer(BaseModel):

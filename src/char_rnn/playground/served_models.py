@@ -72,7 +72,7 @@ class ServedModels(Mapping[str, ServedModel]):
     def close(self) -> None:
         """End all texts."""
         for model in (*self._models.values(), *self._replaced):
-            model.scheduler.close()
+            model.close()
 
     async def stop(self) -> None:
         """End all texts and threads."""

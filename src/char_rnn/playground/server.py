@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from char_rnn.generation.learning import Learner
 from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile
 from char_rnn.playground import v1
@@ -49,6 +50,7 @@ def create_app(
     host: str = "127.0.0.1",
     access: Access = Access(),  # noqa: B008 (frozen)
     texts: Mapping[str, TrainingText] = MappingProxyType({}),
+    learner: Callable[[ModelFile], Learner] | None = None,
 ) -> Starlette:
     """Make the application that serves some models.
 
@@ -61,6 +63,8 @@ def create_app(
         host: Address the server is bound to; requests to other names are refused.
         access: API key, and the origins and names that are allowed too.
         texts: Training texts of the models, by their names, to find copied stretches.
+        learner: Makes the learner of a model, so that its copies can learn from texts of the clients; ``None`` if they
+            cannot.
 
     Returns:
         An ASGI application, with the `ServedModels` in `state.models` and the counts in `state.metrics`.
@@ -71,7 +75,7 @@ def create_app(
     """
 
     def serve(name: str, file: ModelFile) -> ServedModel:
-        return ServedModel(name, file, precision, limits, threads)
+        return ServedModel(name, file, precision, limits, threads, learner)
 
     runs = {name: ServedRun(name, folder, serve) for name, folder in models.items() if isinstance(folder, Path)}
     found = (serve(name, file) if isinstance(file, ModelFile) else runs[name].load() for name, file in models.items())
@@ -84,6 +88,7 @@ def create_app(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         served.start()
         watching = [asyncio.create_task(run.watch(served)) for run in runs.values()]
+        watching.append(asyncio.create_task(_forget_idle(served, limits.seconds_learned)))
         yield
         for task in watching:
             task.cancel()
@@ -103,6 +108,14 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.models, app.state.metrics = served, metrics
     return app
+
+
+async def _forget_idle(served: ServedModels, seconds: float) -> None:
+    """Drop learned copies that nobody uses any more."""
+    while True:
+        await asyncio.sleep(seconds / 10)
+        for model in tuple(served.values()):
+            await model.forget(seconds)
 
 
 async def _fail(request: Request, error: Exception) -> Response:

@@ -1,6 +1,7 @@
 /* The page: a playground and its features. A feature is a module that listens to the playground's events (playground.js). */
 
 import { serverBackend } from "./backend_server.js";
+import { Learning } from "./learning.js";
 import { startLooks } from "./looks.js";
 import { Playground } from "./playground.js";
 import { startDesk } from "./desk.js";
@@ -15,6 +16,7 @@ import { Temperatures } from "./temperatures.js";
 
 startLooks();
 const playground = new Playground(window.charRnnBackend ?? serverBackend());
+new Learning(playground);
 startDesk(playground);
 const inspector = new Inspector(playground);
 if (isEmbedded) startEmbed(playground, inspector);

@@ -6,7 +6,8 @@
  *   models() -> {models: [{name, cell, hidden_size, num_layers, parameters, symbols: [text, ...], data, loss, precision,
  *                          temperature: number?,  to begin with
  *                          suggested_primes: [text, ...]?,  without them the page does not write by itself
- *                          copied_from: text?}],  the text to find copies in
+ *                          copied_from: text?,  the text to find copies in
+ *                          learns: boolean?}],  whether a copy can learn from words: the field `learn`, [text, ...], of requests
  *                runs: [name, ...]?, limits: {length, streams, prime, body}}
  *   generate(request, {onStart, onCharacters, onDone, onError, signal})
  *       request: the body of POST /api/generate.

@@ -42,6 +42,7 @@ export class Playground extends Events {
     this.continued = 0; // continuations of the text
     this.before = []; // [column, its snapshot] before the last change
     this.link = ""; // to the text (link.js)
+    this.learned = []; // words that the models learn from (learning.js)
     this.opening = []; // functions of the offer, to wait for before the page opens
     this.settings = new Settings();
   }

@@ -13,6 +13,7 @@ export function startSession(playground, { cells }) {
     if (!session) return;
     playground.link = session.link ?? "";
     playground.continued = session.continued ?? 0;
+    playground.learned = session.learned ?? [];
     const isServed = ({ model }) => playground.offer.models.some(({ name }) => name === model);
     for (const { model, unit, ...text } of session.columns.filter(isServed).slice(0, playground.mostColumns)) {
       const column = playground.addColumn(model);
@@ -24,7 +25,7 @@ export function startSession(playground, { cells }) {
   addEventListener("pagehide", () => {
     playground.emit("leave");
     const columns = playground.columns.map((column) => ({ model: column.model.name, unit: column.colours.unit, ...column.snapshot() }));
-    if (columns.length) storeSession(columns, { mode: cells.mode, continued: playground.continued, link: playground.link });
+    if (columns.length) storeSession(columns, { mode: cells.mode, continued: playground.continued, link: playground.link, learned: playground.learned });
   });
 }
 

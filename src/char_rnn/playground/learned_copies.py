@@ -1,0 +1,121 @@
+"""Copies of a served model that have learned from texts of clients.
+
+What a copy has learned depends on the texts of the request only. No client has a session, and none learns from
+another's text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from char_rnn.generation.learning import Learner, Learning, Segment, Tensors, segments_of
+from char_rnn.playground.messages import ApiError
+from char_rnn.playground.schema import Limits
+
+if TYPE_CHECKING:
+    from char_rnn.playground.served_model import ServedModel
+
+SECONDS_IN_USE = 1.0  # after a request has found a copy
+DROPPED = "the server has dropped what it learned from this text; try again"
+
+
+class LearnedCopies:
+    """The learned copies of one model, at most `limits.copies`; the one not used for the longest time is dropped first.
+
+    Args:
+        name: Name of the model.
+        learner: Makes the learner of the model.
+        serve: Makes a served model with other weights.
+        limits: Limits of the server.
+    """
+
+    def __init__(
+        self, name: str, learner: Callable[[], Learner], serve: Callable[[Tensors], ServedModel], limits: Limits
+    ) -> None:
+        self._name, self._learner, self._serve, self._limits = name, learner, serve, limits
+        self._copies: dict[tuple[Segment, ...], tuple[float, ServedModel]] = {}  # with their last use, the latest last
+        self._learning: Learning | None = None
+        self._lock, self._waiting = asyncio.Lock(), 0  # one request learns at a time
+        self._closing = ""  # the reason
+
+    @property
+    def busy(self) -> bool:
+        """Whether a copy computes a text, or a request learns."""
+        return bool(self._waiting) or any(copy.busy for _, copy in self._copies.values())
+
+    async def get(self, texts: Iterable[Sequence[int]]) -> ServedModel:
+        """Return a copy that has learned from texts (T,), in this order.
+
+        Raises:
+            ApiError: All copies are in use, or as many requests wait to learn.
+        """
+        segments = tuple(chain.from_iterable(map(segments_of, texts)))
+        if segments not in self._copies:
+            await self._add(segments)
+        _, copy = self._copies.pop(segments)
+        self._copies[segments] = time.monotonic(), copy
+        return copy
+
+    async def forget(self, seconds: float = 0) -> None:
+        """Drop the copies that were not used for some time; with the last of them, all that was learned."""
+        for segments, (used, copy) in tuple(self._copies.items()):
+            if not copy.busy and time.monotonic() - used >= seconds:
+                await self._drop(segments)
+        if self._learning is not None and not self._copies and not self._waiting:
+            self._learning.forget()
+
+    async def stop(self, reason: str) -> None:
+        """End all texts and threads of the copies."""
+        self.close(reason)
+        copies = [copy for _, copy in self._copies.values()]
+        self._copies.clear()
+        await asyncio.gather(*(copy.stop(reason) for copy in copies))
+
+    def close(self, reason: str) -> None:
+        """End all texts, and what is being learned."""
+        self._closing = reason
+        for _, copy in self._copies.values():
+            copy.close(reason)
+
+    async def _add(self, segments: tuple[Segment, ...]) -> None:
+        if self._waiting >= self._limits.copies:
+            raise self._refusal(f"{self._waiting} requests are learning already")
+        self._waiting += 1
+        try:
+            async with self._lock:
+                if segments not in self._copies:  # another request may have learned the same
+                    await self._make_room()
+                    copy = await asyncio.to_thread(self._copy, segments)
+                    copy.start()
+                    self._copies[segments] = time.monotonic(), copy
+        finally:
+            self._waiting -= 1
+
+    async def _make_room(self) -> None:
+        if len(self._copies) < self._limits.copies:
+            return
+        now = time.monotonic()
+        for segments, (used, copy) in self._copies.items():
+            if not copy.busy and now - used >= SECONDS_IN_USE:
+                await self._drop(segments)
+                return
+        raise self._refusal(f"its {self._limits.copies} learned copies are in use")
+
+    async def _drop(self, segments: tuple[Segment, ...]) -> None:
+        _, copy = self._copies.pop(segments)
+        await copy.stop(DROPPED)
+
+    def _copy(self, segments: Sequence[Segment]) -> ServedModel:
+        if self._learning is None:
+            self._learning = Learning(self._learner())
+        for _ in self._learning.follow(segments):
+            if self._closing:
+                raise ApiError(503, self._closing)
+        return self._serve(self._learning.tensors())
+
+    def _refusal(self, reason: str) -> ApiError:
+        return ApiError(429, f"model {self._name}: {reason}; try again soon", headers={"retry-after": "1"})
