@@ -102,6 +102,20 @@ def test_the_stretches_that_are_copied_from_the_training_text(run_folder: Path, 
         assert answer == {"stretches": [[3, 33]]}
 
 
+@pytest.mark.slow
+def test_a_copy_learns_from_the_texts_of_a_request(run_folder: Path) -> None:
+    """Again by another server: the same numbers."""
+    found = []
+    for _ in range(2):
+        with serving(run_folder, "--learn", "--learn-rate", 0.01) as (_, _, address):
+            assert json.loads(ask(address, "api/models"))["models"][0]["learns"]
+            words = "the rose is red, " * 5
+            found.append([ask(address, "api/score", {"text": words, "learn": learn}) for learn in ([], [words])])
+    assert found[0] == found[1]
+    plain, learned = (sum(json.loads(answer)["log_probs"]) for answer in found[0])
+    assert learned > plain
+
+
 def test_ctrl_c_ends_texts_that_are_being_written(run_folder: Path) -> None:
     with serving(run_folder, "--max-length", 10**9) as (process, _, address):
         port = int(address.rstrip("/").rpartition(":")[2])
@@ -184,6 +198,7 @@ def test_a_text_that_the_model_was_not_trained_on(char_rnn: Command, run_folder:
         (["{run}", "--allow-origin", "*"], 2, "--allow-origin '*': must be a scheme and one host, such as https://"),
         (["{run}", "--allow-host", "a:80"], 2, "--allow-host 'a:80': must be a name without scheme and port"),
         (["{run}", "--encoding", "cp1252"], 2, "--encoding needs --text: add it, or leave out --encoding"),
+        (["{run}", "--learn-rate", "0.1"], 2, "--learn-rate has no effect without --learn; give both, or neither"),
         (["{run}", "--text", "none.txt"], 2, "none.txt: no such file"),
         (["{run}", "--text", "{empty}"], 1, "empty.txt: the text is empty"),
         (["{run}", "--text", "{latin}"], 1, "give --encoding cp1252"),

@@ -123,8 +123,8 @@ def command(
     """
     if encoding is not None and not texts:
         raise click.UsageError("--encoding needs --text: add it, or leave out --encoding")
-    check_learning(learn, learn_rate=learn_rate)
     compute_with(threads)
+    check_learning(learn, learn_rate=learn_rate)
     check_installed()
     from char_rnn.model_file import DEMO
     from char_rnn.playground.access import Access
