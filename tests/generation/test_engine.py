@@ -18,8 +18,9 @@ from pairwise import pairwise
 
 from char_rnn.cells import Cell, Value, concatenate, relu, split, tanh
 from char_rnn.generation.engine import Engine, Streams
-from char_rnn.generation.network import PRECISIONS, Network, Precision, StreamStates, quantize, rounded
+from char_rnn.generation.network import PRECISIONS, Network, Precision, quantize, rounded
 from char_rnn.generation.numpy_engine import NumpyEngine
+from char_rnn.generation.stream_states import StreamStates
 from char_rnn.kernels import level as level_in_use
 from char_rnn.kernels import load
 from char_rnn.kernels.build import LEVELS, architecture

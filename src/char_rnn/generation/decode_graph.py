@@ -25,10 +25,10 @@ from char_rnn.generation.network import (
     Network,
     Norm,
     Precision,
-    StreamStates,
     quantize,
 )
 from char_rnn.generation.precompute import constants, input_tables
+from char_rnn.generation.stream_states import StreamStates
 from char_rnn.kernels import ArrayStructure, BufferRef, packed, structure
 from char_rnn.kernels.fold_additions import with_starts
 from char_rnn.kernels.lowering import Elementwise, Lowering

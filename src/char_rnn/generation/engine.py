@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.kernel_engine import KernelEngine, KernelSteps
-from char_rnn.generation.network import PRECISIONS, Array, Network, Precision, StreamState, StreamStates
+from char_rnn.generation.network import PRECISIONS, Array, Network, Precision
 from char_rnn.generation.numpy_engine import NumpyEngine, NumpySteps
 from char_rnn.generation.sampler import Sampler
+from char_rnn.generation.stream_states import StreamState, StreamStates
 from char_rnn.kernels import load
 from char_rnn.kernels.lowering import LoweringError
 from char_rnn.sampling.strategies import Floats

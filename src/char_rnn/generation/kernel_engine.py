@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.decode_graph import BoundGraph, DecodeGraph
-from char_rnn.generation.network import Array, Network, Precision, StreamStates
+from char_rnn.generation.network import Array, Network, Precision
 from char_rnn.generation.sampler import Sampler
+from char_rnn.generation.stream_states import StreamStates
 from char_rnn.kernels import structure
 from char_rnn.sampling.strategies import Floats
 from char_rnn.utils.resources import available_cores

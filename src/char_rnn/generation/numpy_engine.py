@@ -24,9 +24,9 @@ from char_rnn.generation.network import (
     Matches,
     Network,
     Precision,
-    StreamStates,
 )
 from char_rnn.generation.precompute import Tables, constants, input_tables, normalize, operations, product, vectors
+from char_rnn.generation.stream_states import StreamStates
 
 Integers = npt.NDArray[np.int64]
 
