@@ -219,6 +219,10 @@ class Streams:
         """
         self._states.set(row, state)
 
+    def set_hidden(self, parts: Sequence[npt.NDArray[Any]], row: int = 0) -> None:
+        """Set a stream's state to that of a PyTorch model; its parts are without the axis of streams."""
+        self._states.set_hidden(row, parts)
+
     def hidden(self, row: int = 0) -> Array:
         """A copy of the activations of a stream's cells, h (L, H)."""
         h: Array = self._states.output[row].copy()

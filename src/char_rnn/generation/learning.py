@@ -2,7 +2,7 @@
 
 What it has learned depends on the text only: a text that is undone, or written again, has the same weights bit for bit.
 
-Dimensions: n symbols of a segment, L layers, H hidden, A attending layers, W window.
+Dimensions: n symbols of a segment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.network import StreamState
 
 SEGMENT = 20  # symbols between two updates
 MEMORY = 256 << 20  # bytes of saved weights
@@ -50,7 +49,7 @@ class Learner(Protocol):
         """Return the weights by their names in the state dict."""
 
     def state(self) -> list[npt.NDArray[Any]]:
-        """Return the parts of the state: (L, H) each, and with attention its memory, (A, W, H)."""
+        """Return the parts of the state without the axis of streams, for `Streams.set_hidden`."""
 
 
 class Segment(NamedTuple):
@@ -129,15 +128,9 @@ class Learning:
         """The present weights by their names in the state dict."""
         return self._learner.tensors()
 
-    def state(self, like: StreamState) -> StreamState:
-        """The state after the text, before its last symbol, in the form of a state of the engine's streams."""
-        parts = self._learner.state()
-        if len(parts) == len(like):
-            return tuple(parts)
-        *cells, memory = parts  # a ring, whose next place is the last
-        ring = np.zeros_like(like[-2])
-        ring[:, : memory.shape[1]] = memory
-        return (*cells, ring, np.asarray(memory.shape[1], np.int64))
+    def state(self) -> list[npt.NDArray[Any]]:
+        """The state after the text, before its last symbol, for `Streams.set_hidden`."""
+        return self._learner.state()
 
     def forget(self) -> None:
         """Drop all saved weights, and what was learned."""

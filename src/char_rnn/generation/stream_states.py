@@ -112,3 +112,14 @@ class StreamStates:
                 raise ValueError(f"state: the history must contain numbers from 0 to {self.vocab_size}")
         for own, part in zip(self._parts, state, strict=True):
             own[row] = part
+
+    def set_hidden(self, row: int, parts: Sequence[npt.NDArray[Any]]) -> None:
+        """Set a stream's state to that of a PyTorch model; its parts are without the axis of streams."""
+        self.reset(row)
+        left = list(parts)
+        for own in self.cells.values():
+            own[row] = left.pop(0)
+        if self.ring.shape[1]:  # the next state replaces the last place, which is not read before
+            self.ring[row, :, :-1], self.place[row] = left.pop(0), self.ring.shape[2] - 1
+        if self.history.shape[1]:
+            self.history[row, 1:] = left.pop(0)[0]

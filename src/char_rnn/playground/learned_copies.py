@@ -10,20 +10,37 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from char_rnn.generation.learning import Learner, Learning, Segment, Tensors, segments_of
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.schema import Limits
 
-if TYPE_CHECKING:
-    from char_rnn.playground.served_model import ServedModel
-
 SECONDS_IN_USE = 1.0  # after a request has found a copy
 DROPPED = "the server has dropped what it learned from this text; try again"
 
 
-class LearnedCopies:
+class Copy(Protocol):
+    """A served model."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it computes a text."""
+
+    def start(self) -> None:
+        """Start computing."""
+
+    def close(self, reason: str, /) -> None:
+        """End all texts, whose clients get the reason."""
+
+    async def stop(self, reason: str, /) -> None:
+        """End all texts and the thread."""
+
+
+CopyT = TypeVar("CopyT", bound=Copy)
+
+
+class LearnedCopies(Generic[CopyT]):
     """The learned copies of one model, at most `limits.copies`; the one not used for the longest time is dropped first.
 
     Args:
@@ -34,10 +51,10 @@ class LearnedCopies:
     """
 
     def __init__(
-        self, name: str, learner: Callable[[], Learner], serve: Callable[[Tensors], ServedModel], limits: Limits
+        self, name: str, learner: Callable[[], Learner], serve: Callable[[Tensors], CopyT], limits: Limits
     ) -> None:
         self._name, self._learner, self._serve, self._limits = name, learner, serve, limits
-        self._copies: dict[tuple[Segment, ...], tuple[float, ServedModel]] = {}  # with their last use, the latest last
+        self._copies: dict[tuple[Segment, ...], tuple[float, CopyT]] = {}  # with their last use, the latest last
         self._learning: Learning | None = None
         self._lock, self._waiting = asyncio.Lock(), 0  # one request learns at a time
         self._closing = ""  # the reason
@@ -47,7 +64,7 @@ class LearnedCopies:
         """Whether a copy computes a text, or a request learns."""
         return bool(self._waiting) or any(copy.busy for _, copy in self._copies.values())
 
-    async def get(self, texts: Iterable[Sequence[int]]) -> ServedModel:
+    async def get(self, texts: Iterable[Sequence[int]]) -> CopyT:
         """Return a copy that has learned from texts (T,), in this order.
 
         Raises:
@@ -109,7 +126,7 @@ class LearnedCopies:
         _, copy = self._copies.pop(segments)
         await copy.stop(DROPPED)
 
-    def _copy(self, segments: Sequence[Segment]) -> ServedModel:
+    def _copy(self, segments: Sequence[Segment]) -> CopyT:
         if self._learning is None:
             self._learning = Learning(self._learner())
         for _ in self._learning.follow(segments):

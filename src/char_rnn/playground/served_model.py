@@ -54,7 +54,7 @@ class ServedModel:
         more["learns"] = learner is not None
         self.metadata: dict[str, Any] = {"name": name, **file.summary(), **more}
         self._finder = CellFinder(engine, file.vocabulary)
-        self._copies: LearnedCopies | None = None
+        self._copies: LearnedCopies[ServedModel] | None = None
         if learner is not None:
 
             def copy(tensors: Tensors) -> ServedModel:

@@ -132,7 +132,7 @@ class Learner:
         return {name: tensor.detach().numpy().copy() for name, tensor in self.model.state_dict().items()}
 
     def state(self) -> list[npt.NDArray[Any]]:
-        """Return the parts of the state without the axis of streams: (L, H) each, and the memory of attention."""
+        """Return the parts of the state without the axis of streams."""
         parts = (self.hidden,) if isinstance(self.hidden, Tensor) else self.hidden
         return [part[:, 0].numpy().copy() for part in parts]
 
