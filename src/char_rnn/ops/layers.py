@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from char_rnn.cells import GRU, LSTM, RNN, Cell, Loop, Step, derive
-from char_rnn.ops import kernel_loop, tensor_loop
+from char_rnn.ops import kernel_loop, scan, tensor_loop
 from char_rnn.ops.equations import Parameters, Results, State, Tape, Update, before_loop, reference_layer, traced
 
 _PYTORCH: dict[Cell, Callable[..., Any]] = {LSTM(): torch.lstm, GRU("after"): torch.gru, RNN(): torch.rnn_tanh}
@@ -41,9 +41,9 @@ def run_layer(
     """Run one layer; see :func:`char_rnn.ops.equations.reference_layer` for the other arguments and the results.
 
     It runs in the training kernels, if they are built and can (float32 or, under autocast, bfloat16 on the CPU); else
-    in PyTorch's function for the cell, if there is one; else in the loop of :mod:`char_rnn.ops.tensor_loop`. All but
-    PyTorch's functions can be differentiated only once. Under autocast the state, the gates and all sums stay in the
-    parameters' type.
+    in PyTorch's function for the cell, if there is one; else by :mod:`char_rnn.ops.scan`, if that can and pays; else in
+    the loop of :mod:`char_rnn.ops.tensor_loop`. All but PyTorch's functions can be differentiated only once. Under
+    autocast the state, the gates and all sums stay in the parameters' type.
 
     Args:
         cell: Cell.
@@ -68,7 +68,11 @@ def run_layer(
     if not by_kernels and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
         return _by_pytorch(_PYTORCH[cell], x, state, parameters, products)
     way, loop = (kernel_loop, loop) if by_kernels else (tensor_loop, step.loop)
-    return _by_loop(way, loop, x, state, parameters, zoneout if loop.updates else (), symbols, products)
+    tensors = _tensors(loop, x, state, parameters, zoneout if loop.updates else (), products, of_time=symbols is None)
+    if not by_kernels and scan.pays(x) and scan.terms(loop) is not None:
+        output, *others = scan.run(loop, _given(loop, tensors, None), parameters)
+        return output.transpose(0, 1), (output[-1], *(part[-1] for part in others))
+    return _by_loop(way, loop, tensors, symbols, products)
 
 
 def fits_kernels(cell: Cell, parameters: Parameters, *, zoneout: bool = False) -> bool:
@@ -115,25 +119,32 @@ def _by_pytorch(
     return output, tuple(part.squeeze(0) for part in after)
 
 
-def _by_loop(
-    way: Any,
+def _tensors(
     loop: Loop,
     x: Tensor,
     state: State,
     parameters: Parameters,
     updates: Sequence[Update] | None,
-    symbols: Tensor | None,
     products: torch.dtype | None,
-) -> tuple[Tensor, State]:
-    """Compute the loop's sequences and constants, and run it by `way`: kernel_loop or tensor_loop."""
+    *,
+    of_time: bool,
+) -> list[Any]:
+    """Compute the loop's sequences and constants; return them with its matrices, states and updates.
+
+    `of_time` is whether x is the input of every step, not a table of symbols.
+    """
     dtype = parameters["weight_ih"].dtype
-    of_time = symbols is None
     casts = of_time and products is not None
     with torch.autocast(x.device.type, products) if casts else _without_autocast(x.device):
         results = before_loop(loop, x.transpose(0, 1) if of_time else x.to(dtype), parameters)
     tensors = [results[value].to(dtype) for value in (*loop.sequences, *loop.constants)]
-    tensors += [parameters[name] for name in loop.matrices]
-    tensors += [*state, *(updates or ())]
+    return [*tensors, *(parameters[name] for name in loop.matrices), *state, *(updates or ())]
+
+
+def _by_loop(
+    way: Any, loop: Loop, tensors: Sequence[Any], symbols: Tensor | None, products: torch.dtype | None
+) -> tuple[Tensor, State]:
+    """Run the loop by `way`: kernel_loop or tensor_loop."""
     times = None if symbols is None else symbols.t().contiguous().long()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         output, *others = _Loop.apply(loop, products, way, times, *tensors)  # type: ignore[no-untyped-call]
