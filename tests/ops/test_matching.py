@@ -1,11 +1,11 @@
-"""Matches: the fast path against the reference, and their state."""
+"""Matches: the fast paths against the reference, and the state."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from char_rnn.ops import find_matches, find_matches_reference
+from char_rnn.ops import find_matches, find_matches_reference, matching
 
 
 def test_a_match_is_what_followed_the_last_occurrence() -> None:
@@ -19,9 +19,16 @@ def test_a_match_is_what_followed_the_last_occurrence() -> None:
     assert history.tolist() == [[1, 2, 3, 1, 2, 4, 1, 2, 5]]
 
 
+@pytest.mark.parametrize("way", ["kernels", "sorting"])
 @pytest.mark.parametrize("symbols", [2, 5, 300])
 @pytest.mark.parametrize(("time", "window"), [(1, 8), (9, 5), (40, 16), (23, 64)])
-def test_sorting_finds_what_the_reference_finds(symbols: int, time: int, window: int) -> None:
+def test_both_ways_find_what_the_reference_finds(
+    monkeypatch: pytest.MonkeyPatch, way: str, symbols: int, time: int, window: int
+) -> None:
+    if way == "sorting":
+        monkeypatch.setattr(matching, "load", lambda: None)
+    elif matching.load() is None:
+        pytest.skip("the kernels are not built, or do not run here")
     generator = torch.Generator().manual_seed(symbols * time)
     x = torch.randint(symbols, (3, time), generator=generator)
     history = torch.randint(1, symbols + 1, (3, window), generator=generator).float()
@@ -44,8 +51,9 @@ def test_a_text_in_parts_has_the_same_matches() -> None:
     assert torch.equal(torch.cat(parts, 2), whole)
 
 
-def test_a_long_match_depends_on_every_symbol() -> None:
+def test_a_long_match_depends_on_every_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an even base, symbols would drop out of the codes modulo 2^64."""
+    monkeypatch.setattr(matching, "load", lambda: None)
     x = torch.tensor([[5, *[255] * 40, 7, 6, *[255] * 40, 8]])
     found, _ = find_matches(x, torch.zeros(1, 100), [40, 41])
     assert found[0, 0, 82] == 8

@@ -113,7 +113,7 @@ def _opened(path: Path) -> Any:
 
 
 def declared(library: Any) -> Any:
-    """Return a library with the functions of train.h, optimizer.h and loss.h declared."""
+    """Return a library with the functions of train.h, optimizer.h, loss.h and matches.h declared."""
     integer, number, pointer = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
     library.train_run.argtypes = pointer, integer, pointer, pointer
     library.elementwise_prepare.argtypes, library.elementwise_prepare.restype = (pointer, integer, integer), None
@@ -126,6 +126,7 @@ def declared(library: Any) -> Any:
     library.optimizer_adamw.argtypes = pointer, integer, number, number, number, number, integer, pointer
     library.optimizer_adamw.restype = None
     library.loss_cross_entropy.argtypes = *[pointer] * 4, *[integer] * 3, number, number, integer, pointer
+    library.matches_find.argtypes = pointer, *[integer] * 3, pointer, integer, pointer, integer, pointer
     return library
 
 

@@ -20,6 +20,7 @@ SOURCES = (
     "draw.c",
     "elementwise.c",
     "loss.c",
+    "matches.c",
     "optimizer.c",
     "packing.c",
     "shares.c",

@@ -1,7 +1,6 @@
 """Character models: an embedding, blocks of a recurrent layer and its sublayers, and an output projection.
 
-Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers, A attending blocks, W window, M match
-lengths.
+Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers, A attending blocks, W window.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ from char_rnn.models.layers import (
     check_cell,
     check_choice,
     check_ids,
-    check_matches,
     check_probabilities,
     check_range,
     check_sizes,
     make_embedding,
-    make_matches,
 )
-from char_rnn.ops import Parameters, find_matches, run_layer
+from char_rnn.models.matches import Matches
+from char_rnn.ops import Parameters, run_layer
 
 Hidden = Tensor | tuple[Tensor, ...]
 State = tuple[Tensor, ...]
@@ -78,7 +76,7 @@ class CharModel(nn.Module):
         attention: Blocks with attention: "none", "top" or "all".
         attention_heads: Heads of each, a divisor of H.
         attention_window: W, number of previous steps that they attend to.
-        match_lengths: M numbers of symbols n: the input contains what followed the last occurrence of the last n
+        match_lengths: Numbers of symbols n: the input contains what followed the last occurrence of the last n
             symbols (:mod:`char_rnn.ops.matching`), as a learned vector that is added to that of the symbol.
         match_window: Number of previous symbols in which they are looked up.
         initialization: "pytorch", "uniform", "xavier", "he" or "orthogonal"; see
@@ -114,7 +112,7 @@ class CharModel(nn.Module):
         attention_heads: int = 1,
         attention_window: int = 256,
         match_lengths: Sequence[int] = (),
-        match_window: int = 1024,
+        match_window: int = 4096,
         initialization: str = "pytorch",
     ) -> None:
         super().__init__()
@@ -127,9 +125,8 @@ class CharModel(nn.Module):
         self.dropout, self.locked_dropout = float(dropout), locked_dropout
         self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
-        check_matches(match_lengths, match_window)
-        self.match_lengths, self.match_window = tuple(match_lengths), match_window if match_lengths else 0
-        self.matches = make_matches(len(self.match_lengths), vocab_size, self.embedding.embedding_dim)
+        size, self.match_window = self.embedding.embedding_dim, match_window if match_lengths else 0
+        self.matches = Matches(match_lengths, match_window, vocab_size, size) if match_lengths else None
         chosen: Any = getattr(self, "cell", None) if cell is None else cell
         check_cell(chosen, self)
         self.cell = chosen
@@ -220,9 +217,13 @@ class CharModel(nn.Module):
         check_ids(x)
         parts = self._as_parts(hidden, batch_size=x.shape[0])
         states, memories = parts[: len(self.cell.state)], parts[len(self.cell.state) :]
-        x, symbols, history = self._read(x, parts[-1])
+        ids, (x, symbols) = x, self._embed(x)
         after: list[State] = []
         remembered: list[Tensor] = []
+        history: list[Tensor] = []
+        if self.matches is not None:
+            found, last = self.matches(ids, parts[-1][0])
+            x, history = x + found, [last]
         for number, block in enumerate(cast(Iterable[Block], self.blocks)):
             state = tuple(part[number] for part in states)
             memory = memories[0][len(remembered)] if number in self.attending else None
@@ -234,24 +235,9 @@ class CharModel(nn.Module):
             if memory is not None:
                 remembered.append(memory)
         dtype = self.output_proj.bias.dtype  # autocast returns another
-        stacked = [
-            torch.stack(list(part)).to(dtype) for part in (*zip(*after, strict=True), remembered, history) if part
-        ]
+        groups = [*zip(*after, strict=True), remembered, history]
+        stacked = [torch.stack(list(group)).to(dtype) for group in groups if group]
         return self.output_norm(x), _as_hidden(stacked), Activations(output, dropped)
-
-    def _read(self, ids: Tensor, last: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        """Return what :meth:`_embed` returns with the vectors of the matches, and the symbols before the next step.
-
-        `last` is the last part of the state.
-        """
-        if not self.match_lengths:
-            return *self._embed(ids), []
-        check_range(ids, self.vocab_size)
-        found, history = find_matches(ids, last[0], self.match_lengths)
-        x, _ = self._embed(ids)
-        for vectors, match in zip(self.matches, found, strict=True):
-            x = x + vectors(match.t()).transpose(0, 1)
-        return x, None, [history]
 
     def _embed(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the lowest block's input, (B, T, I), and None; or a table of all vectors, (V, I), and the symbols.
@@ -260,7 +246,7 @@ class CharModel(nn.Module):
         """
         p = self.embedding_dropout if self.training else 0.0
         dtype = self.output_proj.bias.dtype
-        if self.vocab_size < ids.numel() and not (self.match_lengths or cast(Block, self.blocks[0]).residual):
+        if self.vocab_size < ids.numel() and not (self.matches or cast(Block, self.blocks[0]).residual):
             check_range(ids, self.vocab_size)
             if isinstance(self.embedding, OneHot):
                 table = torch.eye(self.vocab_size, dtype=dtype, device=ids.device)
@@ -291,9 +277,12 @@ class CharModel(nn.Module):
         """Return the shapes of the parts of a hidden state."""
         recurrent = (self.num_layers, batch_size, self.hidden_size)
         memory = (len(self.attending), batch_size, self.attention_window, self.hidden_size)
-        history: tuple[int, ...] = (1, batch_size, self.match_window)
-        shapes: list[tuple[int, ...]] = [recurrent] * len(self.cell.state) + [memory] * bool(self.attending)
-        return shapes + [history] * bool(self.match_lengths)
+        history = (1, batch_size, self.match_window)
+        return [
+            *[recurrent] * len(self.cell.state),
+            *[memory] * bool(self.attending),
+            *[history] * bool(self.match_window),
+        ]
 
     def _as_parts(self, hidden: Hidden | None, batch_size: int) -> State:
         hidden = self.init_hidden(batch_size) if hidden is None else hidden
@@ -304,7 +293,7 @@ class CharModel(nn.Module):
             if self.attending:
                 memory = shapes[len(self.cell.state)]
                 needed += f" and a memory of shape (attending layers, batch, window, hidden) = {memory}"
-            if self.match_lengths:
+            if self.match_window:
                 needed += f" and a history of shape (1, batch, window) = {shapes[-1]}"
             raise ValueError(
                 f"hidden: {type(self).__name__} needs {needed}, got {', '.join(str(tuple(p.shape)) for p in parts)}; "

@@ -8,7 +8,7 @@ Dimensions: B batch, T time, V vocabulary, I input size, H hidden, L layers, F f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,16 +21,7 @@ from char_rnn.ops import attend
 CUDNN_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN_TANH"}
 """cuDNN's names of the cells."""
 
-RESERVED = (
-    "attending",
-    "attention_window",
-    "blocks",
-    "match_lengths",
-    "match_window",
-    "matches",
-    "output_norm",
-    "output_proj",
-)
+RESERVED = ("attending", "attention_window", "blocks", "output_norm", "output_proj")
 """Attributes of a model that cannot be a cell's name, in addition to those that the model has before its cell."""
 
 
@@ -195,18 +186,6 @@ def make_embedding(
     return nn.Embedding(vocab_size, embedding_size or tied_size or vocab_size)
 
 
-def make_matches(lengths: int, vocab_size: int, size: int) -> nn.ModuleList:
-    """Make the vectors of what followed an occurrence, (1 + V, size) for each length, those of no match first.
-
-    They are drawn shorter than the vectors of the symbols, which they are added to: with 1 instead of 0.3, they hide
-    the symbol at first, and a model of 128 units was 0.023 nats worse after 2,500 steps.
-    """
-    vectors = nn.ModuleList(nn.Embedding(1 + vocab_size, size) for _ in range(lengths))
-    for part in vectors.parameters():
-        nn.init.normal_(part, std=0.3)
-    return vectors
-
-
 class Block(nn.Module):
     """Normalization, residual connection and sublayers around a recurrent layer.
 
@@ -338,15 +317,6 @@ def check_probabilities(**probabilities: float) -> None:
     for name, probability in probabilities.items():
         if not 0 <= probability < 1:
             raise ValueError(f"{name}: got {probability}; give a probability from 0 to below 1")
-
-
-def check_matches(lengths: Sequence[int], window: int) -> None:
-    """Raise ValueError if match lengths are not whole numbers from 1 to the window."""
-    check_sizes(match_window=window)
-    for length in lengths:
-        check_sizes(match_lengths=length)
-        if length > window:
-            raise ValueError(f"match_lengths: got {length}, but match_window is {window}; give at most {window}")
 
 
 def check_choice(name: str, given: str, *choices: str) -> None:

@@ -7,10 +7,13 @@ compression"), here with learned vectors in place of a count of the successes.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from char_rnn.kernels import load, openmp
 
 _BASE = 6364136223846793005
 """Odd, so that no symbol drops out of a code modulo 2^64, however many follow it."""
@@ -43,11 +46,29 @@ def find_matches_reference(x: Tensor, history: Tensor, lengths: Sequence[int]) -
 
 
 def find_matches(x: Tensor, history: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Compute :func:`find_matches_reference` by sorting a code of every place's last symbols."""
+    """Compute :func:`find_matches_reference` by the kernels, or by sorting a code of every place's last symbols."""
     text = torch.cat([history.long(), x + 1], 1)
-    window = history.shape[1]
-    found = [_latest(text, length, window)[:, -x.shape[1] :] for length in lengths]
-    return torch.stack(found), text[:, -window:].to(history.dtype)
+    window, time = history.shape[1], x.shape[1]
+    if text.is_cpu and load() is not None:
+        found = _by_kernels(text, time, lengths)
+    else:
+        found = torch.stack([_latest(text, length, window)[:, -time:] for length in lengths])
+    return found, text[:, -window:].to(history.dtype)
+
+
+def _by_kernels(text: Tensor, time: int, lengths: Sequence[int]) -> Tensor:
+    found = text.new_empty(len(lengths), len(text), time)
+    arrays = (
+        text.data_ptr(),
+        *text.shape,
+        time,
+        (ctypes.c_int64 * len(lengths))(*lengths),
+        len(lengths),
+        found.data_ptr(),
+    )
+    if load().matches_find(*arrays, torch.get_num_threads(), openmp()):
+        raise MemoryError("not enough memory for the matches")
+    return found
 
 
 def _latest(text: Tensor, length: int, window: int) -> Tensor:

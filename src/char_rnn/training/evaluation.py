@@ -97,8 +97,8 @@ def evaluate(
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
     A long split is read as up to 64 streams in parallel. All but the first start from a warm state: they first read the
-    256 characters before their own (more by the window of attention or of matches), unscored. The training batch size
-    has no influence, so the same model gives the same number in training and afterwards.
+    256 characters before their own (more by the window of attention), unscored. The training batch size has no
+    influence, so the same model gives the same number in training and afterwards.
 
     Args:
         model: Any model of this package; its training mode is restored.
@@ -209,7 +209,10 @@ def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk
     if streams.count == streams.cold:
         return hidden
     warm: Any = model.init_hidden(streams.count - streams.cold, device)
-    for x in torch.split(streams.burn_in(BURN_IN + max(model.attention_window, model.match_window)), chunk, 1):
+    burn_in = BURN_IN + model.attention_window
+    if model.match_window:  # the symbols before the burn-in are known without reading them
+        warm[-1][0] = streams.history(burn_in, model.match_window)
+    for x in torch.split(streams.burn_in(burn_in), chunk, 1):
         _, warm = model(x.to(device), warm)
     for cold, warmed in zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]:
         cold[:, streams.cold :] = warmed
@@ -246,6 +249,11 @@ class _Streams:
     def burn_in(self, size: int) -> torch.Tensor:
         """Return the inputs (S - cold, W), W at most `size`, before every stream but the first of the text."""
         return self._at(self.starts[self.cold :, None] + np.arange(-min(size, self.length), 0))
+
+    def history(self, burn_in: int, size: int) -> torch.Tensor:
+        """Return the ids + 1 (S - cold, `size`) of the inputs before the burn-in, and 0 before the text."""
+        position = self.starts[self.cold :, None] - min(burn_in, self.length) + np.arange(-size, 0)
+        return (self._at(np.maximum(position, 0)) + 1) * torch.from_numpy(position >= 0)
 
     def _at(self, position: np.ndarray) -> torch.Tensor:
         """Return the ids at positions of the sequence [context,] split."""

@@ -1,0 +1,57 @@
+"""A model with matches: its state, its evaluation and its arguments."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from char_rnn.data.corpus import Corpus
+from char_rnn.models import CharLSTM
+from char_rnn.training.evaluation import evaluate
+
+
+def model(vocab_size: int = 7, **options: int) -> CharLSTM:
+    torch.manual_seed(1)
+    return CharLSTM(vocab_size, 9, 1, match_lengths=[2, 1], **{"match_window": 12, **options}).eval()
+
+
+def test_a_text_in_parts_has_the_same_predictions() -> None:
+    ids = torch.randint(7, (3, 40), generator=torch.Generator().manual_seed(2))
+    whole, last = model()(ids)
+    hidden, parts = None, []
+    for part in ids.split([1, 17, 22], 1):
+        log_probs, hidden = model()(part, hidden)
+        parts.append(log_probs)
+    torch.testing.assert_close(torch.cat(parts, 1), whole)
+    assert torch.equal(last[-1], (ids[:, -12:] + 1).float().unsqueeze(0))
+
+
+def test_streams_of_an_evaluation_know_the_symbols_before_them() -> None:
+    """A split of two streams has the loss of one stream, if nothing but the matches carries over."""
+    text = "".join(map(chr, torch.randint(97, 104, (5000,), generator=torch.Generator().manual_seed(3)).tolist()))
+    split = Corpus.from_text(text).split("all")
+    made = model(match_window=3000)
+    with torch.no_grad():
+        log_probs, _ = made(torch.from_numpy(split.ids[None, :-1].astype("int64")))
+        picked = log_probs[0].gather(1, torch.from_numpy(split.ids[1:, None].astype("int64")))
+    assert evaluate(made, split).loss == pytest.approx(-float(picked.double().mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"match_lengths": [0]}, "match_lengths: got 0; give a whole number, 1 or more"),
+        ({"match_lengths": [3], "match_window": 2}, "match_lengths: got 3, but match_window is 2; give at most 2"),
+        ({"match_lengths": [3], "match_window": 0}, "match_window: got 0; give a whole number, 1 or more"),
+    ],
+)
+def test_bad_arguments(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CharLSTM(5, 4, 1, **options)  # type: ignore[arg-type]
+
+
+def test_a_state_of_another_shape_is_refused() -> None:
+    made = model()
+    h, c, _ = made.init_hidden(2)
+    with pytest.raises(ValueError, match=r"a history of shape \(1, batch, window\) = \(1, 2, 12\)"):
+        made(torch.zeros(2, 3, dtype=torch.long), (h, c))
