@@ -80,10 +80,10 @@ class Limited(TrainStep):
 
     most = 0
 
-    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Any) -> Any:
+    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Any, soft: Any) -> Any:
         if len(x) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super()._accumulate(x, y, hidden)
+        return super()._accumulate(x, y, hidden, soft)
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 13, 31, 63, 64, 500])
