@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_screen import PASTE, plain, play
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.learning import SEGMENT, Learning
+from char_rnn.interact import view
 from char_rnn.interact.draft import Draft
+from char_rnn.interact.screen import Screen
 from char_rnn.models import build_model
 from char_rnn.sampling.options import Strategy
 from char_rnn.training.learner import Learner
@@ -170,3 +173,25 @@ def test_saved_weights_are_bounded() -> None:
     written.type(TEXT * 20)
     all_of(written.catch_up())
     assert len(written._live._learning._saved) == 8  # type: ignore[attr-defined]
+
+
+def test_the_terminal_learns_between_two_keys() -> None:
+    def has_learned(screen: Screen) -> bool:
+        return len(screen.draft) == 10 * len(TEXT) + 1 and not screen.draft.is_behind
+
+    pasted, written = PASTE.format(TEXT * 10), draft()
+    screen = play((pasted, lambda screen: len(screen.draft) > SEGMENT), ("b", has_learned), begin=written)
+    assert plain(view.status_of(screen)).endswith("241 characters  model  learns")
+    screen.left = 3
+    assert plain(view.status_of(screen)).endswith("241 characters  model  learning, 3 steps left")
+    expected = draft()
+    expected.type(TEXT * 10 + "b")
+    assert everything(written) == everything(expected)
+
+
+def test_an_error_while_learning_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = draft()
+    monkeypatch.setattr(written._live._learning, "_learn", lambda _: 1 / 0)  # type: ignore[attr-defined]
+    with pytest.raises(ZeroDivisionError):
+        play((PASTE.format(TEXT), lambda _: False), begin=written)
+    assert written.text == TEXT

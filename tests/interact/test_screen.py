@@ -51,7 +51,9 @@ async def started(screen: Screen) -> asyncio.Task[None]:
     return running
 
 
-def play(*steps: Step, prime: str = "", output: Output | None = None, **options: Any) -> Screen:
+def play(
+    *steps: Step, prime: str = "", begin: Draft | None = None, output: Output | None = None, **options: Any
+) -> Screen:
     """Press keys, each when the one before has had its effect; leave when all have."""
 
     async def drive(screen: Screen, send: Callable[[str], None]) -> None:
@@ -70,7 +72,8 @@ def play(*steps: Step, prime: str = "", output: Output | None = None, **options:
             await running
 
     with create_pipe_input() as pipe:
-        screen = Screen(draft(prime), "model", terminal_input=pipe, terminal_output=output or DummyOutput(), **options)
+        devices = {"terminal_input": pipe, "terminal_output": output or DummyOutput()}
+        screen = Screen(draft(prime) if begin is None else begin, "model", **devices, **options)
         asyncio.run(drive(screen, pipe.send_text))
     return screen
 

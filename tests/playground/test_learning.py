@@ -12,6 +12,7 @@ import pytest
 import torch
 from playground_helpers import LETTERS, Serving, alone, eventually, model_file, serving
 
+from char_rnn.generation.engine import Engine
 from char_rnn.generation.learning import segments_of
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
@@ -106,6 +107,17 @@ def test_copies_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         eventually(lambda: not running.app.state.models["one"]._copies._learning._saved)
         assert write(running, [TEXT]) == alone(taught(TEXT), "a ", 100, seed=1)
     eventually(lambda: threading.active_count() <= threads + 1)  # of the event loop's pool
+
+
+def test_a_copy_writes_in_the_precision_of_the_server() -> None:
+    """It has learned in float32."""
+    config, learned = FILE.config, taught(TEXT).tensors
+    streams = Engine(config.model, learned, "int8").begin()
+    with serving({"one": FILE}, learner=learner, precision="int8") as running:
+        last = running.post("/api/score", text="ab", learn=[TEXT]).json()["log_probs"][1]
+        (a, b) = LETTERS.encode("ab")
+        assert last == pytest.approx(streams.step([a])[0, b], abs=1e-5)
+        assert last != running.post("/api/score", text="ab").json()["log_probs"][1]
 
 
 def test_when_all_copies_are_in_use_there_is_a_message() -> None:
