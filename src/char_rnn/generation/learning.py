@@ -8,6 +8,7 @@ Dimensions: n symbols of a segment.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
@@ -155,4 +156,5 @@ class Learning:
 
 def _name(before: bytes, segment: Segment) -> bytes:
     """A name for the text that ends with a segment, of the name of the text before it."""
-    return hashlib.sha256(before + repr(segment).encode()).digest()
+    symbols = array("q", segment.symbols).tobytes()
+    return hashlib.sha256(before + symbols + bytes((*segment.chosen, segment.begins))).digest()

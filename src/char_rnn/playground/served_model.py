@@ -97,6 +97,8 @@ class ServedModel:
         if self._copies is None:
             raise ApiError(422, f"learn: model {self.name} does not learn; start char-rnn serve with --learn", "learn")
         symbols = [(await self.spelled(text)).indices.tolist() for text in texts]
+        if all(len(each) < 2 for each in symbols):  # the first is not predicted
+            return self
         return await self._copies.get(symbols)
 
     async def forget(self, seconds: float) -> None:
