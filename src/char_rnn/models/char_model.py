@@ -112,7 +112,7 @@ class CharModel(nn.Module):
         attention_heads: int = 1,
         attention_window: int = 256,
         match_lengths: Sequence[int] = (),
-        match_window: int = 4096,
+        match_window: int = 16_384,
         initialization: str = "pytorch",
     ) -> None:
         super().__init__()

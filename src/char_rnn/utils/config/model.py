@@ -64,7 +64,7 @@ class ModelConfig(Section):
         json_schema_extra={"allowed": "a list of at most 8 whole numbers from 1 to 64"},
     )
     """Numbers of symbols n: the input contains the symbol that followed the last occurrence of the last n symbols."""
-    match_window: int = Field(default=4096, ge=1, le=_WIDTH)
+    match_window: int = Field(default=16_384, ge=1, le=_WIDTH)
     """Number of past symbols in which match_lengths looks for occurrences, also from earlier sequences."""
     initialization: Literal["pytorch", "uniform", "xavier", "he", "orthogonal"] = "pytorch"
     """Initialization of the weights; uniform is that of 2015 (from -0.08 to 0.08, LSTM forget bias 1)."""
