@@ -125,10 +125,7 @@ def test_a_teacher_that_runs_out_of_memory_reads_in_parts(monkeypatch: pytest.Mo
 def test_a_run_is_the_same_without_memory_for_predictions(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, batching: str
 ) -> None:
-    config = small_config(
-        training={"teacher": ["lstm", "gru"], "max_epochs": 4, "max_steps": 70, "precision": "float64"},
-        data={"batching": batching},
-    )
+    config = small_config(training={"teacher": "gru", "max_epochs": 4, "max_steps": 45}, data={"batching": batching})
     found = []
     for memory in (module.MEMORY, 0):
         monkeypatch.setattr(module, "MEMORY", memory)
@@ -138,6 +135,31 @@ def test_a_run_is_the_same_without_memory_for_predictions(
         found.append(trainer.model.state_dict())
     for name, tensor in found[0].items():
         assert torch.equal(tensor, found[1][name]), name
+
+
+@pytest.mark.parametrize(("memory", "expected"), [(1 << 20, 1), (0, 11)])
+def test_the_pace_of_a_timed_run_is_that_of_later_epochs(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, memory: int, expected: int
+) -> None:
+    """With a prediction of 10 seconds, which is stored, and a step of 1 second."""
+    monkeypatch.setattr(module, "MEMORY", memory)
+    now = 0.0
+    trainer = make_trainer(small_config(training={"teacher": "rnn"}), clock=lambda: now)
+
+    def taking(seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return function(*arguments, **options)
+
+        return timed
+
+    monkeypatch.setattr(trainer.teachers, "_by_chunks", taking(10, trainer.teachers._by_chunks))
+    monkeypatch.setattr(trainer.stepper, "step", taking(1, trainer.stepper.step))
+    for x, y in list(trainer.train_batches.epoch(0))[:4]:
+        trainer.train_step(x, y)
+    assert trainer.timer.seconds_in_steps == 4 * expected
+    assert trainer.seconds == 44
 
 
 def test_a_run_that_rolls_back_goes_on_with_the_states_of_its_teachers(make_trainer: MakeTrainer) -> None:
