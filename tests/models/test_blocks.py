@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from char_rnn.cells import LSTM, Cell, MinGRU
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN, detach_state
 from char_rnn.models.dropout import drop_symbols, drop_units, drop_weights, zoneout_mask
 
@@ -178,26 +179,27 @@ def test_a_dropped_symbol_is_dropped_everywhere() -> None:
     assert sorted(dropped.unique().tolist()) == [0, 2]
 
 
-def test_weights_are_dropped_once_a_pass() -> None:
-    model = CharLSTM(V, H, 1, weight_dropout=0.5)
+@pytest.mark.parametrize(("cell", "name"), [(LSTM(), "weight_hh"), (MinGRU(), "weight_ih")], ids=["lstm", "mingru"])
+def test_weights_are_dropped_once_a_pass(cell: Cell, name: str) -> None:
+    model = CharModel(V, H, 1, cell=cell, weight_dropout=0.5)
     seen: list[Tensor] = []
     run_layer = model.run_layer
 
     def watched(x: Tensor, state: Any, parameters: dict[str, Tensor], **options: Any) -> Any:
-        seen.append(parameters["weight_hh"])
+        seen.append(parameters[name])
         return run_layer(x, state, parameters, **options)
 
     model.run_layer = watched  # type: ignore[method-assign]
     model(ids())
     model(ids())
-    weight_hh = model.layers.weights(0)[1]
+    weight = model.layers.named(0)[name]
     assert (seen[0] == 0).double().mean().item() == pytest.approx(0.5, abs=0.12)
     assert not torch.equal(seen[0], seen[1])
     kept = seen[0] != 0
-    torch.testing.assert_close(seen[0][kept], 2 * weight_hh[kept])
+    torch.testing.assert_close(seen[0][kept], 2 * weight[kept])
     model.eval()(ids())
-    assert seen[2] is weight_hh
-    assert drop_weights(weight_hh, 0.0) is weight_hh
+    assert seen[2] is weight
+    assert drop_weights(weight, 0.0) is weight
 
 
 def test_zoneout_keeps_or_takes_whole_units_and_mixes_them_in_evaluation() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,14 @@ import torch
 from pairwise import pairwise
 from torch import Tensor
 
+from char_rnn.cells import MinGRU
 from char_rnn.data.corpus import Corpus
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN
 from char_rnn.training import dynamic_evaluation, evaluate, learner
 from char_rnn.training.dynamic_evaluation import evaluate_dynamically
 
 WORDS = ["rose ", "thorn ", "leaf\n", "root, ", "bee. "]
-CELLS = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN}
+CELLS: dict[str, Any] = {"lstm": CharLSTM, "gru": CharGRU, "rnn": CharRNN, "mingru": partial(CharModel, cell=MinGRU())}
 PARTS: dict[str, dict[str, Any]] = {
     "plain": {"embedding_size": 4},
     "every part": {"tie_weights": True, "layer_norm": "between", "residual": True, "feed_forward_size": 5}
@@ -43,7 +46,7 @@ def garden(words: int = 120) -> Corpus:
     return Corpus.from_text("".join(np.random.default_rng(0).choice(WORDS, words)))
 
 
-def small(cell: type[CharModel], corpus: Corpus, parts: str = "plain") -> CharModel:
+def small(cell: Callable[..., CharModel], corpus: Corpus, parts: str = "plain") -> CharModel:
     torch.manual_seed(1)
     return cell(corpus.vocabulary.size, 6, 2, 0.5, **PARTS[parts]).double()
 

@@ -36,6 +36,8 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "regularized": {"training": {**REGULARIZED, "averaging": "ema", "averaging_decay": 0.9, "averaging_start": 15}},
     "lstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "mogrifier_rounds": 3}},
     "gru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "gru"}},
+    "mingru parts": {"model": {**EVERY_PART, "layer_norm": "between", "type": "mingru"}},
+    "minlstm parts": {"model": {**EVERY_PART, "layer_norm": "cell", "type": "minlstm"}},
     "rnn parts": {"model": {**EVERY_PART, "layer_norm": "cell", "type": "rnn"}, "data": {"batching": "windows"}},
 }
 
