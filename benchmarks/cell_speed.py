@@ -1,6 +1,6 @@
 """Training and writing speed of the cells, in turn.
 
-    python benchmarks/cells.py [--cells NAME...] [--shapes LAYERSxHIDDEN...] [--threads N] [--rounds N] [--json FILE]
+    python benchmarks/cell_speed.py [--cells NAME...] [--shapes LAYERSxHIDDEN...] [--threads N] [--rounds N]
 
 Training: `CharRNNTrainer` with batches of 16 x 64 and an embedding of 64, as in the recipe `quickstart`, with
 ``layer_norm: between``. Writing: one text at a time, float32. "over lstm" is the median ratio of the rounds.
