@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from char_rnn.generation.network import Array, Network
 
@@ -80,9 +79,11 @@ class StreamStates:
         history[-1] = symbol + 1
         found = []
         for length in lengths:
-            ends = sliding_window_view(history[:-1], length)
-            same = np.flatnonzero((ends == history[-length:]).all(1))
-            found.append(int(history[same[-1] + length]) if len(same) and history[-length] else 0)
+            last = history[-length:]
+            starts = np.flatnonzero(history[:-length] == last[0])
+            for place in range(1, length):
+                starts = starts[history[starts + place] == last[place]]
+            found.append(int(history[starts[-1] + length]) if len(starts) and last[0] else 0)
         return found
 
     def reset(self, row: int) -> None:

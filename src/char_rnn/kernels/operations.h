@@ -92,17 +92,25 @@ static void OF(attend)(const operation *op, REAL *ring, int64_t place, const REA
     }
 }
 
+#define BLOCK 128 /* places of a history that are compared at a time, in vectors */
+
 /* What followed the last occurrence of the last `length` symbols of a history; 0 if there is none. */
 static int64_t OF(followed)(const REAL *history, int64_t places, int64_t length) {
-    const REAL *last = history + places - length;
-    if (last[0] == 0) return 0;
-    for (const REAL *start = last - 1; start >= history; start--) {
-        int64_t same = 0;
-        while (same < length && start[same] == last[same]) same++;
-        if (same == length) return (int64_t)start[length];
+    const REAL *last = history + places - length, *ends = history + length - 1;
+    const REAL first = last[0], final = last[length - 1];
+    if (first == 0) return 0; /* before the text */
+    for (int64_t end = places - length, begin; end > 0; end = begin) {
+        begin = end > BLOCK ? end - BLOCK : 0;
+        int32_t any = 0;
+        for (int64_t p = begin; p < end; p++) any |= (history[p] == first) & (ends[p] == final);
+        for (int64_t p = end - 1; any && p >= begin; p--)
+            if (history[p] == first && ends[p] == final && !memcmp(history + p, last, (size_t)length * sizeof(REAL)))
+                return (int64_t)history[p + length];
     }
     return 0;
 }
+
+#undef BLOCK
 
 /* op->columns is the places of the history, op->kind the number of lengths, op->length the vectors of a table. */
 static void OF(match)(const operation *op, REAL *history, int64_t symbol, const REAL *in, REAL *out) {
