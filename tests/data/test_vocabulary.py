@@ -117,6 +117,14 @@ def test_all_256_low_characters_are_told_from_higher_ones() -> None:
         vocabulary.encode("aĀ")
 
 
+@given(st.text(min_size=1), st.text())
+def test_a_vocabulary_is_extended_at_its_end(old: str, new: str) -> None:
+    vocabulary = Vocabulary("characters", dict.fromkeys(map(ord, old)))
+    extended = vocabulary.extended(map(ord, new))
+    assert extended.symbols[: vocabulary.size] == vocabulary.symbols
+    assert list(extended.symbols[vocabulary.size :]) == sorted(set(map(ord, new)) - set(map(ord, old)))
+
+
 def test_every_byte_is_known_to_the_full_byte_vocabulary() -> None:
     vocabulary = Vocabulary("bytes", range(256))
     assert vocabulary.encode(bytes(range(256))).tolist() == list(range(256))
@@ -127,8 +135,9 @@ def test_an_unknown_character_is_named_with_its_place() -> None:
         Vocabulary.from_text("abc").encode("abécé")
     assert (caught.value.character, caught.value.position) == ("é", 2)
     assert str(caught.value).startswith("unknown character 'é' (U+00E9) at position 2: ")
-    copy = pickle.loads(pickle.dumps(caught.value))
-    assert str(copy) == str(caught.value)
+    for error in (caught.value, caught.value.advising("write it without an accent")):
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(error).endswith(" (U+00E9) at position 2: it is not in the vocabulary; write it without an accent")
 
 
 def test_an_unknown_byte_is_named_with_its_place() -> None:
