@@ -134,6 +134,7 @@ def test_learning_without_torch_is_one_line(
         (["--learn-rate", "0.1"], "--learn-rate has no effect without --learn"),
         (["--save-learned", "new.safetensors"], "--save-learned has no effect without --learn"),
         (["--learn", "--learn-rate", "0"], "--learn-rate"),
+        (["--learn", "--learn-rate", "nan"], "nan is not a finite number"),
         (["--learn", "--save-learned", "new.txt"], "new.txt: must end in .safetensors"),
         (["--learn", "--save-learned", "no/new.safetensors"], "no: no such folder"),
         (["--prime", "a", "--prime-file", __file__], "not both"),

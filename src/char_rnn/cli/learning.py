@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from char_rnn.cli.options import all_options
+from char_rnn.cli.options import all_options, finite
 from char_rnn.cli.output import progress_bar
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ LENGTH = 200  # characters of each stream, to measure gradients with: a fifth of
 learn_options = all_options(
     click.option("--learn", is_flag=True, help="Learn from the text that a person writes, on a copy of the weights."),
     click.option(
-        "--learn-rate", type=click.FloatRange(0, 1, min_open=True), help="Learning rate of --learn (default: 0.0002)."
+        "--learn-rate",
+        type=click.FloatRange(0, 1, min_open=True),
+        callback=finite,
+        help="Learning rate of --learn (default: 0.0002).",
     ),
 )
 RATE = 2e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import reduce
@@ -63,6 +64,13 @@ config_options = all_options(
     set_option,
 )
 """``--recipe``, ``--config`` and ``--set``; the last one wins."""
+
+
+def finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN and infinity, as the callback of an option: click's ranges accept NaN."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def device_option(default: str | None) -> Callable[[Function], Function]:
