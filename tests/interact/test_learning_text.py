@@ -25,6 +25,8 @@ LETTERS = Vocabulary.from_text("abcde \n'e.")
 TEXT = "a bee. a bead. abba ade "  # more than a segment
 KINDS: dict[str, dict[str, Any]] = {
     "lstm": {"tie_weights": True},
+    "slstm": {"type": "slstm"},
+    "minlstm": {"type": "minlstm"},
     "attention": {"type": "gru", "attention": "all", "attention_window": 5, "match_lengths": [2], "match_window": 30},
 }
 
