@@ -56,12 +56,11 @@ class Screen:
     ) -> None:
         self.draft, self.title, self.paragraph, self.path = draft, title, paragraph, path
         self.note = _unknown(draft.notes)
-        self.selected = self.back = 0
+        self.selected = self.back = self.left = 0
         self.choices: list[Alternative] = []
         self.name: str | None = None
         self.offered = False
         self.ended_by: int | None = None
-        self.left = 0
         self._writing: Generator[str, None, None] | None = None
         self._learning: Iterator[int] | None = None
         self._replacing: str | None = None
@@ -88,7 +87,7 @@ class Screen:
         Raises:
             Exception: The error. The draft has everything written so far.
         """
-        self.application.run(pre_run=self._begin, handle_sigint=False)
+        self.application.run(pre_run=self._watch, handle_sigint=False)
 
     def leave(self) -> None:
         """End the program."""
@@ -257,14 +256,9 @@ class Screen:
             except Exception as error:
                 self.application.exit(exception=error)
                 return
-            if not self.left:
-                self._learning = None
+            self._learning = learning if self.left else None
             self.application.invalidate()
             await asyncio.sleep(0)
-
-    def _begin(self) -> None:
-        self._watch()
-        self._learn_on()
 
     def _watch(self) -> None:
         """Leave normally when the terminal is closed and at SIGTERM; a signal that the parent ignores stays ignored."""
