@@ -95,6 +95,7 @@ def test_characters_that_the_model_lacks_are_replaced(taught_server: Serving) ->
     assert write(taught_server, ["A Bad Café’s"]) == write(taught_server, ["a bad café's"])
 
 
+@pytest.mark.slow
 def test_copies_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learned_copies, "SECONDS_IN_USE", 0)
     threads = threading.active_count()
