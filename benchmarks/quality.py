@@ -59,6 +59,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "tie_weights": {"model.tie_weights": True},
     "mogrifier_rounds 4": {"model.mogrifier_rounds": 4},
     "attention top": {"model.attention": "top"},
+    "match_lengths 3, 5": {"model.match_lengths": [3, 5]},
     "pre-norm residual": RESIDUAL,
     "pre-norm residual, tie_weights": {**RESIDUAL, "model.tie_weights": True},
     "pre-norm residual, feed_forward_size 512": {**RESIDUAL, "model.feed_forward_size": 512},
