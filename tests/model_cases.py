@@ -42,7 +42,6 @@ CELLS: list[dict[str, Any]] = [
     {"type": "mingru"},
     {"type": "minlstm"},
     {"type": "slstm"},
-    {"type": "cslstm"},
 ]
 INPUTS: list[dict[str, Any]] = [{"embedding": "one-hot"}, {}, {"embedding_size": 4}]
 OPTIONS: list[dict[str, Any]] = [

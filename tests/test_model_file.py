@@ -269,7 +269,7 @@ def rewritten(tmp_path: Path, **metadata: str | None) -> Path:
         ({"config": "{"}, "description of the model is damaged"),
         (
             {"config": '{"model": {"type": "transformer"}}'},
-            r"unknown cell 'transformer' \(known: cslstm, gru, lstm, m.*, slstm\).* import the module that defines it",
+            r"unknown cell 'transformer' \(known: gru, lstm, m.*, rnn, slstm\).* import the module that defines it",
         ),
         ({"config": "[" * 100_000}, "description of the model is damaged"),
         ({"vocabulary": '{"kind": "characters", "symbols": []}'}, "description of the model is damaged"),

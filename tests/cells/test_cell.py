@@ -132,8 +132,7 @@ def test_from_equations_to_a_model_file_and_a_text(tmp_path: Path) -> None:
     assert texts[0] == texts[1]
     del CELLS["own"]
     with pytest.raises(
-        ModelFileError,
-        match=r"unknown cell 'own' \(known: cslstm, gru, lstm, m.*, slstm\); if it is a cell of your",
+        ModelFileError, match=r"unknown cell 'own' \(known: gru, lstm, m.*, rnn, slstm\); if it is a cell of your"
     ):
         ModelFile.read(run.folder)
 

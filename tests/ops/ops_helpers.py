@@ -17,7 +17,6 @@ from char_rnn.cells import (
     RNN,
     SLSTM,
     Cell,
-    CoupledSLSTM,
     MinGRU,
     MinLSTM,
     Value,
@@ -73,11 +72,10 @@ CELLS: dict[str, Cell] = {
     "mingru": MinGRU(),
     "minlstm": MinLSTM(),
     "slstm": SLSTM(),
-    "cslstm": CoupledSLSTM(),
     "peephole": Peephole(),
     "mixture": Mixture(),
 }
-OURS = ("lstm", "gru-after", "gru-before", "rnn", "mingru", "minlstm", "slstm", "cslstm")
+OURS = ("lstm", "gru-after", "gru-before", "rnn", "mingru", "minlstm", "slstm")
 WAYS = {"kernels": torch.float32, "derived": torch.float64, "pytorch": torch.float64}
 """Ways to run a layer, and the type in which the tests run it that way."""
 ALPHABET = 5

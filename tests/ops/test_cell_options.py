@@ -109,18 +109,6 @@ def test_slstm_has_the_numbers_of_its_paper(gates: float) -> None:
     assert_all_close(case.layer()(*tensors), [torch.stack(outputs, 1), h, c / n, n.log() + m])
 
 
-def test_cslstm_is_an_slstm_whose_forget_gate_reads_minus_i() -> None:
-    case = Case("cslstm", sizes=(3, 7, 4, 6))
-    x, h, c, n, *parameters = case.tensors()
-
-    def with_f(parameter: Tensor) -> Tensor:
-        i, *others = parameter.chunk(3)
-        return torch.cat([i, -i, *others])
-
-    expected = Case("slstm", sizes=(3, 7, 4, 6)).layer()(x, h, c, n, *map(with_f, parameters))
-    assert_all_close(case.layer()(x, h, c, n, *parameters), expected)
-
-
 def test_the_whole_language_by_hand() -> None:
     case = Case("mixture", sizes=ONE_STEP)
     x, h, c, w, u, b_ih, b_hh = tensors = case.tensors()

@@ -4,7 +4,6 @@ Pure Python: no NumPy, no PyTorch. A user's cell is a class like :class:`LSTM`, 
 """
 
 from char_rnn.cells.cell import CELLS, Cell, Loop, Step, trace
-from char_rnn.cells.cslstm import CoupledSLSTM
 from char_rnn.cells.gradient import Backward, derive
 from char_rnn.cells.gru import GRU
 from char_rnn.cells.language import (
@@ -42,7 +41,6 @@ __all__ = [
     "SLSTM",
     "Backward",
     "Cell",
-    "CoupledSLSTM",
     "Loop",
     "Matrix",
     "MinGRU",

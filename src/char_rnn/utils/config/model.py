@@ -21,7 +21,7 @@ class ModelConfig(Section):
     """The model's architecture."""
 
     type: CellType = "lstm"
-    """Recurrent cell: lstm, gru, rnn (tanh), slstm, cslstm, mingru, minlstm, or a cell that your program defines."""
+    """Recurrent cell: lstm, gru, rnn (tanh), slstm, mingru, minlstm, or a cell that your program defines."""
     hidden_size: int = Field(default=128, ge=1, le=_WIDTH)
     """Number of units in each recurrent layer."""
     num_layers: int = Field(default=2, ge=1, le=1024)
