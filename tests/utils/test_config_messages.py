@@ -44,6 +44,7 @@ def test_the_last_place_is_named_when_two_values_do_not_fit(tmp_path: Path) -> N
         ("model.layer_norm=cell", "model.layer_norm none, not cell"),
         ("model.residual=true", "model.residual false, not true"),
         ("model.attention=top", "model.attention none, not top"),
+        ("model.match_lengths=[3]", "model.match_lengths [], not [3]"),
         ("model.feed_forward_size=64", "model.feed_forward_size null, not 64"),
         ("model.mogrifier_rounds=2", "model.mogrifier_rounds 0, not 2"),
         ("model.zoneout=0.1", "model.zoneout 0, not 0.1"),

@@ -171,6 +171,7 @@ _TORCH7: dict[str, object] = {
     "model.residual": False,
     "model.feed_forward_size": None,
     "model.attention": "none",
+    "model.match_lengths": [],
     "training.micro_batch_size": None,
     "training.precision": ("float64", "float32"),
     "training.compile": False,
