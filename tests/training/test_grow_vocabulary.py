@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from training_helpers import StopAt, small_config
 
 import char_rnn
@@ -14,6 +15,7 @@ from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary, Vocabula
 from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
+from char_rnn.models.build import grown_tensors
 from char_rnn.training.run import RunContext, resume_run, start_run
 from char_rnn.utils.config import Config, load_config
 
@@ -58,6 +60,17 @@ def test_the_rows_of_the_old_symbols_stay(text: Path, tmp_path: Path, options: d
     for name, tensor in run.trainer.model.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy()[tuple(map(slice, written[name].shape))], written[name])
     assert run.trainer.config.model.input_size(new.size) == run.trainer.model.embedding.embedding_dim
+
+
+@pytest.mark.parametrize("lengths", [[], [2, 1]])
+def test_the_state_after_old_symbols_stays_with_one_hot_vectors(lengths: list[int]) -> None:
+    start = origin("bytes", embedding="one-hot", match_lengths=lengths)
+    old = start.vocabulary.size
+    grown = grown_tensors(start.config.model, old, old + 3, start.tensors)
+    ids = torch.from_numpy(start.vocabulary.encode(OLD * 3).astype(np.int64))[None]
+    sizes = {old: start.tensors, old + 3: grown}
+    before, after = (build_model(start.config.model, *each).eval()(ids)[1][0] for each in sizes.items())
+    torch.testing.assert_close(after, before)
 
 
 @pytest.mark.parametrize("options", MODELS, ids=str)

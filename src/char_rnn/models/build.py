@@ -81,5 +81,7 @@ def grown_tensors(
     model = build_model(config, new_size)
     grown = {name: tensor.numpy().astype(tensors[name].dtype) for name, tensor in model.state_dict().items()}
     for name, tensor in tensors.items():
+        if name.startswith("matches."):  # added to one-hot vectors, which also get zeros in the new columns
+            grown[name][: len(tensor)] = 0
         grown[name][tuple(map(slice, tensor.shape))] = tensor
     return grown
