@@ -23,7 +23,20 @@ def test_a_text_in_parts_has_the_same_predictions() -> None:
         log_probs, hidden = model()(part, hidden)
         parts.append(log_probs)
     torch.testing.assert_close(torch.cat(parts, 1), whole)
-    assert torch.equal(last[-1], (ids[:, -12:] + 1).float().unsqueeze(0))
+    assert torch.equal(last[-1], (ids[:, -12:] + 1).int().unsqueeze(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_state_in_half_precision_has_every_symbol(dtype: torch.dtype) -> None:
+    """bfloat16 has not every whole number above 256, float16 not every one above 2,048."""
+    ids = torch.randint(2995, 3000, (2, 30), generator=torch.Generator().manual_seed(4))
+    half = model(3000).to(dtype)
+    whole, last = half(ids)
+    _, hidden = half(ids[:, :20])
+    rest, _ = half(ids[:, 20:], hidden)
+    torch.testing.assert_close(rest, whole[:, 20:])
+    assert torch.equal(last[-1][0], ids[:, -12:] + 1)
+    assert hidden[-1].dtype == half.init_hidden(2)[-1].dtype == torch.int32
 
 
 def test_streams_of_an_evaluation_know_the_symbols_before_them() -> None:

@@ -177,7 +177,7 @@ class CharModel(nn.Module):
         """Return the zero state for a batch: (L, B, H), or a pair (h, c) of that shape for an LSTM.
 
         With attention, its memory, (A, B, W, H), follows in a tuple; with matches, the last part is the symbols read
-        before, (1, B, W), as ids + 1.
+        before, (1, B, W), as ids + 1 in int32.
 
         Args:
             batch_size: B.
@@ -186,7 +186,10 @@ class CharModel(nn.Module):
         check_sizes(batch_size=batch_size)
         bias = self.output_proj.bias
         device = bias.device if device is None else device
-        return _as_hidden([torch.zeros(shape, dtype=bias.dtype, device=device) for shape in self._shapes(batch_size)])
+        parts = [torch.zeros(shape, dtype=bias.dtype, device=device) for shape in self._shapes(batch_size)]
+        if self.match_window:  # not every id is a number of bfloat16
+            parts[-1] = parts[-1].int()
+        return _as_hidden(parts)
 
     def forward(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Predict the next symbol after each symbol.
@@ -223,7 +226,7 @@ class CharModel(nn.Module):
         history: list[Tensor] = []
         if self.matches is not None:
             found, last = self.matches(ids, parts[-1][0])
-            x, history = x + found, [last]
+            x, history = x + found, [last[None]]
         for number, block in enumerate(cast(Iterable[Block], self.blocks)):
             state = tuple(part[number] for part in states)
             memory = memories[0][len(remembered)] if number in self.attending else None
@@ -235,9 +238,9 @@ class CharModel(nn.Module):
             if memory is not None:
                 remembered.append(memory)
         dtype = self.output_proj.bias.dtype  # autocast returns another
-        groups = [*zip(*after, strict=True), remembered, history]
+        groups = [*zip(*after, strict=True), remembered]
         stacked = [torch.stack(list(group)).to(dtype) for group in groups if group]
-        return self.output_norm(x), _as_hidden(stacked), Activations(output, dropped)
+        return self.output_norm(x), _as_hidden([*stacked, *history]), Activations(output, dropped)
 
     def _embed(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the lowest block's input, (B, T, I), and None; or a table of all vectors, (V, I), and the symbols.
