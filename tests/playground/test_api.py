@@ -63,7 +63,7 @@ def test_models(served: Serving) -> None:
     assert of_bytes["suggested_primes"] == []
     assert of_bytes["symbols"][65] == "A"
     assert of_bytes["symbols"][0xC3] == "\\xC3"
-    assert answer["limits"] == {"length": 3000, "streams": 16, "prime": 2000, "body": 12 * 2000 + 65_536}
+    assert answer["limits"] == {"length": 3000, "streams": 16, "prime": 2000, "body": 24 * 2000 + 65_536}
 
 
 def test_one_model_needs_no_name_and_a_nan_loss_is_null() -> None:

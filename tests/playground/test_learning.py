@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import socket
 import threading
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from playground_helpers import LETTERS, Serving, alone, eventually, model_file, serving
+from playground_helpers import LETTERS, WAIT, Serving, alone, eventually, model_file, serving
 
+from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.learning import segments_of
+from char_rnn.generation.unknown_characters import spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.playground import learned_copies
+from char_rnn.playground.learned_copies import LearnedCopies
 from char_rnn.playground.schema import Limits
 from char_rnn.training.learner import Learner
 
 TEXT = "a bad cafe, a bad face. " * 4
 OTHER = "hedge. " * 10
+LIGATURE = "\ufdfa"  # one character, with a compatibility form of 18
 FILE = model_file()
 
 
-def learner(file: ModelFile) -> Learner:
+def learner(file: ModelFile, _progress: Callable[..., None] | None = None) -> Learner:
     model = build_model(file.config.model, file.vocabulary.size, file.tensors).eval()
     return Learner(model, [torch.full_like(parameter, 0.1) for parameter in model.parameters()], 0.02)
 
@@ -42,7 +51,8 @@ def taught(*texts: str) -> ModelFile:
 
 @contextmanager
 def learning(**limits: Any) -> Iterator[Serving]:
-    with serving({"one": FILE}, Limits(length=2000, prime=500, **limits), learner=learner) as running:
+    make = limits.pop("learner", learner)
+    with serving({"one": FILE}, Limits(length=2000, prime=500, **limits), learner=make) as running:
         yield running
 
 
@@ -53,7 +63,15 @@ def taught_server() -> Iterator[Serving]:
 
 
 def copies(running: Serving) -> int:
-    return len(running.app.state.models["one"]._copies._copies)
+    return running.app.state.models["one"].learned_copies
+
+
+def connect(running: Serving, **body: Any) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", running.port))
+    content = json.dumps(body).encode()
+    head = "POST /api/generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    connection.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+    return connection
 
 
 def write(running: Serving, learn: Sequence[str], seed: int = 1) -> str:
@@ -146,6 +164,126 @@ def test_bad_texts_are_refused(taught_server: Serving, learn: Any, status: int, 
     for path, more in (("generate", {}), ("score", {"text": "a"})):
         answer = taught_server.post(f"/api/{path}", learn=learn, **more)
         assert (answer.status_code, answer.json()["error"]["message"]) == (status, message)
+
+
+def test_a_short_text_of_many_symbols_is_refused() -> None:
+    letters = Vocabulary.from_text(unicodedata.normalize("NFKD", LIGATURE))
+    assert len(spelled(letters, LIGATURE, "nearest").indices) == 18
+    with serving({"one": model_file(letters)}, Limits(prime=500), learner=learner) as running:
+        answer = running.post("/api/score", text="", learn=[LIGATURE * 112])
+        message = "learn: the model reads 2,016 symbols for these texts; at most 2,000"
+        assert (answer.status_code, answer.json()["error"]) == (422, {"message": message, "field": "learn"})
+
+
+def test_a_search_for_copies_does_not_learn(taught_server: Serving) -> None:
+    answer = taught_server.post("/api/copied", text="a", learn=["a"])
+    assert answer.json()["error"] == {"message": "learn: no such field", "field": "learn"}
+
+
+class Waiting(Learner):
+    """A learner that waits for the test before each step."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.steps, self.begun, self.go_on = 0, threading.Semaphore(0), threading.Semaphore(0)
+        self._one = threading.Lock()
+
+    def learn_symbols(self, *args: Any) -> None:
+        assert self._one.acquire(blocking=False), "two texts are learned at once"
+        self.begun.release()
+        assert self.go_on.acquire(timeout=WAIT)
+        super().learn_symbols(*args)
+        self.steps += 1
+        self._one.release()
+
+
+def waiting() -> tuple[Waiting, Callable[..., Learner]]:
+    known = learner(FILE)
+    made = Waiting(known.model, [torch.full_like(parameter, 0.1) for parameter in known.parameters], 0.02)
+    return made, lambda *_: made
+
+
+def test_a_client_that_leaves_stops_what_it_teaches() -> None:
+    """Its thread ends before another text is learned."""
+    known, make = waiting()
+    with learning(learner=make) as running, ThreadPoolExecutor() as pool:
+        connection = connect(running, learn=[TEXT])
+        assert known.begun.acquire(timeout=WAIT)
+        other = pool.submit(write, running, [OTHER])
+        connection.close()
+        labels = {"endpoint": "generate", "status": "499"}
+        count = running.app.state.metrics.registry.get_sample_value
+        eventually(lambda: count("char_rnn_requests_total", labels) == 1)
+        assert running.http.get("/api/health").status_code == 200
+        known.go_on.release(100)
+        assert other.result(WAIT) == alone(taught(OTHER), "a ", 100, seed=1)
+        assert known.steps == 1 + len(segments_of(OTHER))
+
+
+@pytest.mark.parametrize("measures", [True, False])
+def test_a_server_that_ends_does_not_wait_for_what_is_learned(measures: bool) -> None:
+    known, make = waiting()
+    begun = threading.Event()
+
+    def endless(_file: ModelFile, progress: Callable[..., None]) -> Learner:
+        begun.set()
+        while True:
+            progress("measuring gradients", 1, 2)
+
+    with learning(learner=endless if measures else make) as running:
+        connection = connect(running, learn=[TEXT])
+        assert begun.wait(WAIT) if measures else known.begun.acquire(timeout=WAIT)
+        running.server.end()
+        eventually(lambda: bool(running.app.state.models["one"]._copies._closing))
+        known.go_on.release(100)
+        connection.close()
+    assert known.steps == (0 if measures else 1)
+
+
+def test_a_copy_used_while_others_are_dropped_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, dropping = [0.0], asyncio.Event()
+    monkeypatch.setattr(learned_copies.time, "monotonic", lambda: now[0])
+
+    class Copy:
+        busy = False
+
+        def count(self, _attribute: str, /) -> float:
+            return 0
+
+        def start(self) -> None:
+            pass
+
+        close = start
+
+        async def stop(self, _reason: str, /) -> None:
+            await dropping.wait()
+
+    async def use() -> None:
+        known = LearnedCopies("one", lambda _: learner(FILE), lambda _: Copy(), Limits())
+        await known.get([[1, 2]])
+        used = await known.get([[3, 4]])
+        now[0] = 10.0
+        forgetting = asyncio.create_task(known.forget(5))
+        while len(known) == 2:
+            await asyncio.sleep(0)
+        assert await known.get([[3, 4]]) is used
+        dropping.set()
+        await forgetting
+        assert await known.get([[3, 4]]) is used
+
+    asyncio.run(use())
+
+
+def test_copies_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that were dropped."""
+    monkeypatch.setattr(learned_copies, "SECONDS_IN_USE", 0)
+    with learning(copies=1) as running:
+        value = running.app.state.metrics.registry.get_sample_value
+        for number, learn in enumerate(([TEXT], [OTHER], [TEXT]), 1):
+            assert len(write(running, learn)) == 100
+            eventually(running.is_idle)
+            assert value("char_rnn_characters_total", {"model": "one"}) == number * 101
+            assert value("char_rnn_learned_copies", {"model": "one"}) == 1
 
 
 def test_a_server_without_learning_says_so(served: Serving) -> None:

@@ -126,7 +126,9 @@ def _learning(file: ModelFile, rate: float | None) -> Learning:
     from char_rnn.generation.learning import Learning
 
     say("measuring how the model learns")
-    return Learning(learner_of(file, rate), partial(_engine, file))
+    with progress_bar(quiet=False) as show:
+        learner = learner_of(file, show or (lambda *_: None), rate)
+    return Learning(learner, partial(_engine, file))
 
 
 def _draft(file: ModelFile, learning: Learning | None, prime: str, options: dict[str, Any]) -> Draft:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from char_rnn.cli.options import all_options, finite
-from char_rnn.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -43,7 +43,7 @@ def check_learning(learn: bool, **others: object) -> None:
         raise click.ClickException(message) from None
 
 
-def learner_of(file: ModelFile, rate: float | None, *, quiet: bool = False) -> Learner:
+def learner_of(file: ModelFile, progress: Callable[[str, int, int], None], rate: float | None) -> Learner:
     """Return a learner that begins with a model's weights.
 
     Its steps are scaled by gradients on the training text if that is in the cache of this machine, else on samples.
@@ -58,8 +58,8 @@ def learner_of(file: ModelFile, rate: float | None, *, quiet: bool = False) -> L
     text = _training_text(file)
     if text is not None and text.predicted < SEGMENT:
         text = None
-    with progress_bar(quiet) as show, on_threads(1):  # the result does not depend on the number of threads
-        scale = gradient_scale(model, text, SEGMENT, show or (lambda *_: None), LENGTH)
+    with on_threads(1):  # the result does not depend on the number of threads
+        scale = gradient_scale(model, text, SEGMENT, progress, LENGTH)
     return Learner(model, scale, RATE if rate is None else rate)
 
 

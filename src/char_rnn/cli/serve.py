@@ -141,7 +141,7 @@ def command(
     files = dict(zip(model_names(models), map(model_or_run, models), strict=True))
     limits = Limits(length=max_length, streams=max_streams)
     known = _training_texts(files, texts, encoding, quiet) if texts else {}
-    learner = partial(learner_of, rate=learn_rate, quiet=True) if learn else None
+    learner = partial(learner_of, rate=learn_rate) if learn else None
     options: Any = {"limits": limits, "precision": precision, "threads": threads, "texts": known, "learner": learner}
     app = create_app(files, host=host, access=access, **options)
     with bind(host, port) as bound:

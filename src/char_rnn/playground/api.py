@@ -31,7 +31,7 @@ from char_rnn.playground.served_models import ServedRun
 from char_rnn.playground.training_text import TrainingText
 from char_rnn.sampling.options import Strategy
 
-TextT = TypeVar("TextT", bound=schema.TextBody)
+ReadT = TypeVar("ReadT", bound=schema.ReadRequest)
 
 NO_CHECKPOINT = "the run has no checkpoint yet; try again after its first evaluation"
 
@@ -82,7 +82,7 @@ class Api:
         if unit is not None:
             _check_unit(base, unit, ("unit.layer", "unit.index"))
         text, start = await asyncio.to_thread(new_text, base, body)  # many unknown characters take a while
-        model = await self._learned(base, body.learn)
+        model = await self._learned(request, base, body.learn)
         outbox = Outbox(self._limits.characters_held, model.scheduler.wake)
         options: Any = {"alternatives": body.alternatives, "unit": unit, "states": body.states}
         job = WriteJob(text, model.vocabulary, outbox, start, **options)
@@ -110,7 +110,7 @@ class Api:
 
     async def states(self, request: Request) -> Response:
         """Return the activations of all cells, in 8 bits, after each of the last characters of a text."""
-        body, model = await self._read(request, schema.TextBody)
+        body, model = await self._read(request, schema.ReadRequest)
         most = max(1, self._limits.numbers * 4 // (model.num_layers * model.hidden_size))
         return await unless_disconnected(request, _states(model, body.text, most))
 
@@ -135,7 +135,9 @@ class Api:
 
     async def copied(self, request: Request) -> Response:
         """List the stretches of a text that occur in the model's training text."""
-        body, model = await self._read(request, schema.CopiedRequest)
+        body = await read(request, schema.CopiedRequest, self._limits)
+        model = self.model(body.model)
+        self._check_text(body.text)
         if model.name not in self._texts:
             raise ApiError(422, f"model {model.name}: no training text; start char-rnn serve with --text", "model")
         return await unless_disconnected(request, _copied(self._texts[model.name], body))
@@ -169,19 +171,19 @@ class Api:
             raise ApiError(503, f"model {name}: {NO_CHECKPOINT}", field, headers={"retry-after": "10"})
         return self._models[name]
 
-    async def _read(self, request: Request, form: type[TextT]) -> tuple[TextT, ServedModel]:
-        """Return the body of a request about a text, and its model."""
+    async def _read(self, request: Request, form: type[ReadT]) -> tuple[ReadT, ServedModel]:
+        """Return the body of a request about a text, and the model that reads it."""
         body = await read(request, form, self._limits)
         model = self.model(body.model)
         self._check_text(body.text)
-        return body, await self._learned(model, body.learn)
+        return body, await self._learned(request, model, body.learn)
 
-    async def _learned(self, model: ServedModel, texts: Sequence[str]) -> ServedModel:
+    async def _learned(self, request: Request, model: ServedModel, texts: Sequence[str]) -> ServedModel:
         """Return the copy of a model that has learned from the texts of a request, if there are any."""
         total = sum(map(len, texts))
         if total > self._limits.prime:
             raise ApiError(422, f"learn: at most {self._limits.prime:,} characters in all; given {total:,}", "learn")
-        return await model.learned(texts)
+        return await unless_disconnected(request, model.learned(texts))
 
     def _check_text(self, text: str, field: str = "text") -> None:
         if len(text) > self._limits.prime:
@@ -198,7 +200,7 @@ OPERATIONS = (
     Operation("GET", "/models", Api.models, schema.ModelsAnswer),
     Operation("POST", "/generate", Api.generate, None, schema.GenerateRequest, "text/event-stream"),
     Operation("POST", "/activations", Api.activations, schema.ActivationsAnswer, schema.ActivationsRequest),
-    Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.TextBody),
+    Operation("POST", "/states", Api.states, schema.StatesAnswer, schema.ReadRequest),
     Operation("POST", "/score", Api.score, schema.ScoreAnswer, schema.ScoreRequest),
     Operation("GET", "/models/{name}/training", Api.training, schema.TrainingAnswer),
     Operation("GET", "/models/{name}/cells", Api.cells, schema.CellsAnswer),

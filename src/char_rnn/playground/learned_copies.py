@@ -7,17 +7,23 @@ another's text.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from char_rnn.generation.learning import Learner, Learning, Segment, Tensors, segments_of
-from char_rnn.playground.messages import ApiError
+from char_rnn.playground.messages import CLIENT_GONE, GONE, ApiError
 from char_rnn.playground.schema import Limits
 
+SYMBOLS = 4  # most for each character of `limits.prime`: the bytes of UTF-8
 SECONDS_IN_USE = 1.0  # after a request has found a copy
 DROPPED = "the server has dropped what it learned from this text; try again"
+
+LearnerOf = Callable[[Callable[..., None]], Learner]
+"""Makes a learner; it calls the function between its steps, and ends with its errors."""
 
 
 class Copy(Protocol):
@@ -26,6 +32,9 @@ class Copy(Protocol):
     @property
     def busy(self) -> bool:
         """Whether it computes a text."""
+
+    def count(self, attribute: str, /) -> float:
+        """Return a number of its scheduler."""
 
     def start(self) -> None:
         """Start computing."""
@@ -45,31 +54,39 @@ class LearnedCopies(Generic[CopyT]):
 
     Args:
         name: Name of the model.
-        learner: Makes the learner of the model.
+        learner: Makes the learner of the model, in a thread.
         serve: Makes a served model with other weights.
         limits: Limits of the server.
     """
 
-    def __init__(
-        self, name: str, learner: Callable[[], Learner], serve: Callable[[Tensors], CopyT], limits: Limits
-    ) -> None:
+    def __init__(self, name: str, learner: LearnerOf, serve: Callable[[Tensors], CopyT], limits: Limits) -> None:
         self._name, self._learner, self._serve, self._limits = name, learner, serve, limits
         self._copies: dict[tuple[Segment, ...], tuple[float, CopyT]] = {}  # with their last use, the latest last
         self._learning: Learning | None = None
         self._lock, self._waiting = asyncio.Lock(), 0  # one request learns at a time
         self._closing = ""  # the reason
+        self._dropped: dict[str, float] = defaultdict(float)  # counts of the dropped copies
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    def count(self, attribute: str) -> float:
+        """Return a number of the copies' schedulers, in all, with those of dropped copies."""
+        return self._dropped[attribute] + sum(copy.count(attribute) for _, copy in self._copies.values())
 
     @property
     def busy(self) -> bool:
         """Whether a copy computes a text, or a request learns."""
         return bool(self._waiting) or any(copy.busy for _, copy in self._copies.values())
 
-    async def get(self, texts: Iterable[Sequence[int]]) -> CopyT:
+    async def get(self, texts: Sequence[Sequence[int]]) -> CopyT:
         """Return a copy that has learned from texts (T,), in this order.
 
         Raises:
-            ApiError: All copies are in use, or as many requests wait to learn.
+            ApiError: The texts have too many symbols, all copies are in use, or as many requests wait to learn.
         """
+        if (total := sum(map(len, texts))) > (most := SYMBOLS * self._limits.prime):
+            raise ApiError(422, f"learn: the model reads {total:,} symbols for these texts; at most {most:,}", "learn")
         segments = tuple(chain.from_iterable(map(segments_of, texts)))
         if segments not in self._copies:
             await self._add(segments)
@@ -79,9 +96,8 @@ class LearnedCopies(Generic[CopyT]):
 
     async def forget(self, seconds: float = 0) -> None:
         """Drop the copies that were not used for some time; with the last of them, all that was learned."""
-        for segments, (used, copy) in tuple(self._copies.items()):
-            if not copy.busy and time.monotonic() - used >= seconds:
-                await self._drop(segments)
+        while segments := self._unused(seconds):
+            await self._drop(segments)
         if self._learning is not None and not self._copies and not self._waiting:
             self._learning.forget()
 
@@ -106,7 +122,7 @@ class LearnedCopies(Generic[CopyT]):
             async with self._lock:
                 if segments not in self._copies:  # another request may have learned the same
                     await self._make_room()
-                    copy = await asyncio.to_thread(self._copy, segments)
+                    copy = await self._learn(segments)
                     copy.start()
                     self._copies[segments] = time.monotonic(), copy
         finally:
@@ -115,24 +131,47 @@ class LearnedCopies(Generic[CopyT]):
     async def _make_room(self) -> None:
         if len(self._copies) < self._limits.copies:
             return
-        now = time.monotonic()
-        for segments, (used, copy) in self._copies.items():
-            if not copy.busy and now - used >= SECONDS_IN_USE:
-                await self._drop(segments)
-                return
-        raise self._refusal(f"its {self._limits.copies} learned copies are in use")
+        segments = self._unused(SECONDS_IN_USE)
+        if segments is None:
+            raise self._refusal(f"its {self._limits.copies} learned copies are in use")
+        await self._drop(segments)
+
+    def _unused(self, seconds: float) -> tuple[Segment, ...] | None:
+        """Return the copy that was not used for the longest time, if that is so many seconds."""
+        latest = time.monotonic() - seconds
+        return next((key for key, (used, copy) in self._copies.items() if used <= latest and not copy.busy), None)
 
     async def _drop(self, segments: tuple[Segment, ...]) -> None:
         _, copy = self._copies.pop(segments)
+        for attribute in ("symbols", "seconds"):
+            self._dropped[attribute] += copy.count(attribute)
         await copy.stop(DROPPED)
 
-    def _copy(self, segments: Sequence[Segment]) -> CopyT:
+    async def _learn(self, segments: Sequence[Segment]) -> CopyT:
+        """Learn in a thread. If the caller is cancelled, it has ended before another one may learn."""
+        gone = threading.Event()
+        learning = asyncio.ensure_future(asyncio.to_thread(self._copy, segments, gone))
+        try:
+            copy = await asyncio.shield(learning)
+        except asyncio.CancelledError:
+            gone.set()
+            await asyncio.gather(learning, return_exceptions=True)
+            raise
+        self._go_on()
+        return copy
+
+    def _copy(self, segments: Sequence[Segment], gone: threading.Event) -> CopyT:
         if self._learning is None:
-            self._learning = Learning(self._learner())
+            self._learning = Learning(self._learner(self._go_on))
         for _ in self._learning.follow(segments):
-            if self._closing:
-                raise ApiError(503, self._closing)
+            self._go_on()
+            if gone.is_set():
+                raise ApiError(CLIENT_GONE, GONE)
         return self._serve(self._learning.tensors())
+
+    def _go_on(self, *_: object) -> None:
+        if self._closing:
+            raise ApiError(503, self._closing)
 
     def _refusal(self, reason: str) -> ApiError:
         return ApiError(429, f"model {self._name}: {reason}; try again soon", headers={"retry-after": "1"})

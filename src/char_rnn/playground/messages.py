@@ -26,8 +26,9 @@ from starlette.types import Receive, Scope, Send
 from char_rnn.playground.schema import Limits
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
+AnswerT = TypeVar("AnswerT")
 
-CLIENT_GONE = 499
+CLIENT_GONE, GONE = 499, "the client disconnected"
 WORDS = {404: "no such address", 405: "this address does not accept this method"}
 _LONGEST = 60  # characters of a wrong value, or of a field's name, in a message
 
@@ -88,7 +89,7 @@ async def read(request: Request, model: type[BodyT], limits: Limits, texts: int 
     try:
         raw = await asyncio.wait_for(_bytes(request, limits.body * texts), limits.seconds_body)
     except ClientDisconnect:
-        raise ApiError(CLIENT_GONE, "the client disconnected") from None
+        raise ApiError(CLIENT_GONE, GONE) from None
     except TimeoutError:
         raise ApiError(400, f"the body did not arrive within {limits.seconds_body:g} seconds") from None
     return checked(model, parsed(raw))
@@ -252,12 +253,18 @@ def encoded(items: Sequence[Item]) -> bytes:
     return "".join(parts).encode()
 
 
-async def unless_disconnected(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
-    """Return the answer, or cancel it when the client disconnects."""
+async def unless_disconnected(request: Request, answer: Coroutine[Any, Any, AnswerT]) -> AnswerT:
+    """Return the answer, or cancel it when the client disconnects.
+
+    Raises:
+        ApiError: The client has disconnected.
+    """
     answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(_disconnected(request.receive))
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return answering.result() if answering.done() else Response(status_code=CLIENT_GONE)
+        if not answering.done():
+            raise ApiError(CLIENT_GONE, GONE)
+        return answering.result()
     finally:
         answering.cancel()
         leaving.cancel()

@@ -27,7 +27,7 @@ class Metrics(Collector):
         own.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the counts of the schedulers."""
+        """Return the counts of the schedulers, with those of the learned copies."""
         for family, attribute in (
             (GaugeMetricFamily("char_rnn_rows_active", "Texts being computed.", labels=["model"]), "active"),
             (GaugeMetricFamily("char_rnn_queue", "Texts waiting to be computed.", labels=["model"]), "waiting"),
@@ -35,8 +35,12 @@ class Metrics(Collector):
             (CounterMetricFamily("char_rnn_step_seconds", "Seconds of computing.", labels=["model"]), "seconds"),
         ):
             for name, model in self._models.items():
-                family.add_metric([name], getattr(model.scheduler, attribute))
+                family.add_metric([name], model.count(attribute))
             yield family
+        copies = GaugeMetricFamily("char_rnn_learned_copies", "Learned copies in memory.", labels=["model"])
+        for name, model in self._models.items():
+            copies.add_metric([name], model.learned_copies)
+        yield copies
 
 
 class Measured:

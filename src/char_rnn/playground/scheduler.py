@@ -83,10 +83,6 @@ class Scheduler:
         """Start the thread."""
         self._thread.start()
 
-    def continue_counts(self, before: Scheduler) -> None:
-        """Continue the counts of the scheduler that this one replaces."""
-        self.symbols, self.seconds = before.symbols, before.seconds
-
     def close(self, reason: str = CLOSING) -> None:
         """End all jobs with this error, and the thread after the present step."""
         self._reason = reason

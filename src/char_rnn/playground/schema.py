@@ -112,10 +112,15 @@ class TextBody(Body):
 
     model: ModelName = None
     text: Text
+
+
+class ReadRequest(TextBody):
+    """A text to read."""
+
     learn: list[str] = LEARN
 
 
-class ActivationsRequest(TextBody):
+class ActivationsRequest(ReadRequest):
     """A text and the cells to read."""
 
     layer: Count = Field(description="Layer, from 0 (the lowest).")
@@ -134,7 +139,7 @@ class CellsRequest(Body):
     text: Text
 
 
-class ScoreRequest(TextBody):
+class ScoreRequest(ReadRequest):
     """A text to score."""
 
     alternatives: int = Field(0, ge=0, le=20, description="Number of likeliest characters after the text.")

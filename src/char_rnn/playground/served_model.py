@@ -43,7 +43,7 @@ class ServedModel:
         precision: Precision,
         limits: Limits,
         threads: int | None = None,
-        learner: Callable[[ModelFile], Learner] | None = None,
+        learner: Callable[[ModelFile, Callable[..., None]], Learner] | None = None,
     ) -> None:
         self.name, self.vocabulary = name, file.vocabulary
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
@@ -85,6 +85,20 @@ class ServedModel:
         if self._copies is not None:
             await self._copies.stop(reason)
         await asyncio.to_thread(self.scheduler.join, 10)
+
+    def continue_counts(self, before: ServedModel) -> None:
+        """Continue the counts of the model that this one replaces."""
+        self.scheduler.symbols, self.scheduler.seconds = int(before.count("symbols")), before.count("seconds")
+
+    def count(self, attribute: str) -> float:
+        """Return a number of the scheduler, added to that of the learned copies."""
+        value: float = getattr(self.scheduler, attribute)
+        return value + (0 if self._copies is None else self._copies.count(attribute))
+
+    @property
+    def learned_copies(self) -> int:
+        """Number of learned copies in memory."""
+        return 0 if self._copies is None else len(self._copies)
 
     async def learned(self, texts: Sequence[str]) -> ServedModel:
         """Return the copy that has learned from some texts; without any text, the model itself.

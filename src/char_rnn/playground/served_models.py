@@ -49,7 +49,7 @@ class ServedModels(Mapping[str, ServedModel]):
         """Serve a model under its name from now on; on the event loop."""
         before = self._models.get(model.name)
         if before is not None:
-            model.scheduler.continue_counts(before.scheduler)
+            model.continue_counts(before)
             self._replaced[before] = asyncio.get_running_loop().create_task(self._finish(before))
         model.start()
         self._models[model.name] = model

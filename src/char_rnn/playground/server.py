@@ -50,7 +50,7 @@ def create_app(
     host: str = "127.0.0.1",
     access: Access = Access(),  # noqa: B008 (frozen)
     texts: Mapping[str, TrainingText] = MappingProxyType({}),
-    learner: Callable[[ModelFile], Learner] | None = None,
+    learner: Callable[[ModelFile, Callable[..., None]], Learner] | None = None,
 ) -> Starlette:
     """Make the application that serves some models.
 
@@ -64,7 +64,7 @@ def create_app(
         access: API key, and the origins and names that are allowed too.
         texts: Training texts of the models, by their names, to find copied stretches.
         learner: Makes the learner of a model, so that its copies can learn from texts of the clients; ``None`` if they
-            cannot.
+            cannot. It calls the function it is given between its steps; that raises an error when the server ends.
 
     Returns:
         An ASGI application, with the `ServedModels` in `state.models` and the counts in `state.metrics`.
