@@ -56,12 +56,12 @@ class FeedForwardWeights:
 
 @dataclass(frozen=True)
 class Matches:
-    """Vectors of the symbols that followed the last occurrences of the last symbols; see :mod:`char_rnn.ops.matching`.
+    """Vectors of the symbols that followed matches; see :mod:`char_rnn.ops.matching`.
 
     Attributes:
-        tables: Vectors (1 + V, E) for each length, those of no match first.
-        lengths: Numbers of symbols.
-        window: Number of previous symbols in which they are looked up.
+        tables: Vectors (1 + V, E) for each length; the first is for no match.
+        lengths: Lengths of matches, in symbols.
+        window: Number of previous symbols searched for matches.
     """
 
     tables: tuple[Array, ...]

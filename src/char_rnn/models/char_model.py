@@ -76,9 +76,9 @@ class CharModel(nn.Module):
         attention: Blocks with attention: "none", "top" or "all".
         attention_heads: Heads of each, a divisor of H.
         attention_window: W, number of previous steps that they attend to.
-        match_lengths: Numbers of symbols n: the input contains what followed the last occurrence of the last n
-            symbols (:mod:`char_rnn.ops.matching`), as a learned vector that is added to that of the symbol.
-        match_window: Number of previous symbols in which they are looked up.
+        match_lengths: Lengths n of matches (:mod:`char_rnn.ops.matching`), the most recent earlier occurrences of the
+            last n symbols: a learned vector for the symbol that followed is added to that of the symbol read.
+        match_window: Number of previous symbols searched for matches.
         initialization: "pytorch", "uniform", "xavier", "he" or "orthogonal"; see
             :mod:`char_rnn.models.initialization`.
 

@@ -1,4 +1,4 @@
-"""Vectors of what followed the last occurrences of the last symbols, which a model adds to those of the symbols.
+"""Learned vectors for the symbols that followed matches (see :mod:`char_rnn.ops.matching`).
 
 Dimensions: B batch, T time, W window, V vocabulary, E length of a vector.
 """
@@ -14,14 +14,14 @@ from char_rnn.ops import find_matches
 
 
 class Matches(nn.ModuleList):
-    """A table of 1 + V vectors for each match length; that of no match is the first.
+    """A table of 1 + V vectors for each match length; the first is for no match.
 
     They are drawn shorter than the vectors of the symbols: with a standard deviation of 1 instead of 0.3, they hide the
     symbol at first, and a model of 128 units was 0.023 nats worse after 2,500 steps.
 
     Args:
-        lengths: Numbers n of symbols, from 1 to `window`.
-        window: W, number of previous symbols in which the last n are looked up.
+        lengths: Lengths n of matches, from 1 to `window`.
+        window: W, number of previous symbols searched for matches.
         vocab_size: V.
         size: E.
 

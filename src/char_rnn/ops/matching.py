@@ -1,4 +1,4 @@
-"""Matches: the symbols that followed the last occurrences of the latest symbols, as inputs of a network.
+"""Matches: the most recent earlier occurrences of the last n symbols, as a source of inputs for a network.
 
 Dimensions: B batch, T time, W window, V vocabulary, M match lengths.
 Source: the match model of the PAQ compressors (Mahoney 2005, "Adaptive weighing of context models for lossless data
@@ -20,16 +20,16 @@ _BASE = 6364136223846793005
 
 
 def find_matches_reference(x: Tensor, history: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Find the latest match of every length at every step, symbol by symbol.
+    """Find the symbol that followed the match of each length at every step, symbol by symbol.
 
     Args:
         x: Ids, (B, T), T at least 1.
         history: The W symbols before them, (B, W), the latest last: ids + 1 in any type, and 0 before the text.
-        lengths: M numbers of symbols, from 1 to W.
+        lengths: M lengths of matches, from 1 to W symbols.
 
     Returns:
-        The symbols that followed, (M, B, T): ids + 1, and 0 where the last n symbols do not occur again in the present
-        symbol and the W before it. And the W symbols before the next step, as `history`.
+        The symbols that followed, (M, B, T): ids + 1, and 0 where the last n symbols do not occur earlier in the window
+        of the present symbol and the W before it. And the W symbols before the next step, as `history`.
     """
     text = torch.cat([history.long(), x + 1], 1)
     window = history.shape[1]

@@ -1,6 +1,6 @@
 """Loops whose only recurrence is h' = a * h + b, element by element: all steps at once in PyTorch, without a loop.
 
-a and b depend on the input, not on the state: minGRU and minLSTM are such cells. Values of the loop that read h besides
+a and b depend on the input, not on the state: minGRU and minLSTM are such cells. Other values of the loop that read h
 are computed afterwards, when h is known at every step.
 
 Dimensions: B batch, T time, H hidden; tensors of all steps are time-major.

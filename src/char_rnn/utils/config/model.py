@@ -63,9 +63,9 @@ class ModelConfig(Section):
         max_length=8,
         json_schema_extra={"allowed": "a list of at most 8 whole numbers from 1 to 64"},
     )
-    """Numbers of symbols n: the input contains the symbol that followed the last occurrence of the last n symbols."""
+    """Lengths of matches: where the last n symbols occurred before, the symbol that followed is an input; [] = none."""
     match_window: int = Field(default=16_384, ge=1, le=_WIDTH)
-    """Number of past symbols in which match_lengths looks for occurrences, also from earlier sequences."""
+    """Number of past symbols searched for matches, also from earlier sequences."""
     initialization: Literal["pytorch", "uniform", "xavier", "he", "orthogonal"] = "pytorch"
     """Initialization of the weights; uniform is that of 2015 (from -0.08 to 0.08, LSTM forget bias 1)."""
 

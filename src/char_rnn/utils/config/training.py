@@ -44,9 +44,9 @@ class TrainingConfig(Section):
     teacher: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
         default=None, json_schema_extra={"allowed": "a model (run folder or file), a list of them, or null"}
     )
-    """Models to learn from: the mean of their predictions is a target beside the text (Hinton et al. 2015)."""
+    """Models to learn from besides the text, by the mean of their predictions (distillation, Hinton et al. 2015)."""
     teacher_weight: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the teachers' predictions; that of the text is 1 minus this."""
+    """Weight of the teachers' predictions in the objective; the text has 1 minus this weight."""
     teacher_temperature: float = Field(default=1.0, gt=0)
     """Temperature at which the teachers' and the model's predictions are compared; above 1 = smoother."""
     learning_rate: float = Field(default=0.002, gt=0)
