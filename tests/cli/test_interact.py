@@ -98,7 +98,7 @@ def test_the_model_learns_from_what_is_written(char_rnn: Command, run_folder: Pa
     keys("the rose is red, the rose is red" + LEAVE)
     done = char_rnn("interact", run_folder, "--prime-file", story, "--learn", "--save-learned", learned)
     assert done.status == 0, done.err
-    assert done.err.endswith(f"the model that has learned is in {learned}\n")
+    assert done.err.endswith(f"wrote the learned model to {learned}\n")
     assert model_bytes(run_folder) == before
     first, second = ModelFile.read(run_folder), ModelFile.read(learned)
     assert first.tensors.keys() == second.tensors.keys()

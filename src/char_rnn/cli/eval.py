@@ -79,8 +79,8 @@ def command(
     character (per byte for a byte model); perplexity is exp(nats). The splits are those of the model's training. DATA
     is the same as for `char-rnn train`; several files are joined as in the model's training.
 
-    Several models with the same vocabulary are evaluated together; splits and text are those of the first one. --mean
-    adds the loss of the mean of their probabilities. DATA begins with the first argument that is not a model.
+    Several models with the same vocabulary are evaluated together. DATA begins with the first argument that is not a
+    model; it is read and split as for the first model. --mean adds the loss of the mean of their probabilities.
 
     --dynamic adds a second result: the loss of a model that adapts to the text during the evaluation (dynamic
     evaluation, Krause et al. 2018). It is not comparable with the static loss.

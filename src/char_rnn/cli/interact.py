@@ -45,7 +45,7 @@ LONG = 10_000  # characters of a prime that take noticeable time
 @click.option(
     "--save-learned",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Model file to write what --learn has learned to, at the end.",
+    help="Model file for the weights that --learn has learned, written at the end.",
 )
 @strategy_flags(name for name in NUMBERS if name != "final_temperature")
 @click.option(
@@ -125,7 +125,7 @@ def _engine(file: ModelFile, tensors: Mapping[str, Any]) -> Engine:
 def _learning(file: ModelFile, rate: float | None) -> Learning:
     from char_rnn.generation.learning import Learning
 
-    say("measuring how the model learns")
+    say("measuring the model's gradients, to learn")
     with progress_bar(quiet=False) as show:
         learner = learner_of(file, show or (lambda *_: None), rate)
     return Learning(learner, partial(_engine, file))
@@ -162,7 +162,7 @@ def _save_learned(learning: Learning, draft: Draft, file: ModelFile, model: str,
     facts = {name: value for name, value in file.training.items() if name not in ("best_val_loss", "best_step")}
     learned = replace(file, tensors=learning.tensors(), training={**facts, "init_from": model}, in_8_bits=False)
     learned.write(path)
-    say(f"the model that has learned is in {path}")
+    say(f"wrote the learned model to {path}")
 
 
 def _keep(text: str, out: Path | None) -> None:

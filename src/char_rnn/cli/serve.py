@@ -107,8 +107,8 @@ def command(
     Other programs can use the API under /api, or the OpenAI-compatible one under /v1. Only this machine can reach the
     server, unless --host is given; --api-key sets a password. Press Ctrl-C to stop.
 
-    With --learn, the page can learn from the words that a visitor writes, on a copy of the weights. The served models
-    do not change, and no visitor gets what another has taught.
+    With --learn, the page has a switch with which a copy of the model learns from the words that a visitor writes. The
+    served models and the texts of other visitors do not change.
 
     \b
     Examples:
