@@ -233,7 +233,7 @@ def test_the_gradient_is_the_same_in_parts(make_trainer: MakeTrainer, size: int)
 
 
 def test_a_trainer_without_the_models_it_should_learn_from_is_refused(make_trainer: MakeTrainer) -> None:
-    with pytest.raises(ValueError, match=r"names 1 models, but the trainer was given 0 teachers; open_teachers"):
+    with pytest.raises(ValueError, match=r"names 1 model, but the trainer was given 0 teachers; open_teachers"):
         make_trainer(small_config(training={"teacher": "lstm"}), teachers=[])
 
 
@@ -290,7 +290,7 @@ def test_a_teacher_that_changed_or_is_missing_ends_a_resume_in_one_line(tmp_path
     moved = changed(config, {"teacher": str(tmp_path / "moved")})
     assert resume_run(moved, tmp_path / "student").trainer.step == 3
     none = changed(config, {"teacher": None})
-    with pytest.raises(CheckpointError, match=r"was trained with 1 teachers, not 0; restore training.teacher"):
+    with pytest.raises(CheckpointError, match=r"was trained with 1 teacher, not 0; restore training.teacher"):
         resume_run(none, tmp_path / "student")
 
 

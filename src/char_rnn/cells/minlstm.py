@@ -8,7 +8,7 @@ F + I. As log(sigmoid(v)) = -softplus(-v), the normalized forget gate is ::
 
     F / (F + I) = 1 / (1 + exp(log(I) - log(F))) = sigmoid(log(F) - log(I)) = sigmoid(softplus(-i) - softplus(-f))
 
-without the quotient 0 / 0 of small gates. The normalized input gate is 1 minus this.
+which avoids 0 / 0 if both gates are tiny. The normalized input gate is 1 minus this.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def _match(nodes: Nodes, matches: Matches) -> tuple[str, str]:
 
 
 def _from(nodes: Nodes, values: str, start: int, axis: int) -> str:
-    """Return the values from a place on."""
+    """Return the values from index `start` on, along an axis."""
     return nodes.add("Slice", values, *(nodes.constant([number]) for number in (start, np.iinfo(np.int64).max, axis)))
 
 

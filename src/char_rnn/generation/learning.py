@@ -1,6 +1,6 @@
 """A model that learns from a text while it is written, on a copy of its weights.
 
-What it has learned depends on the text only: a text that is undone, or written again, has the same weights bit for bit.
+The weights depend on the text only: undo, or writing a text again, gives the same weights bit for bit.
 
 Dimensions: n symbols of a segment.
 """
@@ -20,7 +20,7 @@ from char_rnn.generation.engine import Engine
 
 SEGMENT = 20  # symbols between two updates
 MEMORY = 256 << 20  # bytes of saved weights
-FEWEST = 8  # saved weights, whatever they take
+FEWEST = 8  # saved weights, whatever their size
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 EngineOf = Callable[[Tensors], Engine]
@@ -86,7 +86,7 @@ class Learning:
     Args:
         learner: The learner.
         engine_of: Makes engines of its weights, for :attr:`engine`.
-        memory: Bytes of saved weights, about.
+        memory: Approximate bytes of saved weights.
     """
 
     def __init__(self, learner: Learner, engine_of: EngineOf | None = None, memory: int = MEMORY) -> None:
@@ -97,7 +97,7 @@ class Learning:
         self._weights: Any = None
 
     def follow(self, segments: Sequence[Segment]) -> Iterator[int]:
-        """Learn from a text, and from no other; yield the number of segments that are left before each.
+        """Learn from a text, from the original weights on; yield the number of segments left before each.
 
         Segments learned before are not learned again.
         """

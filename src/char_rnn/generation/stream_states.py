@@ -40,7 +40,7 @@ class StreamStates:
 
     @classmethod
     def of(cls, network: Network) -> StreamStates:
-        """The states of no streams, which :meth:`zeros` extends; the network itself is not kept."""
+        """The states of no streams, which :meth:`zeros` extends; no reference to the network is stored."""
         windows = [layer.attention.window for layer in network.layers if layer.attention is not None]
         dtype, hidden = network.output_bias.dtype, network.hidden_size
         cells = {name: np.zeros((0, len(network.layers), hidden), dtype) for name in network.cell.state}

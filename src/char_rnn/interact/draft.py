@@ -148,7 +148,7 @@ class Draft:
         return self._live.is_behind
 
     def catch_up(self) -> Iterator[int]:
-        """Let the model learn from the text, if it does; yield the number of segments that are left before each."""
+        """Let the model learn from the text, if it learns; yield the number of segments left before each."""
         yield from self._live.catch_up()
 
     def erase(self, *, word: bool = False) -> bool:

@@ -1,7 +1,7 @@
 """A text whose model learns from what the person wrote.
 
-The model after a text depends on its letters only. It has learned from the complete segments of the text, from those of
-their letters that the person typed or chose. Its state is that of the learner after these segments, and the engine
+The model after a text depends on the letters of the text only. It has learned from the complete segments, from the
+letters in them that the person typed or chose. Its state is that of the learner after these segments, and the engine
 reads the rest. So nothing but the learner's weights has to be saved for undo.
 """
 
@@ -23,7 +23,7 @@ class LearningText(LiveText):
     def __init__(self, learning: Learning, vocabulary: Vocabulary, others: int) -> None:
         self._learning, self._engine = learning, learning.engine
         super().__init__(self._engine, vocabulary, 0, others)
-        self._segments = 0  # that the model has learned from
+        self._segments = 0  # number that the model has learned from
 
     @property
     def is_behind(self) -> bool:
@@ -33,7 +33,7 @@ class LearningText(LiveText):
     def rewrite(
         self, kept: int, added: Sequence[Letter], _end: Point | None, _points: Sequence[SavedPoint] = ()
     ) -> list[SavedPoint]:
-        """Replace the text after its first `kept` letters; the model has then learned what it knows of this text."""
+        """Replace the text after its first `kept` letters, and return to the latest saved weights along it."""
         self.letters[kept:] = added
         self._decoder = self.decoder()
         self._rejoin(self._learning.go_back(self._complete()))

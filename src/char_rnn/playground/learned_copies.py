@@ -83,7 +83,7 @@ class LearnedCopies(Generic[CopyT]):
         """Return a copy that has learned from texts (T,), in this order.
 
         Raises:
-            ApiError: The texts have too many symbols, all copies are in use, or as many requests wait to learn.
+            ApiError: The texts have too many symbols, all copies are in use, or too many requests wait to learn.
         """
         if (total := sum(map(len, texts))) > (most := SYMBOLS * self._limits.prime):
             raise ApiError(422, f"learn: the model reads {total:,} symbols for these texts; at most {most:,}", "learn")

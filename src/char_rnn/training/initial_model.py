@@ -18,7 +18,7 @@ ORIGIN = ("init_from", "new_symbols")
 
 
 def with_architecture(config: Config, model: ModelFile, name: str) -> Config:
-    """Use the architecture and the kind of vocabulary of a model; dropout stays the new run's, except in 2015."""
+    """Use the architecture and the kind of vocabulary of a model, and the new run's dropout, except with torch7."""
     own = {"initialization"} if config.training.trainer == "torch7" else FOR_TRAINING
     architecture = model.config.model.model_copy(update={key: getattr(config.model, key) for key in own})
     data = config.data.model_copy(update={"vocabulary": model.vocabulary.kind})

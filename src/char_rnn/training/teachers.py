@@ -24,7 +24,7 @@ from char_rnn.ops.output_loss import SoftTargets
 from char_rnn.training.evaluation import CHUNK, MAX_OUTPUTS
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
-from char_rnn.utils.terminal import visible_name
+from char_rnn.utils.terminal import counted, visible_name
 
 Context = Callable[[], AbstractContextManager[Any]]
 
@@ -55,9 +55,9 @@ class Teachers:
     """Predicts a run's batches by the mean of its teachers' probabilities, each at the configured temperature.
 
     The teachers read the batches that the student reads, without dropout; their states are zero where the student's
-    is. An epoch of streams has the batches of the epoch two before it, so the predictions of the first two are stored
-    if they fit into memory, by the digest of all ids since the zero state. Probabilities are rounded to float16, stored
-    or not, so that both give the same bits.
+    is. Epochs of streams alternate between two sets of batches, so the predictions of the first two are stored if they
+    fit into memory, by the digest of all ids since the zero state. Probabilities are rounded to float16, stored or not,
+    so that both give the same bits.
 
     Args:
         given: The teachers; without any, there are no predictions.
@@ -66,7 +66,7 @@ class Teachers:
         clock: Clock in seconds.
 
     Raises:
-        ValueError: ``training.teacher`` names another number of models.
+        ValueError: The number of teachers differs from that in ``training.teacher``.
 
     Attributes:
         models: The models of the teachers, on the device.
@@ -80,8 +80,8 @@ class Teachers:
     ) -> None:
         if len(given) != len(training.teachers):
             raise ValueError(
-                f"training.teacher names {len(training.teachers)} models, but the trainer was given {len(given)}"
-                " teachers; open_teachers opens them"
+                f"training.teacher names {counted(len(training.teachers), 'model')}, but the trainer was given"
+                f" {counted(len(given), 'teacher')}; open_teachers opens them"
             )
         self.given, self.models = list(given), [teacher.model.eval().requires_grad_(False) for teacher in given]
         self.states: list[Hidden | None] | None = None

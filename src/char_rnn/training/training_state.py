@@ -30,6 +30,7 @@ from char_rnn.training.counters import Counters
 from char_rnn.training.loss import TrainingDiverged, advice
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
+from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
     from char_rnn.training.teachers import Teacher
@@ -212,7 +213,8 @@ def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
 def _check_teachers(teachers: Sequence[Teacher], digests: Sequence[str]) -> None:
     if len(digests) != len(teachers):
         raise CheckpointError(
-            f"the run was trained with {len(digests)} teachers, not {len(teachers)}; restore training.teacher"
+            f"the run was trained with {counted(len(digests), 'teacher')}, not {len(teachers)};"
+            " restore training.teacher"
         )
     for teacher, digest in zip(teachers, digests, strict=True):
         if teacher.sha256 != digest:
