@@ -20,7 +20,7 @@ FEWEST_SCORES = 1 << 16
 
 
 class SoftTargets(NamedTuple):
-    """Predictions of other models for the same characters, to learn from beside the text.
+    """Predictions of other models for the same characters, to learn from besides the text.
 
     Attributes:
         probabilities: q, (B, T, V).

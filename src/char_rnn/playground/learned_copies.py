@@ -23,7 +23,7 @@ SECONDS_IN_USE = 1.0  # after a request has found a copy
 DROPPED = "the server has dropped what it learned from this text; try again"
 
 LearnerOf = Callable[[Callable[..., None]], Learner]
-"""Makes a learner; it calls the function between its steps, and ends with its errors."""
+"""Makes a learner; calls the function between steps, and stops with an error that it raises."""
 
 
 class Copy(Protocol):
@@ -34,7 +34,7 @@ class Copy(Protocol):
         """Whether it computes a text."""
 
     def count(self, attribute: str, /) -> float:
-        """Return a number of its scheduler."""
+        """Return a count of its scheduler."""
 
     def start(self) -> None:
         """Start computing."""
@@ -71,7 +71,7 @@ class LearnedCopies(Generic[CopyT]):
         return len(self._copies)
 
     def count(self, attribute: str) -> float:
-        """Return a number of the copies' schedulers, in all, with those of dropped copies."""
+        """Return the sum of a count over the schedulers of all copies, including dropped ones."""
         return self._dropped[attribute] + sum(copy.count(attribute) for _, copy in self._copies.values())
 
     @property
@@ -137,7 +137,7 @@ class LearnedCopies(Generic[CopyT]):
         await self._drop(segments)
 
     def _unused(self, seconds: float) -> tuple[Segment, ...] | None:
-        """Return the copy that was not used for the longest time, if that is so many seconds."""
+        """Return the key of the least recently used copy, if it was unused for so many seconds."""
         latest = time.monotonic() - seconds
         return next((key for key, (used, copy) in self._copies.items() if used <= latest and not copy.busy), None)
 
@@ -148,7 +148,7 @@ class LearnedCopies(Generic[CopyT]):
         await copy.stop(DROPPED)
 
     async def _learn(self, segments: Sequence[Segment]) -> CopyT:
-        """Learn in a thread. If the caller is cancelled, it has ended before another one may learn."""
+        """Learn in a thread. If the caller is cancelled, wait until the thread has ended, so that another may learn."""
         gone = threading.Event()
         learning = asyncio.ensure_future(asyncio.to_thread(self._copy, segments, gone))
         try:

@@ -91,7 +91,7 @@ class ServedModel:
         self.scheduler.symbols, self.scheduler.seconds = int(before.count("symbols")), before.count("seconds")
 
     def count(self, attribute: str) -> float:
-        """Return a number of the scheduler, added to that of the learned copies."""
+        """Return a count of the scheduler, with those of the learned copies."""
         value: float = getattr(self.scheduler, attribute)
         return value + (0 if self._copies is None else self._copies.count(attribute))
 

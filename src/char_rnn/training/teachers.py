@@ -1,4 +1,4 @@
-"""Learning from other models: their mean prediction of each batch, beside the text.
+"""Learning from other models: their mean prediction of each batch, besides the text.
 
 Dimensions: B streams (batch), T characters (time), V vocabulary.
 """
