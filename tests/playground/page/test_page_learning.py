@@ -62,6 +62,41 @@ def test_words_are_learned_taken_back_and_forgotten(page: Any, server: FakeServe
     assert learned(server) == ["new words"]
 
 
+def test_undo_does_not_bring_back_forgotten_words(page: Any, server: FakeServer) -> None:
+    page.get_by_label("Learn from my words").check()
+    write(page, "first")
+    write(page, "second")
+    page.get_by_role("button", name="Forget").click()
+    page.get_by_role("button", name="Undo").click()
+    assert page.locator("#learned").inner_text() == ""
+    page.get_by_role("button", name="Continue").click()
+    done(page, "Wrote 40 characters.")
+    assert learned(server) is None
+
+
+def test_the_status_line_says_that_a_copy_learns(page: Any) -> None:
+    page.evaluate("""() => {
+        window.said = [];
+        const status = document.querySelector("#status");
+        new MutationObserver(() => window.said.push(status.textContent)).observe(status, { childList: true });
+    }""")
+    page.get_by_label("Learn from my words").check()
+    write(page, "my words")
+    assert page.evaluate("said") == ["Learning from your words …", "Writing …", "Wrote 40 characters."]
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("() => said.length === 5")
+    assert page.evaluate("said.slice(3)") == ["Writing …", "Wrote 40 characters."]
+
+
+def test_bytes_models_learn_characters(page: Any, server: FakeServer) -> None:
+    server.models = [model("hamlet", learns=True, symbols=["a", "\\xC3"])]
+    page.reload()
+    page.locator("#generate:enabled").wait_for()
+    page.get_by_label("Learn from my words").check()
+    generate(page, "déjà", length=40)
+    page.get_by_text("learned 4 characters").wait_for()
+
+
 @pytest.mark.slow
 def test_undo_takes_back_what_was_learned(page: Any, server: FakeServer) -> None:
     page.get_by_label("Learn from my words").check()

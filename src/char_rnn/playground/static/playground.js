@@ -132,8 +132,8 @@ export class Playground extends Events {
     const { before } = this;
     const own = (this.before = columns.map((column) => [column, column.snapshot()]));
     this.emit("begin", columns);
-    const ends = columns.map(write);
     this.say(columns.length > 1 ? `Writing ${columns.length} texts …` : "Writing …");
+    const ends = columns.map(write);
     this.emit("state");
     await Promise.all(ends);
     if (this.columns.some((column) => column.running)) return;
