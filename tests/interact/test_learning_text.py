@@ -177,6 +177,12 @@ def test_saved_weights_are_bounded() -> None:
     assert len(written._live._learning._saved) == 8  # type: ignore[attr-defined]
 
 
+def test_the_states_of_attention_count_among_the_saved_bytes() -> None:
+    known = learning("attention")._learner
+    weights, hidden = known.snapshot()
+    assert known.nbytes == sum(part.nbytes for part in (*weights, *hidden))
+
+
 def test_the_terminal_learns_between_two_keys() -> None:
     def has_learned(screen: Screen) -> bool:
         return len(screen.draft) == 10 * len(TEXT) + 1 and not screen.draft.is_behind

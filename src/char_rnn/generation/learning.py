@@ -32,7 +32,7 @@ class Learner(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights."""
+        """Bytes of a snapshot."""
 
     def begin(self) -> None:
         """Set the state to that of the beginning of a text."""
@@ -73,10 +73,7 @@ def segments_of(symbols: Sequence[int], chosen: Sequence[bool] | None = None, *,
     Each segment begins with the last symbol of the segment before.
     """
     chosen = [True] * len(symbols) if chosen is None else chosen
-    ends = (
-        range(SEGMENT + 1, len(symbols) + 1, SEGMENT) if whole else range(SEGMENT + 1, len(symbols) + SEGMENT, SEGMENT)
-    )
-    starts = [end - SEGMENT - 1 for end in ends]
+    starts = range(0, len(symbols) - (SEGMENT if whole else 1), SEGMENT)
     return [Segment(tuple(symbols[s : s + SEGMENT + 1]), tuple(chosen[s + 1 : s + SEGMENT + 1]), not s) for s in starts]
 
 

@@ -144,12 +144,12 @@ class Draft:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the model has not learned from all of the text yet; the methods that use it let it learn first."""
+        """Whether the model has not learned from all of the text yet; it does before it writes."""
         return self._live.is_behind
 
     def catch_up(self) -> Iterator[int]:
         """Let the model learn from the text, if it learns; yield the number of segments left before each."""
-        yield from self._live.catch_up()
+        return self._live.catch_up()
 
     def erase(self, *, word: bool = False) -> bool:
         """Remove the last character, or the last word with the space after it; return whether there was one."""
@@ -177,7 +177,7 @@ class Draft:
         start, written = len(self), ""
         most = MOST[until] if isinstance(until, str) else until
         rng = np.random.default_rng(self._seed())
-        for _ in self._due():
+        for _ in self.catch_up():
             yield ""
         try:
             while len(self) - start < most and not self._is_end(until, written):
@@ -258,11 +258,8 @@ class Draft:
             edit.points = ()
         return edit is not None
 
-    def _due(self) -> Iterator[int]:
-        return self._live.catch_up() if self._live.is_behind else iter(())
-
     def _learn(self) -> None:
-        for _ in self._due():
+        for _ in self.catch_up():
             pass
 
     def _record(self, start: int, *, typed: bool = False) -> None:

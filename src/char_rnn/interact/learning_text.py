@@ -41,6 +41,8 @@ class LearningText(LiveText):
 
     def catch_up(self) -> Iterator[int]:
         """Learn from the text; yield the number of segments that are left before each."""
+        if not self.is_behind:
+            return
         segments = self._complete()
         yield from self._learning.follow(segments)
         self._rejoin(len(segments))

@@ -81,8 +81,9 @@ class Learner:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the parameters."""
-        return sum(parameter.nbytes for parameter in self.parameters)
+        """Bytes of the parameters and the state."""
+        hidden = (self.hidden,) if isinstance(self.hidden, Tensor) else self.hidden
+        return sum(tensor.nbytes for tensor in (*self.parameters, *hidden))
 
     def begin(self) -> None:
         """Set the state to that of the beginning of a text."""
