@@ -121,6 +121,16 @@ def test_a_teacher_that_runs_out_of_memory_reads_in_parts(monkeypatch: pytest.Mo
     torch.testing.assert_close(small.states, own.states)
 
 
+def test_out_of_memory_for_one_step_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> Any:
+        raise MemoryError("one step")
+
+    own = teachers(model())
+    monkeypatch.setattr(own, "_by_chunks", full)
+    with pytest.raises(MemoryError, match="one step"):
+        own.predict(torch.zeros(3, 1, dtype=torch.long), start=True)
+
+
 @pytest.mark.parametrize("batching", ["streams", "windows"])
 def test_a_run_is_the_same_without_memory_for_predictions(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, batching: str

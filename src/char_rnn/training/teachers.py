@@ -152,7 +152,7 @@ class Teachers:
                     probabilities, self.states = self._by_chunks(x.to(self._device), chunk)
                 break
             except (RuntimeError, MemoryError) as error:
-                if chunk == 1 or not is_out_of_memory(error):
+                if min(chunk, x.shape[1]) == 1 or not is_out_of_memory(error):
                     raise
             self._chunk = chunk = min(chunk, x.shape[1]) // 2
         if self.key not in self._stored and probabilities.nbytes <= self._room:
