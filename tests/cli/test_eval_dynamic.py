@@ -39,7 +39,7 @@ def test_the_second_line_is_marked(char_rnn: Command, run_folder: Path, poem: Pa
     first, second = done.out.splitlines()
     assert first + "\n" == plain.out
     assert second.startswith("dynamic: ")
-    assert "rate 0.0005, decay 0.01, segments of 10, gradient statistics from the training split" in done.err
+    assert "rate 0.0002, decay 0.01, segments of 10, gradient statistics from the training split" in done.err
     assert char_rnn("eval", run_folder, poem, "--dynamic", "--quiet").err == ""
 
 

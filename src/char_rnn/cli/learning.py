@@ -25,7 +25,6 @@ learn_options = all_options(
         help="Learning rate of --learn (default: 0.0002).",
     ),
 )
-RATE = 2e-4
 
 
 def check_learning(learn: bool, **others: object) -> None:
@@ -49,7 +48,7 @@ def learner_of(file: ModelFile, progress: Callable[[str, int, int], None], rate:
     Its steps are scaled by gradients on the training text if that is in the cache of this machine, else on samples.
     """
     from char_rnn.models import build_model
-    from char_rnn.training.learner import SEGMENT, Learner, gradient_scale
+    from char_rnn.training.learner import RATE, SEGMENT, Learner, gradient_scale
     from char_rnn.utils.device import on_threads
 
     config = file.config

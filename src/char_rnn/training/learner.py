@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Batch = tuple[Tensor, Tensor]
 Progress = Callable[[str, int, int], None]
 
-RATE, DECAY, SEGMENT = 5e-4, 2e-3, 20
+RATE, DECAY, SEGMENT = 2e-4, 2e-3, 20
 EPSILON = 2e-4  # elements with smaller gradients move as if their gradients were this large
 
 STREAMS, LENGTH = 100, 1000  # B, and characters of each, to measure gradients with
