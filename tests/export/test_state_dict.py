@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "exporting.md"
 OF_THE_GUIDE: list[dict[str, Any]] = [
     *({"type": cell, **options} for cell in ("lstm", "gru", "rnn") for options in (*INPUTS, {"tie_weights": True})),
     {"layer_norm": "between", "num_layers": 3},
-    compose_config("quickstart").model.model_dump(),
+    compose_config("quickstart", overrides=["model.type=lstm", "model.match_lengths=[]"]).model.model_dump(),
 ]
 PLAIN = [options for options in MODELS if is_plain(config(**options))]
 
