@@ -117,6 +117,8 @@ def test_nothing_to_predict_is_an_error() -> None:
     corpus = corpus_of(10)
     with pytest.raises(ValueError, match="the test split has 0 characters"):
         evaluate(CharRNN(corpus.vocabulary.size, 3, 1), corpus.split("test", 0.9, 0.1))
+    with pytest.raises(ValueError, match=r"the all split has 1 character, .*; give a longer text"):
+        evaluate(CharRNN(1, 3, 1), corpus_of(1).split("all"))
 
 
 def test_a_large_vocabulary_is_evaluated_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

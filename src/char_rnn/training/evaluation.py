@@ -18,6 +18,7 @@ import torch
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.device import is_out_of_memory
+from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -163,8 +164,8 @@ def targets_of(split: Split) -> int:
     """Return how many characters of a split can be predicted; raise ValueError if none can."""
     if split.predicted < 1:
         raise ValueError(
-            f"the {split.name} split has {len(split)} characters, so there is nothing to predict; "
-            "choose another split (--split all is the whole text)"
+            f"the {split.name} split has {counted(len(split), 'character')}, so there is nothing to predict; "
+            + ("give a longer text" if split.name == "all" else "choose another split (--split all is the whole text)")
         )
     return split.predicted
 
