@@ -117,6 +117,11 @@ def test_what_was_not_read_as_given_is_said_once_each() -> None:
     assert spelling.remark() == ("read 'A' as 'a', '’' as \"'\", 'B' as 'b'; skipped unknown characters: '漢' '字'")
 
 
+def test_bytes_that_are_not_utf8_are_named_as_bytes() -> None:
+    text = b"a\xff\x80b".decode("utf-8", "surrogateescape")
+    assert read("ab", text, kind="bytes").remark() == "skipped unknown characters: byte 0xFF byte 0x80"
+
+
 def test_changes_are_counted_in_characters() -> None:
     assert read("ab'\n", "A’b’B漢字漢\r\n").count() == (5, 3)
     assert read("é", decomposed("éé")).count() == (0, 0)

@@ -97,7 +97,7 @@ class Spelling:
     def remark(self) -> str:
         """Description of the changes; empty if there are none."""
         substitutions = self.substitutions
-        skipped = [repr(given) for given, read in substitutions.items() if not read]
+        skipped = [_shown(given) for given, read in substitutions.items() if not read]
         replaced = [f"{given!r} as {read!r}" for given, read in substitutions.items() if read]
         parts = [f"read in the normal form {self.form}"] if self.form else []
         parts += [f"read {_named(replaced, ', ')}"] if replaced else []
@@ -267,6 +267,12 @@ def _readable(piece: str, has: Callable[[str], bool], *, nearest: bool) -> str:
     if nearest:
         piece = nearest_text("\n" if piece == "\r\n" else piece, has)
     return "".join(filter(has, piece))
+
+
+def _shown(piece: str) -> str:
+    """A piece in quotes, or the byte that a surrogate stands for."""
+    is_byte = len(piece) == 1 and "\udc80" <= piece <= "\udcff"
+    return f"byte 0x{ord(piece) - 0xDC00:02X}" if is_byte else repr(piece)
 
 
 def _named(what: list[str], between: str) -> str:
