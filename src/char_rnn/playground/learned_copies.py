@@ -11,8 +11,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from char_rnn.generation.learning import Learner, Learning, Segment, Tensors, segments_of
 from char_rnn.playground.messages import CLIENT_GONE, GONE, ApiError
@@ -46,6 +47,7 @@ class Copy(Protocol):
         """End all texts and the thread."""
 
 
+T = TypeVar("T")
 CopyT = TypeVar("CopyT", bound=Copy)
 
 
@@ -64,6 +66,7 @@ class LearnedCopies(Generic[CopyT]):
         self._copies: dict[tuple[Segment, ...], tuple[float, CopyT]] = {}  # with their last use, the latest last
         self._learning: Learning | None = None
         self._lock, self._waiting = asyncio.Lock(), 0  # one request learns at a time
+        self._thread = ThreadPoolExecutor(1)  # it alone uses `_learning`; several need more memory, for their heaps
         self._closing = ""  # the reason
         self._dropped: dict[str, float] = defaultdict(float)  # counts of the dropped copies
 
@@ -99,11 +102,12 @@ class LearnedCopies(Generic[CopyT]):
         while segments := self._unused(seconds):
             await self._drop(segments)
         if self._learning is not None and not self._copies and not self._waiting:
-            self._learning.forget()
+            await self._in_thread(self._learning.forget)
 
     async def stop(self, reason: str) -> None:
         """End all texts and threads of the copies."""
         self.close(reason)
+        self._thread.shutdown(wait=False)
         copies = [copy for _, copy in self._copies.values()]
         self._copies.clear()
         await asyncio.gather(*(copy.stop(reason) for copy in copies))
@@ -148,17 +152,18 @@ class LearnedCopies(Generic[CopyT]):
         await copy.stop(DROPPED)
 
     async def _learn(self, segments: Sequence[Segment]) -> CopyT:
-        """Learn in a thread. If the caller is cancelled, wait until the thread has ended, so that another may learn."""
+        """Learn; the thread stops after its present segment if the caller is cancelled."""
+        self._go_on()
         gone = threading.Event()
-        learning = asyncio.ensure_future(asyncio.to_thread(self._copy, segments, gone))
         try:
-            copy = await asyncio.shield(learning)
-        except asyncio.CancelledError:
+            copy = await self._in_thread(self._copy, segments, gone)
+        finally:
             gone.set()
-            await asyncio.gather(learning, return_exceptions=True)
-            raise
         self._go_on()
         return copy
+
+    def _in_thread(self, do: Callable[..., T], *given: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, do, *given)
 
     def _copy(self, segments: Sequence[Segment], gone: threading.Event) -> CopyT:
         if self._learning is None:
