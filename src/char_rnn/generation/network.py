@@ -60,7 +60,7 @@ class Matches:
 
     Attributes:
         tables: Vectors (1 + V, E) for each length; the first is for no match.
-        lengths: Lengths of matches, in symbols.
+        lengths: Lengths of matches, in symbols, rising.
         window: Number of previous symbols searched for matches.
     """
 
@@ -235,8 +235,10 @@ def _attention(config: ModelConfig, weights: Mapping[str, Array], name: str) -> 
 
 
 def _matches(config: ModelConfig, weights: Mapping[str, Array]) -> Matches | None:
-    tables = tuple(weights[f"matches.{number}.weight"] for number in range(len(config.match_lengths)))
-    return Matches(tables, tuple(config.match_lengths), config.match_window) if tables else None
+    lengths = config.match_lengths
+    rising = sorted(range(len(lengths)), key=lengths.__getitem__)
+    tables = tuple(weights[f"matches.{number}.weight"] for number in rising)
+    return Matches(tables, tuple(sorted(lengths)), config.match_window) if tables else None
 
 
 def _feed_forward(weights: Mapping[str, Array], name: str) -> FeedForwardWeights | None:

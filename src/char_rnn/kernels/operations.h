@@ -94,33 +94,36 @@ static void OF(attend)(const operation *op, REAL *ring, int64_t place, const REA
 
 #define BLOCK 128 /* places of a history that are compared at a time, in vectors */
 
-/* What followed the last occurrence of the last `length` symbols of a history; 0 if there is none. */
-static int64_t OF(followed)(const REAL *history, int64_t places, int64_t length) {
+/* The end of the last occurrence of the last `length` symbols of a history that ends at `limit` or before; -1 if there is
+ * none. */
+static int64_t OF(latest_end)(const REAL *history, int64_t places, int64_t length, int64_t limit) {
     const REAL *last = history + places - length, *ends = history + length - 1;
     const REAL first = last[0], final = last[length - 1];
-    if (first == 0) return 0; /* before the text */
-    for (int64_t end = places - length, begin; end > 0; end = begin) {
+    if (first == 0) return -1; /* before the text */
+    for (int64_t end = limit - length + 2, begin; end > 0; end = begin) {
         begin = end > BLOCK ? end - BLOCK : 0;
         int32_t any = 0;
         for (int64_t p = begin; p < end; p++) any |= (history[p] == first) & (ends[p] == final);
         for (int64_t p = end - 1; any && p >= begin; p--)
             if (history[p] == first && ends[p] == final && !memcmp(history + p, last, (size_t)length * sizeof(REAL)))
-                return (int64_t)history[p + length];
+                return p + length - 1;
     }
-    return 0;
+    return -1;
 }
 
 #undef BLOCK
 
-/* op->columns is the places of the history, op->kind the number of lengths, op->length the vectors of a table. */
+/* op->columns is the places of the history, op->kind the number of lengths, which rise, op->length the vectors of a table.
+ * A longer match is not later than a shorter one, so the search goes on from there. */
 static void OF(match)(const operation *op, REAL *history, int64_t symbol, const REAL *in, REAL *out) {
     const int64_t *lengths = op->scales;
     const REAL *table = op->weights;
     memmove(history, history + 1, (size_t)(op->columns - 1) * sizeof(REAL));
     history[op->columns - 1] = (REAL)(symbol + 1);
     memcpy(out, in, (size_t)op->width * sizeof(REAL));
-    for (int64_t k = 0; k < op->kind; k++, table += op->length * op->width) {
-        const REAL *vector = table + OF(followed)(history, op->columns, lengths[k]) * op->width;
+    for (int64_t k = 0, end = op->columns - 2; k < op->kind; k++, table += op->length * op->width) {
+        end = OF(latest_end)(history, op->columns, lengths[k], end);
+        const REAL *vector = table + (end < 0 ? 0 : (int64_t)history[end + 1]) * op->width;
         for (int64_t j = 0; j < op->width; j++) out[j] += vector[j];
     }
 }

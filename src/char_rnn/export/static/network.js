@@ -59,7 +59,11 @@ export class Network {
     const { tables, lengths, window } = this.matches;
     history.push(symbol);
     if (history.length > window + 1) history.shift();
-    return tables.reduce((x, table, number) => sum(x, rowOf(table, followed(history, lengths[number]))), this.#vector(symbol));
+    let end = history.length - 2; // a longer match is not later than a shorter one
+    return tables.reduce((x, table, number) => {
+      end = latestEnd(history, lengths[number], end);
+      return sum(x, rowOf(table, end < 0 ? 0 : history[end + 1] + 1));
+    }, this.#vector(symbol));
   }
 
   /** Read a symbol in the lowest layer; the result is computed once for each symbol, if it fits into the table. */
@@ -83,15 +87,15 @@ export function logSoftmax(scores) {
   return scores.map((each) => each - largest - logTotal);
 }
 
-/** What followed the last occurrence of the last `length` symbols: a symbol + 1, or 0 if there is none. */
-function followed(history, length) {
-  const last = history.length - length;
-  const same = (start) => {
-    for (let place = 0; place < length; place += 1) if (history[start + place] !== history[last + place]) return false;
-    return true;
-  };
-  for (let start = last - 1; start >= 0; start -= 1) if (same(start)) return history[start + length] + 1;
-  return 0;
+/** The end of the last occurrence of the last `length` symbols that ends at `limit` or before; -1 if there is none. */
+function latestEnd(history, length, limit) {
+  const last = history.length - 1;
+  for (let end = limit; end >= length - 1; end -= 1) {
+    let same = 0;
+    while (same < length && history[end - same] === history[last - same]) same += 1;
+    if (same === length) return end;
+  }
+  return -1;
 }
 
 function oneHot(length, place) {
