@@ -27,8 +27,8 @@ CHARACTERS = 1_000_000  # used of the text
 TRAIN, VAL = 0.9, 0.1
 NOTE = (
     "Loss in nats per character on the last tenth of the first million characters, each predicted once, with carried "
-    "state; one seed. read: characters predicted in training. char-rnn: the recipe quickstart. bare: the same sizes, "
-    "and the same learning rate without a schedule. {:g} seconds each; text: {}."
+    "state; one seed. read: characters predicted in training. char-rnn: the recipe quickstart. bare: an LSTM of the "
+    "same sizes, and the same learning rate without a schedule. {:g} seconds each; text: {}."
 )
 
 
@@ -37,7 +37,7 @@ def measure(settings: Settings) -> list[ResultTable]:
     seconds = QUICK_SECONDS if settings.quick else SECONDS
     recipe = compose_config("quickstart")
     batch, length = int(recipe.training.batch_size), recipe.training.seq_length
-    shape = Shape(recipe.model.type, recipe.model.hidden_size, recipe.model.num_layers, batch, length)
+    shape = Shape("lstm", recipe.model.hidden_size, recipe.model.num_layers, batch, length)
     with TemporaryDirectory(dir=settings.folder) as folder:
         text, cache = Path(folder, "text.txt"), Path(folder, "cache")
         text.write_bytes(as_string(prepare_corpus(settings.text), CHARACTERS).encode())

@@ -98,9 +98,8 @@ def test_an_empty_field_and_a_busy_model(page: Any, server: FakeServer) -> None:
 def test_a_late_answer_of_another_model_is_asked_again(page: Any, server: FakeServer) -> None:
     held: list[Any] = []
     page.route("**/api/score", lambda route: held.append(route) if not held else route.continue_())
-    page.get_by_label("Begin with").press_sequentially("First C")
     with page.expect_request("**/api/score"):
-        pass
+        page.get_by_label("Begin with").press_sequentially("First C")
     page.get_by_role("button", name="Add a model").click()
     with page.expect_request("**/api/score") as again:
         held[0].continue_()
