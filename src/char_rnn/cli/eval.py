@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.inputs import is_model, open_model, reading_of
-from char_rnn.cli.options import debug_option, device_manager, device_option, finite, json_option, quiet_option
+from char_rnn.cli.options import (
+    check_needed,
+    debug_option,
+    device_manager,
+    device_option,
+    finite,
+    json_option,
+    quiet_option,
+)
 from char_rnn.cli.output import describe_evaluation, preparation, print_result, progress_bar, say
 from char_rnn.utils.terminal import counted, visible_name
 
@@ -94,10 +102,8 @@ def command(
       char-rnn eval runs/my-book french-book.txt --unknown nearest
       char-rnn eval runs/seed-1 runs/seed-2 runs/seed-3 my-book.txt --mean
     """
+    check_needed("--dynamic", dynamic, **dynamic_options)
     given = {name: value for name, value in dynamic_options.items() if value is not None}
-    if given and not dynamic:
-        option = next(iter(given)).replace("_", "-")
-        raise click.UsageError(f"--{option} has no effect without --dynamic; give both, or neither")
     models, data = _models_and_texts((model, *data))
     if mean and len(models) == 1:
         raise click.UsageError(f"--mean needs several models, but {visible_name(data[0])} is not a model")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from char_rnn.cli.options import all_options, finite
+from char_rnn.cli.options import all_options, check_needed, finite
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
@@ -29,11 +29,8 @@ learn_options = all_options(
 
 def check_learning(learn: bool, **others: object) -> None:
     """Raise an error for options that need ``--learn``, and if PyTorch is missing."""
+    check_needed("--learn", learn, **others)
     if not learn:
-        for name, value in others.items():
-            if value is not None:
-                option = f"--{name.replace('_', '-')}"
-                raise click.UsageError(f"{option} has no effect without --learn; give both, or neither")
         return
     try:
         import torch  # noqa: F401

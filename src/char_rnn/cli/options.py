@@ -73,6 +73,14 @@ def finite(_context: click.Context, _option: click.Parameter, value: float | Non
     return value
 
 
+def check_needed(needed: str, given: bool, **others: object) -> None:
+    """Refuse `others`, options by their parameters' names, unless the option that they need is given."""
+    for name, value in others.items():
+        if value is not None and not given:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} has no effect without {needed}; give both, or neither")
+
+
 def device_option(default: str | None) -> Callable[[Function], Function]:
     """``--device``, with the command's own default."""
     return click.option(
