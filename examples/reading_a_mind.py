@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import char_rnn
 from char_rnn.data.datasets import NAMES
 from char_rnn.generation.engine import Engine
-from char_rnn.playground.cells import TrackingCell, best_cells
+from char_rnn.generation.tracking_cells import TrackingCell, best_cells
 from char_rnn.runs.plots import check_picture, save_figure
 
 READ = 6000  # characters to search

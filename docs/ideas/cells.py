@@ -16,7 +16,7 @@ from reading import Ids, Subject
 
 from char_rnn import build_model
 from char_rnn.generation.engine import Engine
-from char_rnn.playground.cells import FEATURES, TrackingCell, best_cells, correlations
+from char_rnn.generation.tracking_cells import FEATURES, TrackingCell, best_cells, correlations
 from char_rnn.utils.files import replacing
 
 Activations = npt.NDArray[np.float32]

@@ -236,7 +236,7 @@ def test_cells_of_a_text_and_the_progress(opened: Opened) -> None:
                 after: (await charRnnBackend.cells("poem", {text})).cells}; }""",
         text,
     )
-    cells = pytest.importorskip("char_rnn.playground.cells")
+    cells = pytest.importorskip("char_rnn.generation.tracking_cells")
     expected = cells.best_cells(text, hidden(made(scale=0.5), text))
     assert [(each["tracks"], each["layer"], each["index"]) for each in found["cells"]] == [
         (each.tracks, each.layer, each.index) for each in expected

@@ -412,7 +412,7 @@ def test_stop_texts(page: Any, keep: bool) -> None:
 
 @pytest.mark.parametrize("line_end", ["\n", "\r", "\u2028"])
 def test_cells_that_track_features(page: Any, line_end: str) -> None:
-    cells = pytest.importorskip("char_rnn.playground.cells")
+    cells = pytest.importorskip("char_rnn.generation.tracking_cells")
     text = "(the [patricians] good)\n\n  \"What\"  they 'say' is\n\t“not\nSo”, é𝔘Á A1 «x»\n" * 3
     text = text.replace("\n", line_end)
     rng = np.random.default_rng(4)

@@ -9,9 +9,9 @@ import pytest
 from playground_helpers import BYTES, alone, model_file
 
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.tracking_cells import best_cells
 from char_rnn.playground import cell_finder
 from char_rnn.playground.cell_finder import CellFinder, aligned
-from char_rnn.playground.cells import best_cells
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.scheduler import CLOSING
 

@@ -18,9 +18,9 @@ from char_rnn._version import __version__
 from char_rnn.data.vocabulary import UnknownCharacterError
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.scored_text import likeliest
+from char_rnn.generation.tracking_cells import SHORTEST
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema, v1
-from char_rnn.playground.cells import SHORTEST
 from char_rnn.playground.jobs import WriteJob, probability
 from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
 from char_rnn.playground.metrics import Metrics

@@ -17,7 +17,7 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import GenerationState, choose_together, seed_of_sample
 from char_rnn.generation.sampler import Sampler
-from char_rnn.playground.cells import TrackingCell, best_cells
+from char_rnn.generation.tracking_cells import TrackingCell, best_cells
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.scheduler import CLOSING, DIVERGED
 from char_rnn.sampling.options import Strategy

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from char_rnn.playground.cells import TrackingCell
+from char_rnn.generation.tracking_cells import TrackingCell
 from char_rnn.sampling.options import OPTIONS, pydantic_fields
 
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]

@@ -18,10 +18,10 @@ import numpy as np
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.learning import Learner, Tensors
 from char_rnn.generation.network import Array, Precision
+from char_rnn.generation.tracking_cells import TrackingCell, best_cells
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cell_finder import CellFinder
-from char_rnn.playground.cells import TrackingCell, best_cells
 from char_rnn.playground.jobs import ReadJob, scores, states
 from char_rnn.playground.learned_copies import LearnedCopies
 from char_rnn.playground.messages import ApiError

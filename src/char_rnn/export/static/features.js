@@ -1,4 +1,4 @@
-/* Hidden cells that track features of a text, as in char_rnn.playground.cells. */
+/* Hidden cells that track features of a text, as in char_rnn.generation.tracking_cells. */
 
 import { LINE_ENDS } from "./unknown_characters.js";
 import { dot } from "./tensors.js";

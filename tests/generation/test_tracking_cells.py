@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from char_rnn.playground.cells import FEATURES, best_cells, correlations
+from char_rnn.generation.tracking_cells import FEATURES, best_cells, correlations
 
 TEXTS = {
     "quotes": [
