@@ -31,9 +31,9 @@ from harness import parser, report
 from char_rnn import Config, ModelFile
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
-from char_rnn.model_file import find_model
 from char_rnn.runs.history import read_history
 from char_rnn.training.run import start_run
+from char_rnn.utils.model_files import find_model
 
 BASE: dict[str, dict[str, Any]] = {
     "model": {"hidden_size": 256, "num_layers": 2, "embedding_size": 256, "dropout": 0.0},

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from char_rnn import TextGenerator
-from char_rnn.model_file import DEMO_FILE, ModelFile, find_model
+from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite, check_tensors
+from char_rnn.utils.model_files import DEMO_FILE, find_model
 
 MOST_BYTES = 1_500_000
 

@@ -18,18 +18,10 @@ from safetensors.numpy import save_file
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.network import rounded
-from char_rnn.model_file import (
-    FORMAT_VERSION,
-    NUMBERS,
-    ModelFile,
-    ModelFileError,
-    ModelHeader,
-    find_model,
-    read_tensors,
-    write_tensors,
-)
+from char_rnn.model_file import FORMAT_VERSION, NUMBERS, ModelFile, ModelHeader
 from char_rnn.utils.config import Config
 from char_rnn.utils.files import replacing
+from char_rnn.utils.model_files import ModelFileError, find_model, read_tensors, write_tensors
 
 
 def model_file(text: str = "naïve 🌹\n", kind: str = "characters") -> ModelFile:
@@ -117,7 +109,7 @@ def test_demo_means_the_model_in_the_package_unless_a_file_has_this_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("char_rnn.model_file.DEMO_FILE", model_file().write(tmp_path / "package.safetensors"))
+    monkeypatch.setattr("char_rnn.utils.model_files.DEMO_FILE", model_file().write(tmp_path / "package.safetensors"))
     assert find_model("demo") == find_model(Path("demo")) == tmp_path / "package.safetensors"
     with pytest.raises(FileNotFoundError):
         find_model("./other/demo")

@@ -19,41 +19,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from char_rnn.cells import BUILT_IN, CELLS
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.models.quantization import dequantized, quantized
+from char_rnn.models.quantization import SCALES, read_from_8_bits, stored_in_8_bits
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.fields import one_line
-from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
+from char_rnn.utils.model_files import ModelFileError, Shape, find_model, read_shapes, read_tensors, write_tensors
 from char_rnn.utils.terminal import first_line
 
 FORMAT = "char-rnn"
 FORMAT_VERSION, PLAIN_VERSION = 2, 1  # the latest; and that of files without matrices in 8 bits
-SCALES = ".scales"
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step", "new_symbols")
-MAX_BYTES = 64 << 30  # of a model file or a training state
 PATHS = {"data", "init_from", "teacher", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
 """Facts about the training, and options of 2015's programs, that are paths."""
-
-BEST, LAST = "best.safetensors", "last.safetensors"
-DEMO = "demo"
-DEMO_FILE = Path(__file__).parent / "demo" / "demo.safetensors"
-"""Name and file of the model in the package; the licence of its training text is beside it."""
-Shape = tuple[int, ...]
-
-
-class ModelFileError(ValueError):
-    """A model file that cannot be read; the message says which, why, and what to do."""
 
 
 @dataclass
@@ -78,7 +63,7 @@ class ModelFile:
     @property
     def stored(self) -> Mapping[str, np.ndarray]:
         """The arrays of the file by name."""
-        return _in_8_bits(self.tensors) if self.in_8_bits else self.tensors
+        return stored_in_8_bits(self.tensors) if self.in_8_bits else self.tensors
 
     @property
     def number_types(self) -> list[str]:
@@ -152,7 +137,7 @@ class ModelFile:
         tensors, metadata = read_tensors(path)
         config, vocabulary, training = _description(path, metadata)
         in_8_bits = _is_in_8_bits(metadata)
-        return cls(config, vocabulary, _matrices(path, tensors) if in_8_bits else tensors, training, in_8_bits)
+        return cls(config, vocabulary, read_from_8_bits(path, tensors) if in_8_bits else tensors, training, in_8_bits)
 
 
 @dataclass(frozen=True)
@@ -193,77 +178,6 @@ class ModelHeader:
         return cls(config, vocabulary, shapes, training)
 
 
-def find_model(path: str | Path) -> Path:
-    """Return the model file that ``path`` means: itself, or the best (else the last) model of a run folder.
-
-    `DEMO` means the model in the package, unless there is a file or folder of this name.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        OSError: what is there is not a regular file, or larger than `MAX_BYTES`.
-    """
-    path = check_is_path(path)
-    if path == Path(DEMO) and not path.exists():
-        path = DEMO_FILE
-    if path.is_dir():
-        for name in (BEST, LAST):
-            if (path / name).exists():
-                check_regular(path / name, MAX_BYTES)
-                return path / name
-        raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST} and {LAST})")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such model file or run folder")
-    check_regular(path, MAX_BYTES)
-    return path
-
-
-def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read a safetensors file: its arrays by name, and its metadata strings.
-
-    Raises:
-        ModelFileError: not a safetensors file, cut short, or of an element type NumPy does not have.
-    """
-    with _opened(path) as file:
-        metadata = dict(file.metadata() or {})
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return tensors, metadata
-
-
-def read_shapes(path: Path) -> tuple[dict[str, Shape], dict[str, str]]:
-    """Read the header of a safetensors file: the shapes of its arrays by name, and its metadata strings.
-
-    Raises:
-        ModelFileError: not a safetensors file, or cut short.
-    """
-    with _opened(path) as file:
-        metadata = dict(file.metadata() or {})
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return shapes, metadata
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    check_regular(path, MAX_BYTES)
-    try:
-        with safe_open(path, framework="np") as file:
-            yield file
-    except SafetensorError as error:
-        with open_regular(path) as file:
-            what = not_a_model(file.read(HEAD)) or f"not a model file, or cut short ({first_line(error)})"
-        raise ModelFileError(f"{path}: {what}") from None
-    except OSError as error:  # which does not name the file
-        raise ModelFileError(f"{path}: cannot be read ({first_line(error)})") from None
-    except (TypeError, AttributeError) as error:
-        raise ModelFileError(f"{path}: contains tensors of an unsupported type ({error})") from None
-
-
-def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file atomically and durably."""
-    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(contiguous, dict(metadata)))
-
-
 def _description(
     path: Path, metadata: Mapping[str, str], any_cell: bool = False
 ) -> tuple[Config, Vocabulary, dict[str, Any]]:
@@ -289,34 +203,6 @@ def _description(
 
 def _is_in_8_bits(metadata: Mapping[str, str]) -> bool:
     return int(metadata["format_version"]) > PLAIN_VERSION
-
-
-def _in_8_bits(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the tensors with int8 and scales in place of the matrices."""
-    stored = {}
-    for name, tensor in tensors.items():
-        stored[name] = tensor
-        if tensor.ndim == 2:
-            with np.errstate(over="ignore"):  # after a diverged training; the predictions report it
-                stored[name], stored[name + SCALES] = quantized(tensor.astype(np.float32, copy=False))
-    return stored
-
-
-def _matrices(path: Path, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the tensors with float32 matrices in place of int8 and scales."""
-    tensors = {name: array for name, array in stored.items() if not name.endswith(SCALES)}
-    matrices = {name for name, array in tensors.items() if array.ndim == 2 or array.dtype == np.int8}
-    for name in matrices | {name.removesuffix(SCALES) for name in stored.keys() - tensors.keys()}:
-        values, scales = stored.get(name), stored.get(name + SCALES)
-        if values is None or scales is None or not _are_rows(values, scales):
-            raise ModelFileError(f"{path}: its matrix {one_line(name)} is damaged (not int8 with a scale for each row)")
-        tensors[name] = dequantized(values, scales)
-    return tensors
-
-
-def _are_rows(values: np.ndarray, scales: np.ndarray) -> bool:
-    types = values.dtype == np.int8 and scales.dtype == np.float32
-    return types and values.ndim == 2 and scales.shape == values.shape[:1]
 
 
 def _names_only(facts: Mapping[str, Any]) -> dict[str, Any]:

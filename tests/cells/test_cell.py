@@ -13,7 +13,8 @@ from model_cases import Own
 
 import char_rnn
 from char_rnn.cells import CELLS, GRU, LSTM, Cell, trace
-from char_rnn.model_file import ModelFile, ModelFileError
+from char_rnn.model_file import ModelFile
+from char_rnn.utils.model_files import ModelFileError
 
 TINY = {
     "model.type": "own",

@@ -410,7 +410,7 @@ def test_a_folder_that_another_process_has_is_left_alone(char_rnn: Command, poem
 
 def test_debug_shows_the_traceback(tmp_path: Path, poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from char_rnn.cli import main
-    from char_rnn.model_file import ModelFileError
+    from char_rnn.utils.model_files import ModelFileError
 
     with pytest.raises(ModelFileError):
         main(["sample", str(poem), "--debug"])
@@ -424,7 +424,7 @@ def test_an_unforeseen_error_is_one_line_too(
     def broken(path: Path) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("char_rnn.model_file.find_model", broken)
+    monkeypatch.setattr("char_rnn.utils.model_files.find_model", broken)
     done = char_rnn("inspect", run_folder)
     assert (done.status, done.err) == (
         1,

@@ -16,10 +16,11 @@ from made_checkpoints import language_model, made, simple_checkpoint
 from t7_writer import dump
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import ModelFile, read_tensors
+from char_rnn.model_file import ModelFile
 from char_rnn.torch7 import read_model
 from char_rnn.torch7.t7.values import Table
 from char_rnn.utils.config import Config, to_yaml
+from char_rnn.utils.model_files import read_tensors
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_checkpoint.py"
 

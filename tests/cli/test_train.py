@@ -21,8 +21,9 @@ from processes import disposition
 
 from char_rnn.cells import BUILT_IN
 from char_rnn.kernels import level
-from char_rnn.model_file import ModelFile, read_tensors, write_tensors
+from char_rnn.model_file import ModelFile
 from char_rnn.utils.config import load_config
+from char_rnn.utils.model_files import read_tensors, write_tensors
 
 
 def steps(number: int) -> list[str]:

@@ -25,7 +25,8 @@ from unittest import mock
 import numpy as np
 
 from char_rnn.cli import main
-from char_rnn.model_file import ModelFile, read_tensors
+from char_rnn.model_file import ModelFile
+from char_rnn.utils.model_files import read_tensors
 
 HERE = Path(__file__).parent
 LARGE_ALPHABET = "".join(chr(0x4E00 + index) for index in range(520))

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.model_file import BEST, LAST, ModelFile
+from char_rnn.model_file import ModelFile
 from char_rnn.runs import STATE
 from char_rnn.training.checkpoints import TrainingState, write_state
 from char_rnn.training.run_folder import write_config
 from char_rnn.utils.config import Config
+from char_rnn.utils.model_files import BEST, LAST
 
 
 def measured(folder: Path, records: Iterable[Mapping[str, Any]], **sections: dict[str, Any]) -> Path:

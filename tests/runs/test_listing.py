@@ -15,12 +15,12 @@ import pytest
 from runs_helpers import measured, record, saved
 
 from char_rnn.cells import CELLS, Cell, Value
-from char_rnn.model_file import BEST, LAST
 from char_rnn.runs import CONFIG, STATE
 from char_rnn.runs.history import read_history
 from char_rnn.runs.listing import find_runs, summarize
 from char_rnn.runs.plots import loss_figure, save_figure
 from char_rnn.utils.config import ConfigError, load_config
+from char_rnn.utils.model_files import BEST, LAST
 
 
 def test_a_finished_run(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def _kind_of(out: str | None) -> str:
 
 def _name_of(model: str) -> str:
     """Return the name of a run folder, or of a file without its ending."""
-    from char_rnn.model_file import BEST, LAST
+    from char_rnn.utils.model_files import BEST, LAST
 
     path = Path(model).resolve()
     path = path.parent if path.name in (BEST, LAST) else path

@@ -33,8 +33,9 @@ def open_model(model: str | Path) -> ModelFile:
         FileNotFoundError: It does not exist.
         ValueError: It is not a model; the message says why.
     """
-    from char_rnn.model_file import ModelFile, find_model
+    from char_rnn.model_file import ModelFile
     from char_rnn.torch7.t7 import is_t7
+    from char_rnn.utils.model_files import find_model
 
     path = find_model(model)
     if not is_t7(path):
@@ -46,8 +47,8 @@ def open_model(model: str | Path) -> ModelFile:
 
 def is_model(argument: str) -> bool:
     """Whether an argument is a run folder with a model, a model file, or the name of the model in the package."""
-    from char_rnn.model_file import find_model
     from char_rnn.torch7.t7 import is_t7
+    from char_rnn.utils.model_files import find_model
 
     try:
         path = find_model(argument)

@@ -37,7 +37,7 @@ def command(model: str, as_json: bool) -> None:
       char-rnn inspect my-book.safetensors --json
       char-rnn inspect cv/lm_lstm_epoch50.00_1.3572.t7
     """
-    from char_rnn.model_file import find_model
+    from char_rnn.utils.model_files import find_model
 
     path = find_model(model)
     file = open_model(path)
@@ -62,7 +62,7 @@ def _everything(path: str, file: ModelFile) -> dict[str, Any]:
 
 
 def _lines(path: str, file: ModelFile) -> list[str]:
-    from char_rnn.model_file import DEMO_FILE
+    from char_rnn.utils.model_files import DEMO_FILE
 
     model, training, metadata, unit = file.config.model, file.config.training, file.training, file.vocabulary.unit
     lines = [

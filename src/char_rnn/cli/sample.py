@@ -179,7 +179,7 @@ def _device(chosen: SampleOptions) -> str:
 
 
 def _introduction(model: str, file: ModelFile) -> str:
-    from char_rnn.model_file import DEMO, DEMO_FILE, find_model
+    from char_rnn.utils.model_files import DEMO, DEMO_FILE, find_model
 
     path = find_model(model)
     name = DEMO if path == DEMO_FILE else path

@@ -126,11 +126,11 @@ def command(
     compute_with(threads)
     check_learning(learn, learn_rate=learn_rate)
     check_installed()
-    from char_rnn.model_file import DEMO
     from char_rnn.playground.access import Access
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.served_model import model_names
     from char_rnn.playground.server import Server, address_of, bind, create_app
+    from char_rnn.utils.model_files import DEMO
 
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # substitutions in a prime are reported in the response
     try:

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from char_rnn.model_file import BEST, LAST, ModelFile, find_model
+from char_rnn.model_file import ModelFile
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.runs import CONFIG
 from char_rnn.runs.following import RunFollower, RunProgress, signature_of
+from char_rnn.utils.model_files import BEST, LAST, find_model
 from char_rnn.utils.terminal import first_line
 
 SECONDS_TO_LOOK = 1.0

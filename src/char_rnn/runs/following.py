@@ -11,12 +11,12 @@ from statistics import fmean
 from typing import Any, Literal
 
 from char_rnn.data.corpus import SPLITS
-from char_rnn.model_file import BEST, LAST
 from char_rnn.runs import CONFIG, METRICS, SAMPLES, STATE
 from char_rnn.runs.history import MAX_METRICS, number, record_of
 from char_rnn.runs.listing import RunSummary, summarize
 from char_rnn.utils.files import open_regular
 from char_rnn.utils.locking import holder
+from char_rnn.utils.model_files import BEST, LAST
 
 POINTS = 200  # of a curve at least, and twice as many at most
 SAMPLES_KEPT, LONGEST_SAMPLE = 20, 2000

@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from char_rnn.model_file import BEST, LAST, ModelFileError, ModelHeader, read_shapes
+from char_rnn.model_file import ModelHeader
 from char_rnn.runs import CONFIG, METRICS, STATE, TENSORBOARD
 from char_rnn.runs.history import last_record, number
 from char_rnn.utils.config import ConfigError, load_config
 from char_rnn.utils.locking import holder
+from char_rnn.utils.model_files import BEST, LAST, ModelFileError, read_shapes
 
 if TYPE_CHECKING:
     from char_rnn.utils.config import Config

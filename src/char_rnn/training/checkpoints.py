@@ -17,18 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from char_rnn.model_file import (
-    BEST,
-    LAST,
-    ModelFile,
-    ModelFileError,
-    ModelHeader,
-    read_shapes,
-    read_tensors,
-    write_tensors,
-)
+from char_rnn.model_file import ModelFile, ModelHeader
 from char_rnn.models import CharModel
 from char_rnn.runs import CONFIG, STATE
+from char_rnn.utils.model_files import BEST, LAST, ModelFileError, read_shapes, read_tensors, write_tensors
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:

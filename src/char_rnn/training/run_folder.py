@@ -12,12 +12,12 @@ from pathlib import Path
 
 from char_rnn.data.datasets import NAMES
 from char_rnn.data.sources import STANDARD_INPUT
-from char_rnn.model_file import BEST, LAST
 from char_rnn.runs import CONFIG, STATE
 from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
 from char_rnn.utils.files import check_is_path, replacing
 from char_rnn.utils.locking import acquire, check_is_free
+from char_rnn.utils.model_files import BEST, LAST
 from char_rnn.utils.terminal import quoted
 
 
