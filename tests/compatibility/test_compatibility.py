@@ -11,6 +11,7 @@ import pytest
 import torch
 from record_files import CASES, HERE, measure, run, unpack, write_texts
 
+from char_rnn.cli import main
 from char_rnn.models import dropout
 
 FILES = HERE / "files_1.0.0"
@@ -39,6 +40,19 @@ def test_loss_sample_and_resumed_parameters_are_those_of_then(folder: Path, monk
     if "resumed" in recorded:  # on the processor of the recording to the bit; others round differently
         assert measured["resumed"]["norm"] == pytest.approx(recorded["resumed"]["norm"], rel=1e-6)
         np.testing.assert_allclose(measured["resumed"]["some"], recorded["resumed"]["some"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("folder", ["lstm"], indirect=True)
+def test_a_run_with_a_removed_setting_writes_but_does_not_resume(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = (folder / "config.yaml").read_text(encoding="utf-8")
+    assert "random_segments: false" in settings
+    (folder / "config.yaml").write_text(settings.replace("random_segments: false", "random_segments: true"))
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--resume", str(folder)])
+    assert "random_segments: was removed in version 1.1; delete it" in capsys.readouterr().err
+    assert run("sample", folder, "--length", 60, "--seed", 3, "--quiet") == RECORDED["lstm"]["sample"]
 
 
 @pytest.mark.parametrize(
