@@ -20,32 +20,12 @@ from numpy.typing import NDArray
 
 import char_rnn
 from char_rnn.data.datasets import NAMES
-from char_rnn.generation.engine import Engine
-from char_rnn.generation.tracking_cells import TrackingCell, best_cells
+from char_rnn.generation.cell_activations import ColouredText
+from char_rnn.generation.tracking_cells import TrackingCell
 from char_rnn.runs.plots import check_picture, save_figure
 
 READ = 6000  # characters to search
 COLUMNS, ROWS = 88, 16  # of the picture
-
-
-def activations(file: char_rnn.ModelFile, text: str) -> NDArray[np.floating]:
-    """Return every hidden cell after every character, (T, L, H)."""
-    streams = Engine(file.config.model, file.tensors).begin()
-    seen = []
-    for symbol in file.vocabulary.encode(text):
-        streams.step(np.array([symbol]))
-        seen.append(streams.hidden(0))
-    return np.array(seen)
-
-
-def coloured(text: str, values: NDArray[np.floating]) -> str:
-    """Return a text for a terminal, blue for positive values of a cell and red for negative ones."""
-    pieces = []
-    for character, value in zip(text, values, strict=True):
-        strength = int(200 * min(1, abs(float(value))))
-        red, green, blue = (55 + strength, 55, 55) if value < 0 else (55, 55, 55 + strength)
-        pieces.append(f"\x1b[48;2;{red};{green};{blue}m\x1b[97m{character}")
-    return "".join(pieces) + "\x1b[0m"
 
 
 def lines_of(text: str) -> list[tuple[int, int, int]]:
@@ -102,13 +82,14 @@ def main() -> None:
         file = char_rnn.ModelFile.read(model)
     corpus = char_rnn.prepare_corpus(arguments.text, vocabulary=file.vocabulary)
     text = corpus.vocabulary.decode(np.asarray(corpus.ids[-READ:]))
-    values = activations(file, text)
-    found = sorted(best_cells(text, values, 1), key=lambda cell: -abs(cell.correlation))[: arguments.cells]
+    activations = char_rnn.TextGenerator.load(file).activations(text)
+    values = activations.output
+    found = sorted(activations.tracking(), key=lambda cell: -abs(cell.correlation))[: arguments.cells]
     if not found:
         sys.exit("no feature of this text can be tracked; give a longer one with --text")
     for cell in found:
         print(f"\n{cell.tracks}: layer {cell.layer}, cell {cell.index}, correlation {cell.correlation:.2f}")
-        print(coloured(text[:400], np.sign(cell.correlation) * values[:400, cell.layer, cell.index]))
+        print(ColouredText(text[:400], np.sign(cell.correlation) * values[:400, cell.layer, cell.index]))
     save_figure(draw(text, found, values), arguments.picture)
     print(f"\n{arguments.picture}")
 

@@ -12,9 +12,9 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
-from reading import Ids, Subject
+from reading import Subject
 
-from char_rnn import build_model
+from char_rnn import TextGenerator, build_model
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.tracking_cells import FEATURES, TrackingCell, best_cells, correlations
 from char_rnn.utils.files import replacing
@@ -43,27 +43,17 @@ class Scored:
     shifted: float
 
 
-def activations(engine: Engine, ids: Ids) -> Activations:
-    """Read a text (T,); return the activation of every cell after each character, (T, L, H)."""
-    streams = engine.begin()
-    held = []
-    for symbol in ids:
-        streams.step([symbol])
-        held.append(streams.hidden())
-    return np.array(held, np.float32)
-
-
 def measure(subject: Subject, characters: int, seed: int) -> dict[str, Any]:
     """Find the best cell of each feature in half of the held-out text, and score it on the other half."""
     import torch
 
     config, vocabulary = subject.file.config.model, subject.file.vocabulary
-    ids = subject.held_out(characters)
-    text, half = vocabulary.decode(ids), len(ids) // 2
-    held = activations(Engine(config, subject.file.tensors), ids)
+    text = vocabulary.decode(subject.held_out(characters))
+    half = len(text) // 2
+    held = TextGenerator.load(subject.file).activations(text).output
     torch.manual_seed(seed)
-    fresh = build_model(config, vocabulary.size).state_dict()
-    untrained = activations(Engine(config, {name: of.numpy() for name, of in fresh.items()}), ids[:half])
+    fresh = {name: of.numpy() for name, of in build_model(config, vocabulary.size).state_dict().items()}
+    untrained = TextGenerator(Engine(config, fresh), vocabulary).activations(text[:half]).output
     scored = []
     for cell in best_cells(text[:half], held[:half], count=1):
         if cell.tracks in SHOWN:

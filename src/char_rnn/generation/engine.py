@@ -66,11 +66,20 @@ class PredictorStreams(Protocol):
     def set_state(self, state: Any, row: int = 0) -> None:
         """Set a stream's state."""
 
+    def cells(self, row: int = 0) -> Mapping[str, Predictions]:
+        """The parts of the cells' state in a stream, (L, H) each, by name; the first is the layers' output."""
+
 
 class Predictor(Protocol):
-    """A model, ready to predict."""
+    """A model, ready to predict.
+
+    Attributes:
+        vocab_size: V.
+        cell: Name of its cell.
+    """
 
     vocab_size: int
+    cell: str
 
     def begin(self, count: int = 1) -> PredictorStreams:
         """Make streams in the zero state."""
@@ -102,6 +111,7 @@ class Engine:
 
     Attributes:
         vocab_size: V.
+        cell: Name of its cell.
 
     Raises:
         ValueError: `tensors` are not the weights of this model, the precision is unknown, or `threads` is below 1.
@@ -125,7 +135,7 @@ class Engine:
             dtype = np.float64 if precision == "float64" else np.float32
             network = Network.of(config, tensors, dtype, copies=kernels is None)
             self._engine = _fastest(network, precision, threads, kernels)
-        self.vocab_size = network.vocab_size
+        self.vocab_size, self.cell = network.vocab_size, network.cell.name
         self._states = StreamStates.of(network)
 
     def begin(self, count: int = 1) -> Streams:
@@ -227,6 +237,10 @@ class Streams:
         """A copy of the activations of a stream's cells, h (L, H)."""
         h: Array = self._states.output[row].copy()
         return h
+
+    def cells(self, row: int = 0) -> dict[str, Array]:
+        """A copy of the parts of the cells' state in a stream, (L, H) each, by name; the first is `hidden`."""
+        return {name: part[row].copy() for name, part in self._states.cells.items()}
 
     def _checked(self, symbols: Indices, rows: Indices | None) -> tuple[Integers, Integers]:
         read = np.ascontiguousarray(symbols, np.int64)

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from html import escape
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.beam import BeamText, beam_search
+from char_rnn.generation.cell_activations import CellActivations, read_activations
 from char_rnn.generation.engine import Engine, Predictor, read
 from char_rnn.generation.generation_state import GenerationState, Seed, seed_of_sample
 from char_rnn.generation.network import Precision
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.scored_text import ScoredSymbol, scored_text
-from char_rnn.generation.unknown_characters import Unknown, encode_prime
+from char_rnn.generation.unknown_characters import Unknown, encode_prime, spelled
 from char_rnn.generation.writing_together import write_together
 from char_rnn.model_file import ModelFile
 from char_rnn.sampling.options import Range, Strategy
+from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +39,7 @@ _BLOCK_SECONDS = 0.01
 _LARGEST_BLOCK = 4096
 _TOGETHER = 256
 _MOST_SAMPLES = 1_000_000
+_SHOWN = 400  # symbols of the text in a notebook
 
 
 class Options(TypedDict, total=False):
@@ -241,6 +246,39 @@ class TextGenerator:
             banned=banned, allowed=allowed, stop=stop, stop_at_newline=stop_at_newline, keep_stop=keep_stop,
             unknown=unknown,
         )  # fmt: skip
+
+    def activations(self, text: str, unknown: Unknown = "error") -> CellActivations:
+        """Read a text, and return the states of all cells after each character.
+
+        Args:
+            text: The text, T characters.
+            unknown: Treatment of characters that the vocabulary lacks, as in `GenerationState`.
+
+        Returns:
+            The parts of the cells' state by name (an LSTM has h and c), each (T, layers, units) in float32. ``show``
+            colours the text by one cell, and ``tracking`` finds the cells that track features of the text.
+
+        Raises:
+            UnknownCharacterError: ``text`` has a character that the vocabulary lacks.
+        """
+        return read_activations(self._predictor, text, spelled(self.vocabulary, text, unknown))
+
+    def __repr__(self) -> str:
+        return f"<TextGenerator: {self._description()}>"
+
+    def _description(self) -> str:
+        layers, units = next(iter(self._predictor.begin().cells().values())).shape
+        size, where = self.vocabulary.size, getattr(self.model, "precision", None) or self.device
+        model = f"{layers}-layer {self._predictor.cell} with {counted(units, 'unit')}"
+        return f"{model}, {size} {self.vocabulary.kind}, {where}"
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks: the model, and a short text coloured by a cell. ``None`` = the display failed."""
+        with suppress(Exception):
+            start = 2 * (self.vocabulary.line_end or "")
+            sample = self.generate(start, _SHOWN, temperature=0.8, seed=1).removeprefix(start)
+            return f"<b>{escape(self._description())}</b>\n{self.activations(sample).show_best()._repr_html_()}"
+        return None
 
     def _pieces(self, prime_text: str, state: GenerationState) -> Iterator[str]:
         if prime_text:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from char_rnn.cells import Cell
 from char_rnn.generation.engine import Predictions
 from char_rnn.models import CharModel
 from char_rnn.models.char_model import Hidden
@@ -29,6 +30,9 @@ class TorchEngine:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.vocab_size = model.vocab_size
+        cell: Cell | None = getattr(model, "cell", None)  # None: a model of the caller's own class
+        self.cell: str = type(model).__name__ if cell is None else cell.name
+        self.state_names: Sequence[str] = ("h",) if cell is None else cell.state
 
     def begin(self, count: int = 1) -> TorchStreams:
         """Make ``count`` streams in the zero state."""
@@ -39,7 +43,7 @@ class TorchStreams:
     """Texts that a model reads, one after the other, so that none depends on the others."""
 
     def __init__(self, engine: TorchEngine, count: int) -> None:
-        self._model, self._device = engine.model, engine.device
+        self._model, self._device, self._names = engine.model, engine.device, engine.state_names
         self._hidden: list[Hidden] = [self._model.init_hidden(1, self._device) for _ in range(count)]
 
     def __len__(self) -> int:
@@ -72,6 +76,15 @@ class TorchStreams:
     def set_state(self, state: Hidden, row: int = 0) -> None:
         """Set a stream's state."""
         self._hidden[row] = state
+
+    def cells(self, row: int = 0) -> dict[str, Predictions]:
+        """The parts of the cells' state in a stream, (L, H) each, by name; the first is the layers' output."""
+        hidden = self._hidden[row]
+        parts = (hidden,) if isinstance(hidden, torch.Tensor) else hidden
+        return {
+            name: part[:, 0].detach().cpu().float().numpy()
+            for name, part in zip(self._names, parts, strict=False)  # attention and matches follow
+        }
 
     def _read(self, symbols: npt.NDArray[np.int64], row: int) -> Predictions:
         with _evaluating(self._model), torch.inference_mode():
