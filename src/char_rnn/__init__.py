@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from char_rnn._version import __version__
 
 if TYPE_CHECKING:
+    from char_rnn.api import train
     from char_rnn.data.corpus import Corpus, prepare_corpus
     from char_rnn.data.dataloader import CharDataset, create_dataloaders
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.generation.text_generator import TextGenerator
     from char_rnn.model_file import ModelFile
     from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN, build_model
-    from char_rnn.training import CharRNNTrainer, evaluate, train
+    from char_rnn.training import CharRNNTrainer, evaluate
     from char_rnn.utils.config import Config, load_config
     from char_rnn.utils.device import DeviceManager
 
@@ -38,7 +39,7 @@ _HOMES = {
     "evaluate": "training",
     "load_config": "utils.config",
     "prepare_corpus": "data.corpus",
-    "train": "training",
+    "train": "api",
 }
 
 __all__ = [

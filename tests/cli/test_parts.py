@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import SMALL, Command
 
 from char_rnn import TextGenerator
-from char_rnn.cli.train import sampler_of
+from char_rnn.api import sampler_of
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model

@@ -1,15 +1,13 @@
-"""The process of a subcommand: its standard streams, the signals that end it, and the exit status of its errors."""
+"""The process of a subcommand: its standard streams, and the exit status of its errors."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import rich_click as click
@@ -92,46 +90,6 @@ def discard_unwritten() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-@contextmanager
-def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = True) -> Iterator[list[int]]:
-    """Call ``stop`` at the first Ctrl-C, SIGTERM or SIGHUP (a closed terminal). Yields the signals received.
-
-    Signals that the parent process ignores (nohup, cron) stay ignored. Outside the main thread nothing changes.
-
-    With ``twice``, a second Ctrl-C or SIGTERM interrupts immediately. Not for one of several processes: it gets each
-    signal from the terminal and from torchrun, which also kills it if it takes too long.
-    """
-    received: list[int] = []
-
-    def handle(number: int, _frame: object) -> None:
-        if received:
-            if twice and number in (signal.SIGINT, signal.SIGTERM):  # a shell repeats SIGHUP of a closed terminal
-                raise KeyboardInterrupt
-            return
-        received.append(number)
-        if not quiet:
-            again = b" (press Ctrl-C again to stop at once)" if twice else b""
-            with suppress(OSError):  # the terminal may be closed
-                os.write(2, b"\nstopping after this step" + again + b"\n")
-        stop()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.signal(number, handle) for number in _heeded_signals()}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _heeded_signals() -> list[int]:
-    """Return the signals that end this process, except those that its parent ignores."""
-    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class ReaderGone(Exception):  # noqa: N818 (an event, as KeyboardInterrupt)

@@ -20,8 +20,8 @@ from char_rnn.cli.inputs import open_model, reading_of
 from char_rnn.cli.learning import check_learning, learn_options, learner_of
 from char_rnn.cli.options import debug_option, quiet_option
 from char_rnn.cli.output import preparation, say
-from char_rnn.cli.process import stopping_at_signals
 from char_rnn.utils.files import check_is_path
+from char_rnn.utils.signals import stopping_at_signals
 
 if TYPE_CHECKING:
     from char_rnn.generation.network import Precision

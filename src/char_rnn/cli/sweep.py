@@ -15,10 +15,11 @@ from rich.text import Text
 
 from char_rnn.cli.options import debug_option, device_option, json_option, minutes_option, quiet_option, set_option
 from char_rnn.cli.output import say, write_text
-from char_rnn.cli.process import FAILURE, one_line, stopping_at_signals
+from char_rnn.cli.process import FAILURE, one_line
 from char_rnn.cli.runs import ANY_WIDTH, CELLS, STYLES, fits, print_problem, rounded, run_facts, table_of
-from char_rnn.cli.train import describe_result, open_run, run_device
+from char_rnn.cli.train import open_run, run_device
 from char_rnn.cli.train_options import Setting, TrainOptions
+from char_rnn.utils.signals import stopping_at_signals
 from char_rnn.utils.terminal import counted, quoted, visible_name
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class _Trainer:
 
     def __call__(self, job: Job) -> TrainingResult:
         """Train a run, and print an error when it fails."""
+        from char_rnn.api import describe_result
         from char_rnn.sweep import FAILURES
 
         quiet = self._given.quiet

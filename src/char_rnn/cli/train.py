@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -13,17 +12,13 @@ from click.exceptions import Exit
 from char_rnn.cli.inputs import open_model
 from char_rnn.cli.options import DEVICES, OneDashCommand, config_options, debug_option, minutes_option, quiet_option
 from char_rnn.cli.output import describe_evaluation, describe_new_symbols, preparation, say, write_text
-from char_rnn.cli.process import stopping_at_signals
 from char_rnn.cli.train_options import TrainOptions, flags_of_2015, repeated_sources
 from char_rnn.cli.training_page import TrainingPage
+from char_rnn.utils.signals import stopping_at_signals
 from char_rnn.utils.terminal import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from char_rnn.data.vocabulary import Vocabulary
-    from char_rnn.models import CharModel
-    from char_rnn.training import Callback, TrainingResult
+    from char_rnn.training import Callback
     from char_rnn.training.backend import TrainerBackend
     from char_rnn.training.process_group import ProcessGroup
     from char_rnn.training.run import Run
@@ -97,6 +92,8 @@ def command(**options: Any) -> None:
 
 def _train(run: Run, given: TrainOptions) -> str:
     """Train, report the result, and return a sample of the best model (nothing with ``--torch7``)."""
+    from char_rnn.api import describe_result, sampler_of
+
     trainer, quiet = run.trainer, given.silent
     with stopping_at_signals(trainer.request_stop, given.quiet, twice=trainer.group.alone) as received:
         result = run.train()
@@ -139,6 +136,7 @@ def run_device(config: Config, given: TrainOptions) -> DeviceManager:
 
 def open_run(config: Config, given: TrainOptions, manager: DeviceManager, group: ProcessGroup) -> Run:
     """Create a new run, or open one to continue, and print what it is."""
+    from char_rnn.api import sampler_of
     from char_rnn.training.run import RunContext, resume_run, start_run
 
     backend = _backend(config)
@@ -209,36 +207,3 @@ def _introduction(run: Run, device: str) -> str:
         f"{len(train):,} steps per epoch; {train.dropped:,} of {train.split.predicted:,} characters fill no batch\n"
         f"{run.folder} {start}"
     )
-
-
-def describe_result(result: TrainingResult, config: Config) -> str:
-    """Return the steps, the time and the best loss of a finished run in words."""
-    best = f"; best validation loss {result.best_val_loss:.4f} at step {result.best_step:,}" if result.best_step else ""
-    early = f"; stopped early: no improvement in {config.training.patience} evaluations" if result.early else ""
-    return f"{result.step:,} steps in {result.seconds / 60:.1f} minutes{best}{early}"
-
-
-def sampler_of(config: Config, length: int | None = None) -> Callable[[CharModel, Vocabulary], str]:
-    """Return the function that samples during training, always with the same seed, to show the progress.
-
-    Without a prime of the user's own, a sample starts after two line ends, like a paragraph.
-    """
-    from char_rnn.generation.text_generator import TextGenerator
-    from char_rnn.generation.unknown_characters import default_prime
-    from char_rnn.sampling.options import Strategy
-
-    settings = config.generation
-
-    def sample(model: CharModel, vocabulary: Vocabulary) -> str:
-        if next(model.parameters()).device.type != "cpu":  # other devices are slow at single characters
-            model = deepcopy(model).cpu()
-        opening = "" if settings.prime else 2 * (vocabulary.line_end or "")
-        text = TextGenerator(model, vocabulary).generate(
-            opening or default_prime(vocabulary, settings.prime)[0],
-            length if length is not None else config.logging.sample_length,
-            seed=settings.seed if settings.seed is not None else config.training.seed,
-            **asdict(Strategy.of(settings)),
-        )
-        return text.removeprefix(opening)
-
-    return sample

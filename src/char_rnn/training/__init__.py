@@ -4,7 +4,6 @@ from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import CheckpointError
 from char_rnn.training.evaluation import Evaluation, TrainingResult, evaluate, evaluate_mean
 from char_rnn.training.loss import TrainingDiverged
-from char_rnn.training.run import Trained, train
 from char_rnn.training.trainer import CharRNNTrainer
 
 __all__ = [
@@ -12,10 +11,8 @@ __all__ = [
     "CharRNNTrainer",
     "CheckpointError",
     "Evaluation",
-    "Trained",
     "TrainingDiverged",
     "TrainingResult",
     "evaluate",
     "evaluate_mean",
-    "train",
 ]

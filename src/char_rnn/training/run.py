@@ -18,7 +18,7 @@ from char_rnn.data import TextNotFoundError
 from char_rnn.data.corpus import Corpus
 from char_rnn.data.datasets import Progress
 from char_rnn.data.line_beginnings import suggested_primes
-from char_rnn.data.sources import STANDARD_INPUT, Sources, as_list
+from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
@@ -29,12 +29,11 @@ from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read
 from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.initial_model import ORIGIN, for_vocabulary, with_architecture
 from char_rnn.training.process_group import ProcessGroup
-from char_rnn.training.progress import training_progress
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
 from char_rnn.training.teachers import described, open_teachers
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.training.tuning import fit_batch, tuned, tuned_before, working_device
-from char_rnn.utils.config import Config, compose_config, config_from_dict
+from char_rnn.utils.config import Config
 from char_rnn.utils.device import DeviceManager
 from char_rnn.utils.locking import acquire, holding, released_on_error
 
@@ -279,61 +278,3 @@ def _trainer_options(
         "group": context.group,
         "manager": context.device if isinstance(context.device, DeviceManager) else None,
     }
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished run.
-
-    Attributes:
-        folder: run folder; usable as a model wherever one is expected (its best).
-        result: how the run ended.
-    """
-
-    folder: Path
-    result: TrainingResult
-
-
-def train(
-    data: Sources,
-    folder: str | Path | None = None,
-    *,
-    recipe: str | None = None,
-    minutes: float | None = None,
-    settings: Mapping[str, Any] | None = None,
-    init_from: str | Path | ModelFile | None = None,
-    grow_vocabulary: bool = False,
-    callbacks: Sequence[Callback] | None = None,
-) -> Trained:
-    """Train a model on a text, as ``char-rnn train`` does.
-
-    Args:
-        data: file, folder, or name of a data set; or a list of these, read one after the other.
-        folder: run folder to make (default: one named after the text in ``logging.checkpoint_dir``).
-        recipe: named recipe (default: the default configuration).
-        minutes: training time on this machine (default: the recipe's own limits).
-        settings: values by ``section.key``; they override the recipe.
-        init_from: model to start from; its architecture and vocabulary are used.
-        grow_vocabulary: add the symbols of the text that the model of ``init_from`` lacks, after its own.
-        callbacks: callbacks (default: progress on standard error).
-
-    Raises:
-        ConfigError: a setting or the recipe does not exist, or a value is invalid.
-        ValueError: the text, the model or the folder cannot be used; the message says how to fix it.
-        OSError: a file cannot be read or written.
-        TrainingDiverged: the loss exploded repeatedly.
-    """
-    texts = [str(each) for each in as_list(data)]
-    given = {"data.data_dir": texts if len(texts) > 1 else texts[0], **(settings or {})}
-    if minutes is not None:
-        given["training.minutes"] = minutes
-    sections = compose_config(recipe).model_dump()
-    for key, value in given.items():
-        section, _, name = key.partition(".")
-        sections.setdefault(section, {})[name] = value
-    config = config_from_dict(sections, "settings")
-    device = DeviceManager(config.device.preferred, config.device.auto_detect, config.device.fallback)
-    context = RunContext(device, [training_progress()] if callbacks is None else callbacks)
-    run = start_run(config, folder, init_from=init_from, grow_vocabulary=grow_vocabulary, context=context)
-    assert run.folder is not None
-    return Trained(run.folder, run.train())

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import pytest
 from processes import disposition
 
-from char_rnn.cli.process import stopping_at_signals
+from char_rnn.utils.signals import stopping_at_signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
