@@ -31,6 +31,7 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models.quantization import SCALES, read_from_8_bits, stored_in_8_bits
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.fields import one_line
+from char_rnn.utils.hub import is_address
 from char_rnn.utils.model_files import ModelFileError, Shape, find_model, read_shapes, read_tensors, write_tensors
 from char_rnn.utils.terminal import first_line
 
@@ -211,11 +212,15 @@ def _names_only(facts: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in facts.items():
         if name in PATHS and isinstance(value, str | list):
             paths = [value] if isinstance(value, str) else value
-            names = [PureWindowsPath(path).name if isinstance(path, str) else path for path in paths]
+            names = [_name_of(path) if isinstance(path, str) else path for path in paths]
             shown[name] = names[0] if isinstance(value, str) else names
         else:
             shown[name] = _names_only(value) if isinstance(value, Mapping) else value
     return shown
+
+
+def _name_of(path: str) -> str:
+    return path if is_address(path) else PureWindowsPath(path).name
 
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:

@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Export a model to a file that works without char-rnn.
 
-    MODEL is a run folder (its best model), a .safetensors file, or a .t7 checkpoint of 2015. The default for OUT is the
-    model's name, in the current folder.
+    MODEL is a run folder (its best model), a .safetensors file, a .t7 checkpoint of 2015, or hf://USER/NAME. The
+    default for OUT is the model's name, in the current folder.
 
     html: one page that runs the model in any browser, offline, also on a phone. In a blog, embed it with
     <iframe src="my-book.html?embed" sandbox="allow-scripts allow-popups"></iframe>. onnx: a graph for ONNX runtimes,
@@ -66,8 +66,11 @@ def _kind_of(out: str | None) -> str:
 
 def _name_of(model: str) -> str:
     """Return the name of a run folder, or of a file without its ending."""
+    from char_rnn.utils.hub import Address, is_address
     from char_rnn.utils.model_files import BEST, LAST
 
+    if is_address(model):
+        return Address.parse(model).name
     path = Path(model).resolve()
     path = path.parent if path.name in (BEST, LAST) else path
     return (path.name if path.is_dir() else path.stem) or "model"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.options import Function
+from char_rnn.cli.output import preparation
 from char_rnn.utils.files import read_bounded, read_regular
 from char_rnn.utils.terminal import visible_name
 
@@ -27,7 +28,7 @@ _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
 def open_model(model: str | Path) -> ModelFile:
-    """Read a run folder (its best model), a ``.safetensors`` file, or a ``.t7`` checkpoint of 2015.
+    """Read a run folder (its best model), a ``.safetensors`` file, a ``.t7`` checkpoint of 2015, or one of the Hub.
 
     Raises:
         FileNotFoundError: It does not exist.
@@ -35,9 +36,8 @@ def open_model(model: str | Path) -> ModelFile:
     """
     from char_rnn.model_file import ModelFile
     from char_rnn.torch7.t7 import is_t7
-    from char_rnn.utils.model_files import find_model
 
-    path = find_model(model)
+    path = locate_model(model)
     if not is_t7(path):
         return ModelFile.read(path)
     from char_rnn.torch7.checkpoints import read_model
@@ -45,11 +45,26 @@ def open_model(model: str | Path) -> ModelFile:
     return read_model(path)
 
 
+def locate_model(model: str | Path) -> Path:
+    """Return the file of a model; show the progress of a download, unless the command is quiet."""
+    from char_rnn.utils.hub import is_address
+    from char_rnn.utils.model_files import find_model
+
+    if not is_address(model):
+        return find_model(model)
+    context = click.get_current_context(silent=True)
+    with preparation(context is not None and bool(context.params.get("quiet"))) as progress:
+        return find_model(model, progress)
+
+
 def is_model(argument: str) -> bool:
     """Whether an argument is a run folder with a model, a model file, or the name of the model in the package."""
     from char_rnn.torch7.t7 import is_t7
+    from char_rnn.utils.hub import is_address
     from char_rnn.utils.model_files import find_model
 
+    if is_address(argument):
+        return True
     try:
         path = find_model(argument)
         return path.suffix == ".safetensors" or is_t7(path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.inputs import open_model
+from char_rnn.cli.inputs import locate_model, open_model
 from char_rnn.cli.options import debug_option, json_option
 from char_rnn.cli.output import describe_new_symbols, print_result
 from char_rnn.utils.terminal import visible_name
@@ -37,14 +37,15 @@ def command(model: str, as_json: bool) -> None:
       char-rnn inspect my-book.safetensors --json
       char-rnn inspect cv/lm_lstm_epoch50.00_1.3572.t7
     """
-    from char_rnn.utils.model_files import find_model
+    from char_rnn.utils.hub import is_address
 
-    path = find_model(model)
+    path = locate_model(model)
     file = open_model(path)
+    name = model if is_address(model) else str(path)
     if as_json:
-        click.echo(json.dumps(_everything(str(path), file), indent=2))
+        click.echo(json.dumps(_everything(name, file), indent=2))
         return
-    print_result("\n".join([*_lines(str(path), file), *_lines_of_2015(file)]))
+    print_result("\n".join([*_lines(name, file), *_lines_of_2015(file)]))
     if command := _command(file):
         click.echo(f"To train it again:\n  {command}")
 

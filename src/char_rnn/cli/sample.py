@@ -87,10 +87,11 @@ if TYPE_CHECKING:
 def command(model: str, **options: Any) -> None:
     """Generate text with a trained model.
 
-    MODEL is a run folder (its best model), a .safetensors file, a .t7 checkpoint of 2015, or demo, a small model of
-    Python code that is part of char-rnn. The defaults are those of the model's configuration (see `char-rnn inspect
-    MODEL`); with --torch7 or --rng, those of sample.lua or torch-rnn. The text is printed while it is generated. The
-    flags of sample.lua also work (-primetext, -length, -temperature, -seed, -sample, -gpuid, -verbose).
+    MODEL is a run folder (its best model), a .safetensors file, a .t7 checkpoint of 2015, a model on the Hugging Face
+    Hub (hf://USER/NAME, or hf://USER/NAME@REVISION), or demo, a small model of Python code that is part of char-rnn.
+    The defaults are those of the model's configuration (see `char-rnn inspect MODEL`); with --torch7 or --rng, those of
+    sample.lua or torch-rnn. The text is printed while it is generated. The flags of sample.lua also work (-primetext,
+    -length, -temperature, -seed, -sample, -gpuid, -verbose).
 
     \b
     Examples:
@@ -179,9 +180,10 @@ def _device(chosen: SampleOptions) -> str:
 
 
 def _introduction(model: str, file: ModelFile) -> str:
+    from char_rnn.utils.hub import is_address
     from char_rnn.utils.model_files import DEMO, DEMO_FILE, find_model
 
-    path = find_model(model)
+    path = model if is_address(model) else find_model(model)
     name = DEMO if path == DEMO_FILE else path
     config, training = file.config.model, file.training
     best = "best_val_loss" in training and training.get("best_step") == training.get("step")

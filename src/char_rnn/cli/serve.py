@@ -101,11 +101,11 @@ def command(
 ) -> None:
     """Serve the playground, a page that generates text with one or more models and shows their predictions.
 
-    MODEL is a run folder (its best model, reloaded while the run trains), a .safetensors file, or a .t7 checkpoint of
-    2015 (default: demo, the small model that is part of char-rnn). With --text, the page underlines what the models
-    copy from their training text; several files are joined, as for `char-rnn train`. The page needs no internet access.
-    Other programs can use the API under /api, or the OpenAI-compatible one under /v1. Only this machine can reach the
-    server, unless --host is given; --api-key sets a password. Press Ctrl-C to stop.
+    MODEL is a run folder (its best model, reloaded while the run trains), a .safetensors file, a .t7 checkpoint of
+    2015, or hf://USER/NAME (default: demo, the small model that is part of char-rnn). With --text, the page underlines
+    what the models copy from their training text; several files are joined, as for `char-rnn train`. The page needs no
+    internet access. Other programs can use the API under /api, or the OpenAI-compatible one under /v1. Only this
+    machine can reach the server, unless --host is given; --api-key sets a password. Press Ctrl-C to stop.
 
     With --learn, the page has a switch with which a copy of the model learns from the words that a visitor writes. The
     served models and the texts of other visitors do not change.

@@ -55,10 +55,10 @@ def command(**options: Any) -> None:
 
     DATA is a text file (plain, gzip, bzip2, xz or zip), a folder, - for standard input, or a named data set (`char-rnn
     datasets`). Several texts are read in the given order. The run folder contains the model (best.safetensors), the
-    metrics (metrics.jsonl) and the state for --resume. The MODEL of --init-from is a run folder, a .safetensors file,
-    or a .t7 checkpoint of 2015; --grow-vocabulary adds the symbols of DATA that this model lacks. --open shows a page
-    with the losses, the samples, and a box to write with the best model so far. The flags of train.lua also work
-    (-data_dir, -rnn_size, -eval_val_every, ...).
+    metrics (metrics.jsonl) and the state for --resume. The MODEL of --init-from is a run folder, a .safetensors file, a
+    .t7 checkpoint of 2015, or hf://USER/NAME; --grow-vocabulary adds the symbols of DATA that this model lacks. --open
+    shows a page with the losses, the samples, and a box to write with the best model so far. The flags of train.lua
+    also work (-data_dir, -rnn_size, -eval_val_every, ...).
 
     \b
     Examples:

@@ -98,7 +98,7 @@ class TextGenerator:
         """A generator for a saved model.
 
         Args:
-            source: A model file, a run folder (its best model), or a `ModelFile`.
+            source: A model file, a run folder (its best model), ``hf://USER/NAME``, or a `ModelFile`.
             device: Device of the model.
             precision: Precision of the computation, see `Engine`; other devices support "float32" and "float64" only.
                 ``None`` = that of the training.

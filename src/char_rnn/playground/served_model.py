@@ -27,6 +27,7 @@ from char_rnn.playground.learned_copies import LearnedCopies
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.scheduler import CLOSING, Scheduler
 from char_rnn.playground.schema import Limits
+from char_rnn.utils.hub import is_address
 
 
 class ServedModel:
@@ -179,7 +180,7 @@ def model_names(paths: Iterable[str | Path]) -> list[str]:
     names: list[str] = []
     for path in map(Path, paths):
         resolved = path.resolve()
-        stem = resolved.name if resolved.is_dir() else resolved.stem
+        stem = resolved.name if resolved.is_dir() or is_address(path) else resolved.stem
         plain = "".join(character if character.isprintable() else "_" for character in stem) or "model"
         candidates = (plain if number == 1 else f"{plain}-{number}" for number in range(1, len(names) + 2))
         names.append(next(name for name in candidates if name not in names))

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
+from char_rnn.utils.hub import MODEL, Address, Progress, fetch, is_address
 from char_rnn.utils.terminal import first_line
 
 MAX_BYTES = 64 << 30  # of a model file or a training state
@@ -29,24 +30,27 @@ class ModelFileError(ValueError):
     """A model file that cannot be read; the message says which, why, and what to do."""
 
 
-def find_model(path: str | Path) -> Path:
-    """Return the model file that ``path`` means: itself, or the best (else the last) model of a run folder.
+def find_model(path: str | Path, progress: Progress | None = None) -> Path:
+    """Return the model file that ``path`` means: itself, or the best (else the last) model of a folder.
 
-    `DEMO` means the model in the package, unless there is a file or folder of this name.
+    `DEMO` means the model in the package, unless there is a file or folder of this name. ``hf://USER/NAME`` means a
+    model on the Hub (:mod:`char_rnn.utils.hub`), which is downloaded with `progress`.
 
     Raises:
         FileNotFoundError: nothing is there.
-        OSError: what is there is not a regular file, or larger than `MAX_BYTES`.
+        OSError: what is there is not a regular file, or larger than `MAX_BYTES`; or the Hub cannot be reached, ...
     """
+    if is_address(path):
+        return fetch(Address.parse(path), MAX_BYTES, progress)
     path = check_is_path(path)
     if path == Path(DEMO) and not path.exists():
         path = DEMO_FILE
     if path.is_dir():
-        for name in (BEST, LAST):
+        for name in (BEST, LAST, MODEL):
             if (path / name).exists():
                 check_regular(path / name, MAX_BYTES)
                 return path / name
-        raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST} and {LAST})")
+        raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST}, {LAST} and {MODEL})")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model file or run folder")
     check_regular(path, MAX_BYTES)

@@ -1,0 +1,213 @@
+"""Models on the Hugging Face Hub, through the package huggingface_hub, which is imported when it is needed.
+
+The address of a model is ``hf://USER/NAME``, with ``@REVISION`` (a branch, a tag or a commit) after it if it is not the
+latest, and ``/FILE`` if the file is not `MODEL`. These are the Hub's own URIs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+
+from char_rnn._version import __version__
+from char_rnn.utils.files import TextForPathError
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the name of the stage, the bytes done, and the bytes in all (None if unknown)."""
+
+MODEL = "model.safetensors"
+"""Name of the model file in a repository, and in a folder of ``save_pretrained``."""
+INSTALL = 'pip install "char-rnn-pytorch[hub]"'
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+_ADDRESS = re.compile(r"hf:/+([\w.-]+/[\w.-]+)(?:@(refs/(?:pr|convert)/[^/]+|[^/]+))?(?:/(.+))?")
+_OF_THE_NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2")  # packages of the errors
+
+
+class HubError(OSError):
+    """A failed request to the Hub; the message says why, and what to do."""
+
+
+class Address(NamedTuple):
+    """A file on the Hub.
+
+    Attributes:
+        repository: USER/NAME.
+        revision: A branch, a tag or a commit; None for the latest commit.
+        file: Path in the repository.
+    """
+
+    repository: str
+    revision: str | None = None
+    file: str = MODEL
+
+    @classmethod
+    def parse(cls, text: str | Path) -> Address:
+        """Return the address that a text is.
+
+        Raises:
+            TextForPathError: It is not one.
+        """
+        found = _ADDRESS.fullmatch(Path(text).as_posix())
+        if found is None:
+            raise TextForPathError(f"{text}: not a model on the Hub; write hf://USER/NAME, or hf://USER/NAME@REVISION")
+        return cls(found[1], found[2] and unquote(found[2]), found[3] or MODEL)
+
+    @property
+    def name(self) -> str:
+        """The name of the repository without its owner."""
+        return self.repository.partition("/")[2]
+
+    def __str__(self) -> str:
+        revision = f"@{quote(self.revision, safe='/' if self.revision[:5] == 'refs/' else '')}" if self.revision else ""
+        return f"hf://{self.repository}{revision}" + (f"/{self.file}" if self.file != MODEL else "")
+
+
+def is_address(text: str | Path) -> bool:
+    """Return whether a text means a model on the Hub. In a `Path`, the scheme has lost a slash."""
+    return Path(text).as_posix().startswith("hf:/")
+
+
+def check_installed() -> None:
+    """Raise `HubError` if huggingface_hub is not installed."""
+    if find_spec("huggingface_hub") is None:
+        raise HubError(f"models on the Hub need huggingface_hub, which is not installed; run: {INSTALL}")
+
+
+def fetch(address: Address, most: int, progress: Progress | None = None, **options: Any) -> Path:
+    """Return a file of the Hub in the cache of huggingface_hub, downloaded if it is not there or has changed.
+
+    If the Hub cannot be reached, the cached file is returned. The size and the hash are those that the Hub states.
+
+    Args:
+        address: The file.
+        most: Largest size to download, in bytes.
+        progress: Progress of the download.
+        **options: ``token``, ``cache_dir``, ``force_download`` and ``local_files_only`` of ``hf_hub_download``.
+
+    Raises:
+        FileNotFoundError: There is no such repository, revision or file.
+        HubError: The Hub refuses it or cannot be reached, or the file is too large or damaged.
+    """
+    check_installed()
+    import huggingface_hub as hub
+
+    sent: dict[str, Any] = {"library_name": "char-rnn", "library_version": __version__}
+    wanted: dict[str, Any] = {"revision": address.revision, **sent, **options}
+    with explained(address):
+        url = hub.hf_hub_url(address.repository, address.file, revision=address.revision)
+        stated = None
+        try:
+            if not options.get("local_files_only"):
+                stated = hub.get_hf_file_metadata(url, token=options.get("token"), **sent)
+        except Exception as error:
+            if not _is_unreachable(error):
+                raise
+            wanted |= {"local_files_only": True, "force_download": False}
+        if stated is not None and (stated.size or 0) > most:
+            raise HubError(f"{address}: has {stated.size:,} bytes, more than {most:,}, the limit for such a file")
+        if progress is not None:
+            wanted["tqdm_class"] = _bar(progress)
+        path = Path(hub.hf_hub_download(address.repository, address.file, **wanted))
+        if stated is not None:
+            _check_hash(path, stated.etag or "", address)
+    return path
+
+
+def _check_hash(path: Path, etag: str, address: Address) -> None:
+    """Compare a file with its entity tag, a SHA-256 (of a large file) or a Git object's SHA-1; the Hub uses no others.
+
+    huggingface_hub compares sizes only.
+
+    Raises:
+        HubError: It differs; it has been removed from the cache.
+    """
+    if len(etag) not in (40, 64):
+        return
+    digest = hashlib.sha256() if len(etag) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != etag:
+        for each in (path.resolve(), path):
+            with suppress(OSError):
+                each.unlink()
+        raise HubError(f"{address}: the downloaded file is damaged (wrong hash) and has been removed; try again")
+
+
+@contextmanager
+def explained(address: Address) -> Iterator[None]:
+    """Turn an error of huggingface_hub into one line with advice, and silence the library's warnings."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    except HubError:
+        raise
+    except Exception as error:
+        if (known := _known(error, address)) is None:
+            raise
+        raise known from None
+    finally:
+        logger.setLevel(level)
+
+
+def _known(error: Exception, address: Address) -> Exception | None:
+    """Return the error to raise in place of one of huggingface_hub; None for another error."""
+    from huggingface_hub import constants, errors
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    server, name = constants.ENDPOINT, address.repository
+    if isinstance(error, errors.GatedRepoError):
+        return HubError(f"{address}: access is restricted; accept the terms at {server}/{name}, then {LOG_IN}")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return FileNotFoundError(f"{address}: no such model at {server}; check the name, or if it is private, {LOG_IN}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return FileNotFoundError(f"{address}: no branch, tag or commit {address.revision} at {server}/{name}")
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return HubError(f"{address}: not in the cache, and {server} cannot be reached; check the network")
+    if isinstance(error, errors.EntryNotFoundError):
+        return FileNotFoundError(f"{address}: no file {address.file}; see its files at {server}/{name}/tree/main")
+    if isinstance(error, errors.HFValidationError):
+        return ValueError(f"{address}: not a name of the Hub; write USER/NAME, in letters, digits, -, _ and .")
+    if status in (401, 403):
+        return HubError(f"{address}: {server} refuses access with your token; {LOG_IN}, with a token that may do this")
+    if status is not None:
+        return HubError(f"{address}: {server} answered {status} ({getattr(error, 'server_message', None) or error})")
+    if _is_unreachable(error):
+        return HubError(f"{address}: {server} cannot be reached ({error}); check the network, and try again")
+    if isinstance(error, OSError) and "Consistency check failed" in str(error):
+        return HubError(f"{address}: the download was cut off; try again")
+    return None
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Return whether an error means that the Hub cannot be reached, or is not allowed to be, or does not work."""
+    if isinstance(error, ConnectionError):
+        return True
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    return status >= 500 or (not status and type(error).__module__.partition(".")[0] in _OF_THE_NETWORK)
+
+
+def _bar(progress: Progress) -> type:
+    """Return a class of progress bars for huggingface_hub that reports to a function instead of drawing."""
+    tqdm: Any = import_module("huggingface_hub.utils").tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
+
+        def display(self, *_arguments: Any, **_options: Any) -> None:
+            if not self.pos:  # the second bar of a download counts compressed bytes
+                progress("downloading", self.n, self.total)
+
+    return Bar
