@@ -65,3 +65,13 @@ OPTIONS: list[dict[str, Any]] = [
     {"layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
     {"match_lengths": [2, 1], "match_window": 7},
 ]
+
+
+def covering() -> list[dict[str, Any]]:
+    """Every cell with each option that changes its step, and every other option with two of the cells."""
+    inner = [options for options in OPTIONS if "zoneout" in options or options.get("layer_norm") == "cell"]
+    outer = [options for options in (*INPUTS, *OPTIONS) if options and options not in inner]
+    return [
+        *({**cell, **options} for cell in CELLS for options in ({}, *inner)),
+        *({**CELLS[(place + turn) % len(CELLS)], **options} for place, options in enumerate(outer) for turn in (0, 3)),
+    ]

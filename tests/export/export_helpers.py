@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from model_cases import CELLS, INPUTS, OPTIONS, OWN
+from model_cases import CELLS, INPUTS, OPTIONS, OWN, covering
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
@@ -23,11 +23,13 @@ MOGRIFIERS: list[dict[str, Any]] = [
     {"mogrifier_rounds": 4, "layer_norm": "cell", "zoneout": 0.2},
     {"mogrifier_rounds": 1, "layer_norm": "between", "embedding": "one-hot"},
 ]
-MODELS = [
-    *({**cell, **options} for cell in CELLS for options in (*INPUTS, *OPTIONS)),
-    *({"type": "lstm", **options} for options in MOGRIFIERS),
+MODELS = [*covering(), *({"type": "lstm", **options} for options in MOGRIFIERS), *OWN]
+PAGES = [
+    *({**CELLS[place % len(CELLS)], **options} for place, options in enumerate((*INPUTS, *OPTIONS))),
+    {"type": "lstm", **MOGRIFIERS[0]},
     *OWN,
 ]
+"""Every cell and every option, for tests that open a page for each."""
 
 
 def config(**options: Any) -> ModelConfig:

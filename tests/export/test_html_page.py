@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_helpers import MODELS, in_8_bits, made
+from export_helpers import PAGES, in_8_bits, made
 
 from char_rnn.export.html_page import Words, joined, page, write_page
 from char_rnn.generation.engine import Engine
@@ -78,7 +78,7 @@ def text_of(page: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", MODELS, ids=str)
+@pytest.mark.parametrize("options", PAGES, ids=str)
 def test_the_greedy_text_is_the_engines(opened: Opened, options: dict[str, Any]) -> None:
     file = made(**options, scale=0.9)
     assert opened(file).evaluate(GENERATE, ["a bad cab", 150, {}])["text"] == greedy(file, "a bad cab", 150)
