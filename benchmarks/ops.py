@@ -16,6 +16,10 @@ compares training with each option of a cell with the plain layer.
 
 compares training of a two-layer LSTM with each part, or each dropout, with the plain model.
 
+    python benchmarks/ops.py --matches TEXT [--batch 16] [--time 64] [...]
+
+times the search for matches of 3 to 12 symbols in a text, and in texts of one symbol, two symbols and random bytes.
+
 All sides run in turn. Layers are checked against their reference first.
 """
 
@@ -23,6 +27,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +38,7 @@ from torch.nn import functional as F
 
 from char_rnn import CharLSTM, ops
 from char_rnn.bench.ops import LAYERS, Row, Side, Turns, check, compare, named, timed, train_pass, zero_state
+from char_rnn.bench.timing import in_turn
 from char_rnn.cells import Cell
 
 VOCABULARY, NUM_LAYERS = 65, 2
@@ -60,8 +67,8 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     turns = Turns(arguments.batch, arguments.time, arguments.rounds, arguments.seconds, arguments.device)
-    rows: list[Row] = []
-    for hidden in arguments.hidden:
+    rows: list[Row] = [] if arguments.matches is None else search_for_matches(arguments.matches, turns)
+    for hidden in [] if rows else arguments.hidden:
         if arguments.precision:
             rows += [low_precision(layer, hidden, arguments.precision, turns) for layer in arguments.layers]
         elif arguments.options is not None:
@@ -85,6 +92,7 @@ def parse() -> argparse.Namespace:
     options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32")
     options.add_argument("--options", nargs="*", choices=list(OPTIONS), help="compare these options, or all, with none")
     options.add_argument("--parts", nargs="*", choices=list(PARTS), help="compare models with these parts, or all")
+    options.add_argument("--matches", type=Path, help="time the search for matches in this text")
     return options.parse_args()
 
 
@@ -196,6 +204,25 @@ def whole_model(hidden: int, options: dict[str, Any], turns: Turns) -> Side:
         return torch.autograd.grad(loss, list(model.parameters()))
 
     return run
+
+
+def search_for_matches(path: Path, turns: Turns) -> list[Row]:
+    """Time the search of a training step; the streams of the text overlap if it is short."""
+    text = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8).long()
+    rows: list[Row] = []
+    for window in (4096, 16_384, 65_536):
+        shape = turns.batch, window + turns.time
+        starts = torch.linspace(0, len(text) - shape[1], turns.batch).long()
+        streams = {"the text": text[starts[:, None] + torch.arange(shape[1])]}
+        kinds = {"one symbol": 1, "two symbols": 2, "random bytes": 256}
+        streams |= {name: torch.randint(number, shape) for name, number in kinds.items()}
+        sides = {
+            name: partial(ops.find_matches, x[:, window:], x[:, :window] + 1.0, [3, 4, 5, 6, 8, 12])
+            for name, x in streams.items()
+        }
+        timings = in_turn(sides, turns.rounds)
+        rows.append({"window": window, **{f"{name}, ms": timing.median * 1000 for name, timing in timings.items()}})
+    return rows
 
 
 if __name__ == "__main__":

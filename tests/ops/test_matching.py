@@ -21,7 +21,7 @@ def test_a_match_is_what_followed_the_last_occurrence() -> None:
 
 @pytest.mark.parametrize("way", ["kernels", "sorting"])
 @pytest.mark.parametrize("symbols", [2, 5, 300])
-@pytest.mark.parametrize(("time", "window"), [(1, 8), (9, 5), (40, 16), (23, 64)])
+@pytest.mark.parametrize(("time", "window"), [(1, 8), (9, 5), (40, 16), (3, 600)])
 def test_both_ways_find_what_the_reference_finds(
     monkeypatch: pytest.MonkeyPatch, way: str, symbols: int, time: int, window: int
 ) -> None:
@@ -34,7 +34,7 @@ def test_both_ways_find_what_the_reference_finds(
     history = torch.randint(1, symbols + 1, (3, window), generator=generator).float()
     history[1, : window // 2] = 0
     history[2] = 0
-    lengths = [1, 2, 3, min(5, window)]
+    lengths = [2, 3, min(5, window), 1]
     found, after = find_matches(x, history, lengths)
     expected, expected_after = find_matches_reference(x, history, lengths)
     assert torch.equal(found, expected)

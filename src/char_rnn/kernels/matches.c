@@ -3,67 +3,81 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILTER (1 << 13) /* a power of two */
+#define BLOCK 256 /* places that are compared at a time, in vectors */
 
 /* The matches of a text; a share is a range of rows. */
 typedef struct {
-    const int64_t *text;
+    const int32_t *text;
     int64_t rows, width, steps;
     const int64_t *lengths;
-    int64_t count, slots, shares;
-    int32_t *memory;
+    int64_t count, shares;
+    char *memory; /* of each share: the end of the last match of each step; 16 bits of each symbol; codes */
     int64_t *found;
 } matching;
 
-/* Compute a code of the `length` symbols from each of `count` places on: a sum, so that the loops are vectorized. */
-static void find_codes(const int32_t *restrict symbols, int64_t count, int64_t length, uint32_t *restrict codes) {
-    memset(codes, 0, (size_t)count * sizeof *codes);
-    uint32_t factor = 0x9E3779B1u;
-    for (int64_t i = 0; i < length; i++, factor *= 0x85EBCA6Bu)
-        for (int64_t place = 0; place < count; place++) codes[place] += (uint32_t)symbols[place + i] * factor;
-    for (int64_t place = 0; place < count; place++) codes[place] = (codes[place] ^ codes[place] >> 15) * 0x2C1B3C6Du >> 3;
+static size_t memory_size(const matching *of) {
+    return (size_t)of->steps * sizeof(int64_t) + 2 * (size_t)of->width * sizeof(uint16_t);
 }
 
-/* The table has the latest place of each sequence of `length` symbols, and -1 in empty slots. Only sequences whose code
- * passes the filter, which has the codes of all steps, can be those of a step. */
-static void match_row(const matching *of, const int32_t *symbols, uint32_t *codes, int32_t *table, int64_t length, int64_t *found) {
-    const int64_t window = of->width - of->steps, count = of->width - length + 1, first = window - length + 1;
-    uint8_t filter[FILTER] = {0};
-    find_codes(symbols, count, length, codes);
-    for (int64_t place = first; place < count; place++) filter[codes[place] & (FILTER - 1)] = 1;
-    memset(table, 0xFF, (size_t)of->slots * sizeof *table);
-    memset(found, 0, (size_t)of->steps * sizeof *found);
-    for (int64_t place = 0; place < count; place++) {
-        if (!filter[codes[place] & (FILTER - 1)] || !symbols[place]) continue; /* 0 is before the text */
-        uint32_t slot = codes[place] & (uint32_t)(of->slots - 1);
-        while (table[slot] >= 0 && memcmp(symbols + table[slot], symbols + place, (size_t)length * sizeof *symbols))
-            slot = (slot + 1) & (uint32_t)(of->slots - 1);
-        if (place >= first && table[slot] >= 0 && place - table[slot] <= first) found[place - first] = symbols[table[slot] + length];
-        table[slot] = (int32_t)place;
+/* Extend the codes of the `from` symbols that begin at each place to those of `length` symbols. */
+static void extend_codes(const uint16_t *symbols, int64_t width, int64_t from, int64_t length, uint16_t *restrict codes) {
+    for (int64_t i = from; i < length; i++)
+        for (int64_t p = 0; p < width - i; p++) codes[p] = (uint16_t)(codes[p] * 0x6255u + symbols[p + i]);
+}
+
+/* The last of the places from `first` to `last` where the `length` symbols that begin at `present` occur, or `first` - 1. */
+static int64_t latest_place(
+    const int32_t *symbols, const uint16_t *codes, int64_t first, int64_t last, int64_t present, int64_t length) {
+    const uint16_t code = codes[present];
+    for (int64_t end = last + 1, begin; end > first; end = begin) {
+        begin = end - first > BLOCK ? end - BLOCK : first;
+        uint16_t any = 0;
+        for (int64_t p = begin; p < end; p++) any |= codes[p] == code;
+        for (int64_t p = end - 1; any && p >= begin; p--)
+            if (codes[p] == code && !memcmp(symbols + p, symbols + present, (size_t)length * sizeof *symbols)) return p;
+    }
+    return first - 1;
+}
+
+/* Comparing codes in vectors costs the same for any text; a chain of the places with the same code would be as long as the
+ * window in a text of one symbol. A longer match does not end later than a shorter one, so the search goes on from there. */
+static void match_row(const matching *of, const int32_t *symbols, int64_t *ends, int64_t *found) {
+    const int64_t window = of->width - of->steps;
+    uint16_t *low = (uint16_t *)(ends + of->steps), *codes = low + of->width;
+    for (int64_t p = 0; p < of->width; p++) low[p] = (uint16_t)symbols[p];
+    for (int64_t k = 0, before = 0; k < of->count; k++, found += of->rows * of->steps) {
+        const int64_t length = of->lengths[k];
+        if (length < before) before = 0;
+        if (!before) {
+            memset(codes, 0, (size_t)of->width * sizeof *codes);
+            for (int64_t step = 0; step < of->steps; step++) ends[step] = window + step - 1;
+        }
+        extend_codes(low, of->width, before, length, codes);
+        before = length;
+        for (int64_t step = 0; step < of->steps; step++) {
+            const int64_t present = window + step - length + 1, last = ends[step] - length + 1;
+            const int64_t place = symbols[present] ? latest_place(symbols, codes, step, last, present, length) : step - 1;
+            ends[step] = place + length - 1;
+            found[step] = place < step ? 0 : symbols[place + length]; /* 0 is before the text */
+        }
     }
 }
 
 static void match_share(const void *argument, int64_t share) {
     const matching *of = argument;
-    int32_t *table = of->memory + share * (of->slots + 2 * of->width), *symbols = table + of->slots;
-    uint32_t *codes = (uint32_t *)(symbols + of->width);
+    int64_t *ends = (int64_t *)(of->memory + (size_t)share * memory_size(of));
     const int64_t last = of->rows * (share + 1) / of->shares;
-    for (int64_t row = of->rows * share / of->shares; row < last; row++) {
-        for (int64_t place = 0; place < of->width; place++) symbols[place] = (int32_t)of->text[row * of->width + place];
-        for (int64_t k = 0; k < of->count; k++)
-            match_row(of, symbols, codes, table, of->lengths[k], of->found + (k * of->rows + row) * of->steps);
-    }
+    for (int64_t row = of->rows * share / of->shares; row < last; row++)
+        match_row(of, of->text + row * of->width, ends, of->found + row * of->steps);
 }
 
 int matches_find(
-    const int64_t *text, int64_t rows, int64_t width, int64_t steps, const int64_t *lengths, int64_t count, int64_t *found,
+    const int32_t *text, int64_t rows, int64_t width, int64_t steps, const int64_t *lengths, int64_t count, int64_t *found,
     int64_t threads, parallel *start) {
-    int64_t slots = 2;
-    while (slots < 2 * width) slots *= 2;
-    int32_t *memory = malloc((size_t)(threads * (slots + 2 * width)) * sizeof *memory);
-    if (!memory) return 1;
-    const matching of = {text, rows, width, steps, lengths, count, slots, threads, memory, found};
+    matching of = {text, rows, width, steps, lengths, count, threads, NULL, found};
+    of.memory = malloc((size_t)threads * memory_size(&of));
+    if (!of.memory) return 1;
     shares_run(match_share, &of, threads, start);
-    free(memory);
+    free(of.memory);
     return 0;
 }

@@ -9,7 +9,7 @@
  * symbol that followed it, or 0, into found (count, rows, steps). Symbols are above 0; a row may begin with zeros. Return 0,
  * or 1 if there is not enough memory. */
 int matches_find(
-    const int64_t *text, int64_t rows, int64_t width, int64_t steps, const int64_t *lengths, int64_t count, int64_t *found,
+    const int32_t *text, int64_t rows, int64_t width, int64_t steps, const int64_t *lengths, int64_t count, int64_t *found,
     int64_t threads, parallel *start);
 
 #endif

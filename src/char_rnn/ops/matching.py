@@ -47,17 +47,18 @@ def find_matches_reference(x: Tensor, history: Tensor, lengths: Sequence[int]) -
 
 def find_matches(x: Tensor, history: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Compute :func:`find_matches_reference` by the kernels, or by sorting a code of every place's last symbols."""
-    text = torch.cat([history.long(), x + 1], 1)
+    text = torch.cat([history.int(), (x + 1).int()], 1)
     window, time = history.shape[1], x.shape[1]
     if text.is_cpu and load() is not None:
         found = _by_kernels(text, time, lengths)
     else:
-        found = torch.stack([_latest(text, length, window)[:, -time:] for length in lengths])
+        symbols = text.long()
+        found = torch.stack([_latest(symbols, length, window)[:, -time:] for length in lengths])
     return found, text[:, -window:].to(history.dtype)
 
 
 def _by_kernels(text: Tensor, time: int, lengths: Sequence[int]) -> Tensor:
-    found = text.new_empty(len(lengths), len(text), time)
+    found = torch.empty(len(lengths), len(text), time, dtype=torch.long)
     arrays = (
         text.data_ptr(),
         *text.shape,
