@@ -117,6 +117,11 @@ def test_a_model_in_8_bits_learns_too(char_rnn: Command, run_folder: Path, keys:
     done = char_rnn("interact", small, "--learn", "--save-learned", learned)
     assert (done.status, done.out) == (0, "the rose is red, the rose\n"), done.err
     assert ModelFile.read(learned).number_types == ["float32"]
+    before = learned.read_bytes()
+    done = char_rnn("interact", learned, "--learn", "--save-learned", learned)
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert f"{learned}: exists already; give another name (" in done.err
+    assert learned.read_bytes() == before
 
 
 def test_learning_without_torch_is_one_line(

@@ -45,7 +45,7 @@ LONG = 10_000  # characters of a prime that take noticeable time
 @click.option(
     "--save-learned",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Model file for the weights that --learn has learned, written at the end.",
+    help="New model file for the weights that --learn has learned, written at the end.",
 )
 @strategy_flags(name for name in NUMBERS if name != "final_temperature")
 @click.option(
@@ -88,7 +88,7 @@ def command(
         raise click.BadParameter(f"{out.parent}: no such folder", param_hint="--out")
     check_learning(learn, learn_rate=learn_rate, save_learned=save_learned)
     if save_learned is not None:
-        check_target(save_learned, [".safetensors"], "--save-learned", force=True)
+        check_target(save_learned, [".safetensors"], "--save-learned", force=None)
     from char_rnn.interact.screen import Screen
 
     encoding, escapes = options.pop("encoding"), options.pop("escapes")

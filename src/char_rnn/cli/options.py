@@ -147,13 +147,17 @@ def refuse_opencl(opencl: int) -> None:
         )
 
 
-def check_target(target: Path, endings: Sequence[str], argument: str, *, force: bool) -> None:
-    """Raise a usage error if a file cannot be written: for its ending, its folder, or an existing file."""
+def check_target(target: Path, endings: Sequence[str], argument: str, *, force: bool | None) -> None:
+    """Raise a usage error if a file cannot be written: for its ending, its folder, or an existing file.
+
+    `force` is None for commands without ``--force``.
+    """
     if target.suffix not in endings:
         raise click.BadParameter(f"{target}: must end in {' or '.join(endings)}", param_hint=argument)
     if target.is_dir():
         raise click.BadParameter(f"{target}: is a folder", param_hint=argument)
     if target.exists() and not force:
-        raise click.UsageError(f"{target}: exists already; give another name, or --force to replace it")
+        advice = "give another name" if force is None else "give another name, or --force to replace it"
+        raise click.UsageError(f"{target}: exists already; {advice}")
     if not target.parent.is_dir():
         raise click.BadParameter(f"{target.parent}: no such folder", param_hint=argument)
