@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from training_helpers import rose_config
 
-from char_rnn.sweep.grid import FILE, SweepError, read_sweep
+from char_rnn.runs import SWEEP
+from char_rnn.sweep.grid import SweepError, read_sweep
 from char_rnn.sweep.running import SweepResult, sweep
 from char_rnn.utils.config import Config
 
@@ -32,7 +33,7 @@ def test_the_folder_says_what_is_swept(config: Config, tmp_path: Path) -> None:
     assert grid == GRID
     assert (first.training.learning_rate, first.training.seed) == (0.01, 1)
     assert (first.training.max_steps, first.data.data_dir) == (12, str(tmp_path / "rose.txt"))
-    assert [path.name for path in (tmp_path / "sweep").iterdir()] == [FILE]
+    assert [path.name for path in (tmp_path / "sweep").iterdir()] == [SWEEP]
     assert prepared(first, grid, tmp_path / "sweep").folder == tmp_path / "sweep"
 
 
@@ -51,7 +52,7 @@ def test_texts_in_the_grid_are_found_from_any_folder(
 
 def test_the_file_is_json_of_the_whole_configuration(config: Config, tmp_path: Path) -> None:
     prepared(config, GRID, tmp_path / "sweep")
-    content = json.loads((tmp_path / "sweep" / FILE).read_text())
+    content = json.loads((tmp_path / "sweep" / SWEEP).read_text())
     whole = config.model_dump(mode="json")
     assert content["config"].keys() == whole.keys()
     assert content["config"]["model"] == whole["model"]
@@ -97,8 +98,11 @@ def test_a_folder_of_something_else_is_refused(config: Config, tmp_path: Path) -
         (b'{"format": "char-rnn sweep", "version": 1, "grid": {"training.seed": 1}}', "not the file of a sweep"),
         (b'{"format": "char-rnn sweep", "version": 2, "grid": {}}', "later char-rnn"),
         (b'{"format": "char-rnn sweep", "version": "x", "grid": {}}', "damaged"),
-        (b'{"format": "char-rnn sweep", "version": 1, "grid": {"a": [1]}}', f"{FILE}: grid: must be section.key=value"),
-        (b'{"format": "char-rnn sweep", "version": 1, "grid": {"model.typ": [1]}}', f"{FILE}: grid: unknown key"),
+        (
+            b'{"format": "char-rnn sweep", "version": 1, "grid": {"a": [1]}}',
+            f"{SWEEP}: grid: must be section.key=value",
+        ),
+        (b'{"format": "char-rnn sweep", "version": 1, "grid": {"model.typ": [1]}}', f"{SWEEP}: grid: unknown key"),
         (b'{"format": "char-rnn sweep", "version": 1, "grid": {}}', "must be a mapping of sections; given null"),
     ],
 )
@@ -106,6 +110,6 @@ def test_a_file_that_is_no_sweeps_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)  # messages shorten long paths
-    Path(FILE).write_bytes(content)
+    Path(SWEEP).write_bytes(content)
     with pytest.raises(ValueError, match=words):
         read_sweep(".")

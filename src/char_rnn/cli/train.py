@@ -67,6 +67,7 @@ def command(**options: Any) -> None:
       char-rnn train book-1.txt book-2.txt.gz letters/ --separator '\\n\\n'
       char-rnn train my-book.txt --set model.type=gru --set training.learning_rate=1e-3
       char-rnn train letters.txt --init-from runs/my-book --grow-vocabulary --set training.learning_rate=1e-3
+      char-rnn train my-book.txt --set logging.tracker=trackio
       char-rnn train --resume runs/my-book
       torchrun --nproc-per-node 2 -m char_rnn train my-book.txt --out runs/my-book
       char-rnn train --torch7 -data_dir data/tinyshakespeare -rnn_size 512 -num_layers 2 -dropout 0.5

@@ -4,4 +4,6 @@ The constants name the files of a run folder, besides the models (``utils.model_
 """
 
 CONFIG, METRICS, SAMPLES = "config.yaml", "metrics.jsonl", "samples.jsonl"
-STATE, TENSORBOARD = "training_state.safetensors", "tensorboard"
+STATE, TENSORBOARD, TRACKER = "training_state.safetensors", "tensorboard", "tracker.json"
+SWEEP = "sweep.json"
+"""File in the folder of a sweep, beside its run folders."""

@@ -17,6 +17,7 @@ from itertools import count, product
 from pathlib import Path
 from typing import Any
 
+from char_rnn.runs import SWEEP
 from char_rnn.utils.config import Config, ConfigError, Override, config_from_dict, read_setting
 from char_rnn.utils.config.fields import shown
 from char_rnn.utils.files import read_regular, replacing
@@ -24,7 +25,6 @@ from char_rnn.utils.files import read_regular, replacing
 Grid = Mapping[str, Sequence[Any]]
 """The values of each key, ``section.key``."""
 
-FILE = "sweep.json"
 FORMAT, VERSION = "char-rnn sweep", 1
 MAX_BYTES = 16 << 20
 MOST_RUNS = 1000
@@ -152,9 +152,9 @@ def read_sweep(folder: str | Path) -> tuple[Config, dict[str, list[Any]]]:
         SweepError: The folder is not that of a sweep, or its file is damaged.
         ConfigError: Its configuration, or a key of its grid, is invalid.
     """
-    path = Path(folder) / FILE
+    path = Path(folder) / SWEEP
     if not path.exists():
-        raise SweepError(f"{folder}: no sweep to continue (no {FILE}); give the folder that `--out` named")
+        raise SweepError(f"{folder}: no sweep to continue (no {SWEEP}); give the folder that `--out` named")
     try:
         content = json.loads(read_regular(path, MAX_BYTES))
         found, version, grid = (content[name] for name in ("format", "version", "grid"))
@@ -183,10 +183,10 @@ def claim(folder: Path, config: Config, grid: Grid) -> None:
     if _is_free(folder):
         folder.mkdir(parents=True, exist_ok=True)
         content = {"format": FORMAT, "version": VERSION, "grid": grid, "config": config.model_dump(mode="json")}
-        with replacing(folder / FILE) as temporary:
+        with replacing(folder / SWEEP) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
-    elif not (folder / FILE).is_file():
-        raise SweepError(f"{folder}: contains something other than a sweep (no {FILE}); give another --out")
+    elif not (folder / SWEEP).is_file():
+        raise SweepError(f"{folder}: contains something other than a sweep (no {SWEEP}); give another --out")
     elif difference := next(_differences(folder, config, grid), None):
         raise SweepError(f"{folder}: contains another sweep: {difference}; give another --out")
 

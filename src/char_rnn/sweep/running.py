@@ -19,6 +19,7 @@ from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import resume_run, start_run
 from char_rnn.training.run_folder import absolute_sources, check_run, with_absolute_paths
+from char_rnn.training.tracker import check_tracker
 from char_rnn.utils.config import Config, load_config
 from char_rnn.utils.locking import holding
 
@@ -162,10 +163,13 @@ def sweep(
     Raises:
         ConfigError: A combination is invalid. No file is written.
         ValueError: The text does not exist, or the folder has other content. No file is written.
+        TrackerMissingError: The package of a tracker is not installed. No file is written.
         FolderInUseError: Another process uses the folder.
         OSError: The folder cannot be written.
     """
     found = points(_portable(config), _portable_grid(grid))
+    for point in found:
+        check_tracker(point.config.logging)
     text = _text_name(found)
     values = {  # each value once, as JSON has it
         key: list({repr(point.values[key]): point.values[key] for point in found}.values()) for key in found[0].values

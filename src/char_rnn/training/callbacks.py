@@ -157,6 +157,14 @@ class SamplesWriter(RecordsFile, Callback):
         self.append({"step": step, "text": text})
 
 
+def scalars(record: Record) -> dict[str, float]:
+    """Return the numbers of a record that are plotted, by the tag that groups them: ``loss/train``, ..."""
+    tags = {name: f"{name}/{record['split']}" for name in ("loss", "bits_per_character", "perplexity")}
+    tags |= {name: f"training/{name}" for name in ("learning_rate", "gradient_norm", "characters_per_second")}
+    tags |= {name: f"memory/{name.removeprefix(MEMORY)}" for name in record if name.startswith(MEMORY)}
+    return {tag: record[name] for name, tag in tags.items() if record.get(name) is not None}
+
+
 class TensorBoardWriter(Callback):
     """Writes the same numbers, and the samples, as TensorBoard events (loss, perplexity, rate, norm, speed)."""
 
@@ -174,13 +182,8 @@ class TensorBoardWriter(Callback):
 
     def on_record(self, record: Record) -> None:
         """Write each number of the record as a scalar."""
-        step, split = record["step"], record["split"]
-        tags = {name: f"{name}/{split}" for name in ("loss", "bits_per_character", "perplexity")}
-        tags |= {name: f"training/{name}" for name in ("learning_rate", "gradient_norm", "characters_per_second")}
-        tags |= {name: f"memory/{name.removeprefix(MEMORY)}" for name in record if name.startswith(MEMORY)}
-        for name, tag in tags.items():
-            if name in record:
-                self._writer.add_scalar(tag, record[name], step)
+        for tag, value in scalars(record).items():
+            self._writer.add_scalar(tag, value, record["step"])
 
     def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
         """Replace what will be recorded again."""

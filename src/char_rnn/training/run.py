@@ -31,6 +31,7 @@ from char_rnn.training.initial_model import ORIGIN, for_vocabulary, with_archite
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
 from char_rnn.training.teachers import described, open_teachers
+from char_rnn.training.tracker import check_tracker
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.training.tuning import fit_batch, tuned, tuned_before, working_device
 from char_rnn.utils.config import Config
@@ -252,6 +253,8 @@ def _check_backend(backend: TrainerBackend, config: Config, group: ProcessGroup)
         )
     if STANDARD_INPUT in config.data.sources and not group.alone:
         raise ValueError(f"standard input cannot be read by {group.size} processes; write the text to a file first")
+    if group.is_first:
+        check_tracker(config.logging)
 
 
 def _trainer_options(

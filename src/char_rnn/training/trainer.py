@@ -24,6 +24,7 @@ from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.process_group import ProcessGroup, RankLostError
 from char_rnn.training.teachers import Teacher, Teachers
 from char_rnn.training.time_budget import Timer, plan_evaluations, refit, timed_evaluation
+from char_rnn.training.tracker import tracker_callbacks
 from char_rnn.training.train_step import TrainStep
 from char_rnn.training.training_state import Snapshots, capture, fall_back_to_cpu, restore, roll_back
 from char_rnn.utils.config import Config
@@ -82,7 +83,8 @@ class CharRNNTrainer:
         self.train_batches = self.dataloaders["train"]
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.checkpoints = CheckpointWriter(self.run_dir, vocabulary, metadata or {}, config.logging.keep)
-        self.metrics = MetricsLogger([*writers(self.run_dir, log_dir, config.logging), *callbacks], clock)
+        files = writers(self.run_dir, log_dir, config.logging)
+        self.metrics = MetricsLogger([*files, *tracker_callbacks(self.run_dir, config.logging), *callbacks], clock)
         self.timer, self.group, self.snapshots = Timer(clock), group or ProcessGroup(), Snapshots()
         self.model, self._sample, self._manager = model, sample, manager
         self.teachers = Teachers(teachers, config.training, self.train_batches, clock)

@@ -106,6 +106,14 @@ class LoggingConfig(Section):
     """Number of newest checkpoint models to keep, in addition to the best and the last model."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    tracker: Literal["none", "wandb", "trackio"] = "none"
+    """Experiment tracker that also records the run; each needs the extra of its name."""
+    tracker_project: Annotated[NonEmpty, check(lambda name: len(name) <= 128 and set(name).isdisjoint("/\\#?%:"))] = (
+        Field(
+            default="char-rnn", json_schema_extra={"allowed": "a name of at most 128 characters without / \\ # ? % :"}
+        )
+    )
+    """Project of the tracker's run; its name is that of the run folder."""
     savefile: Annotated[NonEmpty, check(lambda name: set(name).isdisjoint("/\\\0"))] | None = Field(
         default=None, json_schema_extra={"allowed": "a file name or null"}
     )
