@@ -28,6 +28,7 @@ class Hub:
         cut: Bytes after which the next downloads are cut off, one number for each.
         changes: Bytes to send in place of a large file's.
         status: Status of all answers, for a Hub that does not work.
+        is_full: Whether uploads of large files are refused.
         large: Contents of uploaded large files by SHA-256.
         seen: Methods and paths of the requests.
         created: Bodies of the requests to create a repository.
@@ -41,6 +42,7 @@ class Hub:
     cut: list[int] = field(default_factory=list)
     changes: dict[bytes, bytes] = field(default_factory=dict)
     status: int = 0
+    is_full: bool = False
     large: dict[str, bytes] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     created: list[dict[str, Any]] = field(default_factory=list)
@@ -80,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(self.content(found[1]))
         elif found := re.fullmatch(r"/api/models/(\w+/[\w.-]+)/revision/(.+)", path):
             self.answer(200, {"id": found[1], "sha": self.hub.commit_of(*found.groups()), "siblings": []})
+        elif (found := re.fullmatch(r"/api/models/(\w+/[\w.-]+)", path)) and (found[1], "main") in self.hub.files:
+            self.answer(200, {"id": found[1], "private": found[1] in self.hub.private, "siblings": []})
         else:
             self.fail(404, "RepoNotFound")
 
@@ -144,9 +148,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.hub.seen.append(f"{self.command} {self.path}")
         content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.hub.is_full:
+            return self.fail(403, "", message="Storage limit reached")
         assert hashlib.sha256(content).hexdigest() == self.path.rpartition("/")[2]
         self.hub.large[self.path.rpartition("/")[2]] = content
-        self.answer(200, {})
+        return self.answer(200, {})
 
     def create(self, wanted: dict[str, Any]) -> None:
         if wanted["organization"] != "anna":
@@ -156,6 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         exists = (name, "main") in self.hub.files
         if not exists:
             self.hub.commit(name, {})
+            self.hub.private |= {name} if wanted.get("private", wanted.get("visibility") == "private") else set()
         return self.answer(409 if exists else 200, {"url": f"{self.hub.url}/{name}", "name": name})
 
     def mode(self, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ COMMANDS = (
     "inspect",
     "convert",
     "export",
+    "push",
     "config",
     "datasets",
     "runs",

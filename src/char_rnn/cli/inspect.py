@@ -46,14 +46,14 @@ def command(model: str, as_json: bool) -> None:
         click.echo(json.dumps(_everything(name, file), indent=2))
         return
     print_result("\n".join([*_lines(name, file), *_lines_of_2015(file)]))
-    if command := _command(file):
+    if command := training_command(file):
         click.echo(f"To train it again:\n  {command}")
 
 
 def _everything(path: str, file: ModelFile) -> dict[str, Any]:
     return {
         "file": path,
-        "command": _command(file),
+        "command": training_command(file),
         "parameters": file.parameters,
         "tensors": {name: list(array.shape) for name, array in file.tensors.items()},
         "vocabulary": file.vocabulary.to_dict(),
@@ -101,7 +101,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
     return lines
 
 
-def _command(file: ModelFile) -> str | None:
+def training_command(file: ModelFile) -> str | None:
     """Return the command that trains the model again: its text, the nearest recipe, and the settings that differ.
 
     None for a model of 2015.

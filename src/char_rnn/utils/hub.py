@@ -122,6 +122,53 @@ def fetch(address: Address, most: int, progress: Progress | None = None, **optio
     return path
 
 
+def check_login(address: Address) -> None:
+    """Raise `HubError` if huggingface_hub is not installed, or has no token."""
+    check_installed()
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise HubError(f"{address}: pushing a model needs an account of the Hub; {LOG_IN}")
+
+
+def upload(
+    folder: Path,
+    address: Address,
+    *,
+    private: bool | None = None,
+    message: str | None = None,
+    show_progress: bool = True,
+    **login: Any,
+) -> str:
+    """Commit the files of a folder to a repository, and return its address in a browser.
+
+    Args:
+        folder: The folder.
+        address: The repository, which is made if there is none.
+        private: Whether a new repository is private; None for the default of its owner.
+        message: Message of the commit.
+        show_progress: Whether huggingface_hub shows its progress bars, from now on.
+        **login: ``token`` of ``HfApi``; by default that of the login.
+
+    Raises:
+        HubError: The Hub refuses it or cannot be reached; or the repository is public, and `private` is true.
+        ValueError: The Hub does not accept the metadata of the card.
+    """
+    check_installed()
+    import huggingface_hub as hub
+
+    if not show_progress:
+        import_module("huggingface_hub.utils").disable_progress_bars()
+    api = hub.HfApi(**login, library_name="char-rnn", library_version=__version__)
+    with explained(address):
+        api.create_repo(address.repository, private=private, exist_ok=True)
+        if private and not api.model_info(address.repository).private:
+            raise HubError(f"{address}: exists already and is public; make it private in its settings first")
+        message = message or f"Push a model with char-rnn {__version__}"
+        api.upload_folder(repo_id=address.repository, folder_path=folder, commit_message=message)
+    return f"{hub.constants.ENDPOINT}/{address.repository}"
+
+
 def _check_hash(path: Path, etag: str, address: Address) -> None:
     """Compare a file with its entity tag, a SHA-256 (of a large file) or a Git object's SHA-1; the Hub uses no others.
 
@@ -154,14 +201,15 @@ def explained(address: Address) -> Iterator[None]:
     except HubError:
         raise
     except Exception as error:
-        if (known := _known(error, address)) is None:
+        cause = error.__cause__ if isinstance(error, RuntimeError) else None  # of an error that names the file alone
+        if (known := _known(cause or error, address)) is None:
             raise
         raise known from None
     finally:
         logger.setLevel(level)
 
 
-def _known(error: Exception, address: Address) -> Exception | None:
+def _known(error: BaseException, address: Address) -> Exception | None:
     """Return the error to raise in place of one of huggingface_hub; None for another error."""
     from huggingface_hub import constants, errors
 
@@ -179,10 +227,12 @@ def _known(error: Exception, address: Address) -> Exception | None:
         return FileNotFoundError(f"{address}: no file {address.file}; see its files at {server}/{name}/tree/main")
     if isinstance(error, errors.HFValidationError):
         return ValueError(f"{address}: not a name of the Hub; write USER/NAME, in letters, digits, -, _ and .")
+    told = getattr(error, "server_message", None) or error
     if status in (401, 403):
-        return HubError(f"{address}: {server} refuses access with your token; {LOG_IN}, with a token that may do this")
+        told = f"{server} does not permit this ({told})"
+        return HubError(f"{address}: {told}; {LOG_IN}, with a token that may do it")
     if status is not None:
-        return HubError(f"{address}: {server} answered {status} ({getattr(error, 'server_message', None) or error})")
+        return HubError(f"{address}: {server} answered {status} ({told})")
     if _is_unreachable(error):
         return HubError(f"{address}: {server} cannot be reached ({error}); check the network, and try again")
     if isinstance(error, OSError) and "Consistency check failed" in str(error):
@@ -190,7 +240,7 @@ def _known(error: Exception, address: Address) -> Exception | None:
     return None
 
 
-def _is_unreachable(error: Exception) -> bool:
+def _is_unreachable(error: BaseException) -> bool:
     """Return whether an error means that the Hub cannot be reached, or is not allowed to be, or does not work."""
     if isinstance(error, ConnectionError):
         return True

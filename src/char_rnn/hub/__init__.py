@@ -1,0 +1,1 @@
+"""An extra: what is pushed to the Hub."""
