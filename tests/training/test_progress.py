@@ -12,7 +12,7 @@ from rich.text import Text
 from training_helpers import small_config
 
 from char_rnn.data.corpus import Corpus
-from char_rnn.training import CharRNNTrainer, progress
+from char_rnn.training import CharRNNTrainer
 from char_rnn.training.progress import BarProgress, LineProgress, training_progress
 
 MakeTrainer = Callable[..., CharRNNTrainer]
@@ -46,7 +46,7 @@ def test_lines_say_step_loss_speed_and_best(make_trainer: MakeTrainer) -> None:
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw the live line at every step, however fast they are."""
-    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0)
+    monkeypatch.setattr(BarProgress, "redraw_seconds", 0)
 
 
 @pytest.mark.usefixtures("every_step")

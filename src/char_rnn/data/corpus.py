@@ -20,7 +20,7 @@ from char_rnn.data.mapped import open_ids
 from char_rnn.data.reading import TextReader, check_encoding
 from char_rnn.data.sources import FileOrder, Source, Sources, as_list, find_source, in_words, is_stream, joined, spooled
 from char_rnn.data.text_files import TextFile
-from char_rnn.data.vocabulary import Indices, SymbolSet, UnknownCharacterError, Vocabulary, VocabularyKind, check_kind
+from char_rnn.data.vocabulary import Indices, SymbolSet, UnknownCharacterError, Vocabulary, check_kind
 from char_rnn.utils.resources import memory_kept
 
 __all__ = ["Corpus", "DataError", "Split", "prepare_corpus"]
@@ -96,14 +96,20 @@ class Corpus:
 
     @classmethod
     def from_text(
-        cls, text: str | bytes, *, name: str = "text", vocabulary: VocabularyKind | Vocabulary = "characters"
+        cls,
+        text: str | bytes,
+        *,
+        name: str = "text",
+        vocabulary: str | Vocabulary = "characters",
+        grow: bool = False,
     ) -> "Corpus":
-        """Make a corpus of a (small) text in memory.
+        """Make a corpus of a (small) text in memory; with `grow`, add the symbols that a given vocabulary lacks.
 
         Raises:
             ValueError: The text is empty or has symbols that the vocabulary lacks.
         """
-        known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.from_text(text, vocabulary)
+        known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.from_text(text, check_kind(vocabulary))
+        known = known.extended(Vocabulary.from_text(text, known.kind).symbols) if grow else known
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         return cls(name, known.encode(text), known, hashlib.sha256(data).hexdigest())
 

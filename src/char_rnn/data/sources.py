@@ -24,6 +24,8 @@ from char_rnn.utils.files import TextForPathError, check_is_path
 from char_rnn.utils.terminal import visible_name
 
 STANDARD_INPUT = "-"
+GIVEN_TEXT = "<text>"
+"""In place of a path: a text that a program gave to ``char_rnn.train``; it is not stored."""
 CACHES_OF_2015 = ("vocab.t7", "data.t7")
 NAMED = 5  # files that a message names
 
@@ -199,6 +201,11 @@ def find_source(
     """
     if source in datasets.NAMES:
         return _data_set(str(source), encoding, progress)
+    if source == GIVEN_TEXT:
+        raise TextNotFoundError(
+            "the text of this run was given as char_rnn.train(text=...) and is not stored: give it again in the same"
+            " way, or as a file"
+        )
     path = Path(source).expanduser()
     try:
         mode = path.stat().st_mode

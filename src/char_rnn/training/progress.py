@@ -19,7 +19,6 @@ from char_rnn.utils.terminal import visible
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
 
-REDRAW_SECONDS = 0.1
 SMOOTHING = 0.98
 LONGEST_BAR = 24
 BEST = Text("best", "green")
@@ -104,7 +103,12 @@ class BarProgress(LineProgress):
     """One live line: share done, time left, loss, speed, and whatever else fits; evaluations and samples go above it.
 
     The line is narrower than the terminal. If a resize breaks it into several rows, all of them are erased.
+
+    Attributes:
+        redraw_seconds: least time between two drawings of the line.
     """
+
+    redraw_seconds = 0.1
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -175,7 +179,7 @@ class BarProgress(LineProgress):
     def _is_due(self) -> bool:
         """Return whether to redraw now, and store the time if so."""
         now = time.perf_counter()
-        due = now - self._drawn >= REDRAW_SECONDS
+        due = now - self._drawn >= self.redraw_seconds
         if due:
             self._drawn = now
         return due

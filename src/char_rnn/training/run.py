@@ -79,6 +79,7 @@ class RunContext:
         progress: progress of the text's preparation, as in ``prepare_corpus``.
         open_model: function that opens the model of ``init_from``, and teachers.
         group: processes that train together (default: this one alone).
+        text: text to train on in place of that of ``data.data_dir``.
     """
 
     device: DeviceManager | torch.device | str = "cpu"
@@ -87,6 +88,7 @@ class RunContext:
     progress: Progress | None = None
     open_model: Callable[[str | Path], ModelFile] = ModelFile.read
     group: ProcessGroup = field(default_factory=ProcessGroup)
+    text: str | None = None
 
 
 def start_run(
@@ -105,7 +107,7 @@ def start_run(
         folder: run folder (default: one named after the text in ``logging.checkpoint_dir``).
         init_from: model, model file or run folder to start from; its architecture and vocabulary are used.
         grow_vocabulary: add the symbols of the text that the model of ``init_from`` lacks, after its own.
-        context: device, callbacks, sampling.
+        context: device, callbacks, sampling, and the text if ``data.data_dir`` is `GIVEN_TEXT`.
         backend: implementation that ``training.trainer`` selects (default: modern).
 
     Raises:
@@ -172,7 +174,10 @@ def _prepare(
     """Prepare a run from new weights or a model's (``tensors``); resuming differs in the ``saved`` state alone."""
     group = context.group
     try:
-        corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress, grow=grow))
+        if context.text is not None:
+            corpus = Corpus.from_text(context.text, vocabulary=vocabulary, grow=grow)
+        else:
+            corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress, grow=grow))
     except UnknownCharacterError as error:
         raise (error.advising(GROW) if tensors is not None and backend.name == "modern" else error) from None
     if isinstance(vocabulary, Vocabulary) and tensors is not None and corpus.vocabulary != vocabulary:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from char_rnn.data.datasets import NAMES
-from char_rnn.data.sources import STANDARD_INPUT
+from char_rnn.data.sources import GIVEN_TEXT, STANDARD_INPUT
 from char_rnn.runs import CONFIG, STATE
 from char_rnn.training.checkpoints import CheckpointError, read_counters
 from char_rnn.utils.config import Config, to_yaml
@@ -105,7 +105,8 @@ def absolute_sources(sources: str | list[str]) -> str | list[str]:
     """Return absolute paths of texts or models; names of data sets, ``-`` and missing files do not change."""
     if not isinstance(sources, str):
         return [str(absolute_sources(each)) for each in sources]
-    is_path = sources not in (*NAMES, STANDARD_INPUT) and os.path.exists(sources)  # noqa: PTH110 (no error for any text)
+    is_name = sources in (*NAMES, STANDARD_INPUT, GIVEN_TEXT)
+    is_path = not is_name and os.path.exists(sources)  # noqa: PTH110 (no error for any text)
     return str(Path(sources).absolute()) if is_path else sources
 
 
