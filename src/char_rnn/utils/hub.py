@@ -11,7 +11,7 @@ import io
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -147,7 +147,7 @@ def upload(
         address: The repository, which is made if there is none.
         private: Whether a new repository is private; None for the default of its owner.
         message: Message of the commit.
-        show_progress: Whether huggingface_hub shows its progress bars, from now on.
+        show_progress: Whether huggingface_hub shows its progress bars.
         **login: ``token`` of ``HfApi``; by default that of the login.
 
     Raises:
@@ -157,16 +157,27 @@ def upload(
     check_installed()
     import huggingface_hub as hub
 
-    if not show_progress:
-        import_module("huggingface_hub.utils").disable_progress_bars()
     api = hub.HfApi(**login, library_name="char-rnn", library_version=__version__)
-    with explained(address):
+    with explained(address), nullcontext() if show_progress else _no_bars():
         api.create_repo(address.repository, private=private, exist_ok=True)
         if private and not api.model_info(address.repository).private:
             raise HubError(f"{address}: exists already and is public; make it private in its settings first")
         message = message or f"Push a model with char-rnn {__version__}"
         api.upload_folder(repo_id=address.repository, folder_path=folder, commit_message=message)
     return f"{hub.constants.ENDPOINT}/{address.repository}"
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    utils: Any = import_module("huggingface_hub.utils")
+    if utils.are_progress_bars_disabled():
+        yield
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()
 
 
 def _check_hash(path: Path, etag: str, address: Address) -> None:
