@@ -47,6 +47,9 @@ def find_matches_reference(x: Tensor, history: Tensor, lengths: Sequence[int]) -
 
 def find_matches(x: Tensor, history: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Compute :func:`find_matches_reference` by the kernels, or by sorting a code of every place's last symbols."""
+    if x.device.type == "mps":  # whose sort of int64 is wrong (pytorch issues 155560, 195595)
+        found, history = find_matches(x.cpu(), history.cpu(), lengths)
+        return found.to(x.device), history.to(x.device)
     text = torch.cat([history.int(), (x + 1).int()], 1)
     window, time = history.shape[1], x.shape[1]
     if text.is_cpu and load() is not None:
