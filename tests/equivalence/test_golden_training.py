@@ -26,7 +26,7 @@ def options(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "opt.json").read_text())
 
 
-def config_of(folder: Path) -> Config:
+def settings_of(folder: Path) -> list[str]:
     opt = options(folder)
     keys = {
         "model.type": opt["model"],
@@ -40,7 +40,11 @@ def config_of(folder: Path) -> Config:
         "training.seed": int(opt["seed"]),
         "logging.savefile": opt["savefile"],
     }
-    return compose_config("torch7", overrides=[f"{key}={value}" for key, value in keys.items()])
+    return [f"{key}={value}" for key, value in keys.items()]
+
+
+def config_of(folder: Path) -> Config:
+    return compose_config("torch7", overrides=settings_of(folder))
 
 
 @pytest.fixture(scope="module", params=RUNS)

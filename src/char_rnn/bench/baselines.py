@@ -79,10 +79,15 @@ def batches_of(text: Corpus, shape: Shape) -> list[Batch]:
 class BareLoop:
     """Plain PyTorch: embedding, recurrent module, output, cross-entropy, AdamW, clipping, carried state."""
 
-    def __init__(self, shape: Shape, symbols: int = VOCABULARY, learning_rate: float = 1e-3) -> None:
+    def __init__(
+        self, shape: Shape, symbols: int = VOCABULARY, learning_rate: float = 1e-3, device: torch.device | str = "cpu"
+    ) -> None:
         width = shape.embedding or symbols
-        self.embedding, self.output = nn.Embedding(symbols, width), nn.Linear(shape.hidden, symbols)
-        self.cell = MODULES[shape.cell](width, shape.hidden, shape.layers, batch_first=True)
+        self.embedding, self.output = (
+            nn.Embedding(symbols, width).to(device),
+            nn.Linear(shape.hidden, symbols).to(device),
+        )
+        self.cell = MODULES[shape.cell](width, shape.hidden, shape.layers, batch_first=True).to(device)
         self.parameters = [*self.embedding.parameters(), *self.cell.parameters(), *self.output.parameters()]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=learning_rate, weight_decay=1e-5, fused=True)
         self.state: Any = None

@@ -164,7 +164,11 @@ def _with_threads(count: int, side: Callable[[], object]) -> None:
 
 
 def trainer_loop(
-    shape: Shape, text: Corpus, folder: Path, settings: Mapping[str, Any] | None = None
+    shape: Shape,
+    text: Corpus,
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    device: torch.device | str = "cpu",
 ) -> Callable[[], float]:
     """Return a function that trains one epoch with the trainer and all its callbacks."""
     from rich.console import Console
@@ -175,6 +179,7 @@ def trainer_loop(
         build_model(config.model, VOCABULARY),
         create_dataloaders(CharDataset(text, shape.length, 1.0, 0.0), shape.batch),
         config,
+        device,
         vocabulary=text.vocabulary,
         run_dir=folder,
         callbacks=[LineProgress(Console(file=StringIO()))],

@@ -6,9 +6,11 @@ Dimensions: B batch, T time, V vocabulary, H hidden, R rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -152,10 +154,13 @@ class Problem:
         return TrainingOutcome(loss, start, _parameters(model))
 
 
-def compute(model: CharModel, ids: Tensor, device: torch.device) -> Computed:
-    """Run ids (B, T + 1) forward and backward through a model on its device."""
+def compute(
+    model: CharModel, ids: Tensor, device: torch.device, context: AbstractContextManager[Any] | None = None
+) -> Computed:
+    """Run ids (B, T + 1) forward, in a context, and backward through a model on its device."""
     ids = ids.to(device)
-    log_probs, _ = model(ids[:, :-1])
+    with context or nullcontext():
+        log_probs, _ = model(ids[:, :-1])
     model.zero_grad()
     F.nll_loss(log_probs.flatten(0, 1), ids[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}

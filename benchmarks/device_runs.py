@@ -1,0 +1,257 @@
+"""The parts of ``device.py`` that are whole runs: the recipe of 2015, resuming, processes, and ``large``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from device_parts import TESTS, Check, Figure, Found, Part, Setup, attempt, within
+
+from char_rnn.data.datasets import stdlib_files
+from char_rnn.torch7.trainer import Torch7Backend
+from char_rnn.training.callbacks import Callback
+from char_rnn.training.run import RunContext, resume_run, start_run
+from char_rnn.training.trainer import CharRNNTrainer
+from char_rnn.utils.config import compose_config
+from char_rnn.utils.model_files import read_tensors
+
+Losses = Sequence[float]
+STEPS = 40  # of the runs that are resumed
+
+
+def golden(setup: Setup) -> Found:
+    """The recipe torch7 on the device: every loss of its runs against the recordings.
+
+    MPS has no float64, so its runs are in float32.
+    """
+    precision = "float32" if setup.device == "mps" else "float64"
+    allowed = 1e-3 if precision == "float32" else 1e-8
+    for name, text, settings, recorded in recordings():
+        overrides = [*settings, f"data.data_dir={text}", "data.vocabulary=bytes", f"training.precision={precision}"]
+        overrides += [*device_settings(setup), "logging.log_interval=1", f"data.cache_dir={setup.folder}"]
+        config, run = compose_config("torch7", overrides=overrides), setup.folder / name
+        start_run(config, run, context=RunContext(setup.device), backend=Torch7Backend()).train()
+        losses = [record["loss"] for record in records(run) if record["split"] == "train"]
+        off = float(np.max(np.abs(np.array(losses) / recorded - 1))) if len(losses) == len(recorded) else math.inf
+        yield within(f"{name}, {precision}, {len(recorded)} steps", off, allowed, "largest relative error of a loss")
+
+
+def recordings() -> Iterator[tuple[str, Path, Sequence[str], Losses]]:
+    """Yield name, text, settings and losses of each recording; those of the 2015 program if they are here."""
+    sys.path[:0] = [str(TESTS), str(TESTS / "equivalence")]
+    if folder := os.environ.get("CHAR_RNN_GOLDEN_DIR"):
+        golden = import_module("test_golden_training")
+        for name in golden.RUNS:
+            losses = np.load(Path(folder, name, "golden.npz"))["train_losses"]
+            yield name, Path(folder, "corpus", "input.txt"), golden.settings_of(Path(folder, name)), losses
+        return
+    own = import_module("record")
+    for name, settings in own.CASES.items():
+        losses = json.loads((own.FOLDER / f"{name}.json").read_text(encoding="utf-8"))["losses"]
+        yield name, own.TEXT, [*own.COMMON, *settings], losses
+
+
+def device_settings(setup: Setup) -> list[str]:
+    """Return the settings that select the device alone."""
+    return [f"device.preferred={setup.device}", "device.auto_detect=false", "device.fallback=false"]
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    """Return the records of a run."""
+    file = run / "metrics.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def command(
+    setup: Setup, text: Path, run: Path, settings: Mapping[str, Any], *options: str, count: int = 1
+) -> list[str]:
+    """Return the command line of a training, in one process or several."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    given = [f"{key}={value}" for key, value in settings.items()] + device_settings(setup)
+    given += [f"data.cache_dir={setup.folder / 'cache'}", "logging.tensorboard=false"]
+    words = [word for setting in given for word in ("--set", setting)]
+    return [
+        sys.executable,
+        *launcher,
+        "-m",
+        "char_rnn",
+        "train",
+        str(text),
+        "--out",
+        str(run),
+        "--quiet",
+        *options,
+        *words,
+    ]
+
+
+def trained(setup: Setup, line: Sequence[str]) -> str:
+    """Run a training to its end; return its last message if it fails or takes too long, else an empty text."""
+    seconds = max(1.0, setup.left)
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return f"not finished after {seconds:.0f} s"
+    return ([*done.stderr.strip().splitlines()] or [f"status {done.returncode}"])[-1] if done.returncode else ""
+
+
+CASES = {
+    "lstm": ("model.type=lstm", "model.dropout=0.2"),
+    "slstm, matches": ("model.type=slstm", "model.dropout=0.2", "model.match_lengths=[4, 7]"),
+    "minlstm, bfloat16": ("model.type=minlstm", "training.precision=bfloat16"),
+}
+
+
+def resume(setup: Setup) -> Found:
+    """A run that is resumed from a checkpoint ends with the parameters of an uninterrupted one, bit for bit."""
+    text = made_text(setup.folder / "text.txt", 300_000)
+    for number, (name, model) in enumerate(CASES.items()):
+        if setup.left < 5:
+            yield Check("resuming the other models", None, f"no time left for {name}")
+            return
+        yield from attempt(name, partial(resume_of, setup, name, text, model, setup.folder / f"{number}"))
+
+
+def resume_of(setup: Setup, name: str, text: Path, model: Sequence[str], folder: Path) -> Found:
+    """Train twice, and continue a copy of the run folder that the first training left half way."""
+    hidden = 32 if setup.small else 256
+    settings = [*model, f"model.hidden_size={hidden}", "training.batch_size=16", f"training.max_steps={STEPS}",
+                f"training.eval_interval={STEPS // 4}", "data.train_frac=0.9", "data.val_frac=0.02",
+                "logging.log_interval=1", "logging.tensorboard=false", f"data.data_dir={text}",
+                f"data.cache_dir={setup.folder}", *device_settings(setup)]  # fmt: skip
+    config, context = compose_config(overrides=settings), RunContext(setup.device)
+    half = replace(context, callbacks=[CopyHalfWay(folder / "half")])
+    start_run(config, folder / "whole", context=half).train()
+    start_run(config, folder / "again", context=context).train()
+    resume_run(config, folder / "half", context=context).train()
+    whole, again, resumed = (parameters(folder / each) for each in ("whole", "again", "half"))
+    yield Check(f"{name}: the same run twice, the same bits", again == whole)
+    yield Check(f"{name}: resumed, the same bits", resumed == whole)
+
+
+class CopyHalfWay(Callback):
+    """Copies the run folder between two checkpoints, as a kill would leave it."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
+        """Copy the folder a few steps after a checkpoint."""
+        if trainer.step == STEPS // 2 + 3 and trainer.run_dir is not None:
+            shutil.copytree(trainer.run_dir, self._target)
+
+
+def parameters(run: Path) -> dict[str, bytes]:
+    """Return the bits of the last parameters of a run."""
+    return {name: tensor.tobytes() for name, tensor in read_tensors(run / "last.safetensors")[0].items()}
+
+
+def ranks(setup: Setup) -> Found:
+    """Two processes of torchrun against one: the same losses, and their speed."""
+    devices = torch.cuda.device_count() if setup.device == "cuda" else 2 if setup.device == "cpu" else 1
+    if devices < 2:
+        yield Check("two processes", None, f"needs two devices; {devices} found")
+        return
+    text = made_text(setup.folder / "text.txt", 1_000_000)
+    settings = {
+        "model.hidden_size": 32 if setup.small else 1024, "model.dropout": 0, "training.batch_size": 64,
+        "training.max_steps": 30, "training.eval_interval": 1000, "logging.log_interval": 1,
+        "logging.sample_length": 0, "device.threads": 1,
+    }  # fmt: skip
+    found = {}
+    for count in (1, 2):
+        if problem := trained(setup, command(setup, text, setup.folder / str(count), settings, count=count)):
+            yield Check(f"{count} processes", False, problem)
+            return
+        found[count] = [record for record in records(setup.folder / str(count)) if record["split"] == "train"]
+        speed = median(record["characters_per_second"] for record in found[count][10:])
+        yield Figure("Processes", {"processes": count, "characters/s": speed})
+    one, two = (np.array([record["loss"] for record in found[count]]) for count in (1, 2))
+    yield within("losses of 30 steps", float(np.max(np.abs(two / one - 1))), 1e-3, "largest relative difference")
+
+
+def large(setup: Setup) -> Found:
+    """The recipe `large` on 100 MB of text made here: Python source, mixed anew in phrases of three tokens."""
+    began = time.monotonic()
+    size = 2_000_000 if setup.small else 100_000_000
+    text = made_text(setup.folder / "text.txt", size)
+    yield Figure("The text", {"MB": text.stat().st_size / 1e6, "seconds": time.monotonic() - began})
+    minutes = min(5.0, max(0.1, (setup.left - (10 if setup.small else 40)) / 60))
+    small = {
+        "model.hidden_size": 32, "model.num_layers": 2, "model.attention_window": 16, "training.batch_size": 8,
+        "training.seq_length": 32, "training.warmup_steps": 10, "training.precision": "float32",
+    }  # fmt: skip
+    run = setup.folder / "run"
+    line = command(setup, text, run, small if setup.small else {}, "--recipe", "large", "--minutes", f"{minutes:.3f}")
+    problem = trained(setup, [*line, "--set", "logging.log_interval=10"])
+    yield Check("the run ends in time", not problem, problem)
+    train, val = ([each for each in records(run) if each["split"] == split] for split in ("train", "val"))
+    if len(train) < 4 or not val:
+        yield Check("progress", False, f"{len(train)} records of the training, {len(val)} evaluations")
+        return
+    speeds = [record["characters_per_second"] for record in train[1:]]
+    half = len(speeds) // 2
+    memory = [record.get("memory_allocated", record["memory_rss"]) for record in train]
+    yield Figure("Training", {
+        "minutes": minutes, "steps": train[-1]["step"], "characters/s": median(speeds),
+        "first loss": train[0]["loss"], "last loss": train[-1]["loss"], "validation loss": val[-1]["loss"],
+        "memory, MB": memory[-1] / 1e6,
+    })  # fmt: skip
+    yield Check("the loss is finite and falls", val[-1]["loss"] < train[0]["loss"])
+    change = median(speeds[half:]) / median(speeds[:half]) - 1
+    yield Check("the speed stays the same", abs(change) < 0.2, f"second half {change:+.1%} of the first")
+    grown = memory[-1] / memory[len(memory) // 2] - 1
+    yield Check("the memory stays the same", grown < 0.05, f"{grown:+.1%} in the second half")
+
+
+CONTEXT = 3  # tokens that determine the next one
+WALKERS = 2048
+
+
+def made_text(file: Path, size: int) -> Path:
+    """Write a text of about ``size`` bytes, the same each time: a chain of tokens of Python's standard library.
+
+    Each token follows the same CONTEXT tokens as somewhere in the library.
+    """
+    source = b"\n".join(Path(path).read_bytes() for path in sorted(map(str, stdlib_files())))[: max(size // 4, 200_000)]
+    tokens = re.findall(rb"\w+|\s+|[^\w\s]", source)
+    words, ids = np.unique(np.array(tokens, dtype=object), return_inverse=True)
+    code = np.zeros(len(ids), np.int64)
+    for back in range(CONTEXT):
+        code = code * len(words) + np.roll(ids, back)
+    order = np.argsort(code, kind="stable")
+    ranked = np.empty_like(order)
+    ranked[order] = np.arange(len(order))
+    first, last = (np.searchsorted(code[order], code, side) for side in ("left", "right"))
+    rng = np.random.default_rng(0)
+    at = rng.integers(CONTEXT, len(ids) - 1, WALKERS)
+    steps = int(size / (sum(map(len, tokens)) / len(tokens)) / WALKERS) + 1
+    path = np.empty((steps, WALKERS), np.int32)
+    for step in range(steps):
+        path[step] = ids[at]
+        at = (order[rng.integers(first[at], last[at])] + 1) % len(ids)
+    file.write_bytes(b"".join(words[path.T.ravel()].tolist()))
+    return file
+
+
+PARTS = {
+    "golden": Part(golden, 6),
+    "resume": Part(resume, 10),
+    "ranks": Part(ranks, 6),
+    "large": Part(large, 50),
+}
