@@ -87,7 +87,8 @@ def test_inspect_tells_how_to_train_it_again() -> None:
         [sys.executable, "-m", "char_rnn", "inspect", "demo", "--json"], capture_output=True, text=True, check=True
     )
     facts = json.loads(done.stdout)
-    assert facts["command"].startswith("char-rnn train python-stdlib --recipe laptop --set model.hidden_size=320")
+    assert facts["command"].startswith("char-rnn train python-stdlib --recipe laptop --set ")
+    assert " --set model.hidden_size=320 " in facts["command"]
     assert "training.horizons" in facts["command"]
     assert "training.minutes=null" in facts["command"]
     assert {"torch", "python", "threads"} <= facts["training"].keys()

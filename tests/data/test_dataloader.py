@@ -82,6 +82,14 @@ def test_context_makes_the_first_character_predictable() -> None:
     assert y.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_history_is_the_text_before_each_stream(number: int) -> None:
+    batches = StreamBatches(split_of(14), batch_size=2, seq_length=3)
+    first, _ = batches.epoch(number)
+    expected = [[max(int(place) + lag + 1, 0) for lag in (-4, -3, -2, -1)] for place in first[0][:, 0]]
+    assert batches.history(number, 4).tolist() == expected
+
+
 @given(st.integers(1, 300), st.integers(1, 7), st.integers(1, 9), st.booleans(), st.integers(0, 5))
 def test_streams_are_contiguous_and_lose_nothing(
     length: int, batch_size: int, seq_length: int, context: bool, number: int

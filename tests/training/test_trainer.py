@@ -19,6 +19,7 @@ from training_helpers import (
 )
 
 from char_rnn.data.corpus import Corpus
+from char_rnn.data.dataloader import StreamBatches
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.training import Callback, CharRNNTrainer, evaluate
@@ -69,6 +70,21 @@ def test_the_losses_are_those_of_a_plain_loop(make_trainer: MakeTrainer, corpus:
         losses.append(loss.item())
     assert per_epoch < 25 < len(batches)
     assert log.losses == pytest.approx(losses, rel=1e-5)
+
+
+@pytest.mark.parametrize("batching", ["streams", "windows"])
+def test_streams_find_matches_in_the_text_before_them(make_trainer: MakeTrainer, batching: str) -> None:
+    settings = {"dropout": 0.0, "match_lengths": [1], "match_window": 30}
+    trainer = make_trainer(small_config(model=settings, data={"batching": batching}))
+    batches = trainer.train_batches
+    x, y = next(iter(batches.epoch(0)))
+    hidden = trainer.model.init_hidden(len(x))
+    if isinstance(batches, StreamBatches):
+        hidden[-1][0] = batches.history(0, 30)
+    with torch.no_grad():
+        log_probs, _ = trainer.model(x, hidden)
+    expected = nn.functional.nll_loss(log_probs.flatten(0, 1), y.flatten())
+    assert trainer.train_step(x, y) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_parts_of_2015_are_a_loop_over_summed_gradients(make_trainer: MakeTrainer, corpus: Corpus) -> None:

@@ -96,9 +96,7 @@ class StreamBatches:
         Yields:
             Characters x and the characters that follow them y, int64, shape (B, T) each.
         """
-        length = self._steps * self.seq_length  # of a stream
-        first_target = len(self.split) - self.split.predicted + (self.dropped if number % 2 else 0)
-        befores = (np.arange(self.batch_size) * length + first_target - 1)[self.rows]
+        befores = self._befores(number)
         reader, pages = BlockReader(self.split.ids), PageReleaser(self.split.ids)
         pages.release()
         for step in range(start, self._steps):
@@ -108,6 +106,18 @@ class StreamBatches:
                 block[starts < 0, 0] = self.split.context
             pages.touched_in_order(block.size * self.split.ids.itemsize)
             yield torch.from_numpy(block[:, :-1].copy()), torch.from_numpy(block[:, 1:].copy())
+
+    def history(self, number: int, size: int) -> Tensor:
+        """Return the `size` symbols before each stream of an epoch, (B, size): ids + 1, and 0 before the text."""
+        places = self._befores(number)[:, None] + np.arange(-size, 0)
+        ids = self.split.ids[np.maximum(places, 0)].astype(np.int64)
+        return torch.from_numpy((ids + 1) * (places >= 0))
+
+    def _befores(self, number: int) -> np.ndarray:
+        """Return the places of the first inputs of an epoch's streams; -1 is the symbol before the split."""
+        length = self._steps * self.seq_length  # of a stream
+        first_target = len(self.split) - self.split.predicted + (self.dropped if number % 2 else 0)
+        return (np.arange(self.batch_size) * length + first_target - 1)[self.rows]
 
 
 def create_dataloaders(

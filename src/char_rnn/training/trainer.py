@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from char_rnn.data.dataloader import Batches
+from char_rnn.data.dataloader import Batches, StreamBatches
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel, Hidden
 from char_rnn.training.callbacks import Callback, MetricsLogger, writers
@@ -182,13 +182,24 @@ class CharRNNTrainer:
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
         context, position = self.stepper.precision.context, (self.epoch, self.batch)
         soft = self.teachers.predict(x, start=self.hidden is None, position=position, context=context)
-        loss, hidden = self.stepper.step(x, y, self.hidden, rate, soft, measure=recorded)
+        before = self._first_state() if self.hidden is None else self.hidden
+        loss, hidden = self.stepper.step(x, y, before, rate, soft, measure=recorded)
         self.stepper.averaging.after_step(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
         self.timer.seconds_in_steps += self.timer.now() - began - self.teachers.seconds_once
         if self.stepper.micro_batch != micro_batch:
             self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return loss
+
+    def _first_state(self) -> Any:
+        """Return the state before an epoch's first step: zero, with the text before each stream for its matches."""
+        window = self.model.match_window
+        if not (window and isinstance(self.train_batches, StreamBatches)):
+            return None
+        history = self.train_batches.history(self.epoch, window)
+        hidden = self.model.init_hidden(len(history), self.device)
+        hidden[-1][0] = history
+        return hidden
 
     def _advance(self) -> None:
         """Count the step and its position in the epoch; at the end of an epoch the streams start over."""
