@@ -235,15 +235,10 @@ class Averaging:
     """
 
     def __init__(self, model: CharModel, training: TrainingConfig, device: torch.device) -> None:
-        self._model, self._start, decay = model, training.averaging_start, training.averaging_decay
-
-        @torch.no_grad()
-        def update(means: Any, parameters: Any, count: Tensor | int) -> None:
-            steps = int(count)
-            torch._foreach_lerp_(means, parameters, 1 - min(decay, (1 + steps) / (10 + steps)))
-
-        average = update if training.averaging == "ema" else None
-        self.mean = AveragedModel(model, multi_avg_fn=average).to(device) if training.averaging != "none" else None
+        self._model, self._training = model, training
+        self.mean = AveragedModel(model).to(device) if training.averaging != "none" else None
+        if self.mean is not None:
+            self.mean.n_averaged = self.mean.n_averaged.cpu()  # reading it must not wait for the device
 
     @property
     def model(self) -> CharModel:
@@ -252,10 +247,20 @@ class Averaging:
             return self._model
         return cast("CharModel", self.mean.module)
 
+    @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Add the parameters after `step` steps to the mean, if averaging has started."""
-        if self.mean is not None and step > self._start:
-            self.mean.update_parameters(self._model)
+        if self.mean is not None and step > self._training.averaging_start:
+            means, parameters = list(self.mean.module.parameters()), list(self._model.parameters())
+            torch._foreach_lerp_(means, parameters, self._weight(self.mean.n_averaged))
+            self.mean.n_averaged += 1
+
+    def _weight(self, count: Tensor) -> float:
+        """Return the weight of the present parameters in the mean, of `count` others."""
+        steps = int(count)
+        if self._training.averaging == "ema" and steps:
+            return 1 - min(self._training.averaging_decay, (1 + steps) / (10 + steps))
+        return float(1 / (count + 1))  # in float32, as `AveragedModel.update_parameters`
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the mean and the number of steps in it; empty without averaging."""
