@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,8 @@ def run_device(config: Config, given: TrainOptions) -> DeviceManager:
         if preferred == "mps":
             preferred = "cuda" if "cuda" in DeviceManager.available() else "cpu"
     fallback = wanted.fallback and not given.insists_on_device
+    # cuDNN's weights are copies with weight_dropout and in half precision, which PyTorch warns of.
+    warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
     return DeviceManager(preferred, auto_detect=wanted.auto_detect, fallback=fallback)
 
 

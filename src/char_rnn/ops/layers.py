@@ -65,7 +65,7 @@ def run_layer(
         with _without_autocast(weight.device):
             return reference_layer(cell, x.to(weight.dtype), state, parameters, zoneout)
     plain = zoneout is None and len(parameters) == len(cell.shapes(1, 1)) and cell in _PYTORCH
-    if not by_kernels and plain and (products is None or (products == torch.bfloat16 and not weight.is_cpu)):
+    if not by_kernels and plain and (products is None or not weight.is_cpu):
         return _by_pytorch(_PYTORCH[cell], x, state, parameters, products)
     way, loop = (kernel_loop, loop) if by_kernels else (tensor_loop, step.loop)
     tensors = _tensors(loop, x, state, parameters, zoneout if loop.updates else (), products, of_time=symbols is None)
@@ -105,7 +105,7 @@ def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
 def _by_pytorch(
     function: Callable[..., Any], x: Tensor, state: State, parameters: Parameters, products: torch.dtype | None
 ) -> tuple[Tensor, State]:
-    """Run PyTorch's function; `products` is bfloat16 or None.
+    """Run PyTorch's function; `products` is a half precision, or None on the CPU.
 
     Autocast of these functions on CUDA casts to float16, whatever type is requested; so the cast is done here.
     """
