@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from char_rnn import TextGenerator
+from char_rnn.cli import main
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite, check_tensors
 from char_rnn.utils.model_files import DEMO_FILE, find_model
@@ -82,11 +83,10 @@ finally:
     assert len(done.stdout) > 200
 
 
-def test_inspect_tells_how_to_train_it_again() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "char_rnn", "inspect", "demo", "--json"], capture_output=True, text=True, check=True
-    )
-    facts = json.loads(done.stdout)
+def test_inspect_tells_how_to_train_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["inspect", "demo", "--json"])
+    facts = json.loads(capsys.readouterr().out)
     assert facts["command"].startswith("char-rnn train python-stdlib --recipe laptop --set ")
     assert " --set model.hidden_size=320 " in facts["command"]
     assert "training.horizons" in facts["command"]

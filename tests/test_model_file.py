@@ -131,7 +131,7 @@ PATHS = st.binary(min_size=1).map(lambda name: name.decode("utf-8", "surrogatees
 FACTS = st.dictionaries(st.sampled_from([*NUMBERS, "data", "x"]) | st.text(), JSON | PATHS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(facts=FACTS, text=st.text(min_size=1, max_size=20))
 def test_what_is_written_can_be_read(
     tmp_path_factory: pytest.TempPathFactory, facts: dict[str, Any], text: str
@@ -292,7 +292,7 @@ def test_half_precision_of_another_kind_is_named(tmp_path: Path) -> None:
         ModelFile.read(path)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(st.data())
 def test_any_damaged_file_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Cut short, or bytes changed anywhere: its own error, or a file that still reads; nothing else."""

@@ -72,6 +72,7 @@ def test_training(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     assert one_case.command("training").endswith(" --case=2x128")
 
 
+@pytest.mark.slow
 def test_generation(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(generation, "QUICK_HIDDEN", (8,))
     monkeypatch.setattr(generation, "HIDDEN", (8,))

@@ -229,6 +229,7 @@ def test_eval_of_a_checkpoint_is_that_of_its_model_file(char_rnn: Command, old: 
     assert figures[0]["nats_per_byte"] == figures[1]["nats_per_byte"]
 
 
+@pytest.mark.slow
 def test_converting_and_inspecting_import_no_torch(old: Path, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom char_rnn.cli import main\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -44,6 +45,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "SECONDS", 0.01)
 
 
+@pytest.fixture
+def one_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examine a single cell."""
+    monkeypatch.setattr(examination, "examine_backends", partial(examination.examine_backends, cells=["lstm"]))
+
+
 def test_the_cpu_passes_and_the_report_is_the_output(char_rnn: Command) -> None:
     done = char_rnn("doctor")
     assert (done.status, done.err) == (0, "")
@@ -53,7 +60,7 @@ def test_the_cpu_passes_and_the_report_is_the_output(char_rnn: Command) -> None:
     assert max(map(len, done.out.splitlines())) <= 120
 
 
-def test_json_is_one_object_with_everything(char_rnn: Command) -> None:
+def test_json_is_one_object_with_everything(char_rnn: Command, one_cell: None) -> None:
     done = char_rnn("doctor", "--json", "--quick", "--device", "cpu")
     assert (done.status, done.err) == (0, "")
     found = json.loads(done.out)
@@ -72,7 +79,7 @@ def test_json_is_one_object_with_everything(char_rnn: Command) -> None:
     ],
 )
 def test_a_wrong_device_is_named_and_is_the_exit_status(
-    char_rnn: Command, monkeypatch: pytest.MonkeyPatch, wrong: type[Backend], words: str
+    char_rnn: Command, one_cell: None, monkeypatch: pytest.MonkeyPatch, wrong: type[Backend], words: str
 ) -> None:
     monkeypatch.setattr(examination, "Backend", wrong)
     done = char_rnn("doctor", "--quick")

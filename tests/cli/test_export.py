@@ -169,6 +169,7 @@ def test_without_onnx(char_rnn: Command, run_folder: Path, tmp_path: Path, monke
     assert not (tmp_path / "poem.onnx").exists()
 
 
+@pytest.mark.slow
 def test_pages_and_graphs_are_made_without_torch(run_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="needs onnx")
     program = (

@@ -28,11 +28,8 @@ PARTS = {
     "own",
     [
         {"type": "lstm", "layer_norm": "cell", "mogrifier_rounds": 2},
-        {"type": "gru", "layer_norm": "between"},
         {"type": "gru", "reset": "before", "layer_norm": "cell"},
-        {"type": "rnn", "layer_norm": "cell"},
         {"type": "mingru", "layer_norm": "between"},
-        {"type": "minlstm", "layer_norm": "cell"},
     ],
     ids=lambda own: " ".join(map(str, own.values())),
 )

@@ -79,6 +79,7 @@ def test_the_script_is_sample_lua(file: ModelFile, path: Path) -> None:
     assert (done.stdout, done.stderr) == (text(file, prime=b"e-", length=20), "")
 
 
+@pytest.mark.slow
 def test_no_torch_is_loaded(path: Path) -> None:
     script = (
         "import sys; from char_rnn.cli import main\n"

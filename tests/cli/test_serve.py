@@ -133,6 +133,7 @@ def test_ctrl_c_ends_texts_that_are_being_written(run_folder: Path) -> None:
         assert process.returncode == 130
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_too(run_folder: Path) -> None:
     with serving(run_folder) as (process, _, _):
         process.terminate()
@@ -155,6 +156,7 @@ def test_a_key_in_the_environment_and_an_allowed_origin(run_folder: Path, monkey
             assert answer.headers["access-control-allow-origin"] == "https://a.example"
 
 
+@pytest.mark.slow
 def test_an_ignored_ctrl_c_stays_ignored(run_folder: Path) -> None:
     with serving(run_folder, ignoring=True) as (process, _, address):
         process.send_signal(signal.SIGINT)
@@ -232,6 +234,7 @@ def test_without_the_extra_the_way_to_it_is_named(run_folder: Path, tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_serving_loads_no_torch(run_folder: Path) -> None:
     script = (
         "import sys\n"

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -141,8 +142,7 @@ def test_where_a_text_may_come_from(
     assert ("2,766" if kind == "folder" else "2,760") in done.err
 
 
-@pytest.mark.parametrize("cell", BUILT_IN)
-@pytest.mark.parametrize("vocabulary", ["characters", "bytes"])
+@pytest.mark.parametrize(("cell", "vocabulary"), [*zip(BUILT_IN, cycle(["characters", "bytes"]), strict=False)])
 def test_every_cell_and_vocabulary_trains_samples_and_evaluates(
     char_rnn: Command, tmp_path: Path, cell: str, vocabulary: str
 ) -> None:
@@ -323,6 +323,7 @@ def wait_for_metrics(run: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_closed_terminal_saves_first(poem: Path, tmp_path: Path) -> None:
     """The system then sends SIGHUP, and nothing can be printed any more."""
@@ -363,6 +364,7 @@ def test_metrics_are_json_lines_with_the_stated_keys(run_folder: Path) -> None:
     assert [record["split"] for record in records][-2:] == ["val", "test"]
 
 
+@pytest.mark.slow
 def test_a_script_is_the_command(poem: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "scripts" / "train.py"
     done = subprocess.run(

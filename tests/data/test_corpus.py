@@ -40,7 +40,7 @@ def test_many_characters_take_two_bytes_each(tmp_path: Path) -> None:
     assert text_of(corpus) == text
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(st.text(min_size=1), st.integers(1, 9), st.sampled_from(["utf-8", "utf-16", "utf-8-sig", "utf-32-le"]))
 def test_any_text_survives_any_piece_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, piece: int, encoding: str

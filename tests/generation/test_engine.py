@@ -310,6 +310,7 @@ def test_a_large_vocabulary_takes_no_table_of_products() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_it_loads_no_torch() -> None:
     script = "import sys; import char_rnn.generation.engine, char_rnn.torch7.sampling; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -65,7 +65,7 @@ def expected(strategy: Strategy, log_probs: np.ndarray, recent: list[int]) -> np
     return distribution(logits, strategy.temperature, **filters)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(strategies, rows, st.lists(st.integers(0, 11), max_size=6))
 def test_weights_are_those_of_the_reference(strategy: Strategy, log_probs: np.ndarray, recent: list[int]) -> None:
     weights = Sampler(strategy, SYMBOLS).weights(log_probs, strategy.temperature, [recent] * len(log_probs))
@@ -74,7 +74,7 @@ def test_weights_are_those_of_the_reference(strategy: Strategy, log_probs: np.nd
         np.testing.assert_allclose(row, expected(strategy, values, recent), atol=1e-12)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(strategies, rows, st.integers(0, 2**32))
 def test_one_text_draws_what_it_draws_among_others(strategy: Strategy, log_probs: np.ndarray, seed: int) -> None:
     sampler, count = Sampler(strategy, SYMBOLS), len(log_probs)
@@ -194,7 +194,7 @@ in_blocks = strategies.filter(lambda strategy: strategy.repetition_penalty == 1)
 
 
 @needs_kernels
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(in_blocks, hnp.arrays(np.float64, 12, elements=numbers), st.integers(0, 2**32), st.sampled_from([0, 1, 50]))
 def test_the_kernels_draw_the_same_from_any_scores(
     strategy: Strategy, bias: np.ndarray, seed: int, scale: float

@@ -172,6 +172,7 @@ def test_the_further_settings_are_those_of_a_strategy() -> None:
         generator.stream("a", 3, min_p=2)
 
 
+@pytest.mark.slow
 def test_sampling_loads_no_torch(tmp_path: Path) -> None:
     path = saved(GRU).write(tmp_path / "m.safetensors")
     write = "char_rnn.TextGenerator.load(sys.argv[1]).generate('ab', 5)"

@@ -54,7 +54,7 @@ strategies = st.sampled_from(
 
 @pytest.mark.parametrize("kernels", ["kernels", "off"], indirect=True)
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_each_text_is_what_it_would_be_alone(kernels: bool, model: str, data: st.DataObject) -> None:
     texts, options, seed = data.draw(primes), data.draw(strategies), data.draw(st.integers(0, 9))

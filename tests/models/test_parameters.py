@@ -34,6 +34,7 @@ def test_the_names_of_the_package_are_there_on_first_use() -> None:
         _ = char_rnn.models.CharTransformer
 
 
+@pytest.mark.slow
 def test_the_description_loads_no_torch() -> None:
     script = "import sys; import char_rnn.models.parameters; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ MATRICES = arrays.arrays(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(MATRICES)
 def test_rounding_is_near_and_rounding_again_changes_nothing(matrix: np.ndarray) -> None:
     values, scales = quantized(matrix)

@@ -37,7 +37,7 @@ def cases(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], int]:
     return texts, [*pieces, [symbol for symbol in copied if symbol < size]], size
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(cases(), st.integers(1, 5), st.integers(1, 4))
 def test_it_finds_what_a_search_finds(
     case: tuple[list[list[int]], list[list[int]], int], lanes: int, shortest: int

@@ -178,6 +178,7 @@ def test_weights_are_not_read(tmp_path: Path) -> None:
     shutil.rmtree(run)
 
 
+@pytest.mark.slow
 def test_looking_at_runs_loads_no_torch(tmp_path: Path) -> None:
     run = saved(tmp_path / "run")
     script = (

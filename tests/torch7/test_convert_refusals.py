@@ -160,7 +160,7 @@ JUNK = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_any_changed_checkpoint_is_refused_or_read(data: st.DataObject) -> None:
     top = simple_checkpoint(data.draw(st.sampled_from(["lstm", "gru", "rnn"])))
@@ -186,7 +186,7 @@ def test_any_changed_checkpoint_is_refused_or_read(data: st.DataObject) -> None:
         assert not math.isnan(file.config.training.learning_rate)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_any_changed_file_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("changed") / "lm.t7"

@@ -209,6 +209,7 @@ def test_an_ascii_file_may_end_in_space() -> None:
     assert loads(dump("text", ascii=True)[:-1]) == b"text"
 
 
+@pytest.mark.slow
 def test_reading_needs_no_torch() -> None:
     program = "import sys, char_rnn.torch7 as t; t.load, t.Table; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

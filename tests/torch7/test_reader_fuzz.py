@@ -122,7 +122,7 @@ def test_the_samples_are_read() -> None:
     assert all(check(data) for data in SAMPLES)
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(damaged())
 def test_damaged_files(data: bytes) -> None:
     check(data)
@@ -135,7 +135,7 @@ def test_many_damaged_files(data: bytes) -> None:
     check(data)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.sampled_from([b"", b"\4\0\0\0\1\0\0\0", b"3\n1\n", b"4\n1\n3\nV 1\n"]), st.binary(max_size=200))
 def test_any_bytes(head: bytes, rest: bytes) -> None:
     check(head + rest)

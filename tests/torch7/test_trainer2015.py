@@ -91,9 +91,10 @@ def test_a_run_resumed_many_times_ends_with_the_same_bits(config: Config, tmp_pa
     begin(config, tmp_path / "whole", *overrides, context=RunContext(callbacks=[whole])).train()
 
     folder = tmp_path / "parts"
-    parts = [StopAt(stop) for stop in (*STOPS, 0)]
+    stops = STOPS if cell == "lstm" else STOPS[1:3]
+    parts = [StopAt(stop) for stop in (*stops, 0)]
     assert begin(config, folder, *overrides, context=RunContext(callbacks=parts[:1])).train().stopped
-    for stopped_at, part in zip(STOPS, parts[1:], strict=True):
+    for stopped_at, part in zip(stops, parts[1:], strict=True):
         context = RunContext(callbacks=[part])
         resumed = resume_run(load_config(folder / "config.yaml"), folder, context=context, backend=Torch7Backend())
         assert resumed.trainer.step == stopped_at

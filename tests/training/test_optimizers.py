@@ -189,6 +189,7 @@ def test_a_state_that_does_not_fit_is_refused(wrong: Tensor) -> None:
 
 
 @with_kernels
+@pytest.mark.slow
 def test_the_compiler_is_not_imported() -> None:
     """It takes a second, at the start of every training."""
     program = (

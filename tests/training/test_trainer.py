@@ -218,7 +218,7 @@ def test_minutes_on_a_fake_clock(make_trainer: MakeTrainer, tmp_path: Path) -> N
     """A step reads the clock a fixed number of times: as many steps as fit into the minutes; the repeat is exact."""
     ticks = itertools.count()
     config = small_config(training={"minutes": 1.0, "max_epochs": 10_000, "eval_interval": 40})
-    trainer = make_trainer(config, run_dir=tmp_path, clock=lambda: next(ticks) * 0.05)
+    trainer = make_trainer(config, run_dir=tmp_path, clock=lambda: next(ticks) * 0.1)
     result = trainer.train()
     assert 55 < result.seconds < 66
     assert trainer.plan.schedule.learning_rate(result.step) == pytest.approx(0.0, abs=1e-12)

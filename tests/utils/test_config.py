@@ -280,6 +280,7 @@ def test_the_classes_check_too() -> None:
     assert TrainingConfig(learning_rate=1).learning_rate == 1.0
 
 
+@pytest.mark.slow
 def test_configurations_need_no_torch() -> None:
     program = "import sys, char_rnn.utils.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
