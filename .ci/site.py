@@ -8,7 +8,9 @@ Exports the model ``demo`` as the page that the front page embeds, and adds a Py
 
 from __future__ import annotations
 
+import inspect
 import os
+import textwrap
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,8 +55,15 @@ class CommandLexer(RegexLexer):
     }
 
 
-def unset_defaults(command: click.Command) -> None:
-    """Replace click's marker for a missing default, which mkdocs-click would print, by None."""
+def prepare_help(command: click.Command) -> None:
+    """Prepare a command and its subcommands for mkdocs-click, which reads a help text as Markdown.
+
+    The examples become a block of commands, and click's marker for a missing default becomes None.
+    """
+    text, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Examples:\n")
+    command.help = text.replace("<", "&lt;")
+    if examples:
+        command.help += f"Examples:\n\n```\n{textwrap.dedent(examples).strip()}\n```\n"
     context = click.Context(command)
     for parameter in command.get_params(context):
         if str(parameter.default) == "Sentinel.UNSET":
@@ -62,12 +71,12 @@ def unset_defaults(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             if (found := command.get_command(context, name)) is not None:
-                unset_defaults(found)
+                prepare_help(found)
 
 
 if __name__ == "__main__":
     os.chdir(ROOT)
     char_rnn(["export", "demo", "docs/demo-page.html", "--format", "html", "--force"], standalone_mode=False)
-    unset_defaults(char_rnn)
+    prepare_help(char_rnn)
     LEXERS["CommandLexer"] = (__name__, CommandLexer.name, CommandLexer.aliases, (), ())
     zensical()

@@ -81,4 +81,6 @@ def test_the_site_builds_without_a_warning_and_needs_no_other_host(tmp_path: Pat
     reference = built["reference/cli/index.html"].read_text(encoding="utf-8")
     assert "--temperature" in reference
     assert "Sentinel" not in reference
+    assert '<span class="nf">char-rnn</span><span class="w"> </span><span class="k">bench</span>' in reference
+    assert "<iframe" not in reference
     assert "init_hidden" in built["reference/python/index.html"].read_text(encoding="utf-8")
