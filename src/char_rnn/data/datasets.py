@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from warnings import catch_warnings
 
 from char_rnn.data import DataError
 
@@ -61,7 +62,8 @@ def data_root() -> Path:
     """Return the folder for data sets and caches: `CHAR_RNN_DATA_DIR`, or the platform's folder for caches."""
     if chosen := os.environ.get("CHAR_RNN_DATA_DIR"):
         return Path(chosen)
-    import pooch
+    with catch_warnings(action="ignore"):  # tqdm, which pooch imports, warns in a notebook without ipywidgets
+        import pooch
 
     return Path(pooch.os_cache("char-rnn"))
 
