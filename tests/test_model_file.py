@@ -18,10 +18,10 @@ from safetensors.numpy import save_file
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.network import rounded
-from char_rnn.model_file import FORMAT_VERSION, NUMBERS, ModelFile, ModelHeader
+from char_rnn.model_file import NUMBERS, ModelFile, ModelHeader
 from char_rnn.utils.config import Config
 from char_rnn.utils.files import replacing
-from char_rnn.utils.model_files import ModelFileError, find_model, read_tensors, write_tensors
+from char_rnn.utils.model_files import FORMAT_VERSION, ModelFileError, find_model, read_tensors, write_tensors
 
 
 def model_file(text: str = "naïve 🌹\n", kind: str = "characters") -> ModelFile:

@@ -26,17 +26,25 @@ from typing import Any
 
 import numpy as np
 
-from char_rnn.cells import BUILT_IN, CELLS
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models.quantization import SCALES, read_from_8_bits, stored_in_8_bits
-from char_rnn.utils.config import Config, config_from_dict
-from char_rnn.utils.config.fields import one_line
+from char_rnn.utils.config import Config
 from char_rnn.utils.hub import is_address
-from char_rnn.utils.model_files import ModelFileError, Shape, find_model, read_shapes, read_tensors, write_tensors
-from char_rnn.utils.terminal import first_line
+from char_rnn.utils.model_files import (
+    FORMAT,
+    FORMAT_VERSION,
+    PLAIN_VERSION,
+    ModelFileError,
+    Shape,
+    described,
+    find_model,
+    is_in_8_bits,
+    read_config,
+    read_shapes,
+    read_tensors,
+    write_tensors,
+)
 
-FORMAT = "char-rnn"
-FORMAT_VERSION, PLAIN_VERSION = 2, 1  # the latest; and that of files without matrices in 8 bits
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step", "new_symbols")
 PATHS = {"data", "init_from", "teacher", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
 """Facts about the training, and options of 2015's programs, that are paths."""
@@ -137,7 +145,7 @@ class ModelFile:
         path = find_model(path)
         tensors, metadata = read_tensors(path)
         config, vocabulary, training = _description(path, metadata)
-        in_8_bits = _is_in_8_bits(metadata)
+        in_8_bits = is_in_8_bits(metadata)
         return cls(config, vocabulary, read_from_8_bits(path, tensors) if in_8_bits else tensors, training, in_8_bits)
 
 
@@ -174,7 +182,7 @@ class ModelHeader:
         path = find_model(path)
         shapes, metadata = read_shapes(path)
         config, vocabulary, training = _description(path, metadata, any_cell)
-        if _is_in_8_bits(metadata):
+        if is_in_8_bits(metadata):
             shapes = {name: shape for name, shape in shapes.items() if not name.endswith(SCALES)}
         return cls(config, vocabulary, shapes, training)
 
@@ -183,27 +191,12 @@ def _description(
     path: Path, metadata: Mapping[str, str], any_cell: bool = False
 ) -> tuple[Config, Vocabulary, dict[str, Any]]:
     """Return the configuration, the vocabulary and the facts about the training that a model file tells."""
-    _check_format(path, metadata)
-    try:
-        settings = json.loads(metadata["config"])
-        if not any_cell:
-            _check_cell(path, settings)
-        config = config_from_dict(settings, "its configuration", saved=True, any_cell=any_cell)
-        if "file_order" not in settings.get("data", {}):  # version 1.0 read folders so
-            config.data.file_order = "path"
+    config = read_config(path, metadata, any_cell)
+    with described(path):
         vocabulary = Vocabulary.from_dict(json.loads(metadata["vocabulary"]))
         training = json.loads(metadata.get("training", "{}"))
-    except ModelFileError:
-        raise
-    except (KeyError, ValueError, RecursionError, TypeError) as error:
-        reason = f"missing {error}" if isinstance(error, KeyError) else first_line(error)
-        raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
     _check_training(path, training)
     return config, vocabulary, training
-
-
-def _is_in_8_bits(metadata: Mapping[str, str]) -> bool:
-    return int(metadata["format_version"]) > PLAIN_VERSION
 
 
 def _names_only(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,30 +214,6 @@ def _names_only(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name_of(path: str) -> str:
     return path if is_address(path) else PureWindowsPath(path).name
-
-
-def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
-    if metadata.get("format") != FORMAT:
-        raise ModelFileError(
-            f"{path}: a safetensors file, but not one of char-rnn (no configuration and vocabulary in it)"
-        )
-    version = metadata.get("format_version", "")
-    if not version.isdecimal():
-        raise ModelFileError(f"{path}: its format version {version!r} is not a number")
-    if int(version) > FORMAT_VERSION:
-        raise ModelFileError(
-            f"{path}: written by a later char-rnn (format {version}, this one reads {FORMAT_VERSION}); update char-rnn"
-        )
-
-
-def _check_cell(path: Path, settings: Any) -> None:
-    model = settings.get("model") if isinstance(settings, dict) else None
-    name = model.get("type") if isinstance(model, dict) else None
-    if isinstance(name, str) and name not in CELLS:
-        raise ModelFileError(
-            f"{path}: unknown cell {one_line(repr(name))} (known: {', '.join(BUILT_IN)}); if it is a cell of your own,"
-            " import the module that defines it before reading the file"
-        )
 
 
 def _check_training(path: Path, training: Any) -> None:

@@ -5,6 +5,7 @@ Reading runs nothing, imports no torch, and allocates at most the size of the fi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,15 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from char_rnn.cells import BUILT_IN, CELLS
+from char_rnn.utils.config import Config, config_from_dict
+from char_rnn.utils.config.fields import one_line
 from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
 from char_rnn.utils.hub import MODEL, Address, Progress, fetch, is_address
 from char_rnn.utils.terminal import first_line
 
+FORMAT = "char-rnn"
+FORMAT_VERSION, PLAIN_VERSION = 2, 1  # the latest; and that of files without matrices in 8 bits
 MAX_BYTES = 64 << 30  # of a model file or a training state
 BEST, LAST = "best.safetensors", "last.safetensors"
 DEMO = "demo"
@@ -102,3 +108,66 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(contiguous, dict(metadata)))
+
+
+def read_config(path: Path, metadata: Mapping[str, str], any_cell: bool = False) -> Config:
+    """Return the configuration in the metadata of a model file.
+
+    Args:
+        path: The file, for messages.
+        metadata: The metadata.
+        any_cell: Accept a cell that is not defined here.
+
+    Raises:
+        ModelFileError: not a model file of this program, damaged, or of a later version.
+    """
+    _check_format(path, metadata)
+    with described(path):
+        settings = json.loads(metadata["config"])
+        if not any_cell:
+            _check_cell(path, settings)
+        config = config_from_dict(settings, "its configuration", saved=True, any_cell=any_cell)
+        if "file_order" not in settings.get("data", {}):  # version 1.0 read folders so
+            config.data.file_order = "path"
+    return config
+
+
+@contextmanager
+def described(path: Path) -> Iterator[None]:
+    """Raise `ModelFileError` if the metadata of a model file cannot be read."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except (KeyError, ValueError, RecursionError, TypeError) as error:
+        reason = f"missing {error}" if isinstance(error, KeyError) else first_line(error)
+        raise ModelFileError(f"{path}: its description of the model is damaged ({reason})") from None
+
+
+def is_in_8_bits(metadata: Mapping[str, str]) -> bool:
+    """Return whether a model file stores its matrices in 8 bits; its format has been checked."""
+    return int(metadata["format_version"]) > PLAIN_VERSION
+
+
+def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path}: a safetensors file, but not one of char-rnn (no configuration and vocabulary in it)"
+        )
+    version = metadata.get("format_version", "")
+    if not version.isdecimal():
+        raise ModelFileError(f"{path}: its format version {version!r} is not a number")
+    if int(version) > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path}: written by a later char-rnn (format {version}, this one reads {FORMAT_VERSION}); update char-rnn"
+        )
+
+
+def _check_cell(path: Path, settings: Any) -> None:
+    model = settings.get("model") if isinstance(settings, dict) else None
+    name = model.get("type") if isinstance(model, dict) else None
+    if isinstance(name, str) and name not in CELLS:
+        raise ModelFileError(
+            f"{path}: unknown cell {one_line(repr(name))} (known: {', '.join(BUILT_IN)}); if it is a cell of your own,"
+            " import the module that defines it before reading the file"
+        )
