@@ -38,6 +38,7 @@ PROGRAMS = (
     "find",
     "zcat",
     "curl",
+    "hf",
     "llm",
     "lm_eval",
     "th",

@@ -58,7 +58,7 @@ def command(
     """
     from char_rnn.utils.hub import Address, check_login, upload
 
-    address = Address.parse(name if name.startswith("hf:") else f"hf://{name}")
+    address = Address.parse(name)
     if address != Address(address.repository):
         raise click.BadParameter(f"{name}: give USER/NAME without a revision or a file", param_hint="USER/NAME")
     if not all(0 < len(prime) <= LONGEST_PRIME for prime in primes):

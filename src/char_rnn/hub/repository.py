@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from char_rnn.runs import METRICS
 from char_rnn.runs.history import read_history
 from char_rnn.sampling.options import Strategy
 from char_rnn.utils.hub import MODEL, Address
+from char_rnn.utils.model_files import write_configuration
 
-CONFIG = "config.json"
 SAMPLE_LENGTH, SEED = 600, 1
 
 
@@ -36,8 +35,7 @@ def write_repository(file: ModelFile, folder: Path, address: Address, words: Wor
         run: The run folder, if it is one, with the losses.
     """
     file.write(folder / MODEL)
-    configuration = {"model_type": "char-rnn", **file.config.model_dump(mode="json")}
-    (folder / CONFIG).write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8", newline="\n")
+    write_configuration(folder, file.config.model_dump(mode="json"))
     history = read_history(run) if (run / METRICS).is_file() else None
     card = model_card(file, address, replace(words, sample=_sample(file, words.prime)), history)
     (folder / README).write_text(card, encoding="utf-8", newline="\n")

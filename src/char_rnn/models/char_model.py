@@ -29,7 +29,9 @@ from char_rnn.models.layers import (
     make_embedding,
 )
 from char_rnn.models.matches import Matches
+from char_rnn.models.pretrained import Pretrained
 from char_rnn.ops import Parameters, run_layer
+from char_rnn.utils.config import ModelConfig
 
 Hidden = Tensor | tuple[Tensor, ...]
 State = tuple[Tensor, ...]
@@ -47,7 +49,7 @@ class Activations(NamedTuple):
     dropped: Tensor
 
 
-class CharModel(nn.Module):
+class CharModel(Pretrained):
     """A character model of any cell; base of :class:`CharLSTM`, :class:`CharGRU` and :class:`CharRNN`.
 
     A block is a recurrent layer, followed optionally by an attention and a feed-forward sublayer, which normalize their
@@ -115,7 +117,9 @@ class CharModel(nn.Module):
         match_window: int = 16_384,
         initialization: str = "pytorch",
     ) -> None:
+        options = {name: value for name, value in locals().items() if name in ModelConfig.model_fields}
         super().__init__()
+        self.options = options
         check_sizes(vocab_size=vocab_size, hidden_size=hidden_size, num_layers=num_layers)
         check_choice("layer_norm", layer_norm, "none", "between", "cell")
         check_choice("attention", attention, "none", "top", "all")

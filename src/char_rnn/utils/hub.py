@@ -56,7 +56,7 @@ class Address(NamedTuple):
         Raises:
             TextForPathError: It is not one.
         """
-        found = _ADDRESS.fullmatch(Path(text).as_posix())
+        found = _ADDRESS.fullmatch(Path(text).as_posix()) or _ADDRESS.fullmatch(f"hf:/{text}")
         if found is None:
             raise TextForPathError(f"{text}: not a model on the Hub; write hf://USER/NAME, or hf://USER/NAME@REVISION")
         return cls(found[1], found[2] and unquote(found[2]), found[3] or MODEL)
@@ -74,6 +74,11 @@ class Address(NamedTuple):
 def is_address(text: str | Path) -> bool:
     """Return whether a text means a model on the Hub. In a `Path`, the scheme has lost a slash."""
     return Path(text).as_posix().startswith("hf:/")
+
+
+def is_repository(text: str | Path) -> bool:
+    """Return whether a text is an address, or USER/NAME and not a path of this machine."""
+    return is_address(text) or (re.fullmatch(r"[\w.-]+/[\w.-]+", str(text)) is not None and not Path(text).exists())
 
 
 def check_installed() -> None:

@@ -110,6 +110,13 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
         temporary.write_bytes(save(contiguous, dict(metadata)))
 
 
+def write_configuration(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write ``config.json`` beside a model file, for programs that look for it."""
+    with replacing(folder / "config.json") as temporary:
+        text = json.dumps({"model_type": "char-rnn", **config}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
 def read_config(path: Path, metadata: Mapping[str, str], any_cell: bool = False) -> Config:
     """Return the configuration in the metadata of a model file.
 
