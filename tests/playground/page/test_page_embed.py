@@ -77,6 +77,7 @@ def test_the_parameters_of_a_frame(new_page: Any, server: FakeServer) -> None:
     assert page.input_value("#unit") == "5"
 
 
+@pytest.mark.slow
 def test_a_seed_without_a_cell_gets_the_best_one(new_page: Any, server: FakeServer) -> None:
     new_page.goto(f"{server.url}?embed&seed=3&model=macbeth")
     new_page.locator(COLOURED).first.wait_for()
@@ -87,6 +88,7 @@ def test_a_seed_without_a_cell_gets_the_best_one(new_page: Any, server: FakeServ
     assert server.last("generate")["seed"] != 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["cell=7.1", "cell=x", "model=lear&seed=1", "temperature=hot", "seed=one"])
 def test_parameters_that_are_not_here(new_page: Any, server: FakeServer, query: str) -> None:
     new_page.goto(f"{server.url}?embed&{query}")
@@ -94,6 +96,7 @@ def test_parameters_that_are_not_here(new_page: Any, server: FakeServer, query: 
     assert "generate" not in [path for path, _ in server.asked]
 
 
+@pytest.mark.slow
 def test_a_theme_of_the_address(new_page: Any, server: FakeServer) -> None:
     new_page.goto(f"{server.url}?theme=dark")
     new_page.locator("#generate:enabled").wait_for()

@@ -39,6 +39,7 @@ def test_bars_of_the_latest_character_and_of_others(page: Any, server: FakeServe
     assert slider.input_value() == "60"
 
 
+@pytest.mark.slow
 def test_a_character_under_the_mouse(page: Any, server: FakeServer) -> None:
     generate(page, length=60)
     done(page)
@@ -85,6 +86,7 @@ def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> Non
     assert page.locator(".cell[aria-pressed=true]").count() == 0
 
 
+@pytest.mark.slow
 def test_a_new_text_is_coloured_while_it_is_written(page: Any, server: FakeServer) -> None:
     page.get_by_label("Layer", exact=True).select_option("0")
     page.get_by_label("Cell", exact=True).fill("3")
@@ -107,6 +109,7 @@ def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
     assert colours(page) == "prime prime s1 prime s3 prime s4 s1"  # 0, 1, 2, 3 bits of 8, and 1 of what was drawn
 
 
+@pytest.mark.slow
 def test_surprise_belongs_to_the_chosen_model(page: Any, server: FakeServer) -> None:
     generate(page, "ABCD", length=60)
     done(page)
@@ -119,6 +122,7 @@ def test_surprise_belongs_to_the_chosen_model(page: Any, server: FakeServer) -> 
     assert page.locator("#reading").inner_text() == "8.0 bits at t"
 
 
+@pytest.mark.slow
 def test_colours_stay_aligned_after_substitutions(page: Any, server: FakeServer) -> None:
     page.get_by_label("a cell").check()
     generate(page, "A", length=60)
@@ -132,6 +136,7 @@ def test_colours_stay_aligned_after_substitutions(page: Any, server: FakeServer)
     assert page.locator("#reading").inner_text() == "Cell 0 of layer 1: +0.29 at i"  # 0.9 sin(2/6)
 
 
+@pytest.mark.slow
 def test_a_prime_is_coloured_before_writing(page: Any, server: FakeServer) -> None:
     page.get_by_label("Begin with").fill("To be, or not to be")
     page.get_by_label("a cell").check()
@@ -144,6 +149,7 @@ def test_a_prime_is_coloured_before_writing(page: Any, server: FakeServer) -> No
     assert text_of(page) == "That is the question"
 
 
+@pytest.mark.slow
 def test_each_model_has_its_own_cell(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
     generate(page, "A", length=60)
@@ -177,6 +183,7 @@ CONTRAST = """chip => {
     return (high + 0.05) / (low + 0.05) })) }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context_options", [{"color_scheme": "light"}, {"color_scheme": "dark"}], ids=str)
 def test_chips_are_readable_under_the_mouse(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Find cells").click()
@@ -188,6 +195,7 @@ def test_chips_are_readable_under_the_mouse(page: Any, server: FakeServer) -> No
         assert chip.evaluate(CONTRAST) >= 4.5
 
 
+@pytest.mark.slow
 def test_the_layout_is_stable(page: Any, server: FakeServer) -> None:
     def places() -> list[Any]:
         return [page.locator(name).bounding_box() for name in ("#position", "#layer", "#find-cells")]
@@ -204,6 +212,7 @@ def test_the_layout_is_stable(page: Any, server: FakeServer) -> None:
     assert places() == before
 
 
+@pytest.mark.slow
 def test_disabled_controls_keep_the_focus(page: Any, server: FakeServer) -> None:
     def focused() -> str:
         return str(page.evaluate("document.activeElement.id || document.activeElement.className"))

@@ -26,6 +26,7 @@ def write(page: Any, words: str) -> None:
     done(page, "Wrote 40 characters.")
 
 
+@pytest.mark.slow
 def test_nothing_is_learned_without_the_switch(page: Any, server: FakeServer) -> None:
     write(page, "my words")
     assert learned(server) is None
@@ -33,6 +34,7 @@ def test_nothing_is_learned_without_the_switch(page: Any, server: FakeServer) ->
     assert not page.get_by_role("button", name="Forget").is_visible()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_learn_has_no_switch(new_page: Any, server: FakeServer) -> None:
     new_page.goto(server.url)
     new_page.locator("#generate:enabled").wait_for()
@@ -62,6 +64,7 @@ def test_words_are_learned_taken_back_and_forgotten(page: Any, server: FakeServe
     assert learned(server) == ["new words"]
 
 
+@pytest.mark.slow
 def test_undo_does_not_bring_back_forgotten_words(page: Any, server: FakeServer) -> None:
     page.get_by_label("Learn from my words").check()
     write(page, "first")
@@ -74,6 +77,7 @@ def test_undo_does_not_bring_back_forgotten_words(page: Any, server: FakeServer)
     assert learned(server) is None
 
 
+@pytest.mark.slow
 def test_the_status_line_says_that_a_copy_learns(page: Any) -> None:
     page.evaluate("""() => {
         window.said = [];
@@ -88,6 +92,7 @@ def test_the_status_line_says_that_a_copy_learns(page: Any) -> None:
     assert page.evaluate("said.slice(3)") == ["Writing …", "Wrote 40 characters."]
 
 
+@pytest.mark.slow
 def test_bytes_models_learn_characters(page: Any, server: FakeServer) -> None:
     server.models = [model("hamlet", learns=True, symbols=["a", "\\xC3"])]
     page.reload()

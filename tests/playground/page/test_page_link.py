@@ -173,6 +173,7 @@ def test_a_link_is_not_lost(page: Any, server: FakeServer) -> None:
     assert page.get_by_role("button", name="Copy link").is_disabled()
 
 
+@pytest.mark.slow
 def test_back_and_branches_while_a_text_is_written(page: Any, server: FakeServer) -> None:
     generate(page, "A", length=60)
     done(page)

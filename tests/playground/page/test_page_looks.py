@@ -44,6 +44,7 @@ GAP = "pane => pane.scrollHeight - pane.scrollTop - pane.clientHeight"
 LANDSCAPE = {**PHONE, "viewport": {"width": 844, "height": 390}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context_options", [PHONE, LANDSCAPE], ids=["portrait", "landscape"])
 def test_text_bars_and_cells_are_visible_together(page: Any, server: FakeServer) -> None:
     wide, high = page.viewport_size["width"], page.viewport_size["height"]
@@ -95,6 +96,7 @@ def test_dark_follows_the_system_until_a_person_chooses(page: Any, server: FakeS
     assert max(red, green, blue) < 60
 
 
+@pytest.mark.slow
 def test_code_is_set_in_a_fixed_width(new_page: Any, server: FakeServer) -> None:
     server.models[1]["symbols"] = ["{", "}", "_", "="]
     new_page.goto(server.url)
@@ -104,6 +106,7 @@ def test_code_is_set_in_a_fixed_width(new_page: Any, server: FakeServer) -> None
     assert "monospace" in fonts[1]
 
 
+@pytest.mark.slow
 def test_typeface_is_remembered(page: Any, server: FakeServer) -> None:
     assert page.get_by_label("Book").is_checked()
     page.get_by_label("Code").check()
@@ -143,6 +146,7 @@ def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
     assert (asked["prime"], asked["final_temperature"], asked["banned"], asked["seed"]) == ("é\n", 1.2, "xyz", 42)
 
 
+@pytest.mark.slow
 def test_a_page_without_storage(new_page: Any, server: FakeServer) -> None:
     new_page.add_init_script("""for (const name of ["localStorage", "sessionStorage"])
       Object.defineProperty(window, name, {get() { throw new DOMException("no", "SecurityError") }})""")
@@ -190,6 +194,7 @@ def test_everything_has_a_name_and_the_status_is_polite(page: Any, server: FakeS
     assert page.locator(":is([aria-live], [role=status], [role=alert]) .pane").count() == 0  # not each character
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context_options", [{"reduced_motion": "reduce"}], ids=["reduced"])
 def test_reduced_motion(page: Any, server: FakeServer) -> None:
     server.pause = 0.05

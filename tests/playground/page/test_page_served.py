@@ -72,6 +72,7 @@ def test_the_wall_and_copied_stretches(page: Any, served: Serving) -> None:
     page.locator("#wall-cell").filter(has_text=f"Layer 1, cell 0: {level}").wait_for()
 
 
+@pytest.mark.slow
 def test_bytes_that_are_not_characters(page: Any, served: Serving) -> None:
     page.get_by_label("Model", exact=True).select_option("bytes")
     page.get_by_label("a cell").check()
@@ -102,6 +103,7 @@ def test_bytes_that_are_not_characters(page: Any, served: Serving) -> None:
         assert not {"…", "\ufffd"} & set(page.locator("#context").inner_text())
 
 
+@pytest.mark.slow
 def test_a_refusal_says_what_to_do(page: Any) -> None:
     page.get_by_text("Characters and stop texts").click()
     page.get_by_label("Unknown characters in the prime").select_option("error")

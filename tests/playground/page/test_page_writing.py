@@ -92,6 +92,7 @@ def test_every_setting_reaches_the_request(page: Any, server: FakeServer) -> Non
     assert server.last("generate")["top_k"] is None
 
 
+@pytest.mark.slow
 def test_temperature_by_slider_and_number(page: Any, server: FakeServer) -> None:
     slider, number = page.get_by_role("slider", name="Temperature"), page.get_by_role("spinbutton", name="Temperature")
     slider.focus()
@@ -122,6 +123,7 @@ def test_stop_then_continue(page: Any, server: FakeServer) -> None:
     assert body["seed"] == int(page.get_by_label("Seed").input_value()) + 1
 
 
+@pytest.mark.slow
 def test_a_kept_seed_is_used_again(page: Any, server: FakeServer) -> None:
     page.get_by_label("Seed").fill("42")
     page.get_by_label("keep").check()
@@ -135,6 +137,7 @@ def test_a_kept_seed_is_used_again(page: Any, server: FakeServer) -> None:
     assert server.last("generate")["seed"] < 1_000_000
 
 
+@pytest.mark.slow
 def test_a_long_text_is_continued_from_its_end(page: Any, server: FakeServer) -> None:
     generate(page, length=1500)
     done(page)
@@ -158,6 +161,7 @@ def test_undo(page: Any, server: FakeServer) -> None:
     assert server.last("generate")["prime"] == "A" + LINES[:60]
 
 
+@pytest.mark.slow
 def test_undo_while_the_model_writes(page: Any, server: FakeServer) -> None:
     generate(page, "A", length=60)
     done(page)
@@ -173,6 +177,7 @@ def test_undo_while_the_model_writes(page: Any, server: FakeServer) -> None:
     assert page.locator(".writing").count() == 0
 
 
+@pytest.mark.slow
 def test_generate_repeatedly(page: Any, server: FakeServer) -> None:
     server.pause = 0.01
     generate(page, "A", length=200)
@@ -200,6 +205,7 @@ def test_two_models_side_by_side(page: Any, server: FakeServer) -> None:
     assert page.get_by_label("Model", exact=True).input_value() == "macbeth"
 
 
+@pytest.mark.slow
 def test_ten_thousand_characters(page: Any, server: FakeServer) -> None:
     server.per_message = 50
     server.limits["length"] = 10_000
@@ -209,6 +215,7 @@ def test_ten_thousand_characters(page: Any, server: FakeServer) -> None:
     assert page.locator(f"{PANE} span:not(.mark)").count() == 0  # no colours
 
 
+@pytest.mark.slow
 def test_the_end_stays_in_view_while_colours_change(page: Any, server: FakeServer) -> None:
     server.pause, server.per_message = 0.05, 500  # more than one line per frame
     page.get_by_label("a cell").check()
@@ -242,6 +249,7 @@ def test_substitutions_are_shown(page: Any, server: FakeServer) -> None:
     assert not page.locator(".note").is_visible()
 
 
+@pytest.mark.slow
 def test_an_error_while_writing_is_shown(page: Any, server: FakeServer) -> None:
     server.breaks_after = 40
     generate(page)
@@ -271,6 +279,7 @@ def test_a_refusal_is_shown(page: Any, server: FakeServer) -> None:
     assert not page.get_by_role("button", name="Undo").is_visible()
 
 
+@pytest.mark.slow
 def test_an_unreachable_server(new_page: Any, server: FakeServer) -> None:
     new_page.route(re.compile("/api/models"), lambda route: route.abort())
     new_page.goto(server.url)
@@ -282,6 +291,7 @@ def test_an_unreachable_server(new_page: Any, server: FakeServer) -> None:
     done(new_page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["naïve 🙂 \u4e2d", "a < b & c"])
 def test_any_writing_system(new_page: Any, server: FakeServer, text: str) -> None:
     server.models = [model("one")]
@@ -291,6 +301,7 @@ def test_any_writing_system(new_page: Any, server: FakeServer, text: str) -> Non
     assert text_of(new_page).startswith(text + "First")
 
 
+@pytest.mark.slow
 def test_another_backend_replaces_the_server(new_page: Any, server: FakeServer) -> None:
     new_page.add_init_script("""window.charRnnBackend = {
       async models() { return {models: [{name: "own", cell: "gru", hidden_size: 4, num_layers: 1, parameters: 9,
@@ -312,6 +323,7 @@ def test_another_backend_replaces_the_server(new_page: Any, server: FakeServer) 
     assert server.asked == []
 
 
+@pytest.mark.slow
 def test_the_page_begins_at_the_temperature_of_the_model(new_page: Any, server: FakeServer) -> None:
     server.models[0]["temperature"] = 0.6
     new_page.goto(server.url)
