@@ -60,7 +60,10 @@ def test_the_pictures_are_those_of_the_figures(page: ModuleType, docs: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", SUITES)
-def test_other_figures_make_another_page(page: ModuleType, docs: Path, question: str) -> None:
+def test_other_figures_make_another_page(
+    page: ModuleType, docs: Path, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "draw", lambda bars, rows, path: path)
     file = docs / "benchmarks" / f"{question}.json"
     found = SuiteResult.read(file)
     table = found.tables[0]
