@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EVALUATIONS = 8  # lines that stay above the bar
 CURVE_SECONDS = 5.0
-CURVE_SHARE = 0.02  # of the time, at most
+CURVE_SHARE = 0.04  # of the time, at most
 CURVE_WIDTH = 640  # pixels
 
 
@@ -39,6 +39,7 @@ class NotebookProgress(BarProgress):
         self._evaluations: list[str] = []
         self._sample = ""
         self._curve_due = 0.0
+        self._draw()  # reading the text takes seconds
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
         """Show the line."""
