@@ -125,7 +125,7 @@ def test_a_refused_file(char_rnn: Command, hub: Hub, run_folder: Path, monkeypat
         ("", [NAME], 1, f"{ADDRESS}: pushing a model needs an account of the Hub; log in with `hf auth login`, or"),
         ("wrong", [NAME], 1, "does not permit this (Invalid username or password.); log in"),
         (TOKEN, ["bob/poem"], 1, "does not permit this (You don't have the rights to create bob's models); log in"),
-        (TOKEN, ["poem"], 2, "hf://poem: not a model on the Hub; write hf://USER/NAME"),
+        (TOKEN, ["poem"], 2, "error: poem: not a model on the Hub; write hf://USER/NAME"),
         (TOKEN, ["anna/poem@v1"], 2, "anna/poem@v1: give USER/NAME without a revision or a file"),
         (TOKEN, ["anna/a--b"], 1, "hf://anna/a--b: not a name of the Hub"),
         (TOKEN, [NAME, "--prime", "ж"], 2, "unknown character 'ж'"),
