@@ -5,7 +5,6 @@ Dimensions: B sequences in a batch, T their steps, W window of matches.
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -42,12 +41,13 @@ def doctor(setup: Setup) -> Found:
         yield Check(f"{each.check} {each.cell or ''}".rstrip(), passed, each.words, each.off, each.allowed)
 
 
-TOLERANCES = {  # log-probabilities in nats; gradients as a fraction of a parameter's largest
+TOLERANCES = {  # log-probabilities in nats; the gradient as a fraction of its norm, in float16 without a loss scale
     "float32": (LOG_PROBS, GRADIENT),
     "float64": (1e-10, 1e-9),
-    "bfloat16": (0.05, 0.15),
-    "float16": (0.01, 0.05),
+    "bfloat16": (0.05, 0.1),
+    "float16": (0.02, 0.1),
 }
+NORMED = 5  # times as much in half precision for normalization inside cells, which divides the zeros of a first step
 
 
 def equality(setup: Setup) -> Found:
@@ -76,7 +76,8 @@ def equality_of(setup: Setup, name: str, config: ModelConfig) -> Found:
         moved = setup.backend.place(build_like(model, config, dtype))
         with whole_float32():
             found = compute(moved, ids, setup.backend.device, Precision(precision, setup.backend.device).context())
-        yield Check(f"{name}, {precision}", *judged(found, answer, *TOLERANCES[precision]))
+        times = NORMED if precision.endswith("16") and config.layer_norm == "cell" else 1
+        yield Check(f"{name}, {precision}", *judged(found, answer, *(each * times for each in TOLERANCES[precision])))
         if precision == "float32":
             with whole_float32():
                 yield step_by_step(name, moved, ids.to(setup.device), answer.log_probs)
@@ -84,11 +85,15 @@ def equality_of(setup: Setup, name: str, config: ModelConfig) -> Found:
 
 def judged(found: Computed, answer: Computed, of_logs: float, of_gradients: float) -> tuple[bool, str]:
     """Compare the results of two devices; return whether they agree, and their differences in words."""
-    logs = judge_log_probs(found.log_probs, answer.log_probs)
-    gradients = judge_gradients(found.gradients, {k: grad for k, grad in answer.gradients.items() if grad.any()})
-    offs = [math.nan if finding.off is None else finding.off for finding in (logs, gradients)]
-    words = f"{offs[0]:.1e} nats (tolerance {of_logs:.0e}), gradients {offs[1]:.1e} (tolerance {of_gradients:.0e})"
-    return offs[0] <= of_logs and offs[1] <= of_gradients, words
+    logs = float((found.log_probs - answer.log_probs).abs().max())
+    wrong, right = (
+        torch.cat([each.flatten() for each in gradients])
+        for gradients in ([found.gradients[name] - grad for name, grad in answer.gradients.items()],
+                          answer.gradients.values())
+    )  # fmt: skip
+    gradient = float(wrong.norm() / right.norm())
+    words = f"{logs:.1e} nats (tolerance {of_logs:.0e}), gradient {gradient:.1e} (tolerance {of_gradients:.0e})"
+    return logs <= of_logs and gradient <= of_gradients, words
 
 
 def build_like(model: CharModel, config: ModelConfig, dtype: torch.dtype) -> CharModel:
