@@ -11,6 +11,7 @@ import yaml
 from cli_helpers import SMALL, Command
 from hub_server import TOKEN, Hub
 
+from char_rnn import __version__
 from char_rnn.model_file import ModelFile
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # by huggingface_hub
@@ -50,7 +51,7 @@ def test_what_is_pushed(pushed: dict[str, bytes], hub: Hub, run_folder: Path, po
     assert json.loads(pushed["config.json"])["model"] == own.config.model.model_dump(mode="json")
     for content in pushed.values():
         assert str(poem.parents[1]).encode() not in content
-    assert hub.messages == ["Push a model with char-rnn 1.0.0"]
+    assert hub.messages == [f"Push a model with char-rnn {__version__}"]
     assert "visibility" not in hub.created[0]
 
 
