@@ -46,6 +46,8 @@ from char_rnn.utils.model_files import (
 )
 
 NUMBERS = ("step", "epoch", "seconds", "best_val_loss", "best_step", "new_symbols")
+VERSIONS = {"char_rnn": "char-rnn", "torch": "PyTorch", "python": "Python", "threads": "CPU threads"}
+"""Facts about the training that name its software, and their names in a text."""
 PATHS = {"data", "init_from", "teacher", "data_dir", "checkpoint_dir", "checkpoint_name", "input_h5", "input_json"}
 """Facts about the training, and options of 2015's programs, that are paths."""
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from char_rnn.model_file import ModelFile
     from char_rnn.utils.config import Config
 
-_VERSIONS = {"char_rnn": "char-rnn", "torch": "PyTorch", "python": "Python", "threads": "CPU threads"}
 _NOT_OF_THE_TRAINING = ("generation.suggested_primes", "logging.", "data.data_dir", "data.cache_dir")
 
 
@@ -63,6 +62,7 @@ def _everything(path: str, file: ModelFile) -> dict[str, Any]:
 
 
 def _lines(path: str, file: ModelFile) -> list[str]:
+    from char_rnn.model_file import VERSIONS
     from char_rnn.utils.model_files import DEMO_FILE
 
     model, training, metadata, unit = file.config.model, file.config.training, file.training, file.vocabulary.unit
@@ -91,7 +91,7 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         bits = loss / math.log(2)
         at = f", at step {metadata['best_step']:,}" if "best_step" in metadata else ""
         lines.append(f"  best loss     {loss:.4f} nats, {bits:.4f} bits per {unit}{at}")
-    versions = [f"{name} {metadata[key]}" for key, name in _VERSIONS.items() if key in metadata]
+    versions = [f"{name} {metadata[key]}" for key, name in VERSIONS.items() if key in metadata]
     if path == str(DEMO_FILE):
         lines.append(f"  license       {DEMO_FILE.with_name('LICENSE.txt')}")
     if versions:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from char_rnn.model_file import ModelFile
+from char_rnn.model_file import VERSIONS, ModelFile
 from char_rnn.runs.history import History
 from char_rnn.utils.hub import INSTALL, Address, is_address
-from char_rnn.utils.terminal import counted, quoted, visible, visible_name
+from char_rnn.utils.terminal import counted, visible, visible_name
 
 README = "README.md"
 
@@ -50,7 +51,8 @@ def model_card(file: ModelFile, address: Address, words: Words, history: History
     """
     model, settings = file.config.model, file.config.generation
     architecture = f"{model.num_layers}-layer {model.type} with {model.hidden_size} units"
-    prime = f" --prime {quoted(words.prime)}" if words.prime.isprintable() and words.prime else ""
+    prime = f" --prime {shlex.quote(words.prime)}" if words.prime.isprintable() and words.prime else ""
+    begun = f"Begun with `{visible_name(words.prime).replace('`', chr(39))}`, at" if words.prime else "At"
     parts = [
         f"---\n{yaml.safe_dump(_metadata(file, words), sort_keys=False, allow_unicode=True)}---",
         f"# {_plain(address.name)}",
@@ -59,7 +61,7 @@ def model_card(file: ModelFile, address: Address, words: Words, history: History
         f" {counted(file.parameters, 'parameter')}, trained with char-rnn.",
         "## Sample",
         _block(words.sample, "text"),
-        f"{f'Prime `{_plain(words.prime)}`, t' if prime else 'T'}emperature {settings.temperature:g}.",
+        f"{begun} temperature {settings.temperature:g}.",
         "## Use",
         _block(f"{INSTALL}\nchar-rnn sample {address}{prime}", "sh"),
         _block(
@@ -103,9 +105,6 @@ def _facts(file: ModelFile, history: History | None) -> list[tuple[str, str]]:
     rows += [(f"{split} loss", _loss(loss, unit)) for split, loss in _losses(training, history).items()]
     versions = [f"{name} {training[key]}" for key, name in VERSIONS.items() if key in training]
     return rows + ([("versions", ", ".join(versions))] if versions else [])
-
-
-VERSIONS = {"char_rnn": "char-rnn", "torch": "PyTorch", "python": "Python"}
 
 
 def _losses(training: Mapping[str, Any], history: History | None) -> dict[str, float]:

@@ -273,7 +273,7 @@ def _bar(progress: Progress) -> type:
             super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
 
         def display(self, *_arguments: Any, **_options: Any) -> None:
-            if not self.pos:  # the second bar of a download counts compressed bytes
+            if "downloading bytes" not in self.desc:  # a second bar, of the compressed bytes
                 progress("downloading", self.n, self.total)
 
     return Bar
