@@ -275,6 +275,7 @@ def test_model_names_come_from_paths_and_are_unique(tmp_path: object) -> None:
     assert model_names(["runs/a/best.safetensors", "b.t7", "best.safetensors", "x/best.t7"]) == [
         "best", "b", "best-2", "best-3",
     ]  # fmt: skip
+    assert model_names(["hf://anna/my.book", "hf://bob/my.book@v2"]) == ["my.book", "my.book@v2"]
     assert model_names([str(tmp_path), f"{tmp_path}/"])[1] == f"{model_names([str(tmp_path)])[0]}-2"
 
 
