@@ -220,7 +220,9 @@ def test_what_cannot_be_served(
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize(
+    "package", [*(pytest.param(name, marks=pytest.mark.slow) for name in PACKAGES[:-1]), "uvicorn"]
+)
 def test_without_the_extra_the_way_to_it_is_named(run_folder: Path, tmp_path: Path, package: str) -> None:
     script = (
         f"import sys; sys.modules[{package!r}] = None\n"

@@ -28,9 +28,9 @@ def shell(command: str, **environment: str) -> tuple[int, str]:
     ("command", "error"),
     [
         ("char-rnn sample {run} --length 20 -q >&-", f"standard output: {CLOSED}"),
-        ("char-rnn --help >&-", f"standard output: {CLOSED}"),
+        pytest.param("char-rnn --help >&-", f"standard output: {CLOSED}", marks=pytest.mark.slow),
         ("char-rnn sample {run} --prime-file - <&-", f"standard input: {CLOSED}"),
-        ("char-rnn eval {run} - <&-", f"standard input: cannot be read ({CLOSED})"),
+        pytest.param("char-rnn eval {run} - <&-", f"standard input: cannot be read ({CLOSED})", marks=pytest.mark.slow),
         ("char-rnn config show >/dev/full", "no space left on device"),
     ],
 )
@@ -42,7 +42,9 @@ def test_closed_diagnostics_are_no_failure(run_folder: Path) -> None:
     assert shell(f"char-rnn sample {run_folder} --length 5 2>&-") == (0, "")
 
 
-@pytest.mark.parametrize("command", ["sample {run} --length 3000000 -q", "config show", "--help"])
+@pytest.mark.parametrize(
+    "command", ["sample {run} --length 3000000 -q", pytest.param("config show", marks=pytest.mark.slow), "--help"]
+)
 def test_a_reader_that_has_gone_gives_141(run_folder: Path, command: str) -> None:
     command = command.format(run=run_folder)
     assert shell(f"char-rnn {command} | true; exit ${{PIPESTATUS[0]}}") == (141, "")

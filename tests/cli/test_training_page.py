@@ -72,6 +72,7 @@ def lines_of(text: str) -> list[str]:
     return [re.sub(r"  [\d,]+ characters/s.*| in [\d.]+ minutes", "", line) for line in named.splitlines()]
 
 
+@pytest.mark.slow
 def test_without_the_extra_nothing_is_begun(poem: Path, tmp_path: Path) -> None:
     words = ["train", str(poem), "--out", str(tmp_path / "run"), "--open"]
     script = f"import sys; sys.modules['uvicorn'] = None\nfrom char_rnn.cli import main; main({words!r})"

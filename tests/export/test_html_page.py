@@ -87,9 +87,11 @@ def test_the_greedy_text_is_the_engines(opened: Opened, options: dict[str, Any])
 @pytest.mark.parametrize(
     "options",
     [
-        {"num_layers": 3, "hidden_size": 33},
+        pytest.param({"num_layers": 3, "hidden_size": 33}, marks=pytest.mark.slow),
         {"type": "gru", "reset": "before", "layer_norm": "between", "residual": True, "attention": "all"},
-        {"type": "lstm", "mogrifier_rounds": 3, "zoneout": 0.1, "embedding_size": 5},
+        pytest.param(
+            {"type": "lstm", "mogrifier_rounds": 3, "zoneout": 0.1, "embedding_size": 5}, marks=pytest.mark.slow
+        ),
     ],
     ids=str,
 )
@@ -325,7 +327,7 @@ def test_the_page_writes_by_itself_and_can_be_gone_on_with(opened: Opened) -> No
     assert text_of(other) == first
 
 
-@pytest.mark.parametrize("blobs", [True, False], ids=["blob", "data"])
+@pytest.mark.parametrize("blobs", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["blob", "data"])
 def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
     context = browser.new_context()
     context.set_default_timeout(20_000)
@@ -355,6 +357,7 @@ def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_embedded_in_a_page_of_another_origin(browser: Any) -> None:
     address = "http://models.test/poem.html?embed&prime=abc&seed=3&cell=1.2&theme=light"
     frame = f'<!doctype html><iframe sandbox="allow-scripts allow-popups" src="{address}" width="360" height="320">'
