@@ -153,7 +153,7 @@ class Worker:
                 return f"not finished after {seconds + GRACE:.0f} s"
             if not line:
                 return f"the process ended with {self._process.wait()}: {last_line(self._log)}"
-            [(kind, value)] = json.loads(line).items()
+            [(kind, value)] = json.loads(line, parse_constant=lambda _: None).items()  # NaN is not JSON
             if kind == "end":
                 return ""
             found[f"{kind}s"].append({"part": name, **value})
