@@ -100,6 +100,7 @@ def test_a_resumed_run_sends_each_step_once(make_trainer: MakeTrainer, fake: Sim
     assert samples == [(7, page), (14, page)]
 
 
+@pytest.mark.slow
 def test_what_a_tracker_lost_is_sent_when_the_run_is_resumed(
     make_trainer: MakeTrainer, fake: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -156,10 +157,14 @@ def test_the_runs_of_a_sweep_are_a_group(
 ) -> None:
     from char_rnn.sweep import sweep
 
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin="a package"))
-    config = rose_config(tmp_path)
+    config, grid = rose_config(tmp_path), {"training.seed": [1, 2]}
     config.logging.tracker = "trackio"
-    result = sweep(config, {"training.seed": [1, 2]}, tmp_path / "seeds")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TrackerMissingError):
+        sweep(config, grid, tmp_path / "seeds")
+    assert not (tmp_path / "seeds").exists()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin="a package"))
+    result = sweep(config, grid, tmp_path / "seeds")
     assert [run.failure for run in result.runs] == [None, None]
     starts = [call for call in fake.calls if "group" in call]
     assert [(call["group"], call["name"]) for call in starts] == [("seeds", "seed=1"), ("seeds", "seed=2")]

@@ -172,8 +172,9 @@ class WandbWriter(TrackerWriter):
             resume="allow" if saved else None,
             allow_val_change=True,
             dir=os.environ.get("WANDB_DIR") or str(self.folder),
-            settings={"console": "off", "silent": self.quiet, "quiet": True, "finish_timeout": FINISH_SECONDS},
+            settings={"console": "off", "silent": True, "finish_timeout": FINISH_SECONDS},  # it prints to stdout
         )
+        print(f"wandb: {Path(run.dir).parent if run.offline else run.url}")
         return run, run.step - 1
 
     def close(self, failed: bool) -> None:
