@@ -63,7 +63,7 @@ OPTIONS: list[dict[str, Any]] = [
         "tie_weights": True,
     },
     {"layer_norm": "cell", "zoneout": 0.2, "embedding": "one-hot"},
-    {"match_lengths": [2, 1], "match_window": 7},
+    {"match_lengths": [2, 1], "match_window": 7, "match_dropout": 0.2},
 ]
 
 

@@ -20,7 +20,7 @@ from char_rnn.utils.config.schema import GenerationConfig
 PARTS = {
     "locked_dropout": "true", "dropout": 0.1, "embedding_dropout": 0.1, "weight_dropout": 0.1, "zoneout": 0.1,
     "tie_weights": "true", "residual": "true", "feed_forward_size": 9, "attention": "top", "attention_heads": 2,
-    "attention_window": 7, "match_lengths": "[3,1]", "match_window": 50,
+    "attention_window": 7, "match_lengths": "[3,1]", "match_window": 50, "match_dropout": 0.1,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from char_rnn.models import CharLSTM
 from char_rnn.training.evaluation import evaluate
 
 
-def model(vocab_size: int = 7, **options: int) -> CharLSTM:
+def model(vocab_size: int = 7, **options: float) -> CharLSTM:
     torch.manual_seed(1)
     return CharLSTM(vocab_size, 9, 1, match_lengths=[2, 1], **{"match_window": 12, **options}).eval()
 
@@ -48,6 +48,21 @@ def test_streams_of_an_evaluation_know_the_symbols_before_them() -> None:
         log_probs, _ = made(torch.from_numpy(split.ids[None, :-1].astype("int64")))
         picked = log_probs[0].gather(1, torch.from_numpy(split.ids[1:, None].astype("int64")))
     assert evaluate(made, split).loss == pytest.approx(-float(picked.double().mean()), abs=1e-6)
+
+
+def test_dropout_hides_all_matches_of_a_sequence_in_training() -> None:
+    ids = torch.randint(3, (64, 20), generator=torch.Generator().manual_seed(5))
+    made = model(3, match_dropout=0.25)
+    whole, _ = made(ids)
+    assert made.matches is not None
+    made.matches.lengths = (12, 12)  # there are no matches so long
+    without, _ = made(ids)
+    made.matches.lengths = (2, 1)
+    trained, last = made.train()(ids)
+    hidden = [torch.equal(trained[row], without[row]) for row in range(len(ids))]
+    assert hidden == [not torch.equal(trained[row], whole[row]) for row in range(len(ids))]
+    assert 6 <= sum(hidden) <= 28
+    assert torch.equal(last[-1][0], ids[:, -12:] + 1)
 
 
 @pytest.mark.parametrize(

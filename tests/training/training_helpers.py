@@ -50,6 +50,7 @@ EVERY_PART = {
     "attention_window": 13,
     "match_lengths": [3, 1],
     "match_window": 20,
+    "match_dropout": 0.3,
 }
 """Model options that combine with any cell; ``layer_norm`` has two values to choose from."""
 

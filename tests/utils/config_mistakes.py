@@ -243,7 +243,7 @@ FILES = {
         ":2: model.<<: unknown key; known: type, hidden_size, num_layers, dropout,"
         " locked_dropout, embedding_dropout, weight_dropout, zoneout, embedding, embedding_size, tie_weights, reset,"
         " mogrifier_rounds, layer_norm, residual, feed_forward_size, attention, attention_heads, attention_window,"
-        " match_lengths, match_window, initialization",
+        " match_lengths, match_window, match_dropout, initialization",
     ),
     "code": (
         "model: !!python/object/apply:os.system ['true']\n",
@@ -299,7 +299,7 @@ OVERRIDES = {
     "model.a.b=3": "unknown key; known: type, hidden_size, num_layers, dropout,"
     " locked_dropout, embedding_dropout, weight_dropout, zoneout, embedding, embedding_size, tie_weights, reset,"
     " mogrifier_rounds, layer_norm, residual, feed_forward_size, attention, attention_heads, attention_window,"
-    " match_lengths, match_window, initialization",
+    " match_lengths, match_window, match_dropout, initialization",
     "modle.type=gru": "unknown section; did you mean model?",
     "training.seed": "has no value; write it as section.key=value",
     "": "has no value; write it as section.key=value",

@@ -175,7 +175,7 @@ def _details(file: ModelFile) -> str:
     if model.feed_forward_size:
         parts.append(f"feed-forward {model.feed_forward_size}")
     parts += [name.replace("_", " ") for name in ("residual", "tie_weights") if getattr(model, name)]
-    others = ("embedding_dropout", "weight_dropout", "zoneout")
+    others = ("embedding_dropout", "weight_dropout", "zoneout", "match_dropout")
     parts += [f"{name.replace('_', ' ')} {getattr(model, name):g}" for name in others if getattr(model, name)]
     return ", ".join(parts)
 

@@ -81,6 +81,7 @@ class CharModel(Pretrained):
         match_lengths: Lengths n of matches (:mod:`char_rnn.ops.matching`), the most recent earlier occurrences of the
             last n symbols: a learned vector for the symbol that followed is added to that of the symbol read.
         match_window: Number of previous symbols searched for matches.
+        match_dropout: Probability that a sequence of a batch has no matches.
         initialization: "pytorch", "uniform", "xavier", "he" or "orthogonal"; see
             :mod:`char_rnn.models.initialization`.
 
@@ -115,6 +116,7 @@ class CharModel(Pretrained):
         attention_window: int = 256,
         match_lengths: Sequence[int] = (),
         match_window: int = 16_384,
+        match_dropout: float = 0.0,
         initialization: str = "pytorch",
     ) -> None:
         options = {name: value for name, value in locals().items() if name in ModelConfig.model_fields}
@@ -124,13 +126,13 @@ class CharModel(Pretrained):
         check_choice("layer_norm", layer_norm, "none", "between", "cell")
         check_choice("attention", attention, "none", "top", "all")
         check_probabilities(dropout=dropout, embedding_dropout=embedding_dropout)
-        check_probabilities(weight_dropout=weight_dropout, zoneout=zoneout)
+        check_probabilities(weight_dropout=weight_dropout, zoneout=zoneout, match_dropout=match_dropout)
         self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
         self.dropout, self.locked_dropout = float(dropout), locked_dropout
         self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
         self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
         size, self.match_window = self.embedding.embedding_dim, match_window if match_lengths else 0
-        self.matches = Matches(match_lengths, match_window, vocab_size, size) if match_lengths else None
+        self.matches = Matches(match_lengths, match_window, vocab_size, size, match_dropout) if match_lengths else None
         chosen: Any = getattr(self, "cell", None) if cell is None else cell
         check_cell(chosen, self)
         self.cell = chosen

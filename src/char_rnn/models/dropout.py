@@ -1,9 +1,9 @@
 """Dropout in training: one function for each kind, each the identity for a probability of 0.
 
 They draw from PyTorch's global generator and divide what remains by its probability, so that expectations are those of
-evaluation. Only zoneout divides nothing: it mixes two states.
+evaluation. Zoneout, which mixes two states, and matches are not divided.
 
-Dimensions: B batch, T time, V vocabulary, H hidden.
+Dimensions: B batch, T time, V vocabulary, H hidden, M match lengths.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def drop_weights(weight: Tensor, p: float) -> Tensor:
     Source: DropConnect, Wan et al. (2013), on recurrent weights as in Merity et al. (2018), arXiv 1708.02182.
     """
     return weight * _factors(weight, p) if p else weight
+
+
+def drop_matches(found: Tensor, p: float) -> Tensor:
+    """Replace all matches (M, B, T) of a sequence by 0, "no match"; what remains is not divided."""
+    return found * _kept(found.new_empty(1, found.shape[1], 1), p) if p else found
 
 
 def zoneout_mask(like: Tensor, time: int, p: float, *, training: bool) -> Tensor | float:

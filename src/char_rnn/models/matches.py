@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from char_rnn.models.dropout import drop_matches
 from char_rnn.models.layers import check_sizes
 from char_rnn.ops import find_matches
 
@@ -24,19 +25,20 @@ class Matches(nn.ModuleList):
         window: W, number of previous symbols searched for matches.
         vocab_size: V.
         size: E.
+        dropout: Probability that a sequence of a batch has no matches in training.
 
     Raises:
         ValueError: A length or the window is out of range.
     """
 
-    def __init__(self, lengths: Sequence[int], window: int, vocab_size: int, size: int) -> None:
+    def __init__(self, lengths: Sequence[int], window: int, vocab_size: int, size: int, dropout: float) -> None:
         super().__init__(nn.Embedding(1 + vocab_size, size) for _ in lengths)
         check_sizes(match_window=window)
         for length in lengths:
             check_sizes(match_lengths=length)
             if length > window:
                 raise ValueError(f"match_lengths: got {length}, but match_window is {window}; give at most {window}")
-        self.lengths, self.window = tuple(lengths), window
+        self.lengths, self.window, self.dropout = tuple(lengths), window, dropout
         for vectors in self.parameters():
             nn.init.normal_(vectors, std=0.3)
 
@@ -46,6 +48,7 @@ class Matches(nn.ModuleList):
         `ids` are (B, T), and `history` is that of :func:`char_rnn.ops.find_matches`, (B, W).
         """
         found, history = find_matches(ids, history, self.lengths)
+        found = drop_matches(found, self.dropout if self.training else 0.0)
         # Time-major in memory and viewed batch-first, as the vectors of the symbols are.
         vectors = [table(match.t()) for table, match in zip(self, found, strict=True)]
         return sum(vectors[1:], vectors[0]).transpose(0, 1), history

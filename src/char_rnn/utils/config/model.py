@@ -13,7 +13,9 @@ from char_rnn.utils.config.fields import Conflict, NameOf, Section
 CellType = Annotated[str, NameOf(CELLS, BUILT_IN, "to use a cell of your own, import its module first")]
 _WIDTH = 65_536
 LARGEST_DEFAULT_EMBEDDING = 512
-FOR_TRAINING = frozenset({"dropout", "locked_dropout", "embedding_dropout", "weight_dropout", "initialization"})
+FOR_TRAINING = frozenset(
+    {"dropout", "locked_dropout", "embedding_dropout", "weight_dropout", "match_dropout", "initialization"}
+)
 """Keys that affect training only, not the predictions of a trained model."""
 
 
@@ -66,6 +68,8 @@ class ModelConfig(Section):
     """Lengths of matches: where the last n symbols occurred before, the symbol that followed is an input; [] = none."""
     match_window: int = Field(default=16_384, ge=1, le=_WIDTH)
     """Number of past symbols searched for matches, also from earlier sequences."""
+    match_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that a training sequence has no matches, so that the model also learns without them; 0 = none."""
     initialization: Literal["pytorch", "uniform", "xavier", "he", "orthogonal"] = "pytorch"
     """Initialization of the weights; uniform is that of 2015 (from -0.08 to 0.08, LSTM forget bias 1)."""
 
