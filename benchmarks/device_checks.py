@@ -199,9 +199,9 @@ STEPS: Mapping[str, Any] = {
 
 
 PARTS = {
-    "doctor": Part(doctor, 8),
+    "doctor": Part(doctor, 14),
     "equality": Part(equality, 12),
-    "scan": Part(scan, 4),
-    "matches": Part(matches, 4),
-    "waits": Part(waits, 4),
+    "scan": Part(scan, 3),
+    "matches": Part(matches, 3),
+    "waits": Part(waits, 3),
 }

@@ -250,8 +250,8 @@ def made_text(file: Path, size: int) -> Path:
 
 
 PARTS = {
-    "golden": Part(golden, 6),
+    "golden": Part(golden, 8),
     "resume": Part(resume, 10),
-    "ranks": Part(ranks, 6),
+    "ranks": Part(ranks, 8),
     "large": Part(large, 50),
 }

@@ -251,8 +251,8 @@ class Averaging:
     def after_step(self, step: int) -> None:
         """Add the parameters after `step` steps to the mean, if averaging has started."""
         if self.mean is not None and step > self._training.averaging_start:
-            means, parameters = list(self.mean.module.parameters()), list(self._model.parameters())
-            torch._foreach_lerp_(means, parameters, self._weight(self.mean.n_averaged))
+            means: list[Tensor] = list(self.mean.module.parameters())
+            torch._foreach_lerp_(means, list[Tensor](self._model.parameters()), self._weight(self.mean.n_averaged))
             self.mean.n_averaged += 1
 
     def _weight(self, count: Tensor) -> float:
