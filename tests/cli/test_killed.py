@@ -6,8 +6,6 @@ import pickle
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from cli_helpers import Command
+from processes import Forked
 
 from char_rnn.model_file import ModelFile
 from char_rnn.training.callbacks import MetricsWriter
@@ -48,16 +47,17 @@ def test_killed_at_twenty_random_moments_a_run_ends_the_same(poem: Path, tmp_pat
     """Final parameters equal to the bit, no temporary file left, every record there once."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     settings = [*SETTINGS, "--set", f"data.cache_dir={tmp_path / 'cache'}", "--quiet"]
-    program = [sys.executable, "-m", "char_rnn", "train"]
     began = time.monotonic()
-    subprocess.run([*program, str(poem), "--out", str(whole), *settings], check=True, capture_output=True)
+    undisturbed = Forked(["train", str(poem), "--out", str(whole), *settings])
+    undisturbed.communicate(timeout=240)
+    assert undisturbed.returncode == 0
     longest = time.monotonic() - began
 
     moments, kills, deaths = random.Random(2015), 0, []
     while True:
         begun = (parts / "training_state.safetensors").exists()
         words = ["--resume", str(parts), "--quiet"] if begun else [str(poem), "--out", str(parts), *settings]
-        process = subprocess.Popen([*program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = Forked(["train", *words])
         if kills < KILLS:
             wait_for_training(process, parts)
             time.sleep(moments.uniform(0, longest / KILLS / 2))
@@ -67,7 +67,7 @@ def test_killed_at_twenty_random_moments_a_run_ends_the_same(poem: Path, tmp_pat
         deaths.append(process.returncode)
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, err.decode()
+        assert process.returncode == -signal.SIGKILL, err
     assert deaths.count(-signal.SIGKILL) >= KILLS - 3, "the run was done before it could be killed"
 
     assert not [path.name for path in parts.rglob("*.tmp")]
@@ -78,11 +78,11 @@ def test_killed_at_twenty_random_moments_a_run_ends_the_same(poem: Path, tmp_pat
         assert all((found[key] == array).all() for key, array in expected.items()), name
 
 
-def wait_for_training(process: subprocess.Popen[bytes], run: Path) -> None:
+def wait_for_training(process: Forked, run: Path) -> None:
     """Return once the process has written something since it started, so that the moments fall into the training."""
     metrics, deadline = run / "metrics.jsonl", time.time() + 60
     started = time.time()
-    while process.poll() is None and time.time() < deadline:
+    while process.returncode is None and time.time() < deadline:
         if metrics.exists() and metrics.stat().st_mtime > started:
             return
         time.sleep(0.005)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processes import Forked
 from training_helpers import REGULARIZED, timeless
 
 from char_rnn.cli import main
@@ -36,36 +36,32 @@ SETTINGS = (
 def command(folder: Path, *arguments: object) -> list[str]:
     settings = [*SETTINGS, f"data.cache_dir={folder / 'cache'}"]
     words = [word for setting in settings for word in ("--set", setting)]
-    return ["-m", "char_rnn", "train", *words, *map(str, arguments)]
+    return ["train", *words, *map(str, arguments)]
 
 
-def start(count: int, arguments: list[str]) -> list[subprocess.Popen[str]]:
+def start(count: int, arguments: list[str]) -> list[Forked]:
     """Start the processes with the environment that torchrun sets."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
+    return [Forked(arguments, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+def finish(processes: list[Forked]) -> list[tuple[int, str, str]]:
     outputs = [process.communicate(timeout=120) for process in processes]
-    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+    return [(process.returncode or 0, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
 def train(count: int, arguments: list[str]) -> list[tuple[int, str, str]]:
     outcomes = finish(start(count, arguments))
     assert [status for status, _, _ in outcomes] == [0] * count, outcomes
     return outcomes
+
+
+def saved_step(run: Path) -> int:
+    path = run / "last.safetensors"
+    return int(ModelFile.read(path).training["step"]) if path.exists() else 0
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -93,7 +89,7 @@ def one_and_two(poem: Path) -> tuple[Path, Path]:
     runs = poem.parent / "one", poem.parent / "two"
     plain = ["--set", "model.dropout=0", "--set", "training.max_steps=40", "--quiet"]
     with pytest.raises(SystemExit, match="0"):
-        main(command(poem.parent, poem, "--out", runs[0], *plain)[2:])
+        main(command(poem.parent, poem, "--out", runs[0], *plain))
     outcomes = train(2, command(poem.parent, poem, "--out", runs[1], *plain, "--set", "training.micro_batch_size=2"))
     assert outcomes[0][1]
     out, err = outcomes[1][1:]
@@ -102,6 +98,7 @@ def one_and_two(poem: Path) -> tuple[Path, Path]:
     return runs
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(one_and_two: tuple[Path, Path]) -> None:
     one, two = map(weights, one_and_two)
     for name, expected in one.items():
@@ -113,6 +110,7 @@ def test_two_processes_equal_one(one_and_two: tuple[Path, Path]) -> None:
     assert {record["split"] for record in records[0]} == {"train", "val", "test"}
 
 
+@pytest.mark.slow
 def test_only_the_first_process_writes(one_and_two: tuple[Path, Path]) -> None:
     files = [sorted(path.name for path in run.iterdir()) for run in one_and_two]
     assert files[0] == files[1]
@@ -126,7 +124,7 @@ def test_resuming_with_another_number_of_processes(poem: Path, one_and_two: tupl
     run = poem.parent / "fewer"
     plain = ["--set", "model.dropout=0", "--quiet"]
     train(2, command(poem.parent, poem, "--out", run, *plain, "--set", "training.max_steps=20"))
-    train(1, ["-m", "char_rnn", "train", "--resume", str(run), "--set", "training.max_steps=40", "--quiet"])
+    train(1, ["train", "--resume", str(run), "--set", "training.max_steps=40", "--quiet"])
     for name, expected in weights(one_and_two[0]).items():
         np.testing.assert_allclose(weights(run)[name], expected, rtol=0, atol=1e-12, err_msg=name)
 
@@ -148,7 +146,7 @@ def test_stopped_and_resumed_with_dropout_is_exact(poem: Path, teacher: Path) ->
     dropout = ["--set", "model.dropout=0.3", "--set", f"training.teacher={teacher}", "--quiet"]
     train(2, command(poem.parent, poem, "--out", whole, *dropout, "--set", "training.max_steps=30"))
     train(2, command(poem.parent, poem, "--out", parts, *dropout, "--set", "training.max_steps=12"))
-    train(2, ["-m", "char_rnn", "train", "--resume", str(parts), "--set", "training.max_steps=30", "--quiet"])
+    train(2, ["train", "--resume", str(parts), "--set", "training.max_steps=30", "--quiet"])
     for name, expected in weights(whole).items():
         assert (weights(parts)[name] == expected).all(), name
 
@@ -185,7 +183,7 @@ def test_all_processes_test_the_best_model_of_an_earlier_part(poem: Path) -> Non
         "--set",
         "training.explosion_factor=0",
     ]
-    train(2, ["-m", "char_rnn", "train", "--resume", str(run), *ruin, "--quiet"])
+    train(2, ["train", "--resume", str(run), *ruin, "--quiet"])
     best = ModelFile.read(run / "best.safetensors").training
     tests = [r for r in MetricsWriter(run / "metrics.jsonl").read() if r["split"] == "test"]
     assert best["step"] == 15
@@ -199,7 +197,7 @@ def test_the_death_of_one_process_ends_the_others_with_a_message(poem: Path, vic
     run = poem.parent / f"death{victim}"
     processes = start(2, command(poem.parent, poem, "--out", run, "--set", "training.max_steps=1000000"))
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list(run.glob("step-*"))) < 2:
+    while time.monotonic() < deadline and saved_step(run) < 20:
         time.sleep(0.05)
     processes[victim].send_signal(signal.SIGKILL)
     status, _, err = finish(processes)[1 - victim]
@@ -207,9 +205,9 @@ def test_the_death_of_one_process_ends_the_others_with_a_message(poem: Path, vic
     assert "another process of this run has ended" in err
     assert "--resume" in err
     assert "Traceback" not in err
-    assert ModelFile.read(run / "last.safetensors").training["step"] >= 20
+    assert saved_step(run) >= 20
     reached = MetricsWriter(run / "metrics.jsonl").read()[-1]["step"] // 10 * 10 + 20
-    train(2, ["-m", "char_rnn", "train", "--resume", str(run), "--set", f"training.max_steps={reached}", "--quiet"])
+    train(2, ["train", "--resume", str(run), "--set", f"training.max_steps={reached}", "--quiet"])
     steps = [r["step"] for r in MetricsWriter(run / "metrics.jsonl").read() if r["split"] == "train"]
     assert steps == [*range(5, reached + 1, 5)]
 
@@ -234,7 +232,9 @@ def test_torchrun_starts_a_run(poem: Path, one_and_two: tuple[Path, Path]) -> No
     plain = ["--set", "model.dropout=0", "--set", "training.max_steps=40", "--quiet"]
     arguments = command(poem.parent, poem, "--out", run, *plain)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [*launcher, "-m", "char_rnn", *arguments], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     for name, expected in weights(one_and_two[0]).items():
         np.testing.assert_allclose(weights(run)[name], expected, rtol=0, atol=1e-12, err_msg=name)
