@@ -37,6 +37,7 @@ from typing import Any
 import device_checks
 import device_runs
 import device_speed
+import torch
 from device_parts import Check, Setup, attempt
 from page import markdown
 
@@ -113,6 +114,8 @@ def serve(arguments: argparse.Namespace) -> None:
             for each in attempt(name, partial(PARTS[name].run, setup)):
                 kind = "check" if isinstance(each, Check) else "figure"
                 print(json.dumps({kind: vars(each)}, default=float), flush=True)
+        if arguments.device != "cpu":
+            getattr(torch, arguments.device).empty_cache()  # for the programs that the next parts start
         print(json.dumps({"end": name}), flush=True)
 
 

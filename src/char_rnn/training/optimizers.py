@@ -252,7 +252,8 @@ class Averaging:
         """Add the parameters after `step` steps to the mean, if averaging has started."""
         if self.mean is not None and step > self._training.averaging_start:
             means: list[Tensor] = list(self.mean.module.parameters())
-            torch._foreach_lerp_(means, list[Tensor](self._model.parameters()), self._weight(self.mean.n_averaged))
+            parameters: list[Tensor] = list(self._model.parameters())
+            torch._foreach_lerp_(means, parameters, self._weight(self.mean.n_averaged))
             self.mean.n_averaged += 1
 
     def _weight(self, count: Tensor) -> float:
