@@ -108,9 +108,9 @@ def parse() -> argparse.Namespace:
 def serve(arguments: argparse.Namespace) -> None:
     """Run the parts that standard input names; print a line of JSON for each check and figure, and one at the end."""
     for line in sys.stdin:
-        name, seconds = json.loads(line)
+        name, deadline = json.loads(line)
         with TemporaryDirectory() as folder:
-            setup = Setup(arguments.device, arguments.small, Path(folder), time.monotonic() + seconds)
+            setup = Setup(arguments.device, arguments.small, Path(folder), deadline)
             for each in attempt(name, partial(PARTS[name].run, setup)):
                 kind = "check" if isinstance(each, Check) else "figure"
                 print(json.dumps({kind: vars(each)}, default=float), flush=True)
@@ -146,12 +146,12 @@ class Worker:
 
     def run(self, name: str, seconds: float, found: Found) -> str:
         """Run a part, and add what it finds; return why it did not end, else an empty text."""
-        deadline = time.monotonic() + seconds + GRACE
+        deadline = time.monotonic() + seconds  # of all processes of this machine
         with suppress(BrokenPipeError):
-            print(json.dumps([name, seconds]), file=self._process.stdin, flush=True)
+            print(json.dumps([name, deadline]), file=self._process.stdin, flush=True)
         while True:
             try:
-                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = self._lines.get(timeout=max(0.0, deadline + GRACE - time.monotonic()))
             except Empty:
                 return f"not finished after {seconds + GRACE:.0f} s"
             if not line:
