@@ -60,7 +60,7 @@ class ColouredText:
         )
         most = self._largest
         return (
-            f'<pre style="white-space: pre-wrap">{"".join(spans)}</pre>\n'
+            f'<pre style="white-space: pre-wrap; font-family: monospace">{"".join(spans)}</pre>\n'
             f"<small>{escape(self.title)}: blue {-most:.2g}, orange {most:+.2g}</small>\n"
         )
 
