@@ -15,8 +15,8 @@ typedef struct {
     int64_t *found;
 } matching;
 
-static size_t memory_size(const matching *of) {
-    return (size_t)of->steps * sizeof(int64_t) + 2 * (size_t)of->width * sizeof(uint16_t);
+static size_t memory_size(const matching *of) { /* a multiple of 8 bytes: the next share's begins there */
+    return (size_t)of->steps * sizeof(int64_t) + (size_t)(of->width + of->width % 2) * 2 * sizeof(uint16_t);
 }
 
 /* Extend the codes of the `from` symbols that begin at each place to those of `length` symbols. */
