@@ -35,3 +35,12 @@ def test_an_ignored_one_stays_ignored(name: str) -> None:
             os.kill(os.getpid(), number)
             assert received == []
         assert signal.getsignal(number) is signal.SIG_IGN
+
+
+def test_a_handler_of_a_program_in_c_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python cannot restore such a handler, which `getsignal` returns as None."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    with stopping_at_signals(pytest.fail, quiet=True):
+        monkeypatch.undo()
+        assert signal.getsignal(signal.SIGTERM) is before

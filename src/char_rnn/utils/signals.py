@@ -44,6 +44,6 @@ def stopping_at_signals(stop: Callable[[], None], quiet: bool, *, twice: bool = 
 
 
 def _heeded_signals() -> list[int]:
-    """Return the signals that end this process, except those that its parent ignores."""
+    """Return the signals that end this process, except those that its parent ignores or a program in C handles."""
     known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    return [number for number in known if signal.getsignal(number) not in (signal.SIG_IGN, None)]  # None: set in C
