@@ -21,7 +21,7 @@ import torch
 import char_rnn
 from char_rnn.api import in_notebook
 from char_rnn.cli import main
-from char_rnn.data import TextNotFoundError
+from char_rnn.data import DataError
 from char_rnn.training import Callback, CharRNNTrainer
 from char_rnn.utils.config import ConfigError
 
@@ -138,7 +138,7 @@ def test_an_interrupted_run_is_saved_and_resumes_with_its_text(
         stopped = char_rnn.train(text=text, resume=tmp_path / "run", callbacks=[StopAt(4)])
     assert (stopped.result.step, stopped.result.stopped) == (4, True)
     assert stopped._next() == f"char_rnn.train(text=..., resume={str(tmp_path / 'run')!r})"
-    with pytest.raises(TextNotFoundError, match=r"^the text of this run was given as char_rnn\.train\(text=\.\.\.\)"):
+    with pytest.raises(DataError, match=r"^the text of this run was given as char_rnn.* or as a file$"):
         char_rnn.train(resume=stopped.folder)
     with pytest.raises(ValueError, match="another text"):
         char_rnn.train(text=text + "!", resume=stopped.folder)
@@ -171,6 +171,7 @@ def test_a_vocabulary_grows_by_a_text_itself(book: Path, tmp_path: Path) -> None
     [
         ({}, "give one of data, the path or the name of a text, and text, a text itself"),
         ({"data": "a.txt", "text": "a rose"}, "give one of data"),
+        ({"text": "a rose", "settings": {"data.data_dir": "a.txt"}}, "give one of data"),
         ({"text": b"a rose"}, r"text: must be a text; given b'a rose'"),
         ({"text": ""}, "text: is empty"),
         ({"text": "README.md"}, "text: 'README.md' is a path; give it as data"),

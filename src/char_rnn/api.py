@@ -111,7 +111,7 @@ def train(
         OSError: a file cannot be read or written.
         TrainingDiverged: the loss exploded repeatedly.
     """
-    _check_text(data, text, needed=resume is None)
+    _check_text((settings or {}).get("data.data_dir", data), text, needed=resume is None)
     if resume is not None and (folder or recipe or init_from or grow_vocabulary):
         raise ValueError("resume uses the settings of the run: leave out folder, recipe, init_from, grow_vocabulary")
     file = None if resume is None else check_run(resume)

@@ -202,7 +202,7 @@ def find_source(
     if source in datasets.NAMES:
         return _data_set(str(source), encoding, progress)
     if source == GIVEN_TEXT:
-        raise TextNotFoundError(
+        raise DataError(
             "the text of this run was given as char_rnn.train(text=...) and is not stored: give it again in the same"
             " way, or as a file"
         )

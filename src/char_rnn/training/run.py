@@ -88,7 +88,7 @@ class RunContext:
     progress: Progress | None = None
     open_model: Callable[[str | Path], ModelFile] = ModelFile.read
     group: ProcessGroup = field(default_factory=ProcessGroup)
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
 
 
 def start_run(
