@@ -40,7 +40,7 @@ class ColouredText:
 
     text: str
     values: npt.NDArray[np.floating]
-    title: str = ""
+    title: str = "values"
 
     def __repr__(self) -> str:
         return f"<ColouredText {self.title}: {len(self.text):,} characters>"

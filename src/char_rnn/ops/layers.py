@@ -105,7 +105,7 @@ def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
 def _by_pytorch(
     function: Callable[..., Any], x: Tensor, state: State, parameters: Parameters, products: torch.dtype | None
 ) -> tuple[Tensor, State]:
-    """Run PyTorch's function; `products` is a half precision, or None on the CPU.
+    """Run PyTorch's function; `products` is a half precision, or None for the type of the parameters.
 
     Autocast of these functions on CUDA casts to float16, whatever type is requested; so the cast is done here.
     """

@@ -126,7 +126,7 @@ class BarProgress(LineProgress):
         self._draw()
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        """Redraw, at most ten times a second."""
+        """Redraw, if that is due."""
         super().on_step(trainer, loss)
         self._loss = loss if math.isnan(self._loss) else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
         if self._is_due():
@@ -134,7 +134,7 @@ class BarProgress(LineProgress):
             self._redraw(self._fields(trainer))
 
     def on_evaluating(self, split: str, done: int, total: int) -> None:
-        """Show the progress of an evaluation, at most ten times a second."""
+        """Show the progress of an evaluation, if that is due."""
         if self._is_due():
             share = Text.assemble(f"{100 * done // total:>3.0f}% ", *self._bar_of(done / total))
             self._redraw((share, f"evaluating {split}", f"{done:,} of {total:,} {self._unit}s"))

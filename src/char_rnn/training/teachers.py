@@ -54,10 +54,10 @@ class Teacher(NamedTuple):
 class Teachers:
     """Predicts a run's batches by the mean of its teachers' probabilities, each at the configured temperature.
 
-    The teachers read the batches that the student reads, without dropout; their states are zero where the student's
-    is. Epochs of streams alternate between two sets of batches, so the predictions of the first two are stored if they
-    fit into memory, by the digest of all ids since the zero state. Probabilities are rounded to float16, stored or not,
-    so that both give the same bits.
+    The teachers read the batches that the student reads, without dropout, each epoch from zero states. Epochs of
+    streams alternate between two sets of batches, so the predictions of the first two are stored if they fit into
+    memory, by the digest of all ids since the zero state. Probabilities are rounded to float16, stored or not, so that
+    both give the same bits.
 
     Args:
         given: The teachers; without any, there are no predictions.

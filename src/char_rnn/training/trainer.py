@@ -191,7 +191,7 @@ class CharRNNTrainer:
             self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return loss
 
-    def _first_state(self) -> Any:
+    def _first_state(self) -> Hidden | None:
         """Return the state before an epoch's first step: zero, with the text before each stream for its matches."""
         window = self.model.match_window
         if not (window and isinstance(self.train_batches, StreamBatches)):
