@@ -68,22 +68,24 @@ def main() -> None:
         "command": " ".join(["python", *sys.argv]),
     }
     worker: Worker | None = None
-    for name in arguments.parts:
-        left = 60 * arguments.minutes - (time.monotonic() - began)
-        shares = [PARTS[each].share for each in arguments.parts[arguments.parts.index(name) :]]
-        seconds = max(1.0, left * PARTS[name].share / sum(shares) - GRACE)
-        print(f"{name}, at most {seconds:.0f} s", file=sys.stderr, flush=True)
-        worker, started = worker or Worker(arguments, arguments.out / "device.log"), time.monotonic()
-        problem = worker.run(name, seconds, found)
-        if problem:
-            found["checks"].append({"part": name, **vars(Check(f"{name} runs to its end", False, problem))})
-        if any(check["passed"] is False for check in found["checks"] if check["part"] == name):
-            worker.stop()  # an error of a device can make all that follows fail
-            worker = None
-        found["parts"].append({"part": name, "seconds": time.monotonic() - started, "allowed": seconds})
-        write(arguments.out, about, found)
-    if worker is not None:
-        worker.stop()
+    try:
+        for name in arguments.parts:
+            left = 60 * arguments.minutes - (time.monotonic() - began)
+            shares = [PARTS[each].share for each in arguments.parts[arguments.parts.index(name) :]]
+            seconds = max(1.0, left * PARTS[name].share / sum(shares) - GRACE)
+            print(f"{name}, at most {seconds:.0f} s", file=sys.stderr, flush=True)
+            worker, started = worker or Worker(arguments, arguments.out / "device.log"), time.monotonic()
+            problem = worker.run(name, seconds, found)
+            if problem:
+                found["checks"].append({"part": name, **vars(Check(f"{name} runs to its end", False, problem))})
+            if any(check["passed"] is False for check in found["checks"] if check["part"] == name):
+                worker.stop()  # an error of a device can make all that follows fail
+                worker = None
+            found["parts"].append({"part": name, "seconds": time.monotonic() - started, "allowed": seconds})
+            write(arguments.out, about, found)
+    finally:  # also at Ctrl-C, which the process in a session of its own does not get
+        if worker is not None:
+            worker.stop()
     failed = sum(check["passed"] is False for check in found["checks"])
     print(f"{arguments.out / 'device.md'}: {len(found['checks'])} checks, {failed} failed", file=sys.stderr)
     sys.exit(1 if failed else 0)
@@ -107,16 +109,18 @@ def parse() -> argparse.Namespace:
 
 def serve(arguments: argparse.Namespace) -> None:
     """Run the parts that standard input names; print a line of JSON for each check and figure, and one at the end."""
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print goes to the log
     for line in sys.stdin:
         name, deadline = json.loads(line)
         with TemporaryDirectory() as folder:
             setup = Setup(arguments.device, arguments.small, Path(folder), deadline)
             for each in attempt(name, partial(PARTS[name].run, setup)):
                 kind = "check" if isinstance(each, Check) else "figure"
-                print(json.dumps({kind: vars(each)}, default=float), flush=True)
+                print(json.dumps({kind: vars(each)}, default=float), file=output, flush=True)
         if arguments.device != "cpu":
             getattr(torch, arguments.device).empty_cache()  # for the programs that the next parts start
-        print(json.dumps({"end": name}), flush=True)
+        print(json.dumps({"end": name}), file=output, flush=True)
 
 
 class Worker:
