@@ -61,6 +61,12 @@ def test_without_facts() -> None:
     assert "| text | unknown |\n| vocabulary | 7 characters |\n\nThe model can repeat" in card
 
 
+def test_a_huge_loss() -> None:
+    assert "| validation loss | 800.0000 nats per character (1154.1560 bits, perplexity inf) |" in model_card(
+        model(best_val_loss=800.0), ADDRESS, Words()
+    )
+
+
 def test_primes_are_those_given() -> None:
     assert shareable(model()).config.generation.suggested_primes == []
     assert shareable(model(), ("Roses",)).config.generation.suggested_primes == ["Roses"]

@@ -13,6 +13,7 @@ import yaml
 
 from char_rnn.model_file import VERSIONS, ModelFile
 from char_rnn.runs.history import History
+from char_rnn.training.evaluation import perplexity
 from char_rnn.utils.hub import INSTALL, Address, is_address
 from char_rnn.utils.terminal import counted, visible, visible_name
 
@@ -121,7 +122,7 @@ def _losses(training: Mapping[str, Any], history: History | None) -> dict[str, f
 
 
 def _loss(loss: float, unit: str) -> str:
-    return f"{loss:.4f} nats per {unit} ({loss / math.log(2):.4f} bits, perplexity {math.exp(loss):.3f})"
+    return f"{loss:.4f} nats per {unit} ({loss / math.log(2):.4f} bits, perplexity {perplexity(loss):.3f})"
 
 
 def _plain(text: str) -> str:
