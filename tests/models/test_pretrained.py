@@ -66,13 +66,28 @@ def test_on_the_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (url, hub.messages, hub.private) == (f"{hub.url}/anna/rose", ["First"], {"anna/rose"})
     first = next(name for owner, name in reversed(hub.files) if name != "main")
     model.output_proj.bias.data += 1
-    assert model.save_pretrained(tmp_path / "rose", repo_id="anna/rose", push_to_hub=True) == url
+    assert model.save_pretrained(tmp_path / "rose", push_to_hub=True) == url, "the name of the folder, own account"
     assert sorted(hub.files["anna/rose", "main"]) == ["config.json", "model.safetensors"]
     assert torch.equal(log_probs(CharModel.from_pretrained("anna/rose")), log_probs(model))
     older = CharModel.from_pretrained("anna/rose", revision=first, token=TOKEN)
     assert torch.equal(older.output_proj.bias + 1, model.output_proj.bias)
     with pytest.raises(ValueError, match="anna/rose: a model with the cell lstm, not a CharGRU; use CharModel"):
         CharGRU.from_pretrained("hf://anna/rose")
+
+
+def test_no_primes_of_the_training_text_are_pushed(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    config = Config.model_validate({"model": SIZES, "generation": {"suggested_primes": ["a rose"], "temperature": 0.5}})
+    weights = {name: tensor.numpy() for name, tensor in build_model(config.model, ROSES.size).state_dict().items()}
+    ModelFile(config, ROSES, weights).write(tmp_path / "rose.safetensors")
+    model = CharModel.from_pretrained(tmp_path / "rose.safetensors")
+    model.push_to_hub("anna/rose")
+    assert all(b"a rose" not in content for content in hub.files["anna/rose", "main"].values())
+    assert ModelFile.read("hf://anna/rose").config.generation.temperature == 0.5
+    model.save_pretrained(tmp_path / "own")
+    assert ModelFile.read(tmp_path / "own").config.generation.suggested_primes == ["a rose"]
+    with pytest.raises(ValueError, match="not a name of the Hub; write USER/NAME"):
+        model.push_to_hub("anna/rose@v1")
 
 
 def test_a_model_without_vocabulary_is_for_from_pretrained_alone(tmp_path: Path) -> None:

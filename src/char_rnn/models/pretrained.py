@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -103,7 +104,7 @@ class Pretrained(nn.Module):
         Args:
             save_directory: Folder, which is made if it is missing.
             vocabulary: Symbols of a model that was not loaded from a file; commands cannot read a file without them.
-            repo_id: USER/NAME to push to; the name of the folder by default.
+            repo_id: USER/NAME, or NAME for your own account, to push to (default: the name of the folder).
             push_to_hub: Whether to push the model to the Hub too.
             **options: Further arguments of `push_to_hub`.
 
@@ -112,14 +113,7 @@ class Pretrained(nn.Module):
         """
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        metadata = self._header(vocabulary)
-        weights = {name: tensor.detach().cpu() for name, tensor in self.state_dict().items()}
-        arrays = {
-            name: (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
-            for name, tensor in weights.items()
-        }
-        write_tensors(folder / MODEL, arrays, metadata)
-        write_configuration(folder, json.loads(metadata["config"]))
+        self._write(folder, self._header(vocabulary))
         return self.push_to_hub(repo_id or folder.name, vocabulary=vocabulary, **options) if push_to_hub else None
 
     def push_to_hub(
@@ -133,15 +127,27 @@ class Pretrained(nn.Module):
     ) -> str:
         """Push ``model.safetensors`` and ``config.json`` to the Hub, and return the model's address in a browser.
 
-        ``char-rnn push`` also writes a model card. Arguments are those of `save_pretrained` and of the mixin.
+        The primes that the model suggests, line beginnings of its training text, are left out. ``char-rnn push`` also
+        writes a model card. Arguments are those of `save_pretrained` and of the mixin.
 
         Raises:
             HubError: The Hub refuses it or cannot be reached.
         """
         with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, vocabulary=vocabulary)
-            address = Address.parse(f"hf://{repo_id}")
-            return upload(Path(folder), address, private=private, message=commit_message, token=token)
+            header = self._header(vocabulary)
+            config = json.loads(header["config"])
+            config.get("generation", {}).pop("suggested_primes", None)
+            self._write(Path(folder), {**header, "config": json.dumps(config)})
+            return upload(Path(folder), Address(repo_id), private=private, message=commit_message, token=token)
+
+    def _write(self, folder: Path, metadata: Mapping[str, str]) -> None:
+        """Write the files of `save_pretrained`."""
+        arrays = {
+            name: (tensor if tensor.dtype == torch.float64 else tensor.float()).cpu().numpy()
+            for name, tensor in self.state_dict().items()
+        }
+        write_tensors(folder / MODEL, arrays, metadata)
+        write_configuration(folder, json.loads(metadata["config"]))
 
     def _header(self, vocabulary: Vocabulary | None) -> dict[str, str]:
         """Return the metadata of the model's file."""

@@ -149,7 +149,7 @@ def upload(
 
     Args:
         folder: The folder.
-        address: The repository, which is made if there is none.
+        address: The repository, which is made if there is none; without USER, it is your own.
         private: Whether a new repository is private; None for the default of its owner.
         message: Message of the commit.
         show_progress: Whether huggingface_hub shows its progress bars.
@@ -164,12 +164,12 @@ def upload(
 
     api = hub.HfApi(**login, library_name="char-rnn", library_version=__version__)
     with explained(address), nullcontext() if show_progress else _no_bars():
-        api.create_repo(address.repository, private=private, exist_ok=True)
-        if private and not api.model_info(address.repository).private:
+        repository = api.create_repo(address.repository, private=private, exist_ok=True).repo_id
+        if private and not api.model_info(repository).private:
             raise HubError(f"{address}: exists already and is public; make it private in its settings first")
         message = message or f"Push a model with char-rnn {__version__}"
-        api.upload_folder(repo_id=address.repository, folder_path=folder, commit_message=message)
-    return f"{hub.constants.ENDPOINT}/{address.repository}"
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
+    return f"{hub.constants.ENDPOINT}/{repository}"
 
 
 @contextmanager
