@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from training_helpers import Callback, rose_config, small_config, timeless
+from training_helpers import Breaks, Callback, rose_config, small_config, timeless
 
 from char_rnn import train
 from char_rnn.training import CharRNNTrainer
 from char_rnn.training.checkpoints import read_state
+from char_rnn.training.run import RunContext, start_run
 from char_rnn.training.tracker import TrackerMissingError, TrackioWriter, tracker_callbacks
 
 MakeTrainer = Callable[..., CharRNNTrainer]
@@ -110,6 +111,27 @@ def test_what_a_tracker_lost_is_sent_when_the_run_is_resumed(
     more.train()
     assert [step for step, values in fake.sent if "loss/train" in values] == [2, 4, 6, 8, 10, 12, 14, 16]
     assert [step for step, values in fake.sent] == sorted(step for step, values in fake.sent)
+
+
+def test_steps_that_are_repeated_after_a_rollback_are_sent_once(
+    make_trainer: MakeTrainer, fake: SimpleNamespace, tmp_path: Path
+) -> None:
+    make_trainer(config_of("trackio"), run_dir=tmp_path, callbacks=[Breaks(8)]).train()
+    assert any(record.get("failed_step") == 9 for record in records_of(tmp_path))
+    assert [step for step, values in fake.sent if "loss/train" in values] == [2, 4, 6, 8, 10, 12, 14]
+
+
+def test_a_run_that_replaces_another_is_another_run(
+    fake: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin="a package"))
+    config = rose_config(tmp_path)
+    config.logging.tracker, config.logging.log_interval = "trackio", 1
+    with pytest.raises(ValueError, match="boom"):
+        start_run(config, tmp_path / "run", context=RunContext(callbacks=[Fails(3)])).train()
+    start_run(config, tmp_path / "run").train()
+    assert [call["resume"] for call in fake.calls if "resume" in call] == ["never", "never"]
+    assert [step for step, values in fake.sent if "loss/train" in values] == [1, 2, *range(1, 13)]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
-from char_rnn.runs import STATE
+from char_rnn.runs import STATE, TRACKER
 from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read_state, remaining_models, saved_model
@@ -214,6 +214,8 @@ def _prepare(
             _restore(trainer, saved, Path(folder or ""))
         if path is not None:
             write_config(path, config)
+            if saved is None:
+                (path / TRACKER).unlink(missing_ok=True)  # of a run that this one replaces
         if saved is None:
             trainer.save()  # so that the run can be resumed from its first step on
     return Run(path, trainer, corpus)

@@ -69,7 +69,7 @@ class TrackerWriter(Callback):
         self.quiet = not _logger.isEnabledFor(logging.WARNING)  # so it is while a quiet run is prepared
         self.module: Any = None
         self.run: Any = None
-        self._held = self._step = -1  # last step that the tracker had at the start, and has now
+        self._held = self._step = -1  # last step that is not sent again, and last step that the tracker has
         self._handled: BaseException | None = None
 
     def open(self, saved: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, int]:
@@ -94,6 +94,11 @@ class TrackerWriter(Callback):
             self._save({"project": self.project, "id": self.run.id, "name": self.run.name, "step": self._step})
             self._catch_up()
         trainer.timer.resume()
+
+    def on_event(self, trainer: CharRNNTrainer, event: Record) -> None:
+        """Skip the steps that are repeated."""
+        if "failed_step" in event:
+            self._held = self._step
 
     def on_record(self, record: Record) -> None:
         """Send the numbers of the record."""
