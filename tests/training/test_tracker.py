@@ -92,6 +92,7 @@ def test_a_resumed_run_sends_each_step_once(make_trainer: MakeTrainer, fake: Sim
     assert (first["project"], first["name"], first["group"], first["resume"]) == ("char-rnn", "book", None, "never")
     assert (second["name"], second["resume"]) == ("book", "allow")
     assert first["config"]["model"]["hidden_size"] == 12
+    assert "suggested_primes" not in first["config"]["generation"], "they are words of the text"
     assert (first["config"]["parameters"], first["config"]["metadata"]["data"]) == (3060, "garden")
     assert [step for step, values in fake.sent if "loss/train" in values] == [2, 4, 6, 8, 10, 12, 14]
     assert [step for step, values in fake.sent if "loss/val" in values] == [7, 14]
@@ -233,6 +234,8 @@ def test_wandb(make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.Mo
         r["loss"] for r in records
     ]
     assert capsys.readouterr().out == ""
+    sent = b"".join(file.read_bytes() for file in files)
+    assert sys.executable.encode() not in sent, "the command line, with its paths, is not sent"
 
 
 def records_of_wandb(path: Path) -> Iterator[Any]:

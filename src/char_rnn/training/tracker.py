@@ -177,7 +177,13 @@ class WandbWriter(TrackerWriter):
             resume="allow" if saved else None,
             allow_val_change=True,
             dir=os.environ.get("WANDB_DIR") or str(self.folder),
-            settings={"console": "off", "silent": True, "finish_timeout": FINISH_SECONDS},  # it prints to stdout
+            settings={
+                "console": "off",
+                "silent": True,  # otherwise it prints to standard output
+                "finish_timeout": FINISH_SECONDS,
+                "x_disable_meta": True,  # the command line, the folder, the computer
+                "disable_git": True,
+            },
         )
         print(f"wandb: {Path(run.dir).parent if run.offline else run.url}")
         return run, run.step - 1
@@ -210,9 +216,13 @@ class TrackioWriter(TrackerWriter):
 
 
 def _description(trainer: CharRNNTrainer) -> dict[str, Any]:
-    """Return the configuration, the facts about the text and the number of parameters; names in place of paths."""
+    """Return the configuration, the facts about the text and the number of parameters.
+
+    Paths are replaced by names. The suggested primes are left out: they are words of the text.
+    """
     vocabulary, metadata = trainer.checkpoints.vocabulary, trainer.checkpoints.metadata
     assert vocabulary is not None  # a run folder needs one
     shared = ModelFile(trainer.config, vocabulary, {}, metadata).without_paths()
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    return {"parameters": parameters, **shared.config.model_dump(mode="json"), "metadata": dict(shared.training)}
+    config = shared.config.model_dump(mode="json", exclude={"generation": {"suggested_primes"}})
+    return {"parameters": parameters, **config, "metadata": dict(shared.training)}
