@@ -88,8 +88,9 @@ def test_out_writes_the_files_only(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr("char_rnn.utils.hub.find_spec", lambda name: find(name + "_missing"))
+    assert char_rnn("push", run_folder, NAME, "--out", tmp_path / "look", "--prime", "ж").status == 2
     done = char_rnn("push", run_folder, NAME, "--out", tmp_path / "look")
-    assert done.status == 0
+    assert done.status == 0, "the first attempt left no files"
     assert "the card names no license; give one with --license\n" in done.err
     assert done.err.endswith(f"wrote {tmp_path / 'look'}; nothing was sent\n")
     assert char_rnn("sample", tmp_path / "look", "--length", "5").status == 0

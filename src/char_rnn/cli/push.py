@@ -94,7 +94,7 @@ def _write(
 
     file = shareable(open_model(run), primes)
     folder.mkdir(parents=True, exist_ok=True)
-    write_page(file, folder / PAGE, PageWords(address.name, description=description or ""))
     prime = primes[0] if primes else default_prime(file.vocabulary, file.config.generation.prime)[0]
     about = Words(license_id, description, prime, command=training_command(file), page=PAGE)
     write_repository(file, folder, address, about, Path(run))
+    write_page(file, folder / PAGE, PageWords(address.name, description=description or ""))

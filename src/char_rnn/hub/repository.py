@@ -25,7 +25,7 @@ def shareable(file: ModelFile, primes: tuple[str, ...] = ()) -> ModelFile:
 
 
 def write_repository(file: ModelFile, folder: Path, address: Address, words: Words, run: Path) -> None:
-    """Write the files into a folder.
+    """Write the files of a model into a folder; if a text of it cannot be made, none.
 
     Args:
         file: The model, as `shareable` returns it.
@@ -34,10 +34,10 @@ def write_repository(file: ModelFile, folder: Path, address: Address, words: Wor
         words: Texts about the model; the sample is written here.
         run: The run folder, if it is one, with the losses.
     """
-    file.write(folder / MODEL)
-    write_configuration(folder, file.config.model_dump(mode="json"))
     history = read_history(run) if (run / METRICS).is_file() else None
     card = model_card(file, address, replace(words, sample=_sample(file, words.prime)), history)
+    file.write(folder / MODEL)
+    write_configuration(folder, file.config.model_dump(mode="json"))
     (folder / README).write_text(card, encoding="utf-8", newline="\n")
 
 
