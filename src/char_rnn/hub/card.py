@@ -42,14 +42,7 @@ class Words:
 
 
 def model_card(file: ModelFile, address: Address, words: Words, history: History | None = None) -> str:
-    """Return the card of a model.
-
-    Args:
-        file: The model, without paths.
-        address: Its address.
-        words: Texts about it.
-        history: Losses of its run.
-    """
+    """Return the card of a model without paths; ``history`` has the losses of its run."""
     model, settings = file.config.model, file.config.generation
     architecture = f"{model.num_layers}-layer {model.type} with {model.hidden_size} units"
     prime = f" --prime {shlex.quote(words.prime)}" if words.prime.isprintable() and words.prime else ""

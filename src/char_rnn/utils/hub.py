@@ -143,7 +143,7 @@ def upload(
     private: bool | None = None,
     message: str | None = None,
     show_progress: bool = True,
-    **login: Any,
+    token: str | None = None,
 ) -> str:
     """Commit the files of a folder to a repository, and return its address in a browser.
 
@@ -153,7 +153,7 @@ def upload(
         private: Whether a new repository is private; None for the default of its owner.
         message: Message of the commit.
         show_progress: Whether huggingface_hub shows its progress bars.
-        **login: ``token`` of ``HfApi``; by default that of the login.
+        token: Token of an account (default: that of the login).
 
     Raises:
         HubError: The Hub refuses it or cannot be reached; or the repository is public, and `private` is true.
@@ -162,7 +162,7 @@ def upload(
     check_installed()
     import huggingface_hub as hub
 
-    api = hub.HfApi(**login, library_name="char-rnn", library_version=__version__)
+    api = hub.HfApi(token=token, library_name="char-rnn", library_version=__version__)
     with explained(address), nullcontext() if show_progress else _no_bars():
         repository = api.create_repo(address.repository, private=private, exist_ok=True).repo_id
         if private and not api.model_info(repository).private:
