@@ -25,7 +25,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, 
 
 TEXT = "The rose is red, the violet blue; the honey's sweet, and so are you.\n" * 90
 SETTINGS = (
-    "model.hidden_size=8", "model.num_layers=2", "training.batch_size=5", "training.seq_length=10",
+    "model.hidden_size=8", "model.num_layers=2", "model.match_lengths=[2, 5]", "model.match_window=40",
+    "training.batch_size=5", "training.seq_length=10",
     "training.precision=float64", "training.schedule=constant", "training.learning_rate=0.01",
     "training.eval_interval=15", "training.max_epochs=100", "logging.log_interval=5", "logging.save_interval=10",
     "logging.tensorboard=false", "data.train_frac=0.8", "data.val_frac=0.1", "device.preferred=cpu",
