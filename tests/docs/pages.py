@@ -42,7 +42,6 @@ PROGRAMS = (
     "find",
     "zcat",
     "curl",
-    "hf",
     "llm",
     "lm_eval",
     "th",
