@@ -261,7 +261,7 @@ class Averaging:
         steps = int(count)
         if self._training.averaging == "ema" and steps:
             return 1 - min(self._training.averaging_decay, (1 + steps) / (10 + steps))
-        return float(1 / (count + 1))  # in float32, as `AveragedModel.update_parameters`
+        return 1 / (1 + steps)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the mean and the number of steps in it; empty without averaging."""
