@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processes import disposition
 
 import char_rnn
 from char_rnn.api import in_notebook
@@ -127,7 +128,7 @@ def test_an_interrupted_run_is_saved_and_resumes_with_its_text(
 ) -> None:
     text, settings = book.read_text(), {**SETTINGS, "training.max_steps": 6}
     whole = char_rnn.train(text=text, folder=tmp_path / "whole", settings=settings, callbacks=())
-    with pytest.raises(KeyboardInterrupt):
+    with disposition(False, signal.SIGINT), pytest.raises(KeyboardInterrupt):
         char_rnn.train(text=text, folder=tmp_path / "run", settings=settings, callbacks=[StopAt(2)])
     assert "stopping after this step" in capfd.readouterr().err
     with pytest.raises(SystemExit) as ended:
@@ -135,7 +136,8 @@ def test_an_interrupted_run_is_saved_and_resumes_with_its_text(
     assert ended.value.code == 128 + signal.SIGTERM
     with monkeypatch.context() as notebook:
         notebook.setattr("char_rnn.api.in_notebook", lambda: True)
-        stopped = char_rnn.train(text=text, resume=tmp_path / "run", callbacks=[StopAt(4)])
+        with disposition(False, signal.SIGINT):
+            stopped = char_rnn.train(text=text, resume=tmp_path / "run", callbacks=[StopAt(4)])
     assert (stopped.result.step, stopped.result.stopped) == (4, True)
     assert stopped._next() == f"char_rnn.train(text=..., resume={str(tmp_path / 'run')!r})"
     with pytest.raises(DataError, match=r"^the text of this run was given as char_rnn.* or as a file$"):
