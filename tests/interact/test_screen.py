@@ -62,6 +62,8 @@ def play(
             for keys, has_happened in steps:
                 send(KEYS.get(keys, keys))
                 for _ in range(2000):
+                    if running.done() and running.exception():
+                        return  # it is raised below
                     if (running.done() or not screen.is_writing) and has_happened(screen):
                         break
                     await asyncio.sleep(0.005)
