@@ -82,9 +82,10 @@ def test_context_makes_the_first_character_predictable() -> None:
     assert y.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
+@pytest.mark.parametrize("context", [False, True])
 @pytest.mark.parametrize("number", [0, 1])
-def test_the_history_is_the_text_before_each_stream(number: int) -> None:
-    batches = StreamBatches(split_of(14), batch_size=2, seq_length=3)
+def test_the_history_is_the_text_before_each_stream(number: int, context: bool) -> None:
+    batches = StreamBatches(split_of(14, context), batch_size=2, seq_length=3)
     first, _ = batches.epoch(number)
     expected = [[max(int(place) + lag + 1, 0) for lag in (-4, -3, -2, -1)] for place in first[0][:, 0]]
     assert batches.history(number, 4).tolist() == expected

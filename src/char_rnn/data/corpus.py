@@ -52,6 +52,19 @@ class Split:
         """Number of characters that can be predicted: all, without the first one if it has no context."""
         return max(0, len(self.ids) - (self.context is None))
 
+    def read(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the ids at places of the sequence [context,] split, of any shape."""
+        if self.context is None:
+            return self.ids[places].astype(np.int64)
+        values = self.ids[np.maximum(places - 1, 0)].astype(np.int64)
+        values[places == 0] = self.context
+        return values
+
+    def history(self, ends: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+        """Return the `size` symbols before each of B places of that sequence, (B, size): ids + 1, and 0 before it."""
+        places = ends[:, None] + np.arange(-size, 0)
+        return (self.read(np.maximum(places, 0)) + 1) * (places >= 0)
+
 
 def split_bounds(length: int, train_frac: float, val_frac: float) -> dict[str, tuple[int, int]]:
     """Return the start and the end of each split of so many characters.

@@ -109,9 +109,7 @@ class StreamBatches:
 
     def history(self, number: int, size: int) -> Tensor:
         """Return the `size` symbols before each stream of an epoch, (B, size): ids + 1, and 0 before the text."""
-        places = self._befores(number)[:, None] + np.arange(-size, 0)
-        ids = self.split.ids[np.maximum(places, 0)].astype(np.int64)
-        return torch.from_numpy((ids + 1) * (places >= 0))
+        return torch.from_numpy(self.split.history(self._befores(number) + (self.split.context is not None), size))
 
     def _befores(self, number: int) -> np.ndarray:
         """Return the places of the first inputs of an epoch's streams; -1 is the symbol before the split."""

@@ -228,7 +228,7 @@ class _Streams:
     """
 
     def __init__(self, split: Split, group: ProcessGroup, characters: int | None = None) -> None:
-        self.ids, self.context, self.targets = split.ids, split.context, split.predicted
+        self.split, self.targets = split, split.predicted
         part = min(characters or self.targets, self.targets)
         count = max(1, min(MAX_STREAMS, part // MIN_STREAM))
         self.length = -(-self.targets // count)
@@ -244,7 +244,7 @@ class _Streams:
         position = self.starts[:, None] + np.arange(offset, min(offset + size, self.reach))
         valid = position < self.targets
         position = np.minimum(position, self.targets - 1)
-        self._pages.touched_in_order(position.size * self.ids.itemsize)
+        self._pages.touched_in_order(position.size * self.split.ids.itemsize)
         return self._at(position), self._at(position + 1), torch.from_numpy(valid)
 
     def burn_in(self, size: int) -> torch.Tensor:
@@ -253,13 +253,9 @@ class _Streams:
 
     def history(self, burn_in: int, size: int) -> torch.Tensor:
         """Return the ids + 1 (S - cold, `size`) of the inputs before the burn-in, and 0 before the text."""
-        position = self.starts[self.cold :, None] - min(burn_in, self.length) + np.arange(-size, 0)
-        return (self._at(np.maximum(position, 0)) + 1) * torch.from_numpy(position >= 0)
+        ends = self.starts[self.cold :] - min(burn_in, self.length)
+        return torch.from_numpy(self.split.history(ends, size))
 
     def _at(self, position: np.ndarray) -> torch.Tensor:
         """Return the ids at positions of the sequence [context,] split."""
-        if self.context is None:
-            return torch.from_numpy(self.ids[position].astype(np.int64))
-        values = self.ids[np.maximum(position - 1, 0)].astype(np.int64)
-        values[position == 0] = self.context
-        return torch.from_numpy(values)
+        return torch.from_numpy(self.split.read(position))
