@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 from training_helpers import Breaks, StopAt, rose_config, small_config
 
+from char_rnn.data.dataloader import StreamBatches
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel, build_model
@@ -82,6 +83,25 @@ def test_their_states_are_carried_from_batch_to_batch_and_start_from_zero(
     for _ in range(3):
         found = torch.cat([read(own, 0), read(own, 1)], 1)
         torch.testing.assert_close(found.float(), expected, rtol=2**-10, atol=1e-7)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_they_find_matches_in_the_text_before_the_streams(make_trainer: MakeTrainer, epoch: int) -> None:
+    trainer = make_trainer(small_config(model={"dropout": 0.0, "match_lengths": [1], "match_window": 30}))
+    batches, training = trainer.train_batches, TrainingConfig(teacher=["a"])
+    assert isinstance(batches, StreamBatches)
+    hidden, parts = trainer.model.init_hidden(batches.batch_size), [x for x, _ in islice(batches.epoch(epoch), 3)]
+    hidden[-1][0] = batches.history(epoch, 30)
+    own = Teachers([Teacher("a", trainer.model, "")], training, batches, time.perf_counter)
+    expected = trainer.model(torch.cat(parts, 1), hidden)[0].exp()
+    for _ in range(2):  # computed, then after two stored ones, whose states are made again
+        found = []
+        for batch, x in enumerate(parts):
+            soft = own.predict(x, start=batch == 0, position=(epoch, batch))
+            assert soft is not None
+            found.append(soft.probabilities)
+        torch.testing.assert_close(torch.cat(found, 1).float(), expected, rtol=2**-10, atol=1e-6)
+        own._stored.popitem()
 
 
 def test_the_predictions_of_repeated_batches_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel, Hidden, build_model
 from char_rnn.ops.output_loss import SoftTargets
 from char_rnn.training.evaluation import CHUNK, MAX_OUTPUTS
+from char_rnn.training.train_step import first_state
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import is_out_of_memory
 from char_rnn.utils.terminal import counted, visible_name
@@ -54,9 +55,9 @@ class Teacher(NamedTuple):
 class Teachers:
     """Predicts a run's batches by the mean of its teachers' probabilities, each at the configured temperature.
 
-    The teachers read the batches that the student reads, without dropout, each epoch from zero states. Epochs of
+    The teachers read the batches that the student reads, without dropout, each epoch from its first state. Epochs of
     streams alternate between two sets of batches, so the predictions of the first two are stored if they fit into
-    memory, by the digest of all ids since the zero state. Probabilities are rounded to float16, stored or not, so that
+    memory, by the digest of all ids since the first state. Probabilities are rounded to float16, stored or not, so that
     both give the same bits.
 
     Args:
@@ -71,7 +72,7 @@ class Teachers:
     Attributes:
         models: The models of the teachers, on the device.
         states: State of each teacher after the last batch; None if that is unknown: its predictions were stored ones.
-        key: Digest of the ids since the zero state.
+        key: Digest of the ids since the first state.
         seconds_once: Seconds of the last prediction if later epochs will not need them again, else 0.
     """
 
@@ -112,7 +113,7 @@ class Teachers:
 
         Args:
             x: Ids, (B, T), on the CPU.
-            start: Whether to begin in the zero state; else in the states after the last batch.
+            start: Whether to begin in the first state; else in the states after the last batch.
             position: Epoch, and number of the batch in it.
             context: Makes the context of the forward passes, for their precision.
         """
@@ -124,7 +125,7 @@ class Teachers:
         probabilities, self.seconds_once = self._stored.get(self.key), 0.0
         if probabilities is None:
             if start:
-                self.states = [None] * len(self.models)
+                self.states = self._first_states(position[0])
             elif self.states is None:
                 self._catch_up(position, context)
             probabilities = self._read(x, context)
@@ -134,10 +135,13 @@ class Teachers:
             self.states = None
         return SoftTargets(probabilities, self._training.teacher_weight, self._training.teacher_temperature)
 
+    def _first_states(self, epoch: int) -> list[Hidden | None]:
+        return [first_state(model, self._batches, epoch) for model in self.models]
+
     def _catch_up(self, position: tuple[int, int], context: Context) -> None:
         """Read the batches of the epoch before this one, for the states after them."""
         epoch, batch = position
-        last, self.key, self.states = self.key, b"", [None] * len(self.models)
+        last, self.key, self.states = self.key, b"", self._first_states(epoch)
         for x, _ in islice(self._batches.epoch(epoch), batch):
             self.key = _digest_after(self.key, x)
             self._read(x, context)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from char_rnn.data.dataloader import Batches, StreamBatches
 from char_rnn.models import CharModel, Hidden, detach_state
 from char_rnn.ops.output_loss import SoftTargets, can_run
 from char_rnn.training.checkpoints import TrainingState, optimizer_tensors, pack, restore_optimizer
@@ -31,6 +32,17 @@ from char_rnn.utils.device import is_out_of_memory
 
 SMALLEST_SCALE = 2.0**-10
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def first_state(model: CharModel, batches: Batches, epoch: int) -> Hidden | None:
+    """Return the state before an epoch's first step: zero, with the text before each stream for its matches."""
+    window = model.match_window
+    if not (window and isinstance(batches, StreamBatches)):
+        return None
+    history = batches.history(epoch, window)
+    hidden = model.init_hidden(len(history))
+    hidden[-1][0] = history
+    return hidden
 
 
 class TrainStep:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from char_rnn.data.dataloader import Batches, StreamBatches
+from char_rnn.data.dataloader import Batches
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.models import CharModel, Hidden
 from char_rnn.training.callbacks import Callback, MetricsLogger, writers
@@ -25,7 +25,7 @@ from char_rnn.training.process_group import ProcessGroup, RankLostError
 from char_rnn.training.teachers import Teacher, Teachers
 from char_rnn.training.time_budget import Timer, plan_evaluations, refit, timed_evaluation
 from char_rnn.training.tracker import tracker_callbacks
-from char_rnn.training.train_step import TrainStep
+from char_rnn.training.train_step import TrainStep, first_state
 from char_rnn.training.training_state import Snapshots, capture, fall_back_to_cpu, restore, roll_back
 from char_rnn.utils.config import Config
 from char_rnn.utils.device import DeviceManager, forked_rng, memory_in_use
@@ -182,7 +182,7 @@ class CharRNNTrainer:
         recorded = (self.step + 1) % self.config.logging.log_interval == 0
         context, position = self.stepper.precision.context, (self.epoch, self.batch)
         soft = self.teachers.predict(x, start=self.hidden is None, position=position, context=context)
-        before = self._first_state() if self.hidden is None else self.hidden
+        before = first_state(self.model, self.train_batches, self.epoch) if self.hidden is None else self.hidden
         loss, hidden = self.stepper.step(x, y, before, rate, soft, measure=recorded)
         self.stepper.averaging.after_step(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
@@ -190,16 +190,6 @@ class CharRNNTrainer:
         if self.stepper.micro_batch != micro_batch:
             self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return loss
-
-    def _first_state(self) -> Hidden | None:
-        """Return the state before an epoch's first step: zero, with the text before each stream for its matches."""
-        window = self.model.match_window
-        if not (window and isinstance(self.train_batches, StreamBatches)):
-            return None
-        history = self.train_batches.history(self.epoch, window)
-        hidden = self.model.init_hidden(len(history), self.device)
-        hidden[-1][0] = history
-        return hidden
 
     def _advance(self) -> None:
         """Count the step and its position in the epoch; at the end of an epoch the streams start over."""
