@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from char_rnn.training.learning_rate import SchedulePlan
-from char_rnn.training.time_budget import TimeBudget
+from char_rnn.training.time_budget import PAUSE, TimeBudget, Timer
 from char_rnn.utils.config import TrainingConfig
 
 
@@ -49,6 +49,28 @@ def test_a_machine_that_becomes_faster_does_not_leave_the_budget_unused() -> Non
             plan.refit(step, elapsed, elapsed, 5.0)
     assert elapsed > 0.9 * 180
     assert len(plan.schedule.segments) < 25
+
+
+def test_a_pause_of_the_machine_does_not_shorten_a_run() -> None:
+    """A learning rate that has decayed for a run of a few hundred steps does not rise again."""
+    plan, timer = SchedulePlan(TrainingConfig(minutes=3.0), steps_per_epoch=10_000), Timer(lambda: 0.0)
+    step, elapsed, ends = 0, 0.0, []
+    while step < plan.total_steps:
+        seconds = 12.0 if step == 130 else 0.03
+        step, elapsed = step + 1, elapsed + seconds
+        timer.add_step(seconds)
+        if plan.budget.due(elapsed, step, plan.total_steps):
+            plan.refit(step, elapsed, timer.seconds_in_steps, 1.0)
+            ends.append(plan.total_steps)
+    assert min(ends) > 5000
+    assert elapsed + 1.0 == pytest.approx(180, abs=1)
+
+
+def test_steps_that_remain_slow_are_counted_after_a_few() -> None:
+    timer = Timer(lambda: 0.0)
+    for seconds in [0.1] * 20 + [0.2 * PAUSE] * 30:
+        timer.add_step(seconds)
+    assert timer.seconds_in_steps == pytest.approx(20 * 0.1 + 10 * 0.1 + 20 * 0.2 * PAUSE)
 
 
 def test_the_step_total_of_a_timed_run_settles_when_two_fits_agree() -> None:

@@ -6,9 +6,11 @@ A run that is to last M minutes fits its schedule to the measured speed several 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from char_rnn.training.evaluation import Evaluation, evaluate
@@ -21,6 +23,10 @@ REFIT_AT = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.96)
 
 FEWEST_STEPS, FEW_STEPS_SHARE = 20, 0.5
 """Fewer steps say little about a machine's speed; they are used only when this share of the time has passed."""
+
+PAUSE = 10
+"""A step that takes so many times as long as the typical one of the latest `FEWEST_STEPS` was held up by a pause of the
+machine, which says nothing about the steps to come."""
 
 MAX_STEPS = 2**53
 """Limit for a clock that stands still or a state with wrong times."""
@@ -47,7 +53,7 @@ class Timer:
 
     Attributes:
         now: The clock, in seconds as ``time.perf_counter``.
-        seconds_in_steps: Seconds spent in training steps.
+        seconds_in_steps: Seconds spent in training steps, without pauses of the machine.
         seconds_of_evaluation: Seconds of the last evaluation with saving and the sample, or an estimate; 0 before both.
         in_saving: Seconds of the last checkpoint.
         seconds_per_character: Seconds of the last evaluation for each predicted character.
@@ -57,12 +63,19 @@ class Timer:
         self.now = clock
         self.seconds_in_steps = self.seconds_of_evaluation = self.seconds_per_character = 0.0
         self.in_saving = self._before = 0.0
+        self._latest: deque[float] = deque(maxlen=FEWEST_STEPS)  # seconds of the latest steps
         self._started = clock()
 
     @property
     def seconds(self) -> float:
         """Seconds spent on the run so far."""
         return self._before + self.now() - self._started
+
+    def add_step(self, seconds: float) -> None:
+        """Add the seconds of a training step; if it was held up by a pause, those of a typical step."""
+        typical = median(self._latest) if len(self._latest) == FEWEST_STEPS else math.inf
+        self._latest.append(seconds)
+        self.seconds_in_steps += typical if seconds > PAUSE * typical else seconds
 
     def resume(self, seconds: float | None = None) -> None:
         """Count from now on, starting at `seconds`; None continues after :meth:`pause`."""

@@ -186,7 +186,7 @@ class CharRNNTrainer:
         loss, hidden = self.stepper.step(x, y, before, rate, soft, measure=recorded)
         self.stepper.averaging.after_step(self.step + 1)
         self.hidden = hidden if self.train_batches.carries_state else None
-        self.timer.seconds_in_steps += self.timer.now() - began - self.teachers.seconds_once
+        self.timer.add_step(self.timer.now() - began - self.teachers.seconds_once)
         if self.stepper.micro_batch != micro_batch:
             self.tell_event({"event": "memory", "micro_batch": self.stepper.micro_batch})
         return loss
