@@ -12,7 +12,7 @@ import torch
 from generator_helpers import FULL_BYTES, VOCABULARY, uniform
 
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
-from char_rnn.generation.cell_activations import CellActivations, ColouredText
+from char_rnn.generation.cell_activations import MOST, CellActivations, ColouredText
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.models import CharModel, build_model
@@ -117,6 +117,18 @@ def test_blue_is_below_0_and_orange_above() -> None:
     assert "cell: blue -2, orange +2" in html
     assert "m\x1b[97mab\x1b[48;2;40;40;40m\x1b[97mc\x1b[48;2;" in str(coloured)
     assert repr(coloured) == "<ColouredText cell: 5 characters>"
+
+
+@pytest.mark.parametrize(("values", "legend"), [([0, 3], "orange +3"), ([-2, 0], "blue -2"), ([0, 0], "all 0")])
+def test_the_legend_names_the_colours_that_occur(values: list[int], legend: str) -> None:
+    assert f"<small>bits: {legend}</small>" in ColouredText("ab", np.array(values), "bits")._repr_html_()
+
+
+def test_a_notebook_shows_the_beginning_of_a_long_text() -> None:
+    coloured = ColouredText("ab" * MOST, np.tile([-1.0, 1.0], MOST))
+    assert len(text_of(coloured._repr_html_())) == MOST
+    assert "blue -1, orange +1, the first 20,000 of 40,000 characters" in coloured._repr_html_()
+    assert str(coloured).count("a") == MOST
 
 
 def test_a_generator_shows_its_model_and_a_text() -> None:

@@ -22,6 +22,7 @@ from char_rnn.utils.terminal import counted, visible
 _Floats = npt.NDArray[np.float32]
 
 LEVELS = 10  # of colour, below 0 and above
+MOST = 20_000  # characters in a notebook, which megabytes of HTML make slow
 BLUE, ORANGE = (47, 127, 214), (239, 138, 23)
 _STRONGEST = 0.65  # opacity: the text stays readable on the white and the black page that shines through
 
@@ -30,7 +31,7 @@ _STRONGEST = 0.65  # opacity: the text stays readable on the white and the black
 class ColouredText:
     """A text with a colour for each character: blue for numbers below 0, orange above.
 
-    A notebook shows it in colour, and so does ``print`` on a terminal.
+    A notebook shows it in colour (its beginning, if it is long), and so does ``print`` on a terminal.
 
     Attributes:
         text: The text, T characters.
@@ -56,22 +57,25 @@ class ColouredText:
     def _repr_html_(self) -> str:
         spans = (
             f'<span style="background: rgba({_numbers(level)})">{escape(text)}</span>' if level else escape(text)
-            for level, text in self._stretches()
+            for level, text in self._stretches(MOST)
         )
-        most = self._largest
+        ends = {"blue": -self._largest, "orange": self._largest}
+        legend = [f"{colour} {end:+.2g}" for colour, end in ends.items() if (self.values * end > 0).any()]
+        if len(self.text) > MOST:
+            legend.append(f"the first {MOST:,} of {counted(len(self.text), 'character')}")
         return (
             f'<pre style="white-space: pre-wrap; font-family: monospace">{"".join(spans)}</pre>\n'
-            f"<small>{escape(self.title)}: blue {-most:.2g}, orange {most:+.2g}</small>\n"
+            f"<small>{escape(self.title)}: {', '.join(legend) or 'all 0'}</small>\n"
         )
 
     @property
     def _largest(self) -> float:
         return float(np.abs(np.nan_to_num(self.values)).max(initial=0)) or 1.0
 
-    def _stretches(self) -> Iterator[tuple[float, str]]:
-        """Yield stretches of equal colour: the colour, -1 to 1, and the text."""
-        levels = np.rint(np.nan_to_num(self.values) / self._largest * LEVELS).astype(int)
-        for level, pairs in groupby(zip(levels.tolist(), self.text, strict=True), key=lambda pair: pair[0]):
+    def _stretches(self, most: int | None = None) -> Iterator[tuple[float, str]]:
+        """Yield stretches of equal colour, of all or `most` characters: the colour, -1 to 1, and the text."""
+        levels = np.rint(np.nan_to_num(self.values[:most]) / self._largest * LEVELS).astype(int)
+        for level, pairs in groupby(zip(levels.tolist(), self.text[:most], strict=True), key=lambda pair: pair[0]):
             yield level / LEVELS, visible("".join(character for _, character in pairs))
 
 
