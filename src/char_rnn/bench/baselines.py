@@ -50,7 +50,7 @@ def config_of(shape: Shape, model: Mapping[str, Any] | None = None, **training: 
                   "embedding_size": shape.embedding, **(model or {})},
         "training": {"batch_size": shape.batch, "seq_length": shape.length, "learning_rate": 1e-3,
                      "eval_interval": 10**9, "max_epochs": 10**6, **training},
-        "logging": {"save_interval": 10**9, "log_interval": 10},
+        "logging": {"save_interval": 10**9, "log_interval": 10, "tensorboard": False},
     }  # fmt: skip
     return Config.model_validate(sections)
 

@@ -170,7 +170,7 @@ def trainer_loop(
     settings: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> Callable[[], float]:
-    """Return a function that trains one epoch with the trainer and all its callbacks."""
+    """Return a function that trains one epoch with the trainer and its callbacks, without TensorBoard."""
     from rich.console import Console
 
     settings = settings or {}
