@@ -34,7 +34,7 @@ from char_rnn.runs.plots import COLOURS, save_figure, style
 ROOT = Path(__file__).parents[1]
 PICTURES = "images/benchmarks"
 PLACEHOLDER = re.compile(r"\{\{(.+?)\}\}")
-BUSY = 0.5  # load before the measurement from which on the page says that the machine was busy
+BUSY = 0.5  # load before the measurement from which on the page has a sentence about it
 SAME = {"loop": "bare", "float32": "char-rnn", "train": "char-rnn", "step": "bare", "loss": "char-rnn"}
 ORDER = ("bare", "char-rnn", "bfloat16", "int8")  # of the colours
 Row = Mapping[str, Any]
@@ -219,7 +219,8 @@ def machine(report: SuiteResult) -> str:
         lines += ["", "Few and small cases (`--quick`), so these figures are rough."]
     load = report.machine["load"]
     if load is not None and load > BUSY:
-        lines += ["", f"The machine was busy (load {load:.1f} before), which makes these figures worse."]
+        cause = "an earlier suite or other programs, which make these figures worse"
+        lines += ["", f"The load in the minute before was {load:.1f}, from {cause}."]
     return "\n".join(lines)
 
 
