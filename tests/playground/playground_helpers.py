@@ -43,10 +43,13 @@ BYTES = Vocabulary("bytes", range(256))
 WAIT = 20  # seconds until a test fails
 
 
-def model_file(vocabulary: Vocabulary = LETTERS, seed: int = 0, **options: Any) -> ModelFile:
+def model_file(
+    vocabulary: Vocabulary = LETTERS, seed: int = 0, *, generation: dict[str, Any] | None = None, **options: Any
+) -> ModelFile:
     """Return a model with random weights."""
     primes = ["a ", "b"] if vocabulary is LETTERS else None
-    sections = {"model": {"hidden_size": 12, "num_layers": 2, **options}, "generation": {"suggested_primes": primes}}
+    settings = {"suggested_primes": primes, "top_p": None, **(generation or {})}
+    sections = {"model": {"hidden_size": 12, "num_layers": 2, **options}, "generation": settings}
     config = Config.model_validate(sections)
     rng = np.random.default_rng(seed)
     shapes = parameter_shapes(config.model, vocabulary.size)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playground_helpers import BYTES, LETTERS, Serving, alone, characters_of, model_file, text_of, unpacked
+from playground_helpers import BYTES, LETTERS, Serving, alone, characters_of, model_file, serving, text_of, unpacked
 
 from char_rnn.generation.engine import Engine
 from char_rnn.sampling.options import Strategy
@@ -33,6 +33,31 @@ def test_a_seeded_text_is_the_engines(served: Serving, settings: dict[str, Any],
     written = served.text(prime=prime, length=60, seed=3, **settings)
     assert written == alone(model_file(), prime, 60, Strategy(**settings), seed=3)
     assert len(written) == 60
+
+
+def test_what_is_not_sent_is_as_the_model_is_configured() -> None:
+    """Prime, temperature and filters, as in `char-rnn sample`; null turns a filter off."""
+    own = {"temperature": 0.5, "top_p": 0.8, "repetition_penalty": 1.2}
+    file = model_file(generation={**own, "prime": "a bad\t"})
+    prime = "a bad "  # the vocabulary has no tab
+    expected = alone(file, prime, 60, Strategy(**own), seed=3)
+    with serving({"one": file}) as now:
+        for body in ({}, {"prime": ""}, {"prime": prime, "temperature": None}):
+            events = now.generate(length=60, seed=3, **body)
+            assert (events[0][1]["prime"], text_of(events)) == (prime, expected)
+        for body in ({"top_p": None, "temperature": 1}, {"prime": "é", "repetition_penalty": 1}):
+            strategy = Strategy(**{**own, **{name: value for name, value in body.items() if name != "prime"}})
+            text = alone(file, body.get("prime", prime), 60, strategy, seed=3)
+            assert now.text(length=60, seed=3, **body) == text
+        assert now.post("/api/generate", prime="", temperature=-1).status_code == 422
+        for body in ({}, {"prompt": "", "temperature": None}, {"prompt": [prime], "top_p": 0.8}):
+            answer = now.post("/v1/completions", max_tokens=60, seed=3, **body).json()
+            assert answer["choices"][0]["text"] == expected
+        echoed = now.post("/v1/completions", max_tokens=60, seed=3, echo=True, logprobs=1).json()
+        assert echoed["choices"][0]["text"] == expected
+        chat = now.post("/v1/chat/completions", messages=[{"role": "user"}], max_tokens=60, seed=3, top_p=1).json()
+        strategy = Strategy(**{**own, "top_p": None})
+        assert chat["choices"][0]["message"]["content"] == alone(file, prime, 60, strategy, seed=3)
 
 
 def test_sixteen_texts_at_once_do_not_affect_each_other(served: Serving) -> None:

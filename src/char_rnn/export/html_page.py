@@ -23,6 +23,7 @@ import numpy as np
 
 from char_rnn.export.packing import pack
 from char_rnn.generation.network import Network
+from char_rnn.generation.unknown_characters import default_prime
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_finite
 from char_rnn.utils.files import replacing
@@ -70,7 +71,9 @@ def page(file: ModelFile, words: Words) -> str:
     network, weights = pack(Network.of(file.config.model, file.tensors, np.float32))
     facts = {**file.summary(), "precision": "int8"}
     facts["data"] = _shown(facts["data"]) if facts["data"] is not None else None
+    prime, _ = default_prime(file.vocabulary, file.config.generation.prime)
     described = {"name": words.name, "facts": facts, "vocabulary": file.vocabulary.to_dict(), "network": network}
+    described["prime"] = prime
     playground, own = page_files("char_rnn.playground"), page_files("char_rnn.export")
     playground.pop("backend_server.js")
     scripts = joined(own, "start.js"), joined(playground, "app.js")

@@ -29,7 +29,7 @@ from char_rnn.playground.packed_states import packed
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.served_models import ServedRun
 from char_rnn.playground.training_text import TrainingText
-from char_rnn.sampling.options import Strategy
+from char_rnn.sampling.options import OPTIONS
 
 ReadT = TypeVar("ReadT", bound=schema.ReadRequest)
 
@@ -220,8 +220,8 @@ def new_text(model: ServedModel, body: schema.GenerateRequest) -> tuple[Generati
         ApiError: A field does not fit the model.
     """
     try:
-        prime = spelled(model.vocabulary, body.prime, body.unknown)
-        strategy = Strategy(**{name: getattr(body, name) for name in schema.StrategyFields.model_fields})
+        prime = spelled(model.vocabulary, body.prime or model.prime, body.unknown)
+        strategy = model.strategy(body.model_dump(include=OPTIONS.keys() & body.model_fields_set))
         ends: dict[str, Any] = {name: getattr(body, name) for name in ("stop", "stop_at_newline", "keep_stop")}
         text = GenerationState(model.vocabulary, prime.indices, body.length, strategy, seed=body.seed, **ends)
     except UnknownCharacterError as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from char_rnn.generation.tracking_cells import TrackingCell
-from char_rnn.sampling.options import OPTIONS, pydantic_fields
+from char_rnn.sampling.options import NUMBERS, OPTIONS, pydantic_fields
 
 Text = Annotated[str, Field(description="At most `limits.prime` characters.")]
 ModelName = Annotated[str | None, Field(description="Name of the model; optional if the server has one model.")]
@@ -68,13 +68,15 @@ class Unit(Body):
     index: Count
 
 
-StrategyFields: Any = create_model(
-    "StrategyFields",
-    __base__=Body,
-    **pydantic_fields(
-        OPTIONS, repetition_window={"le": 100_000}, banned={"max_length": 10_000}, allowed={"max_length": 10_000}
-    ),
-)
+def sampling_fields(**changes: dict[str, Any]) -> dict[str, Any]:
+    """Fields of the sampling options, as `pydantic_fields`; by default, a model's own settings apply."""
+    described = {name: {"description": f"{OPTIONS[name].help} Default: that of the model."} for name in NUMBERS}
+    known = {name: {"default": None, **described[name], **changes.pop(name, {})} for name in NUMBERS}
+    known["repetition_window"]["le"] = 100_000
+    return pydantic_fields(OPTIONS, **known, **{name: {"max_length": 10_000} for name in ("banned", "allowed")})
+
+
+StrategyFields: Any = create_model("StrategyFields", __base__=Body, **sampling_fields())
 """A request with the sampling options."""
 
 
@@ -90,7 +92,7 @@ class GenerateRequest(StrategyFields):  # type: ignore[misc]  # made at run time
     """A text to write."""
 
     model: ModelName = None
-    prime: Text = ""
+    prime: Text = Field("", description="At most `limits.prime` characters; empty = the prime of the model, if any.")
     length: Count = Field(500, description="Symbols to write, at most `limits.length`.")
     seed: Count | None = Field(None, description="Seed of the text; without one each text is different.")
     stop: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(

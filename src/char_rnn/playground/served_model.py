@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.learning import Learner, Tensors
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.tracking_cells import TrackingCell, best_cells
-from char_rnn.generation.unknown_characters import Spelling, spelled
+from char_rnn.generation.unknown_characters import Spelling, default_prime, spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cell_finder import CellFinder
 from char_rnn.playground.jobs import ReadJob, scores, states
@@ -27,11 +27,15 @@ from char_rnn.playground.learned_copies import LearnedCopies
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.scheduler import CLOSING, Scheduler
 from char_rnn.playground.schema import Limits
+from char_rnn.sampling.options import OPTIONS, Strategy
 from char_rnn.utils.hub import is_address
 
 
 class ServedModel:
     """A model and its scheduler; with a function that makes its learner, also its learned copies.
+
+    Attributes:
+        prime: Text that an empty prime stands for; may be empty too.
 
     Raises:
         ValueError: The weights do not match the configuration.
@@ -47,6 +51,8 @@ class ServedModel:
         learner: Callable[[ModelFile, Callable[..., None]], Learner] | None = None,
     ) -> None:
         self.name, self.vocabulary = name, file.vocabulary
+        self._settings = file.config.generation
+        self.prime, _ = default_prime(file.vocabulary, self._settings.prime)
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
         engine = Engine(file.config.model, file.tensors, precision, threads=threads)
         self.scheduler = Scheduler(engine, limits.streams, name)
@@ -124,6 +130,15 @@ class ServedModel:
     async def cells(self) -> list[TrackingCell]:
         """Find the cells that track features of texts that the model writes."""
         return await self._finder.cells()
+
+    def strategy(self, given: Mapping[str, Any]) -> Strategy:
+        """Return the sampling options of a request; for those that are not given, the model's own.
+
+        Raises:
+            ValueError: An option is out of range.
+        """
+        known = {name: value for name, value in given.items() if value is not None or OPTIONS[name].range.optional}
+        return Strategy.of(self._settings, **known)
 
     async def spelled(self, text: str) -> Spelling:
         """Decide what the model reads for a text."""

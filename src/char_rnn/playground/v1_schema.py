@@ -18,8 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from char_rnn.playground.schema import ModelName
-from char_rnn.sampling.options import OPTIONS, pydantic_fields
+from char_rnn.playground.schema import ModelName, sampling_fields
 
 PREFIX = "/v1"
 DEFAULT_TOKENS = 16
@@ -78,14 +77,10 @@ class StreamOptions(OpenBody):
 Sampling: Any = create_model(
     "Sampling",
     __base__=OpenBody,
-    **pydantic_fields(
-        OPTIONS,
+    **sampling_fields(
         top_k={"ge": -1, "description": "Sample from the K likeliest characters only; 0 and -1 = off."},
         top_p={"gt": None, "ge": 0},
         min_p={"gt": None, "ge": 0},
-        repetition_window={"le": 100_000},
-        banned={"max_length": 10_000},
-        allowed={"max_length": 10_000},
     ),
 )
 """The sampling options, with the values by which other servers turn an option off."""
@@ -112,7 +107,7 @@ class TextRequest(Sampling):  # type: ignore[misc]  # made at run time
 class CompletionRequest(TextRequest):
     """Prompts to continue."""
 
-    prompt: Texts = Field([""])
+    prompt: Texts = Field([""], description="Texts to continue; an empty one continues the prime of the model, if any.")
     max_tokens: int = Field(DEFAULT_TOKENS, ge=0, description="Characters to write, at most `limits.length`.")
     best_of: int | None = Field(None, ge=1, le=1024, description="Texts to write; the likeliest `n` are sent.")
     echo: bool = Field(False, description="Send the prompt before the text.")

@@ -20,7 +20,7 @@ from char_rnn.playground import v1_schema as schema
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.v1_answers import Prompt
-from char_rnn.sampling.options import Strategy
+from char_rnn.sampling.options import OPTIONS
 
 LEAST_TOP_P = 1e-9
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -38,12 +38,12 @@ def new_texts(
     penalties = body.frequency_penalty, body.presence_penalty
     form = partial(PenalizedState, penalties) if any(penalties) else GenerationState
     try:
-        sampler = Sampler(_strategy(body), model.vocabulary)
+        sampler = Sampler(model.strategy(_settings(body)), model.vocabulary)
         seed = None if body.seed == -1 else body.seed
         states = [
             form(
                 model.vocabulary,
-                prompt.spelling.indices,
+                prompt.spelling.indices if prompt.text else model.prime,
                 length,
                 sampler,
                 seed=seed_of_sample(seed, sample),
@@ -63,14 +63,14 @@ def encodable(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def _strategy(body: schema.TextRequest) -> Strategy:
-    """Return the strategy of a request; numbers that turn an option off in other servers become ``None``."""
-    settings = {name: getattr(body, name) for name in schema.Sampling.model_fields}
-    settings["top_k"] = settings["top_k"] if (settings["top_k"] or 0) > 0 else None
-    settings["min_p"] = settings["min_p"] or None
-    if settings["top_p"] is not None:
+def _settings(body: schema.TextRequest) -> dict[str, Any]:
+    """Return the given sampling options; numbers that turn an option off in other servers become ``None``."""
+    settings: dict[str, Any] = body.model_dump(include=OPTIONS.keys() & body.model_fields_set)
+    for name in {"top_k", "min_p"} & settings.keys():
+        settings[name] = settings[name] if settings[name] > 0 else None
+    if "top_p" in settings:
         settings["top_p"] = max(settings["top_p"], LEAST_TOP_P)
-    return Strategy(**settings)
+    return settings
 
 
 class PenalizedState(GenerationState):

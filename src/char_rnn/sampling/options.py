@@ -232,5 +232,6 @@ def pydantic_fields(names: Collection[str] = NUMBERS, **changes: dict[str, Any])
             bounds |= {} if valid.most is None else {"le": valid.most}
         words = option.help.removesuffix(".") + "; null = off." if name in NUMBERS and valid.optional else option.help
         arguments = {"default": option.default, "description": words, **bounds, **changes.get(name, {})}
-        made[name] = (valid.type | None if valid.optional else valid.type, Field(**arguments))
+        optional = valid.optional or arguments["default"] is None
+        made[name] = (valid.type | None if optional else valid.type, Field(**arguments))
     return made

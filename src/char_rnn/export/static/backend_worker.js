@@ -58,8 +58,9 @@ export function workerBackend(description, weights, program) {
     states: (question) => ask("states", question),
     cells: (_, { text, ...listening } = {}) => ask("cells", { text }, listening),
     score: (question) => ask("score", question),
-    generate: (request, handlers) =>
+    generate: (asked, handlers) =>
       new Promise((fulfil) => {
+        const request = { ...asked, prime: asked.prime || description.prime };
         const end = () => {
           waiting.delete(id);
           fulfil();
