@@ -26,7 +26,7 @@ def gradient_norms(model: CharModel, ids: Ids, back: int) -> Norms:
     """Return the norms of d loss_t / d state_{t-k}, (N, K), for k from 1 to K = ``back``.
 
     The state is all that a step hands to the next: h, of an LSTM h and c together. So nothing that reaches back
-    further can go round it.
+    further can go round it. The symbols that a model with matches remembers are integers and have no gradient.
 
     Args:
         model: In evaluation mode.
@@ -40,7 +40,8 @@ def gradient_norms(model: CharModel, ids: Ids, back: int) -> Norms:
     states: list[tuple[torch.Tensor, ...]] = []
     for step in range(back):
         parts = (hidden,) if isinstance(hidden, torch.Tensor) else hidden
-        states.append(tuple(part.requires_grad_() if part.is_leaf else part for part in parts))
+        floats = [part for part in parts if part.is_floating_point()]
+        states.append(tuple(part.requires_grad_() if part.is_leaf else part for part in floats))
         log_probs, hidden = model(x[:, step - back - 1 : step - back], hidden)
     loss = F.nll_loss(log_probs[:, -1], x[:, -1], reduction="sum")  # sequences are independent
     flat = torch.autograd.grad(loss, [part for parts in states for part in parts])

@@ -3,7 +3,7 @@
 python docs/ideas/draw.py state runs/plays
 python docs/ideas/draw.py backpropagation runs/kinds/type=lstm runs/kinds/type=gru runs/kinds/type=rnn
 python docs/ideas/draw.py temperature runs/plays
-python docs/ideas/draw.py cells runs/code --text python-stdlib --name code
+python docs/ideas/draw.py cells runs/code --name code
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("idea", choices=("state", "backpropagation", "temperature", "cells"))
     parser.add_argument("models", nargs="+", metavar="MODEL", help="run folder or model file")
-    parser.add_argument("--text", default="tinyshakespeare", help="training text of the models")
+    parser.add_argument("--text", help="training text of the models (default: that of each run)")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR", help="folder for the pictures")
     parser.add_argument("--characters", type=int, default=100_000, help="held-out characters (state; cells: a fifth)")
     parser.add_argument("--sequences", type=int, default=64, help="number of sequences (backpropagation)")
@@ -43,7 +43,10 @@ def main(given: Sequence[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.idea != "backpropagation" and len(arguments.models) > 1:
         parser.error(f"{arguments.idea} takes one model")
-    words, pictures = drawn(arguments)
+    try:
+        words, pictures = drawn(arguments)
+    except (ValueError, OSError) as error:
+        parser.exit(1, f"error: {error}\n")
     print(words)
     print(*pictures, sep="\n")
 

@@ -31,10 +31,10 @@ class Subject:
     corpus: Corpus
 
     @classmethod
-    def of(cls, model: str | Path, text: str) -> Subject:
-        """Open a model, and the text of this name or file."""
+    def of(cls, model: str | Path, text: str | None = None) -> Subject:
+        """Open a model, and the text of this name or file (default: the model's training text)."""
         file = ModelFile.read(model)
-        return cls(file, prepare_corpus(text, vocabulary=file.vocabulary))
+        return cls(file, prepare_corpus(text or file.config.data.data_dir, vocabulary=file.vocabulary))
 
     @property
     def trained_on(self) -> npt.NDArray[Any]:

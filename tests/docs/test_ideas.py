@@ -29,13 +29,13 @@ def _module(name: str) -> ModuleType:
 
 @pytest.fixture
 def subject(tmp_path: Path) -> tuple[str, str]:
-    """A model of random weights and the file of its text."""
+    """A model of random weights, with matches as in the recipes, and the file of its text."""
     text = tmp_path / "text.txt"
     text.write_text(TEXT, encoding="utf-8")
     vocabulary = Corpus.from_text(TEXT).vocabulary
-    config = config_from_dict(
-        {"model": {"hidden_size": 8, "num_layers": 1}, "data": {"train_frac": 0.5, "val_frac": 0.5}}, "test"
-    )
+    model = {"type": "slstm", "hidden_size": 8, "num_layers": 1, "match_lengths": [2, 3], "match_window": 64}
+    data = {"data_dir": str(text), "train_frac": 0.5, "val_frac": 0.5}
+    config = config_from_dict({"model": model, "data": data}, "test")
     torch.manual_seed(0)
     tensors = {name: of.numpy() for name, of in build_model(config.model, vocabulary.size).state_dict().items()}
     return str(ModelFile(config, vocabulary, tensors).write(tmp_path / "model.safetensors")), str(text)
@@ -54,10 +54,10 @@ def test_each_drawing(
     idea: str, pictures: list[str], said: str, subject: tuple[str, str], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    model, text = subject
+    model, _ = subject
     sizes = ["--characters", "1000" if idea == "state" else "5000", "--sequences", "3", "--back", "16"]
     sizes += ["--samples", "2", "--length", "60", "--prime", "He s", "--name", "tiny"]
-    _module("draw").main([idea, model, "--text", text, "--out", str(tmp_path), *sizes])
+    _module("draw").main([idea, model, "--out", str(tmp_path), *sizes])  # the text of the model
     assert said in capsys.readouterr().out
     for picture in pictures:
         assert "<svg" in (tmp_path / picture).read_text(encoding="utf-8")
@@ -152,3 +152,13 @@ def test_one_model_at_a_time(subject: tuple[str, str]) -> None:
     with pytest.raises(SystemExit) as stop:
         _module("draw").main(["state", subject[0], subject[0], "--text", subject[1]])
     assert stop.value.code == 2
+
+
+def test_an_error_is_one_line(subject: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        _module("draw").main(["state", subject[0], "--text", "no-such.txt", "--out", str(tmp_path)])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "no-such.txt" in error
+    assert error.count("\n") == 1
