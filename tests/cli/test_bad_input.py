@@ -23,6 +23,7 @@ Make = Callable[[Path, Path, Path], list[object]]
 
 
 def file(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
@@ -148,6 +149,11 @@ CASES: dict[str, tuple[Make, int, str]] = {
     ),
     "gzip cut short": (lambda tmp, *_: train(file(tmp / "t", b"\x1f\x8b\x08plain text")), 1, r"t: .* ends early; get"),
     "a document": (lambda tmp, *_: train(file(tmp / "t.txt", "%PDF-1.4")), 1, r"t\.txt: a PDF document, not plain"),
+    "a file of Torch7 as a text": (
+        text(b"\4\0\0\0\1\0\0\0\3\0\0\0V 1"),
+        1,
+        r"text\.txt: a file of Torch7, not plain text; give",
+    ),
     "a file that is not there among several": (
         lambda tmp, poem, _: train(poem, tmp / "no.txt"),
         2,
@@ -184,6 +190,13 @@ CASES: dict[str, tuple[Make, int, str]] = {
     # models
     "a missing model": (lambda tmp, *_: ["sample", tmp / "no.safetensors"], 2, r"no\.safetensors: no such model"),
     "a folder without a model": (lambda tmp, *_: ["sample", tmp], 2, r"no model in this folder"),
+    "a folder of checkpoints": (
+        lambda tmp, *_: ["sample", file(tmp / "cv" / "lm_1.t7", "").parent],
+        2,
+        r"; it has 1 \.t7 file: give one, such as \S*lm_1\.t7",
+    ),
+    "a JSON file as a model": (model(b'{"a": 1}'), 1, r"m\.safetensors: a JSON file, not a model; give the \.t7 or"),
+    "arrays as a model": (model(b"PK\3\4" + 26 * b"\0" + b"a.npy"), 1, r"a NumPy archive \(\.npz\), not a model"),
     "a text as a model": (lambda tmp, poem, run: ["sample", poem], 1, r"poem\.txt: not a model file"),
     "a web page as a model": (model(b"<!DOCTYPE html><html>"), 1, r"m\.safetensors: an HTML page, not a model"),
     "a pointer as an old model": (
@@ -211,7 +224,11 @@ CASES: dict[str, tuple[Make, int, str]] = {
         r"not one of char-rnn",
     ),
     # sampling
-    "a prime the model has never seen": (sample("--prime", "The r€se"), 2, r"€.*U\+20AC"),
+    "a prime the model has never seen": (
+        sample("--prime", "The r€se"),
+        2,
+        r"€.*U\+20AC.*give --unknown skip to leave it out, or --unknown nearest",
+    ),
     "a negative temperature": (sample("--temperature", -1), 2, r"'--temperature' / '-temperature': -1"),
     "top-p above 1": (sample("--top-p", 1.5), 2, r"'--top-p': 1\.5"),
     "top-k of 0": (sample("--top-k", 0), 2, r"'--top-k': 0"),

@@ -153,9 +153,10 @@ def test_convert_replaces_a_file_only_when_told(char_rnn: Command, old: Path, tm
         ("none.t7", "new.safetensors", 2, "none.t7: no such model file or run folder"),
         ("number.t7", "new.safetensors", 1, "number.t7: holds a number; give a checkpoint that train.lua"),
         ("table.t7", "new.safetensors", 1, "table.t7: holds a table without a model; give a checkpoint"),
+        ("vocab.t7", "new.safetensors", 1, "vocab.t7: holds a vocabulary, not a model; give a checkpoint"),
         ("short.t7", "new.safetensors", 1, "short.t7: "),
         ("text.t7", "new.safetensors", 1, "text.t7: "),
-        ("empty.t7", "new.safetensors", 1, "empty.t7: "),
+        ("empty.t7", "new.safetensors", 1, "empty.t7: byte 0: the file is empty"),
         ("text.safetensors", "new.safetensors", 1, "not a model file"),
     ],
 )
@@ -165,6 +166,7 @@ def test_what_cannot_be_converted_is_one_line(
     files = {
         "number.t7": dump(2.5),
         "table.t7": dump(Table.of([1.0])),
+        "vocab.t7": dump(Table.of({b"a": 1.0, b"b": 2.0})),
         "short.t7": old.read_bytes()[:-100],
         "text.t7": b"It was the best of times",
         "empty.t7": b"",
@@ -196,13 +198,15 @@ def test_inspect_shows_what_inspect_checkpoint_showed(char_rnn: Command, old: Pa
     assert sorted(by_name.splitlines()[1:]) == sorted(of_new.splitlines()[1:])
     assert "2-layer lstm with 3 units, one-hot input of 5, dropout 0" in shown
     assert "40 steps, 1.25 epochs of data/garden" in shown
+    assert ", seed 4294967295\n  sampling      temperature 1, 2,000 bytes, seed 123\n" in shown
     assert '\nopt:\n{\n  batch_size : 4\n  checkpoint_dir : "cv"\n' in shown
     assert shown.endswith("\nval losses:\n{\n  10 : 2.5\n  20 : 3.0\n  30 : null\n  40 : 2.75\n}\n")
 
 
 def test_inspect_torch_rnn(char_rnn: Command, torch_rnn: Path) -> None:
     shown = char_rnn("inspect", torch_rnn).out
-    assert "100 steps, data/garden.h5" in shown
+    assert "100 steps on data/garden.h5" in shown
+    assert "learning rate 0.001\n  sampling      temperature 1, top p 0.9, 1,000 characters, a new seed each" in shown
     assert r"4 characters: béa\x1b" in shown
     assert shown.endswith("\nval losses:\n{\n  50 : 3.25\n  100 : 3.0\n}\n")
     everything = json.loads(char_rnn("inspect", torch_rnn, "--json").out)
@@ -224,9 +228,13 @@ def test_eval_of_a_checkpoint_is_that_of_its_model_file(char_rnn: Command, old: 
     char_rnn("convert", old, tmp_path / "new.safetensors")
     text = tmp_path / "text.txt"
     text.write_bytes(b"rose so sore" * 30)
-    figures = [json.loads(char_rnn("eval", model, text, "--json").out) for model in (old, tmp_path / "new.safetensors")]
+    done = [char_rnn("eval", model, text, "--json") for model in (old, tmp_path / "new.safetensors")]
+    figures = [json.loads(each.out) for each in done]
     assert figures[0]["bytes"] == 359
     assert figures[0]["nats_per_byte"] == figures[1]["nats_per_byte"]
+    remark = "does not record its training text; if text is that text, add --split val\n"
+    assert [each.err.endswith(remark) for each in done] == [True, True]
+    assert char_rnn("eval", old, text, "--json", "--split", "val").err == ""
 
 
 @pytest.mark.slow

@@ -186,7 +186,9 @@ def test_a_bad_value_is_named_as_it_was_given(arguments: list[str], message: str
         (["a.txt", "-data_dir", "b"], r"DATA and -data_dir both name the text"),
         (["-rnnsize", "5"], r"No such option:? '?-rnnsize.*-rnn_size"),
         (["--torch7", "--vocabulary", "characters"], r"--vocabulary characters: training\.trainer torch7 needs"),
-        (["--torch7", "--minutes", "3"], r"--minutes 3\.0: training\.trainer torch7 needs training\.minutes null"),
+        (["-rnn_size", "8", "-rnn_sze", "9"], r"No such option:? '?-rnn_sze'?\W+Did you mean:? '?-rnn_size'?\?? \(see"),
+        (["-print_every", "8", "-patience", "3"], r"No such option:? '?-patience'?\.? \(see"),
+        (["--torch7", "--minutes", "3"], r"--torch7 has no --minutes: give -max_epochs, or leave out --torch7"),
     ],
 )
 def test_a_bad_command_line_is_one_line_and_status_2(char_rnn: Command, arguments: list[str], message: str) -> None:
@@ -201,7 +203,7 @@ def test_without_cuda_a_gpu_is_the_cpu_with_a_warning(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert changes(config("--torch7", "-gpuid", 0), compose_config("torch7")) == {}
     warned = capsys.readouterr().err
-    assert warned == "warning: -gpuid 0: no such CUDA device; falling back on the CPU\n"
+    assert warned == "warning: -gpuid 0: no such CUDA device; falling back to the CPU\n"
 
 
 def test_on_cuda_the_numbers_are_float32(monkeypatch: pytest.MonkeyPatch) -> None:

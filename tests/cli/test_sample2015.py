@@ -123,7 +123,7 @@ def test_gpuid_falls_back_with_a_warning(char_rnn: Command, path: Path, caplog: 
     assert on_cpu.status == 0
     assert fallen.out == on_cpu.out
     assert [record.message for record in caplog.records] == [
-        "device cuda:0 is not available (this machine has cpu); falling back"
+        "device cuda:0 is not available (this machine has cpu); falling back to cpu"
     ]
 
 
@@ -136,7 +136,7 @@ def test_gpuid_falls_back_with_a_warning(char_rnn: Command, path: Path, caplog: 
         (["--rng", "torch-rnn", "--stop", "a"], r"--stop: not supported with --rng torch-rnn"),
         (["--rng", "torch7", "--unknown", "skip"], r"--unknown skip: not supported with --rng torch7"),
         (["--torch7", "--rng", "torch-rnn"], r"--torch7 means --rng torch7"),
-        (["--torch7", "-primetext", "xyz"], r"unknown byte 0x78 at position 0"),
+        (["--torch7", "-primetext", "xyz"], r"unknown byte 0x78 \('x'\) at position 0"),
         (["-seed", -1], r"-1 is not in the range"),
         (["-gpuid", -2], r"-gpuid"),
         (["-sample", 2], r"-sample"),

@@ -179,7 +179,7 @@ def test_a_port_in_use(char_rnn: Command, run_folder: Path) -> None:
 def test_a_text_that_the_model_was_not_trained_on(char_rnn: Command, run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("a text of its own", encoding="utf-8")
     texts = ["--text", tmp_path / "other.txt", "--text", tmp_path / "other.txt"]
-    otherwise = " is not the text that poem was trained on; all of it is searched"
+    otherwise = " is not the text that poem was trained on; the whole text is searched"
     done = char_rnn("serve", run_folder, *texts, "--host", "256.1.1.1")
     assert done.err.splitlines()[0] == f"other-and-1-more{otherwise}"
     (tmp_path / "other.txt").write_bytes("Zoë".encode("cp1252"))

@@ -212,7 +212,7 @@ def test_a_vocabulary_grows_and_inspect_gives_the_command_again(
     assert "\n3 new symbols: ß ü —\n" in done.err
     shown = char_rnn("inspect", "run").out
     assert "  started from  old.safetensors, with 3 new symbols: ß ü —\n" in shown
-    command = shlex.split(shown.partition("To train it again:\n")[2])
+    command = shlex.split(shown.partition("To train it again (with names in place of paths):\n")[2])
     command[2] += ".txt"
     assert char_rnn(*command[1:], "--out", "again", "-q").status == 0
     first, again = (ModelFile.read(name) for name in ("run", "again"))

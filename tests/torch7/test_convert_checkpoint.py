@@ -13,6 +13,7 @@ from made_checkpoints import checkpoint, flat_vector, network, simple_checkpoint
 from t7_writer import dump
 
 from char_rnn.data.vocabulary import Vocabulary
+from char_rnn.generation.text_generator import TextGenerator
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
 from char_rnn.torch7 import layout
@@ -20,6 +21,7 @@ from char_rnn.torch7.checkpoints import read_model
 from char_rnn.torch7.checkpoints.char_rnn import read_checkpoint
 from char_rnn.torch7.checkpoints.fields import CheckpointFormatError
 from char_rnn.torch7.t7 import is_t7
+from char_rnn.utils.model_files import ModelFileError
 
 SIZES = (5, 3, 2)
 SYMBOLS = [b"\n", b" ", b"a", b"\xc3", b"\xff"]
@@ -117,6 +119,16 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     path.write_bytes(dump(b"a string"))
     with pytest.raises(CheckpointFormatError, match=r"lm\.t7: holds a string; give a checkpoint"):
         read_model(path)
+
+
+def test_a_generator_says_how_a_checkpoint_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lm.t7"
+    path.write_bytes(dump(simple_checkpoint()))
+    with pytest.raises(ModelFileError, match=r"a file of Torch7; in Python give char_rnn\.torch7\.read_model\(path\)"):
+        TextGenerator.load(path)
+    generator = TextGenerator.load(read_model(path))
+    with pytest.raises(ValueError, match=r"remove or replace it, or give unknown=\"nearest\" or \"skip\"$"):
+        generator.generate("é", length=1)
 
 
 def test_a_t7_file_is_known_by_its_name_or_its_beginning(tmp_path: Path) -> None:

@@ -184,10 +184,15 @@ def test_the_reading_that_got_furthest_is_reported() -> None:
     assert caught.value.field == "b"
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\0", b"hello, world", b"PK\3\4rest", b'{"a": 1}', b"\x93NUMPY"])
+@pytest.mark.parametrize("data", [b"\0\0", b"hello, world", b"PK\3\4rest", b'{"a": 1}', b"\x93NUMPY"])
 def test_what_is_no_torch7_file(data: bytes) -> None:
     with pytest.raises(T7Error, match=r"byte 0: not a Torch7 file: it does not begin with a type tag"):
         loads(data)
+
+
+def test_an_empty_file() -> None:
+    with pytest.raises(T7Error, match=r"^byte 0: the file is empty$"):
+        loads(b"")
 
 
 @pytest.mark.parametrize(

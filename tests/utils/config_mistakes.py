@@ -230,7 +230,7 @@ FILES = {
     "2015 with today's embedding": (
         "training:\n  trainer: torch7\n",
         ":2: training.trainer torch7 needs model.embedding one-hot, not learned; use the recipe torch7,"
-        " or set training.trainer to modern",
+        " or set training.trainer to modern (leave out --torch7)",
     ),
     "twice": (
         "training:\n  seed: 1\n  batch_size: 2\n  seed: 3\n",

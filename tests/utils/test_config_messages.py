@@ -73,7 +73,7 @@ def test_the_trainer_of_2015_refuses_what_it_does_not_compute(override: str, nee
         compose_config("torch7", overrides=[*(["model.type=gru"] if "reset" in override else []), override])
     assert str(caught.value) == (
         f"--set {override}: training.trainer torch7 needs {needs}; use the recipe torch7,"
-        " or set training.trainer to modern"
+        " or set training.trainer to modern (leave out --torch7)"
     )
 
 

@@ -76,7 +76,7 @@ def test_without_detection_the_preferred_alone_is_taken(machine: Machine) -> Non
 def test_a_missing_device_falls_back_with_a_warning(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine.has("cuda")
     assert DeviceManager("mps", auto_detect=False).device == CPU
-    assert caplog.messages == ["device mps is not available (this machine has cuda, cpu); falling back"]
+    assert caplog.messages == ["device mps is not available (this machine has cuda, cpu); falling back to cpu"]
 
 
 def test_a_missing_device_is_an_error_without_fallback(machine: Machine) -> None:
@@ -89,7 +89,8 @@ def test_a_failing_probe_falls_back_to_the_next(machine: Machine, caplog: pytest
     machine.has("mps", "cuda", failing=("mps",))
     assert DeviceManager("mps").device == CUDA
     assert DeviceManager("mps", auto_detect=False).device == CPU
-    assert caplog.messages == ["device mps does not work here (driver too old); falling back"] * 2
+    fallen = "device mps does not work here (driver too old); falling back to "
+    assert caplog.messages == [fallen + "cuda", fallen + "cpu"]
 
 
 def test_a_failing_probe_is_an_error_without_fallback(machine: Machine) -> None:

@@ -19,9 +19,11 @@ from char_rnn.utils.files import read_bounded, read_regular
 from char_rnn.utils.terminal import visible_name
 
 if TYPE_CHECKING:
+    from char_rnn.data.corpus import Corpus
     from char_rnn.data.vocabulary import Vocabulary
     from char_rnn.model_file import ModelFile, ModelHeader
 
+UNKNOWN_ADVICE = "give --unknown skip to leave it out, or --unknown nearest"
 MAX_PRIME = 64 << 20  # bytes
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.?))", re.DOTALL)
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
@@ -76,6 +78,14 @@ def reading_of(file: ModelFile | ModelHeader, encoding: str | None) -> dict[str,
     """Return how a model's text is read, as options of ``prepare_corpus`` and ``find_locations``."""
     data = file.config.data
     return {"encoding": encoding or data.encoding, "separator": data.separator, "file_order": data.file_order}
+
+
+def foreign_text(name: str, file: ModelFile | ModelHeader, corpus: Corpus) -> str:
+    """Return a remark about a text that is not known to be the model's training text; empty if it is."""
+    recorded = file.training.get("data_sha256")
+    if recorded is None:  # a checkpoint of 2015, or its conversion
+        return f"{name} does not record its training text"
+    return "" if corpus.sha256 == recorded else f"{corpus.name} is not the text that {name} was trained on"
 
 
 def escapes_option(options: str) -> Callable[[Function], Function]:

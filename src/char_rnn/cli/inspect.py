@@ -46,7 +46,7 @@ def command(model: str, as_json: bool) -> None:
         return
     print_result("\n".join([*_lines(name, file), *_lines_of_2015(file)]))
     if command := training_command(file):
-        click.echo(f"To train it again:\n  {command}")
+        click.echo(f"To train it again (with names in place of paths):\n  {command}")
 
 
 def _everything(path: str, file: ModelFile) -> dict[str, Any]:
@@ -72,7 +72,8 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         f"  parameters    {file.parameters:,} ({', '.join(file.number_types)})",
         f"  vocabulary    {file.vocabulary.size} {file.vocabulary.kind}: {_preview(file)}",
         f"  recipe        batch {training.batch_size} x {training.seq_length} {unit}s, learning rate "
-        f"{training.learning_rate:g}, seed {training.seed}",
+        f"{training.learning_rate:g}{_seed(file)}",
+        f"  sampling      {_sampling(file)}",
     ]
     if "init_from" in metadata:
         added = describe_new_symbols(file.vocabulary, metadata)
@@ -82,10 +83,10 @@ def _lines(path: str, file: ModelFile) -> list[str]:
         weighted = f"weight {training.teacher_weight:g}, temperature {training.teacher_temperature:g}"
         lines.append(f"  teachers      {names} ({weighted})")
     if "step" in metadata:
-        epochs = f"{metadata['epoch']:.2f} epochs of " if "epoch" in metadata else ""
+        epochs = f", {metadata['epoch']:.2f} epochs of " if "epoch" in metadata else " on "
         text = visible_name(str(metadata.get("data", "an unnamed text")))
         minutes = f", {metadata['seconds'] / 60:.1f} minutes" if "seconds" in metadata else ""
-        lines.append(f"  trained       {metadata['step']:,} steps, {epochs}{text}{minutes}")
+        lines.append(f"  trained       {metadata['step']:,} steps{epochs}{text}{minutes}")
     if "best_val_loss" in metadata:
         loss = metadata["best_val_loss"]
         bits = loss / math.log(2)
@@ -141,11 +142,33 @@ def _settings(config: Config) -> dict[str, str]:
 
 def _lines_of_2015(file: ModelFile) -> list[str]:
     """Return the output of inspect_checkpoint.lua: the options of the run and its validation losses."""
-    for origin in ("torch7", "torch_rnn"):
-        metadata = file.training.get(origin)
-        if isinstance(metadata, dict):
-            return ["opt:", *_table(metadata.get("opt")), "val losses:", *_table(metadata.get("val_losses"))]
-    return []
+    if (metadata := _of_2015(file)) is None:
+        return []
+    return ["opt:", *_table(metadata.get("opt")), "val losses:", *_table(metadata.get("val_losses"))]
+
+
+def _of_2015(file: ModelFile) -> dict[str, Any] | None:
+    """Return what a checkpoint of char-rnn or torch-rnn recorded; None for a model of today."""
+    found = (file.training.get(origin) for origin in ("torch7", "torch_rnn"))
+    return next((metadata for metadata in found if isinstance(metadata, dict)), None)
+
+
+def _seed(file: ModelFile) -> str:
+    """Return the seed of the training for the line of the recipe; nothing if the checkpoint has none."""
+    metadata = _of_2015(file)
+    options = {"seed": True} if metadata is None else metadata.get("opt")
+    return f", seed {file.config.training.seed}" if isinstance(options, dict) and "seed" in options else ""
+
+
+def _sampling(file: ModelFile) -> str:
+    """Return the defaults of `char-rnn sample`: the sampling options that are set, the length and the seed."""
+    from char_rnn.sampling.options import NUMBERS, Strategy
+
+    settings, off = file.config.generation, Strategy()
+    changed = [name for name in NUMBERS if name == "temperature" or getattr(settings, name) != getattr(off, name)]
+    options = ", ".join(f"{name.replace('_', ' ')} {getattr(settings, name):g}" for name in changed)
+    seed = "a new seed each time" if settings.seed is None else f"seed {settings.seed}"
+    return f"{options}, {settings.length:,} {file.vocabulary.unit}s, {seed}"
 
 
 def _table(entries: object) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.inputs import escapes_option, open_model, reading_of, unescaped
+from char_rnn.cli.inputs import escapes_option, foreign_text, open_model, reading_of, unescaped
 from char_rnn.cli.options import debug_option, json_option, quiet_option, strategy_flags, strategy_of
 from char_rnn.cli.output import preparation, print_result, progress_bar, say
 from char_rnn.utils.terminal import counted
@@ -82,8 +82,8 @@ def command(
     reading = reading_of(file, encoding)
     with preparation(quiet) as progress:
         corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, progress=progress, **reading)
-    if corpus.sha256 != file.training.get("data_sha256"):
-        say(f"{corpus.name} is not the text that the model was trained on", quiet=quiet)
+    if remark := foreign_text("the model", file, corpus):
+        say(remark, quiet=quiet)
     searched = corpus.split(split, file.config.data.train_frac, file.config.data.val_frac).ids
     if not len(searched):
         raise click.UsageError("the training split of this text is empty; use --split all")

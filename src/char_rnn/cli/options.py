@@ -32,11 +32,11 @@ class OneDashCommand(click.RichCommand):
         try:
             return super().parse_args(ctx, args)
         except NoSuchOption as error:
-            word = next((word for word in given if word[:2] == error.option_name and word[:2] != "--"), None)
-            if word is None or len(word) == 2:
-                raise
-            names = [name for option in self.params for name in option.opts]
-            raise NoSuchOption(word, possibilities=get_close_matches(word, names), ctx=ctx) from None
+            names = {name for option in self.params for name in option.opts}
+            letter = error.option_name[1:]  # the first that is not an option; "-" and more for a long option
+            unknown = (word.partition("=")[0] for word in given if word[:1] == "-" and letter in word[1:])
+            word = next((word for word in unknown if word not in names), error.option_name)
+            raise NoSuchOption(word, possibilities=get_close_matches(word, names, cutoff=0.75), ctx=ctx) from None
 
 
 def all_options(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:

@@ -88,13 +88,14 @@ def _write(
     from char_rnn.cli.inspect import training_command
     from char_rnn.export.html_page import Words as PageWords
     from char_rnn.export.html_page import write_page
-    from char_rnn.generation.unknown_characters import default_prime
+    from char_rnn.generation.unknown_characters import default_prime, spelled
     from char_rnn.hub.card import Words
     from char_rnn.hub.repository import shareable, write_repository
 
     file = shareable(open_model(run), primes)
     folder.mkdir(parents=True, exist_ok=True)
     prime = primes[0] if primes else default_prime(file.vocabulary, file.config.generation.prime)[0]
+    spelled(file.vocabulary, prime)  # raises an error that names no option of the sampling
     about = Words(license_id, description, prime, command=training_command(file), page=PAGE)
     write_repository(file, folder, address, about, Path(run))
     write_page(file, folder / PAGE, PageWords(address.name, description=description or ""))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from char_rnn.cli.inputs import read_prime, unescaped
+from char_rnn.cli.inputs import UNKNOWN_ADVICE, read_prime, unescaped
 from char_rnn.cli.options import all_options, given
 from char_rnn.sampling.options import NUMBERS, OPTIONS, Strategy
 
@@ -178,7 +178,8 @@ class SampleOptions:
         try:
             spelled(vocabulary, line, self.unknown)
         except UnknownCharacterError as error:
-            raise UnknownCharacterError(error.character, error.position, error.kind, where) from None
+            advice = UNKNOWN_ADVICE
+            raise UnknownCharacterError(error.character, error.position, error.kind, where, advice) from None
         return line
 
     def strategy(self, settings: GenerationConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.inputs import impossible_stops
+from char_rnn.cli.inputs import UNKNOWN_ADVICE, impossible_stops
 
 if TYPE_CHECKING:
     from char_rnn.cli.sample_options import SampleOptions
@@ -45,7 +45,9 @@ def texts(generator: TextGenerator, file: ModelFile, chosen: SampleOptions) -> t
         if chosen.is_many:
             return _many(generator, primes, chosen, options), remarks
         pieces = generator.stream(primes[0], **options)
-    except (UnknownCharacterError, PredictionError):
+    except UnknownCharacterError as error:
+        raise error.advising(UNKNOWN_ADVICE) from None
+    except PredictionError:
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from None

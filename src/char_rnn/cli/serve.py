@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.inputs import open_model, reading_of
+from char_rnn.cli.inputs import foreign_text, open_model, reading_of
 from char_rnn.cli.learning import check_learning, learn_options, learner_of
 from char_rnn.cli.options import debug_option, quiet_option
 from char_rnn.cli.output import preparation, say
@@ -184,10 +184,9 @@ def _training_texts(
         with preparation(quiet) as progress:
             reading = {"vocabulary": file.vocabulary.kind, **reading_of(file, encoding)}
             corpus = prepare_corpus(texts, progress=progress, **reading)
-        is_own = corpus.sha256 == file.training.get("data_sha256")
-        if not is_own:
-            say(f"{corpus.name} is not the text that {name} was trained on; all of it is searched", quiet=quiet)
-        part = corpus.split("train" if is_own else "all", data.train_frac, data.val_frac)
+        if remark := foreign_text(name, file, corpus):
+            say(f"{remark}; the whole text is searched", quiet=quiet)
+        part = corpus.split("all" if remark else "train", data.train_frac, data.val_frac)
         known[name] = TrainingText(corpus.name, partial(copied_stretches, part.ids, corpus.vocabulary))
     return known
 

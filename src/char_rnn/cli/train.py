@@ -208,6 +208,7 @@ def _introduction(run: Run, device: str) -> str:
         f"{run.corpus.name}: {len(run.corpus.ids):,} {vocabulary.kind}, {vocabulary.size} distinct\n"
         f"{model.num_layers}-layer {model.type} with {model.hidden_size} units, {parameters:,} parameters\n"
         f"on {device}, {trainer.config.training.precision}, {path}{processes}\n"
-        f"{len(train):,} steps per epoch; {train.dropped:,} of {train.split.predicted:,} characters fill no batch\n"
+        f"{len(train):,} steps per epoch; "
+        f"{train.dropped:,} of {train.split.predicted:,} {vocabulary.kind} fill no batch\n"
         f"{run.folder} {start}"
     )

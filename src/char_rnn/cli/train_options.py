@@ -97,6 +97,8 @@ class TrainOptions:
                 raise click.UsageError("--init-from uses the architecture of the model: leave out --set model....")
             if not self.torch7 and any(self.flags[name] is not None for name in _ARCHITECTURE):
                 raise click.UsageError(f"--init-from uses the architecture of the model: leave out {flags}")
+        if self.torch7 and self.minutes is not None:
+            raise click.UsageError("--torch7 has no --minutes: give -max_epochs, or leave out --torch7")
         if self.gpuid is not None and self.device is not None:
             raise click.UsageError("--device and -gpuid both name the device: leave one of them out")
 
@@ -248,7 +250,7 @@ def _gpu_settings(gpuid: int | None) -> list[Setting]:
         return []
     device = "cuda" if gpuid >= 0 and _has_cuda(gpuid) else "cpu"
     if gpuid >= 0 and device == "cpu":
-        say(f"warning: -gpuid {gpuid}: no such CUDA device; falling back on the CPU")
+        say(f"warning: -gpuid {gpuid}: no such CUDA device; falling back to the CPU")
     assignments = [f"device.preferred={device}", "device.auto_detect=false"]
     if device == "cuda":
         assignments.append("training.precision=float32")

@@ -43,7 +43,9 @@ class UnknownCharacterError(ValueError):
     ) -> None:
         self.character, self.position, self.kind, self.where, self.advice = character, position, kind, where, advice
         code = ord(character)
-        symbol = f"byte 0x{code:02X}" if kind == "bytes" else f"character {character!r} (U+{code:04X})"
+        symbol = f"character {character!r} (U+{code:04X})"
+        if kind == "bytes":
+            symbol = f"byte 0x{code:02X}" + (f" ({character!r})" if " " <= character <= "~" else "")
         unknown = f"{where + ': ' if where else ''}unknown {symbol} at position {position}"
         super().__init__(f"{unknown}: it is not in the vocabulary; {advice}")
 

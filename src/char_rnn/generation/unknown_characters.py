@@ -142,7 +142,10 @@ def encode_prime(vocabulary: Vocabulary, text: str, unknown: Unknown = "error") 
 
     Args and Raises: as `spelled`.
     """
-    spelling = spelled(vocabulary, text, unknown)
+    try:
+        spelling = spelled(vocabulary, text, unknown)
+    except UnknownCharacterError as error:
+        raise error.advising('remove or replace it, or give unknown="nearest" or "skip"') from None
     if remark := spelling.remark():
         _logger.warning("prime text: %s", remark)
     return spelling.indices

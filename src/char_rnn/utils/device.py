@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from itertools import pairwise
 from typing import TypeVar
 
 import psutil
@@ -108,18 +109,18 @@ class DeviceManager:
         if preferred is not None and preferred.type in available:
             candidates.insert(0, preferred)
         elif preferred is not None and not auto_detect:
-            self._give_up(preferred, f"is not available (this machine has {', '.join(available)})")
-        for candidate in candidates:
+            self._give_up(preferred, f"is not available (this machine has {', '.join(available)})", "cpu")
+        for candidate, following in pairwise([*candidates, torch.device("cpu")]):
             failure = _probe(candidate)
             if failure is None:
                 return candidate
-            self._give_up(candidate, f"does not work here ({failure})")
+            self._give_up(candidate, f"does not work here ({failure})", following)
         return torch.device("cpu")
 
-    def _give_up(self, device: torch.device, reason: str) -> None:
+    def _give_up(self, device: torch.device, reason: str, following: torch.device | str) -> None:
         if not self.fallback:
             raise ValueError(f"device {device}: {reason}; choose another, or allow the fallback to the CPU")
-        _logger.warning("device %s %s; falling back", device, reason)
+        _logger.warning("device %s %s; falling back to %s", device, reason, following)
 
 
 def describe(device: torch.device) -> str:

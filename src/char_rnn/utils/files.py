@@ -169,7 +169,9 @@ _COMPRESSED = {
 }
 _AS_TEXT = "save it as plain text (UTF-8) and give that file"
 _UNPACK = "unpack it and give the text file, or the folder"
+_TORCH7 = rb"[\x03\x04]\0{3}\x01\0{3}|\0{3}[\x03\x04]\0{3}\x01"  # table or object 1; not a safetensors header: of 4 GB
 _FOREIGN = {
+    _TORCH7: Foreign("a file of Torch7", "give the text (input.txt)"),
     rb"%PDF-": Foreign("a PDF document", "extract its text (pdftotext does that) and give that file"),
     rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": Foreign("an Office document (.doc, .xls, .ppt)", _AS_TEXT),
     rb"(?s:.{257})ustar": Foreign("a tar archive", _UNPACK),
@@ -182,6 +184,7 @@ _FOREIGN = {
     ),
 }
 _PICKLE = rb"PK\x03\x04(?s:.{26})[^/]{1,255}/data\.pkl"
+_NUMPY = rb"PK\x03\x04(?s:.{26})[^/]{1,255}\.npy"
 _CHECKPOINT = Foreign("a checkpoint of torch.save", "it is not opened, because loading it can run code")
 _PAGE = Foreign("an HTML page", "download the file itself, not the page that shows it")
 _MEMBERS = {
@@ -204,6 +207,11 @@ def find_foreign(head: bytes) -> Foreign | None:
     return next((foreign for magic, foreign in _FOREIGN.items() if re.match(magic, head)), None)
 
 
+def is_torch7(head: bytes) -> bool:
+    """Return whether a file that is not text begins as one of Torch7, binary in either byte order, or ascii."""
+    return re.match(_TORCH7 + rb"|[34]\n1\n", head) is not None
+
+
 def find_document(members: Iterable[str]) -> Foreign | None:
     """Return the kind of document that a zip archive with these members is; None for an ordinary archive."""
     names = tuple(members)
@@ -216,6 +224,12 @@ def not_a_model(head: bytes) -> str:
         foreign: Foreign | None = _PAGE
     elif re.match(_PICKLE, head):
         foreign = _CHECKPOINT
+    elif re.match(_NUMPY, head):
+        foreign = Foreign("a NumPy archive (.npz)", "give a .safetensors or .t7 file")
+    elif re.match(rb"\s*\{\s*\"", head):
+        foreign = Foreign("a JSON file", "give the .t7 or .safetensors file beside it")
+    elif is_torch7(head):
+        return "a file of Torch7; in Python give char_rnn.torch7.read_model(path) in its place"
     elif packed := compression(head):
         foreign = Foreign(f"a {packed} file", "unpack it and give the model in it")
     else:

@@ -20,7 +20,7 @@ from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.fields import one_line
 from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
 from char_rnn.utils.hub import MODEL, Address, Progress, fetch, is_address
-from char_rnn.utils.terminal import first_line
+from char_rnn.utils.terminal import counted, first_line
 
 FORMAT = "char-rnn"
 FORMAT_VERSION, PLAIN_VERSION = 2, 1  # the latest; and that of files without matrices in 8 bits
@@ -56,7 +56,9 @@ def find_model(path: str | Path, progress: Progress | None = None) -> Path:
             if (path / name).exists():
                 check_regular(path / name, MAX_BYTES)
                 return path / name
-        raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST}, {LAST} and {MODEL})")
+        others = sorted(each for each in path.glob("*.t7") if each.name not in ("data.t7", "vocab.t7"))
+        hint = f"; it has {counted(len(others), '.t7 file')}: give one, such as {others[-1]}" if others else ""
+        raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST}, {LAST} and {MODEL}){hint}")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model file or run folder")
     check_regular(path, MAX_BYTES)

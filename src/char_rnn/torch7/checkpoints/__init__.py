@@ -7,7 +7,7 @@ from pathlib import Path
 from char_rnn.model_file import ModelFile
 from char_rnn.models.parameters import check_tensors
 from char_rnn.torch7.checkpoints.char_rnn import read_checkpoint
-from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, kind
+from char_rnn.torch7.checkpoints.fields import CheckpointFormatError, is_finite, kind
 from char_rnn.torch7.checkpoints.torch_rnn import is_torch_rnn, read_torch_rnn
 from char_rnn.torch7.t7.reader import load
 from char_rnn.torch7.t7.values import Table
@@ -40,5 +40,8 @@ def _converted(top: object) -> ModelFile:
             return read_checkpoint(top)
         if is_torch_rnn(top):
             return read_torch_rnn(top)
-    what = "a table without a model" if isinstance(top, Table) else kind(top)
+    what = kind(top)
+    if isinstance(top, Table):
+        is_vocabulary = len(top) and all(isinstance(key, bytes) and is_finite(top[key]) for key in top)
+        what = "a vocabulary, not a model" if is_vocabulary else "a table without a model"
     raise CheckpointFormatError(f"holds {what}; give a checkpoint that train.lua of char-rnn or torch-rnn wrote")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from char_rnn.utils.files import open_regular
+from char_rnn.utils.files import HEAD, is_torch7, open_regular
 
 SUFFIX = ".t7"
-# A table with the index 1, which begins a checkpoint: binary in both byte orders (in a safetensors file these eight
-# bytes would be the length of a header of gigabytes), and ascii.
-_BEGINNINGS = (b"\x03\0\0\0\x01\0\0\0", b"\0\0\0\x03\0\0\0\x01", b"3\n1\n")
 
 
 def is_t7(path: str | Path) -> bool:
@@ -19,6 +16,6 @@ def is_t7(path: str | Path) -> bool:
         return not path.is_dir()
     try:
         with open_regular(path) as file:
-            return file.read(8).startswith(_BEGINNINGS)
+            return is_torch7(file.read(HEAD))
     except OSError:
         return False

@@ -90,7 +90,7 @@ def load(
         OSError: It cannot be read.
     """
     data = read_regular(path, MAX_BYTES)
-    if what := not_a_model(data[:HEAD]):
+    if plausible_format(data) is None and (what := not_a_model(data[:HEAD])):
         raise T7Error(what, 0, source=str(path))
     return loads(data, byte_order=byte_order, long_size=long_size, ascii=ascii, source=str(path))
 
@@ -108,6 +108,8 @@ def loads(
     Raises:
         T7Error: The bytes are not in this format, or are damaged.
     """
+    if not data:
+        raise T7Error("the file is empty", 0, "", source)
     failures: list[tuple[int, T7Error]] = []
     for candidate in _candidates(data, byte_order, long_size, ascii):
         reader = ObjectReader(candidate)

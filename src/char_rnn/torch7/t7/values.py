@@ -192,7 +192,9 @@ def _step(values: Sequence[Any], start: int, end: int) -> str:
         return f"[{key:.15g}]"
     if isinstance(key, bytes):
         text = key[:_LONGEST_KEY].decode("utf-8", "backslashreplace")
-        return f".{text}" if _IDENTIFIER.fullmatch(key) else f"[{text!r}]"
+        if _IDENTIFIER.fullmatch(key):
+            return f".{text}"
+        return f"[{text!r}]" if len(repr(text)) <= _LONGEST_KEY else f"[{repr(text)[:_LONGEST_KEY]}...]"
     return f"[<{type(key).__name__}>]"
 
 

@@ -214,7 +214,7 @@ def _not_of_2015(name: str, *values: object) -> Conflict:
     found, needed = (value if isinstance(value, str) else shown(value) for value in values)
     return (
         f"training.trainer torch7 needs {name} {needed}, not {found}; use the recipe torch7,"
-        " or set training.trainer to modern",
+        " or set training.trainer to modern (leave out --torch7)",
         ("training.trainer", name),
     )
 
