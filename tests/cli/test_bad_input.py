@@ -193,7 +193,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a folder of checkpoints": (
         lambda tmp, *_: ["sample", file(tmp / "cv" / "lm_1.t7", "").parent],
         2,
-        r"; it has 1 \.t7 file: give one, such as \S*lm_1\.t7",
+        r"; it has 1 checkpoint: give one, such as \S*lm_1\.t7",
     ),
     "a JSON file as a model": (model(b'{"a": 1}'), 1, r"m\.safetensors: a JSON file, not a model; give the \.t7 or"),
     "arrays as a model": (model(b"PK\3\4" + 26 * b"\0" + b"a.npy"), 1, r"a NumPy archive \(\.npz\), not a model"),

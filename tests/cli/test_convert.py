@@ -235,6 +235,8 @@ def test_eval_of_a_checkpoint_is_that_of_its_model_file(char_rnn: Command, old: 
     remark = "does not record its training text; if text is that text, add --split val\n"
     assert [each.err.endswith(remark) for each in done] == [True, True]
     assert char_rnn("eval", old, text, "--json", "--split", "val").err == ""
+    compared = char_rnn("novelty", old, text, "--length", 9)
+    assert compared.err.startswith("the model does not record its training text\n")
 
 
 @pytest.mark.slow

@@ -161,6 +161,7 @@ def test_the_names_of_fields() -> None:
     assert field_of(lambda w: w.ints(3, 1, 2).write("a").write(5)) == "<key 2>"
     assert field_of(lambda w: w.ints(3, 1, 1).write("a").ints(3, 2, 1).write(-1.5)) == "a[-1.5]"
     assert field_of(lambda w: w.ints(3, 1, 1).write("no name\n")) == "['no name\\n']"
+    assert field_of(lambda w: w.ints(3, 1, 1).write("\0" * 40)) == r"['" + r"\x00" * 9 + r"\x0...]"
     assert field_of(lambda w: w.ints(3, 1, 1).write(True)) == "[true]"
     assert field_of(lambda w: w.ints(3, 1, 1).ints(3, 2, 0)) == "[<Table>]"
     assert field_of(lambda w: w.ints(3, 1, 1).write("a").ints(8, 2).string(LuaFunction().bytecode)) == (

@@ -56,8 +56,9 @@ def find_model(path: str | Path, progress: Progress | None = None) -> Path:
             if (path / name).exists():
                 check_regular(path / name, MAX_BYTES)
                 return path / name
-        others = sorted(each for each in path.glob("*.t7") if each.name not in ("data.t7", "vocab.t7"))
-        hint = f"; it has {counted(len(others), '.t7 file')}: give one, such as {others[-1]}" if others else ""
+        found = (each for pattern in ("*.t7", "lm_*.safetensors") for each in path.glob(pattern))
+        others = sorted(each for each in found if each.name not in ("data.t7", "vocab.t7"))
+        hint = f"; it has {counted(len(others), 'checkpoint')}: give one, such as {others[-1]}" if others else ""
         raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST}, {LAST} and {MODEL}){hint}")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model file or run folder")
