@@ -49,6 +49,7 @@ def test_a_run_prints_its_progress_and_a_sample(
     assert len(done.out) == 601
     assert set(done.out) <= set(TEXT)
     assert "poem: 2,760 characters, 23 distinct" in done.err
+    assert "the validation split has only 138 characters, so" in done.err
     assert f"\non CPU, 1 thread, float32, {f'kernels ({level()})' if level() else 'PyTorch'}" in done.err
     assert done.err.count(" val ") == 2
     assert "validation:" in done.err

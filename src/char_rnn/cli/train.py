@@ -16,7 +16,7 @@ from char_rnn.cli.output import describe_evaluation, describe_new_symbols, prepa
 from char_rnn.cli.train_options import TrainOptions, flags_of_2015, repeated_sources
 from char_rnn.cli.training_page import TrainingPage
 from char_rnn.utils.signals import stopping_at_signals
-from char_rnn.utils.terminal import quoted
+from char_rnn.utils.terminal import counted, quoted
 
 if TYPE_CHECKING:
     from char_rnn.training import Callback
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SAMPLE_LENGTH = 600
 """Characters of the sample that a finished run prints."""
+SHORT_VALIDATION = 2000
+"""Characters of a validation split below which a run warns."""
 
 
 @click.command(name="train", cls=OneDashCommand)
@@ -165,6 +167,8 @@ def open_run(config: Config, given: TrainOptions, manager: DeviceManager, group:
                 backend=backend,
             )
     say(_introduction(run, manager.describe()), quiet=given.silent, wrap=True)
+    if warning := _short_validation(run):
+        say(warning, quiet=given.silent, wrap=True)
     if given.grow_vocabulary:
         added = describe_new_symbols(run.corpus.vocabulary, run.trainer.checkpoints.metadata)
         say(added or "no new symbols: the model has all symbols of the text", quiet=given.silent, wrap=True)
@@ -211,4 +215,16 @@ def _introduction(run: Run, device: str) -> str:
         f"{len(train):,} steps per epoch; "
         f"{train.dropped:,} of {train.split.predicted:,} {vocabulary.kind} fill no batch\n"
         f"{run.folder} {start}"
+    )
+
+
+def _short_validation(run: Run) -> str:
+    """Warn of a new run's validation split that is very short, but could be longer; otherwise return an empty text."""
+    val, share = run.trainer.dataloaders.get("val"), run.trainer.config.data.val_frac
+    if val is None or run.trainer.step or share >= 0.1 or len(val.split) >= SHORT_VALIDATION:
+        return ""
+    length = counted(len(val.split), run.corpus.vocabulary.unit)
+    return (
+        f"the validation split has only {length}, so its loss says little, "
+        "and the best model is chosen by chance; for a longer one: --set data.train_frac=0.9 --set data.val_frac=0.1"
     )
