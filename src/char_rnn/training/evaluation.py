@@ -98,8 +98,10 @@ def evaluate(
     """Predict every character of a split once, in evaluation mode, with the state carried along.
 
     A long split is read as up to 64 streams in parallel. All but the first start from a warm state: they first read the
-    256 characters before their own (more by the window of attention), unscored. The training batch size has no
-    influence, so the same model gives the same number in training and afterwards.
+    256 characters before their own (more by the window of attention), unscored. Models with matches also find them in
+    the ``match_window`` characters before those. All of these are in the split; of the text before it, only the last
+    character is read. The training batch size has no influence, so the same model gives the same number in training and
+    afterwards.
 
     Args:
         model: Any model of this package; its training mode is restored.
