@@ -80,10 +80,10 @@ def serving(number: int, folder: Path, arguments: argparse.Namespace) -> Iterato
     path = model_file(*MODELS[number]).write(folder / "model.safetensors")
     options = ["--port", "0", "--threads", str(arguments.threads), "--max-streams", str(2 * arguments.streams)]
     command = [sys.executable, "-m", "char_rnn", "serve", str(path), *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stderr is not None
-            found = re.search(r":(\d+)/", process.stderr.readline())
+            assert process.stdout is not None
+            found = re.search(r":(\d+)/", process.stdout.readline())
             assert found, "the server did not start"
             port = int(found.group(1))
             asyncio.run(ask(port, "GET", "/api/models/model/cells"))

@@ -40,16 +40,16 @@ def _settings_stay_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextmanager
 def serving(*arguments: object, ignoring: bool = False) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """Start the command, perhaps ignoring Ctrl-C; yield the process, the line it printed, and its address."""
+    """Start the command, perhaps ignoring Ctrl-C; yield the process, its line about the models, and its address."""
     command = [sys.executable, "-m", "char_rnn", "serve", *map(str, arguments), "--port", "0"]
     with disposition(ignoring, signal.SIGINT):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
+        assert process.stdout is not None
         assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"http://\S+/", line)
-        assert found, line + process.stderr.read()
-        yield process, line, found.group()
+        address = process.stdout.readline().removesuffix("\n")
+        assert re.fullmatch(r"http://\S+:\d+/", address), address + process.stderr.read()
+        yield process, "" if "--quiet" in arguments else process.stderr.readline(), address
     finally:
         process.kill()
         process.communicate(timeout=WAIT)
@@ -66,7 +66,7 @@ def ask(address: str, path: str, body: object = None) -> str:
 
 def test_without_a_model_it_serves_demo() -> None:
     with serving() as (_, line, address):
-        assert line.startswith("demo: http://")
+        assert line.startswith("serving demo (")
         [model] = json.loads(ask(address, "api/models"))["models"]
         assert (model["name"], model["data"], model["temperature"]) == ("demo", "python-stdlib", 0.6)
         assert model["suggested_primes"][0] == "class "
@@ -78,7 +78,7 @@ def test_it_serves_until_ctrl_c(run_folder: Path) -> None:
         line,
         address,
     ):
-        assert line == f"poem, best, poem-2: {address} (press Ctrl-C to stop)\n"
+        assert line == "serving poem, best, poem-2 (press Ctrl-C to stop) at\n"
         answer = json.loads(ask(address, "api/models"))
         assert [model["name"] for model in answer["models"]] == ["poem", "best", "poem-2"]
         assert answer["models"][0]["data"] == "poem"
@@ -93,10 +93,22 @@ def test_it_serves_until_ctrl_c(run_folder: Path) -> None:
         assert (process.returncode, out, error) == (130, "", "\ninterrupted\n")
 
 
+def test_the_address_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    from char_rnn.playground.server import address_in_network, bind
+
+    connect = socket.socket.connect
+    with bind("127.0.0.1", 0) as local, bind("0.0.0.0", 0) as bound:
+        assert address_in_network(local) is None
+        monkeypatch.setattr(socket.socket, "connect", lambda self, _: connect(self, ("127.0.0.1", 9)))
+        assert address_in_network(bound) == f"http://127.0.0.1:{bound.getsockname()[1]}/"
+        monkeypatch.setattr(socket.socket, "connect", lambda self, _: connect(self, ("256.1.1.1", 9)))
+        assert address_in_network(bound) is None
+
+
 def test_the_stretches_that_are_copied_from_the_training_text(run_folder: Path, poem: Path) -> None:
     text = poem.read_text("utf-8")
     with serving(run_folder, "--text", poem) as (_, line, address):
-        assert line.startswith("poem: http")
+        assert line == "serving poem (press Ctrl-C to stop) at\n"
         assert json.loads(ask(address, "api/models"))["models"][0]["copied_from"] == "poem"
         answer = json.loads(ask(address, "api/copied", {"text": f"~~~{text[:30]}~~~"}))
         assert answer == {"stretches": [[3, 33]]}
@@ -135,7 +147,7 @@ def test_ctrl_c_ends_texts_that_are_being_written(run_folder: Path) -> None:
 
 @pytest.mark.slow
 def test_sigterm_ends_it_too(run_folder: Path) -> None:
-    with serving(run_folder) as (process, _, _):
+    with serving(run_folder, "--quiet") as (process, _, _):
         process.terminate()
         assert process.communicate(timeout=WAIT) == ("", "")
         assert process.returncode == 128 + signal.SIGTERM

@@ -105,7 +105,8 @@ def command(
     2015, or hf://USER/NAME (default: demo, the small model that is part of char-rnn). With --text, the page underlines
     what the models copy from their training text; several files are joined, as for `char-rnn train`. The page needs no
     internet access. Other programs can use the API under /api, or the OpenAI-compatible one under /v1. Only this
-    machine can reach the server, unless --host is given; --api-key sets a password. Press Ctrl-C to stop.
+    machine can reach the server, unless --host is given; --api-key sets a password. The address is printed to standard
+    output, also with --quiet. Press Ctrl-C to stop.
 
     With --learn, the page has a switch with which a copy of the model learns from the words that a visitor writes. The
     served models and the texts of other visitors do not change.
@@ -129,7 +130,7 @@ def command(
     from char_rnn.playground.access import Access
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.served_model import model_names
-    from char_rnn.playground.server import Server, address_of, bind, create_app
+    from char_rnn.playground.server import Server, address_in_network, address_of, bind, create_app
     from char_rnn.utils.model_files import DEMO
 
     logging.getLogger("char_rnn").setLevel(logging.ERROR)  # substitutions in a prime are reported in the response
@@ -148,7 +149,10 @@ def command(
         address = address_of(bound)
 
         def started() -> None:
-            say(f"{', '.join(files)}: {address} (press Ctrl-C to stop)", quiet=quiet)
+            say(f"serving {', '.join(files)} (press Ctrl-C to stop) at", quiet=quiet)
+            click.echo(address)
+            if elsewhere := address_in_network(bound):
+                say(f"from other machines: {elsewhere}", quiet=quiet)
             if host not in LOCAL and api_key is None:
                 say(f"there is no password: anyone who can reach {host} can use it", quiet=quiet)
             if open_page:

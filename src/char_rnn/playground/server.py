@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
@@ -267,6 +267,19 @@ def bind(host: str, port: int) -> socket.socket:
 def address_of(bound: socket.socket) -> str:
     """Return the address at which a browser finds a socket."""
     host, port = bound.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+
+
+def address_in_network(bound: socket.socket) -> str | None:
+    """Return the address for other machines of a socket that is bound to all addresses; ``None`` if there is none."""
+    host, port = bound.getsockname()[:2]
+    if host not in ("0.0.0.0", "::"):
+        return None
+    with suppress(OSError), socket.socket(bound.family, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1" if host == "0.0.0.0" else "2001:db8::1", 9))  # sends nothing; only finds the route
+        return _address(probe.getsockname()[0], port)
+    return None
+
+
+def _address(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
