@@ -137,8 +137,12 @@ class ModelFile:
         return Path(path)
 
     @classmethod
-    def read(cls, path: str | Path) -> ModelFile:
+    def read(cls, path: str | Path, *, any_cell: bool = False) -> ModelFile:
         """Read a model file, the best model of a run folder, or the model ``demo`` in the package.
+
+        Args:
+            path: The model file or run folder.
+            any_cell: Accept a cell that is not defined here.
 
         Raises:
             FileNotFoundError: there is no such file, or the folder holds no model.
@@ -146,7 +150,7 @@ class ModelFile:
         """
         path = find_model(path)
         tensors, metadata = read_tensors(path)
-        config, vocabulary, training = _description(path, metadata)
+        config, vocabulary, training = _description(path, metadata, any_cell)
         in_8_bits = is_in_8_bits(metadata)
         return cls(config, vocabulary, read_from_8_bits(path, tensors) if in_8_bits else tensors, training, in_8_bits)
 

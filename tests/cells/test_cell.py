@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from model_cases import Own
 
 import char_rnn
 from char_rnn.cells import CELLS, GRU, LSTM, Cell, trace
+from char_rnn.cli.inspect import command
 from char_rnn.model_file import ModelFile
 from char_rnn.utils.model_files import ModelFileError
 
@@ -72,7 +74,7 @@ def test_a_class_that_cannot_be_named(attributes: dict[str, Any], message: str) 
 
 def test_equations_that_do_not_fit() -> None:
     wrong = defined(step=lambda self, x, state, p: (p.weight_ih @ x + p.weight_gh @ state[0],))
-    with pytest.raises(AttributeError, match=r"^weight_gh: .*it has weight_ih, weight_hh, bias_ih, bias_hh$"):
+    with pytest.raises(ValueError, match=r"^Mine\.step: weight_gh: .*it has weight_ih, weight_hh, bias_ih, bias_hh$"):
         trace(wrong(), 3, 4)
     wrong = defined(gates=2, step=lambda self, x, state, p: (p.weight_ih @ x,))
     with pytest.raises(ValueError, match=r"^Mine\.step: must return h, 4 wide; got 8$"):
@@ -136,6 +138,9 @@ def test_from_equations_to_a_model_file_and_a_text(tmp_path: Path) -> None:
         ModelFileError, match=r"unknown cell 'own' \(known: gru, lstm, m.*, rnn, slstm\); if it is a cell of your"
     ):
         ModelFile.read(run.folder)
+    described = CliRunner().invoke(command, [str(run.folder)])
+    assert described.exit_code == 0
+    assert "layer own with" in described.stdout
 
 
 def test_vectors_start_as_biases_do() -> None:

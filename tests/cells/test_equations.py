@@ -10,17 +10,21 @@ import pytest
 from char_rnn.cells import GRU, LSTM, RNN, Cell, Value, concatenate, derive, normalize, rows, split, tanh, trace
 
 MISTAKES: dict[str, tuple[Callable[[Value, Value, Any], Any], str]] = {
-    "widths": (lambda x, h, p: (x + h,), "add: the values are 3 and 4 wide; they must be equally wide"),
+    "widths": (lambda x, h, p: (x + h,), "Wrong.step: add: the values are 3 and 4 wide; they must be equally wide"),
     "columns": (
         lambda x, h, p: (p.weight_hh @ x,),
-        "weight_hh: has 4 columns, but the value is 3 wide",
+        "Wrong.step: weight_hh: has 4 columns, but the value is 3 wide",
     ),
     "too wide": (lambda x, h, p: (concatenate(h, h),), "Wrong.step: must return h, 4 wide; got 8"),
     "too many": (lambda x, h, p: (h, h), "Wrong.step: must return h, 4 wide; got 4, 4"),
     "nothing": (lambda x, h, p: (), "Wrong.step: must return h, 4 wide; got nothing"),
     "no input": (lambda x, h, p: (p.weight_hh @ h,), "Wrong.step: its result does not depend on the input x"),
-    "uneven": (lambda x, h, p: split(h, 2, 1), "split: 4 rows cannot be cut into 3 equal parts"),
-    "outside": (lambda x, h, p: (rows(h, 2, 6),), "rows 2 to 6: there are 4 rows"),
+    "uneven": (lambda x, h, p: split(h, 2, 1), "Wrong.step: split: 4 rows cannot be cut into 3 equal parts"),
+    "too many arguments": (
+        lambda x, h, p: normalize(x, p.bias_ih, p.bias_hh, h),  # type: ignore[call-arg]
+        "Wrong.step: normalize() takes from 2 to 3 positional arguments but 4 were given",
+    ),
+    "outside": (lambda x, h, p: (rows(h, 2, 6),), "Wrong.step: rows 2 to 6: there are 4 rows"),
 }
 
 
@@ -46,8 +50,8 @@ def test_equations_that_do_not_fit_are_refused(mistake: str) -> None:
 
 
 def test_a_parameter_that_there_is_not_is_named() -> None:
-    message = "^weight_hx: not a parameter of the cell; it has weight_ih, weight_hh, bias_ih, bias_hh$"
-    with pytest.raises(AttributeError, match=message):
+    message = r"^Wrong\.step: weight_hx: not a parameter of the cell; it has weight_ih, weight_hh, bias_ih, bias_hh$"
+    with pytest.raises(ValueError, match=message):
         trace(Wrong(lambda x, h, p: p.weight_hx @ x), 3, 4)
 
 

@@ -168,7 +168,7 @@ def trace(
     1606.01305): an ``update`` for each part (True), or a number, for all parts or each; False for no zoneout.
 
     Raises:
-        ValueError: The equations have wrong widths, or do not return the state that the cell names.
+        ValueError: The equations fail, have wrong widths, or do not return the state that the cell names.
     """
     shapes = cell.shapes(inputs, hidden, normed=normed, mogrifier=mogrifier)
     parameters = _Parameters(cell, shapes)
@@ -180,7 +180,10 @@ def trace(
             x = 2.0 * sigmoid(matrix @ h) * x
         else:
             h = 2.0 * sigmoid(matrix @ x) * h
-    made = cell.step(x, (h, *before[1:]), parameters)
+    try:
+        made = cell.step(x, (h, *before[1:]), parameters)
+    except Exception as error:
+        raise ValueError(f"{type(cell).__name__}.step: {error}") from error
     after = (made,) if isinstance(made, Value) else tuple(made)
     if [value.width for value in after] != [hidden] * len(before):
         widths = ", ".join(str(value.width) for value in after) or "nothing"

@@ -29,8 +29,10 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.?))", re.DOTALL)
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
-def open_model(model: str | Path) -> ModelFile:
+def open_model(model: str | Path, *, any_cell: bool = False) -> ModelFile:
     """Read a run folder (its best model), a ``.safetensors`` file, a ``.t7`` checkpoint of 2015, or one of the Hub.
+
+    With `any_cell`, its cell need not be defined here, as it is only described.
 
     Raises:
         FileNotFoundError: It does not exist.
@@ -41,7 +43,7 @@ def open_model(model: str | Path) -> ModelFile:
 
     path = locate_model(model)
     if not is_t7(path):
-        return ModelFile.read(path)
+        return ModelFile.read(path, any_cell=any_cell)
     from char_rnn.torch7.checkpoints import read_model
 
     return read_model(path)

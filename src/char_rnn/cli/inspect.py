@@ -39,7 +39,7 @@ def command(model: str, as_json: bool) -> None:
     from char_rnn.utils.hub import is_address
 
     path = locate_model(model)
-    file = open_model(path)
+    file = open_model(path, any_cell=True)
     name = model if is_address(model) else str(path)
     if as_json:
         click.echo(json.dumps(_everything(name, file), indent=2))
@@ -198,7 +198,7 @@ def _details(file: ModelFile) -> str:
     if model.feed_forward_size:
         parts.append(f"feed-forward {model.feed_forward_size}")
     parts += [name.replace("_", " ") for name in ("residual", "tie_weights") if getattr(model, name)]
-    others = ("embedding_dropout", "weight_dropout", "zoneout", "match_dropout")
+    others = ["embedding_dropout", "weight_dropout", "zoneout", *(["match_dropout"] if model.match_lengths else [])]
     parts += [f"{name.replace('_', ' ')} {getattr(model, name):g}" for name in others if getattr(model, name)]
     return ", ".join(parts)
 
