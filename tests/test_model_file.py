@@ -229,6 +229,10 @@ def test_a_run_folder_means_its_best_model(tmp_path: Path) -> None:
     assert find_model(tmp_path).name == "best.safetensors"
     with pytest.raises(FileNotFoundError, match="nowhere: no such model file or run folder"):
         find_model(tmp_path / "nowhere")
+    with pytest.raises(
+        FileNotFoundError, match=r"anna/poem: .* run folder; for a model on the Hub, write hf://anna/poem$"
+    ):
+        find_model("anna/poem")
 
 
 def test_another_programs_safetensors(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_out_writes_the_files_only(
     find = importlib.util.find_spec
     monkeypatch.setattr("char_rnn.utils.hub.find_spec", lambda name: find(name + "_missing"))
     assert char_rnn("push", run_folder, NAME, "--out", tmp_path / "look", "--prime", "ж").status == 2
+    assert not (tmp_path / "look").exists()
     done = char_rnn("push", run_folder, NAME, "--out", tmp_path / "look")
     assert done.status == 0, "the first attempt left no files"
     assert "the card names no license; give one with --license\n" in done.err
@@ -127,10 +128,11 @@ def test_a_refused_file(char_rnn: Command, hub: Hub, run_folder: Path, monkeypat
         ("", [NAME], 1, f"{ADDRESS}: pushing a model needs an account of the Hub; log in with `hf auth login`, or"),
         ("wrong", [NAME], 1, "does not permit this (Invalid username or password.); log in"),
         (TOKEN, ["bob/poem"], 1, "does not permit this (You don't have the rights to create bob's models); log in"),
-        (TOKEN, ["poem"], 2, "error: poem: not a model on the Hub; write hf://USER/NAME"),
+        (TOKEN, ["poem"], 2, "poem: give USER/NAME, such as anna/my-book"),
         (TOKEN, ["anna/poem@v1"], 2, "anna/poem@v1: give USER/NAME without a revision or a file"),
         (TOKEN, ["anna/a--b"], 1, "hf://anna/a--b: not a name of the Hub"),
         (TOKEN, [NAME, "--prime", "ж"], 2, "unknown character 'ж'"),
+        (TOKEN, [NAME, "--license", "MIT License"], 2, "'MIT License': give an identifier in lower-case letters"),
         (TOKEN, [NAME, "--prime", ""], 2, "give 1 to 100 characters"),
     ],
 )

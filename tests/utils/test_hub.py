@@ -95,6 +95,8 @@ def test_the_cache_serves_when_the_hub_does_not(hub: Hub, monkeypatch: pytest.Mo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     hub.seen.clear()
     assert got(f"hf://{ROSE}") == got(f"hf://{ROSE}", local_files_only=True) == VIOLET
+    with pytest.raises(HubError, match="hf://anna/tulip: not in the cache, and HF_HUB_OFFLINE is set; unset it"):
+        got("hf://anna/tulip")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     assert got(f"hf://{ROSE}", local_files_only=True) == VIOLET
     assert hub.seen == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -58,9 +59,17 @@ def command(
     """
     from char_rnn.utils.hub import Address, check_login, upload
 
-    address = Address.parse(name)
+    try:
+        address = Address.parse(name)
+    except ValueError:
+        raise click.BadParameter(f"{name}: give USER/NAME, such as anna/my-book", param_hint="USER/NAME") from None
     if address != Address(address.repository):
         raise click.BadParameter(f"{name}: give USER/NAME without a revision or a file", param_hint="USER/NAME")
+    if license_id is not None and not re.fullmatch("[a-z0-9.:-]+", license_id):
+        raise click.BadParameter(
+            f"{license_id!r}: give an identifier in lower-case letters, digits, -, . and :, such as mit or cc-by-4.0",
+            param_hint="--license",
+        )
     if not all(0 < len(prime) <= LONGEST_PRIME for prime in primes):
         raise click.BadParameter(f"give 1 to {LONGEST_PRIME} characters", param_hint="--prime")
     if out is None:
@@ -93,7 +102,6 @@ def _write(
     from char_rnn.hub.repository import shareable, write_repository
 
     file = shareable(open_model(run), primes)
-    folder.mkdir(parents=True, exist_ok=True)
     prime = primes[0] if primes else default_prime(file.vocabulary, file.config.generation.prime)[0]
     spelled(file.vocabulary, prime)  # raises an error that names no option of the sampling
     about = Words(license_id, description, prime, command=training_command(file), page=PAGE)

@@ -67,7 +67,7 @@ def model_card(file: ModelFile, address: Address, words: Words, history: History
         words.page and f"[{words.page}]({words.page}) runs the model in a browser: download the page and open it.",
         "## Training",
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {_plain(text)} |" for name, text in _facts(file, history))]),
-        words.command and _block(words.command, "sh"),
+        words.command and f"To train it again (names in place of paths):\n\n{_block(words.command, 'sh')}",
         "The model can repeat passages of its training text.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"

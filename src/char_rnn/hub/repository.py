@@ -29,13 +29,14 @@ def write_repository(file: ModelFile, folder: Path, address: Address, words: Wor
 
     Args:
         file: The model, as `shareable` returns it.
-        folder: A folder.
+        folder: A folder, which is made if there is none.
         address: Address of the repository.
         words: Texts about the model; the sample is written here.
         run: The run folder, if it is one, with the losses.
     """
     history = read_history(run) if (run / METRICS).is_file() else None
     card = model_card(file, address, replace(words, sample=_sample(file, words.prime)), history)
+    folder.mkdir(parents=True, exist_ok=True)
     file.write(folder / MODEL)
     write_configuration(folder, file.config.model_dump(mode="json"))
     (folder / README).write_text(card, encoding="utf-8", newline="\n")

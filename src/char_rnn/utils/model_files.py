@@ -19,7 +19,7 @@ from char_rnn.cells import BUILT_IN, CELLS
 from char_rnn.utils.config import Config, config_from_dict
 from char_rnn.utils.config.fields import one_line
 from char_rnn.utils.files import HEAD, check_is_path, check_regular, not_a_model, open_regular, replacing
-from char_rnn.utils.hub import MODEL, Address, Progress, fetch, is_address
+from char_rnn.utils.hub import MODEL, Address, Progress, fetch, is_address, is_repository
 from char_rnn.utils.terminal import counted, first_line
 
 FORMAT = "char-rnn"
@@ -61,7 +61,9 @@ def find_model(path: str | Path, progress: Progress | None = None) -> Path:
         hint = f"; it has {counted(len(others), 'checkpoint')}: give one, such as {others[-1]}" if others else ""
         raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST}, {LAST} and {MODEL}){hint}")
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such model file or run folder")
+        is_on_hub = is_repository(path) and not path.parent.exists()
+        hint = f"; for a model on the Hub, write hf://{path.as_posix()}" if is_on_hub else ""
+        raise FileNotFoundError(f"{path}: no such model file or run folder{hint}")
     check_regular(path, MAX_BYTES)
     return path
 
