@@ -17,7 +17,7 @@ export function startEmbed(playground, inspector) {
   document.documentElement.classList.add("embed");
   const select = make("select", { "aria-label": "Colour the text by" });
   const whole = make("a", { target: "_blank", rel: "noopener" }, "Full page");
-  byId("write").querySelector(".actions").append(select, whole);
+  byId("write").querySelector(".actions").append(make("span", { ariaHidden: "true" }, "Colour:"), select, whole);
   byId("columns").after(byId("write"));
   const title = document.querySelector("h1");
   byId("status").before(title);
