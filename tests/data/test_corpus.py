@@ -132,6 +132,8 @@ def test_an_unknown_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_empty_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the text is empty; training needs batch_size x seq_length \+ 1"):
         prepare_corpus(write(tmp_path / "empty.txt", ""))
+    with pytest.raises(DataError, match=r"the text is empty$"):  # to evaluate a model
+        prepare_corpus(write(tmp_path / "empty.txt", ""), vocabulary=Vocabulary.from_text("ab"))
 
 
 def test_a_text_in_place_of_a_path_gets_a_short_message() -> None:

@@ -148,6 +148,11 @@ def test_a_prime_of_unknown_characters_alone_is_an_empty_one() -> None:
     assert text == "xyz\n"
 
 
+def test_a_misspelt_option_is_reported_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"^temprature: not an option of generate.*; did you mean temperature\?$"):
+        TextGenerator(cycle(), VOCABULARY).generate("a", temprature=1)  # type: ignore[call-arg]
+
+
 def test_the_specifications_call() -> None:
     chars = {"z": 0, "y": 1, "x": 2}
     model = table(torch.eye(3).roll(1, dims=1) * 100)

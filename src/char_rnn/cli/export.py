@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Export a model to a file that works without char-rnn.
 
-    MODEL is a run folder (its best model), a .safetensors file, a .t7 checkpoint of 2015, or hf://USER/NAME. The
-    default for OUT is the model's name, in the current folder.
+    MODEL is a run folder (its best model), a .safetensors file, a .t7 checkpoint of 2015, hf://USER/NAME, or demo.
+    The default for OUT is the model's name, in the current folder.
 
     html: one page that runs the model in any browser, offline, also on a phone. In a blog, embed it with
     <iframe src="my-book.html?embed" sandbox="allow-scripts allow-popups"></iframe>. onnx: a graph for ONNX runtimes,

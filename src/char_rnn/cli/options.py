@@ -49,7 +49,7 @@ debug_option = click.option(
 )
 """``--debug`` after the subcommand as well as before it."""
 
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print results, warnings and errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 set_option = click.option(
     "--set",

@@ -278,9 +278,8 @@ class _Preparation:
             if self.given is None or self.grow:
                 symbols.update(piece)
         if length == 0:
-            raise DataError(
-                f"{source.label}: the text is empty; training needs batch_size x seq_length + 1 characters or more"
-            )
+            needs = "; training needs batch_size x seq_length + 1 characters or more" if self.given is None else ""
+            raise DataError(f"{source.label}: the text is empty{needs}")
         sha256 = reader.sha256
         if self.given is not None and self.grow:
             self.given = self.given.extended(symbols.symbols())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from html import escape
 from itertools import islice, product
 from pathlib import Path
@@ -26,7 +27,7 @@ from char_rnn.generation.scored_text import ScoredSymbol, scored_text
 from char_rnn.generation.unknown_characters import Unknown, encode_prime, spelled
 from char_rnn.generation.writing_together import write_together
 from char_rnn.model_file import ModelFile
-from char_rnn.sampling.options import Range, Strategy
+from char_rnn.sampling.options import OPTIONS, Range, Strategy
 from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class TextGenerator:
         """A generator for a saved model.
 
         Args:
-            source: A model file, a run folder (its best model), ``hf://USER/NAME``, or a `ModelFile`.
+            source: A model file, a run folder (its best model), ``hf://USER/NAME``, ``demo``, or a `ModelFile`.
             device: Device of the model.
             precision: Precision of the computation, see `Engine`; other devices support "float32" and "float64" only.
                 ``None`` = that of the training.
@@ -128,6 +129,8 @@ class TextGenerator:
         **options: Unpack[Options],
     ) -> str:
         """Continue a text.
+
+        Prime and sampling settings are the arguments only; the model's configuration (`generation`) has no effect.
 
         Args:
             prime_text: Text to continue; all of it runs through the model. If it is empty, the model starts from the
@@ -321,6 +324,10 @@ def _separated(
     """The strategy, and the options of `GenerationState`."""
     others = {name: value for name, value in options.items() if name in _OF_A_STATE}
     settings: dict[str, Any] = {name: value for name, value in options.items() if name not in others}
+    if unknown := next((name for name in settings if name not in OPTIONS), None):
+        near = get_close_matches(unknown, [*OPTIONS, *_OF_A_STATE, "length"], 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise TypeError(f"{unknown}: not an option of generate and the other methods of TextGenerator{hint}")
     return Strategy(temperature, top_k=top_k, top_p=top_p, **settings), others
 
 

@@ -71,7 +71,8 @@ def _origin(given: str) -> str:
     host = (parts and parts.hostname) or ""
     is_host = _HOST.fullmatch(host) or is_address(host)
     if parts is None or given.lower() != made or not parts.scheme or "@" in parts.netloc or not is_host:
-        raise ValueError(f"allow-origin {given!r}: must be a scheme and one host, such as https://chat.example.org")
+        rule = "must be a scheme and one host, such as https://chat.example.org, without a / at the end"
+        raise ValueError(f"allow-origin {given!r}: {rule}")
     return made.removesuffix(f":{_PORTS.get(parts.scheme)}")
 
 
