@@ -250,6 +250,17 @@ def test_lines_of_primes_that_the_model_does_not_know(
     assert done.err.startswith(f"error: {primes}: no lines to continue; all are empty")
 
 
+def test_texts_as_lines_of_json(char_rnn: Command, path: Path, generator: TextGenerator, tmp_path: Path) -> None:
+    primes = tmp_path / "primes.txt"
+    primes.write_text("ab\ncd\n")
+    arguments = ["--prime-file", primes, "--prime-each-line", "--length", 20, "--seed", 5, "--num-samples", 2]
+    lines = list(map(json.loads, char_rnn("sample", path, *arguments, "--json", "-q").out.splitlines()))
+    assert [(line["sample"], line["prime"]) for line in lines] == [(0, "ab"), (1, "ab"), (2, "cd"), (3, "cd")]
+    written = [line["prime"] + line["text"] for line in lines]
+    assert written == generator.generate_many(["ab", "cd"], 20, num_samples=2, seed=5)
+    assert len(char_rnn("sample", path, "--json", "--length", 5, "-q").out.splitlines()) == 1
+
+
 def test_log_probabilities_as_lines_of_json(char_rnn: Command, path: Path, generator: TextGenerator) -> None:
     arguments = ["--prime", "ab", "--length", 30, "--seed", 5, "--stop", "e", "--keep-stop", "-q"]
     done = char_rnn("sample", path, *arguments, "--logprobs", "--alternatives", 2)
@@ -314,6 +325,8 @@ def test_log_probabilities_of_bytes(char_rnn: Command, tmp_path: Path) -> None:
         (["--logprobs", "--alternatives", "0"], 2, r"'--alternatives': 0"),
         (["--logprobs", "--beam", "3"], 2, r"--logprobs: not supported with --beam; leave out one of them"),
         (["--logprobs", "--temperature", "nan"], 2, r"temperature: must be a number, 0 or more; given nan"),
+        (["--logprobs", "--json"], 2, r"--json: not supported with --logprobs; leave out one of them"),
+        (["--torch7", "--json"], 2, r"--json: not supported with --rng torch7"),
         (["--torch7", "--logprobs"], 2, r"--logprobs: not supported with --rng torch7"),
         (["--beam", "0"], 2, r"'--beam': 0"),
         (["--beam", "3", "--top-k", "5"], 2, r"--top-k: --beam does not sample; leave out one of them"),

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 1_000_000),
     help="Number of texts, separated by lines of ---; with --prime-each-line, number for each line.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each text: sample, prime, text.")
 @click.option("--seed", "-seed", type=int, help="Seed of the random numbers; the same seed gives the same text.")
 @strategy_flags(OPTIONS, temperature="-temperature")
 @click.option(
@@ -99,6 +100,7 @@ def command(model: str, **options: Any) -> None:
       char-rnn sample runs/my-book
       char-rnn sample runs/my-book --prime "Once upon" --length 500 --temperature 0.7 --seed 1
       char-rnn sample names.safetensors --num-samples 20 --stop-at-newline --quiet
+      char-rnn sample runs/my-book --prime "It was " --num-samples 5 --json
       char-rnn sample runs/my-book --prime-file chapter1.txt --hide-prime --min-p 0.05 --unknown nearest
       char-rnn sample runs/my-book --prime-file primes.txt --prime-each-line --stop-at-newline --quiet
       char-rnn sample runs/my-book --prime "It was " --length 20 --logprobs --alternatives 3

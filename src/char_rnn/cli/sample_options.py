@@ -52,6 +52,7 @@ class SampleOptions:
     stop_at_newline: bool
     keep_stop: bool
     num_samples: int | None
+    as_json: bool
     seed: int | None
     sampling: dict[str, Any]
     beam: int | None
@@ -81,7 +82,7 @@ class SampleOptions:
     @property
     def is_many(self) -> bool:
         """Whether the output is a list of texts, possibly with a single one."""
-        return self.num_samples is not None or self.prime_each_line
+        return self.num_samples is not None or self.prime_each_line or self.as_json
 
     @property
     def count(self) -> int:
@@ -101,6 +102,7 @@ class SampleOptions:
             **{option.flag: name in self.sampling for name, option in OPTIONS.items() if name != "temperature"},
             "--beam": self.beam is not None,
             "--num-samples": self.num_samples is not None,
+            "--json": self.as_json,
             "--precision": self.precision is not None,
             "--stop": bool(self.stop),
             "--stop-at-newline": self.stop_at_newline,
@@ -136,6 +138,9 @@ class SampleOptions:
             raise click.UsageError("--prime-each-line needs a file with primes: add --prime-file FILE")
         if self.alternatives is not None and not self.logprobs:
             raise click.UsageError("--alternatives needs --logprobs: add it, or leave out --alternatives")
+        if self.as_json and (self.logprobs or self.beam is not None):
+            other = "--logprobs" if self.logprobs else "--beam"
+            raise click.UsageError(f"--json: not supported with {other}; leave out one of them")
         if self.beam is None:
             return
         if self.logprobs:

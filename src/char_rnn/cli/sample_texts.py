@@ -61,13 +61,17 @@ def _many(generator: TextGenerator, primes: list[str], chosen: SampleOptions, op
     step = max(1, _TOGETHER // chosen.count)
     groups = [primes[start : start + step] for start in range(0, len(primes), step)]
 
-    def written(group: list[str]) -> Iterator[str]:
+    def written(group: list[str]) -> Iterator[tuple[str, str]]:
         found = generator.generate_many(group, num_samples=chosen.count, **options)
         for (prime, _), text in zip(product(group, range(chosen.count)), found, strict=True):
-            yield text.removeprefix(prime) if chosen.hide_prime else text
+            yield prime, text.removeprefix(prime)
 
     first = list(written(groups[0]))
-    return _joined(chain(first, chain.from_iterable(map(written, groups[1:]))))
+    pairs = chain(first, chain.from_iterable(map(written, groups[1:])))
+    if not chosen.as_json:
+        return _joined(text if chosen.hide_prime else prime + text for prime, text in pairs)
+    entries = ({"sample": number, "prime": prime, "text": text} for number, (prime, text) in enumerate(pairs))
+    return (json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
 
 
 def _likeliest(
