@@ -6,6 +6,7 @@ import io
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_json(char_rnn: Command, three: Path) -> None:
     assert runs[2]["best_bits"] == summary.best_bits
     assert (runs[2]["size"], runs[2]["parameters"]) == (summary.size, summary.parameters)
     assert runs[0]["best_loss"] is None
+
+
+def test_a_loss_on_a_part_of_the_split_is_marked(run_folder: Path) -> None:
+    summary = summarize(run_folder)
+    assert (summary.eval_characters, str(CELLS["val nats"](summary))) == (None, f"{summary.best_loss:.4f}")
+    marked = replace(summary, eval_characters=1000)
+    assert str(CELLS["val nats"](marked)) == f"~{summary.best_loss:.4f}"
+    assert str(CELLS["val nats"](replace(marked, best_loss=None))) == ""
 
 
 @pytest.mark.parametrize(

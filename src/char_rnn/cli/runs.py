@@ -53,7 +53,7 @@ CELLS: dict[str, Callable[[RunSummary], Text | str]] = {
     "params": lambda run: rounded(run.parameters, 0),
     "steps": lambda run: f"{run.steps:,}",
     "epochs": lambda run: rounded(run.epochs, 2),
-    "val nats": lambda run: Text(rounded(run.best_loss, 4), "bold"),
+    "val nats": lambda run: Text("~" * bool(run.best_loss and run.eval_characters) + rounded(run.best_loss, 4), "bold"),
     "val bits": lambda run: rounded(run.best_bits, 4),
     "best at": lambda run: rounded(run.best_step, 0),
     "minutes": lambda run: rounded(run.minutes, 1),

@@ -55,6 +55,7 @@ class RunSummary:
         seconds: Time spent, including evaluations.
         size: Bytes on the disk.
         changed: Last change of the folder's files, in seconds since 1970.
+        eval_characters: Characters in an evaluation, if not all of the split.
         running: Whether a process is training in the folder.
     """
 
@@ -73,6 +74,7 @@ class RunSummary:
     seconds: float | None
     size: int
     changed: float
+    eval_characters: int | None = None
     running: bool = False
 
     @property
@@ -164,6 +166,7 @@ def summarize(folder: str | Path) -> RunSummary:
         seconds=_finite(position.get("seconds")),
         size=size,
         changed=changed,
+        eval_characters=None if described is None else described.training.eval_characters,
         running=holder(folder) is not None,
     )
 
