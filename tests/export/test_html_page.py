@@ -327,6 +327,20 @@ def test_the_page_writes_by_itself_and_can_be_gone_on_with(opened: Opened) -> No
     assert text_of(other) == first
 
 
+@pytest.mark.slow
+def test_an_empty_field_begins_with_the_models_prime(opened: Opened) -> None:
+    file = made(scale=0.4)
+    file.config.generation.prime = "abc"
+    page = opened(file)
+    page.keyboard.press("Escape")  # the text that the page writes by itself
+    page.fill("#length", "20")
+    page.fill("#prime", "")
+    page.get_by_role("button", name="Generate").click()
+    page.get_by_text("Wrote 20 characters.").wait_for()
+    assert text_of(page).startswith("abc")
+    assert len(text_of(page)) == 23
+
+
 @pytest.mark.parametrize("blobs", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["blob", "data"])
 def test_in_a_sandboxed_frame_of_a_blog(browser: Any, blobs: bool) -> None:
     context = browser.new_context()
