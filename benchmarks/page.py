@@ -219,8 +219,8 @@ def machine(report: SuiteResult) -> str:
         lines += ["", "Few and small cases (`--quick`), so these figures are rough."]
     load = report.machine["load"]
     if load is not None and load > BUSY:
-        cause = "an earlier suite or other programs, which make these figures worse"
-        lines += ["", f"The load in the minute before was {load:.1f}, from {cause}."]
+        cause = "an earlier suite, or other programs, which would make these figures worse"
+        lines += ["", f"The load in the minute before was {load:.1f}: {cause}."]
     return "\n".join(lines)
 
 

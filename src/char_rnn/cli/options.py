@@ -49,7 +49,7 @@ debug_option = click.option(
 )
 """``--debug`` after the subcommand as well as before it."""
 
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print results, warnings and errors only.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 set_option = click.option(
     "--set",
@@ -87,7 +87,7 @@ def device_option(default: str | None) -> Callable[[Function], Function]:
         "--device",
         type=click.Choice(DEVICES),
         default=default,
-        help="Device to compute on; auto selects the fastest available.",
+        help="Device to compute on; auto = the first of mps, cuda, cpu that is available.",
     )
 
 

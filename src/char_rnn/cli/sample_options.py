@@ -138,8 +138,8 @@ class SampleOptions:
             raise click.UsageError("--prime-each-line needs a file with primes: add --prime-file FILE")
         if self.alternatives is not None and not self.logprobs:
             raise click.UsageError("--alternatives needs --logprobs: add it, or leave out --alternatives")
-        if self.as_json and (self.logprobs or self.beam is not None):
-            other = "--logprobs" if self.logprobs else "--beam"
+        if self.as_json and (self.logprobs or self.beam is not None or self.hide_prime):
+            other = "--logprobs" if self.logprobs else "--beam" if self.beam is not None else "--hide-prime"
             raise click.UsageError(f"--json: not supported with {other}; leave out one of them")
         if self.beam is None:
             return

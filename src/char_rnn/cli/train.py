@@ -38,7 +38,7 @@ SHORT_VALIDATION = 2000
 @minutes_option("Training time in minutes; the schedule is fitted to it.")
 @click.option("--out", metavar="RUN", help="Run folder to create (default: named after the text).")
 @click.option("--seed", "-seed", type=int, help="Seed of all random numbers.")
-@click.option("--device", type=click.Choice(DEVICES), help="Device to train on; auto selects the fastest available.")
+@click.option("--device", type=click.Choice(DEVICES), help="Device to train on; auto = the first of mps, cuda, cpu.")
 @click.option(
     "--vocabulary", type=click.Choice(["characters", "bytes"]), help="Symbols that the model reads and predicts."
 )

@@ -70,10 +70,10 @@ class Unit(Body):
 
 def sampling_fields(**changes: dict[str, Any]) -> dict[str, Any]:
     """Fields of the sampling options, as `pydantic_fields`; by default, a model's own settings apply."""
-    described = {name: {"description": f"{OPTIONS[name].help} Default: that of the model."} for name in NUMBERS}
-    known = {name: {"default": None, **described[name], **changes.pop(name, {})} for name in NUMBERS}
+    known = {name: {"default": None, **changes.pop(name, {})} for name in NUMBERS}
     known["repetition_window"]["le"] = 100_000
-    return pydantic_fields(OPTIONS, **known, **{name: {"max_length": 10_000} for name in ("banned", "allowed")})
+    note = "Default: that of the model."
+    return pydantic_fields(OPTIONS, note, **known, **{name: {"max_length": 10_000} for name in ("banned", "allowed")})
 
 
 StrategyFields: Any = create_model("StrategyFields", __base__=Body, **sampling_fields())

@@ -166,7 +166,7 @@ def summarize(folder: str | Path) -> RunSummary:
         seconds=_finite(position.get("seconds")),
         size=size,
         changed=changed,
-        eval_characters=None if described is None else described.training.eval_characters,
+        eval_characters=_eval_characters(described, counters),
         running=holder(folder) is not None,
     )
 
@@ -206,6 +206,13 @@ def _total_steps(config: Config, position: Mapping[str, Any], counters: Mapping[
     step, epoch = number(position.get("step")), number(position.get("epoch"))
     epochs = training.max_epochs * round(step / epoch) if 0 < epoch <= step else None
     return min((limit for limit in (training.max_steps, epochs, end) if limit is not None), default=None)
+
+
+def _eval_characters(config: Config | None, counters: Mapping[str, Any]) -> int | None:
+    """Return how many characters an evaluation predicts: as measured in a timed run, or as configured."""
+    plan = counters.get("plan")
+    measured = _whole(plan.get("eval_characters")) if isinstance(plan, dict) else None
+    return measured or (config.training.eval_characters if config is not None else None)
 
 
 def _out_of_patience(config: Config, counters: Mapping[str, Any]) -> bool:

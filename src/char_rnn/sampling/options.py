@@ -214,10 +214,11 @@ LENGTH = Range(int)
 SEED = Range(int, optional=True)
 
 
-def pydantic_fields(names: Collection[str] = NUMBERS, **changes: dict[str, Any]) -> dict[str, Any]:
+def pydantic_fields(names: Collection[str] = NUMBERS, note: str = "", **changes: dict[str, Any]) -> dict[str, Any]:
     """Fields for ``pydantic.create_model``: type, default, range and description of options.
 
-    `changes` are, by option, arguments of ``pydantic.Field`` that replace its own.
+    `note` follows the description of each number. `changes` are, by option, arguments of ``pydantic.Field`` that
+    replace its own.
     """
     from pydantic import Field
 
@@ -230,7 +231,9 @@ def pydantic_fields(names: Collection[str] = NUMBERS, **changes: dict[str, Any])
         else:
             bounds = {"gt" if valid.excludes_least else "ge": valid.least}
             bounds |= {} if valid.most is None else {"le": valid.most}
-        words = option.help.removesuffix(".") + "; null = off." if name in NUMBERS and valid.optional else option.help
+        words = option.help
+        if name in NUMBERS:
+            words = f"{words.removesuffix('.')}{'; null = off' if valid.optional else ''}. {note}".rstrip()
         arguments = {"default": option.default, "description": words, **bounds, **changes.get(name, {})}
         optional = valid.optional or arguments["default"] is None
         made[name] = (valid.type | None if optional else valid.type, Field(**arguments))

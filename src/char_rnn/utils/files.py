@@ -169,7 +169,9 @@ _COMPRESSED = {
 }
 _AS_TEXT = "save it as plain text (UTF-8) and give that file"
 _UNPACK = "unpack it and give the text file, or the folder"
-_TORCH7 = rb"[\x03\x04]\0{3}\x01\0{3}|\0{3}[\x03\x04]\0{3}\x01"  # table or object 1; not a safetensors header: of 4 GB
+# A table or an object with the index 1, in both byte orders. In a safetensors file, these eight bytes would be the
+# length of a header of gigabytes.
+_TORCH7 = rb"[\x03\x04]\0{3}\x01\0{3}|\0{3}[\x03\x04]\0{3}\x01"
 _FOREIGN = {
     _TORCH7: Foreign("a file of Torch7", "give the text (input.txt)"),
     rb"%PDF-": Foreign("a PDF document", "extract its text (pdftotext does that) and give that file"),

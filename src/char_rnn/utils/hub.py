@@ -238,8 +238,9 @@ def _known(error: BaseException, address: Address) -> Exception | None:
     if isinstance(error, errors.RevisionNotFoundError):
         return FileNotFoundError(f"{address}: no branch, tag or commit {address.revision} at {server}/{name}")
     if isinstance(error, errors.LocalEntryNotFoundError):
-        why = "HF_HUB_OFFLINE is set; unset it to download the model"
-        why = why if constants.HF_HUB_OFFLINE else f"{server} cannot be reached; check the network"
+        why = f"{server} cannot be reached; check the network"
+        if constants.HF_HUB_OFFLINE:
+            why = "HF_HUB_OFFLINE is set; unset it to download the model"
         return HubError(f"{address}: not in the cache, and {why}")
     if isinstance(error, errors.EntryNotFoundError):
         return FileNotFoundError(f"{address}: no file {address.file}; see its files at {server}/{name}/tree/main")

@@ -57,7 +57,8 @@ def find_model(path: str | Path, progress: Progress | None = None) -> Path:
                 check_regular(path / name, MAX_BYTES)
                 return path / name
         found = (each for pattern in ("*.t7", "lm_*.safetensors") for each in path.glob(pattern))
-        others = sorted(each for each in found if each.name not in ("data.t7", "vocab.t7"))
+        others = [each for each in found if each.name not in ("data.t7", "vocab.t7")]
+        others.sort(key=lambda each: each.stat().st_mtime)
         hint = f"; it has {counted(len(others), 'checkpoint')}: give one, such as {others[-1]}" if others else ""
         raise FileNotFoundError(f"{path}: no model in this folder (looked for {BEST}, {LAST} and {MODEL}){hint}")
     if not path.exists():
