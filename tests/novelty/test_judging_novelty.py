@@ -154,7 +154,7 @@ def test_samples_of_bytes_that_are_no_text() -> None:
         while not continuation.done:
             text.append(continuation.choose(streams.step([text[-1]])[0]))
         assert [in_model[symbol] for symbol in sample.tolist()] == text[1:]
-    with pytest.raises(UnknownCharacterError, match="unknown byte 0x62 at position 1"):
+    with pytest.raises(UnknownCharacterError, match=r"unknown byte 0x62 \('b'\) at position 1"):
         sampled_symbols(file, of_corpus, "ab", 50, 4, Strategy(), 7)
 
 
