@@ -27,6 +27,7 @@ from harness import parser, report
 from char_rnn import CharRNNTrainer, Config, Corpus, ModelFile, build_model, create_dataloaders
 from char_rnn.bench.timing import in_turn
 from char_rnn.data.dataloader import CharDataset
+from char_rnn.torch7.random import Generator
 from char_rnn.torch7.sampling import sample_torch7
 from char_rnn.torch7.text import split_text
 from char_rnn.torch7.trainer import Torch7Backend, Torch7Trainer
@@ -72,7 +73,9 @@ def training_rows(steps: int, rounds: int) -> list[dict[str, Any]]:
             config = config_of(cell, precision)
             model = build_model(config.model, VOCABULARY, dtype=precision)
             batches = split_text(text, 50, 50, 0.95, 0.05)
-            trainers[f"{cell}, {precision}"] = Torch7Trainer(model, batches, config)
+            trainers[f"{cell}, {precision}"] = Torch7Trainer(
+                model, batches, config, rng=Generator(config.training.seed)
+            )
         config = config_of(cell, "float32", "training.trainer=modern", "training.optimizer=adamw", "training.clip=norm")
         loaders = create_dataloaders(CharDataset(text, 50), 50)
         model = build_model(config.model, VOCABULARY)

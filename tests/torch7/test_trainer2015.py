@@ -14,7 +14,8 @@ import torch
 from char_rnn import Config, ModelFile
 from char_rnn.torch7 import layout
 from char_rnn.torch7.random import Generator
-from char_rnn.torch7.trainer import Listener, Torch7Backend, Torch7Trainer
+from char_rnn.torch7.trainer import Torch7Backend, Torch7Trainer
+from char_rnn.training import Callback, CharRNNTrainer
 from char_rnn.training.checkpoints import TrainingState, write_state
 from char_rnn.training.loss import TrainingDiverged
 from char_rnn.training.run import Run, RunContext, resume_run, start_run
@@ -51,7 +52,7 @@ def with_(config: Config, *overrides: str) -> Config:
     return config.model_copy(update=sections)
 
 
-def parameters(trainer: Torch7Trainer) -> torch.Tensor:
+def parameters(trainer: CharRNNTrainer) -> torch.Tensor:
     return torch.nn.utils.parameters_to_vector(trainer.model.parameters()).detach().clone()
 
 
@@ -62,7 +63,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if "second" not in k and "memory" not in k} for record in records]
 
 
-class StopAt(Listener):
+class StopAt(Callback):
     """Asks the trainer to stop after a step, and keeps the parameters of the last and the checkpoints' names."""
 
     def __init__(self, step: int = 0) -> None:
@@ -73,7 +74,7 @@ class StopAt(Listener):
         """Keep the name."""
         self.written.append(path.name)
 
-    def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         """Look at the step."""
         self.last = parameters(trainer)
         if trainer.step == self.step:
@@ -193,7 +194,7 @@ def test_without_validation_batches_the_loss_in_the_name_is_not_a_number(config:
 def test_the_rate_falls_at_the_end_of_an_epoch(config: Config, tmp_path: Path) -> None:
     trainer = begin(config, tmp_path / "run", "training.learning_rate_decay_after=1").trainer
     length = len(trainer.train_batches)
-    rates = [trainer.plan.schedule.learning_rate(step) for step in (0, length - 1, length, 2 * length - 1, 2 * length)]
+    rates = [trainer.plan.learning_rate(step) for step in (0, length - 1, length, 2 * length - 1, 2 * length)]
     assert rates == [0.002, 0.002, 0.002 * 0.97, 0.002 * 0.97, 0.002 * 0.97 * 0.97]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TextIO
 
 from char_rnn.data.corpus import SPLITS
-from char_rnn.torch7.trainer import Listener, Torch7Trainer
+from char_rnn.torch7.trainer import Torch7Trainer
+from char_rnn.training import Callback, CharRNNTrainer
 
 
-class TrainLuaLines(Listener):
+class TrainLuaLines(Callback):
     """Writes the lines of ``train.lua``; a step's line has the same numbers in the same format.
 
     Args:
@@ -20,9 +21,10 @@ class TrainLuaLines(Listener):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
 
-    def on_begin(self, trainer: Torch7Trainer) -> None:
+    def on_start(self, trainer: CharRNNTrainer) -> None:
         """Write the lines about the text and the model."""
         model = trainer.config.model
+        self._batch = trainer.train_batches.batch_size * trainer.train_batches.seq_length
         counts = {name: len(trainer.dataloaders.get(name, ())) for name in SPLITS}
         self._write("loading data files...")
         self._write("cutting off end of data so that the batches/sequences divide evenly")
@@ -44,16 +46,19 @@ class TrainLuaLines(Listener):
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         self._write(f"number of parameters in the model: {parameters}")
 
-    def on_evaluation(self, batch: int, batches: int) -> None:
-        """Write the progress of the validation."""
-        self._write(f"{batch}/{batches}..." if batch else "evaluating loss over split index 2")
+    def on_evaluating(self, split: str, done: int, total: int) -> None:
+        """Write the progress of the validation, in batches."""
+        self._write(
+            f"{done // self._batch}/{total // self._batch}..." if done else "evaluating loss over split index 2"
+        )
 
     def on_checkpoint(self, path: Path) -> None:
         """Write the path of the checkpoint."""
         self._write(f"saving checkpoint to {path}")
 
-    def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
+    def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
         """Write the step's line."""
+        assert isinstance(trainer, Torch7Trainer)
         step, total = trainer.step, trainer.total_steps
         if step % trainer.config.logging.log_interval == 0:
             epoch, ratio, seconds = step / len(trainer.train_batches), trainer.norm_ratio(), trainer.step_seconds

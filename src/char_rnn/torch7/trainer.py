@@ -28,9 +28,8 @@ from char_rnn.torch7.network import UnrolledNetwork
 from char_rnn.torch7.random import Generator
 from char_rnn.torch7.text import read_caches, split_text
 from char_rnn.training.backend import TrainerBackend
-from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState
-from char_rnn.training.evaluation import Evaluation, TrainingResult
+from char_rnn.training.evaluation import Evaluation
 from char_rnn.training.loss import LossGuard, TrainingDiverged
 from char_rnn.training.optimizers import gradient_norm
 from char_rnn.training.trainer import CharRNNTrainer
@@ -46,9 +45,7 @@ class Torch7Backend(TrainerBackend):
 
     name = "torch7"
     one_process = True
-
-    def __init__(self) -> None:
-        self._rng = Generator(0)
+    _rng: Generator
 
     def corpus(
         self, config: Config, vocabulary: str | Vocabulary, progress: Progress | None = None, *, grow: bool = False
@@ -66,7 +63,7 @@ class Torch7Backend(TrainerBackend):
 
     def model(self, config: Config, vocab_size: int, tensors: Mapping[str, np.ndarray] | None = None) -> CharModel:
         """Initialize a new model, or use the given weights: then nothing is drawn, and forget biases are 1 again."""
-        self._rng.load_state_array(Generator(config.training.seed).state_array())
+        self._rng = Generator(config.training.seed)
         model = super().model(config, vocab_size, tensors)
         if tensors is None:
             initialize(model, self._rng)
@@ -107,22 +104,6 @@ def set_forget_bias(model: CharModel) -> None:
             bias_ih.chunk(4)[1].fill_(FORGET_BIAS)
 
 
-class Listener(Callback):
-    """Callback with the additional events of a :class:`Torch7Trainer`."""
-
-    def on_begin(self, trainer: Torch7Trainer) -> None:
-        """Called before the first step."""
-
-    def on_iteration(self, trainer: Torch7Trainer, loss: float) -> None:
-        """Called after a step, and after its evaluation if there is one; ``loss`` in nats per character."""
-
-    def on_evaluation(self, batch: int, batches: int) -> None:
-        """Called after each batch of the validation split, counted from 1, and with 0 before the first."""
-
-    def on_checkpoint(self, path: Path) -> None:
-        """Called before a checkpoint is written."""
-
-
 class FirstLossGuard(LossGuard):
     """Compares each loss with the first one, as ``train.lua``."""
 
@@ -139,7 +120,7 @@ class Torch7Trainer(CharRNNTrainer):
 
     Args:
         model: A model with a one-hot embedding (and the reset before the product in a GRU), in the precision to train.
-        rng: Generator as the model's initialization left it (default: a new one from the seed).
+        rng: Generator as the model's initialization left it.
 
     Attributes:
         network: Runs the model over windows.
@@ -147,19 +128,11 @@ class Torch7Trainer(CharRNNTrainer):
     """
 
     network: UnrolledNetwork
+    _tests_best = False  # train.lua does not
 
-    def __init__(
-        self,
-        model: CharModel,
-        dataloaders: Mapping[str, Batches],
-        config: Config,
-        device: torch.device | str = "cpu",
-        *,
-        rng: Generator | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(model, dataloaders, config, device, **options)
-        self.rng = rng or Generator(config.training.seed)
+    def __init__(self, *arguments: Any, rng: Generator, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.rng = rng
         self.step_seconds = math.nan
 
     @property
@@ -169,6 +142,7 @@ class Torch7Trainer(CharRNNTrainer):
 
     @hidden.setter
     def hidden(self, value: Hidden | None) -> None:
+        # None, at the end of an epoch, changes nothing: the state is carried into the next.
         if value is not None:
             self.network.hidden = value
 
@@ -178,18 +152,13 @@ class Torch7Trainer(CharRNNTrainer):
         self.stepper.guard = FirstLossGuard(self.config.training.explosion_factor)
         self.network = UnrolledNetwork(self.model, self.config.training.seq_length, self.train_batches.batch_size)
 
-    def train(self) -> TrainingResult:
-        """See :meth:`CharRNNTrainer.train`."""
-        self._tell("on_begin", self)
-        return super().train()
-
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """Learn from one batch, ids (B, T) each; return the mean loss in nats per character, before the update."""
         began = self.timer.now()
         loss = self.network.train(x.to(self.device), y.to(self.device), self._masks()).item()
         if limit := self.config.training.grad_clip:
             torch.nn.utils.clip_grad_value_(self.stepper.parameters, limit)
-        self.stepper.update(self.plan.schedule.learning_rate(self.step))
+        self.stepper.update(self.plan.learning_rate(self.step))
         self.step_seconds = self.timer.now() - began
         self.timer.seconds_in_steps += self.step_seconds
         return loss
@@ -205,13 +174,15 @@ class Torch7Trainer(CharRNNTrainer):
         Training continues from the state at its end; see :mod:`char_rnn.torch7.network`.
         """
         batches = self.dataloaders[split]
-        self._tell("on_evaluation", 0, len(batches))
+        size = batches.batch_size * batches.seq_length
+        count = len(batches) * size
+        self.metrics.tell("on_evaluating", split, 0, count)
         self.network.reset()
         total = 0.0
         for number, (x, y) in enumerate(batches.epoch(0), 1):
             total += self.network.evaluate(x.to(self.device), y.to(self.device)).item()
-            self._tell("on_evaluation", number, len(batches))
-        return Evaluation(total / len(batches), len(batches) * batches.batch_size * batches.seq_length)
+            self.metrics.tell("on_evaluating", split, number * size, count)
+        return Evaluation(total / len(batches), count)
 
     def keep_evaluated(self, val: Evaluation | None) -> None:
         """Write the checkpoint by its name of 2015.
@@ -222,7 +193,7 @@ class Torch7Trainer(CharRNNTrainer):
             folder = Path(self.config.logging.checkpoint_dir)
             inside = self.run_dir.resolve().parent == folder.resolve()
             path = (folder if inside else self.run_dir) / self.checkpoint_name(val)
-            self._tell("on_checkpoint", path)
+            self.metrics.tell("on_checkpoint", path)
             self.save_checkpoint(path)
 
     def checkpoint_name(self, val: Evaluation | None) -> str:
@@ -249,12 +220,6 @@ class Torch7Trainer(CharRNNTrainer):
         """Step whose loss diverged; its update has been made."""
         return self.step
 
-    def _advance(self) -> None:
-        """Count the step; the state is carried into the next epoch."""
-        self.step, self.batch = self.step + 1, self.batch + 1
-        if self.batch >= len(self.train_batches):
-            self.epoch, self.batch = self.epoch + 1, 0
-
     def _after_step(self, loss: float) -> None:
         """Record, then evaluate, print and check the loss, in the order of ``train.lua``.
 
@@ -269,15 +234,7 @@ class Torch7Trainer(CharRNNTrainer):
         if ends or self.step % self.config.training.eval_interval == 0:
             self.evaluate_and_save()
         self.metrics.tell("on_step", self, loss)
-        self._tell("on_iteration", self, loss)
         guard.check(loss)
-
-    def _finish(self) -> tuple[Evaluation | None, None]:
-        if self.metrics.steps:
-            self._record_training()
-        val = self.evaluate_and_save()
-        self.checkpoints.load_best(self.model, self.step)
-        return val, None
 
     def _masks(self) -> torch.Tensor | None:
         """Draw dropout masks, (T, L, B, H), of 0 or 1 / (1 - p): for each step of a window the layers in turn."""
@@ -288,8 +245,3 @@ class Torch7Trainer(CharRNNTrainer):
         shape = (batches.seq_length, model.num_layers, batches.batch_size, model.hidden_size)
         kept = torch.from_numpy(self.rng.bernoulli(1 - p, math.prod(shape))).view(shape)
         return kept.to(self.device, model.output_proj.weight.dtype).div_(1 - p)
-
-    def _tell(self, event: str, *arguments: Any) -> None:
-        for callback in self.metrics.callbacks:
-            if isinstance(callback, Listener):
-                getattr(callback, event)(*arguments)

@@ -60,6 +60,9 @@ class Callback:
     def on_evaluating(self, split: str, done: int, total: int) -> None:
         """``done`` of ``total`` characters of a split have been predicted. Called often: be quick."""
 
+    def on_checkpoint(self, path: Path) -> None:
+        """A model file named as in 2015 is about to be written, by the trainer ``torch7``."""
+
     def on_sample(self, step: int, text: str) -> None:
         """The model has written a sample."""
 

@@ -61,6 +61,8 @@ class CharRNNTrainer:
         teachers, stepper, plan, timer, metrics, checkpoints: parts of the trainer; see their classes.
     """
 
+    _tests_best = True  # evaluate the best model on the test split at the end
+
     def __init__(
         self,
         model: CharModel,
@@ -296,7 +298,7 @@ class CharRNNTrainer:
             self.checkpoints.load_best(best, self.step)
         self.group.broadcast_parameters(best)
         self.model.load_state_dict(best.state_dict())
-        test = self.evaluate("test") if "test" in self.dataloaders else None
+        test = self.evaluate("test") if self._tests_best and "test" in self.dataloaders else None
         if test is not None:
             self.metrics.record_evaluation(self.position(), "test", test)
         return val, test
