@@ -13,6 +13,7 @@ Neither reader allocates memory before it knows that the file has the bytes for 
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn
 
@@ -45,7 +46,7 @@ class MalformedError(Exception):
         self.offset = offset
 
 
-class _Input:
+class _Input(ABC):
     """A file's bytes and the position in them.
 
     Methods that read take the ``name`` of the value for messages, and raise :class:`MalformedError` if the file holds
@@ -68,6 +69,15 @@ class _Input:
         """Check that the file ends here."""
         if self.left:
             self.refuse(f"the object ends here, but {self.left} more bytes follow")
+
+    def longs(self, count: int, name: str) -> list[int]:
+        """Read ``count`` values of type ``long``."""
+        values: list[int] = self.array("Long", count, name).tolist()
+        return values
+
+    @abstractmethod
+    def array(self, element: str, count: int, name: str) -> Array:
+        """Read elements of a type of :data:`ELEMENTS` into a new array (count,) in this machine's byte order."""
 
     def need(self, size: int, name: str) -> None:
         """Check that ``size`` bytes are left."""
@@ -99,11 +109,6 @@ class BinaryInput(_Input):
         value: int = self._integer.unpack_from(self._data, self._advance(4, name))[0]
         return value
 
-    def longs(self, count: int, name: str) -> list[int]:
-        """Read ``count`` values of type ``long``."""
-        values: list[int] = self.array("Long", count, name).tolist()
-        return values
-
     def double(self, name: str) -> float:
         """Read a ``double``."""
         value: float = self._double.unpack_from(self._data, self._advance(8, name))[0]
@@ -115,7 +120,7 @@ class BinaryInput(_Input):
         return self._data[start : self.position]
 
     def array(self, element: str, count: int, name: str) -> Array:
-        """Read elements of a type of :data:`ELEMENTS` into a new array (count,) in this machine's byte order."""
+        """See :meth:`_Input.array`."""
         native = np.dtype(ELEMENTS[element])
         stored = self._long if element == "Long" else native.newbyteorder(self._byte_order)
         start = self._advance(count * stored.itemsize, name)
@@ -129,7 +134,6 @@ class BinaryInput(_Input):
         return start
 
 
-_LONGEST_NUMBER = 32  # characters, with a space; Torch writes at most 24
 _BLOCK = 1 << 11  # characters of a long line converted at a time, to bound the memory
 # Shared objects: a digit takes two bytes of the file, but a float object of its own takes 24 of memory.
 _DIGITS = tuple(float(digit) for digit in range(10))
@@ -142,20 +146,14 @@ class AsciiInput(_Input):
 
     def integer(self, name: str) -> int:
         """See :meth:`BinaryInput.integer`."""
-        value: int
-        [value] = self._short_line(int, 1, name)
+        [value] = self.longs(1, name)
         if not -(1 << 31) <= value < 1 << 31:
             self.refuse(f"{name} is {value}, which does not fit in 32 bits")
         return value
 
-    def longs(self, count: int, name: str) -> list[int]:
-        """See :meth:`BinaryInput.longs`."""
-        return self._short_line(int, count, name) if count else []
-
     def double(self, name: str) -> float:
         """See :meth:`BinaryInput.double`."""
-        value: float
-        [value] = self._short_line(float, 1, name)
+        value = float(self.array("Double", 1, name)[0])
         return _DIGITS[int(value)] if 0 < value <= 9 and value.is_integer() else value
 
     def raw(self, count: int, name: str) -> bytes:
@@ -166,7 +164,7 @@ class AsciiInput(_Input):
         return self._data[start:end]
 
     def array(self, element: str, count: int, name: str) -> Array:
-        """See :meth:`BinaryInput.array`. Elements of one byte are raw characters."""
+        """See :meth:`_Input.array`. Elements of one byte are raw characters."""
         native = np.dtype(ELEMENTS[element])
         if count == 0:
             return np.empty(0, native)
@@ -186,19 +184,6 @@ class AsciiInput(_Input):
         """Check that nothing but white space follows."""
         if self._data[self.position :].strip():
             super().finish()
-
-    def _short_line(self, convert: Callable[[bytes], Any], count: int, name: str) -> list[Any]:
-        """Read a line with a few numbers."""
-        self.need(2 * count, name)
-        limit = self.position + count * _LONGEST_NUMBER
-        end = self._data.find(b"\n", self.position, limit)
-        if end < 0:
-            self.refuse(f"{name} is a line too long or cut short, for {count} numbers")
-        values = self._numbers(convert, self._data[self.position : end], name)
-        if len(values) != count:
-            self.refuse(f"{name} has {len(values)} numbers in its line, not {count}")
-        self.position = end + 1
-        return values
 
     def _line(self, convert: Callable[[bytes], Any], out: Array, name: str) -> Array:
         """Fill ``out`` with the numbers of a line, block by block."""
