@@ -93,6 +93,14 @@ def test_a_failing_probe_falls_back_to_the_next(machine: Machine, caplog: pytest
     assert caplog.messages == [fallen + "cuda", fallen + "cpu"]
 
 
+def test_the_cpu_is_not_probed(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine.has("cuda", failing=("cuda", "cpu"))
+    assert DeviceManager("cpu").device == CPU
+    assert not caplog.messages
+    assert DeviceManager().device == CPU
+    assert caplog.messages == ["device cuda does not work here (driver too old); falling back to cpu"]
+
+
 def test_a_failing_probe_is_an_error_without_fallback(machine: Machine) -> None:
     machine.has("cuda", failing=("cuda",))
     with pytest.raises(ValueError, match=r"^device cuda: does not work here \(driver too old\); choose"):

@@ -111,8 +111,7 @@ class DeviceManager:
         elif preferred is not None and not auto_detect:
             self._give_up(preferred, f"is not available (this machine has {', '.join(available)})", "cpu")
         for candidate, following in pairwise([*candidates, torch.device("cpu")]):
-            failure = _probe(candidate)
-            if failure is None:
+            if candidate.type == "cpu" or (failure := _probe(candidate)) is None:
                 return candidate
             self._give_up(candidate, f"does not work here ({failure})", following)
         return torch.device("cpu")
@@ -201,8 +200,6 @@ def _parsed(name: str | None) -> torch.device | None:
 
 def _probe(device: torch.device) -> str | None:
     """Run a product and an LSTM on the device; return ``None`` if the results are those of the CPU, else the error."""
-    if device.type == "cpu":
-        return None
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         lstm = torch.nn.LSTM(4, 4, batch_first=True)
         x = torch.linspace(-1, 1, 24).view(2, 3, 4)
