@@ -80,10 +80,10 @@ class Limited(TrainStep):
 
     most = 0
 
-    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Any, soft: Any) -> Any:
+    def _accumulate(self, x: torch.Tensor, y: torch.Tensor, hidden: Any, soft: Any, size: int) -> Any:
         if len(x) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super()._accumulate(x, y, hidden, soft)
+        return super()._accumulate(x, y, hidden, soft, size)
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 13, 31, 63, 64, 500])
@@ -123,6 +123,6 @@ def test_a_given_batch_stays_and_its_parts_are_fitted(monkeypatch: pytest.Monkey
 
 def test_numbers_stay_as_they_are() -> None:
     model, config = model_and_config(batch_size=6, micro_batch_size=2)
-    assert fit_batch(config, model, CPU, ProcessGroup(), 100) is config
+    assert fit_batch(config, model, CPU, ProcessGroup(), 100) == config
     with pytest.raises(ValueError, match=r"^training\.batch_size is auto; fit it to a model"):
         _ = model_and_config(batch_size="auto")[1].training.sequences

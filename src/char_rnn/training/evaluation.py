@@ -17,7 +17,7 @@ import torch
 
 from char_rnn.data.mapped import PageReleaser
 from char_rnn.training.process_group import ProcessGroup
-from char_rnn.utils.device import is_out_of_memory
+from char_rnn.utils.device import halving
 from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
@@ -179,13 +179,7 @@ def _negative_log_likelihoods(
     if not streams.count:
         return [0.0] * (1 + len(models))
     chunk = max(1, min(CHUNK, MAX_OUTPUTS // (streams.count * models[0].vocab_size)))
-    while True:
-        try:
-            return _by_chunks(models, streams, device, chunk, progress)
-        except (RuntimeError, MemoryError) as error:
-            if chunk == 1 or not is_out_of_memory(error):
-                raise
-        chunk //= 2
+    return halving(lambda size: _by_chunks(models, streams, device, size, progress), chunk)[0]
 
 
 def _by_chunks(

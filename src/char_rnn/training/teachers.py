@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from char_rnn.ops.output_loss import SoftTargets
 from char_rnn.training.evaluation import CHUNK, MAX_OUTPUTS
 from char_rnn.training.train_step import first_state
 from char_rnn.utils.config import TrainingConfig
-from char_rnn.utils.device import is_out_of_memory
+from char_rnn.utils.device import halving
 from char_rnn.utils.terminal import counted, visible_name
 
 Context = Callable[[], AbstractContextManager[Any]]
@@ -149,16 +150,10 @@ class Teachers:
 
     def _read(self, x: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the mean probabilities in float16, (B, T, V), and store them if there is room; update the states."""
-        chunk = max(1, min(self._chunk, MAX_OUTPUTS // (len(x) * self.models[0].vocab_size)))
-        while True:
-            try:
-                with torch.no_grad(), context():
-                    probabilities, self.states = self._by_chunks(x.to(self._device), chunk)
-                break
-            except (RuntimeError, MemoryError) as error:
-                if min(chunk, x.shape[1]) == 1 or not is_out_of_memory(error):
-                    raise
-            self._chunk = chunk = min(chunk, x.shape[1]) // 2
+        chunk = max(1, min(self._chunk, x.shape[1], MAX_OUTPUTS // (len(x) * self.models[0].vocab_size)))
+        with torch.no_grad(), context():
+            compute = partial(self._by_chunks, x.to(self._device))
+            (probabilities, self.states), self._chunk = halving(compute, chunk)
         if self.key not in self._stored and probabilities.nbytes <= self._room:
             self._room -= probabilities.nbytes
             self._stored[self.key] = probabilities = probabilities.cpu()

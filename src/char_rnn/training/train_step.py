@@ -6,8 +6,9 @@ Shapes: B streams (batch), T characters (time).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from char_rnn.training.optimizers import (
 )
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.config import TrainingConfig
-from char_rnn.utils.device import is_out_of_memory
+from char_rnn.utils.device import halving
 
 SMALLEST_SCALE = 2.0**-10
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -131,19 +132,11 @@ class TrainStep:
         When memory runs out, this and later batches are computed in smaller parts. The gradient is the same, except for
         rounding.
         """
-        while True:
-            try:
-                loss, after = self._accumulate(x, y, hidden, soft)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or min(self.micro_batch or len(x), len(x)) == 1:
-                    raise
-            else:
-                return self.group.reduce_gradients(self.parameters, loss), after
-            # After the handler: the failed pass, which the exception's traceback kept alive, is freed here.
-            self.micro_batch = min(self.micro_batch or len(x), len(x)) // 2
-            self.ran_out_of_memory = True
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+        rows = min(self.micro_batch or len(x), len(x))
+        (loss, after), fitting = halving(partial(self._accumulate, x, y, hidden, soft), rows)
+        if fitting < rows:
+            self.micro_batch, self.ran_out_of_memory = fitting, True
+        return self.group.reduce_gradients(self.parameters, loss), after
 
     def clip(self, seq_length: int, *, measure: bool = False) -> None:
         """Clip the gradient as configured and store its norm before clipping.
@@ -196,13 +189,14 @@ class TrainStep:
             self.ran_out_of_memory = True
 
     def _accumulate(
-        self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, soft: SoftTargets | None
+        self, x: torch.Tensor, y: torch.Tensor, hidden: Hidden | None, soft: SoftTargets | None, size: int
     ) -> tuple[float, Hidden]:
-        """Compute this process's part of the gradient and of the mean loss, `micro_batch` rows at once."""
+        """Compute this process's part of the gradient and of the mean loss, `size` rows at once."""
         for parameter in self.parameters:  # as optimizer.zero_grad(), without its profiler range
             parameter.grad = None
         losses, states, all_rows = [], [], self.batch_size or len(x)
-        for rows in _parts(len(x), self.micro_batch or len(x)):
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
             ids, following, before = x[rows], y[rows], _rows(hidden, rows)
             with self.precision.context():
                 predicted, after, activations = self._predict(ids.to(self.device, non_blocking=True), before)
@@ -270,11 +264,6 @@ def _compile(model: CharModel) -> None:
     sublayers = [part for block in model.blocks for part in block.children()]
     for part in (model.embedding, *sublayers, model.output_norm, model.output_proj):
         part.compile()
-
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    """Cut the rows of a batch into parts of `size`; the last may have fewer."""
-    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _rows(hidden: Hidden | None, rows: slice) -> Hidden | None:

@@ -189,6 +189,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
 
 
+def halving(compute: Callable[[int], R], size: int) -> tuple[R, int]:
+    """Return ``compute(size)`` and the size, which is halved while memory runs out; an error if 1 is too much."""
+    while True:
+        try:
+            return compute(size), size
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+        # After the handler: the failed computation, which the exception's traceback kept alive, is freed here.
+        size //= 2
+        torch.cuda.empty_cache()
+
+
 def _parsed(name: str | None) -> torch.device | None:
     if name is None:
         return None
