@@ -8,8 +8,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import struct
-from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -24,24 +23,11 @@ Group = dict[str, Any]
 
 
 class Optimizer(torch.optim.Optimizer):
-    """Base of the optimizers here; a step updates the parameters that have a gradient."""
+    """Base of the optimizers here."""
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters without PyTorch's wrapper, which imports the compiler and takes a second."""
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
-
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Update every parameter that has a gradient; return the loss of `closure`, if there is one."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        self._step(self.param_groups)
-        return loss
-
-    @abstractmethod
-    def _step(self, groups: list[Group]) -> None:
-        """Update the parameters."""
 
 
 class AdamW(Optimizer):
@@ -68,15 +54,15 @@ class AdamW(Optimizer):
         super().__setstate__(state)
         self._checked = set()
 
-    def _step(self, groups: list[Group]) -> None:
-        """Update the parameters.
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient; no closure is called.
 
         Raises:
             ValueError: A stored tensor is not contiguous float32 of its parameter's size.
         """
         fields: list[int] = []
         parameters, gradients = [], []
-        for group in groups:
+        for group in self.param_groups:
             (decay,) = struct.unpack("q", struct.pack("d", group["weight_decay"]))  # the bits of a double field
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -86,7 +72,8 @@ class AdamW(Optimizer):
                 address, *others = self._addresses(parameter)
                 fields += [address, gradients[-1].data_ptr(), *others, parameter.numel(), decay]
         if parameters:
-            numbers = groups[0]["lr"], *groups[0]["betas"], groups[0]["eps"]
+            group = self.param_groups[0]  # as the others, except for the decay
+            numbers = group["lr"], *group["betas"], group["eps"]
             load().optimizer_adamw(*_parameters(fields), *numbers, torch.get_num_threads(), openmp())
             torch.autograd.graph.increment_version(parameters)
 
@@ -128,9 +115,10 @@ class RMSprop(Optimizer):
         super().__init__(params, {"lr": lr, "decay_rate": decay_rate, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def _step(self, groups: list[Group]) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient; no closure is called."""
         foreach: Any = torch
-        for group in groups:
+        for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
                 continue
@@ -177,12 +165,6 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
         return AdamW(groups, lr=config.learning_rate, betas=config.adam_betas)
     fused = all(p.device.type in {"cpu", "cuda", "mps"} and p.is_floating_point() for p in parameters)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.adam_betas, fused=fused)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> float:

@@ -24,7 +24,6 @@ from char_rnn.training.optimizers import (
     clip_norm,
     clip_value,
     gradient_norm,
-    set_learning_rate,
     stored_per_parameter,
 )
 from char_rnn.training.process_group import ProcessGroup
@@ -159,7 +158,8 @@ class TrainStep:
 
     def update(self, rate: float) -> None:
         """Update the parameters at a learning rate, unless the gradients of float16 have overflowed."""
-        set_learning_rate(self.optimizer, rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.precision.scaler.step(self.optimizer)
         self.precision.scaler.update()
 
