@@ -276,7 +276,7 @@ class MetricsLogger:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
-        self._loss_sum, self.steps = map(float, state["interval"])
+        self._loss_sum, self.steps = state["interval"]
 
     def _record(self, position: Mapping[str, float], split: str, loss: float, more: Mapping[str, float]) -> None:
         losses = {"loss": loss, "bits_per_character": loss / math.log(2), "perplexity": perplexity(loss)}

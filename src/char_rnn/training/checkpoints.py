@@ -214,7 +214,7 @@ class CheckpointWriter:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         best = state["best_val_loss"]
-        self.best_loss, self.best_step = math.inf if best is None else float(best), int(state["best_step"])
+        self.best_loss, self.best_step = math.inf if best is None else best, state["best_step"]
 
     def write_model(self, path: str | Path, model: CharModel, config: Config, position: Mapping[str, float]) -> Path:
         """Write the current model to a self-contained model file."""

@@ -1,6 +1,7 @@
 """The counters of a training state, each with its type and range.
 
-A file can be damaged or edited by hand; a value checked here needs no check where it is used.
+A file can be damaged or edited by hand, and one of an early version lacks some counters. A value checked here needs
+neither a check nor a default where it is used.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class _Teachers(_Table):  # Teachers.state_dict
 
 
 class Counters(_Table):
-    """Counters of a training state; files of early versions lack those with a default."""
+    """Counters of a training state."""
 
     step: Count
     epoch: Count
@@ -77,7 +78,7 @@ class Counters(_Table):
     interval: tuple[Annotated[float, Strict()], Annotated[float, Strict()]]  # may be NaN after a NaN loss
     micro_batch: Annotated[int, Strict(), Field(ge=1)] | None = None
     scaler: _Scaler = _Scaler()
-    plan: _Plan | None = None
+    plan: _Plan = _Plan()
     reading: dict[str, Any]
     computing: dict[str, Any] = {}  # further settings, in files of 1.0
     data: str | None = None

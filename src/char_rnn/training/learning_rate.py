@@ -199,15 +199,14 @@ class SchedulePlan:
     def state_dict(self) -> dict[str, Any]:
         """Return the fitted and counted values as JSON values."""
         state: dict[str, Any] = {name: getattr(self, name) for name in (*COUNTERS, "eval_characters")}
-        if self._config.schedule == "plateau":
-            state["drops"] = list(self.schedule.drops)
+        state["drops"] = list(self.schedule.drops)
         if self.budget is not None:
             state |= {"horizons": list(self.schedule.segments), "seconds": self.budget.seconds}
             state |= {"mark": self.budget.mark, "reserve": self.budget.reserve}
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any] | None, step: int, elapsed: float) -> None:
-        """Restore what `state_dict` returned after `step` steps and `elapsed` seconds; None for that of an old file.
+    def load_state_dict(self, state: Mapping[str, Any], step: int, elapsed: float) -> None:
+        """Restore what `state_dict` returned after `step` steps and `elapsed` seconds.
 
         A run without a time budget keeps the schedule of its configuration. One with a different budget than before is
         fitted again at once.
@@ -215,14 +214,12 @@ class SchedulePlan:
         Raises:
             CheckpointError: The schedule has ended, and the run is to continue.
         """
-        state = state or {}
         for name in COUNTERS:
-            setattr(self, name, int(state.get(name, 0)))
-        self.schedule.drops = [int(drop) for drop in state.get("drops", [])]
-        if self.eval_characters is None and state.get("eval_characters") is not None:
-            self.eval_characters = int(state["eval_characters"])
-        if self.budget is not None and "horizons" in state:
-            self.schedule.segments = [(int(start), int(end)) for start, end in state["horizons"]]
+            setattr(self, name, state[name])
+        self.schedule.drops = list(state["drops"])
+        self.eval_characters = self.eval_characters or state["eval_characters"]
+        if self.budget is not None and state["horizons"]:
+            self.schedule.segments = list(state["horizons"])
             self.budget.load_state_dict(state, elapsed)
             over = self.schedule.decays_to_end and step >= self.schedule.end
             if over and (self.budget.changed or self.budget.passed(elapsed)):

@@ -143,10 +143,8 @@ class LossGuard:
         return {"mean": self.mean, "above": self.above}
 
     def load_state_dict(self, first: float | None, state: Mapping[str, Any]) -> None:
-        """Restore the first loss and what `state_dict` returned, which is empty in files of 1.0."""
-        mean = state.get("mean")
-        self.first = None if first is None else float(first)
-        self.mean, self.above = None if mean is None else float(mean), int(state.get("above", 0))
+        """Restore the first loss and what `state_dict` returned."""
+        self.first, self.mean, self.above = first, state["mean"], state["above"]
 
 
 def advice(training: TrainingConfig) -> str:

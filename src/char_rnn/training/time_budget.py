@@ -91,9 +91,9 @@ class Timer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned, and continue to count from there."""
-        self.resume(float(state["seconds"]))
+        self.resume(state["seconds"])
         for name in TIMES:
-            setattr(self, name, float(state.get(name, 0.0)))
+            setattr(self, name, state[name])
 
 
 @dataclass
@@ -178,8 +178,7 @@ class TimeBudget:
 
     def load_state_dict(self, state: Mapping[str, Any], elapsed: float) -> None:
         """Restore the values that `SchedulePlan.state_dict` returned, after `elapsed` seconds."""
-        self.mark = (int(state["mark"][0]), float(state["mark"][1]))
-        self.reserve, self.fits = float(state.get("reserve", 0.0)), 0
+        self.mark, self.reserve, self.fits = state["mark"], state["reserve"], 0
         self._count_passed(elapsed)
         self.changed = self.seconds != state["seconds"]
 

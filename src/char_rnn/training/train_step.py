@@ -180,12 +180,12 @@ class TrainStep:
         skips = self.precision.scaler.is_enabled()  # float16 may have skipped all steps
         keys = stored_per_parameter(self.training) if optimizer or (state.step > 0 and not skips) else ()
         restore_optimizer(self.model, self.optimizer, optimizer, keys)
-        self.precision.load_state_dict(counters.get("scaler", {}))
+        self.precision.load_state_dict(counters["scaler"])
         self.averaging.load_tensors(state.part("average"))
-        self.guard.load_state_dict(counters["first_loss"], counters.get("guard", {}))
-        smaller = counters.get("micro_batch")
+        self.guard.load_state_dict(counters["first_loss"], counters["guard"])
+        smaller = counters["micro_batch"]
         if smaller is not None:  # memory ran out before; a smaller size may have been configured since
-            self.micro_batch = min(int(smaller), self.micro_batch or int(smaller))
+            self.micro_batch = min(smaller, self.micro_batch or smaller)
             self.ran_out_of_memory = True
 
     def _accumulate(
@@ -249,9 +249,8 @@ class Precision:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Restore what `state_dict` returned."""
-        if state:
-            new = {"scale": state["scale"], "_growth_tracker": int(state["growth"])}
-            self.scaler.load_state_dict({**self.scaler.state_dict(), **new})
+        new = {"scale": state["scale"], "_growth_tracker": state["growth"]}
+        self.scaler.load_state_dict({**self.scaler.state_dict(), **new})
 
 
 def _compile(model: CharModel) -> None:

@@ -76,19 +76,19 @@ def restore(trainer: CharRNNTrainer, state: TrainingState) -> None:
         CheckpointError: it belongs to another model, another text or another way of reading it.
         DamagedStateError: it is damaged.
     """
-    _check(trainer, state)
-    counters = state.counters
+    counters = _checked_counters(trainer, state)
+    state = TrainingState(state.tensors, counters)
     try:
         _load_parameters(trainer, state.part("model"))
         trainer.step, trainer.epoch, trainer.batch = (counters[name] for name in ("step", "epoch", "batch"))
-        trainer.event = counters.get("event")
+        trainer.event = counters["event"]
         trainer.checkpoints.load_state_dict(counters)
         trainer.stepper.load_state_dict(state)
         trainer.timer.load_state_dict(counters)
         trainer.metrics.load_state_dict(counters)
         trainer.plan.load_state_dict(counters["plan"], trainer.step, trainer.timer.seconds)
         trainer.hidden = _own_rows(trainer, trainer.model, state.part("hidden"))
-        trainer.teachers.key = bytes.fromhex(counters.get("teachers", {}).get("key", ""))
+        trainer.teachers.key = bytes.fromhex(counters["teachers"]["key"])
         models = enumerate(trainer.teachers.models)
         states = [_own_rows(trainer, model, state.part(f"teacher.{number}")) for number, model in models]
         trainer.teachers.states = None if any(each is None for each in states) else states
@@ -177,11 +177,10 @@ def return_to(
     trainer.metrics.restart_clock()
 
 
-def _check(trainer: CharRNNTrainer, state: TrainingState) -> None:
-    """Check the counters, that they belong to this run, and that the tensors of its position are there."""
-    tensors, counters = state
+def _checked_counters(trainer: CharRNNTrainer, state: TrainingState) -> dict[str, Any]:
+    """Return all counters, after a check that they belong to this run and have the tensors of their position."""
     try:
-        Counters.model_validate(counters)
+        counters = Counters.model_validate(state.counters).model_dump()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the table"
@@ -193,16 +192,17 @@ def _check(trainer: CharRNNTrainer, state: TrainingState) -> None:
         raise DamagedStateError(f"damaged: batch {batch:,} of an epoch of {len(batches):,}")
     if batch and batches.carries_state and not state.part("hidden"):
         raise DamagedStateError("damaged: the recurrent state is missing")
-    if "rng.cpu" not in tensors:
+    if "rng.cpu" not in state.tensors:
         raise DamagedStateError("damaged: the state of the random generator is missing")
+    return counters
 
 
 def _check_run(trainer: CharRNNTrainer, counters: Mapping[str, Any]) -> None:
     start_anew = "start a new run from its model with --init-from"
-    if counters.get("data") != trainer.checkpoints.metadata.get("data_sha256"):
+    if counters["data"] != trainer.checkpoints.metadata.get("data_sha256"):
         raise CheckpointError(f"the run was trained on another text; to continue with this one, {start_anew}")
-    _check_teachers(trainer.teachers.given, counters.get("teachers", {}).get("sha256", []))
-    before = {**EARLIER, **counters["reading"], **counters.get("computing", {})}
+    _check_teachers(trainer.teachers.given, counters["teachers"]["sha256"])
+    before = {**EARLIER, **counters["reading"], **counters["computing"]}
     for name, value in _settings(trainer).items():
         if before.get(name, value if name.startswith("model.") else None) != value:
             raise CheckpointError(
