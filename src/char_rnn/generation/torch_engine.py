@@ -15,7 +15,7 @@ import torch
 from char_rnn.cells import Cell
 from char_rnn.generation.engine import Predictions
 from char_rnn.models import CharModel
-from char_rnn.models.char_model import Hidden
+from char_rnn.models.char_model import Hidden, state_parts
 
 _CHUNK = 1024
 
@@ -79,12 +79,8 @@ class TorchStreams:
 
     def cells(self, row: int = 0) -> dict[str, Predictions]:
         """The parts of the cells' state in a stream, (L, H) each, by name; the first is the layers' output."""
-        hidden = self._hidden[row]
-        parts = (hidden,) if isinstance(hidden, torch.Tensor) else hidden
-        return {
-            name: part[:, 0].detach().cpu().float().numpy()
-            for name, part in zip(self._names, parts, strict=False)  # attention and matches follow
-        }
+        parts = zip(self._names, state_parts(self._hidden[row]), strict=False)  # attention and matches follow
+        return {name: part[:, 0].detach().cpu().float().numpy() for name, part in parts}
 
     def _read(self, symbols: npt.NDArray[np.int64], row: int) -> Predictions:
         with _evaluating(self._model), torch.inference_mode():

@@ -5,7 +5,7 @@ Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -295,7 +295,7 @@ class CharModel(Pretrained):
 
     def _as_parts(self, hidden: Hidden | None, batch_size: int) -> State:
         hidden = self.init_hidden(batch_size) if hidden is None else hidden
-        parts = (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)
+        parts = state_parts(hidden)
         shapes = self._shapes(batch_size)
         if [part.shape for part in parts] != shapes:
             needed = f"{' and '.join(self.cell.state)} of shape (layers, batch, hidden) = {shapes[0]}"
@@ -357,9 +357,19 @@ class CharRNN(CharModel):
     cell = RNN()
 
 
+def state_parts(hidden: Hidden) -> tuple[Tensor, ...]:
+    """Return the tensors of a hidden state."""
+    return (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)
+
+
+def map_state(function: Callable[..., Tensor], *states: Hidden) -> Hidden:
+    """Return the state that a function makes, part by part, of one or more hidden states."""
+    return _as_hidden([function(*parts) for parts in zip(*map(state_parts, states), strict=True)])
+
+
 def detach_state(hidden: Hidden) -> Hidden:
     """Detach a hidden state from its graph, so that back-propagation through time ends there."""
-    return hidden.detach() if isinstance(hidden, Tensor) else tuple(part.detach() for part in hidden)
+    return map_state(Tensor.detach, hidden)
 
 
 def _as_hidden(parts: Sequence[Tensor]) -> Hidden:

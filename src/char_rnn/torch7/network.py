@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from char_rnn.models import CharModel
+from char_rnn.models import CharModel, Hidden
+from char_rnn.models.char_model import state_parts
 from char_rnn.torch7.cells import WindowLayer, make_layer
 
 
@@ -41,16 +42,15 @@ class UnrolledNetwork:
         self.fresh = True
 
     @property
-    def hidden(self) -> Tensor | tuple[Tensor, ...]:
+    def hidden(self) -> Hidden:
         """State before the next window, in the model's form: (L, B, H), for an LSTM a pair h, c."""
         parts = [torch.stack(states) for states in zip(*(self._starts(layer) for layer in self.layers), strict=True)]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     @hidden.setter
-    def hidden(self, value: Tensor | tuple[Tensor, ...]) -> None:
-        parts = (value,) if isinstance(value, Tensor) else value
+    def hidden(self, value: Hidden) -> None:
         for number, layer in enumerate(self.layers):
-            for start, part in zip(self._starts(layer), parts, strict=True):
+            for start, part in zip(self._starts(layer), state_parts(value), strict=True):
                 start.copy_(part[number])
         self.fresh = False
 

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from char_rnn.data.mapped import PageReleaser
+from char_rnn.models.char_model import CharModel, state_parts
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.utils.device import halving
 from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
-    from char_rnn.models import CharModel
 
 Progress = Callable[[int, int], None]
 
@@ -211,7 +211,7 @@ def _warm_state(model: CharModel, streams: _Streams, device: torch.device, chunk
         warm[-1][0] = streams.history(burn_in, model.match_window)
     for x in torch.split(streams.burn_in(burn_in), chunk, 1):
         _, warm = model(x.to(device), warm)
-    for cold, warmed in zip(hidden, warm, strict=True) if isinstance(hidden, tuple) else [(hidden, warm)]:
+    for cold, warmed in zip(state_parts(hidden), state_parts(warm), strict=True):
         cold[:, streams.cold :] = warmed
     return hidden
 

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from char_rnn.data.dataloader import StreamBatches
-from char_rnn.models import CharModel, detach_state
+from char_rnn.models import CharModel
+from char_rnn.models.char_model import detach_state, state_parts
 from char_rnn.utils.device import on_threads
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ class Learner:
     @property
     def nbytes(self) -> int:
         """Bytes of the parameters and the state."""
-        hidden = (self.hidden,) if isinstance(self.hidden, Tensor) else self.hidden
-        return sum(tensor.nbytes for tensor in (*self.parameters, *hidden))
+        return sum(tensor.nbytes for tensor in (*self.parameters, *state_parts(self.hidden)))
 
     def begin(self) -> None:
         """Set the state to that of the beginning of a text."""
@@ -134,8 +134,7 @@ class Learner:
 
     def state(self) -> list[npt.NDArray[Any]]:
         """Return the parts of the state without the axis of streams."""
-        parts = (self.hidden,) if isinstance(self.hidden, Tensor) else self.hidden
-        return [part[:, 0].numpy().copy() for part in parts]
+        return [part[:, 0].numpy().copy() for part in state_parts(self.hidden)]
 
     @torch.no_grad()
     def _update(self, gradients: tuple[Tensor, ...]) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from char_rnn.data.dataloader import Batches, StreamBatches
-from char_rnn.models import CharModel, Hidden, detach_state
+from char_rnn.models import CharModel, Hidden
+from char_rnn.models.char_model import detach_state, map_state
 from char_rnn.ops.output_loss import SoftTargets, can_run
 from char_rnn.training.checkpoints import TrainingState, optimizer_tensors, pack, restore_optimizer
 from char_rnn.training.loss import LossGuard, Objective
@@ -210,7 +211,8 @@ class TrainStep:
             losses.append(loss)
             states.append(detach_state(after))
             del objective, predicted, after, activations  # they hold this part's graph while the next one is made
-        return sum(map(float, losses)), _joined(states)
+        after = states[0] if len(states) == 1 else map_state(lambda *parts: torch.cat(parts, 1), *states)
+        return sum(map(float, losses)), after
 
 
 class Precision:
@@ -267,16 +269,4 @@ def _compile(model: CharModel) -> None:
 
 def _rows(hidden: Hidden | None, rows: slice) -> Hidden | None:
     """Return some rows of a state (L, B, H)."""
-    if hidden is None:
-        return None
-    return tuple(part[:, rows] for part in hidden) if isinstance(hidden, tuple) else hidden[:, rows]
-
-
-def _joined(states: list[Any]) -> Hidden:
-    """Concatenate the states of the parts of a batch."""
-    if len(states) == 1:
-        only: Hidden = states[0]
-        return only
-    if isinstance(states[0], tuple):
-        return tuple(torch.cat(parts, 1) for parts in zip(*states, strict=True))
-    return torch.cat(states, 1)
+    return None if hidden is None else map_state(lambda part: part[:, rows], hidden)

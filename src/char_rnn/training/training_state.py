@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from char_rnn.data.windows import WindowBatches
 from char_rnn.models import CharModel, Hidden
+from char_rnn.models.char_model import state_parts
 from char_rnn.training.checkpoints import CheckpointError, DamagedStateError, TrainingState, pack
 from char_rnn.training.counters import Counters
 from char_rnn.training.loss import TrainingDiverged, advice
@@ -255,7 +256,7 @@ def _load_parameters(trainer: CharRNNTrainer, parameters: Mapping[str, torch.Ten
 
 
 def _numbered(hidden: Hidden | None) -> dict[str, torch.Tensor]:
-    parts = hidden if isinstance(hidden, tuple) else () if hidden is None else (hidden,)
+    parts = () if hidden is None else state_parts(hidden)
     return {str(number): part for number, part in enumerate(parts)}
 
 
