@@ -89,16 +89,13 @@ class ModelFile:
     def without_paths(self) -> ModelFile:
         """Return the model as it can be shared: its text, its teachers and the model it began with by name, no path."""
         training = _names_only(self.training)
-        data = {"data_dir": str(training.get("data") or "text"), "cache_dir": None}
-        logging = {"log_dir": None, "checkpoint_dir": "runs"}
-        sections = {
-            "data": self.config.data.model_copy(update=data),
-            "logging": self.config.logging.model_copy(update=logging),
+        changes = {
+            "data": {"data_dir": str(training.get("data") or "text"), "cache_dir": None},
+            "logging": {"log_dir": None, "checkpoint_dir": "runs"},
         }
         if (teacher := self.config.training.teacher) is not None:
-            names = _names_only({"teacher": teacher})
-            sections["training"] = self.config.training.model_copy(update=names)
-        return replace(self, config=self.config.model_copy(update=sections), training=training)
+            changes["training"] = _names_only({"teacher": teacher})
+        return replace(self, config=self.config.changed(**changes), training=training)
 
     def summary(self) -> dict[str, Any]:
         """Return cell, sizes, parameters, data, loss, suggested primes and temperature in JSON types.

@@ -33,6 +33,7 @@ from char_rnn.utils.locking import release
 
 CPU = torch.device("cpu")
 TEXT = "a rose is a rose is a rose.\n" * 30
+ALONE = ProcessGroup()
 
 
 class Machine:
@@ -58,7 +59,7 @@ class Machine:
 
         return SimpleNamespace(model=model, train_step=train_step)
 
-    def tune(self, config: Config, group: ProcessGroup | None = None) -> tuple[int | None, str]:
+    def tune(self, config: Config, group: ProcessGroup = ALONE) -> tuple[int | None, str]:
         loaders = create_dataloaders(CharDataset(Corpus.from_text(TEXT), 16), 4)
         model = build_model(config.model, 16)
         chosen = tuned(config, self.trainer, model, loaders, CPU, group, self.clock)
@@ -196,7 +197,7 @@ def test_the_precision_that_a_device_settles(
     machine = Machine({(1, "float32"): 0.05, (2, "float32"): 0.1})
     loaders = create_dataloaders(CharDataset(Corpus.from_text(TEXT), 16), 4)
     model = build_model(AUTO.model, 16)
-    chosen = tuned(AUTO, machine.trainer, model, loaders, torch.device(device), clock=machine.clock)
+    chosen = tuned(AUTO, machine.trainer, model, loaders, torch.device(device), ALONE, machine.clock)
     assert chosen.training.precision == expected
     assert chosen.device.threads == (1 if device == "cpu" else None)
 

@@ -19,8 +19,7 @@ SAMPLE_LENGTH, SEED = 600, 1
 
 def shareable(file: ModelFile, primes: tuple[str, ...] = ()) -> ModelFile:
     """Return a model without paths, and with these suggested primes: its own are words of the training text."""
-    generation = {"suggested_primes": list(primes)}
-    config = file.config.model_copy(update={"generation": file.config.generation.model_copy(update=generation)})
+    config = file.config.changed(generation={"suggested_primes": list(primes)})
     return replace(file, config=config).without_paths()
 
 

@@ -194,7 +194,7 @@ class SchedulePlan:
             "horizons": list(self.schedule.segments),
             "eval_characters": self.eval_characters,
         }
-        return config.model_copy(update={"training": config.training.model_copy(update=fitted)})
+        return config.changed(training=fitted)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the fitted and counted values as JSON values."""

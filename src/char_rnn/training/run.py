@@ -191,8 +191,7 @@ def _prepare(
     text = corpus.split("train", config.data.train_frac, config.data.val_frac)
     config = fit_batch(config, model, device, group, len(text))
     if saved is None and config.generation.suggested_primes is None:
-        primes = {"suggested_primes": suggested_primes(text, corpus.vocabulary)}
-        config = config.model_copy(update={"generation": config.generation.model_copy(update=primes)})
+        config = config.changed(generation={"suggested_primes": suggested_primes(text, corpus.vocabulary)})
     loaders = backend.dataloaders(config, corpus, device, _rows(config, group))
     began = time.perf_counter()
     if saved is None:

@@ -90,15 +90,16 @@ def _first_free(parent: Path, name: str) -> Path:
 
 def with_absolute_paths(config: Config) -> Config:
     """Return a configuration that works from any folder: absolute paths of the text, the teachers, ..."""
-    data, logging, training = config.data, config.logging, config.training
     cache, events = (
-        str(Path(path).absolute()) if path is not None else None for path in (data.cache_dir, logging.log_dir)
+        str(Path(path).absolute()) if path is not None else None
+        for path in (config.data.cache_dir, config.logging.log_dir)
     )
-    data = data.model_copy(update={"data_dir": absolute_sources(data.data_dir), "cache_dir": cache})
-    if training.teacher is not None:
-        training = training.model_copy(update={"teacher": absolute_sources(training.teacher)})
-    logging = logging.model_copy(update={"log_dir": events})
-    return config.model_copy(update={"data": data, "logging": logging, "training": training})
+    teacher = config.training.teacher
+    return config.changed(
+        data={"data_dir": absolute_sources(config.data.data_dir), "cache_dir": cache},
+        logging={"log_dir": events},
+        training={"teacher": None if teacher is None else absolute_sources(teacher)},
+    )
 
 
 def absolute_sources(sources: str | list[str]) -> str | list[str]:

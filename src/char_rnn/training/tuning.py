@@ -61,7 +61,7 @@ def tuned(
     model: CharModel,
     loaders: Mapping[str, Batches],
     device: torch.device,
-    group: ProcessGroup | None = None,
+    group: ProcessGroup,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Config:
     """Set the number of CPU threads; return the configuration with the choices, the same in every process.
@@ -70,10 +70,9 @@ def tuned(
     run's first batch are timed, unless there is only one choice. Model, generators and position in the data do not
     change. `make_trainer` is called as ``CharRNNTrainer``; the first rank of the group chooses.
     """
-    group = group or ProcessGroup()
     if device.type != "cpu":
         DeviceManager.set_threads(config.device.threads)
-        return _with(config, config.device.threads, _precisions(config, device)[-1])
+        return config.changed(training={"precision": _precisions(config, device)[-1]})
     counts, names = _thread_counts(config, group), _precisions(config, device)
     threads, precision = counts[0], names[0]
     DeviceManager.set_threads(threads)
@@ -85,7 +84,7 @@ def tuned(
     threads = int(group.broadcast(threads))
     DeviceManager.set_threads(threads)
     half = group.broadcast(float(precision == "bfloat16"))  # the processors may differ
-    return _with(config, threads, "bfloat16" if half else names[0])
+    return config.changed(device={"threads": threads}, training={"precision": "bfloat16" if half else names[0]})
 
 
 def tuned_before(config: Config, last: ModelHeader) -> Config:
@@ -96,7 +95,8 @@ def tuned_before(config: Config, last: ModelHeader) -> Config:
     threads = config.device.threads if config.device.threads is not None else recorded_threads(last)
     DeviceManager.set_threads(threads)
     precision = config.training.precision
-    return _with(config, threads, last.config.training.precision if precision == "auto" else precision)
+    precision = last.config.training.precision if precision == "auto" else precision
+    return config.changed(device={"threads": threads}, training={"precision": precision})
 
 
 def recorded_threads(model: ModelFile | ModelHeader) -> int | None:
@@ -121,12 +121,6 @@ def fastest(seconds: Mapping[Way, float]) -> Way:
         gain = LOWER_PRECISION if way[1] != chosen[1] else FEWER_THREADS
         chosen = way if seconds[chosen] >= gain * seconds[way] else chosen
     return chosen
-
-
-def _with(config: Config, threads: int | None, precision: str) -> Config:
-    device = config.device.model_copy(update={"threads": threads})
-    training = config.training.model_copy(update={"precision": precision})
-    return config.model_copy(update={"device": device, "training": training})
 
 
 def _thread_counts(config: Config, group: ProcessGroup) -> Sequence[int]:
@@ -170,8 +164,7 @@ class _Trial:
         self._trainers = {}
         for name in precisions:
             plainly = {"compile": False, "explosion_factor": 0.0, "teacher": None}
-            plain = training.model_copy(update={"precision": name, **plainly})
-            settings = config.model_copy(update={"training": plain})
+            settings = config.changed(training={"precision": name, **plainly})
             trainer = deepcopy(make_trainer)(deepcopy(model), loaders, settings, torch.device("cpu"))
             trainer.model.train()
             self._trainers[name] = trainer
@@ -259,10 +252,7 @@ def fit_batch(config: Config, model: CharModel, device: torch.device, group: Pro
         rows = -(-batch_size // group.size)
         micro_batch = int(group.min(largest_micro_batch(model, training, device, rows, group.size)))
         micro_batch = None if micro_batch >= rows else micro_batch
-    if (batch_size, micro_batch) == (training.batch_size, training.micro_batch_size):
-        return config
-    numbers = {"batch_size": batch_size, "micro_batch_size": micro_batch}
-    return config.model_copy(update={"training": training.model_copy(update=numbers)})
+    return config.changed(training={"batch_size": batch_size, "micro_batch_size": micro_batch})
 
 
 def largest_micro_batch(

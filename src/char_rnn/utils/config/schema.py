@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -150,6 +150,12 @@ class Config(Section):
     """Records and checkpoints of a run."""
     device: DeviceConfig = Field(default_factory=DeviceConfig)
     """Device and threads."""
+
+    def changed(self, **sections: Mapping[str, Any]) -> Config:
+        """Return a copy with some values changed, by section and key; they are not checked."""
+        return self.model_copy(
+            update={name: getattr(self, name).model_copy(update=values) for name, values in sections.items()}
+        )
 
     def _conflicts(self) -> Iterator[Conflict]:
         if self.training.trainer != "torch7":
