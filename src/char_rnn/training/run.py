@@ -22,23 +22,25 @@ from char_rnn.data.sources import STANDARD_INPUT
 from char_rnn.data.vocabulary import UnknownCharacterError, Vocabulary
 from char_rnn.model_file import ModelFile
 from char_rnn.models import CharModel
+from char_rnn.models.build import grown_tensors
 from char_rnn.runs import STATE, TRACKER
 from char_rnn.training.backend import TrainerBackend
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.checkpoints import DamagedStateError, TrainingState, read_state, remaining_models, saved_model
 from char_rnn.training.evaluation import TrainingResult
-from char_rnn.training.initial_model import ORIGIN, for_vocabulary, with_architecture
 from char_rnn.training.process_group import ProcessGroup
 from char_rnn.training.run_folder import check_folder_is_free, new_folder, with_absolute_paths, write_config
 from char_rnn.training.teachers import described, open_teachers
 from char_rnn.training.tracker import check_tracker
 from char_rnn.training.trainer import CharRNNTrainer
 from char_rnn.training.tuning import fit_batch, tuned, tuned_before, working_device
-from char_rnn.utils.config import Config
+from char_rnn.utils.config import Config, config_from_dict
+from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
 from char_rnn.utils.locking import acquire, holding, released_on_error
 
-GROW = "add it with --grow-vocabulary, or remove or replace it in the text"
+ORIGIN = ("init_from", "new_symbols")
+"""Metadata of a run that started from a model: its name, and the number of symbols added to its vocabulary, if any."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def start_run(
         return _prepare(config, folder, context, backend, config.data.vocabulary)
     model = init_from if isinstance(init_from, ModelFile) else context.open_model(init_from)
     name = "a model in memory" if isinstance(init_from, ModelFile) else os.fspath(init_from)
-    config = with_architecture(config, model, name)
+    config = _with_architecture(config, model, name)
     origin = {"init_from": name}
     return _prepare(config, folder, context, backend, model.vocabulary, origin, model.tensors, grow=grow_vocabulary)
 
@@ -179,9 +181,11 @@ def _prepare(
         else:
             corpus = group.in_turn(lambda: backend.corpus(config, vocabulary, context.progress, grow=grow))
     except UnknownCharacterError as error:
-        raise (error.advising(GROW) if tensors is not None and backend.name == "modern" else error) from None
+        if tensors is None or backend.name != "modern":
+            raise
+        raise error.advising("add it with --grow-vocabulary, or remove or replace it in the text") from None
     if isinstance(vocabulary, Vocabulary) and tensors is not None and corpus.vocabulary != vocabulary:
-        config, tensors = for_vocabulary(config, vocabulary, corpus.vocabulary, tensors)
+        config, tensors = _for_vocabulary(config, vocabulary, corpus.vocabulary, tensors)
         origin = {**(origin or {}), "new_symbols": corpus.vocabulary.size - vocabulary.size}
     if saved is None and tensors is None:
         config = config.model_copy(update={"model": config.model.for_new_run(corpus.vocabulary.size)})
@@ -203,10 +207,8 @@ def _prepare(
     with released_on_error(path):
         if saved is None:
             check_folder_is_free(path)  # now that no other process can begin there
-        options = _trainer_options(config, path, corpus, origin or {}, context)
-        if teachers:
-            options |= {"teachers": teachers, "metadata": options["metadata"] | described(teachers)}
-        trainer = backend.trainer(model, loaders, config, device, **options)
+        options = _trainer_options(config, path, corpus, {**(origin or {}), **described(teachers)}, context)
+        trainer = backend.trainer(model, loaders, config, device, teachers=teachers, **options)
         if saved is None:
             trainer.timer.resume(seconds)
         else:
@@ -218,6 +220,25 @@ def _prepare(
         if saved is None:
             trainer.save()  # so that the run can be resumed from its first step on
     return Run(path, trainer, corpus)
+
+
+def _with_architecture(config: Config, model: ModelFile, name: str) -> Config:
+    """Use the architecture and the kind of vocabulary of a model, and the new run's dropout, except with torch7."""
+    own = {"initialization"} if config.training.trainer == "torch7" else FOR_TRAINING
+    architecture = model.config.model.model_dump() | {key: getattr(config.model, key) for key in own}
+    started = config.changed(model=architecture, data={"vocabulary": model.vocabulary.kind})
+    return config_from_dict(started.model_dump(mode="json"), f"init_from {name}")
+
+
+def _for_vocabulary(
+    config: Config, old: Vocabulary, new: Vocabulary, tensors: Mapping[str, np.ndarray]
+) -> tuple[Config, Mapping[str, np.ndarray]]:
+    """Return the configuration and the weights of a model for a grown vocabulary, drawn with the seed of the run."""
+    model = config.model
+    if model.embedding == "learned" and not model.tie_weights:  # null means the size of the vocabulary
+        model = model.model_copy(update={"embedding_size": model.input_size(old.size)})
+    torch.manual_seed(config.training.seed)
+    return config.model_copy(update={"model": model}), grown_tensors(model, old.size, new.size, tensors)
 
 
 def _restore(trainer: CharRNNTrainer, saved: TrainingState, folder: Path) -> None:
@@ -233,11 +254,7 @@ def _restore(trainer: CharRNNTrainer, saved: TrainingState, folder: Path) -> Non
 
 
 def _rows(config: Config, group: ProcessGroup) -> slice:
-    """Return this process's sequences of a batch.
-
-    Raises:
-        ValueError: there are fewer sequences than processes.
-    """
+    """Return this process's sequences of a batch."""
     sequences = config.training.sequences
     if sequences < group.size:
         raise ValueError(

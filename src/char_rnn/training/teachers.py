@@ -102,13 +102,13 @@ class Teachers:
     def move_to(self, device: torch.device) -> None:
         """Copy the models to a device."""
         self._device = device
-        self.models = [self._on_device(teacher.model) for teacher in self.given]
-
-    def _on_device(self, model: CharModel) -> CharModel:
-        return model if self._device.type == "cpu" else deepcopy(model).to(self._device)
+        if device.type != "cpu":
+            self.models = [deepcopy(teacher.model).to(device) for teacher in self.given]
+        else:
+            self.models = [teacher.model for teacher in self.given]
 
     def predict(
-        self, x: torch.Tensor, *, start: bool, position: tuple[int, int] = (0, 0), context: Context | None = None
+        self, x: torch.Tensor, *, start: bool, position: tuple[int, int] = (0, 0), context: Context = nullcontext
     ) -> SoftTargets | None:
         """Read a batch and predict the next symbol after each symbol; None without teachers.
 
@@ -120,7 +120,7 @@ class Teachers:
         """
         if not self.given:
             return None
-        began, context = self._clock(), context or nullcontext
+        began = self._clock()
         before = b"" if start else self.key
         self.key = _digest_after(before, x)
         probabilities, self.seconds_once = self._stored.get(self.key), 0.0
@@ -202,6 +202,8 @@ def open_teachers(
 
 def described(teachers: Sequence[Teacher]) -> dict[str, list[str]]:
     """Return the names and digests of teachers, for the metadata of the models that learn from them."""
+    if not teachers:
+        return {}
     return {"teacher": [each.name for each in teachers], "teacher_sha256": [each.sha256 for each in teachers]}
 
 
