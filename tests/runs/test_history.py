@@ -44,7 +44,7 @@ def test_only_the_last_line_may_be_cut_short(tmp_path: Path) -> None:
     history = read_history(run)
     assert [point.step for point in history.finite("train")] == [1, 2]
     assert history.unreadable == 3
-    assert last_record(run) == record(2, "train", 1.0)
+    assert last_record(run / "metrics.jsonl") == record(2, "train", 1.0)
 
 
 @given(st.binary(max_size=200), st.integers(1, 300))
@@ -52,10 +52,9 @@ def test_no_file_is_too_odd(tmp_path_factory: pytest.TempPathFactory, content: b
     run = tmp_path_factory.mktemp("run")
     (run / "metrics.jsonl").write_bytes(content + b'\n{"step": 1e400}\n{"step": -1}\n' + b"[" * 5000)
     assert read_history(run).best is None
-    assert last_record(run, reach) is None
+    assert last_record(run / "metrics.jsonl", reach) is None
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="not a run folder"):
         read_history(tmp_path)
-    assert last_record(tmp_path) is None

@@ -101,11 +101,8 @@ def _unit(folder: Path) -> str:
         return "character"
 
 
-def last_record(folder: Path, reach: int = 1 << 16) -> Mapping[str, Any] | None:
+def last_record(path: Path, reach: int = 1 << 16) -> Mapping[str, Any] | None:
     """Return the last record in the last ``reach`` bytes of a run's measurements; None if there is none."""
-    path = folder / METRICS
-    if not path.exists():
-        return None
     with open_regular(path, MAX_METRICS) as file:
         file.seek(-min(reach, path.stat().st_size), 2)
         lines = file.read(reach).splitlines()

@@ -88,13 +88,12 @@ class RunSummary:
         return None if self.seconds is None else self.seconds / 60
 
 
-def find_runs(folders: Iterable[str | Path] = (), depth: int = DEPTH) -> list[Path]:
-    """Return the run folders among and below some folders, each once, sorted by name.
+def find_runs(folders: Iterable[str | Path] = ()) -> list[Path]:
+    """Return the run folders among and below some folders, each once, sorted by name; hidden ones are skipped.
 
     Args:
-        folders: Folders to search. Default: ``runs`` and ``checkpoints`` of the current folder, the current folder
-            itself, and the folders directly in it.
-        depth: Levels of folders to search below each. Hidden folders are skipped.
+        folders: Folders to search, each with `DEPTH` levels of folders below it. Default: ``runs`` and ``checkpoints``
+            of the current folder, the current folder itself, and the folders directly in it.
 
     Raises:
         FileNotFoundError: A given folder does not exist, or is not a folder.
@@ -105,7 +104,7 @@ def find_runs(folders: Iterable[str | Path] = (), depth: int = DEPTH) -> list[Pa
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: {'is a file, not a' if folder.exists() else 'no such'} folder")
         os.scandir(folder).close()
-    searched = [(folder, depth) for folder in given] or [(Path(), 1), *((Path(name), depth) for name in FOLDERS)]
+    searched = [(folder, DEPTH) for folder in given] or [(Path(), 1), *((Path(name), DEPTH) for name in FOLDERS)]
     seen: set[Path] = set()
     return sorted(run for folder, reach in searched for run in _below(folder, reach, seen))
 
@@ -139,7 +138,7 @@ def summarize(folder: str | Path) -> RunSummary:
         problems.append(f"no {CONFIG}")
     last, best = (_read(problems, folder, name, _header_of) for name in (LAST, BEST))
     counters = _read(problems, folder, STATE, _counters) or {}
-    record = _read(problems, folder, METRICS, lambda path: last_record(path.parent)) or {}
+    record = _read(problems, folder, METRICS, last_record) or {}
     saved = last or best
     metadata = saved.training if saved is not None else {}
     described = saved.config if saved is not None else config
