@@ -57,7 +57,6 @@ def test_with_nothing_on_the_loss_itself_is_minimized() -> None:
     plain = objective_of()
     value, loss = plain(LOG_PROBS, TARGET)
     assert value is loss
-    assert not plain.on_activations
 
 
 ROWS, VOCABULARY = 7, 11

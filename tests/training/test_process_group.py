@@ -247,7 +247,6 @@ def test_rows_are_divided_evenly_without_gaps(total: int, count: int) -> None:
     assert [row for share in shares for row in range(total)[share]] == list(range(total))
     sizes = [share.stop - share.start for share in shares]
     assert max(sizes) - min(sizes) <= 1
-    assert ProcessGroup(0, count).rows(total, count - 1) == shares[-1]
 
 
 def test_a_single_process_needs_no_communication() -> None:

@@ -147,11 +147,7 @@ def _greedy(prediction: Array) -> int:
 
 
 def _normalized(values: Array, temperature: float) -> Array:
-    """Divide exponentiated predictions (V,) by their sum, in place.
-
-    Raises:
-        ValueError: All are 0, or one is infinite or NaN.
-    """
+    """Divide exponentiated predictions (V,) by their sum, in place."""
     total = float(np.add.accumulate(values)[-1])
     if not 0 < total < math.inf:
         raise ValueError(

@@ -129,13 +129,7 @@ def evaluate_mean(
 ) -> tuple[Evaluation, list[Evaluation]]:
     """Evaluate the mean of the probabilities of several models, and each of them, in one pass over the text.
 
-    Args:
-        models: Models with the same vocabulary.
-        split: As for :func:`evaluate`.
-        device: Device of all models; None for that of the first.
-        group: As for :func:`evaluate`.
-        characters: As for :func:`evaluate`.
-        progress: As for :func:`evaluate`.
+    The models have the same vocabulary and are on one device; the other arguments are those of :func:`evaluate`.
 
     Returns:
         The evaluation of the mean, and those of the models.

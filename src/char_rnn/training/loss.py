@@ -41,16 +41,12 @@ class Objective:
         temporal_activation_regularization  mean((h[:, 1:] - h[:, :-1])^2)
 
     All are means over the rows of a batch, so those of its parts, weighted by their rows, sum to that of the whole.
-
-    Attributes:
-        on_activations: Whether the activations are needed.
     """
 
     def __init__(self, training: TrainingConfig, projection: nn.Linear | TiedProjection | None = None) -> None:
         self._projection, self._smoothing = projection, training.label_smoothing
         self._activation = training.activation_regularization
         self._temporal = training.temporal_activation_regularization
-        self.on_activations = self._activation > 0 or self._temporal > 0
 
     def __call__(
         self,
@@ -64,14 +60,14 @@ class Objective:
         Args:
             predicted: Log-probabilities of every symbol in nats (B, T, V), or the input of the projection (B, T, H).
             target: Ids (B, T).
-            activations: Activations of the same characters; needed if ``on_activations``.
+            activations: Activations of the same characters; needed by the regularizers.
             soft: Predictions of teachers for the same characters.
 
         Returns:
             The objective to minimize and the mean loss in nats per character; the same tensor without regularizers.
         """
         objective, loss = self._likelihood(predicted, target, soft)
-        if activations is not None and self.on_activations:
+        if activations is not None and (self._activation or self._temporal):
             # Under autocast the activations are in half precision, in which squares are too coarse.
             output, dropped = (activation.to(loss.dtype) for activation in activations)
             if self._activation > 0:

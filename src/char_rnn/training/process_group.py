@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from char_rnn.utils.terminal import first_line
+
 R = TypeVar("R")
 
 TIMEOUT = timedelta(hours=12)  # the first process may be preparing a large text meanwhile
@@ -92,10 +94,9 @@ class ProcessGroup:
         """Whether there is no other process."""
         return self.size == 1
 
-    def rows(self, total: int, rank: int | None = None) -> slice:
-        """Return which of ``total`` rows belong to a rank (default: this one): contiguous, as even as possible."""
-        rank = self.rank if rank is None else rank
-        return slice(total * rank // self.size, total * (rank + 1) // self.size)
+    def rows(self, total: int) -> slice:
+        """Return which of ``total`` rows belong to this process: contiguous, as even as possible."""
+        return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
 
     def seed_apart(self, seed: int) -> None:
         """Seed every rank but the first differently, for dropout masks of its own."""
@@ -172,5 +173,5 @@ class ProcessGroup:
 
 def _first_line(error: Exception) -> str:
     """Return the message of gloo or NCCL without its source location and its advice."""
-    line = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().partition("\n")[0])
+    line = re.sub(r"^\[[^]]*\]\s*", "", first_line(error))
     return line.partition(". ")[0]

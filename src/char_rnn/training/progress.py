@@ -244,7 +244,7 @@ def _join_fields(fields: Iterable[Text | str], width: int) -> Text:
 def _share_and_seconds_left(trainer: CharRNNTrainer, pace: float) -> tuple[float, float | None]:
     """Return the share done and the seconds left, by the clock in a timed run, else by steps."""
     minutes, total = trainer.config.training.minutes, trainer.total_steps
-    if minutes is not None and trainer.plan.budget is not None:
+    if minutes is not None:
         return min(1.0, trainer.seconds / (60 * minutes)), max(0.0, 60 * minutes - trainer.seconds)
     left = (total - trainer.step) / pace if pace > 0 else None
     return min(1.0, trainer.step / total) if total else 0.0, left

@@ -25,6 +25,7 @@ from char_rnn.model_file import ModelFile
 from char_rnn.runs import METRICS, SAMPLES, SWEEP, TRACKER
 from char_rnn.training.callbacks import Callback, Record, RecordsFile, scalars
 from char_rnn.utils.files import read_regular, replacing
+from char_rnn.utils.terminal import in_one_line
 
 if TYPE_CHECKING:
     from char_rnn.training.trainer import CharRNNTrainer
@@ -142,8 +143,7 @@ class TrackerWriter(Callback):
             try:
                 yield
             except Exception as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                _logger.warning("%s failed; the run continues without it: %s", self.name, reason)
+                _logger.warning("%s failed; the run continues without it: %s", self.name, in_one_line(error))
                 with suppress(Exception):  # otherwise it prints to standard output when the program ends
                     self.close(failed=True)
                 self.run = None

@@ -31,7 +31,7 @@ from char_rnn.training.counters import Counters
 from char_rnn.training.loss import TrainingDiverged, advice
 from char_rnn.utils.config.model import FOR_TRAINING
 from char_rnn.utils.device import DeviceManager
-from char_rnn.utils.terminal import counted
+from char_rnn.utils.terminal import counted, first_line, in_one_line
 
 if TYPE_CHECKING:
     from char_rnn.training.teachers import Teacher
@@ -98,8 +98,7 @@ def restore(trainer: CharRNNTrainer, state: TrainingState) -> None:
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DamagedStateError(f"damaged, or does not fit this run ({reason})") from None
+        raise DamagedStateError(f"damaged, or does not fit this run ({in_one_line(error)})") from None
 
 
 class Snapshots:
@@ -148,7 +147,7 @@ def fall_back_to_cpu(trainer: CharRNNTrainer, manager: DeviceManager | None, err
     """Continue on the CPU from the last state; raise ``error`` if it is not the device's, or the CPU is not allowed."""
     if not trainer.group.alone or manager is None or not manager.falls_back_after(error):
         raise error
-    failed, device, reason = trainer.failing_step, str(trainer.device), str(error).strip().partition("\n")[0]
+    failed, device, reason = trainer.failing_step, str(trainer.device), first_line(error)
     trainer.model.to_empty(device=manager.device)  # nothing can be read from a device that failed
     trainer.move_to(manager.device)
     if isinstance(trainer.train_batches, WindowBatches):

@@ -69,6 +69,11 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def in_one_line(error: Exception) -> str:
+    """Return an error's whole message in one line, or its type without one."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte of surrogateescape
