@@ -38,8 +38,11 @@ def test_a_line_a_run_with_tabs(char_rnn: Command, three: Path, run_folder: Path
     assert list(runs) == ["begun", "damaged", "poem"]
     poem, facts = runs["poem"], ModelFile.read(run_folder).training
     assert (poem["run"], poem["model"], poem["data"]) == (str(three / "poem"), "lstm 1x8", "poem")
-    assert (float(poem["val nats"]), int(poem["best at"])) == (facts["best_val_loss"], facts["best_step"])
-    assert float(poem["val bits"]) == pytest.approx(facts["best_val_loss"] / math.log(2))
+    loss = facts["best_val_loss"]
+    assert (poem["val nats"], poem["val bits"]) == (f"{loss:.4f}", f"{loss / math.log(2):.4f}")
+    assert (poem["epochs"], poem["minutes"]) == (f"{facts['epoch']:.4f}", f"{summarize(run_folder).minutes:.4f}")
+    assert int(poem["best at"]) == facts["best_step"]
+    assert int(poem["parameters"]) == ModelFile.read(run_folder).parameters
     assert (poem["steps"], poem["state"], poem["unit"]) == ("60", "finished", "character")
     assert (runs["begun"]["state"], runs["begun"]["val nats"], runs["begun"]["steps"]) == ("no model yet", "", "60")
     assert runs["damaged"]["state"].startswith("damaged: last.safetensors: not a model file")

@@ -161,7 +161,11 @@ def _literal(cell: Text | str) -> Text:
 
 def _piped(run: RunSummary) -> list[str]:
     values = [*(getattr(run, name) for name in _PIPED.values()), _written(run), _state(run)]
-    return ["" if value is None else visible_name(str(value)) for value in values]
+    return ["" if value is None else _plain(value) for value in values]
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else visible_name(str(value))
 
 
 def _state(run: RunSummary) -> str:
