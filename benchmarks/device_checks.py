@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from device_parts import TESTS, Check, Figure, Found, Part, Setup, attempt, peak_memory, repeated, within
+from device_parts import TESTS, Check, Figure, Found, Part, Setup, attempt, peak_memory, within
 
 from char_rnn.bench.baselines import VOCABULARY, Shape, text_of
+from char_rnn.bench.ops import repeated
 from char_rnn.bench.timing import timed_each
 from char_rnn.doctor import examine_backends
 from char_rnn.doctor.checks import GRADIENT, LOG_PROBS, judge_gradients, judge_log_probs
-from char_rnn.doctor.problem import CPU, Computed, Sizes, compute, exact
+from char_rnn.doctor.problem import CPU, Computed, Sizes, compute, exact, whole_float32
 from char_rnn.models import CharModel, build_model
 from char_rnn.ops.matching import find_matches, find_matches_reference
 from char_rnn.training.train_step import Precision, TrainStep
@@ -114,16 +114,6 @@ def step_by_step(name: str, model: CharModel, ids: torch.Tensor, answer: torch.T
     return within(f"{name}: in parts, with carried state", off, LOG_PROBS)
 
 
-@contextmanager
-def whole_float32() -> Iterator[None]:
-    """Turn off cuDNN's TF32, whose rounding errors would hide other errors."""
-    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 def scan(setup: Setup) -> Found:
     """The parallel scan of mingru and minlstm over long sequences: gradients against the CPU in float64."""
     lengths = (16, 64) if setup.small else (64, 256, 1024)
@@ -159,7 +149,7 @@ def matches(setup: Setup) -> Found:
     yield Check(f"matches in {window:,} symbols", torch.equal(found.cpu(), expected), "compared with the CPU")
     yield Check("history after a step", torch.equal(after.cpu(), torch.cat([history, x + 1], 1)[:, -window:].int()))
     with peak_memory(setup) as peak:
-        timing = timed_each({"": repeated(setup, lambda: find_matches(*on_device, lengths))}, 5, 0.1)[""]
+        timing = timed_each({"": repeated(lambda: find_matches(*on_device, lengths), setup.device)}, 5, 0.1)[""]
     size = f"{batch} x {time_}, window {window:,}, {len(lengths)} lengths"
     yield Figure("Search for matches", {"size": size, "ms": 1e3 * timing.median, **peak()})
 

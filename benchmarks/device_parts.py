@@ -108,17 +108,6 @@ def attempt(name: str, find: Callable[[], Found]) -> Found:
         yield Check(f"{name} runs to its end", False, f"{type(error).__name__}: {first_line(error)}")
 
 
-def repeated(setup: Setup, function: Callable[[], object]) -> Callable[[int], object]:
-    """Return a function that calls another some times, and waits for the device."""
-
-    def run(count: int) -> None:
-        for _ in range(count):
-            function()
-        setup.backend.synchronize()
-
-    return run
-
-
 @contextmanager
 def peak_memory(setup: Setup) -> Iterator[Callable[[], Row]]:
     """Measure the peak memory of CUDA tensors, in 10^6 bytes; other devices do not report it."""

@@ -7,11 +7,11 @@ from functools import partial
 from itertools import product
 
 import torch
-from device_parts import Check, Figure, Found, Part, Setup, attempt, peak_memory, repeated
+from device_parts import Check, Figure, Found, Part, Setup, attempt, peak_memory
 
 from char_rnn import TextGenerator
 from char_rnn.bench.baselines import MODULES, BareLoop, Shape, batches_of, config_of, random_text, text_of
-from char_rnn.bench.ops import LAYERS, Turns, compare
+from char_rnn.bench.ops import LAYERS, Turns, compare, repeated
 from char_rnn.bench.timing import ratio, timed_each
 from char_rnn.bench.training import trainer_loop
 from char_rnn.generation.engine import Engine
@@ -70,7 +70,7 @@ def speed_of(setup: Setup, shape: Shape, kind: str, precision: str, seconds: flo
                 bare.step(x, y)
 
     with peak_memory(setup) as peak:
-        sides = {"bare": repeated(setup, plain), "char-rnn": repeated(setup, ours)}
+        sides = {"bare": repeated(plain, setup.device), "char-rnn": repeated(ours, setup.device)}
         timings = timed_each(sides, ROUNDS, seconds)
     characters = shape.characters * EPOCH
     yield Figure(
@@ -100,7 +100,7 @@ def sampling(setup: Setup) -> Found:
             f"PyTorch, {setup.device}": TextGenerator(model.eval(), text.vocabulary, device=setup.device),
         }
         length = 50 if setup.small else 300
-        written = {name: repeated(setup, partial(side.generate, "", length, seed=1)) for name, side in sides.items()}
+        written = {n: repeated(partial(side.generate, "", length, seed=1), setup.device) for n, side in sides.items()}
         for name, timing in timed_each(written, 3, 0.1 if setup.small else 1.0).items():
             yield Figure("Sampling", {"model": f"lstm 2x{hidden}", "by": name, "characters/s": length / timing.median})
 

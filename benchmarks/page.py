@@ -97,8 +97,7 @@ class Aim:
 
     def rows(self, report: SuiteResult) -> list[dict[str, Any]]:
         """Return a row for each figure; one without a figure if there is none."""
-        rows = next((table.rows for table in report.tables if table.name == self.table), ())
-        found = [row for row in rows if all(row.get(name) == value for name, value in self.where.items())]
+        found = [row for row in report.rows(self.table) if self.where.items() <= row.items()]
         bound = f"at least {shown(self.least)}" if self.most is None else f"at most {shown(self.most)}"
         judged = []
         for row in found or [self.where]:
@@ -171,9 +170,8 @@ def write(docs: Path) -> list[Path]:
 
 def pictures(report: SuiteResult, folder: Path) -> list[Path]:
     """Draw the charts of a report whose tables have rows; return their paths."""
-    tables = {table.name: table.rows for table in report.tables}
-    chosen = {name: bars for name, bars in FIGURES.items() if bars.suite == report.question and tables.get(bars.table)}
-    return [draw(bars, tables[bars.table], folder / f"{name}.svg") for name, bars in chosen.items()]
+    chosen = {name: bars for name, bars in FIGURES.items() if bars.suite == report.question and report.rows(bars.table)}
+    return [draw(bars, report.rows(bars.table), folder / f"{name}.svg") for name, bars in chosen.items()]
 
 
 def draw(bars: Bars, rows: Sequence[Row], path: Path) -> Path:
@@ -247,7 +245,7 @@ def aims(report: SuiteResult) -> str:
 def value(report: SuiteResult, name: str, column: str, *where: str) -> str:
     """Return one figure."""
     wanted = dict(each.split("=", 1) for each in where)
-    for row in next((each.rows for each in report.tables if each.name == name), []):
+    for row in report.rows(name):
         if all(str(row[key]) == wanted[key] for key in wanted):
             return shown(row[column])
     return "(not measured)"

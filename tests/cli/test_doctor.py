@@ -8,41 +8,17 @@ from functools import partial
 import pytest
 import torch
 from cli_helpers import Command
+from doctor_helpers import DrawsImpossible, Wrong, WrongGradient, examine_little
 
-from char_rnn.doctor import Backend, examination
-from char_rnn.doctor.problem import Sizes
-from char_rnn.models import CharModel
+from char_rnn.doctor import examination
 from char_rnn.utils.device import DeviceManager
-
-
-class WrongGradient(Backend):
-    """Makes the gradient of the projection's bias a twentieth too large."""
-
-    def place(self, model: CharModel) -> CharModel:
-        model.output_proj.bias.register_hook(lambda gradient: 1.05 * gradient)
-        return model
-
-
-class WrongDrawing(Backend):
-    """Draws one item of probability zero."""
-
-    def draw(self, probabilities: torch.Tensor, count: int, *, replacement: bool) -> torch.Tensor:
-        drawn = super().draw(probabilities, count, replacement=replacement)
-        drawn[-1, -1] = 0
-        return drawn
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a CPU alone, and little to compute on it."""
-    sizes = Sizes(
-        hidden=16, batch=(16, 16), steps=10, trained=(4, 8), large=(64, 4), draws=64, leak_hidden=16, leak_steps=10
-    )
     monkeypatch.setattr(DeviceManager, "available", staticmethod(lambda: ["cpu"]))
-    monkeypatch.setattr(examination, "Sizes", lambda: sizes)
-    monkeypatch.setattr(examination, "HIDDEN", (8, 16))
-    monkeypatch.setattr(examination, "COMPARED", (8,))
-    monkeypatch.setattr(examination, "SECONDS", 0.01)
+    examine_little(monkeypatch)
 
 
 @pytest.fixture
@@ -75,13 +51,13 @@ def test_json_is_one_object_with_everything(char_rnn: Command, one_cell: None) -
     ("wrong", "words"),
     [
         (WrongGradient, "FAILED gradients, lstm: gradients are off by "),
-        (WrongDrawing, "FAILED drawing: items of probability zero are drawn: 1 of 64 (one per row)"),
+        (DrawsImpossible, "FAILED drawing: items of probability zero are drawn: 1 of 64 (one per row)"),
     ],
 )
 def test_a_wrong_device_is_named_and_is_the_exit_status(
-    char_rnn: Command, one_cell: None, monkeypatch: pytest.MonkeyPatch, wrong: type[Backend], words: str
+    char_rnn: Command, one_cell: None, monkeypatch: pytest.MonkeyPatch, wrong: type[Wrong], words: str
 ) -> None:
-    monkeypatch.setattr(examination, "Backend", wrong)
+    monkeypatch.setattr(examination, "Backend", lambda _: wrong())
     done = char_rnn("doctor", "--quick")
     assert done.status == 1
     assert words in done.out

@@ -6,9 +6,10 @@ import mmap
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 
-from char_rnn.doctor import Backend, Report, examine_backends
+from char_rnn.doctor import Backend, Report, examination, examine_backends
 from char_rnn.doctor.problem import Sizes
 from char_rnn.models import CharGRU, CharModel
 
@@ -195,6 +196,14 @@ class LacksAnOperation(Wrong):
         if isinstance(model, CharGRU):
             model.register_forward_pre_hook(refuse)
         return model
+
+
+def examine_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a whole examination take a second or two."""
+    monkeypatch.setattr(examination, "Sizes", lambda: SMALL)
+    monkeypatch.setattr(examination, "HIDDEN", (8, 16))
+    monkeypatch.setattr(examination, "COMPARED", (8,))
+    monkeypatch.setattr(examination, "SECONDS", 0.01)
 
 
 def examined(backend: Backend, *cells: str, sizes: Sizes = SMALL) -> Report:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from doctor_helpers import SMALL, Wrong, WrongGradient, examined
+from doctor_helpers import SMALL, Wrong, WrongGradient, examine_little, examined
 
 from char_rnn.doctor import Backend, examination, examine, examine_backends
 from char_rnn.doctor.checks import CHECKS
@@ -18,11 +18,7 @@ PARTS = len(CELLS) * len(CHECKS) + 1
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a whole examination take a second or two."""
-    monkeypatch.setattr(examination, "Sizes", lambda: SMALL)
-    monkeypatch.setattr(examination, "HIDDEN", (8, 16))
-    monkeypatch.setattr(examination, "COMPARED", (8,))
-    monkeypatch.setattr(examination, "SECONDS", 0.01)
+    examine_little(monkeypatch)
 
 
 def test_the_cpu_passes_every_check() -> None:
@@ -80,12 +76,15 @@ def test_it_repeats_exactly_and_works_where_gradients_are_off() -> None:
     ]
 
 
-def test_tf32_is_off_during_the_checks_on_cuda_alone() -> None:
+def test_tf32_is_off_during_the_checks() -> None:
+    class Asked(Wrong):
+        def draw(self, *_: object, **__: object) -> None:  # type: ignore[override]
+            raise RuntimeError(f"TF32 {torch.backends.cudnn.allow_tf32}")
+
     before = torch.backends.cudnn.allow_tf32
-    for kind, during in (("cuda", False), ("cpu", before)):
-        with examination._whole_float32(Backend(kind)):
-            assert torch.backends.cudnn.allow_tf32 == during
-        assert torch.backends.cudnn.allow_tf32 == before
+    (failure,) = examined(Asked(), "rnn").failures()
+    assert failure.words == "RuntimeError: TF32 False"
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 def test_progress_counts_every_part(small: None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 
 from char_rnn import ops
 from char_rnn.bench.suites import ResultTable, Settings
-from char_rnn.bench.timing import in_turn, ratio
+from char_rnn.bench.timing import Repeated, ratio, timed_each
 from char_rnn.cells import GRU, LSTM, RNN, Cell
+from char_rnn.utils.device import synchronize
 
 Side = Callable[[], object]
 Row = dict[str, str | int | float]
@@ -90,15 +90,10 @@ def compare(layer: str, task: str, batch: int, steps: int, hidden: int, turns: T
 
 def timed(sides: dict[str, Side], ratio_name: str, turns: Turns) -> dict[str, float]:
     """Time two sides in turn; return the milliseconds of each and the relative speed of the second."""
-    first, second = sides
-    once = repeated(sides[first], 1, turns.device)
-    once()  # warm-up
-    began = time.perf_counter()
-    once()
-    repeats = max(1, int(turns.seconds / (time.perf_counter() - began)))
-    timings = in_turn({name: repeated(side, repeats, turns.device) for name, side in sides.items()}, turns.rounds)
-    milliseconds = {f"{name} ms": timing.median / repeats * 1000 for name, timing in timings.items()}
-    return {**milliseconds, ratio_name: ratio(timings, first, second)}
+    runs = {name: repeated(side, turns.device) for name, side in sides.items()}
+    timings = timed_each(runs, turns.rounds, turns.seconds)
+    milliseconds = {f"{name} ms": timing.median * 1000 for name, timing in timings.items()}
+    return {**milliseconds, ratio_name: ratio(timings, *sides)}
 
 
 def named(layer: str, parameters: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -124,15 +119,12 @@ def step_pass(forward: Callable[[], Tensor], _: list[Tensor]) -> Side:
     return torch.inference_mode()(forward)
 
 
-def repeated(side: Side, repeats: int, device: str) -> Callable[[], None]:
-    """Return a turn: ``repeats`` calls, and a wait for the device."""
+def repeated(side: Side, device: str) -> Repeated:
+    """Return a function that calls a side some times, and waits for the device."""
 
-    def turn() -> None:
-        for _ in range(repeats):
+    def run(count: int) -> None:
+        for _ in range(count):
             side()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        elif device.startswith("mps"):
-            torch.mps.synchronize()
+        synchronize(torch.device(device))
 
-    return turn
+    return run

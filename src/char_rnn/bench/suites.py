@@ -96,12 +96,8 @@ class SuiteResult:
     date: str = field(default_factory=lambda: date.today().isoformat())
 
     def rows(self, table: str) -> Sequence[Row]:
-        """Return the rows of a table.
-
-        Raises:
-            KeyError: The report has no table of that name.
-        """
-        return {each.name: each.rows for each in self.tables}[table]
+        """Return the rows of a table; none if the report has no table of that name."""
+        return next((each.rows for each in self.tables if each.name == table), ())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON represents it."""
@@ -137,18 +133,13 @@ def measure(suite: str, settings: Settings) -> SuiteResult:
         KeyError: There is no suite of that name.
         PeerError: A peer's command failed.
     """
-    import torch
-
     from char_rnn.machine import describe_machine
+    from char_rnn.utils.device import on_threads
 
     title = SUITES[suite]
-    before = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    machine = describe_machine()  # before the measurement, which adds to the load
-    try:
+    with on_threads(settings.threads):
+        machine = describe_machine()  # before the measurement, which adds to the load
         tables = import_module(f"char_rnn.bench.{suite}").measure(settings)
-    finally:
-        torch.set_num_threads(before)
     return SuiteResult(suite, title, tables, settings.command(suite), machine)
 
 

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import torch
 
-from char_rnn.doctor.checks import CHECKS, DRAWING_ISSUES, Check, Finding, drawing
-from char_rnn.doctor.problem import CELLS, LAYERS, RATE, SEED, Backend, Problem, Sizes
-from char_rnn.doctor.report import DRAWING, CheckResult, Report, Speed, Status, Threads, judge
+from char_rnn.doctor.checks import CHECKS, DRAWING_CHECK, Check, Finding
+from char_rnn.doctor.problem import CELLS, LAYERS, RATE, SEED, Backend, Problem, Sizes, whole_float32
+from char_rnn.doctor.report import CheckResult, Report, Speed, Status, Threads, judge
 from char_rnn.machine import describe_machine
 from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
-from char_rnn.utils.device import DeviceManager, on_threads
+from char_rnn.utils.device import DeviceManager, describe, on_threads, synchronize
 from char_rnn.utils.terminal import first_line
 
 HIDDEN = (128, 512, 1024)  # sizes whose speed is measured
@@ -71,7 +70,7 @@ def examine_backends(
     load = (machine["load"] or 0.0) / machine["usable_cores"]
     return Report(
         machine=machine,
-        devices={backend.name: backend.describe() for backend in backends},
+        devices={backend.name: describe(backend.device) for backend in backends},
         checks=checks,
         speeds=speeds,
         threads=threads,
@@ -86,8 +85,7 @@ class _Examination:
     def __init__(
         self, backends: Sequence[Backend], sizes: Sizes, cells: Sequence[str], speed: bool, progress: Progress | None
     ) -> None:
-        self.sizes, self.cells, self.progress = sizes, cells, progress
-        self.problems = {cell: Problem(cell, sizes) for cell in cells}
+        self.problems, self.progress = {cell: Problem(cell, sizes) for cell in cells}, progress
         self.timed = HIDDEN if speed else ()
         has_cpu = any(backend.device.type == "cpu" for backend in backends)
         self.compared = COMPARED if speed and torch.get_num_threads() > 1 and has_cpu else ()
@@ -96,16 +94,19 @@ class _Examination:
 
     def check(self, backend: Backend) -> Iterator[CheckResult]:
         """Run every check on a device."""
-        for cell in self.cells:
-            status: dict[str, str] = {}
+        for cell, problem in self.problems.items():
+            status: dict[str, Status] = {}
             for check in CHECKS:
                 self._report(f"{backend.name}: {check.name}, {cell}")
-                result = self._check(backend, check, cell, status)
+                if check.needs and status[check.needs] != "passed":
+                    words = f"depends on {check.needs}, which did not pass"
+                    result = CheckResult(backend.name, check.name, cell, "not run", words, issues=check.issues)
+                else:
+                    result = _outcome(backend, check, cell, problem)
                 status[check.name] = result.status
                 yield result
-        self._report(f"{backend.name}: {DRAWING}")
-        result = _outcome(backend, DRAWING, None, lambda: drawing(backend, self.sizes))
-        yield replace(result, issues=DRAWING_ISSUES)
+        self._report(f"{backend.name}: {DRAWING_CHECK.name}")
+        yield _outcome(backend, DRAWING_CHECK, None, next(iter(self.problems.values())))
 
     def compare_threads(self) -> Iterator[Threads]:
         """Compare one CPU thread with all."""
@@ -120,18 +121,10 @@ class _Examination:
         for hidden in self.timed:
             if backend.device.type == "cpu":
                 count = best.get(hidden, count)
-            for cell in self.cells:
+            for cell in self.problems:
                 self._report(f"{backend.name}: speed of {cell} at hidden size {hidden}")
                 with suppress(Exception):  # the checks reported it; a large model may not fit into memory
                     yield _speed(backend, cell, hidden, count)
-
-    def _check(self, backend: Backend, check: Check, cell: str, status: Mapping[str, str]) -> CheckResult:
-        if check.needs and status[check.needs] != "passed":
-            words = f"depends on {check.needs}, which did not pass"
-            return CheckResult(backend.name, check.name, cell, "not run", words, issues=check.issues)
-        with on_threads(torch.get_num_threads() if check.large else 1):
-            result = _outcome(backend, check.name, cell, lambda: check.run(backend, self.problems[cell]))
-        return replace(result, issues=check.issues)
 
     def _report(self, what: str) -> None:
         if self.progress is not None:
@@ -139,28 +132,17 @@ class _Examination:
         self.done += 1
 
 
-def _outcome(backend: Backend, check: str, cell: str | None, run: Callable[[], Finding]) -> CheckResult:
+def _outcome(backend: Backend, check: Check, cell: str | None, problem: Problem) -> CheckResult:
     """Run a check; an exception is a failure."""
     began = time.perf_counter()
     try:
-        with _whole_float32(backend):
-            finding = run()
+        with whole_float32(), on_threads(torch.get_num_threads() if check.large else 1):
+            finding = check.run(backend, problem)
     except Exception as error:  # drivers raise exceptions of their own
         finding = Finding(False, f"{type(error).__name__}: {first_line(error)}")
     status: Status = "passed" if finding.passed else "failed"
-    seconds = time.perf_counter() - began
-    return CheckResult(backend.name, check, cell, status, finding.words, finding.off, finding.allowed, seconds=seconds)
-
-
-@contextmanager
-def _whole_float32(backend: Backend) -> Iterator[None]:
-    """Turn off cuDNN's TF32, whose rounding errors would hide other errors."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = before and backend.device.type != "cuda"
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+    about = (status, finding.words, finding.off, finding.allowed, check.issues, time.perf_counter() - began)
+    return CheckResult(backend.name, check.name, cell, *about)
 
 
 @contextmanager
@@ -206,7 +188,7 @@ def _steps(backend: Backend, cell: str, hidden: int) -> Callable[[float], float]
         began, made = time.perf_counter(), 0
         while not made or time.perf_counter() - began < seconds:
             stepper.step(ids[:, :-1], ids[:, 1:], None, RATE)
-            backend.synchronize()
+            synchronize(backend.device)
             made += 1
         return (time.perf_counter() - began) / made
 

@@ -5,8 +5,8 @@ Dimensions: B batch, T time, V vocabulary, H hidden, R rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,7 +19,7 @@ from torch import Tensor
 from char_rnn.models import CharGRU, CharLSTM, CharModel, CharRNN
 from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
-from char_rnn.utils.device import describe, memory_in_use
+from char_rnn.utils.device import memory_in_use
 
 CELLS: Mapping[str, Callable[..., CharModel]] = {
     "lstm": CharLSTM,
@@ -40,10 +40,6 @@ class Backend:
         self.name = kind
         self.device = torch.device(kind)
 
-    def describe(self) -> str:
-        """Return a description of the device."""
-        return describe(self.device)
-
     def place(self, model: CharModel) -> CharModel:
         """Move a model to the device."""
         return model.to(self.device)
@@ -51,13 +47,6 @@ class Backend:
     def draw(self, probabilities: Tensor, count: int, *, replacement: bool) -> Tensor:
         """Draw ``count`` indices for each row of probabilities (R, V); return them, (R, count), on the CPU."""
         return torch.multinomial(probabilities.to(self.device), count, replacement=replacement).cpu()
-
-    def synchronize(self) -> None:
-        """Wait until the device has finished."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
 
     def memory(self) -> dict[str, int]:
         """Return the memory in use, in bytes, as `char_rnn.utils.device.memory_in_use`."""
@@ -165,6 +154,16 @@ def compute(
     F.nll_loss(log_probs.flatten(0, 1), ids[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     return Computed(exact(log_probs), {name: exact(grad) for name, grad in gradients.items() if grad is not None})
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Turn off cuDNN's TF32, whose rounding errors would hide other errors."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def exact(tensor: Tensor) -> Tensor:

@@ -171,6 +171,14 @@ def forked_rng(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[index], device_type=device.type)
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
     """Use ``count`` CPU threads in the block."""
