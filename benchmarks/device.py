@@ -20,17 +20,15 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import Empty, Queue
-from subprocess import PIPE
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -42,9 +40,9 @@ from device_parts import Check, Setup, attempt
 from page import markdown
 
 from char_rnn.bench.suites import describe
-from char_rnn.doctor import Backend
 from char_rnn.machine import describe_machine
 from char_rnn.utils.device import DeviceManager
+from char_rnn.utils.device import describe as describe_device
 
 PARTS = {**device_checks.PARTS, **device_speed.PARTS, **device_runs.PARTS}
 GRACE = 5.0  # seconds for a part to end by itself after its share
@@ -54,15 +52,13 @@ Found = dict[str, list[dict[str, Any]]]
 
 def main() -> None:
     arguments = parse()
-    if arguments.serve:
-        serve(arguments)
-        return
     began = time.monotonic()
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # else cuBLAS is not deterministic
     arguments.out.mkdir(parents=True, exist_ok=True)
     found: Found = {"checks": [], "figures": [], "parts": []}
     about = {
         "device": arguments.device,
-        "name": Backend(arguments.device).describe(),
+        "name": describe_device(torch.device(arguments.device)),
         "machine": describe_machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python", *sys.argv]),
@@ -83,7 +79,7 @@ def main() -> None:
                 worker = None
             found["parts"].append({"part": name, "seconds": time.monotonic() - started, "allowed": seconds})
             write(arguments.out, about, found)
-    finally:  # also at Ctrl-C, which the process in a session of its own does not get
+    finally:  # also at Ctrl-C, which the worker in a session of its own does not get
         if worker is not None:
             worker.stop()
     failed = sum(check["passed"] is False for check in found["checks"])
@@ -99,7 +95,6 @@ def parse() -> argparse.Namespace:
     options.add_argument("--out", type=Path, default=Path("device-report"), help="folder for the JSON and the page")
     options.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to run")
     options.add_argument("--small", action="store_true", help="small sizes (default on the CPU)")
-    options.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = options.parse_args()
     if arguments.device not in available:
         options.error(f"no {arguments.device} here; this machine and its PyTorch have {', '.join(available)}")
@@ -107,20 +102,22 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def serve(arguments: argparse.Namespace) -> None:
-    """Run the parts that standard input names; print a line of JSON for each check and figure, and one at the end."""
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print goes to the log
-    for line in sys.stdin:
-        name, deadline = json.loads(line)
+def serve(parts: Connection, device: str, small: bool, log: Path) -> None:
+    """Run the parts that arrive; send each check and figure as JSON, and an empty text at the end of a part."""
+    if sys.platform != "win32":
+        os.setsid()
+    errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(errors, 1)
+    os.dup2(errors, 2)
+    while True:
+        name, deadline = parts.recv()
         with TemporaryDirectory() as folder:
-            setup = Setup(arguments.device, arguments.small, Path(folder), deadline)
-            for each in attempt(name, partial(PARTS[name].run, setup)):
-                kind = "check" if isinstance(each, Check) else "figure"
-                print(json.dumps({kind: vars(each)}, default=float), file=output, flush=True)
-        if arguments.device != "cpu":
-            getattr(torch, arguments.device).empty_cache()  # for the programs that the next parts start
-        print(json.dumps({"end": name}), file=output, flush=True)
+            for each in attempt(name, partial(PARTS[name].run, Setup(device, small, Path(folder), deadline))):
+                kind = "checks" if isinstance(each, Check) else "figures"
+                parts.send((kind, json.dumps(vars(each), default=float)))
+        if device != "cpu":
+            getattr(torch, device).empty_cache()  # for the programs that the next parts start
+        parts.send(("", ""))
 
 
 class Worker:
@@ -128,57 +125,40 @@ class Worker:
 
     Args:
         arguments: Options of this program.
-        log: File for what it writes to standard error.
+        log: File for what it prints.
     """
 
     def __init__(self, arguments: argparse.Namespace, log: Path) -> None:
-        command = [sys.executable, __file__, "--serve", "--device", arguments.device]
-        command += ["--small"] if arguments.small else []
-        self._log = log
-        with log.open("a", encoding="utf-8") as errors:
-            self._process = subprocess.Popen(
-                command,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-                env={**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},  # else cuBLAS is not deterministic
-            )
-        self._lines: Queue[str] = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        log.touch()
+        context, self._log = get_context("spawn"), log
+        self._parts, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, arguments.device, arguments.small, log))
+        self._process.start()
+        theirs.close()
 
     def run(self, name: str, seconds: float, found: Found) -> str:
         """Run a part, and add what it finds; return why it did not end, else an empty text."""
         deadline = time.monotonic() + seconds  # of all processes of this machine
-        with suppress(BrokenPipeError):
-            print(json.dumps([name, deadline]), file=self._process.stdin, flush=True)
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.0, deadline + GRACE - time.monotonic()))
-            except Empty:
-                return f"not finished after {seconds + GRACE:.0f} s"
-            if not line:
-                return f"the process ended with {self._process.wait()}: {last_line(self._log)}"
-            [(kind, value)] = json.loads(line, parse_constant=lambda _: None).items()  # NaN is not JSON
-            if kind == "end":
-                return ""
-            found[f"{kind}s"].append({"part": name, **value})
+        try:
+            self._parts.send((name, deadline))
+            while self._parts.poll(max(0.0, deadline + GRACE - time.monotonic())):
+                kind, content = self._parts.recv()
+                if not kind:
+                    return ""
+                value = json.loads(content, parse_constant=lambda _: None)  # NaN is not JSON
+                found[kind].append({"part": name, **value})
+        except (EOFError, OSError):
+            self._process.join()
+            return f"the process ended with {self._process.exitcode}: {last_line(self._log)}"
+        return f"not finished after {seconds + GRACE:.0f} s"
 
     def stop(self) -> None:
         """End the process, and those that it started."""
-        if sys.platform == "win32":
-            self._process.kill()
-        else:
+        if sys.platform != "win32" and self._process.pid is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put("")
+        self._process.kill()
+        self._process.join()
 
 
 def last_line(file: Path) -> str:
