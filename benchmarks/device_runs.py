@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from device_parts import TESTS, Check, Figure, Found, Part, Setup, attempt, within
+from harness import records, train_command
 
 from char_rnn.data.datasets import stdlib_files
 from char_rnn.torch7.trainer import Torch7Backend
@@ -46,7 +47,7 @@ def golden(setup: Setup) -> Found:
         overrides += [*device_settings(setup), "logging.log_interval=1", f"data.cache_dir={setup.folder}"]
         config, run = compose_config("torch7", overrides=overrides), setup.folder / name
         start_run(config, run, context=RunContext(setup.device), backend=Torch7Backend()).train()
-        losses = [record["loss"] for record in records(run) if record["split"] == "train"]
+        losses = [record["loss"] for record in records(run, "train")]
         off = float(np.max(np.abs(np.array(losses) / recorded - 1))) if len(losses) == len(recorded) else math.inf
         yield within(f"{name}, {precision}, {len(recorded)} steps", off, allowed, "largest relative error of a loss")
 
@@ -71,40 +72,13 @@ def device_settings(setup: Setup) -> list[str]:
     return [f"device.preferred={setup.device}", "device.auto_detect=false", "device.fallback=false"]
 
 
-def records(run: Path) -> list[dict[str, Any]]:
-    """Return the records of a run."""
-    file = run / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def command(
-    setup: Setup, text: Path, run: Path, settings: Mapping[str, Any], *options: str, count: int = 1
-) -> list[str]:
-    """Return the command line of a training, in one process or several."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
-    given = [f"{key}={value}" for key, value in settings.items()] + device_settings(setup)
-    given += [f"data.cache_dir={setup.folder / 'cache'}", "logging.tensorboard=false"]
-    words = [word for setting in given for word in ("--set", setting)]
-    return [
-        sys.executable,
-        *launcher,
-        "-m",
-        "char_rnn",
-        "train",
-        str(text),
-        "--out",
-        str(run),
-        "--quiet",
-        *options,
-        *words,
-    ]
-
-
-def trained(setup: Setup, line: Sequence[str]) -> str:
+def trained(setup: Setup, text: Path, run: Path, settings: Mapping[str, Any], *options: str, processes: int = 1) -> str:
     """Run a training to its end; return its last message if it fails or takes too long, else an empty text."""
-    seconds = max(1.0, setup.left - 2)
+    common = {"data.cache_dir": setup.folder / "cache", "logging.tensorboard": "false"}
+    given = {**settings, **common, **dict(setting.split("=") for setting in device_settings(setup))}
+    command, seconds = train_command(text, run, given, *options, processes=processes), max(1.0, setup.left - 2)
     try:
-        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=seconds)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
         return f"not finished after {seconds:.0f} s"
     return ([*done.stderr.strip().splitlines()] or [f"status {done.returncode}"])[-1] if done.returncode else ""
@@ -175,10 +149,10 @@ def ranks(setup: Setup) -> Found:
     }  # fmt: skip
     found = {}
     for count in (1, 2):
-        if problem := trained(setup, command(setup, text, setup.folder / str(count), settings, count=count)):
+        if problem := trained(setup, text, setup.folder / str(count), settings, processes=count):
             yield Check("one process" if count == 1 else "two processes", False, problem)
             return
-        found[count] = [record for record in records(setup.folder / str(count)) if record["split"] == "train"]
+        found[count] = records(setup.folder / str(count), "train")
         speed = median(record["characters_per_second"] for record in found[count][10:])
         yield Figure("Processes", {"processes": count, "characters/s": speed})
     one, two = (np.array([record["loss"] for record in found[count]]) for count in (1, 2))
@@ -197,10 +171,10 @@ def large(setup: Setup) -> Found:
         "training.seq_length": 32, "training.warmup_steps": 10, "training.precision": "float32",
     }  # fmt: skip
     run = setup.folder / "run"
-    line = command(setup, text, run, small if setup.small else {}, "--recipe", "large", "--minutes", f"{minutes:.3f}")
-    problem = trained(setup, [*line, "--set", "logging.log_interval=10"])
+    settings = {"logging.log_interval": 10, **(small if setup.small else {})}
+    problem = trained(setup, text, run, settings, "--recipe", "large", "--minutes", f"{minutes:.3f}")
     yield Check("the run ends in time", not problem, problem)
-    train, val = ([each for each in records(run) if each["split"] == split] for split in ("train", "val"))
+    train, val = records(run, "train"), records(run, "val")
     if len(train) < 4 or not val:
         yield Check("progress", False, f"{len(train)} records of the training, {len(val)} evaluations")
         return

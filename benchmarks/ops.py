@@ -1,10 +1,6 @@
-"""Speed of recurrent layers and models with options, of low precision, or of other sizes than `char-rnn bench ops` has.
+"""Speed of recurrent layers and models with options and of low precision; `char-rnn bench ops` measures plain layers.
 
-    python benchmarks/ops.py [--layers "gru before"] [--hidden 128 512] [--threads N] [--rounds N] [--json FILE]
-
-compares one layer of ``char_rnn.ops`` with PyTorch's module of the same shape, as `char-rnn bench ops` does.
-
-    python benchmarks/ops.py --precision bfloat16 [--hidden 512] [...]
+    python benchmarks/ops.py --precision bfloat16 [--layers "gru before"] [--hidden 128 512] [--threads N] [--json FILE]
 
 compares training of a layer under autocast with the same in float32.
 
@@ -26,7 +22,7 @@ All sides run in turn. Layers are checked against their reference first.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from char_rnn import CharLSTM, ops
-from char_rnn.bench.ops import LAYERS, Row, Side, Turns, check, compare, named, timed, train_pass, zero_state
+from char_rnn.bench.ops import LAYERS, Row, Side, Turns, named, timed, train_pass, zero_state
 from char_rnn.bench.timing import in_turn
 from char_rnn.cells import Cell
 
@@ -68,15 +64,13 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     turns = Turns(arguments.batch, arguments.time, arguments.rounds, arguments.seconds, arguments.device)
     rows: list[Row] = [] if arguments.matches is None else search_for_matches(arguments.matches, turns)
-    for hidden in [] if rows else arguments.hidden:
+    for hidden in arguments.hidden:
         if arguments.precision:
             rows += [low_precision(layer, hidden, arguments.precision, turns) for layer in arguments.layers]
         elif arguments.options is not None:
             rows += [with_option(name, hidden, turns) for name in arguments.options or OPTIONS]
         elif arguments.parts is not None:
             rows += [with_part(name, hidden, turns) for name in arguments.parts or PARTS]
-        else:
-            rows += plain(arguments.layers, hidden, turns)
     report("speed (medians)", rows, arguments.json, threads=torch.get_num_threads(), device=arguments.device)
 
 
@@ -89,21 +83,12 @@ def parse() -> argparse.Namespace:
     options.add_argument("--rounds", type=int, default=9, help="turns of each side")
     options.add_argument("--seconds", type=float, default=0.3, help="approximate seconds of a turn")
     options.add_argument("--device", default="cpu")
-    options.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32")
-    options.add_argument("--options", nargs="*", choices=list(OPTIONS), help="compare these options, or all, with none")
-    options.add_argument("--parts", nargs="*", choices=list(PARTS), help="compare models with these parts, or all")
-    options.add_argument("--matches", type=Path, help="time the search for matches in this text")
+    one = options.add_mutually_exclusive_group(required=True)
+    one.add_argument("--precision", choices=["bfloat16", "float16"], help="compare with float32")
+    one.add_argument("--options", nargs="*", choices=list(OPTIONS), help="compare these options, or all, with none")
+    one.add_argument("--parts", nargs="*", choices=list(PARTS), help="compare models with these parts, or all")
+    one.add_argument("--matches", type=Path, help="time the search for matches in this text")
     return options.parse_args()
-
-
-def plain(layers: Sequence[str], hidden: int, turns: Turns) -> list[Row]:
-    """Compare layers with PyTorch's modules."""
-    rows = []
-    for layer in layers:
-        check(layer)
-        rows.append(compare(layer, "train", turns.batch, turns.time, hidden, turns))
-        rows.append(compare(layer, "step", 1, 1, hidden, turns))
-    return rows
 
 
 class Layer:

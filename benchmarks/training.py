@@ -24,7 +24,6 @@ which ``batch_size: auto`` predicts on the CPU how many sequences fit.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -36,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import parser, report
+from harness import parser, records, report, train_command
 
 from char_rnn import CharDataset, Config, build_model, create_dataloaders
 from char_rnn.bench.data import write_text
@@ -219,11 +218,8 @@ def train(text: Path, run: Path, steps: int, threads: int, settings: Row, proces
         **settings, "training.max_steps": steps, "device.preferred": "cpu", "device.threads": threads,
         "data.cache_dir": text.parent / "cache",
     }  # fmt: skip
-    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    start = [sys.executable, *(launcher if processes > 1 else []), "-m", "char_rnn", "train", str(text)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    command = [*start, "--out", str(run), "--quiet", *words]
+    command = train_command(text, run, settings, processes=processes)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
@@ -233,8 +229,7 @@ def train(text: Path, run: Path, steps: int, threads: int, settings: Row, proces
 
 def speed_of(run: Path) -> float:
     """Return the median speed of a run's training records but the first, in characters/s."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return float(statistics.median([r["characters_per_second"] for r in records if r["split"] == "train"][1:]))
+    return float(statistics.median(record["characters_per_second"] for record in records(run, "train")[1:]))
 
 
 def relative(values: Sequence[float], others: Sequence[float]) -> float:
