@@ -18,7 +18,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     from playground_helpers import BYTES, model_file, serving, write_run
 
     from char_rnn.data.corpus import Corpus
-    from char_rnn.novelty.copied import copied_stretches
+    from char_rnn.novelty.novelty import copied_stretches
     from char_rnn.playground.schema import Limits
     from char_rnn.playground.training_text import TrainingText
 

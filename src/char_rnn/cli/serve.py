@@ -18,7 +18,7 @@ from click.exceptions import Exit
 
 from char_rnn.cli.inputs import foreign_text, open_model, reading_of
 from char_rnn.cli.learning import check_learning, learn_options, learner_of
-from char_rnn.cli.options import debug_option, quiet_option
+from char_rnn.cli.options import quiet_option
 from char_rnn.cli.output import preparation, say
 from char_rnn.utils.files import check_is_path
 from char_rnn.utils.signals import stopping_at_signals
@@ -80,7 +80,6 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 @learn_options
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @quiet_option
-@debug_option
 def command(
     models: tuple[str, ...],
     host: str,
@@ -178,7 +177,7 @@ def _training_texts(
     """Return the text that each model was trained on: its training split, or all of another text."""
     from char_rnn.data.corpus import prepare_corpus
     from char_rnn.model_file import ModelHeader
-    from char_rnn.novelty.copied import copied_stretches
+    from char_rnn.novelty.novelty import copied_stretches
     from char_rnn.playground.training_text import TrainingText
 
     known = {}

@@ -102,7 +102,7 @@ def compare(
     Raises:
         ValueError: A text is too long.
     """
-    usual = held_out(others, texts) if len(others) else []
+    usual = held_out(others, texts) if len(others) >= len(texts) else []
     ends = match([*texts, *usual], corpus, size, report)
     own = ends[: len(texts)]
     longest = longest_passages(texts, own, count)
@@ -110,12 +110,33 @@ def compare(
     return Comparison(judge(own), judge(ends[len(texts) :]) if usual else None, list(zip(longest, found, strict=True)))
 
 
+def copied_stretches(
+    corpus: Ids, vocabulary: Vocabulary, text: str, at_least: int, report: Progress | None = None
+) -> list[tuple[int, int]]:
+    """Return the start and end, in characters, of each passage of at least this many characters, in order.
+
+    Args:
+        corpus: The training text, symbols (N,) of the vocabulary.
+        vocabulary: The corpus's vocabulary.
+        text: Text to check.
+        at_least: Smallest length of a stretch, in characters.
+        report: Receives the progress; it may raise an error to stop.
+
+    Raises:
+        ValueError: The text is too long.
+    """
+    found = passages(match([to_symbols(text, vocabulary)], corpus, vocabulary.size, report))
+    stretches = sorted((each.start, each.start + each.length) for each in found if each.length >= at_least)
+    if vocabulary.kind == "bytes":
+        stretches = _in_characters(text, stretches)
+    return [(start, end) for start, end in stretches if end - start >= at_least]
+
+
 def to_symbols(text: str | bytes, vocabulary: Vocabulary) -> Integers:
-    """Symbols (T,) of any text in a corpus's vocabulary; an unknown symbol is the vocabulary's size."""
+    """Symbols (T,) of a text in a corpus's vocabulary; an unknown symbol is its size. Bytes need a byte vocabulary."""
     if vocabulary.kind == "bytes":
         text = (text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text).decode("latin-1")
-    elif isinstance(text, bytes):
-        raise TypeError("text: must be characters, for a vocabulary of characters")
+    assert isinstance(text, str)
     return np.array([vocabulary.char_to_idx.get(character, vocabulary.size) for character in text], np.int64)
 
 
@@ -143,11 +164,8 @@ def sampled_symbols(
 
 def held_out(ids: Ids, texts: Sequence[Integers]) -> list[Integers]:
     """Evenly spread pieces of held-out text (N,), as many and as long as the texts, or shorter if it is too short."""
-    count = max(1, len(texts))
-    room = len(ids) // count
-    starts = range(0, room * count, max(1, room))
-    pairs = zip(starts, texts, strict=False)  # one start if there are no texts
-    return [ids[start : start + min(len(text), room)].astype(np.int64) for start, text in pairs]
+    room = len(ids) // len(texts)
+    return [ids[n * room : n * room + min(len(text), room)].astype(np.int64) for n, text in enumerate(texts)]
 
 
 def match(texts: Sequence[Integers], corpus: Ids, size: int, report: Progress | None = None) -> list[Integers]:
@@ -261,6 +279,15 @@ def _cover(lengths: Integers) -> Integers:
     for start, length in sorted(_maximal(lengths), key=lambda each: each[1]):
         cover[start : start + length] = length
     return cover
+
+
+def _in_characters(text: str, stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Convert places in bytes to places in characters; a part of a character at either end does not count."""
+    sizes = [len(character.encode("utf-8", "surrogateescape")) for character in text]
+    places = np.cumsum([0, *sizes])
+    starts, ends = (np.array([stretch[part] for stretch in stretches], np.int64) for part in (0, 1))
+    first, last = np.searchsorted(places, starts, "left"), np.searchsorted(places, ends, "right") - 1
+    return list(zip(first.tolist(), last.tolist(), strict=True))
 
 
 def _novel(ends: Sequence[Integers], length: int) -> float | None:
