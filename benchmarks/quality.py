@@ -33,6 +33,7 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.network import Precision
 from char_rnn.runs.history import read_history
 from char_rnn.training.run import start_run
+from char_rnn.utils.config import with_settings
 from char_rnn.utils.model_files import find_model
 
 BASE: dict[str, dict[str, Any]] = {
@@ -144,16 +145,15 @@ def precisions(model: str, text: Path) -> list[dict[str, Any]]:
 
 def train(text: Path, changes: Mapping[str, Any], seed: int, epochs: float) -> dict[str, float]:
     """Train one model; return its parameters, losses and speed."""
-    sections: dict[str, dict[str, Any]] = {name: dict(section) for name, section in BASE.items()}
-    for key, value in changes.items():
-        section, _, name = key.partition(".")
-        sections[section][name] = value
-    per_step = sections["training"]["batch_size"] * sections["training"]["seq_length"]
+    per_step = BASE["training"]["batch_size"] * BASE["training"]["seq_length"]
     steps = int(epochs * 0.9 * len(text.read_text(encoding="utf-8")) / per_step)
-    sections["data"] |= {"data_dir": str(text), "cache_dir": str(text.parent / "cache")}
-    sections["training"] |= {"seed": seed, "max_steps": steps, "max_epochs": 10_000}
+    settings = {
+        **changes, "data.data_dir": str(text), "data.cache_dir": str(text.parent / "cache"), "training.seed": seed,
+        "training.max_steps": steps, "training.max_epochs": 10_000,
+    }  # fmt: skip
+    config = with_settings(Config.model_validate(BASE), settings, "case")
     with TemporaryDirectory() as folder:
-        run = start_run(Config.model_validate(sections), Path(folder) / "run")
+        run = start_run(config, Path(folder) / "run")
         result = run.train()
         recorded = read_history(Path(folder) / "run").finite("train")
     return {

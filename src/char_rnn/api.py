@@ -26,7 +26,7 @@ from char_rnn.training.evaluation import TrainingResult
 from char_rnn.training.progress import training_progress
 from char_rnn.training.run import RunContext, resume_run, start_run
 from char_rnn.training.run_folder import check_run
-from char_rnn.utils.config import Config, compose_config, config_from_dict
+from char_rnn.utils.config import Config, compose_config, with_settings
 from char_rnn.utils.device import DeviceManager
 from char_rnn.utils.signals import stopping_at_signals
 
@@ -174,11 +174,7 @@ def _config(data: Sources | None, base: Config, minutes: float | None, settings:
     given |= settings or {}
     if minutes is not None:
         given["training.minutes"] = minutes
-    sections = base.model_dump()
-    for key, value in given.items():
-        section, _, name = key.partition(".")
-        sections.setdefault(section, {})[name] = value
-    return config_from_dict(sections, "settings")
+    return with_settings(base, given, "settings")
 
 
 def describe_result(result: TrainingResult, config: Config) -> str:

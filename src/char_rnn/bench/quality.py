@@ -20,7 +20,7 @@ from char_rnn.data.dataloader import CharDataset, create_dataloaders
 from char_rnn.models import build_model
 from char_rnn.training.evaluation import evaluate
 from char_rnn.training.run import start_run
-from char_rnn.utils.config import Config, compose_config
+from char_rnn.utils.config import Config, compose_config, with_settings
 
 SECONDS, QUICK_SECONDS = 60.0, 10.0
 CHARACTERS = 1_000_000  # used of the text
@@ -50,12 +50,12 @@ def measure(settings: Settings) -> list[ResultTable]:
 
 
 def _recipe(recipe: Config, text: Path, cache: Path, shape: Shape, seconds: float, threads: int) -> dict[str, Any]:
-    sections = recipe.model_dump()
-    sections["training"] |= {"minutes": seconds / 60, "eval_interval": 10**6}
-    sections["data"] |= {"data_dir": str(text), "cache_dir": str(cache), "train_frac": TRAIN, "val_frac": VAL}
-    sections["logging"] |= {"sample_length": 0, "tensorboard": False}
-    sections["device"] |= {"threads": threads}
-    run = start_run(Config.model_validate(sections), text.parent / "run")
+    settings = {
+        "training.minutes": seconds / 60, "training.eval_interval": 10**6, "data.data_dir": str(text),
+        "data.cache_dir": str(cache), "data.train_frac": TRAIN, "data.val_frac": VAL, "logging.sample_length": 0,
+        "logging.tensorboard": False, "device.threads": threads,
+    }  # fmt: skip
+    run = start_run(with_settings(recipe, settings, "bench"), text.parent / "run")
     loss = run.train().best_val_loss
     return _row("char-rnn", run.trainer.model, run.trainer.step, shape, loss)
 

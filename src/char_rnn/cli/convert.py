@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from char_rnn.cli.inputs import open_model
-from char_rnn.cli.options import check_target, debug_option, quiet_option, set_option
+from char_rnn.cli.options import check_target, quiet_option, set_option
 from char_rnn.cli.output import say
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 @set_option
 @click.option("--force", is_flag=True, help="Replace NEW if it exists.")
 @quiet_option
-@debug_option
 def command(old: str, new: str, precision: str | None, overrides: tuple[str, ...], force: bool, quiet: bool) -> None:
     """Convert a checkpoint of 2015 to a model file, or a model file to a smaller one.
 
@@ -64,16 +63,13 @@ def _repeatable(config: Config, old: str) -> Config:
 
 def _changed(config: Config, overrides: tuple[str, ...]) -> Config:
     """Return a configuration with other values in the section `generation`."""
-    from char_rnn.utils.config import config_from_dict
-    from char_rnn.utils.config.loading import read_setting
+    from char_rnn.utils.config import read_setting, with_settings
 
-    sections = config.model_dump(mode="json")
-    for override in overrides:
-        section, _, key = (setting := read_setting(override))[0].partition(".")
-        if section != "generation":
+    settings = [read_setting(override) for override in overrides]
+    for override, (key, _) in zip(overrides, settings, strict=True):
+        if not key.startswith("generation."):
             raise click.UsageError(f"--set {override}: only the section generation of a saved model can be changed")
-        sections[section][key] = setting[1]
-    return config_from_dict(sections, "--set", saved=True) if overrides else config
+    return with_settings(config, dict(settings), "--set", saved=True) if settings else config
 
 
 def _origin(file: ModelFile) -> str:

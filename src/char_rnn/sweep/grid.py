@@ -11,14 +11,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count, product
 from pathlib import Path
 from typing import Any
 
 from char_rnn.runs import SWEEP
-from char_rnn.utils.config import Config, ConfigError, Override, config_from_dict, read_setting
+from char_rnn.utils.config import Config, ConfigError, Override, config_from_dict, read_setting, with_settings
 from char_rnn.utils.config.fields import shown
 from char_rnn.utils.files import read_regular, replacing
 
@@ -55,9 +54,8 @@ def points(config: Config, grid: Grid) -> list[GridPoint]:
         ConfigError: A combination is invalid or given twice, or there is none.
     """
     _check_size(grid)
-    base = config.model_dump(mode="json")
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    configs = [_changed(base, values) for values in combinations]
+    configs = [with_settings(config, values, f"grid, {values_text(values)}") for values in combinations]
     found = [_values(config, grid) for config in configs]
     return [GridPoint(*parts) for parts in zip(_names(found), found, configs, strict=True)]
 
@@ -90,14 +88,6 @@ def _check_size(grid: Grid) -> None:
     size = math.prod(map(len, grid.values()))
     if size > MOST_RUNS:
         raise ConfigError(f"the grid has {size:,} runs, more than {MOST_RUNS:,}; leave some values out")
-
-
-def _changed(base: Mapping[str, Any], values: Mapping[str, Any]) -> Config:
-    changed: dict[str, Any] = deepcopy(dict(base))
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        changed.setdefault(section, {})[name] = value
-    return config_from_dict(changed, f"grid, {values_text(values)}")
 
 
 def _values(config: Config, keys: Iterable[str]) -> dict[str, Any]:

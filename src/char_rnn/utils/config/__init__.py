@@ -1,7 +1,15 @@
 """The configuration: its schema, its reading with one-line errors, its writing. No PyTorch."""
 
 from char_rnn.utils.config.fields import ConfigError
-from char_rnn.utils.config.loading import Override, compose_config, config_from_dict, load_config, read_setting, recipes
+from char_rnn.utils.config.loading import (
+    Override,
+    compose_config,
+    config_from_dict,
+    load_config,
+    read_setting,
+    recipes,
+    with_settings,
+)
 from char_rnn.utils.config.model import ModelConfig
 from char_rnn.utils.config.schema import Config, DataConfig, DeviceConfig, GenerationConfig, LoggingConfig, to_yaml
 from char_rnn.utils.config.training import TrainingConfig
@@ -22,4 +30,5 @@ __all__ = [
     "read_setting",
     "recipes",
     "to_yaml",
+    "with_settings",
 ]

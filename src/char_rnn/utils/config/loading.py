@@ -112,6 +112,15 @@ def config_from_dict(data: object, place: str, *, saved: bool = False, any_cell:
     return _validate([values], any_cell)
 
 
+def with_settings(config: Config, settings: Mapping[str, Any], place: str, *, saved: bool = False) -> Config:
+    """Return a configuration with other values, by ``section.key``; the rest is as for :func:`config_from_dict`."""
+    sections = config.model_dump(mode="json")
+    for name, value in settings.items():
+        section, _, key = name.partition(".")
+        sections.setdefault(section, {})[key] = value
+    return config_from_dict(sections, place, saved=saved)
+
+
 def read_setting(setting: str | tuple[str, str]) -> tuple[str, Any]:
     """Return the key, as ``section.key``, and the value that `compose_config` would read, without checking it.
 
