@@ -177,48 +177,36 @@ def sweep(
     folder = Path(folder) if folder is not None else default_folder(found[0].config, values, text)
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)  # another process may start the same sweep
-    failures: dict[str, tuple[Failure, str]] = {}
     with holding(folder if folder.is_dir() else None):
         claim(folder, found[0].config, values)
-        stopped = _train_all(found, folder, train, stop, failures)
+        stopped, failures = _train_all(found, folder, train, stop)
     summaries = {p.name: summarize(folder / p.name) if (folder / p.name).exists() else None for p in found}
     runs = [SweepRun(p.name, p.values, summaries[p.name], *failures.get(p.name, ())) for p in found]
     return SweepResult(folder, values, sorted(runs, key=_rank), stopped)
 
 
 def _train_all(
-    found: Sequence[GridPoint],
-    folder: Path,
-    train: Callable[[Job], TrainingResult],
-    stop: Callable[[], bool],
-    failures: dict[str, tuple[Failure, str]],
-) -> bool:
-    """Train every run to its end, and add its failures; return whether the sweep was stopped."""
+    found: Sequence[GridPoint], folder: Path, train: Callable[[Job], TrainingResult], stop: Callable[[], bool]
+) -> tuple[bool, dict[str, tuple[Failure, str]]]:
+    """Train every run to its end unless it is finished; return whether the sweep was stopped, and the failures."""
+    failures: dict[str, tuple[Failure, str]] = {}
     for number, point in enumerate(found, 1):
         if stop():
-            return True
-        stopped = False
+            return True, failures
+        path, config = folder / point.name, point.config
+        if path.exists() and summarize(path).state == "finished":
+            continue
         try:
-            stopped = _train(point, folder, number, len(found), train)
+            if resumed := (path / STATE).exists():  # its own configuration has the values fitted when it started
+                config = load_config(check_run(path)).model_copy(update={"device": config.device})
+            if train(Job(point.name, path, config, resumed, number, len(found))).stopped:
+                return True, failures
         except FAILURES as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             failures[point.name] = ("diverged" if isinstance(error, TrainingDiverged) else "failed", problem)
-        gc.collect()  # a trainer is part of a cycle: this frees its memory, also that of a GPU
-        if stopped:
-            return True
-    return False
-
-
-def _train(point: GridPoint, folder: Path, number: int, total: int, train: Callable[[Job], TrainingResult]) -> bool:
-    """Train a run to its end unless it is finished; return whether it was stopped before."""
-    path = folder / point.name
-    if path.exists() and summarize(path).state == "finished":
-        return False
-    resumed = (path / STATE).exists()
-    config = point.config
-    if resumed:  # its own configuration has the values that were fitted when it started
-        config = load_config(check_run(path)).model_copy(update={"device": config.device})
-    return train(Job(point.name, path, config, resumed, number, total)).stopped
+        finally:
+            gc.collect()  # a trainer is part of a cycle: this frees its memory, also that of a GPU
+    return False, failures
 
 
 def _portable(config: Config) -> Config:
