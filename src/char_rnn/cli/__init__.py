@@ -19,7 +19,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn._version import __version__
-from char_rnn.cli.process import prepare_streams, reader_gone, report
+from char_rnn.cli.process import prepare_streams, report
 
 COMMANDS = (
     "train",
@@ -42,6 +42,10 @@ COMMANDS = (
 )
 
 
+DEBUG = click.Option(["--debug"], is_flag=True, expose_value=False, hidden=True)
+"""``--debug`` after the subcommand as well as before it."""
+
+
 class LazyGroup(click.RichGroup):
     """A group that imports the file of a subcommand when it is called or listed."""
 
@@ -54,6 +58,9 @@ class LazyGroup(click.RichGroup):
         if name not in COMMANDS:
             return None
         command: click.Command = import_module(f"char_rnn.cli.{name}").command
+        for each in (command, *getattr(command, "commands", {}).values()):
+            if DEBUG not in each.params:
+                each.params.append(DEBUG)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -61,16 +68,6 @@ class LazyGroup(click.RichGroup):
         if nearest := [] if args[0] in COMMANDS else get_close_matches(args[0], COMMANDS, n=1):
             ctx.fail(f"No such command '{args[0]}'. Did you mean '{nearest[0]}'?")
         return super().resolve_command(ctx, args)
-
-    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
-        """Parse the arguments, and print the page of ``--help``."""
-        with reader_gone():
-            return super().make_context(*arguments, **more)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand."""
-        with reader_gone():
-            return super().invoke(ctx)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from char_rnn.bench.suites import SUITES
-from char_rnn.cli.options import debug_option, quiet_option
+from char_rnn.cli.options import quiet_option
 from char_rnn.cli.output import say
 from char_rnn.utils.terminal import visible_name
 
@@ -46,7 +46,6 @@ DEFAULT_SUITES = ("training", "generation")
 @click.option("--out", metavar="FOLDER", help="Folder for the results, one file SUITE.json for each suite.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with a report for each suite.")
 @quiet_option
-@debug_option
 def command(
     suites: tuple[str, ...],
     threads: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from char_rnn.cli.options import config_options, debug_option
+from char_rnn.cli.options import config_options
 from char_rnn.cli.output import print_result
 
 
@@ -21,7 +21,6 @@ def command() -> None:
 
 
 @command.command(name="list")
-@debug_option
 def list_() -> None:
     """List the recipes that come with char-rnn.
 
@@ -39,7 +38,6 @@ def list_() -> None:
 
 @command.command()
 @config_options
-@debug_option
 def show(recipe: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """Print a complete configuration as YAML, with a description of each key.
 
@@ -54,7 +52,6 @@ def show(recipe: str | None, config_file: str | None, overrides: tuple[str, ...]
 
 @command.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@debug_option
 def check(files: tuple[str, ...]) -> None:
     """Check the keys, types and ranges in configuration files.
 

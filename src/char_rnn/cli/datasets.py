@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import rich_click as click
 
-from char_rnn.cli.options import debug_option
-
 
 @click.command(name="datasets")
-@debug_option
 def command() -> None:
     """List the named data sets with their sizes and locations.
 

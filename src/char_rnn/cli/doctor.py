@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.options import DEVICES, debug_option, json_option, quiet_option
+from char_rnn.cli.options import DEVICES, json_option, quiet_option
 from char_rnn.cli.output import progress_bar
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ WIDEST = 120
 @click.option("--quick", is_flag=True, help="Skip the speed measurements.")
 @json_option
 @quiet_option
-@debug_option
 def command(device: str | None, quick: bool, as_json: bool, quiet: bool) -> None:
     """Check the correctness and speed of this machine's devices, and recommend settings.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from char_rnn.cli.inputs import open_model
-from char_rnn.cli.options import check_target, debug_option, quiet_option
+from char_rnn.cli.options import check_target, quiet_option
 from char_rnn.cli.output import say
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ ENDINGS = {"html": (".html", ".htm"), "onnx": (".onnx",), "torch": (".pt", ".pth
 @click.option("--description", metavar="TEXT", help="html: sentence below the title.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @quiet_option
-@debug_option
 def command(
     model: str, out: str | None, kind: str | None, title: str | None, description: str | None, force: bool, quiet: bool
 ) -> None:

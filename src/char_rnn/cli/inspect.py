@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.inputs import locate_model, open_model
-from char_rnn.cli.options import debug_option, json_option
+from char_rnn.cli.options import json_option
 from char_rnn.cli.output import describe_new_symbols, print_result
 from char_rnn.utils.terminal import visible_name
 
@@ -25,7 +25,6 @@ _NOT_OF_THE_TRAINING = ("generation.suggested_primes", "logging.", "data.data_di
 @click.command(name="inspect")
 @click.argument("model")
 @json_option
-@debug_option
 def command(model: str, as_json: bool) -> None:
     """Show the content of a model file: architecture, parameters, vocabulary, training, losses.
 

@@ -16,7 +16,7 @@ from click.exceptions import Exit
 
 from char_rnn.cli.inputs import escapes_option, open_model, read_prime, unescaped
 from char_rnn.cli.learning import check_learning, learn_options, learner_of
-from char_rnn.cli.options import check_target, debug_option, strategy_flags, strategy_of
+from char_rnn.cli.options import check_target, strategy_flags, strategy_of
 from char_rnn.cli.output import progress_bar, say, write_text
 from char_rnn.sampling.options import NUMBERS
 
@@ -51,7 +51,6 @@ LONG = 10_000  # characters of a prime that take noticeable time
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Seed of the random numbers; the same keys then give the same text."
 )
-@debug_option
 def command(
     model: str,
     prime: str,
@@ -127,7 +126,7 @@ def _learning(file: ModelFile, rate: float | None) -> Learning:
 
     say("measuring the model's gradients, to learn")
     with progress_bar(quiet=False) as show:
-        learner = learner_of(file, show or (lambda *_: None), rate)
+        learner = learner_of(file, show, rate)
     return Learning(learner, partial(_engine, file))
 
 
@@ -147,18 +146,17 @@ def _draft(file: ModelFile, learning: Learning | None, prime: str, options: dict
     return draft
 
 
-def _learn(draft: Draft, show: Callable[[str, int, int], None] | None = None) -> None:
-    """Let a draft learn from its text, with a progress bar."""
+def _learn(draft: Draft, show: Callable[[str, int, int], None]) -> None:
+    """Let a draft learn from its text."""
     most = 0
     for left in draft.catch_up():
         most = max(most, left)
-        if show is not None:
-            show("learning from the text", most - left, most)
+        show("learning from the text", most - left, most)
 
 
 def _save_learned(learning: Learning, draft: Draft, file: ModelFile, model: str, path: Path) -> None:
     """Write a model file with the weights that were learned; losses of the training are not theirs."""
-    _learn(draft)
+    _learn(draft, lambda *_: None)
     facts = {name: value for name, value in file.training.items() if name not in ("best_val_loss", "best_step")}
     learned = replace(file, tensors=learning.tensors(), training={**facts, "init_from": model}, in_8_bits=False)
     learned.write(path)

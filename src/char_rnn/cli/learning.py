@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -30,13 +31,8 @@ learn_options = all_options(
 def check_learning(learn: bool, **others: object) -> None:
     """Raise an error for options that need ``--learn``, and if PyTorch is missing."""
     check_needed("--learn", learn, **others)
-    if not learn:
-        return
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        message = "--learn needs PyTorch, which is not installed; run: pip install torch"
-        raise click.ClickException(message) from None
+    if learn and find_spec("torch") is None:
+        raise click.ClickException("--learn needs PyTorch, which is not installed; run: pip install torch")
 
 
 def learner_of(file: ModelFile, progress: Callable[[str, int, int], None], rate: float | None) -> Learner:

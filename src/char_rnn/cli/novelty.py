@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from char_rnn.cli.inputs import escapes_option, foreign_text, open_model, reading_of, unescaped
-from char_rnn.cli.options import debug_option, json_option, quiet_option, strategy_flags, strategy_of
+from char_rnn.cli.options import json_option, quiet_option, strategy_flags, strategy_of
 from char_rnn.cli.output import preparation, print_result, progress_bar, say
 from char_rnn.utils.terminal import counted
 
@@ -48,7 +48,6 @@ _LONGEST_SHOWN = 300  # characters of a copied run
 @click.option("--encoding", help="Encoding of the texts (default: that of the training text).")
 @json_option
 @quiet_option
-@debug_option
 def command(
     model: str,
     data: tuple[str, ...],
@@ -79,7 +78,7 @@ def command(
     from char_rnn.novelty.novelty import compare
 
     file = open_model(model)
-    reading = reading_of(file, encoding)
+    reading, unit = reading_of(file, encoding), file.vocabulary.unit
     with preparation(quiet) as progress:
         corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, progress=progress, **reading)
     if remark := foreign_text("the model", file, corpus):
@@ -90,11 +89,10 @@ def command(
     others = corpus.split("all").ids[len(searched) :]
     texts = _samples(file, corpus, quiet, **sampling) if text is None else [_text(text, corpus, reading["encoding"])]
     with progress_bar(quiet) as show:
-        report = show and partial(show, f"{file.vocabulary.unit}s searched")
+        report = partial(show, f"{unit}s searched")
         comparison = compare(texts, searched, others, corpus.vocabulary.size, runs, report)
     locations = find_locations(data, corpus, offsets=[found.first for _, found in comparison.copied], **reading)
     runs_found = list(_runs(texts, corpus, comparison, locations))
-    unit, count = corpus.vocabulary.unit, counted(len(searched), corpus.vocabulary.unit)
     if as_json:
         usual = comparison.usual
         facts = {
@@ -109,7 +107,7 @@ def command(
         click.echo(json.dumps(facts))
         return
     part = corpus.name if split == "all" else f"the training split of {corpus.name}"
-    say(f"{_what(texts, text, unit)} against {part}, {count}", quiet=quiet, wrap=True)
+    say(f"{_what(texts, text, unit)} against {part}, {counted(len(searched), unit)}", quiet=quiet, wrap=True)
     print_result("\n".join([*_table(comparison, text, unit), *_listing(runs_found, locations, unit)]))
 
 

@@ -44,11 +44,6 @@ def all_options(*options: Callable[[Any], Any]) -> Callable[[Function], Function
     return lambda function: reduce(lambda changed, option: option(changed), reversed(options), function)
 
 
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, hidden=True, help="Show the traceback of an error."
-)
-"""``--debug`` after the subcommand as well as before it."""
-
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 set_option = click.option(

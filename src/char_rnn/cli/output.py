@@ -117,13 +117,13 @@ def preparation(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] 
 
 
 @contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield a function (description, parts done, total parts) that draws a progress bar; None without a terminal."""
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function (description, parts done, total parts) that draws a progress bar if there is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
     with _progress(quiet, (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))) as bars:
         if bars is None:
-            yield None
+            yield lambda *_: None
             return
         task = bars.add_task("")
         yield lambda what, done, total: bars.update(task, description=what, completed=done, total=total)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from char_rnn.cli.options import debug_option, quiet_option
+from char_rnn.cli.options import quiet_option
 from char_rnn.cli.output import say
 from char_rnn.utils.terminal import visible_name
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 )
 @click.option("--bits", is_flag=True, help="Show bits on the left axis and nats on the right.")
 @quiet_option
-@debug_option
 def command(runs: tuple[str, ...], out: str | None, x: X, smooth: int, bits: bool, quiet: bool) -> None:
     """Plot the losses of one run, or of several to compare them.
 

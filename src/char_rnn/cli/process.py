@@ -6,8 +6,6 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TextIO
 
 import rich_click as click
@@ -88,24 +86,9 @@ def discard_unwritten() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
+            getattr(stream, "buffer", stream).flush()  # for click, which replaces a broken stream by one without errors
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-class ReaderGone(Exception):  # noqa: N818 (an event, as KeyboardInterrupt)
-    """The reader of a standard stream has closed it."""
-
-
-@contextmanager
-def reader_gone() -> Iterator[None]:
-    """Turn a broken pipe into :class:`ReaderGone`; click and rich would exit with status 1."""
-    try:
-        yield
-    except (BrokenPipeError, SystemExit) as error:
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-            raise
-        discard_unwritten()
-        raise ReaderGone from error
 
 
 def report(error: BaseException) -> int:
@@ -113,10 +96,12 @@ def report(error: BaseException) -> int:
     if isinstance(error, Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
-        raise error
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise error
+        error = error.__context__  # click and rich exit with status 1 after it
     if isinstance(error, OSError):
         discard_unwritten()
-    if isinstance(error, (BrokenPipeError, ReaderGone)):
+    if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         say("interrupted")
@@ -127,24 +112,15 @@ def report(error: BaseException) -> int:
         say(f"error{where}: {one_line(error)}")
     except OSError:  # the reader is gone, or the disk is full: the exit status remains
         discard_unwritten()
-    if _is_loss_of_a_rank(error):
+    groups = sys.modules.get("char_rnn.training.process_group")
+    if groups is not None and isinstance(error, groups.RankLostError):
         sys.stdout.flush()
         os._exit(FAILURE)  # an orderly exit aborts: gloo's threads wait for the lost process
-    return exit_status(error)
-
-
-def exit_status(error: BaseException) -> int:
-    """Return 2 for an error of the command line or the configuration, 1 for any other failure."""
     from char_rnn.data.vocabulary import UnknownCharacterError
     from char_rnn.utils.config import ConfigError
 
     usage = (click.UsageError, ConfigError, UnknownCharacterError, FileNotFoundError, IsADirectoryError)
     return USAGE if isinstance(error, usage) else FAILURE
-
-
-def _is_loss_of_a_rank(error: BaseException) -> bool:
-    module = sys.modules.get("char_rnn.training.process_group")
-    return module is not None and isinstance(error, module.RankLostError)
 
 
 def one_line(error: BaseException) -> str:

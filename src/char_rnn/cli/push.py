@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from char_rnn.cli.inputs import open_model
-from char_rnn.cli.options import debug_option, quiet_option
+from char_rnn.cli.options import quiet_option
 from char_rnn.cli.output import say
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ LONGEST_PRIME = 100  # characters, as of generation.suggested_primes
 @click.option("--message", metavar="TEXT", help="Message of the commit.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write the files here; send nothing.")
 @quiet_option
-@debug_option
 def command(
     run: str, name: str, private: bool, license_id: str | None, description: str | None, primes: tuple[str, ...],
     message: str | None, out: Path | None, quiet: bool,

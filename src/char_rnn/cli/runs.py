@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from char_rnn.cli.options import debug_option
 from char_rnn.cli.output import say, write_text
 from char_rnn.utils.terminal import visible, visible_name
 
@@ -75,7 +74,6 @@ _OPTIONAL = ("best at", "val bits", "epochs", "size", "params", "data", "minutes
     default="name",
     help="Sort order: by name, lowest loss, latest change, longest training or largest folder.",
 )
-@debug_option
 def command(folders: tuple[str, ...], as_json: bool, order: str) -> None:
     """List runs with their model, best validation loss, time, size and progress.
 

@@ -14,7 +14,6 @@ import rich_click as click
 from char_rnn.cli.inputs import escapes_option, open_model
 from char_rnn.cli.options import (
     OneDashCommand,
-    debug_option,
     device_manager,
     device_option,
     quiet_option,
@@ -84,7 +83,6 @@ if TYPE_CHECKING:
 @flags_of_2015
 @device_option("cpu")
 @quiet_option
-@debug_option
 def command(model: str, **options: Any) -> None:
     """Generate text with a trained model.
 

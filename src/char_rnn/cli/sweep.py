@@ -13,7 +13,7 @@ from click.exceptions import Exit
 from rich.console import Console
 from rich.text import Text
 
-from char_rnn.cli.options import debug_option, device_option, json_option, minutes_option, quiet_option, set_option
+from char_rnn.cli.options import device_option, json_option, minutes_option, quiet_option, set_option
 from char_rnn.cli.output import say, write_text
 from char_rnn.cli.process import FAILURE, one_line
 from char_rnn.cli.runs import ANY_WIDTH, CELLS, STYLES, fits, print_problem, rounded, run_facts, table_of
@@ -50,7 +50,6 @@ _FIGURES = ("params", "steps", "minutes", "val nats", "best at")
 @device_option(None)
 @json_option
 @quiet_option
-@debug_option
 def command(
     recipe: str | None,
     axes: tuple[str, ...],

@@ -11,7 +11,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from char_rnn.cli.inputs import open_model
-from char_rnn.cli.options import DEVICES, OneDashCommand, config_options, debug_option, minutes_option, quiet_option
+from char_rnn.cli.options import OneDashCommand, config_options, device_option, minutes_option, quiet_option
 from char_rnn.cli.output import describe_evaluation, describe_new_symbols, preparation, say, write_text
 from char_rnn.cli.train_options import TrainOptions, flags_of_2015, repeated_sources
 from char_rnn.cli.training_page import TrainingPage
@@ -38,7 +38,7 @@ SHORT_VALIDATION = 2000
 @minutes_option("Training time in minutes; the schedule is fitted to it.")
 @click.option("--out", metavar="RUN", help="Run folder to create (default: named after the text).")
 @click.option("--seed", "-seed", type=int, help="Seed of all random numbers.")
-@click.option("--device", type=click.Choice(DEVICES), help="Device to train on; auto = the first of mps, cuda, cpu.")
+@device_option(None)
 @click.option(
     "--vocabulary", type=click.Choice(["characters", "bytes"]), help="Symbols that the model reads and predicts."
 )
@@ -52,7 +52,6 @@ SHORT_VALIDATION = 2000
 )
 @flags_of_2015
 @quiet_option
-@debug_option
 def command(**options: Any) -> None:
     """Train a model on a text.
 

@@ -130,9 +130,11 @@ class TrainOptions:
 
     def config(self, more: Sequence[Setting] = ()) -> Config:
         """Compose the configuration: recipe, file, --set, ``more``, the other options; later ones win."""
+        from char_rnn.training.run_folder import check_run
         from char_rnn.utils.config import compose_config
 
-        recipe, file = self._recipe(), self._file()
+        recipe = _TORCH7 if self.torch7 and not (self.recipe or self.config_file or self.resume) else self.recipe
+        file = str(check_run(self.resume)) if self.resume else self.config_file
         implied: list[str | Setting] = [*_implied_settings(self.flags), *_gpu_settings(self.gpuid)]
         overrides = [*implied, *self.overrides, *more, *_given_settings(self.flags)]
         base = compose_config(recipe, file, [*overrides, *_placeholder_fractions(self.flags)])
@@ -169,14 +171,6 @@ class TrainOptions:
             config.device.auto_detect = self.device == "auto"
             if self.device != "auto":
                 config.device.preferred = self.device  # type: ignore[assignment]
-
-    def _recipe(self) -> str | None:
-        return _TORCH7 if self.torch7 and not (self.recipe or self.config_file or self.resume) else self.recipe
-
-    def _file(self) -> str | None:
-        from char_rnn.training.run_folder import check_run
-
-        return str(check_run(self.resume)) if self.resume else self.config_file
 
     def _given(self) -> list[Setting]:
         """Return the values of today's options; with ``--torch7`` a seed is taken modulo 2^32, as in 2015."""
