@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import shlex
 import shutil
 import socket
 import struct
@@ -32,8 +33,13 @@ def train(*arguments: object) -> list[object]:
     return ["train", *arguments, *SMALL, "--set", "training.max_steps=2"]
 
 
+def command(line: str) -> Make:
+    """A command line in which POEM and RUN are the text and a run; the current folder is new."""
+    return lambda tmp, poem, run: [{"POEM": poem, "RUN": run}.get(word, word) for word in shlex.split(line)]
+
+
 def set_(assignment: str) -> Make:
-    return lambda tmp, poem, run: ["train", poem, "--out", tmp / "run", "--set", assignment]
+    return command(f"train POEM --out run --set {assignment}")
 
 
 def yaml(content: str | bytes) -> Make:
@@ -42,10 +48,6 @@ def yaml(content: str | bytes) -> Make:
 
 def text(content: str | bytes, *arguments: object) -> Make:
     return lambda tmp, poem, run: [*train(file(tmp / "text.txt", content), "--out", tmp / "run"), *arguments]
-
-
-def sample(*arguments: object) -> Make:
-    return lambda tmp, poem, run: ["sample", run, *arguments]
 
 
 def model(content: bytes, name: str = "m.safetensors") -> Make:
@@ -69,6 +71,14 @@ def resumed(change: Callable[[Path], object], *arguments: object) -> Make:
         return ["train", "--resume", tmp / "run", *arguments]
 
     return make
+
+
+def unchanged(_: Path) -> None:
+    pass
+
+
+def of_later_version(data: bytes) -> bytes:
+    return data.replace(b'"format_version":"1"', b'"format_version":"9"')
 
 
 def nonempty_bomb() -> bytes:
@@ -100,17 +110,17 @@ STATE = "training_state.safetensors"
 
 CASES: dict[str, tuple[Make, int, str]] = {
     # the command line
-    "no such command": (lambda *_: ["trian"], 2, r"No such command 'trian'"),
-    "no such option": (lambda *_: ["train", "--learning-rate", "1"], 2, r"No such option:? '?--learning-rate"),
-    "a missing argument": (lambda *_: ["sample"], 2, r"Missing argument 'MODEL'"),
-    "minutes that are no number": (lambda *_: ["train", "--minutes", "soon"], 2, r"'soon' is not a valid float"),
+    "no such command": (command("trian"), 2, r"No such command 'trian'"),
+    "no such option": (command("train --learning-rate 1"), 2, r"No such option:? '?--learning-rate"),
+    "a missing argument": (command("sample"), 2, r"Missing argument 'MODEL'"),
+    "minutes that are no number": (command("train --minutes soon"), 2, r"'soon' is not a valid float"),
     "negative minutes": (set_("training.minutes=-1"), 2, r"--set training\.minutes=-1: must be a number more than 0"),
-    "resume and out": (lambda tmp, poem, run: ["train", "--resume", run, "--out", tmp], 2, r"leave out --out"),
-    "a device that does not exist": (lambda *_: ["train", "--device", "tpu"], 2, r"'tpu' is not one of"),
+    "resume and out": (command("train --resume RUN --out new"), 2, r"leave out --out"),
+    "a device that does not exist": (command("train --device tpu"), 2, r"'tpu' is not one of"),
     "a device that is not here": (
-        lambda tmp, poem, run: ["sample", run, "--device", "cuda"],
+        command("sample RUN --device cuda"),
         1,
-        r"device cuda: is not available \(this machine has cpu\); choose another",
+        r"is not available \(this machine has cpu\);",
     ),
     # the configuration
     "an unknown key": (set_("training.learning_rte=1"), 2, r"--set training\.learning_rte.*did you mean learning_rate"),
@@ -121,12 +131,12 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "no value": (set_("training.seed"), 2, r"--set training\.seed.*="),
     "true for a number": (set_("training.seed=true"), 2, r"training\.seed.*true"),
     "fractions above 1": (
-        lambda tmp, poem, run: ["train", poem, "--set", "data.train_frac=0.9", "--set", "data.val_frac=0.2"],
+        command("train POEM --set data.train_frac=0.9 --set data.val_frac=0.2"),
         2,
         r"train_frac.*0\.9.*val_frac.*0\.2",
     ),
-    "an unknown recipe": (lambda *_: ["train", "--recipe", "quikstart"], 2, r"quikstart.*quickstart"),
-    "a missing config": (lambda tmp, *_: ["train", "--config", tmp / "no.yaml"], 2, r"no\.yaml"),
+    "an unknown recipe": (command("train --recipe quikstart"), 2, r"quikstart.*quickstart"),
+    "a missing config": (command("train --config no.yaml"), 2, r"no\.yaml"),
     "a config with a wrong key": (yaml("model:\n  size: 3\n"), 2, r"my\.yaml:2: model\.size"),
     "a config with a wrong type": (yaml("training:\n\n  seq_length: [1]\n"), 2, r"my\.yaml:3: training\.seq_length"),
     "a config that is no YAML": (yaml("model: [1,\n"), 2, r"my\.yaml:\d+"),
@@ -135,9 +145,9 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a config that would run code": (yaml("model: !!python/object/apply:os.system [ls]\n"), 2, r"my\.yaml:1"),
     "a config that unfolds without end": (yaml(nonempty_bomb()), 2, r"my\.yaml:"),
     "a config in another encoding": (yaml("model:\n  type: é".encode("latin-1")), 2, r"my\.yaml.*UTF-8"),
-    "a config that is a folder": (lambda tmp, *_: ["config", "check", tmp], 2, r"folder|directory"),
+    "a config that is a folder": (command("config check ."), 2, r"folder|directory"),
     # the text
-    "a missing text": (lambda tmp, *_: train(tmp / "no.txt"), 2, r"no\.txt"),
+    "a missing text": (command("train no.txt"), 2, r"no\.txt"),
     "an empty text": (text(""), 1, r"text\.txt.*empty"),
     "a text too small to train on": (text("abc"), 1, r"train split has 2 characters; one batch needs 41"),
     "bad UTF-8": (text(b"a" * 1000 + b"caf\xe9 " * 100), 1, r"text\.txt.*1003.*--encoding.*--vocabulary bytes"),
@@ -149,23 +159,15 @@ CASES: dict[str, tuple[Make, int, str]] = {
     ),
     "gzip cut short": (lambda tmp, *_: train(file(tmp / "t", b"\x1f\x8b\x08plain text")), 1, r"t: .* ends early; get"),
     "a document": (lambda tmp, *_: train(file(tmp / "t.txt", "%PDF-1.4")), 1, r"t\.txt: a PDF document, not plain"),
-    "a file of Torch7 as a text": (
-        text(b"\4\0\0\0\1\0\0\0\3\0\0\0V 1"),
-        1,
-        r"text\.txt: a file of Torch7, not plain text; give",
-    ),
-    "a file that is not there among several": (
-        lambda tmp, poem, _: train(poem, tmp / "no.txt"),
-        2,
-        r"no\.txt: no such",
-    ),
+    "a file of Torch7 as a text": (text(b"\4\0\0\0\1\0\0\0\3\0\0\0V 1"), 1, r"text\.txt: a file of Torch7, not plain"),
+    "a file that is not there among several": (command("train POEM no.txt"), 2, r"no\.txt: no such"),
     "a separator that cannot be encoded": (
-        lambda tmp, poem, _: train(poem, tmp, "--separator", "☃", "--encoding", "ascii"),
+        command("train POEM . --separator ☃ --encoding ascii"),
         1,
         r"separator '☃': cannot be written in ascii",
     ),
-    "an empty folder": (lambda tmp, *_: train(tmp), 1, r"no text file"),
-    "an unknown data set": (lambda *_: train("tinyshakespear"), 2, r"tinyshakespear.*tinyshakespeare"),
+    "an empty folder": (command("train ."), 1, r"no text file"),
+    "an unknown data set": (command("train tinyshakespear"), 2, r"tinyshakespear.*tinyshakespeare"),
     "a split without characters": (
         lambda tmp, poem, run: ["eval", run, file(tmp / "tiny.txt", "rose"), "--split", "val"],
         1,
@@ -177,19 +179,15 @@ CASES: dict[str, tuple[Make, int, str]] = {
         r"€.*U\+20AC.*5",
     ),
     # where to write
-    "a folder that holds a run": (
-        lambda tmp, poem, run: train(poem, "--out", run),
-        1,
-        r"contains a run already.*--resume",
-    ),
+    "a folder that holds a run": (command("train POEM --out RUN"), 1, r"contains a run already.*--resume"),
     "a run folder under a file": (
         lambda tmp, poem, run: train(poem, "--out", file(tmp / "file", "x") / "run"),
         1,
         r"(not a directory|file exists)",
     ),
     # models
-    "a missing model": (lambda tmp, *_: ["sample", tmp / "no.safetensors"], 2, r"no\.safetensors: no such model"),
-    "a folder without a model": (lambda tmp, *_: ["sample", tmp], 2, r"no model in this folder"),
+    "a missing model": (command("sample no.safetensors"), 2, r"no\.safetensors: no such model"),
+    "a folder without a model": (command("sample ."), 2, r"no model in this folder"),
     "a folder of checkpoints": (
         lambda tmp, *_: ["sample", file(tmp / "cv" / "lm_1.t7", "").parent],
         2,
@@ -197,7 +195,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     ),
     "a JSON file as a model": (model(b'{"a": 1}'), 1, r"m\.safetensors: a JSON file, not a model; give the \.t7 or"),
     "arrays as a model": (model(b"PK\3\4" + 26 * b"\0" + b"a.npy"), 1, r"a NumPy archive \(\.npz\), not a model"),
-    "a text as a model": (lambda tmp, poem, run: ["sample", poem], 1, r"poem\.txt: not a model file"),
+    "a text as a model": (command("sample POEM"), 1, r"poem\.txt: not a model file"),
     "a web page as a model": (model(b"<!DOCTYPE html><html>"), 1, r"m\.safetensors: an HTML page, not a model"),
     "a pointer as an old model": (
         lambda tmp, poem, run: ["sample", file(tmp / "m.t7", b"version https://git-lfs.github.com/spec/v1\n")],
@@ -208,11 +206,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a model that promises too much": (model(struct.pack("<Q", 2**62) + b"{}"), 1, r"m\.safetensors: not a model"),
     "a pickle as a model": (model(b"\x80\x04\x95\x0b\x00\x00\x00"), 1, r"m\.safetensors: not a model file"),
     "a model cut short": (damaged(lambda data: data[:-7]), 1, r"not a model file, or cut short"),
-    "a model of a later version": (
-        damaged(lambda data: data.replace(b'"format_version":"1"', b'"format_version":"9"')),
-        1,
-        r"written by a later char-rnn.*update char-rnn",
-    ),
+    "a model of a later version": (damaged(of_later_version), 1, r"written by a later char-rnn.*update char-rnn"),
     "a model of another program": (
         damaged(lambda data: data.replace(b'"format":"char-rnn"', b'"format":"char-xyz"')),
         1,
@@ -225,15 +219,15 @@ CASES: dict[str, tuple[Make, int, str]] = {
     ),
     # sampling
     "a prime the model has never seen": (
-        sample("--prime", "The r€se"),
+        command("sample RUN --prime 'The r€se'"),
         2,
-        r"€.*U\+20AC.*give --unknown skip to leave it out, or --unknown nearest",
+        r"€.*U\+20AC.*--unknown skip to leave it out, or --unknown nearest",
     ),
-    "a negative temperature": (sample("--temperature", -1), 2, r"'--temperature' / '-temperature': -1"),
-    "top-p above 1": (sample("--top-p", 1.5), 2, r"'--top-p': 1\.5"),
-    "top-k of 0": (sample("--top-k", 0), 2, r"'--top-k': 0"),
-    "a negative length": (sample("--length", -1), 2, r"'--length' / '-length': -1"),
-    "an empty stop text": (sample("--stop", ""), 2, r"--stop"),
+    "a negative temperature": (command("sample RUN --temperature -1"), 2, r"'--temperature' / '-temperature': -1"),
+    "top-p above 1": (command("sample RUN --top-p 1.5"), 2, r"'--top-p': 1\.5"),
+    "top-k of 0": (command("sample RUN --top-k 0"), 2, r"'--top-k': 0"),
+    "a negative length": (command("sample RUN --length -1"), 2, r"'--length' / '-length': -1"),
+    "an empty stop text": (command("sample RUN --stop ''"), 2, r"--stop"),
     # resuming
     "a run of standard input, resumed without it": (
         resumed(lambda run: file(run / "config.yaml", "data: {data_dir: '-'}")),
@@ -241,24 +235,24 @@ CASES: dict[str, tuple[Make, int, str]] = {
         r"char-rnn train - --resume .* < TEXT",
     ),
     "another architecture for a model to start from": (
-        lambda tmp, poem, run: ["train", poem, "--init-from", run, "--set", "model.hidden_size=9"],
+        command("train POEM --init-from RUN --set model.hidden_size=9"),
         2,
-        r"--init-from uses the architecture of the model",
+        r"--init-from uses the architecture of the",
     ),
     "new symbols without a model": (
-        lambda tmp, poem, run: ["train", poem, "--grow-vocabulary"],
+        command("train POEM --grow-vocabulary"),
         2,
-        r"--grow-vocabulary adds symbols to a model: give the model with --init-from",
+        r"adds symbols to a model: give the model with --init-from",
     ),
     "new symbols for a run that is resumed": (
-        lambda tmp, poem, run: ["train", "--resume", run, "--grow-vocabulary"],
+        command("train --resume RUN --grow-vocabulary"),
         2,
-        r"--resume uses the settings of the run: leave out .*--grow-vocabulary",
+        r"settings of the run: leave out .*--grow-vocabulary",
     ),
     "new symbols as in 2015": (
-        lambda tmp, poem, run: ["train", poem, "--torch7", "--init-from", run, "--grow-vocabulary"],
+        command("train POEM --torch7 --init-from RUN --grow-vocabulary"),
         2,
-        r"--grow-vocabulary needs training\.trainer=modern",
+        r"needs training\.trainer=modern",
     ),
     "a text with new symbols without the option": (
         lambda tmp, poem, run: ["train", file(tmp / "text", "r€se".encode()), "--init-from", run],
@@ -275,7 +269,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
         1,
         r"nothing",
     ),
-    "nothing to resume": (lambda tmp, *_: ["train", "--resume", tmp], 1, r"nothing to resume here"),
+    "nothing to resume": (command("train --resume ."), 1, r"nothing to resume here"),
     "a state cut short": (
         resumed(lambda run: file(run / STATE, (run / STATE).read_bytes()[:-5])),
         1,
@@ -287,26 +281,22 @@ CASES: dict[str, tuple[Make, int, str]] = {
         r"not a training state",
     ),
     "a state of a later version": (
-        resumed(
-            lambda run: file(
-                run / STATE, (run / STATE).read_bytes().replace(b'"format_version":"1"', b'"format_version":"9"')
-            )
-        ),
+        resumed(lambda run: file(run / STATE, of_later_version((run / STATE).read_bytes()))),
         1,
         r"later char-rnn",
     ),
     "a run read in another way": (
-        resumed(lambda run: None, "--set", "training.seq_length=5"),
+        resumed(unchanged, "--set", "training.seq_length=5"),
         1,
         r"was trained with training\.seq_length 10, not 5",
     ),
     "a state of another architecture": (
-        resumed(lambda run: None, "--set", "model.hidden_size=9"),
+        resumed(unchanged, "--set", "model.hidden_size=9"),
         1,
         r"was trained with model\.hidden_size 8, not 9",
     ),
     "a run whose text has moved": (
-        resumed(lambda run: None, "--set", "data.data_dir=elsewhere.txt"),
+        resumed(unchanged, "--set", "data.data_dir=elsewhere.txt"),
         2,
         r"elsewhere\.txt: no such file .*; if the text has moved, give its new path with --resume",
     ),
@@ -314,7 +304,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
         lambda tmp, poem, run: [
             "train",
             file(tmp / "other.txt", TEXT + "!" * 50),
-            *resumed(lambda folder: None)(tmp, poem, run)[1:],
+            *resumed(unchanged)(tmp, poem, run)[1:],
         ],
         1,
         r"the run was trained on another text.*--init-from",

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_helpers import Command, Outcome
+from cli_helpers import Command, Outcome, loaded
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.model_file import ModelFile
@@ -81,14 +81,7 @@ def test_the_script_is_sample_lua(file: ModelFile, path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_torch_is_loaded(path: Path) -> None:
-    script = (
-        "import sys; from char_rnn.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit: print(sorted({'torch', 'scipy', 'matplotlib'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", script, "sample", str(path), "--rng", "torch7", "--length", "5"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert loaded(["torch", "scipy", "matplotlib"], "sample", path, "--torch7", "--length", 5) == []
 
 
 def test_torch_rnn_takes_a_new_seed_and_says_it(char_rnn: Command, file: ModelFile, path: Path) -> None:

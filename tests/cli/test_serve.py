@@ -16,16 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli_helpers import Command
+from cli_helpers import PLAYGROUND, WAIT, Command, ask
 from processes import disposition
 
-PACKAGES = ["prometheus_client", "sse_starlette", "starlette", "uvicorn"]
-for needed in PACKAGES:
+for needed in PLAYGROUND:
     pytest.importorskip(needed, reason="the extra playground is not installed")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-
-WAIT = 60
 
 
 @pytest.fixture(autouse=True)
@@ -53,15 +50,6 @@ def serving(*arguments: object, ignoring: bool = False) -> Iterator[tuple[subpro
     finally:
         process.kill()
         process.communicate(timeout=WAIT)
-
-
-def ask(address: str, path: str, body: object = None) -> str:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(address + path, data, {"content-type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=WAIT) as answer:
-        text: str = answer.read().decode()
-    return text
 
 
 def test_without_a_model_it_serves_demo() -> None:
@@ -233,7 +221,7 @@ def test_what_cannot_be_served(
 
 
 @pytest.mark.parametrize(
-    "package", [*(pytest.param(name, marks=pytest.mark.slow) for name in PACKAGES[:-1]), "uvicorn"]
+    "package", [*(pytest.param(name, marks=pytest.mark.slow) for name in PLAYGROUND[:-1]), "uvicorn"]
 )
 def test_without_the_extra_the_way_to_it_is_named(run_folder: Path, tmp_path: Path, package: str) -> None:
     script = (

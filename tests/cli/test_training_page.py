@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,22 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_helpers import SMALL, Command
+from cli_helpers import PLAYGROUND, SMALL, WAIT, Command, ask
 from processes import disposition
 
-for needed in ("prometheus_client", "sse_starlette", "starlette", "uvicorn"):
+for needed in PLAYGROUND:
     pytest.importorskip(needed, reason="the extra playground is not installed")
 
-WAIT = 60
 LIMITS = ["--set", "training.max_steps=1000", "--set", "training.eval_interval=250"]
 LINE = re.compile(r"the page of this run: (http://127\.0\.0\.1:\d+/)\n")
 BY_SIGNAL = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-
-
-def asked(address: str, path: str) -> Any:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(address + path, timeout=WAIT) as answer:
-        return json.load(answer)
 
 
 def is_served(address: str) -> bool:
@@ -46,12 +38,12 @@ def test_the_page_is_opened_and_ends_with_the_training(
 ) -> None:
     found: list[Any] = []
     monkeypatch.setenv("BROWSER", "any")
-    monkeypatch.setattr(webbrowser, "open", lambda address: found.extend((address, asked(address, "api/models"))))
+    monkeypatch.setattr(webbrowser, "open", lambda address: found.extend((address, ask(address, "api/models"))))
     with_page = char_rnn("train", poem, "--out", tmp_path / "run", *SMALL, *LIMITS, "--open")
     assert with_page.status == 0
     address = LINE.findall(with_page.err)[0]
     assert found[0] == address
-    assert found[1]["runs"] == ["run"]
+    assert json.loads(found[1])["runs"] == ["run"]
     assert not is_served(address)
 
 
@@ -124,7 +116,7 @@ def test_no_signal_leaves_a_server(poem: Path, tmp_path: Path, name: str, to_all
     limits = ["--set", "training.max_steps=100000000", "--set", "training.max_epochs=100000000"]
     run = tmp_path / "run"
     with endless(poem, "--out", run, *SMALL, *limits, start_new_session=True) as (process, address):
-        assert asked(address, "api/models/run/training")["state"] == "running"
+        assert json.loads(ask(address, "api/models/run/training"))["state"] == "running"
         (os.killpg if to_all else os.kill)(process.pid, number)
         _, err = process.communicate(timeout=WAIT)
         assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
@@ -173,7 +165,7 @@ def test_on_a_terminal_the_page_stays_until_ctrl_c(poem: Path, tmp_path: Path) -
         found = re.search(rb"stays open at (http\S+);", shown)
         assert found
         address = found[1].decode()
-        assert asked(address, "api/models/run/training")["state"] == "finished"
+        assert json.loads(ask(address, "api/models/run/training"))["state"] == "finished"
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(WAIT) == 0
         assert not is_served(address)
