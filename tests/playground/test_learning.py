@@ -23,8 +23,8 @@ from char_rnn.generation.learning import segments_of
 from char_rnn.generation.unknown_characters import spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.models import build_model
-from char_rnn.playground import learned_copies
-from char_rnn.playground.learned_copies import LearnedCopies
+from char_rnn.playground import learning_model
+from char_rnn.playground.learning_model import LearningModel
 from char_rnn.playground.schema import Limits
 from char_rnn.training.learner import Learner
 
@@ -91,7 +91,7 @@ def test_a_text_is_written_by_a_copy_that_has_learned(taught_server: Serving, te
 
 def test_a_text_that_goes_on_is_learned_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same as in one request, whatever others have taught meanwhile."""
-    monkeypatch.setattr(learned_copies, "SECONDS_IN_USE", 0)
+    monkeypatch.setattr(learning_model, "SECONDS_IN_USE", 0)
     with learning(copies=1) as running:
         for end in range(20, len(TEXT), 17):
             for learn in ([TEXT[:end]], [OTHER]):
@@ -115,7 +115,7 @@ def test_characters_that_the_model_lacks_are_replaced(taught_server: Serving) ->
 
 @pytest.mark.slow
 def test_copies_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned_copies, "SECONDS_IN_USE", 0)
+    monkeypatch.setattr(learning_model, "SECONDS_IN_USE", 0)
     threads = threading.active_count()
     with learning(copies=2, seconds_learned=3) as running:
         for number in range(3):
@@ -123,7 +123,7 @@ def test_copies_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
             assert write(running, ["abc" * number + TEXT])
             assert copies(running) == min(number + 1, 2)
         eventually(lambda: copies(running) == 0)
-        eventually(lambda: not running.app.state.models["one"]._copies._learning._saved)
+        eventually(lambda: not running.app.state.models["one"]._learning._saved)
         assert write(running, [TEXT]) == alone(taught(TEXT), "a ", 100, seed=1)
     eventually(lambda: threading.active_count() <= threads + 1)  # of the event loop's pool
 
@@ -234,7 +234,7 @@ def test_a_server_that_ends_does_not_wait_for_what_is_learned(measures: bool) ->
         connection = connect(running, learn=[TEXT])
         assert begun.wait(WAIT) if measures else known.begun.acquire(timeout=WAIT)
         running.server.end()
-        eventually(lambda: bool(running.app.state.models["one"]._copies._closing))
+        eventually(lambda: bool(running.app.state.models["one"]._closing))
         known.go_on.release(100)
         connection.close()
     assert known.steps == (0 if measures else 1)
@@ -242,7 +242,7 @@ def test_a_server_that_ends_does_not_wait_for_what_is_learned(measures: bool) ->
 
 def test_a_copy_used_while_others_are_dropped_remains(monkeypatch: pytest.MonkeyPatch) -> None:
     now, dropping = [0.0], asyncio.Event()
-    monkeypatch.setattr(learned_copies.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(learning_model.time, "monotonic", lambda: now[0])
 
     class Copy:
         busy = False
@@ -259,24 +259,25 @@ def test_a_copy_used_while_others_are_dropped_remains(monkeypatch: pytest.Monkey
             await dropping.wait()
 
     async def use() -> None:
-        known = LearnedCopies("one", lambda _: learner(FILE), lambda _: Copy(), Limits())
-        await known.get([[1, 2]])
-        used = await known.get([[3, 4]])
+        known = LearningModel("one", FILE, "float32", Limits(), None, learner)
+        monkeypatch.setattr(known, "_serve", lambda _: Copy())
+        await known.learned(["ab"])
+        used = await known.learned(["cd"])
         now[0] = 10.0
         forgetting = asyncio.create_task(known.forget(5))
-        while len(known) == 2:
+        while known.learned_copies == 2:
             await asyncio.sleep(0)
-        assert await known.get([[3, 4]]) is used
+        assert await known.learned(["cd"]) is used
         dropping.set()
         await forgetting
-        assert await known.get([[3, 4]]) is used
+        assert await known.learned(["cd"]) is used
 
     asyncio.run(use())
 
 
 def test_copies_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that were dropped."""
-    monkeypatch.setattr(learned_copies, "SECONDS_IN_USE", 0)
+    monkeypatch.setattr(learning_model, "SECONDS_IN_USE", 0)
     with learning(copies=1) as running:
         value = running.app.state.metrics.registry.get_sample_value
         for number, learn in enumerate(([TEXT], [OTHER], [TEXT]), 1):

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from char_rnn.generation.engine import Engine
-from char_rnn.generation.learning import Learner, Tensors
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.tracking_cells import TrackingCell, best_cells
 from char_rnn.generation.unknown_characters import Spelling, default_prime, spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cell_finder import CellFinder
 from char_rnn.playground.jobs import ReadJob, scores, states
-from char_rnn.playground.learned_copies import LearnedCopies
 from char_rnn.playground.messages import ApiError
 from char_rnn.playground.scheduler import CLOSING, Scheduler
 from char_rnn.playground.schema import Limits
@@ -32,23 +28,20 @@ from char_rnn.utils.hub import is_address
 
 
 class ServedModel:
-    """A model and its scheduler; with a function that makes its learner, also its learned copies.
+    """A model and its scheduler.
 
     Attributes:
+        learns: Whether copies of it can learn from texts; see `LearningModel`.
         prime: Text that an empty prime stands for; may be empty too.
 
     Raises:
         ValueError: The weights do not match the configuration.
     """
 
+    learns = False
+
     def __init__(
-        self,
-        name: str,
-        file: ModelFile,
-        precision: Precision,
-        limits: Limits,
-        threads: int | None = None,
-        learner: Callable[[ModelFile, Callable[..., None]], Learner] | None = None,
+        self, name: str, file: ModelFile, precision: Precision, limits: Limits, threads: int | None = None
     ) -> None:
         self.name, self.vocabulary = name, file.vocabulary
         self._settings = file.config.generation
@@ -58,16 +51,8 @@ class ServedModel:
         self.scheduler = Scheduler(engine, limits.streams, name)
         step = file.training.get("step")
         more = {"symbols": list(file.vocabulary.labels), "precision": precision, "step": step and int(step)}
-        more["learns"] = learner is not None
-        self.metadata: dict[str, Any] = {"name": name, **file.summary(), **more}
+        self.metadata: dict[str, Any] = {"name": name, **file.summary(), **more, "learns": self.learns}
         self._finder = CellFinder(engine, file.vocabulary)
-        self._copies: LearnedCopies[ServedModel] | None = None
-        if learner is not None:
-
-            def copy(tensors: Tensors) -> ServedModel:
-                return ServedModel(name, replace(file, tensors=tensors), precision, limits, threads)
-
-            self._copies = LearnedCopies(name, partial(learner, file), copy, limits)
 
     def start(self) -> None:
         """Start computing."""
@@ -76,21 +61,16 @@ class ServedModel:
     @property
     def busy(self) -> bool:
         """Whether it computes a text, or searches for cells."""
-        computes = bool(self.scheduler.active + self.scheduler.waiting) or self._finder.searching
-        return computes or (self._copies is not None and self._copies.busy)
+        return bool(self.scheduler.active + self.scheduler.waiting) or self._finder.searching
 
     def close(self, reason: str = CLOSING) -> None:
         """End all texts, whose clients get the reason."""
         self.scheduler.close(reason)
-        if self._copies is not None:
-            self._copies.close(reason)
 
     async def stop(self, reason: str = CLOSING) -> None:
         """End all texts, whose clients get the reason, and the thread."""
         self._finder.close()
         self.close(reason)
-        if self._copies is not None:
-            await self._copies.stop(reason)
         await asyncio.to_thread(self.scheduler.join, 10)
 
     def continue_counts(self, before: ServedModel) -> None:
@@ -98,34 +78,27 @@ class ServedModel:
         self.scheduler.symbols, self.scheduler.seconds = int(before.count("symbols")), before.count("seconds")
 
     def count(self, attribute: str) -> float:
-        """Return a count of the scheduler, with those of the learned copies."""
+        """Return a count of the scheduler."""
         value: float = getattr(self.scheduler, attribute)
-        return value + (0 if self._copies is None else self._copies.count(attribute))
+        return value
 
     @property
     def learned_copies(self) -> int:
         """Number of learned copies in memory."""
-        return 0 if self._copies is None else len(self._copies)
+        return 0
 
     async def learned(self, texts: Sequence[str]) -> ServedModel:
-        """Return the copy that has learned from some texts; without any text, the model itself.
+        """Return the model that has learned from some texts; without any text, the model itself.
 
         Raises:
-            ApiError: The model does not learn, the texts are too long, or all copies are in use.
+            ApiError: The model does not learn.
         """
-        if not any(texts):
-            return self
-        if self._copies is None:
+        if any(texts):
             raise ApiError(422, f"learn: model {self.name} does not learn; start char-rnn serve with --learn", "learn")
-        symbols = [(await self.spelled(text)).indices.tolist() for text in texts]
-        if all(len(each) < 2 for each in symbols):  # the first is not predicted
-            return self
-        return await self._copies.get(symbols)
+        return self
 
     async def forget(self, seconds: float) -> None:
         """Drop the learned copies that were not used for some time."""
-        if self._copies is not None:
-            await self._copies.forget(seconds)
 
     async def cells(self) -> list[TrackingCell]:
         """Find the cells that track features of texts that the model writes."""

@@ -22,12 +22,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from char_rnn.generation.learning import Learner
 from char_rnn.generation.network import Precision
 from char_rnn.model_file import ModelFile
 from char_rnn.playground import v1
 from char_rnn.playground.access import Access
 from char_rnn.playground.api import OPERATIONS, Api
+from char_rnn.playground.learning_model import LearningModel, MakeLearner
 from char_rnn.playground.messages import ApiError, refuse, unless_known
 from char_rnn.playground.metrics import Measured, Metrics
 from char_rnn.playground.middleware import HEADERS, LONGEST_HEAD, Guard
@@ -50,7 +50,7 @@ def create_app(
     host: str = "127.0.0.1",
     access: Access = Access(),  # noqa: B008 (frozen)
     texts: Mapping[str, TrainingText] = MappingProxyType({}),
-    learner: Callable[[ModelFile, Callable[..., None]], Learner] | None = None,
+    learner: MakeLearner | None = None,
 ) -> Starlette:
     """Make the application that serves some models.
 
@@ -63,8 +63,7 @@ def create_app(
         host: Address the server is bound to; requests to other names are refused.
         access: API key, and the origins and names that are allowed too.
         texts: Training texts of the models, by their names, to find copied stretches.
-        learner: Makes the learner of a model, so that its copies can learn from texts of the clients; ``None`` if they
-            cannot. It calls the function it is given between its steps; that raises an error when the server ends.
+        learner: Makes the learner of a model, whose copies then learn from texts of the clients.
 
     Returns:
         An ASGI application, with the `ServedModels` in `state.models` and the counts in `state.metrics`.
@@ -75,7 +74,8 @@ def create_app(
     """
 
     def serve(name: str, file: ModelFile) -> ServedModel:
-        return ServedModel(name, file, precision, limits, threads, learner)
+        given = name, file, precision, limits, threads
+        return ServedModel(*given) if learner is None else LearningModel(*given, learner)
 
     runs = {name: ServedRun(name, folder, serve) for name, folder in models.items() if isinstance(folder, Path)}
     found = (serve(name, file) if isinstance(file, ModelFile) else runs[name].load() for name, file in models.items())
