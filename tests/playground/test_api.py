@@ -23,7 +23,7 @@ from char_rnn import __version__
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.tracking_cells import FEATURES, best_cells
 from char_rnn.model_file import ModelFile
-from char_rnn.playground.packed_states import packed
+from char_rnn.playground.jobs import packed
 from char_rnn.playground.schema import Limits
 from char_rnn.playground.served_model import model_names
 

@@ -21,11 +21,10 @@ from char_rnn.generation.scored_text import likeliest
 from char_rnn.generation.tracking_cells import SHORTEST
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema, v1
-from char_rnn.playground.jobs import WriteJob, probability
+from char_rnn.playground.jobs import WriteJob, packed, probability
 from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation, document
-from char_rnn.playground.packed_states import packed
 from char_rnn.playground.served_model import ServedModel
 from char_rnn.playground.served_models import ServedRun
 from char_rnn.playground.training_text import TrainingText

@@ -5,6 +5,7 @@ Dimensions: T symbols, V vocabulary, L layers, H hidden.
 
 from __future__ import annotations
 
+import base64
 import math
 import time
 from collections import deque
@@ -14,16 +15,18 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array
 from char_rnn.generation.scored_text import likeliest
 from char_rnn.playground.messages import PACE, ApiError, Outbox
-from char_rnn.playground.packed_states import packed
 from char_rnn.playground.scheduler import TextJob
 
 SECONDS_BETWEEN_STATES = PACE
 LEAST_LOG_PROB = -9999.0  # sent instead of minus infinity, which JSON lacks
+LARGEST_LEVEL = 127  # of an activation in 8 bits: a pixel of a heat map needs no more
 
 Record = Callable[[int, Array, Array | None], Any]
 
@@ -196,6 +199,13 @@ class WriteJob(TextJob):
 def probability(log_prob: float) -> float:
     """Return a probability as it is sent, from its logarithm."""
     return round(math.exp(log_prob), 6)
+
+
+def packed(states: Array) -> dict[str, Any]:
+    """Return the activations (..., L, H) of all cells, in 8 bits, as the fields of `schema.States`."""
+    scale = max(1.0, float(np.abs(states).max(initial=0)))
+    levels = np.rint(states * (LARGEST_LEVEL / scale)).astype(np.int8)
+    return {"scale": scale, "values": base64.b64encode(levels.tobytes()).decode()}
 
 
 def _log_probability(log_prob: float) -> float:
