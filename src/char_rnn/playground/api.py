@@ -21,8 +21,8 @@ from char_rnn.generation.scored_text import likeliest
 from char_rnn.generation.tracking_cells import SHORTEST
 from char_rnn.generation.unknown_characters import Spelling, spelled
 from char_rnn.playground import schema, v1
-from char_rnn.playground.jobs import WriteJob, packed, probability
-from char_rnn.playground.messages import ApiError, EventStream, Outbox, read, unless_disconnected, unless_known
+from char_rnn.playground.jobs import packed, probability
+from char_rnn.playground.messages import ApiError, EventStream, check_most, read, unless_disconnected, unless_known
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation, document
 from char_rnn.playground.served_model import ServedModel
@@ -74,49 +74,53 @@ class Api:
         """Write a text, as events: `start`, unnamed ones (CharactersEvent), `done` or `error`; a disconnect ends it."""
         body = await read(request, schema.GenerateRequest, self._limits)
         base = self.model(body.model)
-        if body.length > self._limits.length:
-            raise ApiError(422, f"length: at most {self._limits.length:,}; given {body.length:,}", "length")
+        check_most("length", body.length, self._limits.length)
         self._check_text(body.prime, "prime")
         unit = None if body.unit is None else (body.unit.layer, body.unit.index)
         if unit is not None:
             _check_unit(base, unit, ("unit.layer", "unit.index"))
         text, start = await asyncio.to_thread(new_text, base, body)  # many unknown characters take a while
         model = await self._learned(request, base, body.learn)
-        outbox = Outbox(self._limits.characters_held, model.scheduler.wake)
-        options: Any = {"alternatives": body.alternatives, "unit": unit, "states": body.states}
-        job = WriteJob(text, model.vocabulary, outbox, start, **options)
-        if not job.ended:
-            model.scheduler.add(job)
-        self._metrics.streams.inc()
-
-        def leave() -> None:
-            self._metrics.streams.dec()
-            model.scheduler.cancel(job)
-
+        options: Any = {"start": start, "alternatives": body.alternatives, "unit": unit, "states": body.states}
+        outbox, leave = model.write([text], self._metrics.streams, **options)
         return EventStream(outbox, leave, self._limits.seconds_stalled)
 
     async def activations(self, request: Request) -> Response:
         """Return the activations of a hidden cell, or of a layer, after each character of a text."""
-        body, model = await self._read(request, schema.ActivationsRequest)
+        body, model, spelling = await self._read(request, schema.ActivationsRequest)
         _check_unit(model, (body.layer, body.unit or 0), ("layer", "unit"))
-        size = len(body.text) * (model.hidden_size if body.unit is None else 1)
-        if size > self._limits.numbers:
+        if body.unit is None:
             most = self._limits.numbers // model.hidden_size
-            raise ApiError(
-                422, f"text: at most {most:,} characters if unit is missing; given {len(body.text):,}", "text"
-            )
-        return await unless_disconnected(request, _activations(model, body))
+            check_most("text", len(body.text), most, " characters if unit is missing")
+        states = await unless_disconnected(request, model.states(spelling, body.layer, body.unit))
+        rows = states.astype(np.float64).round(5)
+        changes = json.dumps(_spelling_fields(spelling))[1:-1]
+
+        def encode() -> str:  # row by row: a million numbers at once would block all other threads
+            return f'{{"activations":[{",".join(json.dumps(row.tolist()) for row in rows)}]{changes and ","}{changes}}}'
+
+        return Response(await asyncio.to_thread(encode), media_type="application/json")
 
     async def states(self, request: Request) -> Response:
         """Return the activations of all cells, in 8 bits, after each of the last characters of a text."""
-        body, model = await self._read(request, schema.ReadRequest)
+        _, model, spelling = await self._read(request, schema.ReadRequest)
         most = max(1, self._limits.numbers * 4 // (model.num_layers * model.hidden_size))
-        return await unless_disconnected(request, _states(model, body.text, most))
+        states = await unless_disconnected(request, model.states(spelling, last=most))
+
+        def encode() -> Response:
+            return JSONResponse({"characters": len(states), **packed(states), **_spelling_fields(spelling)})
+
+        return await asyncio.to_thread(encode)
 
     async def score(self, request: Request) -> Response:
         """Return the log-probability of each character of a text."""
-        body, model = await self._read(request, schema.ScoreRequest)
-        return await unless_disconnected(request, _score(model, body))
+        body, model, spelling = await self._read(request, schema.ScoreRequest)
+        log_probs, after = await unless_disconnected(request, model.score(spelling))
+        answer: dict[str, Any] = {"log_probs": log_probs, **_spelling_fields(spelling)}
+        if body.alternatives:
+            found = [] if after is None else likeliest(model.vocabulary.labels, after, body.alternatives)
+            answer["next"] = [(label, probability(log_prob)) for label, log_prob in found]
+        return JSONResponse(answer)
 
     async def cells(self, request: Request) -> Response:
         """List the cells that best track quotes, line length and other features, in a text that the model writes."""
@@ -139,7 +143,8 @@ class Api:
         self._check_text(body.text)
         if model.name not in self._texts:
             raise ApiError(422, f"model {model.name}: no training text; start char-rnn serve with --text", "model")
-        return await unless_disconnected(request, _copied(self._texts[model.name], body))
+        copied = self._texts[model.name].copied(body.text, body.at_least)
+        return JSONResponse({"stretches": await unless_disconnected(request, copied)})
 
     async def health(self, _request: Request) -> Response:
         """Report that the server runs."""
@@ -170,23 +175,21 @@ class Api:
             raise ApiError(503, f"model {name}: {NO_CHECKPOINT}", field, headers={"retry-after": "10"})
         return self._models[name]
 
-    async def _read(self, request: Request, form: type[ReadT]) -> tuple[ReadT, ServedModel]:
-        """Return the body of a request about a text, and the model that reads it."""
+    async def _read(self, request: Request, form: type[ReadT]) -> tuple[ReadT, ServedModel, Spelling]:
+        """Return the body of a request about a text, the model that reads it, and what it reads."""
         body = await read(request, form, self._limits)
         model = self.model(body.model)
         self._check_text(body.text)
-        return body, await self._learned(request, model, body.learn)
+        model = await self._learned(request, model, body.learn)
+        return body, model, await model.spelled(body.text)
 
     async def _learned(self, request: Request, model: ServedModel, texts: Sequence[str]) -> ServedModel:
         """Return the copy of a model that has learned from the texts of a request, if there are any."""
-        total = sum(map(len, texts))
-        if total > self._limits.prime:
-            raise ApiError(422, f"learn: at most {self._limits.prime:,} characters in all; given {total:,}", "learn")
+        check_most("learn", sum(map(len, texts)), self._limits.prime, " characters in all")
         return await unless_disconnected(request, model.learned(texts))
 
     def _check_text(self, text: str, field: str = "text") -> None:
-        if len(text) > self._limits.prime:
-            raise ApiError(422, f"{field}: at most {self._limits.prime:,} characters; given {len(text):,}", field)
+        check_most(field, len(text), self._limits.prime, " characters")
 
 
 def _check_unit(model: ServedModel, unit: tuple[int, int], names: tuple[str, str]) -> None:
@@ -242,39 +245,6 @@ def _spelling_fields(spelling: Spelling) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-async def _score(model: ServedModel, body: schema.ScoreRequest) -> Response:
-    spelling = await model.spelled(body.text)
-    log_probs, after = await model.score(spelling)
-    answer: dict[str, Any] = {"log_probs": log_probs, **_spelling_fields(spelling)}
-    if body.alternatives:
-        labels = model.vocabulary.labels
-        found = [] if after is None else likeliest(labels, after, body.alternatives)
-        answer["next"] = [(label, probability(log_prob)) for label, log_prob in found]
-    return JSONResponse(answer)
-
-
-async def _activations(model: ServedModel, body: schema.ActivationsRequest) -> Response:
-    spelling = await model.spelled(body.text)
-    states = await model.states(spelling, body.layer, body.unit)
-    rows = states.astype(np.float64).round(5)
-    changes = json.dumps(_spelling_fields(spelling))[1:-1]
-
-    def encode() -> str:  # row by row: a million numbers at once would block all other threads
-        return f'{{"activations":[{",".join(json.dumps(row.tolist()) for row in rows)}]{changes and ","}{changes}}}'
-
-    return Response(await asyncio.to_thread(encode), media_type="application/json")
-
-
-async def _states(model: ServedModel, text: str, most: int) -> Response:
-    spelling = await model.spelled(text)
-    states = await model.states(spelling, last=most)
-
-    def encode() -> Response:
-        return JSONResponse({"characters": len(states), **packed(states), **_spelling_fields(spelling)})
-
-    return await asyncio.to_thread(encode)
-
-
 async def _cells(model: ServedModel, text: str | None = None) -> Response:
     """List the cells that track features of a text, by default of one that the model writes."""
     if text is None:
@@ -284,7 +254,3 @@ async def _cells(model: ServedModel, text: str | None = None) -> Response:
         cells, changes = await model.cells_of(text, spelling), _spelling_fields(spelling)
     rounded = [asdict(cell) | {"correlation": round(cell.correlation, 4)} for cell in cells]
     return JSONResponse({"cells": rounded, **changes})
-
-
-async def _copied(text: TrainingText, body: schema.CopiedRequest) -> Response:
-    return JSONResponse({"stretches": await text.copied(body.text, body.at_least)})

@@ -49,7 +49,7 @@ class LearningModel(ServedModel):
         make_learner: MakeLearner,
     ) -> None:
         super().__init__(name, file, precision, limits, threads)
-        self._file, self._precision, self._limits, self._threads = file, precision, limits, threads
+        self._file, self._precision, self._threads = file, precision, threads
         self._make_learner = make_learner
         self._copies: dict[tuple[Segment, ...], tuple[float, ServedModel]] = {}  # with their last use, the latest last
         self._learning: Learning | None = None

@@ -47,6 +47,12 @@ class ApiError(HTTPException):
         self.field = field
 
 
+def check_most(field: str, given: int, most: int, unit: str = "") -> None:
+    """Raise `ApiError` if a field of a request is larger than allowed."""
+    if given > most:
+        raise ApiError(422, f"{field}: at most {most:,}{unit}; given {given:,}", field)
+
+
 async def refuse(request: Request, error: Exception) -> Response:
     """Answer an `ApiError`, or an `HTTPException` of the router; under /v1 in the form of OpenAI's API."""
     assert isinstance(error, HTTPException)

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from prometheus_client import Gauge
 
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.generation_state import GenerationState
 from char_rnn.generation.network import Array, Precision
 from char_rnn.generation.tracking_cells import TrackingCell, best_cells
 from char_rnn.generation.unknown_characters import Spelling, default_prime, spelled
 from char_rnn.model_file import ModelFile
 from char_rnn.playground.cell_finder import CellFinder
-from char_rnn.playground.jobs import ReadJob, scores, states
-from char_rnn.playground.messages import ApiError
+from char_rnn.playground.jobs import ReadJob, WriteJob, scores, states
+from char_rnn.playground.messages import ApiError, Outbox
 from char_rnn.playground.scheduler import CLOSING, Scheduler
 from char_rnn.playground.schema import Limits
 from char_rnn.sampling.options import OPTIONS, Strategy
@@ -43,7 +45,7 @@ class ServedModel:
     def __init__(
         self, name: str, file: ModelFile, precision: Precision, limits: Limits, threads: int | None = None
     ) -> None:
-        self.name, self.vocabulary = name, file.vocabulary
+        self.name, self.vocabulary, self._limits = name, file.vocabulary, limits
         self._settings = file.config.generation
         self.prime, _ = default_prime(file.vocabulary, self._settings.prime)
         self.num_layers, self.hidden_size = file.config.model.num_layers, file.config.model.hidden_size
@@ -133,6 +135,26 @@ class ServedModel:
         begins = np.concatenate([[0], ends[:-1]])
         values = (sums[ends] - sums[begins]).round(5).tolist()
         return [value if read else None for value, read in zip(values, ends > begins, strict=True)], after
+
+    def write(
+        self, texts: Sequence[GenerationState], streams: Gauge, **options: Any
+    ) -> tuple[Outbox, Callable[[], None]]:
+        """Start to write texts, counted as `streams`; return their outbox, and a function that ends them.
+
+        Raises:
+            ApiError: Not enough rows are free.
+        """
+        outbox = Outbox(self._limits.characters_held * len(texts), self.scheduler.wake)
+        jobs = [WriteJob(text, self.vocabulary, outbox, number=number, **options) for number, text in enumerate(texts)]
+        self.scheduler.add(*(job for job in jobs if not job.ended))
+        streams.inc(len(jobs))
+
+        def leave() -> None:
+            streams.dec(len(jobs))
+            for job in jobs:
+                self.scheduler.cancel(job)
+
+        return outbox, leave
 
     async def result(self, job: ReadJob) -> list[Any]:
         """Return the records of a job, which is cancelled with the caller.

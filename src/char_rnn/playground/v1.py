@@ -15,19 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from char_rnn._version import __version__
-from char_rnn.generation.generation_state import GenerationState
 from char_rnn.playground import v1_answer_schema as answers
 from char_rnn.playground import v1_schema as schema
-from char_rnn.playground.jobs import WriteJob
-from char_rnn.playground.messages import (
-    ApiError,
-    EventStream,
-    Item,
-    Outbox,
-    batches,
-    read,
-    unless_disconnected,
-)
+from char_rnn.playground.messages import ApiError, EventStream, Item, Outbox, batches, check_most, read, unless_disconnected
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation
 from char_rnn.playground.schema import Limits
@@ -66,8 +56,7 @@ class V1:
     async def complete(self, request: Request) -> Response:
         """Continue one or several prompts, as one answer or as a stream of events."""
         body = await read(request, schema.CompletionRequest, self._limits, BODIES)
-        if (longest := max(map(len, body.prompt))) > self._limits.prime:
-            raise ApiError(422, f"prompt: at most {self._limits.prime:,} characters; given {longest:,}", "prompt")
+        check_most("prompt", max(map(len, body.prompt)), self._limits.prime, " characters")
         count = body.best_of or body.n
         if count < body.n:
             raise ApiError(422, f"best_of: must be at least n ({body.n}); given {count}", "best_of")
@@ -104,16 +93,16 @@ class V1:
     ) -> Response:
         """Write `count` texts for each prompt."""
         model = self._find(body.model)
-        if length > self._limits.length:
-            raise ApiError(422, f"max_tokens: at most {self._limits.length:,}; given {length:,}", "max_tokens")
-        if (total := len(texts) * count) > self._limits.streams:
-            raise ApiError(422, f"n: at most {self._limits.streams} texts in a request; given {total}", "n")
+        total = len(texts) * count
+        check_most("max_tokens", length, self._limits.length)
+        check_most("n", total, self._limits.streams, " texts in a request")
         echo, scored = isinstance(body, schema.CompletionRequest) and body.echo, body.alternatives is not None
         held = (sum(map(len, texts)) * count if echo else 0) + (0 if body.stream else total * length)
-        if (given := held * (body.alternatives or 0)) > (most := self._limits.numbers // 4):  # each with its text
-            raise ApiError(422, f"logprobs: at most {most:,} in an answer; given {given:,}", "logprobs")
+        listed = held * (body.alternatives or 0)
+        check_most("logprobs", listed, self._limits.numbers // 4, " in an answer")  # each with its text
         prompts, states = await asyncio.to_thread(new_texts, model, body, texts, length, count)
-        outbox, leave = self._start(model, states, body.alternatives or 0, prime_scores=echo and scored)
+        options: Any = {"alternatives": body.alternatives or 0, "scores": True, "prime_scores": echo and scored}
+        outbox, leave = model.write(states, self._metrics.streams, **options)
         echoed = [prompts[number // count] if echo else None for number in range(total)]
         choices = [Choice(number, scored, prompt) for number, prompt in enumerate(echoed)]
         form = ChatAnswer if isinstance(body, schema.ChatRequest) else Answer
@@ -125,25 +114,6 @@ class V1:
             return await unless_disconnected(request, _whole(answer, outbox, prompts, choices, body.n))
         finally:
             leave()
-
-    def _start(
-        self, model: ServedModel, states: list[GenerationState], alternatives: int, prime_scores: bool
-    ) -> tuple[Outbox, Callable[[], None]]:
-        """Start to write texts; return their outbox, and a function that ends them."""
-        outbox = Outbox(self._limits.characters_held * len(states), model.scheduler.wake)
-        options: Any = {"alternatives": alternatives, "scores": True, "prime_scores": prime_scores}
-        jobs = [
-            WriteJob(state, model.vocabulary, outbox, number=number, **options) for number, state in enumerate(states)
-        ]
-        model.scheduler.add(*(job for job in jobs if not job.ended))
-        self._metrics.streams.inc(len(jobs))
-
-        def leave() -> None:
-            self._metrics.streams.dec(len(jobs))
-            for job in jobs:
-                model.scheduler.cancel(job)
-
-        return outbox, leave
 
 
 _OWN: Any = {"prefix": schema.PREFIX, "error": answers.V1Error}
