@@ -78,6 +78,24 @@ def test_revisions_and_changes(hub: Hub) -> None:
     assert got(f"hf://{ROSE}@{first}") == VIOLET
 
 
+def test_a_commit_between_check_and_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is that of the commit that was checked."""
+    import huggingface_hub
+
+    download = huggingface_hub.hf_hub_download
+
+    def late(*arguments: Any, **options: Any) -> str:
+        hub.commit(ROSE, {"model.safetensors": VIOLET + b"!"})
+        return download(*arguments, **options)
+
+    hub.commit(ROSE, {"model.safetensors": VIOLET})
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.hf_hub_download", late)
+        assert got(f"hf://{ROSE}") == VIOLET
+    assert got(f"hf://{ROSE}", local_files_only=True) == VIOLET
+    assert got(f"hf://{ROSE}") == VIOLET + b"!"
+
+
 def test_progress(hub: Hub) -> None:
     hub.commit(ROSE, {"model.safetensors": VIOLET})
     seen: list[tuple[str, int, int | None]] = []

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from char_rnn._version import __version__
-from char_rnn.utils.files import TextForPathError
+from char_rnn.utils.files import TextForPathError, replacing
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the name of the stage, the bytes done, and the bytes in all (None if unknown)."""
@@ -117,13 +117,16 @@ def fetch(address: Address, most: int, progress: Progress | None = None, **optio
             if not _is_unreachable(error):
                 raise
             wanted |= {"local_files_only": True, "force_download": False}
-        if stated is not None and (stated.size or 0) > most:
-            raise HubError(f"{address}: has {stated.size:,} bytes, more than {most:,}, the limit for such a file")
+        if stated is not None:
+            if (stated.size or 0) > most:
+                raise HubError(f"{address}: has {stated.size:,} bytes, more than {most:,}, the limit for such a file")
+            wanted["revision"] = stated.commit_hash or address.revision  # a later commit may have another file
         if progress is not None:
             wanted["tqdm_class"] = _bar(progress)
         path = Path(hub.hf_hub_download(address.repository, address.file, **wanted))
         if stated is not None:
             _check_hash(path, stated.etag or "", address)
+            _record_commit(path, stated.commit_hash, address)
     return path
 
 
@@ -204,6 +207,20 @@ def _check_hash(path: Path, etag: str, address: Address) -> None:
             with suppress(OSError):
                 each.unlink()
         raise HubError(f"{address}: the downloaded file is damaged (wrong hash) and has been removed; try again")
+
+
+def _record_commit(path: Path, commit: str | None, address: Address) -> None:
+    """Record the commit of a branch or tag in the cache, for when the Hub cannot be reached.
+
+    ``hf_hub_download`` does so for the revision that it is asked for; here, this is the commit.
+    """
+    revision = address.revision or "main"
+    if commit not in (None, revision):
+        reference = path.parents[address.file.count("/") + 2] / "refs" / revision
+        with suppress(OSError):  # a cache that is read only
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(reference) as temporary:
+                temporary.write_text(str(commit))
 
 
 @contextmanager
