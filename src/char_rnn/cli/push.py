@@ -97,8 +97,7 @@ def _write(
     from char_rnn.export.html_page import Words as PageWords
     from char_rnn.export.html_page import write_page
     from char_rnn.generation.unknown_characters import default_prime, spelled
-    from char_rnn.hub.card import Words
-    from char_rnn.hub.repository import shareable, write_repository
+    from char_rnn.hub.repository import Words, shareable, write_repository
 
     file = shareable(open_model(run), primes)
     prime = primes[0] if primes else default_prime(file.vocabulary, file.config.generation.prime)[0]

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.hub.card import Words, model_card
-from char_rnn.hub.repository import shareable
+from char_rnn.hub.repository import Words, model_card, shareable
 from char_rnn.model_file import ModelFile
 from char_rnn.runs.history import History, Measurement
 from char_rnn.utils.config import Config
