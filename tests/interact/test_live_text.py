@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given, settings
@@ -53,10 +54,10 @@ def act(written: Draft, name: str, value: Any) -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(sorted(ENGINES)), st.sampled_from([0, 1 << 20]), ACTIONS)
 def test_undoing_all_and_doing_it_again_is_exact(kind: str, memory: int, actions: list[tuple[str, Any]]) -> None:
-    written = draft(kind, prime="ab", memory=memory)
+    with patch("char_rnn.interact.draft.MEMORY", memory):
+        written, fresh = draft(kind, prime="ab"), draft(kind)
     for name, value in actions:
         act(written, name, value)
-    fresh = draft(kind, memory=memory)
     for letter in written._live.letters:
         fresh._live.read(letter.symbol, drawn=letter.drawn, chosen=letter.chosen)
     assert stands(written) == stands(fresh)
@@ -70,15 +71,23 @@ def test_undoing_all_and_doing_it_again_is_exact(kind: str, memory: int, actions
 
 
 def test_memory_is_bounded() -> None:
-    written = draft(memory=0)
+    with patch("char_rnn.interact.draft.MEMORY", 0):
+        written = draft()
+
+    def points() -> int:
+        edits = (*written._history._done, *written._history._undone)
+        return len(written._live._trail) + sum(len(edit.points) for edit in edits)
+
     for _ in range(40):
         written.type("ab ")
         write(written, 9)
-    assert len(written._live._trail) <= 32
-    assert sum(edit.end is not None for edit in written._history._done) <= 32
-    assert len(written._history._done) == 80
-    for _ in range(80):
-        assert written.undo()
+        written.erase(word=True)
+    assert len(written._history._done) == 120
+    assert points() <= 3 * 32
+    for again in (written.undo, written.redo, written.undo):
+        for _ in range(120):
+            assert again()
+            assert points() <= 5 * 32
     assert written.text == ""
 
 

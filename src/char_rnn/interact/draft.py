@@ -27,7 +27,7 @@ from char_rnn.interact.text import Edit, EditHistory, Letter, LiveText, Point
 from char_rnn.sampling.options import Strategy
 from char_rnn.utils.files import replacing
 
-MEMORY = 64 << 20  # bytes of saved states
+MEMORY = 64 << 20  # bytes of saved states; with less, undoing reads more of the text again
 ALTERNATIVES = 5
 MOST = {"word": 80, "line": 1000}  # symbols, if no end comes
 HIGHEST = 5.0
@@ -58,9 +58,8 @@ class Draft:
     """The text, the model after it, and the history of edits.
 
     The prime, with which the text begins, cannot be undone; ``notes`` are its replaced or skipped characters. The
-    temperature of the strategy can be changed. Without a seed, texts differ each time. ``memory`` is about that of the
-    saved states, in bytes; with less, undoing reads more of the text again. A `Learning` in place of the engine learns
-    from what is typed or chosen.
+    temperature of the strategy can be changed. Without a seed, texts differ each time. A `Learning` in place of the
+    engine learns from what is typed or chosen.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class Draft:
         *,
         seed: int | None = None,
         prime: str = "",
-        memory: int = MEMORY,
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._strategy = strategy
@@ -79,7 +77,7 @@ class Draft:
         self._live = (
             LearningText(engine, vocabulary, ALTERNATIVES)
             if isinstance(engine, Learning)
-            else LiveText(engine, vocabulary, memory // 2, ALTERNATIVES)
+            else LiveText(engine, vocabulary, MEMORY // 2, ALTERNATIVES)
         )
         self._history = EditHistory(self._live.points)
         self.notes = self.type(prime)
@@ -162,8 +160,7 @@ class Draft:
             start = before
         removed = live.since(start)
         if removed:
-            live.rewrite(start, (), None)
-            self._history.add(Edit(start, removed, (), live.point()))
+            self._history.add(Edit(start, removed, (), points=live.rewrite(start, ())))
         return bool(removed)
 
     def proceed(self, until: Until) -> Generator[str, None, None]:
@@ -219,9 +216,8 @@ class Draft:
     def accept(self, alternative: Alternative) -> None:
         """Add one of the :meth:`alternatives` of this text."""
         added = tuple(replace(letter, chosen=True) for letter in alternative.letters)
-        edit = Edit(len(self), (), added, alternative.end)
-        self._live.rewrite(edit.kept, edit.added, edit.end)
-        self._history.add(edit)
+        self._history.add(Edit(len(self), (), added))
+        self._live.rewrite(len(self), added, [(len(self) + len(added), alternative.end)])
 
     def likeliest(self, count: int) -> list[Candidate]:
         """The likeliest next symbols, with the probabilities of the sampler; none with probability 0.
@@ -244,18 +240,16 @@ class Draft:
 
     def undo(self) -> bool:
         """Undo the last step; return whether there was one. The model's state is restored bit for bit."""
-        step = self._history.undo()
-        if step is not None:
-            edit, end = step
-            edit.points = self._live.rewrite(edit.kept, edit.removed, end)
-        return step is not None
+        edit = self._history.undo()
+        if edit is not None:
+            edit.points = self._live.rewrite(edit.kept, edit.removed, edit.points)
+        return edit is not None
 
     def redo(self) -> bool:
         """Redo the last undone step; return whether there was one."""
         edit = self._history.redo()
         if edit is not None:
-            self._live.rewrite(edit.kept, edit.added, edit.end, edit.points)
-            edit.points = ()
+            edit.points = self._live.rewrite(edit.kept, edit.added, edit.points)
         return edit is not None
 
     def _learn(self) -> None:
@@ -265,7 +259,7 @@ class Draft:
     def _record(self, start: int, *, typed: bool = False) -> None:
         """Record what was added from a place on as one step."""
         if len(self) > start:
-            self._history.add(Edit(start, (), self._live.since(start), self._live.point(), typed))
+            self._history.add(Edit(start, (), self._live.since(start), typed))
 
     def _draw(self, log_probs: npt.NDArray[Any], more: Sequence[int], rng: np.random.Generator) -> int:
         recent = self._recent(more) if self._sampler.is_penalizing else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.learning import SEGMENT, Learning, Segment, segments_of
-from char_rnn.interact.text import Letter, LiveText, Point, SavedPoint
+from char_rnn.interact.text import Letter, LiveText, SavedPoint
 
 
 class LearningText(LiveText):
@@ -31,13 +31,13 @@ class LearningText(LiveText):
         return self._segments != max(0, len(self) - 1) // SEGMENT
 
     def rewrite(
-        self, kept: int, added: Sequence[Letter], _end: Point | None, _points: Sequence[SavedPoint] = ()
-    ) -> list[SavedPoint]:
+        self, kept: int, added: Sequence[Letter], _points: Sequence[SavedPoint] = ()
+    ) -> Sequence[SavedPoint]:
         """Replace the text after its first `kept` letters, and return to the latest saved weights along it."""
         self.letters[kept:] = added
         self._decoder = self.decoder()
         self._rejoin(self._learning.go_back(self._complete()))
-        return []
+        return ()
 
     def catch_up(self) -> Iterator[int]:
         """Learn from the text; yield the number of segments that are left before each."""

@@ -61,15 +61,13 @@ class Edit:
         kept: Number of unchanged letters before it.
         removed: The letters removed.
         added: The letters added.
-        end: The model after the change; ``None`` if it was dropped.
         typed: Whether later typing may be joined to it.
-        points: While it is undone: the points within what it added.
+        points: Points within the letters that are not in the text now: those removed or, while it is undone, added.
     """
 
     kept: int
     removed: tuple[Letter, ...]
     added: tuple[Letter, ...]
-    end: Point | None
     typed: bool = False
     points: Sequence[SavedPoint] = ()
 
@@ -124,7 +122,10 @@ class Trail:
 
 
 class EditHistory:
-    """The edits of a text, for undo and redo; the last `limit` edits keep the model's state."""
+    """The edits of a text, for undo and redo.
+
+    Of those done, and of those undone, the last keeps all its points, and `limit` before it one each.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -135,27 +136,24 @@ class EditHistory:
         """Record an edit; undone edits can no longer be redone."""
         self._undone.clear()
         if self._done and self._done[-1].takes(edit):
-            last = self._done[-1]
-            last.added, last.end = last.added + edit.added, edit.end
-            return
-        self._done.append(edit)
-        if len(self._done) > self._limit:
-            self._done[-1 - self._limit].end = None
+            self._done[-1].added += edit.added
+        else:
+            self._push(edit, self._done)
 
-    def undo(self) -> tuple[Edit, Point | None] | None:
-        """Take back an edit; return it and the point before it, if that is known."""
-        if not self._done:
-            return None
-        edit = self._done.pop()
-        self._undone.append(edit)
-        return edit, self._done[-1].end if self._done else None
+    def undo(self) -> Edit | None:
+        """Take back the last edit; return it."""
+        return self._push(self._done.pop(), self._undone) if self._done else None
 
     def redo(self) -> Edit | None:
-        """Repeat an undone edit; return it."""
-        if not self._undone:
-            return None
-        edit = self._undone.pop()
-        self._done.append(edit)
+        """Repeat the last undone edit; return it."""
+        return self._push(self._undone.pop(), self._done) if self._undone else None
+
+    def _push(self, edit: Edit, edits: list[Edit]) -> Edit:
+        if edits:
+            edits[-1].points = edits[-1].points[-1:]
+        edits.append(edit)
+        if len(edits) > self._limit + 1:
+            edits[-2 - self._limit].points = ()
         return edit
 
 
@@ -202,26 +200,22 @@ class LiveText:
         yield from ()
 
     def rewrite(
-        self, kept: int, added: Sequence[Letter], end: Point | None, points: Sequence[SavedPoint] = ()
-    ) -> list[SavedPoint]:
+        self, kept: int, added: Sequence[Letter], points: Sequence[SavedPoint] = ()
+    ) -> Sequence[SavedPoint]:
         """Replace the text after its first `kept` letters; return the points within the removed letters.
 
-        `end` is the model after the `added` letters; ``None`` = compute it from the nearest saved point. `points` are
-        known ones within these letters.
+        `points` are known ones within the `added` letters. The model reads what comes after the last known point.
         """
         gone = self._trail.cut(kept)
-        if end is not None:
-            self.letters[kept:] = added
-            self._restore(end)
-            for place, point in points:
-                if place < len(self):
-                    self._trail.add(place, point)
-            self._trail.add(len(self), end)
-            return gone
+        for place, point in points:
+            self._trail.add(place, point)
         known, point = self._trail.last
-        rest = [*self.letters[known:kept], *added]
+        self.letters[kept:] = added
+        rest = self.letters[known:]
         del self.letters[known:]
-        self._restore(point)
+        self.streams.set_state(point.state, 0)
+        self.log_probs = point.log_probs
+        self._decoder = self.decoder()
         for letter in rest:
             self.read(letter.symbol, drawn=letter.drawn, chosen=letter.chosen)
         return gone
@@ -261,8 +255,3 @@ class LiveText:
 
     def _step(self, symbol: int) -> None:
         self.log_probs = self.streams.step((symbol,), (0,))[0]
-
-    def _restore(self, point: Point) -> None:
-        self.streams.set_state(point.state, 0)
-        self.log_probs = point.log_probs
-        self._decoder = self.decoder()
