@@ -25,7 +25,7 @@ from char_rnn.sampling.options import Strategy
 
 NAMES = """
     Kernel, Network, withNumbers, bytesOf, erf, probabilitiesOf, FILTERS, highest, temperatureAt, draw, Random, Symbols,
-    nearestTo, StopText, bestCells, howRead
+    nearestText, StopText, bestCells, howRead, textOf
 """
 SYMBOLS = "abcdefghij"
 
@@ -268,7 +268,7 @@ def test_replacements_of_unknown_characters(page: Any, known: str) -> None:
     found = page.evaluate(
         """([text, vocabulary]) => {
             const symbols = new Symbols(vocabulary);
-            return Array.from(text, (each) => nearestTo(each, (piece) => symbols.encode(piece) !== null));
+            return Array.from(text, (each) => nearestText(each, (piece) => symbols.encode(piece) !== null));
         }""",
         [text, vocabulary.to_dict()],
     )
@@ -283,7 +283,8 @@ def test_symbols(page: Any, kind: Any) -> None:
         """([vocabulary, text]) => {
             const symbols = new Symbols(vocabulary);
             const indices = symbols.encode(text);
-            return [indices, symbols.decode(indices), symbols.encode(text + "b"), symbols.read("bab", "skip")];
+            const skipped = symbols.encode(textOf(symbols.spell("bab", "skip")));
+            return [indices, symbols.decode(indices), symbols.encode(text + "b"), skipped];
         }""",
         [vocabulary.to_dict(), text],
     )
@@ -326,8 +327,9 @@ def test_texts_are_read_alike(page: Any, known: str, kind: Any, unknown: Any) ->
             };
             return texts.map((text) => {
                 try {
-                    const read = symbols.read(text, unknown);
-                    return [read, unknown === "nearest" ? ends(text) : null, howRead(symbols.spell(text, unknown))];
+                    const read = symbols.spell(text, unknown);
+                    const indices = symbols.encode(textOf(read));
+                    return [indices, unknown === "nearest" ? ends(text) : null, howRead(read)];
                 } catch (error) {
                     if (!error.message.startsWith("The model does not know")) throw error;
                     return null;
@@ -380,7 +382,7 @@ def test_error_messages(page: Any) -> None:
         script = f"(given) => {{ try {{ {expression} }} catch (error) {{ return error.message; }} }}"
         return str(page.evaluate(script, vocabulary))
 
-    assert refused("new Symbols(given).read('ab', 'error')").startswith("The model does not know “b”.")
+    assert refused("new Symbols(given).spell('ab', 'error')").startswith("The model does not know “b”.")
     assert refused("new Symbols(given).kept(null, 'é')").startswith(
         "“é” is 2 bytes, but this model writes single bytes."
     )

@@ -80,7 +80,7 @@ export class Network {
   }
 }
 
-export function logSoftmax(scores) {
+function logSoftmax(scores) {
   const largest = largestOf(scores);
   const total = scores.reduce((all, each) => all + Math.exp(each - largest), 0);
   const logTotal = Math.log(total);

@@ -1,6 +1,6 @@
 /* The vocabulary: characters (code points) or bytes of UTF-8. */
 
-import { canonical, LINE_ENDS, spell, textOf } from "./unknown_characters.js";
+import { canonical, LINE_ENDS, spell } from "./unknown_characters.js";
 
 const UTF8 = new TextEncoder();
 
@@ -10,7 +10,6 @@ export class Symbols {
     this.kind = kind;
     this.symbols = symbols;
     this.size = symbols.length;
-    this.unit = kind === "bytes" ? "byte" : "character";
     this.index = new Map(symbols.map((symbol, place) => [symbol, place]));
   }
 
@@ -35,11 +34,6 @@ export class Symbols {
       if (given === read) return characters.map((character) => this.encode(character));
       return characters.map((_, place) => (place === characters.length - 1 ? this.encode(read) : []));
     });
-  }
-
-  /** The indices of a prime text. */
-  read(text, unknown) {
-    return this.encode(textOf(this.spell(text, unknown)));
   }
 
   /** A stop text in the normal form of the vocabulary. */

@@ -24,7 +24,6 @@
  */
 
 import { byId } from "./dom.js";
-import { Events } from "./events.js";
 import { setTypeface, typefaceFor } from "./looks.js";
 import { Settings } from "./settings.js";
 import { Column } from "./column.js";
@@ -34,9 +33,10 @@ const MOST_COLUMNS = 4;
 const SEEDS = 1_000_000; // number of seeds that the page draws from: short enough to note down
 const MOST_SEED = 2 ** 32;
 
-export class Playground extends Events {
+export class Playground {
+  #listeners = new Map();
+
   constructor(backend) {
-    super();
     this.backend = backend;
     this.columns = [];
     this.continued = 0; // continuations of the text
@@ -45,6 +45,15 @@ export class Playground extends Events {
     this.learned = []; // words that the models learn from (learning.js)
     this.opening = []; // functions of the offer, to wait for before the page opens
     this.settings = new Settings();
+  }
+
+  on(name, listener) {
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
+  }
+
+  /** Call the listeners in the order in which they were added. */
+  emit(name, ...values) {
+    for (const listener of this.#listeners.get(name) ?? []) listener(...values);
   }
 
   async open() {
