@@ -17,7 +17,16 @@ from starlette.responses import JSONResponse, Response
 from char_rnn._version import __version__
 from char_rnn.playground import v1_answer_schema as answers
 from char_rnn.playground import v1_schema as schema
-from char_rnn.playground.messages import ApiError, EventStream, Item, Outbox, batches, check_most, read, unless_disconnected
+from char_rnn.playground.messages import (
+    ApiError,
+    EventStream,
+    Item,
+    Outbox,
+    batches,
+    check_most,
+    read,
+    unless_disconnected,
+)
 from char_rnn.playground.metrics import Metrics
 from char_rnn.playground.openapi import Operation
 from char_rnn.playground.schema import Limits
@@ -62,14 +71,15 @@ class V1:
             raise ApiError(422, f"best_of: must be at least n ({body.n}); given {count}", "best_of")
         if count > body.n and body.stream:
             raise ApiError(422, f"best_of: must equal n ({body.n}) in a stream; given {count}", "best_of")
-        return await self._written(request, body, body.prompt, body.max_tokens, count)
+        return await self._written(request, body, body.prompt, body.max_tokens, count, body.logprobs)
 
     async def chat(self, request: Request) -> Response:
         """Continue the contents of a conversation; the model does not converse."""
         body = await read(request, schema.ChatRequest, self._limits, BODIES)
         given = (body.max_completion_tokens, body.max_tokens, min(schema.DEFAULT_CHAT_TOKENS, self._limits.length))
         length = next(each for each in given if each is not None)
-        return await self._written(request, body, [body.prime[-self._limits.prime :]], length, body.n)
+        texts, alternatives = [body.prime[-self._limits.prime :]], body.top_logprobs if body.logprobs else None
+        return await self._written(request, body, texts, length, body.n, alternatives)
 
     async def tokenizer(self, _request: Request) -> Response:
         """Describe the tokens, for evaluation programs: characters, whatever the model."""
@@ -89,19 +99,25 @@ class V1:
         return {"id": name, "object": "model", "created": self._began, "owned_by": "char-rnn"}
 
     async def _written(
-        self, request: Request, body: schema.TextRequest, texts: list[str], length: int, count: int
+        self,
+        request: Request,
+        body: schema.TextRequest,
+        texts: list[str],
+        length: int,
+        count: int,
+        alternatives: int | None,
     ) -> Response:
-        """Write `count` texts for each prompt."""
+        """Write `count` texts for each prompt; without `alternatives`, also without log-probabilities."""
         model = self._find(body.model)
         total = len(texts) * count
         check_most("max_tokens", length, self._limits.length)
         check_most("n", total, self._limits.streams, " texts in a request")
-        echo, scored = isinstance(body, schema.CompletionRequest) and body.echo, body.alternatives is not None
+        echo, scored = isinstance(body, schema.CompletionRequest) and body.echo, alternatives is not None
         held = (sum(map(len, texts)) * count if echo else 0) + (0 if body.stream else total * length)
-        listed = held * (body.alternatives or 0)
-        check_most("logprobs", listed, self._limits.numbers // 4, " in an answer")  # each with its text
+        listed = held * (alternatives or 0)  # each with its text
+        check_most("logprobs", listed, self._limits.numbers // 4, " in an answer")
         prompts, states = await asyncio.to_thread(new_texts, model, body, texts, length, count)
-        options: Any = {"alternatives": body.alternatives or 0, "scores": True, "prime_scores": echo and scored}
+        options: Any = {"alternatives": alternatives or 0, "scores": True, "prime_scores": echo and scored}
         outbox, leave = model.write(states, self._metrics.streams, **options)
         echoed = [prompts[number // count] if echo else None for number in range(total)]
         choices = [Choice(number, scored, prompt) for number, prompt in enumerate(echoed)]

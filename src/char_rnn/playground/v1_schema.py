@@ -98,11 +98,6 @@ class TextRequest(Sampling):  # type: ignore[misc]  # made at run time
     frequency_penalty: Penalty = Field(0, description="Subtracted for each time the character was written, in nats.")
     presence_penalty: Penalty = Field(0, description="Subtracted once if the character was written, in nats.")
 
-    @property
-    def alternatives(self) -> int | None:
-        """Likeliest characters with each character; ``None`` = no log-probabilities."""
-        raise NotImplementedError
-
 
 class CompletionRequest(TextRequest):
     """Prompts to continue."""
@@ -118,11 +113,6 @@ class CompletionRequest(TextRequest):
     @classmethod
     def _without_false(cls, body: Any) -> Any:
         return {**body, "logprobs": None} if isinstance(body, dict) and body.get("logprobs") is False else body
-
-    @property
-    def alternatives(self) -> int | None:
-        """Likeliest characters with each character; ``None`` = no log-probabilities."""
-        return self.logprobs
 
 
 class Message(OpenBody):
@@ -140,11 +130,6 @@ class ChatRequest(TextRequest):
     max_completion_tokens: int | None = Field(None, ge=0, description="Newer name of `max_tokens`.")
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=MOST_TOP, description="Likeliest characters to send with each.")
-
-    @property
-    def alternatives(self) -> int | None:
-        """Likeliest characters with each character; ``None`` = no log-probabilities."""
-        return self.top_logprobs if self.logprobs else None
 
     @property
     def prime(self) -> str:
