@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from playground_helpers import alone, eventually, model_file, serving
-from test_page_writing import done, generate
+from test_page_writing import write_text
 
 from char_rnn.playground.access import Access
 
@@ -25,8 +25,7 @@ def test_a_server_with_a_key_asks_for_it_once(browser: Any) -> None:
         field.fill("sesame")
         field.press("Enter")
         page.locator("#generate:enabled").wait_for()
-        generate(page, "abc", length=20)
-        done(page)
+        write_text(page, "abc", length=20)
         page.reload()
         page.locator("#generate:enabled").wait_for()
         assert page.locator("dialog").count() == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_server import FakeServer, model
 from test_page_training import opened, progress
-from test_page_writing import done, generate
+from test_page_writing import done, write_text
 
 from char_rnn.utils.page_files import page_files
 
@@ -53,8 +53,7 @@ def check(page: Any, axe: str) -> None:
 def test_no_accessibility_violation(page: Any, server: FakeServer, axe: str) -> None:
     check(page, axe)
     page.get_by_role("button", name="Add a model").click()
-    generate(page, "A", length=600)
-    done(page)
+    write_text(page, "A", length=600)
     page.get_by_text("Characters and stop texts").click()
     check(page, axe)
     if page.viewport_size["width"] < 500:
@@ -76,8 +75,7 @@ def test_no_accessibility_violation_in_a_living_page(new_page: Any, server: Fake
     new_page.get_by_label("Begin with").fill("First Citizen")
     new_page.locator("#shades .s8").first.wait_for()
     check(new_page, axe)
-    generate(new_page, "A", length=20)
-    done(new_page, "Wrote 20")
+    write_text(new_page, "A", length=20, says="Wrote 20")
     if new_page.viewport_size["width"] < 500:
         new_page.get_by_role("button", name="Inspect").click()
     new_page.locator("#position").fill("8")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_server import LINES, FakeServer
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, generate, text_of, write_text
 
 TREE = """() => { const tree = list => [...list?.children ?? []].map(item => {
     const label = item.firstChild.textContent + (item.firstChild.ariaCurrent ? "*" : "");
@@ -29,8 +29,7 @@ def choose(page: Any, at: int, character: str) -> None:
 @pytest.fixture
 def branched(page: Any, server: FakeServer) -> Any:
     """A text of 20 characters with a branch at 8, its branch at 15, and one more of the text at 5."""
-    generate(page, "A", length=20)
-    done(page, "Wrote 20")
+    write_text(page, "A", length=20, says="Wrote 20")
     choose(page, 8, "o")
     choose(page, 15, "e")
     page.get_by_role("navigation", name="Branches").get_by_role("button", name="first").click()
@@ -90,8 +89,7 @@ def test_branches_survive_a_reload_and_back(branched: Any, server: FakeServer) -
 
 @pytest.mark.slow
 def test_another_branch_while_the_model_writes(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=20)
-    done(page, "Wrote 20")
+    write_text(page, "A", length=20, says="Wrote 20")
     server.pause = 0.05
     page.get_by_role("spinbutton", name="Length").fill("5000")
     page.get_by_role("slider", name="Character").fill("8")
@@ -106,8 +104,7 @@ def test_another_branch_while_the_model_writes(page: Any, server: FakeServer) ->
 
 @pytest.mark.slow
 def test_the_number_of_branches_is_bounded(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=20)
-    done(page, "Wrote 20")
+    write_text(page, "A", length=20, says="Wrote 20")
     for at in range(3, 20):
         choose(page, at, "e")
     assert page.locator(".branches button").count() == 12
@@ -118,8 +115,7 @@ def test_the_number_of_branches_is_bounded(page: Any, server: FakeServer) -> Non
 
 @pytest.mark.slow
 def test_a_refused_branch_is_not_opened(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=20)
-    done(page, "Wrote 20")
+    write_text(page, "A", length=20, says="Wrote 20")
     server.refusal = "the model is busy"
     page.get_by_role("slider", name="Character").fill("8")
     page.get_by_role("button", name="“o”, ").click()

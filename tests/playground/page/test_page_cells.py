@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_server import LINES, FakeServer, activation, model
 from test_page_inside import colours
-from test_page_writing import done, generate
+from test_page_writing import done, generate, write_text
 
 SIZE = 14  # pixels of a cell of a small model
 IS_WARM = """([[x, y], warm]) => {
@@ -41,8 +41,7 @@ def hover(page: Any, layer: int, index: int) -> None:
 
 
 def test_the_wall_shows_the_character_that_is_inspected(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     assert server.last("generate")["states"] is True
     wall = page.locator("#wall-cell")
     wall.filter(has_text=f"Layer 1, cell 0: {value(0, 60)}").wait_for()
@@ -59,8 +58,7 @@ def test_the_wall_shows_the_character_that_is_inspected(page: Any, server: FakeS
 
 @pytest.mark.slow
 def test_a_cell_under_the_mouse_is_previewed_and_a_click_chooses_it(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     hover(page, 0, 7)
     page.locator(".body .p9").first.wait_for()
     assert page.locator(".shade").evaluate_all(SHADES) == ["Coloured by cell 7 of layer 0"]
@@ -85,8 +83,7 @@ def test_a_cell_under_the_mouse_is_previewed_and_a_click_chooses_it(page: Any, s
 
 @pytest.mark.slow
 def test_the_wall_by_keyboard(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     wall = page.get_by_role("listbox", name="All cells")
     option = wall.get_by_role("option")
     wall.focus()
@@ -112,8 +109,7 @@ def test_the_wall_by_keyboard(page: Any, server: FakeServer) -> None:
 @pytest.mark.slow
 def test_a_preview_ends_with_its_column(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
-    generate(page, "A", length=60)
-    done(page, "Wrote 120")
+    write_text(page, "A", length=60, says="Wrote 120")
     page.get_by_role("listbox", name="All cells").focus()
     page.keyboard.press("Home")
     page.locator(".pane").last.locator(".p9").first.wait_for()
@@ -142,8 +138,7 @@ def test_the_wall_moves_calmly_while_a_text_is_written(page: Any, server: FakeSe
 
 
 def test_what_a_found_cell_does(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=100)
-    done(page)
+    write_text(page, "A", length=100)
     page.get_by_role("button", name="Find cells").click()
     page.locator(".cell").first.wait_for()
     assert page.locator("#found h3").all_inner_texts() == [
@@ -188,8 +183,7 @@ def test_a_model_gets_its_best_known_cell(page: Any, server: FakeServer) -> None
     page.get_by_label("Model", exact=True).select_option("hamlet")
     assert cell.input_value() == "5"
     page.get_by_label("a cell").check()
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     assert server.last("generate")["unit"] == {"layer": 1, "index": 5}
 
 
@@ -198,8 +192,7 @@ def test_the_wall_of_another_model_has_no_old_values(new_page: Any, server: Fake
     server.models = [model("hamlet"), model("macbeth")]
     new_page.goto(server.url)
     new_page.locator("#generate:enabled").wait_for()
-    generate(new_page, "A", length=60)
-    done(new_page)
+    write_text(new_page, "A", length=60)
     wall = new_page.locator("#wall-cell")
     wall.filter(has_text=f"Layer 1, cell 0: {value(0, 60)}").wait_for()
     new_page.route("**/api/states", lambda route: None)
@@ -211,8 +204,7 @@ def test_the_wall_of_another_model_has_no_old_values(new_page: Any, server: Fake
 def test_search_in_this_text(page: Any, server: FakeServer) -> None:
     button = page.get_by_role("button", name="Search in this text")
     assert button.is_disabled()
-    generate(page, "A", length=30)
-    done(page)
+    write_text(page, "A", length=30)
     assert button.is_disabled()  # correlations in a short text mean nothing
     page.get_by_role("button", name="Continue").click()
     page.wait_for_function("() => document.querySelector('#position').max == 61")
@@ -254,8 +246,7 @@ def copying(new_page: Any, server: FakeServer) -> Any:
 
 def test_copied_stretches_are_underlined(copying: Any, server: FakeServer) -> None:
     page = copying
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     page.get_by_label("copied").check()
     underlined = page.locator(".body .copied")
     underlined.first.wait_for()
@@ -284,8 +275,7 @@ def test_a_model_without_its_training_text_has_no_copies(copying: Any, server: F
     copying.get_by_role("button", name="Add a model").click()
     assert copying.get_by_label("copied").is_checked()
     assert copying.locator("#copied").is_visible()  # the choice holds for the other column
-    generate(copying, "A", length=60)
-    done(copying)
+    write_text(copying, "A", length=60)
     copying.locator(".body .copied").first.wait_for()
     assert {body["model"] for path, body in server.asked if path == "copied"} == {"hamlet"}
     copying.get_by_label("surprise").check()

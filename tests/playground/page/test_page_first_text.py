@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_server import LINES, FakeServer, model
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, text_of, write_text
 
 PRIMES = ["First ", "We are\n"]
 LONGER = "length => document.querySelector('.body')?.textContent.length > length"
@@ -80,8 +80,7 @@ def test_reduced_motion_shows_the_text_at_once(new_page: Any, server: FakeServer
 @pytest.mark.slow
 def test_a_restored_text_stays(opened: Any, server: FakeServer) -> None:
     opened.keyboard.press("Escape")
-    generate(opened, "A", length=60)
-    done(opened, "Wrote 60")
+    write_text(opened, "A", length=60, says="Wrote 60")
     asked = len(server.asked)
     opened.reload()
     opened.locator("#generate:enabled").wait_for()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_server import LINES, FakeServer
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, generate, text_of, write_text
 
 
 def bars(page: Any) -> list[str]:
@@ -24,8 +24,7 @@ def colours(page: Any, column: int = 0) -> str:
 
 
 def test_bars_of_the_latest_character_and_of_others(page: Any, server: FakeServer) -> None:
-    generate(page, length=60)
-    done(page)
+    write_text(page, length=60)
     assert bars(page)[0] == f"“{LINES[59]}”, 50%, drawn"
     assert len(bars(page)) == 10
     slider = page.get_by_role("slider", name="Character")
@@ -41,8 +40,7 @@ def test_bars_of_the_latest_character_and_of_others(page: Any, server: FakeServe
 
 @pytest.mark.slow
 def test_a_character_under_the_mouse(page: Any, server: FakeServer) -> None:
-    generate(page, length=60)
-    done(page)
+    write_text(page, length=60)
     place = page.evaluate("""() => {
       const range = document.createRange(), node = document.querySelector(".body").firstChild.firstChild;
       range.setStart(node, 6); range.setEnd(node, 7);
@@ -58,8 +56,7 @@ def test_a_character_under_the_mouse(page: Any, server: FakeServer) -> None:
 
 
 def test_choose_another_character(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     page.get_by_role("slider", name="Character").fill("8")
     page.get_by_role("button", name="“o”, 2.0%. Choose it").click()
     page.wait_for_function("() => document.querySelector('#position').max == 68")
@@ -68,8 +65,7 @@ def test_choose_another_character(page: Any, server: FakeServer) -> None:
 
 
 def test_choose_a_cell_and_see_its_colours(page: Any, server: FakeServer) -> None:
-    generate(page, "“O”", length=60)
-    done(page)
+    write_text(page, "“O”", length=60)
     assert colours(page) == "prime"
     page.get_by_role("button", name="Find cells").click()
     page.get_by_title("Layer 1, cell 5: on inside quotes, correlation 0.91").click()
@@ -91,8 +87,7 @@ def test_a_new_text_is_coloured_while_it_is_written(page: Any, server: FakeServe
     page.get_by_label("Layer", exact=True).select_option("0")
     page.get_by_label("Cell", exact=True).fill("3")
     page.keyboard.press("Enter")
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     assert server.last("generate")["unit"] == {"layer": 0, "index": 3}
     assert [path for path, _ in server.asked].count("activations") == 0
     assert colours(page).startswith("prime p4 p6 p7")
@@ -101,8 +96,7 @@ def test_a_new_text_is_coloured_while_it_is_written(page: Any, server: FakeServe
 
 
 def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
-    generate(page, "ABCD", length=60)
-    done(page)
+    write_text(page, "ABCD", length=60)
     page.get_by_label("surprise").check()
     page.locator(".body .prime.s4").first.wait_for()
     assert server.last("score") == {"model": "hamlet", "text": "ABCD"}  # the others are known
@@ -111,8 +105,7 @@ def test_colour_by_surprise(page: Any, server: FakeServer) -> None:
 
 @pytest.mark.slow
 def test_surprise_belongs_to_the_chosen_model(page: Any, server: FakeServer) -> None:
-    generate(page, "ABCD", length=60)
-    done(page)
+    write_text(page, "ABCD", length=60)
     page.get_by_label("surprise").check()
     page.locator(".body .prime.s4").first.wait_for()
     page.get_by_label("Model", exact=True).select_option("macbeth")
@@ -125,8 +118,7 @@ def test_surprise_belongs_to_the_chosen_model(page: Any, server: FakeServer) -> 
 @pytest.mark.slow
 def test_colours_stay_aligned_after_substitutions(page: Any, server: FakeServer) -> None:
     page.get_by_label("a cell").check()
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     server.skipped = "s"
     page.get_by_role("button", name="Continue").click()
     page.wait_for_function("() => document.querySelector('#position').max == 121")
@@ -152,8 +144,7 @@ def test_a_prime_is_coloured_before_writing(page: Any, server: FakeServer) -> No
 @pytest.mark.slow
 def test_each_model_has_its_own_cell(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     page.get_by_label("Cell", exact=True).fill("99")
     page.keyboard.press("Enter")
     assert page.get_by_label("Cell", exact=True).input_value() == "7"  # macbeth has eight
@@ -201,11 +192,9 @@ def test_the_layout_is_stable(page: Any, server: FakeServer) -> None:
         return [page.locator(name).bounding_box() for name in ("#position", "#layer", "#find-cells")]
 
     before = places()
-    generate(page, length=60)
-    done(page)
+    write_text(page, length=60)
     server.rare = True
-    generate(page, length=50)
-    done(page, "Wrote 50")
+    write_text(page, length=50, says="Wrote 50")
     assert len(bars(page)) == 11
     page.get_by_label("a cell").check()
     page.locator("#reading").filter(has_text="Cell").wait_for()
@@ -238,8 +227,7 @@ def test_disabled_controls_keep_the_focus(page: Any, server: FakeServer) -> None
 
 @pytest.mark.slow
 def test_a_refusal_of_colours_goes_with_the_next_ones(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     server.refusal = "The server is busy."
     page.get_by_label("a cell").check()
     trouble = page.locator(".column .trouble")
@@ -252,7 +240,6 @@ def test_a_refusal_of_colours_goes_with_the_next_ones(page: Any, server: FakeSer
 
 @pytest.mark.slow
 def test_signs_have_room_below_the_line(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     ratio = "sign => sign.clientHeight / parseFloat(getComputedStyle(sign).fontSize)"
     assert page.locator(".sign").first.evaluate(ratio) > 1.4  # an underscore would be cut off

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_server import FakeServer, model
-from test_page_writing import done, generate
+from test_page_writing import done, generate, write_text
 
 
 @pytest.fixture
@@ -22,8 +22,7 @@ def learned(server: FakeServer, path: str = "generate") -> Any:
 
 
 def write(page: Any, words: str) -> None:
-    generate(page, words, length=40)
-    done(page, "Wrote 40 characters.")
+    write_text(page, words, length=40, says="Wrote 40 characters.")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from fake_server import LINES, FakeServer
 from test_page_inside import colours
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, generate, text_of, write_text
 
 LINK = "#model=macbeth&prime=O+%E2%80%9Ctime%E2%80%9D%0A&seed=42&temperature=0.5&length=60&top_k=12&cell=1.5"
 WRITTEN = {"model": "macbeth", "prime": "O “time”\n", "seed": 42, "temperature": 0.5, "length": 60, "top_k": 12}
@@ -44,8 +44,7 @@ def test_generate_puts_the_link_into_the_address(page: Any, server: FakeServer) 
     page.get_by_role("button", name="Add a model").click()
     page.get_by_label("Change it over the text").check()
     page.locator("#final_temperature").fill("1.2")
-    generate(page, "Ä & <b>", length=60)
-    done(page)
+    write_text(page, "Ä & <b>", length=60)
     seed = page.get_by_label("Seed").input_value()
     assert fields_of(page.url) == [
         ("model", "hamlet"), ("model", "macbeth"), ("prime", "Ä & <b>"), ("seed", seed), ("temperature", "0.8"),
@@ -63,13 +62,11 @@ def test_generate_puts_the_link_into_the_address(page: Any, server: FakeServer) 
 
 
 def test_back_and_forward(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page, "Wrote 60")
+    write_text(page, "A", length=60, says="Wrote 60")
     page.get_by_role("button", name="Continue").click()
     page.wait_for_function("() => document.querySelector('#position').max == 121")
     first = page.get_by_label("Seed").input_value()
-    generate(page, "B", length=50)
-    done(page, "Wrote 50")
+    write_text(page, "B", length=50, says="Wrote 50")
     written = [path for path, _ in server.asked].count("generate")
     page.go_back()
     page.wait_for_function("() => document.querySelector('#position').max == 121")
@@ -109,8 +106,7 @@ def test_a_bad_link_is_ignored(new_page: Any, server: FakeServer, link: str) -> 
     done(page, "This link is incomplete, or this page does not have its model.")
     assert [path for path, _ in server.asked] == ["models"]
     assert page.locator(".trouble:visible, img").count() == 0
-    generate(page, "A", length=60)
-    done(page, "Wrote 60")
+    write_text(page, "A", length=60, says="Wrote 60")
     assert dict(fields_of(page.url))["prime"] == "A"
     page.evaluate("link => { location.hash = link }", link)
     done(page, "This link is incomplete")
@@ -120,8 +116,7 @@ def test_a_bad_link_is_ignored(new_page: Any, server: FakeServer, link: str) -> 
 @pytest.mark.slow
 def test_another_link_in_the_same_page(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
-    generate(page, "A", length=60)
-    done(page, "Wrote 120")
+    write_text(page, "A", length=60, says="Wrote 120")
     page.evaluate("link => { location.hash = link }", LINK)
     done(page, "Wrote 60 characters.")
     assert page.locator(".column").count() == 1
@@ -133,31 +128,26 @@ def test_another_link_in_the_same_page(page: Any, server: FakeServer) -> None:
 
 @pytest.mark.slow
 def test_undo_restores_the_link(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page, "Wrote 60")
+    write_text(page, "A", length=60, says="Wrote 60")
     first = page.url
-    generate(page, "B", length=50)
-    done(page, "Wrote 50")
+    write_text(page, "B", length=50, says="Wrote 50")
     page.get_by_role("button", name="Continue").click()
     page.wait_for_function("() => document.querySelector('#position').max == 101")
     done(page, "Wrote 50")
     second = page.url
     page.get_by_role("button", name="Undo").click()
     assert page.url == second != first
-    generate(page, "C", length=50)
-    done(page, "Wrote 50")
+    write_text(page, "C", length=50, says="Wrote 50")
     page.get_by_role("button", name="Undo").click()
     assert page.url == second
     server.refusal = "the model is busy"
-    generate(page, "D", length=50)
-    done(page, "No text was written.")
+    write_text(page, "D", length=50, says="No text was written.")
     assert page.url == second
 
 
 @pytest.mark.slow
 def test_a_link_is_not_lost(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page, "Wrote 60")
+    write_text(page, "A", length=60, says="Wrote 60")
     link = page.url
     page.keyboard.press("Control+Home")
     page.locator(".skip").focus()
@@ -167,16 +157,14 @@ def test_a_link_is_not_lost(page: Any, server: FakeServer) -> None:
     page.goto(server.url)  # the session's text, and its link
     page.wait_for_url(link)
     assert text_of(page) == "A" + LINES[:60]
-    generate(page, "A" * 900 + "é" * 600, length=50)
-    done(page, "Wrote 50")
+    write_text(page, "A" * 900 + "é" * 600, length=50, says="Wrote 50")
     assert page.url == server.url  # too long for a link
     assert page.get_by_role("button", name="Copy link").is_disabled()
 
 
 @pytest.mark.slow
 def test_back_and_branches_while_a_text_is_written(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     server.pause = 0.1
     generate(page, "B", length=2000)
     page.locator(".meter:not(:empty)").wait_for()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fake_server import LINES, FakeServer
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, generate, text_of, write_text
 
 STATIC = files("char_rnn.playground") / "static"
 SCRIPTS = {path.name: path.read_text("utf-8") for path in STATIC.iterdir() if path.name.endswith(".js")}
@@ -22,16 +22,14 @@ BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 @pytest.mark.parametrize("context_options", [PHONE], ids=["360px"])
 def test_no_sideways_scrolling_on_a_phone(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").tap()
-    generate(page, "A" * 200, length=60)
-    done(page)
+    write_text(page, "A" * 200, length=60)
     page.get_by_text("Characters and stop texts").tap()
     page.get_by_role("button", name="Inspect").tap()
     page.get_by_role("button", name="Find cells").tap()
     page.get_by_label("surprise").check()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     for _ in range(2):
-        generate(page, "A", length=20)
-        done(page)
+        write_text(page, "A", length=20)
     page.get_by_role("button", name="Undo").wait_for()
     assert page.locator(".news .row").evaluate("row => row.scrollWidth - row.clientWidth") == 0
     for name in ("Generate", "Stop", "Continue", "Inspect"):
@@ -49,8 +47,7 @@ LANDSCAPE = {**PHONE, "viewport": {"width": 844, "height": 390}}
 def test_text_bars_and_cells_are_visible_together(page: Any, server: FakeServer) -> None:
     wide, high = page.viewport_size["width"], page.viewport_size["height"]
     assert page.locator(".pane").bounding_box()["y"] < (high / 2 if high > wide else high / 3)
-    generate(page, "A", length=600)
-    done(page)
+    write_text(page, "A", length=600)
     page.get_by_role("button", name="Continue").tap()
     toggle = page.get_by_role("button", name="Inspect")
     toggle.tap()
@@ -123,8 +120,7 @@ def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
     page.get_by_label("Banned characters").fill("xyz")
     page.get_by_label("Seed").fill("42")
     page.get_by_label("keep").check()
-    generate(page, "é\n", length=60)
-    done(page)
+    write_text(page, "é\n", length=60)
     asked = server.last("generate")
     page.get_by_role("button", name="Continue").click()
     page.wait_for_function("() => document.querySelector('#position').max == 122")
@@ -152,8 +148,7 @@ def test_a_page_without_storage(new_page: Any, server: FakeServer) -> None:
       Object.defineProperty(window, name, {get() { throw new DOMException("no", "SecurityError") }})""")
     for _ in range(2):
         new_page.goto(server.url)
-        generate(new_page, "A", length=60)
-        done(new_page)
+        write_text(new_page, "A", length=60)
     assert text_of(new_page) == "A" + LINES[:60]
 
 
@@ -185,8 +180,7 @@ def test_by_keyboard_alone(page: Any, server: FakeServer) -> None:
 
 def test_everything_has_a_name_and_the_status_is_polite(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
-    generate(page, length=60)
-    done(page)
+    write_text(page, length=60)
     page.get_by_role("button", name="Find cells").click()
     page.locator(".cell").first.wait_for()
     assert page.evaluate(UNNAMED) == []

@@ -8,7 +8,7 @@ import pytest
 from playground_helpers import Serving, characters_of, eventually
 from playground_helpers import text_of as written
 from test_page_inside import bars, colours
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, generate, text_of, write_text
 
 
 @pytest.fixture
@@ -22,8 +22,7 @@ def page(new_page: Any, served: Serving) -> Any:
 def test_the_text_is_the_server_s(page: Any, served: Serving) -> None:
     page.get_by_label("Seed").fill("11")
     page.get_by_label("keep").check()
-    generate(page, "abc", length=300)
-    done(page, "Wrote 300 characters.")
+    write_text(page, "abc", length=300, says="Wrote 300 characters.")
     events = served.generate(prime="abc", length=300, seed=11, temperature=1.0)
     assert text_of(page) == "abc" + written(events)
     other = page.context.new_page()
@@ -46,8 +45,7 @@ def test_stop_ends_the_text_at_the_server(page: Any, served: Serving) -> None:
 
 
 def test_cells_and_surprise(page: Any) -> None:
-    generate(page, "a 'b' c\n", length=300)
-    done(page)
+    write_text(page, "a 'b' c\n", length=300)
     page.locator(".cell").first.click()
     page.locator(".body [class*=p]:not(.prime), .body [class*=n]").first.wait_for()
     page.get_by_label("surprise").check()
@@ -58,8 +56,7 @@ def test_cells_and_surprise(page: Any) -> None:
 @pytest.mark.slow
 def test_the_wall_and_copied_stretches(page: Any, served: Serving) -> None:
     prime = 'a "bad" cafe, a "bad" face.'
-    generate(page, prime, length=60)
-    done(page)
+    write_text(page, prime, length=60)
     page.get_by_label("Layer", exact=True).select_option("1")
     page.get_by_label("Cell", exact=True).fill("0")
     page.keyboard.press("Enter")
@@ -78,8 +75,7 @@ def test_bytes_that_are_not_characters(page: Any, served: Serving) -> None:
     page.get_by_label("a cell").check()
     page.get_by_label("Seed").fill("11")  # some seeds write control characters, which are shown by their numbers
     page.get_by_label("keep").check()
-    generate(page, "é🙂z", length=200)
-    done(page)
+    write_text(page, "é🙂z", length=200)
     page.locator("#reading").filter(has_text="Cell 0 of layer 0").wait_for()
     text = text_of(page)
     assert text.startswith("é🙂z")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_server import LINES, FakeServer
 from test_page_looks import PHONE
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, generate, text_of, write_text
 
 
 def asked_of(server: FakeServer) -> list[dict[str, Any]]:
@@ -15,8 +15,7 @@ def asked_of(server: FakeServer) -> list[dict[str, Any]]:
 
 
 def test_four_temperatures(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page, "Wrote 60")
+    write_text(page, "A", length=60, says="Wrote 60")
     page.get_by_label("a cell").check()
     page.wait_for_url("**cell=1.0")
     link, first = page.url, {**server.last("generate"), "unit": {"layer": 1, "index": 0}}
@@ -50,8 +49,7 @@ def test_four_temperatures(page: Any, server: FakeServer) -> None:
 @pytest.mark.slow
 def test_keep_one(page: Any, server: FakeServer) -> None:
     page.get_by_label("Change it over the text").check()
-    generate(page, "A", length=60)
-    done(page, "Wrote 60")
+    write_text(page, "A", length=60, says="Wrote 60")
     seed = server.last("generate")["seed"]
     page.get_by_role("button", name="Four temperatures").click()
     done(page, "Wrote 240")
@@ -68,10 +66,8 @@ def test_keep_one(page: Any, server: FakeServer) -> None:
 
 @pytest.mark.slow
 def test_leaving_by_reload_and_back(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page, "Wrote 60")
-    generate(page, "B", length=50)
-    done(page, "Wrote 50")
+    write_text(page, "A", length=60, says="Wrote 60")
+    write_text(page, "B", length=50, says="Wrote 50")
     page.get_by_role("button", name="Four temperatures").click()
     done(page, "Wrote 200")
     page.reload()
@@ -122,8 +118,7 @@ def test_a_server_with_fewer_streams(new_page: Any, server: FakeServer) -> None:
 
 @pytest.mark.slow
 def test_the_status_is_not_of_texts_that_were_left(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     server.pause = 0.1
     button = page.get_by_role("button", name="Four temperatures")
     page.get_by_role("spinbutton", name="Length").fill("2000")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_server import FakeServer
-from test_page_writing import done, generate
+from test_page_writing import write_text
 
 from char_rnn.playground.schema import TrainingAnswer
 
@@ -65,8 +65,7 @@ def test_progress_losses_and_samples_and_a_better_model(new_page: Any, server: F
     new_page.get_by_text("Better model: step 400, validation 2.700").wait_for()
     new_page.get_by_text("loss 2.700").wait_for()
     assert samples(new_page)[:2] == ["A sample at 400.", "A sample at 300."]
-    generate(new_page, "A", length=20)
-    done(new_page)
+    write_text(new_page, "A", length=20)
 
 
 @pytest.mark.slow
@@ -82,8 +81,7 @@ def test_a_run_without_a_checkpoint_is_waited_for(new_page: Any, server: FakeSer
     new_page.evaluate(ASK)
     new_page.locator("#generate:enabled").wait_for()
     assert new_page.locator("#prime").input_value() == "A word, before there is a model"
-    generate(new_page, "A", length=20)
-    done(new_page)
+    write_text(new_page, "A", length=20)
 
 
 @pytest.mark.slow
@@ -102,8 +100,7 @@ def test_cells_are_found_again_after_a_text_by_a_better_model(new_page: Any, ser
     assert searches() == 1
     assert new_page.locator(".chip").first.is_visible()
     for _ in range(2):
-        generate(new_page, "A", length=20)
-        done(new_page)
+        write_text(new_page, "A", length=20)
     new_page.wait_for_timeout(300)
     assert searches() == 2
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_server import FakeServer
 from test_page_inside import bars
-from test_page_writing import done, generate, text_of
+from test_page_writing import done, text_of, write_text
 
 SHADES = """() => [...document.querySelector("#shades").childNodes]
   .map(node => [node.textContent, node.className ?? ""]).filter(([text]) => text)"""
@@ -64,8 +64,7 @@ def test_bars_follow_the_caret(page: Any, server: FakeServer) -> None:
 
 @pytest.mark.slow
 def test_the_text_has_the_bars_again(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     drawn = bars(page)
     page.get_by_label("Begin with").fill("First C")
     page.get_by_role("button", name="Add it").first.wait_for()

@@ -22,13 +22,18 @@ def done(page: Any, text: str = "Wrote") -> None:
     page.get_by_role("status").filter(has_text=text).wait_for()
 
 
+def write_text(page: Any, prime: str = "", length: int | None = None, says: str = "Wrote") -> None:
+    """Generate a text, and wait until the page reports its end."""
+    generate(page, prime, length)
+    done(page, says)
+
+
 def text_of(page: Any, column: int = 0) -> str:
     return page.locator(PANE).nth(column).evaluate("pane => pane.textContent")
 
 
 def test_generate_shows_the_prime_and_the_text(page: Any, server: FakeServer) -> None:
-    generate(page, "ROMEO:\n", length=100)
-    done(page, "Wrote 100 characters.")
+    write_text(page, "ROMEO:\n", length=100, says="Wrote 100 characters.")
     assert text_of(page) == "ROMEO:\n" + (LINES * 2)[:100]
     assert page.locator(".prime").all_inner_texts() == ["ROMEO:\n"]
     assert page.get_by_text("200 characters/s").is_visible()  # 100 in half a second, after the prime had been read
@@ -77,8 +82,7 @@ def test_every_setting_reaches_the_request(page: Any, server: FakeServer) -> Non
     page.get_by_label("Stop texts, one per line").fill("THE END\n\\n\\n")
     page.get_by_label("Stop at the end of the line").check()
     page.get_by_label("Unknown characters in the prime").select_option("skip")
-    generate(page, length=20)
-    done(page)
+    write_text(page, length=20)
     body = server.last("generate")
     assert {name: body[name] for name in numbers} == numbers
     assert body["allowed"] == "abc \n"
@@ -87,8 +91,7 @@ def test_every_setting_reaches_the_request(page: Any, server: FakeServer) -> Non
     assert body["stop_at_newline"] is True
     assert body["unknown"] == "skip"
     page.get_by_role("button", name="Reset").click()
-    generate(page, length=50)
-    done(page, "Wrote 50")
+    write_text(page, length=50, says="Wrote 50")
     assert server.last("generate")["top_k"] is None
 
 
@@ -101,8 +104,7 @@ def test_temperature_by_slider_and_number(page: Any, server: FakeServer) -> None
     number.fill("7")
     number.blur()
     assert number.input_value() == slider.input_value() == "2"
-    generate(page, length=20)
-    done(page)
+    write_text(page, length=20)
     assert server.last("generate")["temperature"] == 2
 
 
@@ -127,20 +129,17 @@ def test_stop_then_continue(page: Any, server: FakeServer) -> None:
 def test_a_kept_seed_is_used_again(page: Any, server: FakeServer) -> None:
     page.get_by_label("Seed").fill("42")
     page.get_by_label("keep").check()
-    generate(page, length=20)
-    done(page)
+    write_text(page, length=20)
     assert server.last("generate")["seed"] == 42
     page.get_by_label("keep").uncheck()
     page.get_by_label("Seed").fill("2000000")
-    generate(page, length=50)
-    done(page, "Wrote 50")
+    write_text(page, length=50, says="Wrote 50")
     assert server.last("generate")["seed"] < 1_000_000
 
 
 @pytest.mark.slow
 def test_a_long_text_is_continued_from_its_end(page: Any, server: FakeServer) -> None:
-    generate(page, length=1500)
-    done(page)
+    write_text(page, length=1500)
     page.get_by_role("button", name="Continue").click()
     done(page, "Wrote 1,500 characters. The model read only the last 1,000 characters of the earlier text.")
     assert server.last("generate")["prime"] == (LINES * 30)[500:1500]
@@ -148,8 +147,7 @@ def test_a_long_text_is_continued_from_its_end(page: Any, server: FakeServer) ->
 
 def test_undo(page: Any, server: FakeServer) -> None:
     back = page.get_by_role("button", name="Undo")
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     assert not back.is_visible()  # no earlier text
     page.keyboard.press("Control+Shift+Enter")
     page.wait_for_function("() => document.querySelector('#position').max == 121")
@@ -163,8 +161,7 @@ def test_undo(page: Any, server: FakeServer) -> None:
 
 @pytest.mark.slow
 def test_undo_while_the_model_writes(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     server.pause = 0.02
     generate(page, "B", length=5000)
     page.locator(PANE).filter(has_text="accounted").wait_for()
@@ -193,8 +190,7 @@ def test_generate_repeatedly(page: Any, server: FakeServer) -> None:
 def test_two_models_side_by_side(page: Any, server: FakeServer) -> None:
     page.get_by_role("button", name="Add a model").click()
     assert page.get_by_label("Model", exact=True).nth(1).input_value() == "macbeth"
-    generate(page, "O", length=40)
-    done(page, "Wrote 80 characters.")
+    write_text(page, "O", length=40, says="Wrote 80 characters.")
     assert text_of(page, 0) == text_of(page, 1) == "O" + LINES[:40]
     bodies = [body for path, body in server.asked if path == "generate"]
     assert sorted(body["model"] for body in bodies) == ["hamlet", "macbeth"]
@@ -209,8 +205,7 @@ def test_two_models_side_by_side(page: Any, server: FakeServer) -> None:
 def test_ten_thousand_characters(page: Any, server: FakeServer) -> None:
     server.per_message = 50
     server.limits["length"] = 10_000
-    generate(page, length=10_000)
-    done(page, "Wrote 10,000 characters.")
+    write_text(page, length=10_000, says="Wrote 10,000 characters.")
     assert text_of(page) == (LINES * 200)[:10_000]
     assert page.locator(f"{PANE} span:not(.mark)").count() == 0  # no colours
 
@@ -219,8 +214,7 @@ def test_ten_thousand_characters(page: Any, server: FakeServer) -> None:
 def test_the_end_stays_in_view_while_colours_change(page: Any, server: FakeServer) -> None:
     server.pause, server.per_message = 0.05, 500  # more than one line per frame
     page.get_by_label("a cell").check()
-    generate(page, length=3000)
-    done(page)
+    write_text(page, length=3000)
     gap = page.locator(PANE).evaluate("pane => pane.scrollHeight - pane.scrollTop - pane.clientHeight")
     assert gap < 40
     page.locator(PANE).evaluate("pane => { pane.scrollTop = 100 }")
@@ -231,8 +225,7 @@ def test_the_end_stays_in_view_while_colours_change(page: Any, server: FakeServe
 
 def test_copy(page: Any, server: FakeServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     page.get_by_role("button", name="Copy", exact=True).click()
     done(page, "Copied 61 characters.")
     assert page.evaluate("navigator.clipboard.readText()") == "A" + LINES[:60]
@@ -240,12 +233,10 @@ def test_copy(page: Any, server: FakeServer) -> None:
 
 def test_substitutions_are_shown(page: Any, server: FakeServer) -> None:
     server.read = {"normal_form": "NFC", "substitutions": [["é", "e"], ["漢", ""]]}
-    generate(page, "é", length=20)
-    done(page)
+    write_text(page, "é", length=20)
     assert page.locator(".note").inner_text() == ("Converted to the Unicode form NFC. é replaced by e, 漢 skipped.")
     server.read = {}
-    generate(page, "e", length=50)
-    done(page, "Wrote 50")
+    write_text(page, "e", length=50, says="Wrote 50")
     assert not page.locator(".note").is_visible()
 
 
@@ -257,14 +248,12 @@ def test_an_error_while_writing_is_shown(page: Any, server: FakeServer) -> None:
     assert text_of(page) == LINES[:40]
     done(page, "Failed after 40 characters.")
     server.breaks_after = None
-    generate(page, length=60)
-    done(page, "Wrote 60")
+    write_text(page, length=60, says="Wrote 60")
     assert page.get_by_role("alert").filter(has_text="lost its way").count() == 0
 
 
 def test_a_refusal_is_shown(page: Any, server: FakeServer) -> None:
-    generate(page, "A", length=60)
-    done(page)
+    write_text(page, "A", length=60)
     server.refusal = "prime: this model has never seen 'é'; choose another way with such characters"
     generate(page, "é")
     page.get_by_role("alert").filter(has_text="never seen").wait_for()
@@ -287,8 +276,7 @@ def test_an_unreachable_server(new_page: Any, server: FakeServer) -> None:
     alert.wait_for()
     new_page.unroute(re.compile("/api/models"))
     alert.get_by_role("button", name="Try again").click()
-    generate(new_page, length=60)
-    done(new_page)
+    write_text(new_page, length=60)
 
 
 @pytest.mark.slow
@@ -296,8 +284,7 @@ def test_an_unreachable_server(new_page: Any, server: FakeServer) -> None:
 def test_any_writing_system(new_page: Any, server: FakeServer, text: str) -> None:
     server.models = [model("one")]
     new_page.goto(server.url)
-    generate(new_page, text, length=60)
-    done(new_page)
+    write_text(new_page, text, length=60)
     assert text_of(new_page).startswith(text + "First")
 
 
@@ -317,8 +304,7 @@ def test_another_backend_replaces_the_server(new_page: Any, server: FakeServer) 
       async cells() { return {cells: []} },
       async score({text}) { return {log_probs: [...text].map(() => -1)} }}""")
     new_page.goto(server.url)
-    generate(new_page, "b")
-    done(new_page, "Wrote 2 characters.")
+    write_text(new_page, "b", says="Wrote 2 characters.")
     assert text_of(new_page) == "bab"
     assert server.asked == []
 
@@ -327,8 +313,7 @@ def test_another_backend_replaces_the_server(new_page: Any, server: FakeServer) 
 def test_the_page_begins_at_the_temperature_of_the_model(new_page: Any, server: FakeServer) -> None:
     server.models[0]["temperature"] = 0.6
     new_page.goto(server.url)
-    generate(new_page, length=60)
-    done(new_page)
+    write_text(new_page, length=60)
     assert server.last("generate")["temperature"] == 0.6
     new_page.locator("#temperature").fill("1.2")
     new_page.get_by_role("button", name="Reset").click()
