@@ -15,6 +15,7 @@ from export_helpers import PAGES, in_8_bits, made
 
 from char_rnn.export.html_page import Words, joined, page, write_page
 from char_rnn.generation.engine import Engine
+from char_rnn.generation.tracking_cells import best_cells
 from char_rnn.model_file import ModelFile
 
 Opened = Callable[..., Any]
@@ -238,8 +239,7 @@ def test_cells_of_a_text_and_the_progress(opened: Opened) -> None:
                 after: (await charRnnBackend.cells("poem", {text})).cells}; }""",
         text,
     )
-    cells = pytest.importorskip("char_rnn.generation.tracking_cells")
-    expected = cells.best_cells(text, hidden(made(scale=0.5), text))
+    expected = best_cells(text, hidden(made(scale=0.5), text))
     assert [(each["tracks"], each["layer"], each["index"]) for each in found["cells"]] == [
         (each.tracks, each.layer, each.index) for each in expected
     ]

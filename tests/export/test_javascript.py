@@ -19,6 +19,7 @@ from char_rnn.generation.engine import Engine
 from char_rnn.generation.generation_state import StopText
 from char_rnn.generation.network import Network
 from char_rnn.generation.sampler import Sampler, drawable_symbols
+from char_rnn.generation.tracking_cells import FEATURES, best_cells
 from char_rnn.generation.unknown_characters import nearest_text, spelled
 from char_rnn.sampling import strategies
 from char_rnn.sampling.options import Strategy
@@ -414,14 +415,13 @@ def test_stop_texts(page: Any, keep: bool) -> None:
 
 @pytest.mark.parametrize("line_end", ["\n", "\r", "\u2028"])
 def test_cells_that_track_features(page: Any, line_end: str) -> None:
-    cells = pytest.importorskip("char_rnn.generation.tracking_cells")
     text = "(the [patricians] good)\n\n  \"What\"  they 'say' is\n\t“not\nSo”, é𝔘Á A1 «x»\n" * 3
     text = text.replace("\n", line_end)
     rng = np.random.default_rng(4)
     activations = rng.normal(size=(len(text), 2, 5)).astype(np.float32)
     for place, name in enumerate(("brackets", "indentation", "quotes", "line length")):
-        activations[:, place % 2, place] += cells.FEATURES[name](text)
-    expected = cells.best_cells(text, activations)
+        activations[:, place % 2, place] += FEATURES[name](text)
+    expected = best_cells(text, activations)
     found = page.evaluate(
         "([text, values]) => bestCells([...text], values, 5)", [text, activations.reshape(-1, 10).tolist()]
     )
