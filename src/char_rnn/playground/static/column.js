@@ -12,18 +12,17 @@ const SHORTEST = 0.05; // seconds before the first speed is shown
 export class Column {
   isWatched = () => false; // whether the activations of all cells are shown
 
-  /** `on`: {activate(column), change(column), point(column, index), pick(column, index),
-   *  step(column, by), model(column), copy(column), remove(column), restore(column)}. */
-  constructor(backend, { models, limits }, on) {
-    Object.assign(this, { backend, models, limits, on }, columnParts(models));
+  constructor(playground) {
+    const { backend, offer: { models, limits } } = playground;
+    Object.assign(this, { playground, backend, models, limits }, columnParts(models));
     this.view = new TextView(this.pane, {
-      onPoint: (index) => on.point(this, index),
-      onPick: (index) => on.pick(this, index),
+      onPoint: (index) => playground.emit("point", this, index),
+      onPick: (index) => playground.emit("pick", this, index),
     });
     this.colours = new ColumnColours(this);
     this.branches = new Branches((id) => this.#goTo(id));
     this.note.before(this.branches.element);
-    this.#listen(on);
+    this.#listen(playground);
     this.showModel();
   }
 
@@ -107,7 +106,7 @@ export class Column {
   #goTo(branch) {
     this.stop();
     this.#showItems(this.branches.choose(branch, this.items));
-    this.on.restore(this);
+    this.playground.restored();
   }
 
   #showItems(items) {
@@ -215,7 +214,7 @@ export class Column {
     this.colours.widen();
     const seconds = (performance.now() - this.began) / 1000;
     if (this.running && seconds > SHORTEST) this.#measure(this.written, (this.written - this.ahead) / seconds);
-    this.on.change(this);
+    this.playground.emit("change", this);
   }
 
   #rest() {
@@ -230,7 +229,7 @@ export class Column {
     if (done) this.#measure(done.characters, done.characters / (done.writing_seconds ?? done.seconds));
     this.empty.hidden = this.items.length > 0;
     this.view.flush();
-    this.on.change(this);
+    this.playground.emit("change", this);
     this.colours.fill();
   }
 
@@ -240,20 +239,20 @@ export class Column {
     this.rate.textContent = rate > 0 && rate < Infinity ? `${grouped(rate)} ${unit}s/s` : "";
   }
 
-  #listen(on) {
-    this.element.addEventListener("focusin", () => on.activate(this));
-    this.element.addEventListener("pointerdown", () => on.activate(this));
-    this.remove.addEventListener("click", () => on.remove(this));
+  #listen(playground) {
+    this.element.addEventListener("focusin", () => playground.activate(this));
+    this.element.addEventListener("pointerdown", () => playground.activate(this));
+    this.remove.addEventListener("click", () => playground.removeColumn(this));
     this.select.addEventListener("change", () => {
       this.choose(this.select.value);
-      on.model(this);
+      playground.activate(this, true);
     });
-    this.copy.addEventListener("click", () => on.copy(this));
+    this.copy.addEventListener("click", () => playground.emit("copy", this));
     this.pane.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
-      on.step(this, by);
+      playground.emit("step", this, by);
     });
   }
 

@@ -91,7 +91,7 @@ export class ColumnColours {
 
   #reads(more) {
     this.reading += more;
-    this.column.on.change(this.column);
+    this.column.playground.emit("change", this.column);
   }
 
   async #ask(text) {

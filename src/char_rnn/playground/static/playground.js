@@ -209,14 +209,7 @@ export class Playground {
 
   /** A column that is not shown yet. */
   newColumn(name) {
-    const sends = ["change", "point", "pick", "step", "copy"].map((event) => [event, (...values) => this.emit(event, ...values)]);
-    const column = new Column(this.backend, this.offer, {
-      ...Object.fromEntries(sends),
-      activate: (each) => this.activate(each),
-      model: (each) => this.activate(each, true),
-      remove: (each) => this.#removeColumn(each),
-      restore: () => this.restored(),
-    });
+    const column = new Column(this);
     if (name) column.choose(name);
     return column;
   }
@@ -240,7 +233,7 @@ export class Playground {
     this.#showColumns();
   }
 
-  #removeColumn(column) {
+  removeColumn(column) {
     this.#dropColumn(column);
     this.activate(this.columns[0], true);
     this.columns[0].select.focus();
