@@ -54,7 +54,7 @@ def act(written: Draft, name: str, value: Any) -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(sorted(ENGINES)), st.sampled_from([0, 1 << 20]), ACTIONS)
 def test_undoing_all_and_doing_it_again_is_exact(kind: str, memory: int, actions: list[tuple[str, Any]]) -> None:
-    with patch("char_rnn.interact.draft.MEMORY", memory):
+    with patch("char_rnn.interact.text.MEMORY", memory):
         written, fresh = draft(kind, prime="ab"), draft(kind)
     for name, value in actions:
         act(written, name, value)
@@ -71,7 +71,7 @@ def test_undoing_all_and_doing_it_again_is_exact(kind: str, memory: int, actions
 
 
 def test_memory_is_bounded() -> None:
-    with patch("char_rnn.interact.draft.MEMORY", 0):
+    with patch("char_rnn.interact.text.MEMORY", 0):
         written = draft()
 
     def points() -> int:

@@ -27,7 +27,6 @@ from char_rnn.interact.text import Edit, EditHistory, Letter, LiveText, Point
 from char_rnn.sampling.options import Strategy
 from char_rnn.utils.files import replacing
 
-MEMORY = 64 << 20  # bytes of saved states; with less, undoing reads more of the text again
 ALTERNATIVES = 5
 MOST = {"word": 80, "line": 1000}  # symbols, if no end comes
 HIGHEST = 5.0
@@ -77,7 +76,7 @@ class Draft:
         self._live = (
             LearningText(engine, vocabulary, ALTERNATIVES)
             if isinstance(engine, Learning)
-            else LiveText(engine, vocabulary, MEMORY // 2, ALTERNATIVES)
+            else LiveText(engine, vocabulary, ALTERNATIVES)
         )
         self._history = EditHistory(self._live.points)
         self.notes = self.type(prime)

@@ -22,7 +22,7 @@ class LearningText(LiveText):
 
     def __init__(self, learning: Learning, vocabulary: Vocabulary, others: int) -> None:
         self._learning, self._engine = learning, learning.engine
-        super().__init__(self._engine, vocabulary, 0, others)
+        super().__init__(self._engine, vocabulary, others)
         self._segments = 0  # number that the model has learned from
 
     @property
@@ -30,9 +30,7 @@ class LearningText(LiveText):
         """Whether the model has not learned from all complete segments of the text yet."""
         return self._segments != max(0, len(self) - 1) // SEGMENT
 
-    def rewrite(
-        self, kept: int, added: Sequence[Letter], _points: Sequence[SavedPoint] = ()
-    ) -> Sequence[SavedPoint]:
+    def rewrite(self, kept: int, added: Sequence[Letter], _points: Sequence[SavedPoint] = ()) -> Sequence[SavedPoint]:
         """Replace the text after its first `kept` letters, and return to the latest saved weights along it."""
         self.letters[kept:] = added
         self._decoder = self.decoder()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from char_rnn.data.vocabulary import TextDecoder, Vocabulary
 from char_rnn.generation.engine import Engine
 
+MEMORY = 32 << 20  # bytes of the states saved along a text; with less, undoing reads more of it again
 FEWEST_POINTS, MOST_POINTS = 32, 1024
 
 
@@ -160,8 +161,7 @@ class EditHistory:
 class LiveText:
     """The symbols of a text, and the model after them.
 
-    Stream 0 of the engine reads the text; there are as many ``others``. The states along the text take about ``memory``
-    bytes.
+    Stream 0 of the engine reads the text; there are as many ``others``.
 
     Attributes:
         letters: The text.
@@ -170,12 +170,12 @@ class LiveText:
         points: Largest number of saved points.
     """
 
-    def __init__(self, engine: Engine, vocabulary: Vocabulary, memory: int, others: int) -> None:
+    def __init__(self, engine: Engine, vocabulary: Vocabulary, others: int) -> None:
         self.vocabulary = vocabulary
         self.letters: list[Letter] = []
         self.streams = engine.begin(1 + others)
         self.log_probs = self._uniform()
-        self.points = min(max(FEWEST_POINTS, memory // self.point().nbytes), MOST_POINTS)
+        self.points = min(max(FEWEST_POINTS, MEMORY // self.point().nbytes), MOST_POINTS)
         self._trail = Trail(self.points, self.point())
         self._decoder = self.decoder()
 
@@ -199,9 +199,7 @@ class LiveText:
         """Learn from the text; yield the number of segments that are left before each."""
         yield from ()
 
-    def rewrite(
-        self, kept: int, added: Sequence[Letter], points: Sequence[SavedPoint] = ()
-    ) -> Sequence[SavedPoint]:
+    def rewrite(self, kept: int, added: Sequence[Letter], points: Sequence[SavedPoint] = ()) -> Sequence[SavedPoint]:
         """Replace the text after its first `kept` letters; return the points within the removed letters.
 
         `points` are known ones within the `added` letters. The model reads what comes after the last known point.
