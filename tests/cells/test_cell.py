@@ -110,7 +110,7 @@ with_depth = {"__init__": lambda self, depth=1: setattr(self, "depth", depth)}
         ),
         (partial(mine, name="dropout"), {}, r"^cell: the name dropout is one of the model's attributes; give Mine"),
         (partial(mine, name="blocks"), {}, r"^cell: the name blocks is one of the model's attributes; give Mine"),
-        (mine, {"layer_norm": "cell"}, r'^layer_norm: got "cell", but Mine has no normalization; give "betw'),
+        (mine, {"layer_norm": "cell"}, r"^CharModel: model\.layer_norm is cell, but the cell mine has no norm"),
     ],
 )
 def test_a_model_that_cannot_be_made(cell: Any, options: dict[str, Any], message: str) -> None:

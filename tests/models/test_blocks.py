@@ -245,32 +245,42 @@ def test_a_state_can_be_cut_off_and_learned_from(model_class: type[CharModel], o
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layer_norm": "pre"}, "layer_norm: got 'pre'; give none, between or cell"),
-        ({"attention": "bottom"}, "attention: got 'bottom'; give none, top or all"),
+        ({"layer_norm": "pre"}, "layer_norm: must be one of none, between, cell; given 'pre'"),
+        ({"attention": "bottom"}, "attention: must be one of none, top, all; given 'bottom'"),
         (
             {"attention": "top", "attention_heads": 3},
-            "attention_heads: 3 does not divide hidden_size 8; give a divisor of it",
+            "attention_heads 3 does not divide model.hidden_size 8; give a divisor of it",
         ),
-        ({"attention": "top", "attention_window": 0}, "attention_window: got 0; give a whole number, 1 or more"),
-        ({"feed_forward_size": 0}, "feed_forward_size: got 0; give a whole number, 1 or more"),
-        ({"zoneout": 1.0}, "zoneout: got 1.0; give a probability from 0 to below 1"),
-        ({"weight_dropout": -0.1}, "weight_dropout: got -0.1; give a probability from 0 to below 1"),
-        ({"mogrifier_rounds": -1}, "mogrifier_rounds: got -1; give a whole number, 1 or more"),
-        ({"mogrifier_rounds": 2}, "mogrifier_rounds: got 2, but only an LSTM has them; give 0"),
+        (
+            {"attention": "top", "attention_window": 0},
+            "attention_window: must be a whole number from 1 to 65,536; given 0",
+        ),
+        ({"feed_forward_size": 0}, "feed_forward_size: must be a whole number from 1 to 65,536, or null; given 0"),
+        ({"zoneout": 1.0}, "zoneout: must be a number from 0 to below 1; given 1.0"),
+        ({"weight_dropout": -0.1}, "weight_dropout: must be a number from 0 to below 1; given -0.1"),
+        ({"mogrifier_rounds": -1}, "mogrifier_rounds: must be a whole number from 0 to 100; given -1"),
+        (
+            {"mogrifier_rounds": 2},
+            "mogrifier_rounds is 2, but model.type is gru, and only lstm has mogrifier rounds; set"
+            " model.mogrifier_rounds to 0 or model.type to lstm",
+        ),
         (
             {"tie_weights": True, "embedding_size": 5},
-            "embedding_size: got 5, but tied vectors are as long as hidden_size 8; give None",
+            "embedding_size is 5, but a tied embedding has the size of model.hidden_size, 8; set model.embedding_size"
+            " to null or model.tie_weights to false",
         ),
         (
             {"tie_weights": True, "embedding": "one-hot"},
-            "tie_weights: one-hot vectors are not learned, so they cannot be shared; give False",
+            "tie_weights shares the embedding, but one-hot vectors are not learned; set model.tie_weights to false or"
+            " model.embedding to learned",
         ),
+        ({"zoneuot": 0.1}, "zoneuot: unknown key; did you mean zoneout?"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 (the whole message is compared)
         CharGRU(V, H, 2, **options)
-    assert str(error.value) == message
+    assert str(error.value).removeprefix("CharGRU: model.") == message
 
 
 def test_a_memory_of_the_wrong_shape_is_named() -> None:

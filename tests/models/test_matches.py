@@ -68,9 +68,9 @@ def test_dropout_hides_all_matches_of_a_sequence_in_training() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"match_lengths": [0]}, "match_lengths: got 0; give a whole number, 1 or more"),
-        ({"match_lengths": [3], "match_window": 2}, "match_lengths: got 3, but match_window is 2; give at most 2"),
-        ({"match_lengths": [3], "match_window": 0}, "match_window: got 0; give a whole number, 1 or more"),
+        ({"match_lengths": [0]}, r"match_lengths: must be a list of at most 8 whole numbers from 1 to 64; given \[0\]"),
+        ({"match_lengths": [3], "match_window": 2}, "match_lengths has 3, more than model.match_window 2; lower it"),
+        ({"match_lengths": [3], "match_window": 0}, "match_window: must be a whole number from 1 to 65,536; given 0"),
     ],
 )
 def test_bad_arguments(options: dict[str, object], message: str) -> None:

@@ -126,7 +126,7 @@ def test_dropout_comes_from_the_new_run(text: Path, tmp_path: Path) -> None:
     run = start_run(config_for(text, model=own), tmp_path / "run", init_from=origin)
     expected = origin.config.model.model_copy(update={**own, "initialization": run.trainer.config.model.initialization})
     assert run.trainer.config.model == expected
-    assert (run.trainer.model.locked_dropout, run.trainer.model.weight_dropout) == (True, 0.3)
+    assert (run.trainer.model.config.locked_dropout, run.trainer.model.config.weight_dropout) == (True, 0.3)
 
 
 def test_a_model_is_opened_as_the_context_says(text: Path, tmp_path: Path) -> None:

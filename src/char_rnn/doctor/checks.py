@@ -21,7 +21,7 @@ from torch import Tensor
 from char_rnn.doctor.problem import CELLS, CPU, LAYERS, RATE, SEED, Backend, Computed, Problem, compute, exact
 from char_rnn.doctor.report import DRAWING
 from char_rnn.models import CharModel
-from char_rnn.models.char_model import State
+from char_rnn.ops import State
 from char_rnn.training.train_step import TrainStep
 from char_rnn.utils.config import TrainingConfig
 from char_rnn.utils.device import synchronize

@@ -6,7 +6,7 @@ Dimensions: B batch, T time, V vocabulary, E embedding size, H hidden, L layers,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,23 +18,20 @@ from char_rnn.models.initialization import initialize
 from char_rnn.models.layers import (
     Block,
     OneHot,
+    Options,
     RecurrentLayers,
     TiedProjection,
-    check_cell,
-    check_choice,
     check_ids,
-    check_probabilities,
+    check_name,
     check_range,
-    check_sizes,
-    make_embedding,
+    check_size,
+    checked_config,
 )
 from char_rnn.models.matches import Matches
 from char_rnn.models.pretrained import Pretrained
-from char_rnn.ops import Parameters, run_layer
-from char_rnn.utils.config import ModelConfig
+from char_rnn.ops import Parameters, State, run_layer
 
 Hidden = Tensor | tuple[Tensor, ...]
-State = tuple[Tensor, ...]
 
 
 class Activations(NamedTuple):
@@ -62,6 +59,9 @@ class CharModel(Pretrained):
         num_layers: L, stacked recurrent layers.
         dropout: Probability of a unit's output being dropped in training, from 0 to below 1.
         cell: Cell of the recurrent layers; None for the cell of the class.
+        **options: The keyword arguments below, with the ranges and defaults of a configuration.
+
+    Keyword Args:
         embedding: "learned" vectors, or fixed "one-hot" ones.
         embedding_size: E, length of the learned vectors; None for V, or H if tied. One-hot vectors have length V.
         tie_weights: Whether the embedding is also the matrix of the projection; then E is H.
@@ -86,11 +86,12 @@ class CharModel(Pretrained):
             :mod:`char_rnn.models.initialization`.
 
     Raises:
-        ValueError: A size is below 1, a probability out of range, or a choice unknown or in conflict with another.
+        ValueError: An argument is out of its range, unknown, or in conflict with another.
     """
 
     cell: Cell
     """Cell of the recurrent layers; its name is that of the layers in the state dict."""
+    embedding: nn.Embedding | OneHot
 
     def __init__(
         self,
@@ -100,75 +101,47 @@ class CharModel(Pretrained):
         dropout: float = 0.0,
         *,
         cell: Cell | None = None,
-        embedding: Literal["learned", "one-hot"] = "learned",
-        embedding_size: int | None = None,
-        tie_weights: bool = False,
-        locked_dropout: bool = False,
-        embedding_dropout: float = 0.0,
-        weight_dropout: float = 0.0,
-        zoneout: float = 0.0,
-        mogrifier_rounds: int = 0,
-        layer_norm: Literal["none", "between", "cell"] = "none",
-        residual: bool = False,
-        feed_forward_size: int | None = None,
-        attention: Literal["none", "top", "all"] = "none",
-        attention_heads: int = 1,
-        attention_window: int = 256,
-        match_lengths: Sequence[int] = (),
-        match_window: int = 16_384,
-        match_dropout: float = 0.0,
-        initialization: str = "pytorch",
+        **options: Unpack[Options],
     ) -> None:
-        options = {name: value for name, value in locals().items() if name in ModelConfig.model_fields}
         super().__init__()
-        self.options = options
-        check_sizes(vocab_size=vocab_size, hidden_size=hidden_size, num_layers=num_layers)
-        check_choice("layer_norm", layer_norm, "none", "between", "cell")
-        check_choice("attention", attention, "none", "top", "all")
-        check_probabilities(dropout=dropout, embedding_dropout=embedding_dropout)
-        check_probabilities(weight_dropout=weight_dropout, zoneout=zoneout, match_dropout=match_dropout)
-        self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
-        self.dropout, self.locked_dropout = float(dropout), locked_dropout
-        self.embedding_dropout, self.weight_dropout, self.zoneout = embedding_dropout, weight_dropout, zoneout
-        self.embedding = make_embedding(embedding, vocab_size, embedding_size, hidden_size if tie_weights else None)
-        size, self.match_window = self.embedding.embedding_dim, match_window if match_lengths else 0
-        self.matches = Matches(match_lengths, match_window, vocab_size, size, match_dropout) if match_lengths else None
+        check_size("vocab_size", vocab_size)
         chosen: Any = getattr(self, "cell", None) if cell is None else cell
-        check_cell(chosen, self)
+        self.config = config = checked_config(
+            type(self).__name__, chosen, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, **options
+        )
         self.cell = chosen
-        self.add_module(self.cell.name, self._recurrent_layers(layer_norm == "cell", mogrifier_rounds))
-        attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[attention]
+        self.vocab_size, self.hidden_size, self.num_layers = vocab_size, hidden_size, num_layers
+        self.dropout = config.dropout
+        size = config.input_size(vocab_size)
+        self.embedding = OneHot(size) if config.embedding == "one-hot" else nn.Embedding(vocab_size, size)
+        lengths, window = config.match_lengths, config.match_window
+        self.match_window = window if lengths else 0
+        self.matches = Matches(lengths, window, vocab_size, size, config.match_dropout) if lengths else None
+        check_name(self.cell, self)
+        normed, rounds = config.layer_norm == "cell", config.mogrifier_rounds
+        layers = RecurrentLayers(self.cell, size, hidden_size, num_layers, normed=normed, mogrifier_rounds=rounds)
+        self.add_module(self.cell.name, layers)
+        attending = {"none": (), "top": (num_layers - 1,), "all": range(num_layers)}[config.attention]
         self.attending = tuple(attending)
-        self.attention_window = attention_window if attending else 0
+        self.attention_window = config.attention_window if attending else 0
         self.blocks = nn.ModuleList(
             Block(
                 self.layers.input_size(number),
                 hidden_size,
-                normed=layer_norm == "between",
-                residual=residual,
-                attention=(attention_heads, attention_window) if number in attending else None,
-                feed_forward_size=feed_forward_size,
+                normed=config.layer_norm == "between",
+                residual=config.residual,
+                attention=(config.attention_heads, config.attention_window) if number in attending else None,
+                feed_forward_size=config.feed_forward_size,
             )
             for number in range(num_layers)
         )
-        self.output_norm = nn.LayerNorm(hidden_size) if layer_norm == "between" else nn.Identity()
-        tied = tie_weights and isinstance(self.embedding, nn.Embedding)
+        self.output_norm = nn.LayerNorm(hidden_size) if config.layer_norm == "between" else nn.Identity()
         self.output_proj: nn.Linear | TiedProjection = (
-            TiedProjection(cast(nn.Embedding, self.embedding)) if tied else nn.Linear(hidden_size, vocab_size)
+            TiedProjection(cast(nn.Embedding, self.embedding))
+            if config.tie_weights
+            else nn.Linear(hidden_size, vocab_size)
         )
-        initialize(self, initialization)
-
-    def _recurrent_layers(self, normed: bool, mogrifier_rounds: int) -> RecurrentLayers:
-        if normed and not self.cell.normalization:
-            raise ValueError(
-                f'layer_norm: got "cell", but {type(self.cell).__name__} has no normalization; give "between" or "none"'
-            )
-        if mogrifier_rounds:
-            check_sizes(mogrifier_rounds=mogrifier_rounds)
-            if self.cell.name != "lstm":
-                raise ValueError(f"mogrifier_rounds: got {mogrifier_rounds}, but only an LSTM has them; give 0")
-        sizes = (self.embedding.embedding_dim, self.hidden_size, self.num_layers)
-        return RecurrentLayers(self.cell, *sizes, normed=normed, mogrifier_rounds=mogrifier_rounds)
+        initialize(self, config.initialization)
 
     @property
     def layers(self) -> RecurrentLayers:
@@ -189,7 +162,7 @@ class CharModel(Pretrained):
             batch_size: B.
             device: Device of the state; None for that of the model.
         """
-        check_sizes(batch_size=batch_size)
+        check_size("batch_size", batch_size)
         bias = self.output_proj.bias
         device = bias.device if device is None else device
         parts = [torch.zeros(shape, dtype=bias.dtype, device=device) for shape in self._shapes(batch_size)]
@@ -253,7 +226,7 @@ class CharModel(Pretrained):
 
         The latter if there are fewer symbols than positions in the batch, and only the recurrent layer reads them.
         """
-        p = self.embedding_dropout if self.training else 0.0
+        p = self.config.embedding_dropout if self.training else 0.0
         dtype = self.output_proj.bias.dtype
         if self.vocab_size < ids.numel() and not (self.matches or cast(Block, self.blocks[0]).residual):
             check_range(ids, self.vocab_size)
@@ -271,16 +244,16 @@ class CharModel(Pretrained):
         """Run a recurrent layer with its configured options."""
         parameters = self.layers.named(number)
         options: dict[str, Any] = {} if symbols is None else {"symbols": symbols}
-        if self.zoneout:
+        if zoneout := self.config.zoneout:
             time = (x if symbols is None else symbols).shape[1]
-            options["zoneout"] = [zoneout_mask(part, time, self.zoneout, training=self.training) for part in state]
-        if self.weight_dropout and self.training:
+            options["zoneout"] = [zoneout_mask(part, time, zoneout, training=self.training) for part in state]
+        if self.training and (p := self.config.weight_dropout):
             name = "weight_hh" if self.cell.recurrent else "weight_ih"
-            parameters[name] = drop_weights(parameters[name], self.weight_dropout)
+            parameters[name] = drop_weights(parameters[name], p)
         return self.run_layer(x, state, parameters, **options)
 
     def _drop(self, x: Tensor) -> Tensor:
-        return drop_units(x, self.dropout if self.training else 0.0, locked=self.locked_dropout)
+        return drop_units(x, self.dropout if self.training else 0.0, locked=self.config.locked_dropout)
 
     def _shapes(self, batch_size: int) -> list[tuple[int, ...]]:
         """Return the shapes of the parts of a hidden state."""
@@ -341,7 +314,7 @@ class CharGRU(CharModel):
         dropout: float = 0.0,
         *,
         reset: str = "after",
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         self.cell = GRU(reset)
         super().__init__(vocab_size, hidden_size, num_layers, dropout, **options)

@@ -1,6 +1,6 @@
 """The modules of a model: recurrent layers, sublayers around them, the embedding and the tied projection.
 
-At the end are the checks of the arguments.
+At the end are the arguments of a model and their checks.
 
 Dimensions: B batch, T time, V vocabulary, I input size, H hidden, L layers, F feed-forward, W window, N heads.
 """
@@ -8,8 +8,8 @@ Dimensions: B batch, T time, V vocabulary, I input size, H hidden, L layers, F f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from char_rnn.cells import CELLS, GRU, Cell
 from char_rnn.ops import attend
+from char_rnn.utils.config import ModelConfig, config_from_dict
 
 CUDNN_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN_TANH"}
 """cuDNN's names of the cells."""
@@ -159,33 +160,6 @@ class TiedProjection(nn.Module):
         return F.linear(x, self.weight, self.bias)
 
 
-def make_embedding(
-    kind: str, vocab_size: int, embedding_size: int | None, tied_size: int | None = None
-) -> nn.Embedding | OneHot:
-    """Make the embedding that a model's arguments describe; `tied_size` is the length that tied vectors must have.
-
-    Raises:
-        ValueError: The arguments contradict each other.
-    """
-    if kind not in ("learned", "one-hot"):
-        raise ValueError(f'embedding: got {kind!r}; give "learned" or "one-hot"')
-    if kind == "one-hot" and tied_size is not None:
-        raise ValueError("tie_weights: one-hot vectors are not learned, so they cannot be shared; give False")
-    if kind == "one-hot":
-        if embedding_size is not None:
-            raise ValueError(
-                f"embedding_size: got {embedding_size}, but one-hot vectors are as long as the vocabulary; give None"
-            )
-        return OneHot(vocab_size)
-    if embedding_size is not None:
-        check_sizes(embedding_size=embedding_size)
-    if tied_size is not None and embedding_size not in (None, tied_size):
-        raise ValueError(
-            f"embedding_size: got {embedding_size}, but tied vectors are as long as hidden_size {tied_size}; give None"
-        )
-    return nn.Embedding(vocab_size, embedding_size or tied_size or vocab_size)
-
-
 class Block(nn.Module):
     """Normalization, residual connection and sublayers around a recurrent layer.
 
@@ -238,18 +212,10 @@ class CausalAttention(nn.Module):
 
     It reads and remembers normalized states. The matrices have no biases, so that the zeros that stand for the time
     before the text remain zeros.
-
-    Raises:
-        ValueError: A size is below 1, or N does not divide H.
     """
 
     def __init__(self, hidden_size: int, heads: int, window: int) -> None:
         super().__init__()
-        check_sizes(attention_heads=heads, attention_window=window)
-        if hidden_size % heads:
-            raise ValueError(
-                f"attention_heads: {heads} does not divide hidden_size {hidden_size}; give a divisor of it"
-            )
         self.heads, self.window = heads, window
         self.norm = nn.LayerNorm(hidden_size)
         self.query, self.key, self.value, self.output = (
@@ -275,7 +241,6 @@ class FeedForward(nn.Module):
 
     def __init__(self, hidden_size: int, size: int) -> None:
         super().__init__()
-        check_sizes(feed_forward_size=size)
         self.norm = nn.LayerNorm(hidden_size)
         self.widen = nn.Linear(hidden_size, size)
         self.narrow = nn.Linear(size, hidden_size)
@@ -286,7 +251,30 @@ class FeedForward(nn.Module):
         return narrowed
 
 
-def check_cell(cell: Any, model: nn.Module) -> None:
+class Options(TypedDict, total=False):
+    """Keyword arguments of a model; see :class:`char_rnn.models.CharModel`."""
+
+    embedding: Literal["learned", "one-hot"]
+    embedding_size: int | None
+    tie_weights: bool
+    locked_dropout: bool
+    embedding_dropout: float
+    weight_dropout: float
+    zoneout: float
+    mogrifier_rounds: int
+    layer_norm: Literal["none", "between", "cell"]
+    residual: bool
+    feed_forward_size: int | None
+    attention: Literal["none", "top", "all"]
+    attention_heads: int
+    attention_window: int
+    match_lengths: Sequence[int]
+    match_window: int
+    match_dropout: float
+    initialization: str
+
+
+def check_cell(cell: Any) -> None:
     """Raise ValueError if a model cannot be made of a cell, or a configuration cannot name it."""
     kind = type(cell).__name__
     if CELLS.get(getattr(cell, "name", "")) is not type(cell):
@@ -301,28 +289,26 @@ def check_cell(cell: Any, model: nn.Module) -> None:
         raise ValueError(f"cell: {kind}'s attributes must be hashable ({error}); use tuples instead of lists") from None
     if cell != (GRU(cell.reset) if type(cell) is GRU else type(cell)()):
         raise ValueError(f"cell: a configuration stores only the name {cell.name}; use {kind}() with its defaults")
+
+
+def checked_config(model: str, cell: Any, **options: Any) -> ModelConfig:
+    """Return the arguments of a model as the section `model` of a configuration; raise ValueError if one is invalid."""
+    check_cell(cell)
+    section = dict(type=cell.name, reset=getattr(cell, "reset", "after"), **options)
+    return config_from_dict({"model": section}, model).model
+
+
+def check_name(cell: Cell, model: nn.Module) -> None:
+    """Raise ValueError if a model has an attribute with the name of its cell."""
     if hasattr(model, cell.name) or cell.name in RESERVED:
+        kind = type(cell).__name__
         raise ValueError(f"cell: the name {cell.name} is one of the model's attributes; give {kind} another")
 
 
-def check_sizes(**sizes: int) -> None:
-    """Raise ValueError if one is not a whole number from 1."""
-    for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{name}: got {size!r}; give a whole number, 1 or more")
-
-
-def check_probabilities(**probabilities: float) -> None:
-    """Raise ValueError if one is not from 0 to below 1."""
-    for name, probability in probabilities.items():
-        if not 0 <= probability < 1:
-            raise ValueError(f"{name}: got {probability}; give a probability from 0 to below 1")
-
-
-def check_choice(name: str, given: str, *choices: str) -> None:
-    """Raise ValueError if it is not one of the choices."""
-    if given not in choices:
-        raise ValueError(f"{name}: got {given!r}; give {', '.join(choices[:-1])} or {choices[-1]}")
+def check_size(name: str, size: int) -> None:
+    """Raise ValueError if a size is not a whole number from 1."""
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"{name}: got {size!r}; give a whole number, 1 or more")
 
 
 def check_ids(x: Tensor) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from char_rnn.models.dropout import drop_matches
-from char_rnn.models.layers import check_sizes
 from char_rnn.ops import find_matches
 
 
@@ -26,18 +25,10 @@ class Matches(nn.ModuleList):
         vocab_size: V.
         size: E.
         dropout: Probability that a sequence of a batch has no matches in training.
-
-    Raises:
-        ValueError: A length or the window is out of range.
     """
 
     def __init__(self, lengths: Sequence[int], window: int, vocab_size: int, size: int, dropout: float) -> None:
         super().__init__(nn.Embedding(1 + vocab_size, size) for _ in lengths)
-        check_sizes(match_window=window)
-        for length in lengths:
-            check_sizes(match_lengths=length)
-            if length > window:
-                raise ValueError(f"match_lengths: got {length}, but match_window is {window}; give at most {window}")
         self.lengths, self.window, self.dropout = tuple(lengths), window, dropout
         for vectors in self.parameters():
             nn.init.normal_(vectors, std=0.3)

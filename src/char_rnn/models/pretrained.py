@@ -41,8 +41,8 @@ class Pretrained(nn.Module):
     """Methods of a model that load and save it."""
 
     cell: Cell
-    options: dict[str, Any]
-    """Arguments of the model that the section ``model`` of a configuration also has."""
+    config: ModelConfig
+    """Section ``model`` of a configuration of this model."""
     _metadata: dict[str, str] | None = None
 
     @classmethod
@@ -152,10 +152,7 @@ class Pretrained(nn.Module):
     def _header(self, vocabulary: Vocabulary | None) -> dict[str, str]:
         """Return the metadata of the model's file."""
         if self._metadata is None:
-            own = {"type": self.cell.name, "reset": getattr(self.cell, "reset", "after")}
-            lengths = {"match_lengths": list(self.options["match_lengths"])}
-            model = ModelConfig.model_validate({**self.options, **own, **lengths})
-            config = json.dumps(Config(model=model).model_dump(mode="json"))
+            config = json.dumps(Config(model=self.config).model_dump(mode="json"))
             metadata = {"format": FORMAT, "config": config}
         else:
             metadata = {name: text for name, text in self._metadata.items() if name != "training"}

@@ -205,7 +205,7 @@ def training_path(config: Config, model: CharModel, device: torch.device) -> str
     if (level := kernels.level()) is None:
         return f"PyTorch ({kernels.why_none()})"
     layers = map(model.layers.named, range(model.num_layers))
-    if not all(fits_kernels(model.cell, layer, zoneout=model.zoneout > 0) for layer in layers):
+    if not all(fits_kernels(model.cell, layer, zoneout=model.config.zoneout > 0) for layer in layers):
         return f"PyTorch (the kernels do not support the cell {model.cell.name})"
     return f"kernels ({level})"
 

@@ -63,6 +63,7 @@ class ModelConfig(Section):
     match_lengths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
         default=[],
         max_length=8,
+        strict=False,  # a tuple too
         json_schema_extra={"allowed": "a list of at most 8 whole numbers from 1 to 64"},
     )
     """Lengths of matches: where the last n symbols occurred before, the symbol that followed is an input; [] = none."""
