@@ -52,7 +52,7 @@ def compile_with(sanitizers: str, folder: Path) -> None:
         build._OPTIONS.replace("-O3", "-O0 -g -Werror").split() + build.LEVELS[build.architecture()][str(LEVEL)].split()
     )
     options += [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", f'-DKERNELS_SOURCES="{build.digest()}"']
-    sources = [str(package / "kernels" / source) for source in build.SOURCES]
+    sources = map(str, sorted((package / "kernels").glob("*.c")))
     library = package / "kernels" / f"kernels-{LEVEL}.so"
     subprocess.run(["cc", *options, *sources, "-lm", "-lpthread", "-o", str(library)], check=True, timeout=300)
 

@@ -182,7 +182,7 @@ def test_normalization_and_its_gradient(lib: Any, generator: np.random.Generator
 @pytest.mark.usefixtures("instructions_for_bfloat16")
 def test_a_row_is_the_same_for_any_number_of_threads(lib: Any, bfloat16: bool) -> None:
     """Also where the threads share each step, as they do where the matrix is too large for a cache of their own."""
-    start, size = kernels.openmp(), kernels.openmp_team_size()
+    start, size = kernels.openmp(), kernels.openmp("omp_get_num_threads")
     assert start is not None
     assert size is not None
     for batch, width in ((1, 17), (13, 33), (150, 40), (9, 600)):
@@ -204,7 +204,7 @@ def test_a_product_of_a_product(lib: Any, generator: np.random.Generator) -> Non
     program = Program(lib, 9, 4, [x, y, z])
     program.add_product(first, out=(1, 0), **{"in": (0, 0)})
     program.add_product(second, out=(2, 0), **{"in": (1, 0)})
-    program.run(2, kernels.openmp(), kernels.openmp_team_size())
+    program.run(2, kernels.openmp(), kernels.openmp("omp_get_num_threads"))
     np.testing.assert_allclose(z, x.astype(np.float64) @ first.T.astype(np.float64) @ second.T, rtol=1e-3, atol=1e-2)
 
 

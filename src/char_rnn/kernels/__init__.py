@@ -48,18 +48,9 @@ def load() -> Any:
     return None
 
 
-def openmp() -> Any:
-    """Return ``GOMP_parallel`` of the OpenMP library that PyTorch has loaded into this process; None without one."""
-    return _of_openmp("GOMP_parallel")
-
-
-def openmp_team_size() -> Any:
-    """Return its ``omp_get_num_threads``; None without one."""
-    return _of_openmp("omp_get_num_threads")
-
-
 @cache
-def _of_openmp(function: str) -> Any:
+def openmp(function: str = "GOMP_parallel") -> Any:
+    """Return a function of the OpenMP library that PyTorch has loaded into this process; None without one."""
     try:
         mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     except OSError:

@@ -15,19 +15,6 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SOURCES = (
-    "decode.c",
-    "draw.c",
-    "elementwise.c",
-    "loss.c",
-    "matches.c",
-    "optimizer.c",
-    "packing.c",
-    "shares.c",
-    "symbols.c",
-    "team.c",
-    "train.c",
-)
 _OPTIONS = "-O3 -std=c11 -Wall -Wextra -fPIC -shared -fno-math-errno -fno-trapping-math -ffp-contract=fast"
 LEVELS: dict[str, dict[str, str]] = {
     "x86_64": {"avx512": "-march=x86-64-v4 -mprefer-vector-width=512", "avx2": "-march=x86-64-v3"},
@@ -60,7 +47,7 @@ def build() -> list[Path]:
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     levels = LEVELS.get(architecture(), {}) if os.name == "posix" else {}
-    sources = [f'-DKERNELS_SOURCES="{digest()}"', *(str(FOLDER / source) for source in SOURCES)]
+    sources = [f'-DKERNELS_SOURCES="{digest()}"', *map(str, sorted(FOLDER.glob("*.c")))]
     running = {}
     for level, options in levels.items():
         temporary = library(level).with_suffix(f".{os.getpid()}.tmp")

@@ -23,7 +23,6 @@ from char_rnn.kernels import (
     UnitsStructure,
     load,
     openmp,
-    openmp_team_size,
     packed,
 )
 from char_rnn.kernels.lowering import Elementwise, Lowering, RowOperation
@@ -205,7 +204,7 @@ class _Program:
         program = ProgramStructure(*size, self.is_backward, ctypes.addressof(operations), len(operations))
         program.arrays, program.sums_width = ctypes.addressof(arrays), self.sums_width
         program.sums = None if sums is None else sums.data_ptr()
-        if library.train_run(ctypes.byref(program), threads, openmp(), openmp_team_size()):
+        if library.train_run(ctypes.byref(program), threads, openmp(), openmp("omp_get_num_threads")):
             raise MemoryError("not enough memory for a layer's step")
         return None if sums is None else sums[0]
 
