@@ -92,10 +92,10 @@ class Cache:
         dtype = vocabulary.dtype.newbyteorder("<")
         length, checksum = 0, _description_checksum(key, vocabulary)
         with self.temporary_file() as (temporary, file), ThreadPoolExecutor(1) as writer:
-            written = writer.submit(_write_whole, file, b"")
+            written = writer.submit(file.write, b"")
             for block in _blocks(pieces, dtype):
                 written.result()
-                written = writer.submit(_write_whole, file, block)
+                written = writer.submit(file.write, block)
                 checksum = zlib.crc32(block, checksum)
                 length += len(block) // dtype.itemsize
             written.result()
@@ -169,7 +169,7 @@ def is_settled(newest_ns: int, started_ns: int) -> bool:
 def _temporary_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
     try:
-        with os.fdopen(handle, "wb", buffering=0) as file:
+        with os.fdopen(handle, "wb") as file:
             yield Path(name), file
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
@@ -185,13 +185,6 @@ def _move(temporary: Path, path: Path) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _write_whole(file: BinaryIO, block: bytes) -> None:
-    """Write a whole block: a single write may write a part only, for example before a disk is full."""
-    rest = memoryview(block)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _blocks(pieces: Iterator[Indices], dtype: np.dtype[Any]) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,7 @@ from char_rnn.data.text_files import TextFile
 from char_rnn.data.vocabulary import Indices, SymbolSet, UnknownCharacterError, Vocabulary, check_kind
 from char_rnn.utils.resources import memory_kept
 
-__all__ = ["Corpus", "DataError", "Split", "prepare_corpus"]
-
-SplitName = Literal["train", "val", "test", "all"]
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 TOLERANCE = 1e-9
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 from char_rnn.data import DataError, TextNotFoundError, datasets
 from char_rnn.data.cache import FULL_DISK, Cache
 from char_rnn.data.reading import PIECE, is_valid, not_text, refusal
-from char_rnn.data.text_files import SUFFIXES, TextFile, is_compressed, natural_key, opened, text_files
+from char_rnn.data.text_files import SUFFIXES, TextFile, compression_of, natural_key, opened, text_files
 from char_rnn.data.vocabulary import VocabularyKind
 from char_rnn.utils.files import TextForPathError, check_is_path
 from char_rnn.utils.terminal import visible_name
@@ -114,7 +114,7 @@ class Source:
                 left_out[str(path)] = f"the same file as {known.name}"
 
     def _texts(self, path: Path, kind: VocabularyKind, left_out: dict[str, str]) -> Iterator[TextFile]:
-        if self.as_in_1_0 and path in self.found and path.suffix != ".gz" and is_compressed(path):
+        if self.as_in_1_0 and path in self.found and path.suffix != ".gz" and compression_of(path):
             left_out[str(path)] = "compressed, not read with data.file_order path"
             return
         files = text_files(path)

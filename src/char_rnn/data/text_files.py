@@ -116,7 +116,7 @@ def text_files(path: Path) -> list[TextFile]:
     Raises:
         DataError: The file cannot be opened, or is an archive that cannot be read.
     """
-    if _compression(path) != ZIP:
+    if compression_of(path) != ZIP:
         return [TextFile(path)]
     with _archive(path) as archive:
         members = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
@@ -125,15 +125,6 @@ def text_files(path: Path) -> list[TextFile]:
     for info in members:
         _check_member(path, info)
     return [TextFile(path, name) for name in sorted({info.filename for info in members}, key=natural_key)]
-
-
-def is_compressed(path: Path) -> bool:
-    """Return whether a file is compressed.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    return _compression(path) is not None
 
 
 def find_foreign_in(file: TextFile, head: bytes) -> Foreign | None:
@@ -166,7 +157,8 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
         raise DataError(f"{path}: {what}; unpack it and give the text file")
 
 
-def _compression(path: Path) -> str | None:
+def compression_of(path: Path) -> str | None:
+    """Return the compression of a file, as `char_rnn.utils.files.compression`; raise DataError if it cannot be read."""
     with _opened_file(path) as raw, _damage_reported(str(path)):
         return compression(raw.read(HEAD))
 

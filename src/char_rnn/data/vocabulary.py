@@ -276,12 +276,6 @@ class TextDecoder:
             return "".join(map(self._vocabulary.idx_to_char.__getitem__, indices))
         return self._utf8.decode(self._vocabulary.decode_bytes(indices))
 
-    def flush(self) -> str:
-        """End the text: return U+FFFD for an incomplete character, otherwise nothing, and reset the decoder."""
-        rest = self._utf8.decode(b"", final=True)
-        self._utf8.reset()
-        return rest
-
 
 def check_kind(kind: str) -> VocabularyKind:
     """Return the kind of a vocabulary.
