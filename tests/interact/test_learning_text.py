@@ -31,12 +31,12 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def learning(kind: str = "lstm", rate: float = 0.05, **options: Any) -> Learning:
+def learning(kind: str = "lstm", rate: float = 0.05) -> Learning:
     config = ModelConfig.model_validate({"hidden_size": 6, "num_layers": 2, **KINDS[kind]})
     torch.manual_seed(1)
     model = build_model(config, LETTERS.size).eval()
     scale = [torch.full_like(parameter, 0.1) for parameter in model.parameters()]
-    return Learning(Learner(model, scale, rate), lambda tensors: Engine(config, tensors), **options)
+    return Learning(Learner(model, scale, rate), lambda tensors: Engine(config, tensors))
 
 
 def draft(kind: str = "lstm", **options: Any) -> Draft:
@@ -126,8 +126,9 @@ def test_accepted_choices_are_learned() -> None:
 
 
 @pytest.mark.parametrize(("kind", "memory"), [("lstm", 0), ("attention", 1 << 20)])
-def test_undo_and_redo_restore_everything_bit_for_bit(kind: str, memory: int) -> None:
-    written, rng = draft(kind, memory=memory), np.random.default_rng(0)
+def test_undo_and_redo_restore_everything_bit_for_bit(kind: str, memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("char_rnn.generation.learning.MEMORY", memory)
+    written, rng = draft(kind), np.random.default_rng(0)
     known = [everything(written)]
     for step in range(12):
         if step % 4 == 1:
@@ -170,8 +171,9 @@ def test_the_same_keys_write_the_same_text() -> None:
     assert write() == write()
 
 
-def test_saved_weights_are_bounded() -> None:
-    written = draft(memory=0)
+def test_saved_weights_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("char_rnn.generation.learning.MEMORY", 0)
+    written = draft()
     written.type(TEXT * 20)
     all_of(written.catch_up())
     assert len(written._live._learning._saved) == 8  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ from char_rnn.generation.network import (
 )
 from char_rnn.generation.precompute import constants, input_tables
 from char_rnn.generation.stream_states import StreamStates
-from char_rnn.kernels import ArrayStructure, BufferRef, packed, structure
+from char_rnn.kernels import ArrayStructure, BufferRef, UnitsStructure, packed, structure
 from char_rnn.kernels.fold_additions import with_starts
 from char_rnn.kernels.lowering import Elementwise, Lowering
 
@@ -37,12 +37,11 @@ ROWS = 32  # of a block of a packed matrix
 _KINDS = {"float64": 0, "float32": 0, "bfloat16": 1, "int8": 2}
 OPERATORS = ("one_hot", "product", "normalize", "elementwise", "gelu", "attend", "turn", "log_softmax", "match")
 
-Units = structure("Units", "array unit")
 Operation = structure(
     "Operation",
     "operator width columns kind has_start out in_ other extra weights scales number instructions length",
     number=ctypes.c_double,
-    **dict.fromkeys(("out", "in_", "other", "extra"), Units),
+    **dict.fromkeys(("out", "in_", "other", "extra"), UnitsStructure),
     **dict.fromkeys(("weights", "scales", "instructions"), ctypes.c_void_p),
 )
 Work = structure(
@@ -244,8 +243,9 @@ class DecodeGraph:
         self._do("elementwise", BufferRef(0), operation.width, instructions=address, length=length)
 
     def _do(self, operator: str, out: BufferRef, width: int, **others: Any) -> None:
-        fields = {name: Units(*other) if isinstance(other, BufferRef) else other for name, other in others.items()}
-        self._steps.append(Operation(operator=OPERATORS.index(operator), out=Units(*out), width=width, **fields))
+        refs = {name: UnitsStructure(*other) for name, other in others.items() if isinstance(other, BufferRef)}
+        refs["out"] = UnitsStructure(*out)
+        self._steps.append(Operation(operator=OPERATORS.index(operator), width=width, **others | refs))
 
 
 class BoundGraph:

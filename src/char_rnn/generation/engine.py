@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,11 +32,8 @@ from char_rnn.utils.config import ModelConfig
 Predictions = npt.NDArray[np.floating[Any]]
 
 
-class Writer(Protocol):
-    """Draws the next symbols of a text in blocks."""
-
-    def __call__(self, symbol: int, temperatures: Floats, /) -> list[int]:
-        """Read a symbol and draw the next ones, at least one and at most one for each temperature."""
+Writer = Callable[[int, Floats], list[int]]
+"""Reads a symbol and draws the next ones of a text, at least one and at most one for each temperature."""
 
 
 class PredictorStreams(Protocol):

@@ -1,6 +1,6 @@
-"""The state of one text being written, whatever computes the predictions.
+"""Texts being written, alone or side by side, whatever computes the predictions.
 
-The text ends before a stop text, of which nothing is shown, not even its beginning; or with it. Source: Knuth, Morris
+A text ends before a stop text, of which nothing is shown, not even its beginning; or with it. Source: Knuth, Morris
 and Pratt 1977, "Fast Pattern Matching in Strings": the cost of a character does not depend on the length of the stop
 texts.
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from char_rnn.data.vocabulary import Vocabulary
-from char_rnn.generation.engine import PredictorStreams
+from char_rnn.generation.engine import Predictor, PredictorStreams
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.unknown_characters import Unknown, canonical, encode_prime
 from char_rnn.sampling.options import LENGTH, SEED, Strategy
@@ -290,6 +290,40 @@ def choose_together(states: Sequence[GenerationState], log_probs: npt.NDArray[np
     weights = first.sampler.weights(log_probs, first.temperature, [state.recent for state in states])
     drawn = draw_each(weights, [state._rng.random() for state in states])
     return [state.take(symbol) for state, symbol in zip(states, drawn, strict=True)]
+
+
+def write_together(model: Predictor, states: Sequence[GenerationState]) -> None:
+    """Write N texts to their ends, each as it would be alone.
+
+    They share a length and a `Sampler`. Texts that share the array of their prime read it once.
+    """
+    if states[0].done:
+        return
+    streams = model.begin(len(states))
+    symbols = _first_symbols(streams, states)
+    live = list(range(len(states)))
+    while live := [row for row in live if not states[row].done]:
+        predictions = streams.step([symbols[row] for row in live], live)
+        drawn = choose_together([states[row] for row in live], predictions)
+        for row, symbol in zip(live, drawn, strict=True):
+            symbols[row] = symbol
+
+
+def _first_symbols(streams: PredictorStreams, states: Sequence[GenerationState]) -> list[int]:
+    """Read each prime once, and draw the first symbol of each text."""
+    primes = {id(state.prime): state.prime for state in states}
+    rows = {prime: row for row, prime in enumerate(primes)}  # the streams that read them
+    sources = [rows[id(state.prime)] for state in states]
+    streams.feed_each([prime[:-1] for prime in primes.values()])
+    ends = {row: prime[-1] for row, prime in enumerate(primes.values()) if len(prime)}
+    predictions = dict(zip(ends, streams.step(list(ends.values()), list(ends)), strict=True)) if ends else {}
+    for row in reversed(range(len(states))):  # a text is never in a stream before that which reads its prime
+        streams.set_state(streams.state(sources[row]), row)
+    symbols = {row: symbol for row, state in enumerate(states) if (symbol := state.begin()) is not None}
+    if primed := [row for row in range(len(states)) if row not in symbols]:
+        log_probs = np.stack([predictions[sources[row]] for row in primed])
+        symbols |= zip(primed, choose_together([states[row] for row in primed], log_probs), strict=True)
+    return [symbols[row] for row in range(len(states))]
 
 
 def seed_of_sample(seed: int | None, sample: int) -> np.random.SeedSequence:

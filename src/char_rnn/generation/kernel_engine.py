@@ -50,9 +50,7 @@ class KernelEngine:
     """
 
     def __init__(self, network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL) -> None:
-        prepare = kernels.elementwise_prepare
-        prepare.argtypes, prepare.restype = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64), None
-        self.graph = DecodeGraph(network, precision, prepare)
+        self.graph = DecodeGraph(network, precision, kernels.elementwise_prepare)
         kernels.team_start.restype = ctypes.c_void_p
         kernels.write_text.restype = ctypes.c_int64
         self._is_double = network.output_bias.dtype == np.float64

@@ -83,12 +83,11 @@ class Learning:
     Args:
         learner: The learner.
         engine_of: Makes engines of its weights, for :attr:`engine`.
-        memory: Approximate bytes of saved weights.
     """
 
-    def __init__(self, learner: Learner, engine_of: EngineOf | None = None, memory: int = MEMORY) -> None:
+    def __init__(self, learner: Learner, engine_of: EngineOf | None = None) -> None:
         self._learner, self._engine_of = learner, engine_of
-        self._most = max(FEWEST, memory // learner.nbytes)
+        self._most = max(FEWEST, MEMORY // learner.nbytes)
         self._saved: dict[bytes, tuple[int, Any]] = {}  # place and snapshot by the name of the text, the latest last
         self._present = b""
         self._weights: Any = None

@@ -7,7 +7,7 @@ Dimensions: N streams, V vocabulary, I input of a layer, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,13 +53,9 @@ def input_tables(network: Network) -> Tables | None:
     else:
         x = normalize(vectors(network, np.arange(network.vocab_size)), layer.norm)
         known = {value: x for value in loop.before if value.op == "x"}
-    return _computed(loop.sequences, known, layer)
-
-
-def _computed(wanted: Sequence[Value], known: Mapping[Value, Array], layer: Layer) -> dict[Value, Array]:
     results: dict[Value, Any] = dict(known)
-    evaluate(ordered(wanted, known), results, operations(layer.parameters))
-    return {value: results[value] for value in wanted}
+    evaluate(ordered(loop.sequences, known), results, operations(layer.parameters))
+    return {value: results[value] for value in loop.sequences}
 
 
 def vectors(network: Network, symbols: npt.NDArray[np.int64]) -> Array:

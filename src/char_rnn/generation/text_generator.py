@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from html import escape
 from itertools import islice, product
 from pathlib import Path
@@ -20,14 +19,14 @@ from char_rnn.data.vocabulary import Vocabulary
 from char_rnn.generation.beam import BeamText, beam_search
 from char_rnn.generation.cell_activations import CellActivations, read_activations
 from char_rnn.generation.engine import Engine, Predictor, read
-from char_rnn.generation.generation_state import GenerationState, Seed, seed_of_sample
+from char_rnn.generation.generation_state import GenerationState, Seed, seed_of_sample, write_together
 from char_rnn.generation.network import Precision
 from char_rnn.generation.sampler import Sampler
 from char_rnn.generation.scored_text import ScoredSymbol, scored_text
 from char_rnn.generation.unknown_characters import Unknown, encode_prime, spelled
-from char_rnn.generation.writing_together import write_together
 from char_rnn.model_file import ModelFile
 from char_rnn.sampling.options import OPTIONS, Range, Strategy
+from char_rnn.utils.config.fields import did_you_mean
 from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
@@ -325,8 +324,7 @@ def _separated(
     others = {name: value for name, value in options.items() if name in _OF_A_STATE}
     settings: dict[str, Any] = {name: value for name, value in options.items() if name not in others}
     if unknown := next((name for name in settings if name not in OPTIONS), None):
-        near = get_close_matches(unknown, [*OPTIONS, *_OF_A_STATE, "length"], 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(unknown, [*OPTIONS, *_OF_A_STATE, "length"])
         raise TypeError(f"{unknown}: not an option of generate and the other methods of TextGenerator{hint}")
     return Strategy(temperature, top_k=top_k, top_p=top_p, **settings), others
 
