@@ -60,14 +60,10 @@ class Value:
     def __mul__(self, other: Value | float) -> Value:
         return _combined("multiply", self, other)
 
-    def __radd__(self, other: float) -> Value:
-        return _combined("add", self, other)
-
     def __rsub__(self, other: float) -> Value:
         return _combined("subtract", self._filled(other), self)
 
-    def __rmul__(self, other: float) -> Value:
-        return _combined("multiply", self, other)
+    __radd__, __rmul__ = __add__, __mul__
 
     def __neg__(self) -> Value:
         return 0.0 - self

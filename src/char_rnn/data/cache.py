@@ -13,7 +13,6 @@ vocabulary: its entries are prepared again, once.
 """
 
 import atexit
-import contextlib
 import errno
 import hashlib
 import json
@@ -25,6 +24,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,6 +43,7 @@ BLOCK = 4 << 20  # bytes written or checked at once
 ABANDONED_S = 24 * 3600  # age in seconds from which on a temporary file is taken for that of a killed process
 TEMPORARY = ".tmp-"
 FULL_DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError)  # a file that is missing, or not what was written
 
 logger = logging.getLogger("char_rnn")
 
@@ -69,14 +70,14 @@ class Cache:
     def load(self, key: str) -> Entry | None:
         """Return an entry, or None if it is missing or damaged."""
         try:
-            metadata = _read_json(self._metadata(key))
+            metadata = json.loads(read_regular(self._metadata(key), MAX_JSON))
             vocabulary = Vocabulary.from_dict(metadata["vocabulary"])
             length = metadata["length"]
             if type(length) is not int or length < 1:
                 return None
             ids = open_ids(self._ids(key), vocabulary.dtype.newbyteorder("<"), length)
             sound = self._ids(key).stat().st_size == ids.nbytes and _checksum(key, vocabulary, ids) == metadata["crc32"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except DAMAGED:
             return None
         return Entry(ids, vocabulary) if sound else None
 
@@ -91,16 +92,18 @@ class Cache:
         _remove_abandoned(self.folder)
         dtype = vocabulary.dtype.newbyteorder("<")
         length, checksum = 0, _description_checksum(key, vocabulary)
-        with self.temporary_file() as (temporary, file), ThreadPoolExecutor(1) as writer:
-            written = writer.submit(file.write, b"")
-            for block in _blocks(pieces, dtype):
-                written.result()
-                written = writer.submit(file.write, block)
-                checksum = zlib.crc32(block, checksum)
-                length += len(block) // dtype.itemsize
-            written.result()
         try:
-            _move(temporary, self._ids(key))
+            with self.temporary_file() as (temporary, file):
+                with ThreadPoolExecutor(1) as writer:
+                    written = writer.submit(file.write, b"")
+                    for block in _blocks(pieces, dtype):
+                        written.result()
+                        written = writer.submit(file.write, block)
+                        checksum = zlib.crc32(block, checksum)
+                        length += len(block) // dtype.itemsize
+                    written.result()
+                file.close()
+                temporary.replace(self._ids(key))
         except PermissionError:  # Windows, if another process has mapped the same content
             if entry := self.load(key):
                 return entry
@@ -112,25 +115,23 @@ class Cache:
     def recall(self, source: str, fingerprint: str) -> str | None:
         """Return the content hash of a source if its fingerprint is the remembered one."""
         try:
-            memo = _read_json(self._memo(source))
+            memo = json.loads(read_regular(self._memo(source), MAX_JSON))
             return str(memo["sha256"]) if memo["fingerprint"] == fingerprint else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except DAMAGED:
             return None
 
     def remember(self, source: str, fingerprint: str, sha256: str) -> None:
         """Store the content hash of a source, unless the folder is not writable."""
-        with contextlib.suppress(OSError, DataError):
+        with suppress(OSError, DataError):
             self._write_json(self._memo(source), {"fingerprint": fingerprint, "sha256": sha256})
 
-    @contextlib.contextmanager
-    def temporary_file(self) -> Iterator[tuple[Path, BinaryIO]]:
+    def temporary_file(self) -> AbstractContextManager[tuple[Path, BinaryIO]]:
         """Open a new file for writing in the folder; it is removed on an error.
 
         Raises:
             DataError: The disk is full.
         """
-        with _temporary_file(self.writable_folder()) as opened:
-            yield opened
+        return _temporary_file(self.writable_folder())
 
     def writable_folder(self) -> Path:
         """Return the folder, created if needed; if it is not writable, a temporary one, with a warning."""
@@ -157,7 +158,8 @@ class Cache:
     def _write_json(self, path: Path, content: dict[str, Any]) -> None:
         with _temporary_file(self.folder) as (temporary, file):
             file.write(json.dumps(content).encode())
-        _move(temporary, path)
+            file.close()
+            temporary.replace(path)
 
 
 def is_settled(newest_ns: int, started_ns: int) -> bool:
@@ -165,7 +167,7 @@ def is_settled(newest_ns: int, started_ns: int) -> bool:
     return newest_ns < started_ns - SETTLED_NS
 
 
-@contextlib.contextmanager
+@contextmanager
 def _temporary_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
     try:
@@ -175,15 +177,6 @@ def _temporary_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
         Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise DataError(f"{folder}: the disk is full; make room, or set data.cache_dir") from None
-        raise
-
-
-def _move(temporary: Path, path: Path) -> None:
-    """Replace a file by a temporary one, which is removed on an error."""
-    try:
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -217,16 +210,6 @@ def _checksum(key: str, vocabulary: Vocabulary, ids: "np.memmap[Any, Any]") -> i
 def _remove_abandoned(folder: Path) -> None:
     """Remove the temporary files of killed processes."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             if path.stat().st_mtime < time.time() - ABANDONED_S:
                 path.unlink()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_regular(path, MAX_JSON))
-    except RecursionError:
-        raise ValueError(f"{path}: nested too deep") from None
-    if not isinstance(content, dict):
-        raise TypeError(f"{path}: not an object")
-    return content

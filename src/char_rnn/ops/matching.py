@@ -62,15 +62,8 @@ def find_matches(x: Tensor, history: Tensor, lengths: Sequence[int]) -> tuple[Te
 
 def _by_kernels(text: Tensor, time: int, lengths: Sequence[int]) -> Tensor:
     found = torch.empty(len(lengths), len(text), time, dtype=torch.long)
-    arrays = (
-        text.data_ptr(),
-        *text.shape,
-        time,
-        (ctypes.c_int64 * len(lengths))(*lengths),
-        len(lengths),
-        found.data_ptr(),
-    )
-    if load().matches_find(*arrays, torch.get_num_threads(), openmp()):
+    given = (ctypes.c_int64 * len(lengths))(*lengths), len(lengths), found.data_ptr()
+    if load().matches_find(text.data_ptr(), *text.shape, time, *given, torch.get_num_threads(), openmp()):
         raise MemoryError("not enough memory for the matches")
     return found
 
