@@ -87,15 +87,7 @@ class StreamBatches:
         return self._steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch.
-
-        Args:
-            number: Number of the epoch, from 0.
-            start: Batches to skip at the beginning, at no cost.
-
-        Yields:
-            Characters x and the characters that follow them y, int64, shape (B, T) each.
-        """
+        """Yield the batches of an epoch; see `Batches.epoch`."""
         befores = self._befores(number)
         reader, pages = BlockReader(self.split.ids), PageReleaser(self.split.ids)
         pages.release()

@@ -232,7 +232,7 @@ class WindowBatches:
         return self._steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, as `StreamBatches.epoch` does."""
+        """Yield the batches of an epoch; see `char_rnn.data.dataloader.Batches.epoch`."""
         yield from DataLoader(
             _WholeBatches(self.dataset),
             batch_size=None,

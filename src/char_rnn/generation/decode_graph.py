@@ -256,12 +256,15 @@ class BoundGraph:
     """
 
     def __init__(self, operations: Any, arrays: _Arrays, scores: BufferRef, states: StreamStates) -> None:
-        self._operations = operations
-        self._arrays, buffers = arrays.bind(states)
-        self._kept = states, arrays.tables, buffers
-        self._counts = arrays.states, len(arrays.tables)
+        count, dtype = len(states), states.output.dtype
+        parts = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring, states.history)]
+        others = [aligned((count, other), dtype) if isinstance(other, int) else other for other in arrays.others]
+        memory = [*parts, *arrays.tables, *others]
+        self._operations, self._kept = operations, (states, memory)
+        self._arrays = (ArrayStructure * len(memory))(*map(_structure, memory))
+        self._counts = len(parts), len(arrays.tables)
         self._places = states.place.ctypes.data
-        self.scores: Array = buffers[scores.array - sum(self._counts)]
+        self.scores: Array = memory[scores.array]
 
     def work(self, length: int, count: int, time: int, symbols: int, rows: int) -> Any:
         """A :class:`Work` of the first `length` operations for `count` streams and `time` steps.
@@ -273,12 +276,18 @@ class BoundGraph:
 
 
 class _Arrays:
-    """The arrays that operations refer to by number: states, tables by symbol (copied), vectors and buffers."""
+    """The arrays that operations refer to by number: states, tables by symbol, and others.
+
+    Attributes:
+        states: Number of the parts of the state, which are the first arrays.
+        tables: Copies of tables by symbol, the next ones.
+        others: Copies of vectors, and widths of buffers.
+    """
 
     def __init__(self, states: int, tables: Sequence[Array]) -> None:
         self.states = states
         self.tables = [_copied(table) for table in tables]
-        self._others: list[Array | int] = []  # vectors, and widths of buffers
+        self.others: list[Array | int] = []
         self._buffers: dict[str, int] = {}
 
     def table(self, number: int) -> BufferRef:
@@ -287,25 +296,17 @@ class _Arrays:
 
     def vector(self, array: Array) -> BufferRef:
         """A copy of a vector, the same for all streams."""
-        self._others.append(_copied(array))
-        return self._other(len(self._others) - 1)
+        self.others.append(_copied(array))
+        return self._other(len(self.others) - 1)
 
     def buffer(self, name: str, width: int) -> BufferRef:
         """Rows of a buffer, as wide as the widest requested under its name."""
         if name not in self._buffers:
-            self._others.append(0)
-            self._buffers[name] = len(self._others) - 1
+            self._buffers[name] = len(self.others)
+            self.others.append(0)
         number = self._buffers[name]
-        self._others[number] = max(width, self._others[number])
+        self.others[number] = max(width, self.others[number])
         return self._other(number)
-
-    def bind(self, states: StreamStates) -> tuple[Any, list[Array]]:
-        """The arrays for the kernels, with buffers for some streams, and the memory they refer to."""
-        count, dtype = len(states), states.output.dtype
-        buffers = [aligned((count, other), dtype) if isinstance(other, int) else other for other in self._others]
-        arrays = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring, states.history)]
-        arrays += [*self.tables, *buffers]
-        return (ArrayStructure * len(arrays))(*map(_structure, arrays)), buffers
 
     def _other(self, number: int) -> BufferRef:
         return BufferRef(self.states + len(self.tables) + number)

@@ -12,8 +12,8 @@ Dimensions: N streams, T time, V vocabulary, L layers, H hidden.
 from __future__ import annotations
 
 import copy
-import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,11 +127,10 @@ class Engine:
         if precision not in PRECISIONS:
             raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}; given {precision!r}")
         self.precision: Precision = precision
-        kernels = load()
         with np.errstate(over="ignore", invalid="ignore"):  # of a diverged training; the predictions show it
             dtype = np.float64 if precision == "float64" else np.float32
-            network = Network.of(config, tensors, dtype, copies=kernels is None)
-            self._engine = _fastest(network, precision, threads, kernels)
+            network = Network.of(config, tensors, dtype)
+            self._engine = _fastest(network, precision, threads)
         self.vocab_size, self.cell = network.vocab_size, network.cell.name
         self._states = StreamStates.of(network)
 
@@ -143,15 +142,11 @@ class Engine:
         return Streams(self.vocab_size, states, self._engine.begin(states))
 
 
-def _fastest(
-    network: Network, precision: Precision, threads: int | None, kernels: ctypes.CDLL | None
-) -> KernelEngine | NumpyEngine:
-    if kernels is not None:
-        try:
+def _fastest(network: Network, precision: Precision, threads: int | None) -> KernelEngine | NumpyEngine:
+    if (kernels := load()) is not None:
+        with suppress(LoweringError):
             return KernelEngine(network, precision, threads, kernels)
-        except LoweringError:
-            network = copy.deepcopy(network)  # it has the caller's arrays
-    return NumpyEngine(network, precision)
+    return NumpyEngine(copy.deepcopy(network), precision)  # it has the caller's arrays
 
 
 class Streams:

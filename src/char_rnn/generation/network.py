@@ -122,19 +122,16 @@ class Network:
         return len(self.output_bias)
 
     @classmethod
-    def of(
-        cls, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike, *, copies: bool = True
-    ) -> Network:
+    def of(cls, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], dtype: npt.DTypeLike) -> Network:
         """Arrange a model's weights.
 
-        `tensors` are by their names in the state dict, `dtype` is float32 or float64. Without `copies` the network
-        shares the caller's arrays of this type. Raises `ValueError` if they are not the weights of this model.
+        `tensors` are by their names in the state dict, `dtype` is float32 or float64. The network shares those of this
+        type with the caller. Raises `ValueError` if they are not the weights of this model.
         """
         output_bias = tensors.get("output_proj.bias")
         vocab_size = len(output_bias) if output_bias is not None and output_bias.ndim == 1 else 1
         check_tensors(config, vocab_size, tensors)
-        own = np.array if copies else np.asarray
-        weights = {name: own(tensor, dtype, order="C") for name, tensor in tensors.items()}
+        weights = {name: np.asarray(tensor, dtype, order="C") for name, tensor in tensors.items()}
         embedding = weights.get("embedding.weight")
         return cls(
             cell_of(config),
