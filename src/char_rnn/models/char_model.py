@@ -209,7 +209,7 @@ class CharModel(Pretrained):
         for number, block in enumerate(cast(Iterable[Block], self.blocks)):
             state = tuple(part[number] for part in states)
             memory = memories[0][len(remembered)] if number in self.attending else None
-            output, state = self._recur(number, block.before(x), state, symbols)
+            output, state = self._recur(number, block.norm(x), state, symbols)
             symbols = None
             dropped = self._drop(output)
             x, memory = block.after(x, dropped, memory, self._drop)

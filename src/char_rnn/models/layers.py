@@ -54,7 +54,6 @@ class RecurrentLayers(nn.Module):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.normed = normed
-        self.mogrifier_rounds = mogrifier_rounds
         self._names = tuple(cell.shapes(1, 1, normed=normed, mogrifier=mogrifier_rounds))
         for layer in range(num_layers):
             columns = hidden_size if layer else input_size
@@ -178,14 +177,9 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.residual = residual and input_size == hidden_size
-        self.norm = nn.LayerNorm(input_size) if normed else None
+        self.norm = nn.LayerNorm(input_size) if normed else nn.Identity()
         self.attention = None if attention is None else CausalAttention(hidden_size, *attention)
         self.feed_forward = None if feed_forward_size is None else FeedForward(hidden_size, feed_forward_size)
-
-    def before(self, x: Tensor) -> Tensor:
-        """Return the recurrent layer's input, (B, T, I), from the block's."""
-        normed: Tensor = x if self.norm is None else self.norm(x)
-        return normed
 
     def after(
         self, x: Tensor, output: Tensor, memory: Tensor | None, drop: Callable[[Tensor], Tensor]
