@@ -44,7 +44,7 @@ def draft(kind: str = "lstm", **options: Any) -> Draft:
 
 
 def weights(written: Draft) -> bytes:
-    tensors = written._live._learning.tensors()  # type: ignore[attr-defined]
+    tensors = written._live._learning.learner.tensors()  # type: ignore[attr-defined]
     return b"".join(tensors[name].tobytes() for name in sorted(tensors))
 
 
@@ -94,7 +94,7 @@ def test_the_state_is_that_of_dynamic_evaluation(kind: str) -> None:
     written = draft(kind)
     written.type(TEXT * 3)
     all_of(written.catch_up())
-    known = learning(kind)._learner
+    known = learning(kind).learner
     ids = LETTERS.encode(TEXT * 3).astype(np.int64)
     for start in range(0, len(ids) - 1 - SEGMENT, SEGMENT):
         known.learn_symbols(ids[start : start + SEGMENT + 1], np.ones(SEGMENT, np.bool_))
@@ -180,7 +180,7 @@ def test_saved_weights_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_states_of_attention_count_among_the_saved_bytes() -> None:
-    known = learning("attention")._learner
+    known = learning("attention").learner
     weights, hidden = known.snapshot()
     assert known.nbytes == sum(part.nbytes for part in (*weights, *hidden))
 
@@ -201,7 +201,7 @@ def test_the_terminal_learns_between_two_keys() -> None:
 
 def test_an_error_while_learning_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     written = draft()
-    monkeypatch.setattr(written._live._learning, "_learn", lambda _: 1 / 0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(written._live._learning.learner, "learn_symbols", lambda *_: 1 / 0)  # type: ignore[attr-defined]
     with pytest.raises(ZeroDivisionError):
         play((PASTE.format(TEXT), lambda _: False), begin=written)
     assert written.text == TEXT

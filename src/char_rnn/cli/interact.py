@@ -158,7 +158,7 @@ def _save_learned(learning: Learning, draft: Draft, file: ModelFile, model: str,
     """Write a model file with the weights that were learned; losses of the training are not theirs."""
     _learn(draft, lambda *_: None)
     facts = {name: value for name, value in file.training.items() if name not in ("best_val_loss", "best_step")}
-    learned = replace(file, tensors=learning.tensors(), training={**facts, "init_from": model}, in_8_bits=False)
+    learned = replace(file, tensors=learning.learner.tensors(), training={**facts, "init_from": model}, in_8_bits=False)
     learned.write(path)
     say(f"wrote the learned model to {path}")
 

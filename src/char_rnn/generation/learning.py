@@ -81,12 +81,12 @@ class Learning:
     """A learner and the weights it has saved along texts.
 
     Args:
-        learner: The learner.
+        learner: The learner, also an attribute. Its state is that before the last symbol of the text.
         engine_of: Makes engines of its weights, for :attr:`engine`.
     """
 
     def __init__(self, learner: Learner, engine_of: EngineOf | None = None) -> None:
-        self._learner, self._engine_of = learner, engine_of
+        self.learner, self._engine_of = learner, engine_of
         self._most = max(FEWEST, MEMORY // learner.nbytes)
         self._saved: dict[bytes, tuple[int, Any]] = {}  # place and snapshot by the name of the text, the latest last
         self._present = b""
@@ -98,9 +98,12 @@ class Learning:
         Segments learned before are not learned again.
         """
         for number in range(self.go_back(segments), len(segments)):
+            segment = segments[number]
             yield len(segments) - number
-            self._learn(segments[number])
-            self._present = _name(self._present, segments[number])
+            if segment.begins:
+                self.learner.begin()
+            self.learner.learn_symbols(np.array(segment.symbols, np.int64), np.array(segment.chosen, np.bool_))
+            self._present = _name(self._present, segment)
             self._save(number + 1)
 
     def go_back(self, segments: Sequence[Segment]) -> int:
@@ -108,42 +111,29 @@ class Learning:
         names = list(accumulate(segments, _name, initial=b""))
         place = max(k for k, name in enumerate(names) if not k or name == self._present or name in self._saved)
         if names[place] != self._present:
-            self._learner.restore(self._saved[names[place]][1] if place else None)
+            self.learner.restore(self._saved[names[place]][1] if place else None)
             self._present = names[place]
         return place
 
     @property
     def engine(self) -> Engine:
         """The engine of the present weights."""
-        weights = self._learner.snapshot()[0]
+        weights = self.learner.snapshot()[0]
         if weights is not self._weights:
             assert self._engine_of is not None
-            self._weights, self._engine = weights, self._engine_of(self._learner.tensors())
+            self._weights, self._engine = weights, self._engine_of(self.learner.tensors())
         return self._engine
-
-    def tensors(self) -> Tensors:
-        """The present weights by their names in the state dict."""
-        return self._learner.tensors()
-
-    def state(self) -> list[npt.NDArray[Any]]:
-        """The state after the text, before its last symbol, for `Streams.set_hidden`."""
-        return self._learner.state()
 
     def forget(self) -> None:
         """Drop all saved weights, and what was learned."""
         self._saved.clear()
-        self._learner.restore()
+        self.learner.restore()
         self._present, self._weights = b"", None
-
-    def _learn(self, segment: Segment) -> None:
-        if segment.begins:
-            self._learner.begin()
-        self._learner.learn_symbols(np.array(segment.symbols, np.int64), np.array(segment.chosen, np.bool_))
 
     def _save(self, place: int) -> None:
         """Save the present weights; of the older half, those at places divisible by a high power of two remain."""
         self._saved.pop(self._present, None)
-        self._saved[self._present] = place, self._learner.snapshot()
+        self._saved[self._present] = place, self.learner.snapshot()
         if len(self._saved) > self._most:
             older = list(self._saved.items())[: len(self._saved) // 2]
             least, _ = min(older, key=lambda item: item[1][0] & -item[1][0])

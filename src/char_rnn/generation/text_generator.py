@@ -89,7 +89,14 @@ class TextGenerator:
             )
         self.model = model
         self.device = str(device)
-        self._predictor = _predictor(model, self.device)
+        if isinstance(model, Engine):
+            if self.device != "cpu":
+                raise ValueError(f"device: an engine computes on the CPU; given {self.device!r}")
+            self._predictor: Predictor = model
+        else:
+            from char_rnn.generation.torch_engine import TorchEngine
+
+            self._predictor = TorchEngine(model, self.device)
 
     @classmethod
     def load(
@@ -305,16 +312,6 @@ class TextGenerator:
             is_quick = time.monotonic() - began < _BLOCK_SECONDS
             most = min(2 * most, _LARGEST_BLOCK) if is_quick else max(1, most // 2)
             yield
-
-
-def _predictor(model: CharModel | Engine, device: str) -> Predictor:
-    if isinstance(model, Engine):
-        if device != "cpu":
-            raise ValueError(f"device: an engine computes on the CPU; given {device!r}")
-        return model
-    from char_rnn.generation.torch_engine import TorchEngine
-
-    return TorchEngine(model, device)
 
 
 def _separated(

@@ -56,7 +56,7 @@ class LearningText(LiveText):
             self.streams = self._engine.begin(len(self.streams))
         self.streams.reset(0)
         if segments:
-            self.streams.set_hidden(self._learning.state(), 0)
+            self.streams.set_hidden(self._learning.learner.state(), 0)
         self._segments, self.log_probs = segments, self._uniform()
         for letter in self.letters[segments * SEGMENT :]:
             self._step(letter.symbol)

@@ -167,7 +167,7 @@ class LearningModel(ServedModel):
             self._go_on()
             if gone.is_set():
                 raise ApiError(CLIENT_GONE, GONE)
-        return self._serve(self._learning.tensors())
+        return self._serve(self._learning.learner.tensors())
 
     def _serve(self, tensors: Tensors) -> ServedModel:
         file = replace(self._file, tensors=tensors)
