@@ -29,6 +29,11 @@ class Outcome:
     out: str
     err: str
 
+    def refused(self, status: int, message: str = "") -> bool:
+        """Whether it failed with a status and one line with a message, and printed nothing else."""
+        one_line = self.err.startswith("error") and self.err.count("\n") == 1
+        return (self.status, self.out, one_line) == (status, "", True) and message in self.err
+
 
 WAIT = 60  # seconds
 PLAYGROUND = ["prometheus_client", "sse_starlette", "starlette", "uvicorn"]  # packages of the extra

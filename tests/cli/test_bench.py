@@ -100,23 +100,17 @@ def test_a_question_is_answered(char_rnn: Command, monkeypatch: pytest.MonkeyPat
 def test_what_cannot_be_asked_is_said_in_a_line(
     char_rnn: Command, asked: list[tuple[str, Settings]], arguments: list[str], says: str
 ) -> None:
-    done = char_rnn("bench", *arguments)
-    assert (done.status, done.out, asked) == (2, "", [])
-    assert len(done.err.splitlines()) == 1
-    assert says in done.err
+    assert char_rnn("bench", *arguments).refused(2, says)
+    assert asked == []
 
 
 def test_a_file_is_no_folder(char_rnn: Command, asked: list[tuple[str, Settings]], poem: Path) -> None:
-    done = char_rnn("bench", "ops", "--out", poem)
-    assert (done.status, asked) == (2, [])
-    assert done.err.splitlines() == [done.err.strip()]
-    assert "is not a folder" in done.err
+    assert char_rnn("bench", "ops", "--out", poem).refused(2, "is not a folder")
+    assert asked == []
 
 
 def test_a_peer_that_fails_is_named(char_rnn: Command) -> None:
     peer = f"generation:mine={sys.executable} -c \"raise SystemExit('no Torch7 here')\""
     done = char_rnn("bench", "generation", "--quick", "--quiet", "--rounds", 1, "--peer", peer)
-    assert (done.status, done.out) == (1, "")
-    assert len(done.err.splitlines()) == 1
-    assert "mine: " in done.err
+    assert done.refused(1, "mine: ")
     assert done.err.endswith("ended with status 1: no Torch7 here\n")

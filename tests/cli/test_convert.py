@@ -174,9 +174,7 @@ def test_what_cannot_be_converted_is_one_line(
     for file, content in files.items():
         (tmp_path / file).write_bytes(content)
     done = char_rnn("convert", tmp_path / name, tmp_path / new)
-    assert done.status == status
-    assert message in done.err
-    assert done.err.count("\n") == 1
+    assert done.refused(status, message)
     assert not (tmp_path / "new.safetensors").exists()
 
 

@@ -98,10 +98,7 @@ def test_bad_input(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder.html").mkdir()
-    done = char_rnn("export", run_folder, *arguments)
-    assert (done.status, done.out) == (2, "")
-    assert message in done.err
-    assert len(done.err.splitlines()) == 1
+    assert char_rnn("export", run_folder, *arguments).refused(2, message)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
 
 

@@ -193,7 +193,7 @@ def test_a_bad_value_is_named_as_it_was_given(arguments: list[str], message: str
 )
 def test_a_bad_command_line_is_one_line_and_status_2(char_rnn: Command, arguments: list[str], message: str) -> None:
     done = char_rnn("train", *arguments)
-    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
+    assert done.refused(2)
     assert re.search(message, done.err), done.err
 
 

@@ -119,8 +119,7 @@ def test_a_model_in_8_bits_learns_too(char_rnn: Command, run_folder: Path, keys:
     assert ModelFile.read(learned).number_types == ["float32"]
     before = learned.read_bytes()
     done = char_rnn("interact", learned, "--learn", "--save-learned", learned)
-    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
-    assert f"{learned}: exists already; give another name (" in done.err
+    assert done.refused(2, f"{learned}: exists already; give another name (")
     assert learned.read_bytes() == before
 
 
@@ -128,9 +127,8 @@ def test_learning_without_torch_is_one_line(
     char_rnn: Command, run_folder: Path, keys: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    done = char_rnn("interact", run_folder, "--learn")
-    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
-    assert "--learn needs PyTorch, which is not installed; run: pip install torch" in done.err
+    message = "--learn needs PyTorch, which is not installed; run: pip install torch"
+    assert char_rnn("interact", run_folder, "--learn").refused(1, message)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +151,7 @@ def test_learning_without_torch_is_one_line(
 def test_a_false_command_line_is_one_line(
     char_rnn: Command, run_folder: Path, keys: Type, options: list[str], message: str
 ) -> None:
-    done = char_rnn("interact", run_folder, *options)
-    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
-    assert message in done.err
+    assert char_rnn("interact", run_folder, *options).refused(2, message)
 
 
 def test_a_prime_file_that_is_not_utf8_is_one_line(
@@ -163,14 +159,11 @@ def test_a_prime_file_that_is_not_utf8_is_one_line(
 ) -> None:
     (tmp_path / "story.txt").write_bytes(b"a\xff")
     done = char_rnn("interact", run_folder, "--prime-file", tmp_path / "story.txt")
-    assert (done.status, done.err.count("\n")) == (1, 1)
-    assert "story.txt: not utf-8 (byte 0xFF at offset 1); give its encoding" in done.err
+    assert done.refused(1, "story.txt: not utf-8 (byte 0xFF at offset 1); give its encoding")
 
 
 def test_without_a_terminal_there_is_one_line(char_rnn: Command, run_folder: Path) -> None:
-    done = char_rnn("interact", run_folder)
-    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
-    assert "needs a terminal" in done.err
+    assert char_rnn("interact", run_folder).refused(2, "needs a terminal")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")

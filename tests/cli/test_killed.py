@@ -130,9 +130,7 @@ def test_no_file_of_a_run_can_run_code(
     write(Trap(written), run / name)
     done = char_rnn(*(str(poem) if word == "TEXT" else word for word in arguments), run)
     assert not written.exists()
-    assert done.status == 1
-    assert f"{run / name}: {says}" in done.err
-    assert done.err.count("\n") == 1
+    assert done.refused(1, f"{run / name}: {says}")
 
 
 def test_a_resumed_run_replaces_a_pickle_in_the_place_of_its_last_model(

@@ -115,11 +115,7 @@ def test_one_is_one_and_many_are_counted_to_a_thousand(char_rnn: Command, run_fo
 def test_what_cannot_be_done_is_one_line(
     char_rnn: Command, run_folder: Path, poem: Path, options: list[str], status: int, message: str
 ) -> None:
-    done = char_rnn("novelty", run_folder, poem, *options)
-    assert done.status == status
-    assert done.err.count("\n") == 1
-    assert message in done.err
-    assert done.out == ""
+    assert char_rnn("novelty", run_folder, poem, *options).refused(status, message)
 
 
 def test_a_judged_text_may_have_other_line_ends(
@@ -133,6 +129,4 @@ def test_a_judged_text_may_have_other_line_ends(
 
 def test_an_empty_text_is_refused(char_rnn: Command, run_folder: Path, poem: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
-    done = char_rnn("novelty", run_folder, poem, "--text", tmp_path / "empty.txt")
-    assert (done.status, done.err.count("\n")) == (2, 1)
-    assert "is empty" in done.err
+    assert char_rnn("novelty", run_folder, poem, "--text", tmp_path / "empty.txt").refused(2, "is empty")

@@ -88,8 +88,5 @@ def test_bad_input(
     char_rnn: Command, run: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(run.parent)
-    done = char_rnn("plot", *arguments)
-    assert (done.status, done.out) == (2, "")
-    assert message in done.err
-    assert len(done.err.splitlines()) == 1
+    assert char_rnn("plot", *arguments).refused(2, message)
     assert not list(run.parent.rglob("*.png"))

@@ -141,8 +141,5 @@ def test_refused(
     token: str, arguments: list[str], status: int, message: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HF_TOKEN", token)
-    done = char_rnn("push", run_folder, *arguments, "-q")
-    assert done.status == status
-    assert message in done.err
-    assert len(done.err.splitlines()) == 1
+    assert char_rnn("push", run_folder, *arguments, "-q").refused(status, message)
     assert hub.messages == []

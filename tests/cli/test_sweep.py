@@ -220,23 +220,17 @@ def test_refused_for_what_is_there(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     places = {"SWEPT": swept, "HERE": tmp_path}
     done = char_rnn("sweep", "quickstart", poem, *(places.get(word, word) for word in words))
-    assert (done.status, done.out) == (status, "")
-    assert message in done.err
-    assert len(done.err.splitlines()) == 1
+    assert done.refused(status, message)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_several_processes_are_refused(char_rnn: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    done = char_rnn("sweep", "quickstart", "--seeds", "1")
-    assert done.status == 2
-    assert "leave out torchrun" in done.err
+    assert char_rnn("sweep", "quickstart", "--seeds", "1").refused(2, "leave out torchrun")
 
 
 def test_nothing_to_go_on_with(char_rnn: Command, run_folder: Path) -> None:
-    done = char_rnn("sweep", "--resume", run_folder)
-    assert done.status == 1
-    assert "no sweep to continue" in done.err
+    assert char_rnn("sweep", "--resume", run_folder).refused(1, "no sweep to continue")
 
 
 @pytest.mark.parametrize(
@@ -303,8 +297,6 @@ def test_refused_in_one_line_and_nothing_made(
     monkeypatch.chdir(tmp_path)
     words, expected = REFUSED[name]
     done = char_rnn("sweep", *(str(poem) if word == "TEXT" else word for word in words))
-    assert (done.status, done.out) == (2, "")
-    assert len(done.err.splitlines()) == 1
-    assert done.err.startswith("error: ")
+    assert done.refused(2)
     assert re.search(expected, done.err)
     assert not list(tmp_path.iterdir())
