@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import torch
 from device_parts import TESTS, Check, Figure, Found, Part, Setup, attempt, within
 from harness import records, train_command
 
-from char_rnn.data.datasets import stdlib_files
+from char_rnn.bench.data import write_text
 from char_rnn.torch7.trainer import Torch7Backend
 from char_rnn.training.callbacks import Callback
 from char_rnn.training.run import RunContext, resume_run, start_run
@@ -93,7 +92,8 @@ CASES = {
 
 def resume(setup: Setup) -> Found:
     """A run that is resumed from a checkpoint ends with the parameters of an uninterrupted one, bit for bit."""
-    text = made_text(setup.folder / "text.txt", 300_000)
+    text = setup.folder / "text.txt"
+    write_text(text, 300_000)
     for number, (name, model) in enumerate(CASES.items()):
         if setup.left < 5:
             yield Check("resuming the other models", None, f"no time left for {name}")
@@ -141,7 +141,8 @@ def ranks(setup: Setup) -> Found:
     if devices < 2:
         yield Check("two processes", None, f"needs two devices; {devices} found")
         return
-    text = made_text(setup.folder / "text.txt", 300_000)
+    text = setup.folder / "text.txt"
+    write_text(text, 300_000)
     settings = {
         "model.hidden_size": 32 if setup.small else 1024, "model.dropout": 0, "training.batch_size": 64,
         "training.max_steps": 30, "training.eval_interval": 1000, "logging.log_interval": 1,
@@ -160,11 +161,10 @@ def ranks(setup: Setup) -> Found:
 
 
 def large(setup: Setup) -> Found:
-    """The recipe `large` on 100 MB of text made here: Python source, mixed anew in phrases of three tokens."""
-    began = time.monotonic()
-    size = 2_000_000 if setup.small else 100_000_000
-    text = made_text(setup.folder / "text.txt", size)
-    yield Figure("The text", {"MB": text.stat().st_size / 1e6, "seconds": time.monotonic() - began})
+    """The recipe `large` on 100 MB of random words."""
+    began, text = time.monotonic(), setup.folder / "text.txt"
+    size = write_text(text, 2_000_000 if setup.small else 100_000_000)
+    yield Figure("The text", {"MB": size / 1e6, "seconds": time.monotonic() - began})
     minutes = min(5.0, max(0.1, (setup.left - (10 if setup.small else 40)) / 60))
     small = {
         "model.hidden_size": 32, "model.num_layers": 2, "model.attention_window": 16, "training.batch_size": 8,
@@ -191,36 +191,6 @@ def large(setup: Setup) -> Found:
     yield Check("the speed does not fall", change > -0.2, f"{change:+.1%} in the second half")
     grown = memory[-1] / memory[len(memory) // 2] - 1
     yield Check("the memory does not grow", grown < 0.05, f"{grown:+.1%} in the second half")
-
-
-CONTEXT = 3  # tokens that determine the next one
-WALKERS = 2048
-
-
-def made_text(file: Path, size: int) -> Path:
-    """Write a text of about ``size`` bytes, the same each time: a chain of tokens of Python's standard library.
-
-    Each token follows the same CONTEXT tokens as somewhere in the library.
-    """
-    source = b"\n".join(Path(path).read_bytes() for path in sorted(map(str, stdlib_files())))[: max(size // 4, 200_000)]
-    tokens = re.findall(rb"\w+|\s+|[^\w\s]", source)
-    words, ids = np.unique(np.array(tokens, dtype=object), return_inverse=True)
-    code = np.zeros(len(ids), np.int64)
-    for back in range(CONTEXT):
-        code = code * len(words) + np.roll(ids, back)
-    order = np.argsort(code, kind="stable")
-    ranked = np.empty_like(order)
-    ranked[order] = np.arange(len(order))
-    first, last = (np.searchsorted(code[order], code, side) for side in ("left", "right"))
-    rng = np.random.default_rng(0)
-    at = rng.integers(CONTEXT, len(ids) - 1, WALKERS)
-    steps = int(size / (sum(map(len, tokens)) / len(tokens)) / WALKERS) + 1
-    path = np.empty((steps, WALKERS), np.int32)
-    for step in range(steps):
-        path[step] = ids[at]
-        at = (order[rng.integers(first[at], last[at])] + 1) % len(ids)
-    file.write_bytes(b"".join(words[path.T.ravel()].tolist()))
-    return file
 
 
 PARTS = {

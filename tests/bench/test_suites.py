@@ -30,7 +30,7 @@ TINY = Shape("lstm", 8, 1, 4, 8)
 def settings(tmp_path: Path) -> Settings:
     text = tmp_path / "text.txt"
     text.write_text("The rose is red, the violet blue.\n" * 400, encoding="utf-8")
-    return Settings(rounds=1, quick=True, text=str(text), folder=tmp_path)
+    return Settings(rounds=1, quick=True, text=str(text))
 
 
 def numbers(report: SuiteResult) -> list[float]:

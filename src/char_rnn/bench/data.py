@@ -38,7 +38,7 @@ WORDS, WORDS_IN_BLOCK, BLOCKS = 20_000, 20_000, 64
 def measure(settings: Settings) -> list[ResultTable]:
     """Run the suite."""
     size = QUICK_MEGABYTES if settings.quick else MEGABYTES
-    with TemporaryDirectory(dir=settings.folder) as folder:
+    with TemporaryDirectory() as folder:
         rows = []
         for kind in KINDS:
             settings.progress(f"a text of {size} MB, {kind}")

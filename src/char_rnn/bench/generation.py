@@ -109,7 +109,7 @@ def alone(cell: str, hidden: int, settings: Settings) -> Iterator[dict[str, Any]
 def command_line(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
     """Measure `char-rnn sample` and the loop."""
     settings.progress(f"writing with `char-rnn sample`, {cell} 2x{hidden}")
-    with TemporaryDirectory(dir=settings.folder) as folder:
+    with TemporaryDirectory() as folder:
         values = {
             "model": model_file(cell, hidden).write(Path(folder, "m.safetensors")),
             "characters": COMMAND_CHARACTERS,
@@ -172,7 +172,7 @@ def primes(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
 def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
     """Measure the time from the shell to the first character."""
     settings.progress(f"the first character, {cell} 2x{hidden}")
-    with TemporaryDirectory(dir=settings.folder) as folder:
+    with TemporaryDirectory() as folder:
         path = model_file(cell, hidden).write(Path(folder, "model.safetensors"))
         measured = [first_character(path) for _ in range(settings.rounds + 1)][1:]
     return {
@@ -186,7 +186,7 @@ def start(cell: str, hidden: int, settings: Settings) -> dict[str, Any]:
 
 def _programs(settings: Settings, peers: Sequence[Peer]) -> list[ResultTable]:
     settings.progress(f"writing, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
-    with TemporaryDirectory(dir=settings.folder) as folder:
+    with TemporaryDirectory() as folder:
         model = model_file("lstm", PEER_HIDDEN).write(Path(folder, "model.safetensors"))
         values = {"hidden": PEER_HIDDEN, "layers": 2, "model": model}
         runs = [{**values, "characters": characters} for characters in PEER_CHARACTERS]

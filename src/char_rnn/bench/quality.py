@@ -38,7 +38,7 @@ def measure(settings: Settings) -> list[ResultTable]:
     recipe = compose_config("quickstart")
     batch, length = int(recipe.training.batch_size), recipe.training.seq_length
     shape = Shape("lstm", recipe.model.hidden_size, recipe.model.num_layers, batch, length)
-    with TemporaryDirectory(dir=settings.folder) as folder:
+    with TemporaryDirectory() as folder:
         text, cache = Path(folder, "text.txt"), Path(folder, "cache")
         text.write_bytes(as_string(prepare_corpus(settings.text), CHARACTERS).encode())
         corpus = prepare_corpus(text, cache_dir=cache)

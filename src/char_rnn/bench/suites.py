@@ -38,7 +38,6 @@ class Settings:
         text: File, folder or data set to train on in ``quality``.
         peers: Other programs to measure.
         cases: Names of the only cases of ``training`` to measure; empty for all.
-        folder: Where to put temporary files; None for the system's folder.
         progress: Called with the name of the next measurement.
     """
 
@@ -48,7 +47,6 @@ class Settings:
     text: str = "python-stdlib"
     peers: Sequence[Peer] = ()
     cases: Sequence[str] = ()
-    folder: Path | None = None
     progress: Callable[[str], None] = lambda _: None
 
     def command(self, suite: str) -> str:

@@ -194,7 +194,7 @@ def _steps(settings: Settings) -> Iterator[dict[str, Any]]:
         settings.progress(f"training, {shape}")
         torch.manual_seed(0)
         text = text_of(shape, steps)
-        with TemporaryDirectory(dir=settings.folder) as folder:
+        with TemporaryDirectory() as folder:
             sides: dict[str, Callable[[], object]] = {
                 "bare": partial(BareLoop(shape).epoch, batches_of(text, shape)),
                 "char-rnn": trainer_loop(shape, text, Path(folder)),
@@ -211,7 +211,7 @@ def _steps(settings: Settings) -> Iterator[dict[str, Any]]:
 def _programs(settings: Settings, peers: Sequence[Peer]) -> list[ResultTable]:
     settings.progress(f"training, whole processes: char-rnn, {', '.join(peer.name for peer in peers)}")
     shape, steps = SHAPES["default"], QUICK_PEER_STEPS if settings.quick else PEER_STEPS
-    with TemporaryDirectory(dir=settings.folder) as folder:
+    with TemporaryDirectory() as folder:
         text = Path(folder, "text.txt")
         text.write_bytes(as_string(random_text(PEER_TEXT)).encode())
         values = {**asdict(shape), "text": text, "out": _NewFolder(Path(folder))}
