@@ -211,8 +211,7 @@ def _train_all(
 
 def _portable(config: Config) -> Config:
     """Return a configuration without relative paths, and with TensorBoard's events in the run folders."""
-    config = with_absolute_paths(config)
-    return config.model_copy(update={"logging": config.logging.model_copy(update={"log_dir": None})})
+    return with_absolute_paths(config).changed(logging={"log_dir": None})
 
 
 def _portable_grid(grid: Grid) -> Grid:
