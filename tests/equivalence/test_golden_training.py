@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,13 @@ def run(request: pytest.FixtureRequest, golden: Path) -> tuple[str, Any, Torch7T
     recorded = np.load(golden / name / "golden.npz")
     watcher, output = Watcher(), io.StringIO()
     corpus = prepare_corpus(golden / "corpus" / "input.txt", vocabulary="bytes")
-    trainer = torch7_trainer(corpus, config_of(golden / name), [watcher, TrainLuaLines(output)])
+    trainer = torch7_trainer(corpus, config_of(golden / name), [watcher, TrainLuaLines()])
     initial = flat_vector(trainer.model)
     words = trainer.rng.state_array()
     np.testing.assert_array_equal(trainer.rng.words(4), recorded["rng_next4_before_first_feval"])
     trainer.rng.load_state_array(words)
-    trainer.train()
+    with redirect_stdout(output):
+        trainer.train()
     return name, recorded, trainer, watcher, initial, output.getvalue()
 
 

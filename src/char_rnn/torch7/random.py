@@ -24,7 +24,8 @@ class Generator:
 
     def __init__(self, seed: int) -> None:
         self._twister = np.random.MT19937(0)
-        self._set(_initial_state(seed), _WORDS)
+        # NumPy seeds its older generator as Torch7 does: Knuth, The Art of Computer Programming, vol. 2, p. 106.
+        self._twister.state = np.random.RandomState(_low_word(seed)).get_state(legacy=False)
 
     def words(self, n: int) -> npt.NDArray[np.uint64]:
         """Return the next ``n`` words (n,), each below 2**32, as ``torch.random()`` does."""
@@ -77,20 +78,14 @@ class Generator:
                 f"generator state: must be {_WORDS} 32-bit words and a position up to {_WORDS};"
                 f" given {words.dtype} of shape {words.shape}"
             )
-        self._set(words[:_WORDS].astype(np.uint32), int(words[_WORDS]))
+        key, position = words[:_WORDS].astype(np.uint32), int(words[_WORDS])
+        self._twister.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": position}}
 
     def _unit(self, n: int) -> npt.NDArray[np.float64]:
         return np.multiply(self.words(n), _UNIT, dtype=np.float64)
 
-    def _set(self, key: npt.NDArray[np.uint32], position: int) -> None:
-        self._twister.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": position}}
 
-
-def _initial_state(seed: int) -> npt.NDArray[np.uint32]:
-    """Return the twister's words (624,) for a seed. Source: Knuth, The Art of Computer Programming, vol. 2, p. 106."""
+def _low_word(seed: int) -> int:
+    """Return the low 32 bits of the C long of Lua's double on x86-64; 0 out of its range."""
     number = float(min(max(seed, -(2**64)), 2**64))
-    # The C long of Lua's double on x86-64; out of range it has low 32 bits of 0.
-    words = [int(number) % 2**32 if -(2.0**63) <= number < 2.0**63 else 0]
-    for i in range(1, _WORDS):
-        words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + i) % 2**32)
-    return np.array(words, dtype=np.uint32)
+    return int(number) % 2**32 if -(2.0**63) <= number < 2.0**63 else 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TextIO
 
 from char_rnn.data.corpus import SPLITS
 from char_rnn.torch7.trainer import Torch7Trainer
@@ -12,14 +10,7 @@ from char_rnn.training import Callback, CharRNNTrainer
 
 
 class TrainLuaLines(Callback):
-    """Writes the lines of ``train.lua``; a step's line has the same numbers in the same format.
-
-    Args:
-        stream: Output stream (default: standard output).
-    """
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+    """Prints the lines of ``train.lua``; a step's line has the same numbers in the same format."""
 
     def on_start(self, trainer: CharRNNTrainer) -> None:
         """Write the lines about the text and the model."""
@@ -68,4 +59,4 @@ class TrainLuaLines(Callback):
             )
 
     def _write(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        print(line, flush=True)

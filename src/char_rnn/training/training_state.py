@@ -138,9 +138,10 @@ def roll_back(trainer: CharRNNTrainer, divergence: TrainingDiverged) -> None:
         after = f", after {halvings} rollbacks" if halvings else ""
         reason = f"stopped at step {failed}: {divergence}{after}; {trainer.checkpoints.remaining()}"
         raise TrainingDiverged(f"{reason}. {advice(training)}") from None
-    factor = 0.5 ** (halvings + 1)
+    trainer.plan.halvings += 1
+    factor = 0.5**trainer.plan.halvings
     event = {"event": "rollback", "failed_step": failed, "reason": str(divergence), "rate_factor": factor}
-    return_to(trainer, state, event, halvings + 1)
+    return_to(trainer, state, event)
 
 
 def fall_back_to_cpu(trainer: CharRNNTrainer, manager: DeviceManager | None, error: Exception) -> None:
@@ -157,19 +158,16 @@ def fall_back_to_cpu(trainer: CharRNNTrainer, manager: DeviceManager | None, err
     return_to(trainer, state, {"event": "device", "failed_step": failed, "reason": reason, "left": device})
 
 
-def return_to(
-    trainer: CharRNNTrainer, state: TrainingState, event: dict[str, Any], halvings: int | None = None
-) -> None:
-    """Return to an earlier state, save it and notify the callbacks; time spent and the best model so far remain.
+def return_to(trainer: CharRNNTrainer, state: TrainingState, event: dict[str, Any]) -> None:
+    """Return to an earlier state, save it and notify the callbacks; time, best model so far and halvings remain.
 
     The event is part of the saved state, in case the run is killed before it is recorded. In the other order the
     records would be cut back while a later state is still on the disk.
     """
-    seconds, best = trainer.seconds, trainer.checkpoints.state_dict()
+    seconds, best, halvings = trainer.seconds, trainer.checkpoints.state_dict(), trainer.plan.halvings
     trainer.load_state_dict(TrainingState(state.tensors, {**state.counters, **best}))
     trainer.timer.resume(seconds)
-    if halvings is not None:
-        trainer.plan.halvings = halvings
+    trainer.plan.halvings = halvings
     trainer.event = {"step": trainer.step, **event}
     trainer.save()
     trainer.tell_event(event)
