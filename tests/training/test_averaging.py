@@ -82,7 +82,7 @@ def test_the_decay_may_be_changed_on_the_way(make_trainer: MakeTrainer) -> None:
     changed.load_state_dict(state)
     changed.stepper.averaging.after_step(2)
     expected = (mean + changed.model.output_proj.bias.detach()) / 2
-    torch.testing.assert_close(changed.stepper.trained.output_proj.bias.detach(), expected)
+    torch.testing.assert_close(changed.stepper.averaging.model.output_proj.bias.detach(), expected)
 
 
 def test_going_back_past_the_start_takes_the_mean_back(make_trainer: MakeTrainer) -> None:

@@ -7,6 +7,7 @@ of their storage. One draw of n numbers gives the same as n draws of one.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,8 @@ class Generator:
     def __init__(self, seed: int) -> None:
         self._twister = np.random.MT19937(0)
         # NumPy seeds its older generator as Torch7 does: Knuth, The Art of Computer Programming, vol. 2, p. 106.
-        self._twister.state = np.random.RandomState(_low_word(seed)).get_state(legacy=False)
+        state: Any = np.random.RandomState(_low_word(seed)).get_state(legacy=False)
+        self._twister.state = state
 
     def words(self, n: int) -> npt.NDArray[np.uint64]:
         """Return the next ``n`` words (n,), each below 2**32, as ``torch.random()`` does."""

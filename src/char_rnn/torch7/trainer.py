@@ -121,10 +121,6 @@ class Torch7Trainer(CharRNNTrainer):
     Args:
         model: A model with a one-hot embedding (and the reset before the product in a GRU), in the precision to train.
         rng: Generator as the model's initialization left it.
-
-    Attributes:
-        network: Runs the model over windows.
-        step_seconds: Duration of the last step.
     """
 
     network: UnrolledNetwork

@@ -224,12 +224,7 @@ def writers(run_dir: Path | None, log_dir: str | Path | None, settings: LoggingC
 
 
 class MetricsLogger:
-    """Averages the steps between two records, makes the records, and notifies the callbacks.
-
-    Attributes:
-        callbacks: notified of everything.
-        steps: steps since the last training record.
-    """
+    """Averages the steps since the last training record, makes the records, and notifies the callbacks."""
 
     def __init__(self, callbacks: Sequence[Callback], clock: Callable[[], float]) -> None:
         self.callbacks, self._clock = list(callbacks), clock

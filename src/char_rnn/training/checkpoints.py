@@ -42,12 +42,7 @@ class DamagedStateError(CheckpointError):
 
 
 class TrainingState(NamedTuple):
-    """State of a run at a step.
-
-    Attributes:
-        tensors: tensors by prefixed name.
-        counters: JSON values by name.
-    """
+    """State of a run at a step: its tensors by prefixed name, and its counters as JSON values."""
 
     tensors: Mapping[str, torch.Tensor]
     counters: Mapping[str, Any]

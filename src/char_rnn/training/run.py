@@ -45,13 +45,7 @@ ORIGIN = ("init_from", "new_symbols")
 
 @dataclass(frozen=True)
 class Run:
-    """A run, ready to start or continue.
-
-    Attributes:
-        folder: run folder; None in a process that does not write.
-        trainer: trainer of the run.
-        corpus: encoded text.
-    """
+    """A run, ready to start or continue; `folder` is None in a process that does not write."""
 
     folder: Path | None
     trainer: CharRNNTrainer

@@ -40,13 +40,7 @@ SHOWN = 5
 
 
 class Teacher(NamedTuple):
-    """A model to learn from.
-
-    Attributes:
-        name: Path or name, as configured.
-        model: The model.
-        sha256: Digest of its parameters.
-    """
+    """A model to learn from, its path or name as configured, and the digest of its parameters."""
 
     name: str
     model: CharModel

@@ -222,7 +222,7 @@ def timed_evaluation(trainer: CharRNNTrainer, split: str, characters: int | None
     """Evaluate about so many characters of a split (None: all), and store the seconds of each."""
     began, group = trainer.timer.now(), trainer.group
     progress = partial(trainer.metrics.tell, "on_evaluating", split)
-    text, model = trainer.dataloaders[split].split, trainer.stepper.trained
+    text, model = trainer.dataloaders[split].split, trainer.stepper.averaging.model
     evaluation = evaluate(model, text, trainer.device, group, characters, progress)
     trainer.timer.seconds_per_character = group.broadcast(trainer.timer.now() - began) / evaluation.characters
     return evaluation

@@ -52,11 +52,6 @@ class TrainStep:
     The batch size is that over all processes; None for the rows of each batch.
 
     Attributes:
-        optimizer: Optimizer of all parameters.
-        precision: Autocast and the loss scale.
-        guard: Raises on a loss or a gradient that would ruin the model.
-        objective: Loss to minimize.
-        averaging: Mean of the parameters, where it is configured.
         micro_batch: Sequences computed at once; None for all.
         ran_out_of_memory: Whether `micro_batch` is smaller than configured.
         gradient_norm: Norm of the last gradient that was measured, before clipping.
@@ -85,11 +80,6 @@ class TrainStep:
         self._predict: Callable[..., tuple[Any, ...]] = model.outputs if fused else model.with_activations
         if training.compile:
             _compile(model)
-
-    @property
-    def trained(self) -> CharModel:
-        """The model to evaluate and save: the mean of the parameters where there is one, else the model itself."""
-        return self.averaging.model
 
     def step(
         self,

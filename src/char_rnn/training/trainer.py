@@ -272,7 +272,7 @@ class CharRNNTrainer:
         if self._sample is None or not self.config.logging.sample_length:
             return None
         with forked_rng(self.device):
-            return self._sample(self.stepper.trained)
+            return self._sample(self.stepper.averaging.model)
 
     def _show_sample(self) -> None:
         self._first_sample_at = math.inf
@@ -293,7 +293,7 @@ class CharRNNTrainer:
         """Evaluate and save the end of the run, then test the best model; return both evaluations."""
         if self.metrics.steps:
             self._record_training()
-        val, best = self.evaluate_and_save(), self.stepper.trained
+        val, best = self.evaluate_and_save(), self.stepper.averaging.model
         if self.group.is_first:
             self.checkpoints.load_best(best, self.step)
         self.group.broadcast_parameters(best)
@@ -323,7 +323,7 @@ class CharRNNTrainer:
         return self.checkpoints.write_model(path, *self._current())
 
     def _current(self) -> tuple[CharModel, Config, dict[str, float]]:
-        return self.stepper.trained, self.plan.repeatable(self.config, self.step), self.position()
+        return self.stepper.averaging.model, self.plan.repeatable(self.config, self.step), self.position()
 
     def state_dict(self) -> TrainingState:
         """Return everything needed to resume: tensors by prefixed name, and counters as JSON values."""
