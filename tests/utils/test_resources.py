@@ -20,29 +20,27 @@ QUOTA, PERIOD = "/sys/fs/cgroup/cpu{}/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu{}/c
 @pytest.mark.parametrize(
     ("groups", "files", "expected"),
     [
-        ("", {}, None),
-        ("0::/\n", {}, None),
-        ("0::/\n", {"/sys/fs/cgroup//cpu.max": "150000 100000\n"}, 1.5),
-        ("0::/a/b\n", {"/sys/fs/cgroup/a/b/cpu.max": "max 100000\n"}, None),
+        ("", {}, 8),
+        ("0::/\n", {}, 8),
+        ("0::/\n", {"/sys/fs/cgroup//cpu.max": "290000 100000\n"}, 2),
+        ("0::/a/b\n", {"/sys/fs/cgroup/a/b/cpu.max": "max 100000\n"}, 8),
         ("0::/a/b\n", {"/sys/fs/cgroup/a/b/cpu.max": "max 100000\n", "/sys/fs/cgroup/a/cpu.max": "200000 100000\n"}, 2),
-        ("0::/a/b\n", {"/sys/fs/cgroup/a/b/cpu.max": "50000 100000", "/sys/fs/cgroup/a/cpu.max": "200000 100000"}, 0.5),
-        (V1, {}, None),
-        (V1, {QUOTA.format("/docker/ab"): "-1\n", PERIOD.format("/docker/ab"): "100000\n"}, None),
+        ("0::/a/b\n", {"/sys/fs/cgroup/a/b/cpu.max": "50000 100000", "/sys/fs/cgroup/a/cpu.max": "200000 100000"}, 1),
+        (V1, {}, 8),
+        (V1, {QUOTA.format("/docker/ab"): "-1\n", PERIOD.format("/docker/ab"): "100000\n"}, 8),
         (V1, {QUOTA.format("/docker/ab"): "300000\n", PERIOD.format("/docker/ab"): "100000\n"}, 3),
         (V1, {QUOTA.format("/"): "400000\n", PERIOD.format("/"): "100000\n"}, 4),  # all that a container sees
-        ("3:cpuset:/\n", {QUOTA.format("/"): "400000\n", PERIOD.format("/"): "100000\n"}, None),
-        ("no such line\n\n0::\n", {"/sys/fs/cgroup//cpu.max": "1 2 3"}, None),
-        ("0::/\n", {"/sys/fs/cgroup//cpu.max": "100000 0"}, None),
+        ("3:cpuset:/\n", {QUOTA.format("/"): "400000\n", PERIOD.format("/"): "100000\n"}, 8),
+        ("no such line\n\n0::\n", {"/sys/fs/cgroup//cpu.max": "1 2 3"}, 8),
+        ("0::/\n", {"/sys/fs/cgroup//cpu.max": "100000 0"}, 8),
+        ("0::/\n", {"/sys/fs/cgroup//cpu.max": "6400000 100000\n"}, 8),
     ],
 )
-def test_the_quota_of_control_groups(groups: str, files: dict[str, str], expected: float | None) -> None:
-    assert resources.cpu_quota(groups, lambda path: files.get(path, "")) == expected
-
-
-@pytest.mark.parametrize(("quota", "expected"), [(None, 8), (2.0, 2), (2.9, 2), (0.5, 1), (64.0, 8)])
-def test_the_least_of_all_counts(quota: float | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_of_affinity_and_quotas_counts(
+    groups: str, files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(resources, "cpu_quota", lambda *_: quota)
+    monkeypatch.setattr(resources, "_read", lambda path: {"/proc/self/cgroup": groups, **files}.get(path, ""))
     assert resources.available_cores() == expected
 
 

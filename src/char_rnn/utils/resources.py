@@ -29,31 +29,24 @@ def available_cores() -> int:
     """Return how many cores this process may use, by its affinity and the quota of its control groups."""
     affinity: Any = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = cpu_quota(_read("/proc/self/cgroup"), _read)
-    return cores if quota is None else max(1, min(cores, int(quota)))
+    quotas = (quota for line in _read("/proc/self/cgroup").splitlines() for quota in _quotas(line))
+    return max(1, int(min((cores, *quotas))))
 
 
-def cpu_quota(groups: str, read: Callable[[str], str]) -> float | None:
-    """Return the quota of a process's control groups in cores, or ``None`` without one.
+def _quotas(line: str) -> Iterator[float]:
+    """Yield the quotas of a control group and its parents, in cores.
 
-    Args:
-        groups: Content of ``/proc/self/cgroup``, one hierarchy in each line: ``number:controllers:path``. Version 2 has
-            no controllers there. A container may not see the path; its own group is then at the mount.
-        read: Returns the content of a file, or an empty text if it cannot be read.
+    A line of ``/proc/self/cgroup`` is ``number:controllers:path``; version 2 has no controllers there. A container may
+    not see the path; its own group is then at the mount.
     """
-    return min((quota for line in groups.splitlines() for quota in _quotas(line, read)), default=None)
-
-
-def _quotas(line: str, read: Callable[[str], str]) -> Iterator[float]:
-    """Yield the quotas of a group and its parents."""
     _, _, named = line.partition(":")
     controllers, _, path = named.partition(":")
     for folder in (PurePosixPath(path), *PurePosixPath(path).parents):
         if not controllers:
-            numbers = read(f"{_MOUNT}{folder}/cpu.max").split()
+            numbers = _read(f"{_MOUNT}{folder}/cpu.max").split()
         elif "cpu" in controllers.split(","):
             group = f"{_MOUNT}/cpu{folder}"
-            numbers = f"{read(f'{group}/cpu.cfs_quota_us')} {read(f'{group}/cpu.cfs_period_us')}".split()
+            numbers = f"{_read(f'{group}/cpu.cfs_quota_us')} {_read(f'{group}/cpu.cfs_period_us')}".split()
         else:
             return
         if len(numbers) == 2 and all(number.isdecimal() and int(number) for number in numbers):  # not "max", not -1
