@@ -175,12 +175,7 @@ class ModelHeader:
     def read(cls, path: str | Path, *, any_cell: bool = False) -> ModelHeader:
         """Read the header of a model file, or of the best model of a run folder; its size does not matter.
 
-        Args:
-            path: The model file or run folder.
-            any_cell: Accept a cell that is not defined here.
-
-        Raises:
-            FileNotFoundError, ModelFileError: as ``ModelFile.read``.
+        Arguments and errors are those of `ModelFile.read`.
         """
         path = find_model(path)
         shapes, metadata = read_shapes(path)

@@ -28,10 +28,6 @@ from char_rnn.sampling.strategies import (
 class Sampler:
     """A strategy for one vocabulary.
 
-    Args:
-        strategy: The settings.
-        vocabulary: The vocabulary.
-
     Attributes:
         drawable: Indices of the symbols that can be drawn.
         is_penalizing: Whether there is a repetition penalty.
@@ -52,12 +48,9 @@ class Sampler:
     def weights(
         self, log_probs: npt.ArrayLike, temperature: float, recent: Sequence[Collection[int]] | None = None
     ) -> Floats:
-        """The probabilities (..., V) to draw from, up to a factor for each text.
+        """The probabilities (..., V) to draw from, up to a factor for each text, from log-probabilities in nats.
 
-        Args:
-            log_probs: Log-probabilities (..., V), in nats.
-            temperature: Temperature at this step.
-            recent: For each text, the symbols that the repetition penalty applies to.
+        `recent` are, for each text, the symbols that the repetition penalty applies to.
 
         Raises:
             PredictionError: A row has a NaN or +inf, or nothing above -inf.

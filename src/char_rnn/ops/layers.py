@@ -38,20 +38,15 @@ def run_layer(
     *,
     symbols: Tensor | None = None,
 ) -> tuple[Tensor, State]:
-    """Run one layer; see :func:`char_rnn.ops.equations.reference_layer` for the other arguments and the results.
+    """Run one layer; see :func:`char_rnn.ops.equations.reference_layer` for other arguments and the results.
 
     It runs in the training kernels, if they are built and can (float32 or, under autocast, bfloat16 on the CPU); else
     in PyTorch's function for the cell, if there is one; else by :mod:`char_rnn.ops.scan`, if that can and pays; else in
     the loop of :mod:`char_rnn.ops.tensor_loop`. All but PyTorch's functions can be differentiated only once. Under
     autocast the state, the gates and all sums stay in the parameters' type.
 
-    Args:
-        cell: Cell.
-        x: Input, (B, T, I), T at least 1; with `symbols`, a table of the vector of each symbol, (V, I).
-        state: The parts of the state before the first step, each (B, H).
-        parameters: Parameters of the layer by name.
-        zoneout: How far each step updates each part of the state; None for no zoneout.
-        symbols: (B, T), from 0 to V - 1, unchecked. Products with their vectors are computed once for each symbol.
+    With `symbols`, (B, T), from 0 to V - 1, unchecked, x is a table of the vector of each symbol, (V, I), and products
+    with these vectors are computed once for each symbol.
     """
     weight = parameters["weight_ih"]
     products = _products(weight)

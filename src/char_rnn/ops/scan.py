@@ -72,10 +72,7 @@ def _times(left: Value | None, right: Value | None) -> Value | None:
 def run(loop: Loop, given: Results, parameters: Parameters) -> tuple[Tensor, ...]:
     """Run all steps of a loop that has :func:`terms`, and return each part of the state after every step, (T, B, H).
 
-    Args:
-        loop: Loop of a cell.
-        given: The loop's sequences and updates, (T, B, width), constants, (width,), and states, (B, H).
-        parameters: Parameters of the layer by name.
+    `given` has the loop's sequences and updates, (T, B, width), constants, (width,), and states, (B, H).
     """
     found = terms(loop)
     assert found is not None

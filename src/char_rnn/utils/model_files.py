@@ -124,12 +124,7 @@ def write_configuration(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_config(path: Path, metadata: Mapping[str, str], any_cell: bool = False) -> Config:
-    """Return the configuration in the metadata of a model file.
-
-    Args:
-        path: The file, for messages.
-        metadata: The metadata.
-        any_cell: Accept a cell that is not defined here.
+    """Return the configuration in the metadata of a model file; with `any_cell`, its cell need not be defined here.
 
     Raises:
         ModelFileError: not a model file of this program, damaged, or of a later version.

@@ -189,7 +189,6 @@ def _read_override(override: str | tuple[str, str]) -> Values:
         raise ConfigError(f"{place}: has no value; write it as section.key=value")
     if not dot:
         raise ConfigError(f"{place}: must be section.key=value{_section_hint(section)}")
-    _check_section(section, place)
     _is_removed(section, key, text.strip(), place)
     field = _field(section, key, place)
     lists = any(get_origin(kind) is list for kind in kinds(field))
