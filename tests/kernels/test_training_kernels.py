@@ -57,7 +57,7 @@ def test_computes(lib: Any, generator: np.random.Generator, code: str) -> None:
         assert_gaps_untouched(out)
 
 
-@pytest.mark.parametrize("code", ["SIGMOID", "TANH", "EXP", "SOFTPLUS"])
+@pytest.mark.parametrize("code", ["SIGMOID", "TANH", "SOFTPLUS"])
 def test_functions_keep_their_digits(lib: Any, code: str) -> None:
     sizes = np.geomspace(1e-30, 85, 4001, dtype=np.float32)
     x = np.concatenate([-sizes[::-1], [0.0], sizes]).astype(np.float32)[None]

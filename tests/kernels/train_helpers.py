@@ -132,7 +132,6 @@ COMPUTED: dict[str, Any] = {
     "TANH": lambda number, a, b, c: np.tanh(a),
     "RELU": lambda number, a, b, c: np.where(a < 0, 0, a),
     "SOFTPLUS": lambda number, a, b, c: np.logaddexp(a, 0),
-    "EXP": lambda number, a, b, c: np.exp(a),
     "SIGMOID_SLOPE": lambda number, a, b, c: a * (1 - a),
     "TANH_SLOPE": lambda number, a, b, c: 1 - a * a,
     "RELU_SLOPE": lambda number, a, b, c: np.where(a > 0, 1.0, 0.0),

@@ -163,7 +163,6 @@ class Code(IntEnum):
     TANH = auto()
     RELU = auto()
     SOFTPLUS = auto()
-    EXP = auto()
     SIGMOID_SLOPE = auto()
     TANH_SLOPE = auto()
     RELU_SLOPE = auto()

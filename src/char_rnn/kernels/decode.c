@@ -40,38 +40,17 @@ static void find_rows(const work *steps) {
 #define NAME(x) x##_float_float
 #define LOAD_WEIGHTS(w) (*(const VECTOR *)(w))
 #include "product.h"
-#undef WEIGHT
-#undef NAME
-#undef LOAD_WEIGHTS
 
 #define WEIGHT uint16_t
 #define NAME(x) x##_float_bfloat16
 #define LOAD_WEIGHTS(w) ((VECTOR)FROM_BFLOAT16(w))
 #include "product.h"
-#undef WEIGHT
-#undef NAME
-#undef LOAD_WEIGHTS
 
 #define WEIGHT int8_t
 #define NAME(x) x##_float_int8
 #define LOAD_WEIGHTS(w) ((VECTOR)FROM_INT8(w))
 #include "product.h"
-#undef WEIGHT
-#undef NAME
-#undef LOAD_WEIGHTS
-#undef REAL
 
-#define REAL double
-#define WEIGHT double
-#define NAME(x) x##_double_double
-#define LOAD_WEIGHTS(w) (*(const VECTOR *)(w))
-#include "product.h"
-#undef WEIGHT
-#undef NAME
-#undef LOAD_WEIGHTS
-#undef REAL
-
-#define REAL float
 #define OF(x) x##_float
 #define TANH_OF tanh_float
 #define HAS_SMALL_WEIGHTS 1
@@ -83,6 +62,11 @@ static void find_rows(const work *steps) {
 #undef HAS_SMALL_WEIGHTS
 
 #define REAL double
+#define WEIGHT double
+#define NAME(x) x##_double_double
+#define LOAD_WEIGHTS(w) (*(const VECTOR *)(w))
+#include "product.h"
+
 #define OF(x) x##_double
 #define TANH_OF tanh_double
 #define HAS_SMALL_WEIGHTS 0

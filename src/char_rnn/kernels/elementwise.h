@@ -39,7 +39,6 @@ enum code {
     TANH,          /* to = tanh(a) */
     RELU,          /* to = max(a, 0); NaN stays NaN */
     SOFTPLUS,      /* to = log(1 + exp(a)) */
-    EXP,           /* to = exp(a) */
     SIGMOID_SLOPE, /* to = a (1 - a): the slope of a sigmoid with the value a */
     TANH_SLOPE,    /* to = 1 - a a: likewise of a tanh */
     STEP,          /* to = 1 if a > 0, else 0: likewise of a relu */

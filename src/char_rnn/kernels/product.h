@@ -1,7 +1,8 @@
 /* A template: products of one packed matrix with the vectors of several streams.
  *
  * Define REAL, WEIGHT, NAME(x) and LOAD_WEIGHTS(w), which loads a vector of REAL from the weights at w, before including it.
- * INPUT is the type of a vector's numbers if it is not REAL; then ADD_PRODUCT(sum, w, x) adds the products to the sums.
+ * INPUT is the type of a vector's numbers if it is not REAL; then ADD_PRODUCT(sum, w, x) adds the products to the sums. All
+ * but REAL are undefined at the end.
  *
  * A matrix (rows, columns) is packed in blocks of ROWS rows, each block column by column. A machine vector holds
  * adjacent rows, so that every sum is computed column by column in one lane: the result is the same to the bit for any
@@ -118,3 +119,6 @@ static void NAME(product)(
 #undef MOST_BLOCKS
 #undef INPUT
 #undef ADD_PRODUCT
+#undef WEIGHT
+#undef NAME
+#undef LOAD_WEIGHTS

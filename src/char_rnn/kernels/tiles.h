@@ -105,8 +105,6 @@ static inline __attribute__((always_inline)) void OF(compute)(
         EACH(a[j] < 0 ? 0 : a[j]);
     case SOFTPLUS:
         EACH(OF(softplus)(a[j]));
-    case EXP:
-        EACH(OF(exp)(a[j]));
     case SIGMOID_SLOPE:
         EACH(a[j] * (1 - a[j]));
     case TANH_SLOPE:

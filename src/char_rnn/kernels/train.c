@@ -14,17 +14,11 @@
 #define NAME(x) x##_float
 #define LOAD_WEIGHTS(w) (*(const VECTOR *)(w))
 #include "product.h"
-#undef WEIGHT
-#undef NAME
-#undef LOAD_WEIGHTS
 
 #define WEIGHT uint16_t
 #define NAME(x) x##_bfloat16
 #define LOAD_WEIGHTS(w) ((VECTOR)FROM_BFLOAT16(w))
 #include "product.h"
-#undef WEIGHT
-#undef NAME
-#undef LOAD_WEIGHTS
 
 typedef uint32_t pair __attribute__((may_alias));
 
@@ -38,9 +32,6 @@ typedef uint32_t pair __attribute__((may_alias));
 #define ADD_PRODUCT(sum, w, x)                                                                                         \
     sum = (VECTOR)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(w), (__m512bh)_mm512_set1_epi32((int)(x)))
 #include "product.h"
-#undef WEIGHT
-#undef NAME
-#undef LOAD_WEIGHTS
 #pragma GCC pop_options
 #else
 #define product_pairs(weights, scales, rows, columns, first, last, count, x, start, y) (void)(x)
@@ -265,4 +256,34 @@ int train_run(const program *of, int64_t threads, parallel *start, int (*team_si
     for (int64_t share = 1; of->sums && share < threads; share++)
         for (int64_t j = 0; j < of->sums_width; j++) of->sums[j] += of->sums[share * of->sums_width + j];
     return 0;
+}
+
+/* The sums of the rows of each symbol; a share is a range of units. */
+typedef struct {
+    int64_t shares;
+    const float *rows;
+    int64_t stride;
+    const int64_t *symbols;
+    int64_t count;
+    float *table;
+    int64_t table_rows, width;
+} summing;
+
+static void sum_share(const void *argument, int64_t share) {
+    const summing *of = argument;
+    const int64_t first = of->width * share / of->shares, width = of->width * (share + 1) / of->shares - first;
+    for (int64_t row = 0; row < of->table_rows; row++)
+        memset(of->table + row * of->width + first, 0, (size_t)width * sizeof(float));
+    for (int64_t i = 0; i < of->count; i++) {
+        const float *restrict from = of->rows + i * of->stride + first;
+        float *restrict to = of->table + of->symbols[i] * of->width + first;
+        for (int64_t j = 0; j < width; j++) to[j] += from[j];
+    }
+}
+
+void train_sum_by_symbol(
+    const float *rows, int64_t stride, const int64_t *symbols, int64_t count, float *table, int64_t table_rows, int64_t width,
+    int64_t threads, parallel *start) {
+    const summing of = {threads, rows, stride, symbols, count, table, table_rows, width};
+    shares_run(sum_share, &of, threads, start);
 }
