@@ -16,8 +16,7 @@ from equivalence_helpers import Watcher, flat_vector, torch7_trainer
 
 from char_rnn import Config, prepare_corpus
 from char_rnn.torch7 import read_model
-from char_rnn.torch7.train_lua_output import TrainLuaLines
-from char_rnn.torch7.trainer import Torch7Trainer
+from char_rnn.torch7.trainer import Torch7Trainer, TrainLuaLines
 from char_rnn.utils.config import compose_config
 
 RUNS = ("lstm", "lstm1", "lstm_drop", "gru", "rnn")

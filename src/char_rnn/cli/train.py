@@ -188,7 +188,7 @@ def _callbacks(given: TrainOptions) -> list[Callback]:
     if given.quiet:
         return []
     if given.torch7:
-        from char_rnn.torch7.train_lua_output import TrainLuaLines
+        from char_rnn.torch7.trainer import TrainLuaLines
 
         return [TrainLuaLines()]
     from char_rnn.training.progress import training_progress

@@ -22,6 +22,7 @@ from char_rnn.training.run_folder import absolute_sources, check_run, with_absol
 from char_rnn.training.tracker import check_tracker
 from char_rnn.utils.config import Config, load_config
 from char_rnn.utils.locking import holding
+from char_rnn.utils.terminal import in_one_line
 
 SEED, TEXT = "training.seed", "data.data_dir"
 
@@ -202,8 +203,8 @@ def _train_all(
             if train(Job(point.name, path, config, resumed, number, len(found))).stopped:
                 return True, failures
         except FAILURES as error:
-            problem = " ".join(str(error).split()) or type(error).__name__
-            failures[point.name] = ("diverged" if isinstance(error, TrainingDiverged) else "failed", problem)
+            kind: Failure = "diverged" if isinstance(error, TrainingDiverged) else "failed"
+            failures[point.name] = kind, in_one_line(error)
         finally:
             gc.collect()  # a trainer is part of a cycle: this frees its memory, also that of a GPU
     return False, failures

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from char_rnn.torch7.layout import Floats
 from char_rnn.torch7.t7.values import Table, TorchObject
-from char_rnn.utils.config import Config, ConfigError, compose_config, config_from_dict
+from char_rnn.utils.config import Config, ConfigError, compose_config, with_settings
 
 Scalar = bool | int | float | str | None
 _MAX_TEXT = 4096
@@ -135,36 +136,16 @@ def kind(value: object) -> str:
 
 
 def make_config(recipe: str | None, required: Mapping[str, Any], optional: Sequence[Mapping[str, Any]]) -> Config:
-    """Return a recipe with some values changed.
+    """Return a recipe (None: today's defaults) with the values, by ``section.key``, that the weights require.
 
-    Args:
-        recipe: Name of a recipe; None for today's defaults.
-        required: ``{"section.key": value}`` that the weights need.
-        optional: Groups of such values from the file's options. An invalid group (a batch size of 0, say) is ignored:
-            the model is worth reading anyway.
-
-    Raises:
-        CheckpointFormatError: A required value is invalid.
+    `optional` has groups of such values from the file's options. An invalid group (a batch size of 0, say) is ignored:
+    the model is worth reading anyway.
     """
-    sections = compose_config(recipe).model_dump(mode="json")
-    try:
-        config = config_from_dict(_changed(sections, required), "protos.rnn")
-    except ConfigError as error:
-        raise CheckpointFormatError(str(error)) from None
+    config = with_settings(compose_config(recipe), required, "protos.rnn")
     for group in optional:
-        try:
-            config = config_from_dict(_changed(config.model_dump(mode="json"), group), "opt")
-        except ConfigError:
-            continue
+        with suppress(ConfigError):
+            config = with_settings(config, group, "opt")
     return config
-
-
-def _changed(sections: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    changed = {section: dict(entries) for section, entries in sections.items()}
-    for name, value in values.items():
-        section, key = name.split(".")
-        changed[section][key] = value
-    return changed
 
 
 def settings_in(options: Mapping[str, Scalar], keys: Mapping[str, str]) -> list[dict[str, Any]]:
