@@ -38,24 +38,20 @@ import torch
 from harness import parser, records, report, train_command
 
 from char_rnn import CharDataset, Config, build_model, create_dataloaders
+from char_rnn.bench.baselines import Shape, config_of
 from char_rnn.bench.data import write_text
 from char_rnn.bench.timing import in_own_process, in_turn, peak_mb, ratio
 from char_rnn.training.evaluation import evaluate
 from char_rnn.training.train_step import TrainStep
 from char_rnn.training.tuning import bytes_of_a_sequence
 
-# name: cell, reset gate, hidden units, layers, batch, time
-CASES = {
-    "lstm 2x128, batch 50x50": ("lstm", "after", 128, 2, 50, 50),
-    "lstm 1x384, batch 16x64": ("lstm", "after", 384, 1, 16, 64),
-    "lstm 1x256, batch 32x32": ("lstm", "after", 256, 1, 32, 32),
-    "lstm 2x512, batch 50x50": ("lstm", "after", 512, 2, 50, 50),
-    "lstm 1x512, batch 50x50": ("lstm", "after", 512, 1, 50, 50),
-    "lstm 2x512, batch 64x64": ("lstm", "after", 512, 2, 64, 64),
-    "lstm 2x512, batch 128x64": ("lstm", "after", 512, 2, 128, 64),
-    "gru after 2x512, batch 50x50": ("gru", "after", 512, 2, 50, 50),
-    "gru before 2x512, batch 50x50": ("gru", "before", 512, 2, 50, 50),
-    "rnn 2x512, batch 50x50": ("rnn", "after", 512, 2, 50, 50),
+Row = dict[str, Any]
+SHAPES = (Shape(), Shape("lstm", 384, 1, 16, 64), Shape("lstm", 256, 1, 32, 32), Shape("lstm", 512),
+          Shape("lstm", 512, 1), Shape("lstm", 512, 2, 64, 64), Shape("lstm", 512, 2, 128, 64),
+          Shape("rnn", 512))  # fmt: skip
+CASES: dict[str, tuple[Shape, Row]] = {
+    **{str(shape): (shape, {}) for shape in SHAPES},
+    **{f"gru {reset} 2x512, batch 50x50": (Shape("gru", 512), {"reset": reset}) for reset in ("after", "before")},
 }
 # cell, reset gate, hidden units, layers, time, symbols, precision
 MODELS = (
@@ -72,7 +68,6 @@ LAST = 50  # steps whose training loss is averaged
 EVALUATED = 100_000  # characters of every text that are validated on
 KEPT = 600e6  # approximate bytes that the sequences of the last table keep
 BATCH, TIME = 64, 50  # of the runs in processes
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -114,13 +109,12 @@ class Training:
     """A model trained one step a call, with carried state."""
 
     def __init__(self, name: str, dataset: CharDataset, training: Row) -> None:
-        kind, reset, hidden, layers, self.batch, self.length = CASES[name]
-        model = {"type": kind, "reset": reset, "hidden_size": hidden, "num_layers": layers, "dropout": 0.0}
-        config = Config.model_validate({"model": model, "training": training})
+        shape, model = CASES[name]
+        config = config_of(shape, model, **training)
         torch.manual_seed(0)
         self.model = build_model(config.model, dataset.vocab_size)
         self.stepper = TrainStep(self.model, config.training, torch.device("cpu"))
-        self.batches = cycle(create_dataloaders(dataset, self.batch)["train"].epoch(0))
+        self.batches = cycle(create_dataloaders(dataset, shape.batch)["train"].epoch(0))
         self.hidden: Any = None
         self.losses: list[float] = []
 
@@ -136,17 +130,17 @@ def against_float32(arguments: argparse.Namespace, _: Path) -> tuple[str, list[R
     change = {"compile": True} if changed == "compile" else {"precision": changed}
     rows = []
     for name in arguments.cases:
-        dataset = CharDataset(arguments.text, CASES[name][-1])
+        shape = CASES[name][0]
+        dataset = CharDataset(arguments.text, shape.length)
         sides = {"plain": Training(name, dataset, {}), "changed": Training(name, dataset, change)}
         timings = in_turn(sides, arguments.steps)
         train = {side: statistics.fmean(training.losses[-LAST:]) for side, training in sides.items()}
         split = dataset.with_split("val").split
         val = {side: evaluate(training.model, split).loss for side, training in sides.items()}
-        characters = sides["plain"].batch * sides["plain"].length
         rows.append({
             "case": name,
-            "float32 char/s": characters / timings["plain"].median,
-            f"{changed} char/s": characters / timings["changed"].median,
+            "float32 char/s": shape.characters / timings["plain"].median,
+            f"{changed} char/s": shape.characters / timings["changed"].median,
             "speed-up": ratio(timings, "plain", "changed"),
             "spread": timings["changed"].spread,
             "float32 loss": train["plain"],
