@@ -20,7 +20,7 @@ from device_parts import TESTS, Check, Figure, Found, Part, Setup, attempt, peak
 from char_rnn.bench.baselines import VOCABULARY, Shape, text_of
 from char_rnn.bench.ops import repeated
 from char_rnn.bench.timing import timed_each
-from char_rnn.doctor import examine_backends
+from char_rnn.doctor import Backend, examine_backends
 from char_rnn.doctor.checks import GRADIENT, LOG_PROBS, judge_gradients, judge_log_probs
 from char_rnn.doctor.problem import CPU, Computed, Sizes, compute, exact, whole_float32
 from char_rnn.models import CharModel, build_model
@@ -35,7 +35,7 @@ SMALL = Sizes(
 
 def doctor(setup: Setup) -> Found:
     """The checks of `char-rnn doctor`: the device in float32 against the CPU in float64."""
-    report = examine_backends([setup.backend], speed=False, sizes=SMALL if setup.small else None)
+    report = examine_backends([Backend(setup.device)], speed=False, sizes=SMALL if setup.small else None)
     for each in report.checks:
         passed = None if each.status == "not run" else each.status == "passed"
         yield Check(f"{each.check} {each.cell or ''}".rstrip(), passed, each.words, each.off, each.allowed)
@@ -67,20 +67,26 @@ def equality(setup: Setup) -> Found:
 
 def equality_of(setup: Setup, name: str, config: ModelConfig) -> Found:
     """Compare one model in every precision."""
-    torch.manual_seed(1)
-    model = build_model(config, VOCABULARY)
-    ids = torch.randint(VOCABULARY, (8, 34), generator=torch.Generator().manual_seed(2))
-    answer = compute(build_like(model, config, torch.float64), ids, CPU)
+    model, ids, answer = in_float64(config, 8, 33)
+    device = torch.device(setup.device)
     for precision in setup.precisions:
         dtype = torch.float64 if precision == "float64" else torch.float32
-        moved = setup.backend.place(build_like(model, config, dtype))
+        moved = build_like(model, config, dtype).to(device)
         with whole_float32():
-            found = compute(moved, ids, setup.backend.device, Precision(precision, setup.backend.device).context())
+            found = compute(moved, ids, device, Precision(precision, device).context())
         times = NORMED if precision.endswith("16") and config.layer_norm == "cell" else 1
         yield Check(f"{name}, {precision}", *judged(found, answer, *(each * times for each in TOLERANCES[precision])))
         if precision == "float32":
             with whole_float32():
                 yield step_by_step(name, moved, ids.to(setup.device), answer.log_probs)
+
+
+def in_float64(config: ModelConfig, batch: int, length: int) -> tuple[CharModel, torch.Tensor, Computed]:
+    """Return a model, ids (B, T + 1), and the results in float64 on the CPU."""
+    torch.manual_seed(1)
+    model = build_model(config, VOCABULARY)
+    ids = torch.randint(VOCABULARY, (batch, length + 1), generator=torch.Generator().manual_seed(2))
+    return model, ids, compute(build_like(model, config, torch.float64), ids, CPU)
 
 
 def judged(found: Computed, answer: Computed, of_logs: float, of_gradients: float) -> tuple[bool, str]:
@@ -120,13 +126,9 @@ def scan(setup: Setup) -> Found:
     for kind in ("mingru", "minlstm"):
         for length in lengths:
             config = ModelConfig(type=kind, hidden_size=32, num_layers=1, dropout=0.0)
-            torch.manual_seed(1)
-            model = build_model(config, VOCABULARY)
-            ids = torch.randint(VOCABULARY, (4, length + 1), generator=torch.Generator().manual_seed(2))
-            answer = compute(build_like(model, config, torch.float64), ids, CPU)
-            moved = setup.backend.place(build_like(model, config, torch.float32))
+            model, ids, answer = in_float64(config, 4, length)
             with whole_float32():
-                found = compute(moved, ids, setup.backend.device)
+                found = compute(model.eval().to(setup.device), ids, torch.device(setup.device))
             off = judge_gradients(found.gradients, answer.gradients).off
             yield within(f"{kind}, {length} steps: gradients", off, GRADIENT)
 

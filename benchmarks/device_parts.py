@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from char_rnn.doctor import Backend
 from char_rnn.utils.terminal import first_line
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
@@ -68,11 +67,6 @@ class Setup:
     def left(self) -> float:
         """Seconds left."""
         return self.deadline - time.monotonic()
-
-    @property
-    def backend(self) -> Backend:
-        """The device with its functions."""
-        return Backend(self.device)
 
     @property
     def precisions(self) -> list[str]:
