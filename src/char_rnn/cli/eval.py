@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.inputs import UNKNOWN_ADVICE, foreign_text, is_model, open_model, reading_of
+from char_rnn.cli.inputs import UNKNOWN_ADVICE, foreign_text, is_model, open_model, read_text
 from char_rnn.cli.options import check_needed, device_manager, device_option, finite, json_option, quiet_option
-from char_rnn.cli.output import describe_evaluation, preparation, print_result, progress_bar, say
+from char_rnn.cli.output import describe_evaluation, print_result, progress_bar, say
 from char_rnn.utils.terminal import counted, visible_name
 
 if TYPE_CHECKING:
@@ -173,19 +173,17 @@ def _corpus(
     file: ModelFile, data: tuple[str, ...], encoding: str | None, unknown: Unknown, quiet: bool
 ) -> tuple[Corpus, dict[str, int]]:
     """Return the text as the model reads it, and the numbers of unknown characters, unless they are an error."""
-    from char_rnn.data.corpus import prepare_corpus
     from char_rnn.data.vocabulary import UnknownCharacterError
     from char_rnn.generation.unknown_characters import spelled
 
-    vocabulary, reading = file.vocabulary, reading_of(file, encoding)
-    with preparation(quiet) as progress:
-        if unknown == "error":
-            try:
-                return prepare_corpus(data, vocabulary=vocabulary, progress=progress, **reading), {}
-            except UnknownCharacterError as error:
-                raise error.advising(UNKNOWN_ADVICE) from None
-        own = prepare_corpus(data, vocabulary=vocabulary.kind, progress=progress, **reading)
-        spelling = spelled(vocabulary, own.vocabulary.decode_bytes(own.ids).decode("utf-8", "surrogateescape"), unknown)
+    vocabulary = file.vocabulary
+    if unknown == "error":
+        try:
+            return read_text(data, file, encoding, quiet, vocabulary), {}
+        except UnknownCharacterError as error:
+            raise error.advising(UNKNOWN_ADVICE) from None
+    own = read_text(data, file, encoding, quiet)
+    spelling = spelled(vocabulary, own.vocabulary.decode_bytes(own.ids).decode("utf-8", "surrogateescape"), unknown)
     replaced, skipped = spelling.count()
     remark = spelling.remark()
     changes = f"{counted(replaced, 'character')} replaced, {skipped:,} left out{remark and f': {remark}'}"

@@ -82,6 +82,21 @@ def reading_of(file: ModelFile | ModelHeader, encoding: str | None) -> dict[str,
     return {"encoding": encoding or data.encoding, "separator": data.separator, "file_order": data.file_order}
 
 
+def read_text(
+    data: tuple[str, ...],
+    file: ModelFile | ModelHeader,
+    encoding: str | None,
+    quiet: bool,
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
+    """Prepare DATA like a model's training text: in `vocabulary`, or one of its own of the model's kind."""
+    from char_rnn.data.corpus import prepare_corpus
+
+    reading = {"vocabulary": vocabulary or file.vocabulary.kind, **reading_of(file, encoding)}
+    with preparation(quiet) as progress:
+        return prepare_corpus(data, progress=progress, **reading)
+
+
 def foreign_text(name: str, file: ModelFile | ModelHeader, corpus: Corpus) -> str:
     """Return a remark about a text that is not known to be the model's training text; empty if it is."""
     recorded = file.training.get("data_sha256")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from char_rnn.cli.inputs import escapes_option, foreign_text, open_model, reading_of, unescaped
+from char_rnn.cli.inputs import escapes_option, foreign_text, open_model, read_text, reading_of, unescaped
 from char_rnn.cli.options import json_option, quiet_option, strategy_flags, strategy_of
-from char_rnn.cli.output import preparation, print_result, progress_bar, say
+from char_rnn.cli.output import print_result, progress_bar, say
 from char_rnn.utils.terminal import counted
 
 if TYPE_CHECKING:
@@ -73,14 +73,12 @@ def command(
       char-rnn novelty runs/my-book my-book.txt --text chapter.txt --json
       char-rnn novelty runs/my-book my-book.txt --escapes --prime "\\nChapter "
     """
-    from char_rnn.data.corpus import prepare_corpus
     from char_rnn.data.locations import find_locations
     from char_rnn.novelty.novelty import compare
 
     file = open_model(model)
     reading, unit = reading_of(file, encoding), file.vocabulary.unit
-    with preparation(quiet) as progress:
-        corpus = prepare_corpus(data, vocabulary=file.vocabulary.kind, progress=progress, **reading)
+    corpus = read_text(data, file, encoding, quiet)
     if remark := foreign_text("the model", file, corpus):
         say(remark, quiet=quiet)
     searched = corpus.split(split, file.config.data.train_frac, file.config.data.val_frac).ids

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from char_rnn.utils.config.schema import GenerationConfig
 
 
+_TODAYS = ("beam", "num_samples", "as_json", "precision", "stop", "stop_at_newline", "keep_stop", "hide_prime",
+           "prime_each_line", "logprobs")  # fmt: skip
+"""Options that the programs of 2015 lack, besides those of sampling and --unknown."""
 _SWITCH = click.Choice(["0", "1"])
 flags_of_2015 = all_options(
     click.option(
@@ -98,24 +101,13 @@ class SampleOptions:
         if self.torch7 and self.rng not in (None, "torch7"):
             raise click.UsageError(f"--torch7 means --rng torch7; leave out one of --torch7 and --rng {self.rng}")
         chosen = self.rng or ("torch7" if self.torch7 else "numpy")
-        todays = {
-            **{option.flag: name in self.sampling for name, option in OPTIONS.items() if name != "temperature"},
-            "--beam": self.beam is not None,
-            "--num-samples": self.num_samples is not None,
-            "--json": self.as_json,
-            "--precision": self.precision is not None,
-            "--stop": bool(self.stop),
-            "--stop-at-newline": self.stop_at_newline,
-            "--keep-stop": self.keep_stop,
-            "--hide-prime": self.hide_prime,
-            "--prime-each-line": self.prime_each_line,
-            "--logprobs": self.logprobs,
-            f"--unknown {self.unknown}": self.unknown != "error",
-        }
-        given = next((name for name, is_given in todays.items() if is_given), None)
-        if chosen != "numpy" and given is not None:
+        todays = [option.flag for name, option in OPTIONS.items() if name in self.sampling and name != "temperature"]
+        todays += [f"--{name.removeprefix('as_').replace('_', '-')}" for name in _TODAYS if getattr(self, name)]
+        todays += [f"--unknown {self.unknown}"] if self.unknown != "error" else []
+        if chosen != "numpy" and todays:
             raise click.UsageError(
-                f"{given}: not supported with --rng {chosen}, whose program has no such option; leave one of them out"
+                f"{todays[0]}: not supported with --rng {chosen}, whose program has no such option; leave one of them"
+                " out"
             )
         return chosen
 

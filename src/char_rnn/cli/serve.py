@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
-from char_rnn.cli.inputs import foreign_text, open_model, reading_of
+from char_rnn.cli.inputs import foreign_text, open_model, read_text
 from char_rnn.cli.learning import check_learning, learn_options, learner_of
 from char_rnn.cli.options import quiet_option
-from char_rnn.cli.output import preparation, say
+from char_rnn.cli.output import say
 from char_rnn.utils.files import check_is_path
 from char_rnn.utils.signals import stopping_at_signals
 
@@ -175,7 +175,6 @@ def _training_texts(
     files: Mapping[str, ModelFile | Path], texts: tuple[str, ...], encoding: str | None, quiet: bool
 ) -> dict[str, TrainingText]:
     """Return the text that each model was trained on: its training split, or all of another text."""
-    from char_rnn.data.corpus import prepare_corpus
     from char_rnn.model_file import ModelHeader
     from char_rnn.novelty.novelty import copied_stretches
     from char_rnn.playground.training_text import TrainingText
@@ -184,9 +183,7 @@ def _training_texts(
     for name, given in files.items():
         file = ModelHeader.read(given) if isinstance(given, Path) else given
         data = file.config.data
-        with preparation(quiet) as progress:
-            reading = {"vocabulary": file.vocabulary.kind, **reading_of(file, encoding)}
-            corpus = prepare_corpus(texts, progress=progress, **reading)
+        corpus = read_text(texts, file, encoding, quiet)
         if remark := foreign_text(name, file, corpus):
             say(f"{remark}; the whole text is searched", quiet=quiet)
         part = corpus.split("all" if remark else "train", data.train_frac, data.val_frac)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -278,10 +278,7 @@ def _facts(result: SweepResult) -> dict[str, Any]:
         "sweep": str(result.folder),
         "grid": dict(result.grid),
         "runs": [_run_facts(run, result) for run in result.runs],
-        "settings": [
-            {"values": each.values, "losses": each.losses, "mean": each.mean, "deviation": each.deviation}
-            for each in result.settings()
-        ],
+        "settings": [{**asdict(each), "mean": each.mean, "deviation": each.deviation} for each in result.settings()],
     }
 
 
