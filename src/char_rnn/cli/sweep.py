@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +91,15 @@ def command(
         given.apply(config)
     if given.insists_on_device:
         run_device(config, given)  # raises at once if it is not available
-    trainer = _Trainer(given)
-    with stopping_at_signals(trainer.stop, given.quiet) as received:
-        result = sweep(config, grid, resume or out, train=trainer, stop=lambda: bool(received))
+    running: list[CharRNNTrainer] = []
+
+    def stop() -> None:
+        for trainer in running:
+            trainer.request_stop()
+
+    with stopping_at_signals(stop, given.quiet) as received:
+        train_job = partial(_train, given=given, running=running, received=received)
+        result = sweep(config, grid, resume or out, train=train_job, stop=lambda: bool(received))
     if result.stopped:
         say(f"stopped; continue with: char-rnn sweep --resume {quoted(result.folder)}", quiet=given.quiet)
         raise Exit(128 + received[0])
@@ -103,48 +110,29 @@ def command(
     _conclude(result, given.quiet)
 
 
-class _Trainer:
-    """Trains the runs as ``char-rnn train`` does, and can be asked to stop."""
+def _train(job: Job, given: TrainOptions, running: list[CharRNNTrainer], received: list[int]) -> TrainingResult:
+    """Train a run as ``char-rnn train`` does, and print an error when it fails; its trainer is in ``running``."""
+    from char_rnn.api import describe_result
+    from char_rnn.sweep import FAILURES
+    from char_rnn.training.process_group import ProcessGroup
 
-    def __init__(self, given: TrainOptions) -> None:
-        self._given = given
-        self._trainer: CharRNNTrainer | None = None
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Stop the current run after its current step, or the next one before its first."""
-        self._stopped = True
-        if self._trainer is not None:
-            self._trainer.request_stop()
-
-    def __call__(self, job: Job) -> TrainingResult:
-        """Train a run, and print an error when it fails."""
-        from char_rnn.api import describe_result
-        from char_rnn.sweep import FAILURES
-
-        quiet = self._given.quiet
-        say(f"\nrun {job.number} of {job.total}: {job.name}", quiet=quiet)
-        try:
-            result = self._train(job)
-        except FAILURES as error:
-            say(f"error: {job.name}: {one_line(error)}")
-            raise
-        finally:
-            self._trainer = None
-        if not result.stopped:
-            say(describe_result(result, job.config), quiet=quiet)
-        return result
-
-    def _train(self, job: Job) -> TrainingResult:
-        from char_rnn.training.process_group import ProcessGroup
-
-        folder = str(job.folder)
-        given = replace(self._given, resume=folder) if job.resumed else replace(self._given, out=folder)
+    say(f"\nrun {job.number} of {job.total}: {job.name}", quiet=given.quiet)
+    folder = str(job.folder)
+    given = replace(given, resume=folder) if job.resumed else replace(given, out=folder)
+    try:
         run = open_run(job.config, given, run_device(job.config, given), ProcessGroup())
-        self._trainer = run.trainer
-        if self._stopped:
-            self._trainer.request_stop()
-        return run.train()
+        running.append(run.trainer)
+        if received:  # before there was a trainer to stop
+            run.trainer.request_stop()
+        result = run.train()
+    except FAILURES as error:
+        say(f"error: {job.name}: {one_line(error)}")
+        raise
+    finally:
+        running.clear()
+    if not result.stopped:
+        say(describe_result(result, job.config), quiet=given.quiet)
+    return result
 
 
 def _with_recipe(given: TrainOptions, recipe: str | None) -> TrainOptions:
