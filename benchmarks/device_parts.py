@@ -19,15 +19,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of a check.
-
-    Attributes:
-        name: What is checked.
-        passed: None if it was not run.
-        words: The reason, or the outcome in words.
-        off: The measured error.
-        allowed: The tolerance.
-    """
+    """The outcome of a check (None: it was not run) in words, with the measured error and its tolerance."""
 
     name: str
     passed: bool | None
@@ -49,14 +41,7 @@ Found = Iterator[Check | Figure]
 
 @dataclass(frozen=True)
 class Setup:
-    """How a part runs.
-
-    Attributes:
-        device: cuda, mps or cpu.
-        small: Use small sizes.
-        folder: Folder for its files.
-        deadline: When it should end, in seconds of ``time.monotonic``.
-    """
+    """How a part runs: on cuda, mps or cpu, with a folder for its files, and until a time of ``time.monotonic``."""
 
     device: str
     small: bool

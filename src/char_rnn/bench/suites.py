@@ -75,16 +75,7 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """The result of a suite.
-
-    Attributes:
-        question: Name of the suite.
-        title: Its question in words.
-        tables: The figures.
-        command: Command line that repeats the measurement.
-        machine: Description of the machine.
-        date: Day of the measurement, as in ISO 8601.
-    """
+    """The result of a suite: its name, its question in words, the figures, and what repeats the measurement."""
 
     question: str
     title: str
