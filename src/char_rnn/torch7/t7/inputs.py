@@ -146,14 +146,14 @@ class AsciiInput(_Input):
 
     def integer(self, name: str) -> int:
         """See :meth:`BinaryInput.integer`."""
-        [value] = self.longs(1, name)
+        value: int = self._number(int, name)
         if not -(1 << 31) <= value < 1 << 31:
             self.refuse(f"{name} is {value}, which does not fit in 32 bits")
         return value
 
     def double(self, name: str) -> float:
         """See :meth:`BinaryInput.double`."""
-        value = float(self.array("Double", 1, name)[0])
+        value: float = self._number(float, name)
         return _DIGITS[int(value)] if 0 < value <= 9 and value.is_integer() else value
 
     def raw(self, count: int, name: str) -> bytes:
@@ -184,6 +184,18 @@ class AsciiInput(_Input):
         """Check that nothing but white space follows."""
         if self._data[self.position :].strip():
             super().finish()
+
+    def _number(self, convert: Callable[[bytes], Any], name: str) -> Any:
+        """Read a line with one number; several times as fast as :meth:`_line`."""
+        self.need(2, name)
+        end = self._data.find(b"\n", self.position, self.position + _BLOCK)
+        if end < 0:
+            self.refuse(f"{name} is a line too long or cut short")
+        values = self._numbers(convert, self._data[self.position : end], name)
+        if len(values) != 1:
+            self.refuse(f"{name} has {len(values)} numbers in its line, not 1")
+        self.position = end + 1
+        return values[0]
 
     def _line(self, convert: Callable[[bytes], Any], out: Array, name: str) -> Array:
         """Fill ``out`` with the numbers of a line, block by block."""
