@@ -142,6 +142,7 @@ def summarize(folder: str | Path) -> RunSummary:
     saved = last or best
     metadata = saved.training if saved is not None else {}
     described = saved.config if saved is not None else config
+    model = described.model if described is not None else None
     position = max((metadata, record), key=lambda source: _whole(source.get("step")) or 0)
     total = _total_steps(config, position, counters) if config is not None else None
     state: RunState = "begun" if saved is None else "unfinished"
@@ -153,7 +154,7 @@ def summarize(folder: str | Path) -> RunSummary:
         folder=folder,
         state="damaged" if problems else state,
         problem="; ".join(problems) or None,
-        model=_architecture(described),
+        model=f"{model.type} {model.num_layers}x{model.hidden_size}" if model is not None else None,
         parameters=saved.parameters if saved is not None else None,
         data=_text_name(metadata, described),
         unit="byte" if described is not None and described.data.vocabulary == "bytes" else "character",
@@ -218,10 +219,6 @@ def _out_of_patience(config: Config, counters: Mapping[str, Any]) -> bool:
     """Return whether so many evaluations in a row had no new best that the run has ended before its last step."""
     plan, patience = counters.get("plan"), config.training.patience
     return isinstance(plan, dict) and patience is not None and (_whole(plan.get("stale")) or 0) >= patience
-
-
-def _architecture(config: Config | None) -> str | None:
-    return None if config is None else f"{config.model.type} {config.model.num_layers}x{config.model.hidden_size}"
 
 
 def _text_name(metadata: Mapping[str, Any], config: Config | None) -> str | None:

@@ -160,11 +160,6 @@ class Torch7Trainer(CharRNNTrainer):
         self.timer.seconds_in_steps += self.step_seconds
         return loss
 
-    def norm_ratio(self) -> float:
-        """Return the norm of the clipped gradient divided by that of the parameters after the update."""
-        parameters = self.stepper.parameters
-        return gradient_norm(parameters) / float(torch.nn.utils.get_total_norm(parameters))
-
     def evaluate(self, split: str) -> Evaluation:
         """Measure a split as in 2015: from a zero state, over whole batches of equal weight, without dropout.
 
@@ -283,14 +278,15 @@ class TrainLuaLines(Callback):
         self._write(f"saving checkpoint to {path}")
 
     def on_step(self, trainer: CharRNNTrainer, loss: float) -> None:
-        """Write the step's line."""
+        """Write the step's line; its ratio is of the clipped gradient and the parameters after the update."""
         assert isinstance(trainer, Torch7Trainer)
         step, total = trainer.step, trainer.total_steps
         if step % trainer.config.logging.log_interval == 0:
-            epoch, ratio, seconds = step / len(trainer.train_batches), trainer.norm_ratio(), trainer.step_seconds
+            epoch, parameters = step / len(trainer.train_batches), trainer.stepper.parameters
+            ratio = gradient_norm(parameters) / float(torch.nn.utils.get_total_norm(parameters))
             self._write(
                 f"{step}/{total} (epoch {epoch:.3f}), train_loss = {loss:6.8f}, "
-                f"grad/param norm = {ratio:6.4e}, time/batch = {seconds:.4f}s"
+                f"grad/param norm = {ratio:6.4e}, time/batch = {trainer.step_seconds:.4f}s"
             )
 
     def _write(self, line: str) -> None:

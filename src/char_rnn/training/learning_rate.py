@@ -53,11 +53,6 @@ class Schedule:
         """The step at which the schedule ends."""
         return self.segments[-1][1]
 
-    @property
-    def decays_to_end(self) -> bool:
-        """Whether the rate reaches its minimum at the end, so that further steps would learn nothing."""
-        return self._config.schedule in ("cosine", "linear", "one-cycle")
-
     def refit(self, step: int, end: int) -> None:
         """From `step` on, progress evenly to `end`; earlier rates stay the same, to the last bit."""
         self.segments = [each for each in self.segments if each[0] < step]
@@ -221,7 +216,8 @@ class SchedulePlan:
         if self.budget is not None and state["horizons"]:
             self.schedule.segments = list(state["horizons"])
             self.budget.load_state_dict(state, elapsed)
-            over = self.schedule.decays_to_end and step >= self.schedule.end
+            decays = self._config.schedule in ("cosine", "linear", "one-cycle")  # further steps would learn nothing
+            over = decays and step >= self.schedule.end
             if over and (self.budget.changed or self.budget.passed(elapsed)):
                 raise CheckpointError(
                     "the learning-rate schedule has ended; start a new run from this one with --init-from"

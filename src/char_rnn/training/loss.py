@@ -66,7 +66,11 @@ class Objective:
         Returns:
             The objective to minimize and the mean loss in nats per character; the same tensor without regularizers.
         """
-        objective, loss = self._likelihood(predicted, target, soft)
+        if self._projection is None:
+            objective, loss = cross_entropy(predicted, target, self._smoothing, soft)
+        else:
+            weight, bias = self._projection.weight, self._projection.bias
+            objective, loss = output_loss(predicted, weight, bias, target, self._smoothing, soft)
         if activations is not None and (self._activation or self._temporal):
             # Under autocast the activations are in half precision, in which squares are too coarse.
             output, dropped = (activation.to(loss.dtype) for activation in activations)
@@ -75,14 +79,6 @@ class Objective:
             if self._temporal > 0 and output.shape[1] > 1:
                 objective = objective + self._temporal * output.diff(dim=1).square().mean()
         return objective, loss
-
-    def _likelihood(
-        self, predicted: torch.Tensor, target: torch.Tensor, soft: SoftTargets | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._projection is None:
-            return cross_entropy(predicted, target, self._smoothing, soft)
-        weight, bias = self._projection.weight, self._projection.bias
-        return output_loss(predicted, weight, bias, target, self._smoothing, soft)
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818 (an event, as KeyboardInterrupt)

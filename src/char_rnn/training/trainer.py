@@ -127,12 +127,8 @@ class CharRNNTrainer:
                 except (RuntimeError, NotImplementedError) as error:
                     fall_back_to_cpu(self, self._manager, error)
         finally:
-            self.close()
-
-    def close(self) -> None:
-        """Stop the timer and notify the callbacks; ``train`` calls this however it ends."""
-        self.timer.pause()
-        self.metrics.tell("on_end", self)
+            self.timer.pause()
+            self.metrics.tell("on_end", self)
 
     @property
     def should_continue(self) -> bool:
