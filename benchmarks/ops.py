@@ -22,7 +22,7 @@ All sides run in turn. Layers are checked against their reference first.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,7 @@ def with_option(name: str, hidden: int, turns: Turns) -> Row:
     parameters = {**layer.parameters, **extra}
     given = (layer.cell, layer.x, layer.state, parameters, zoneout)
     inputs = [layer.x, *parameters.values()]
-    outputs = [run(*given)[0] for run in (ops.run_layer, ops.reference_layer)]
-    torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-4)
-    gradients = [torch.autograd.grad(output.sum(), inputs) for output in outputs]
-    for actual, expected in zip(*gradients, strict=True):
-        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+    check_close(ops.run_layer(*given)[0], ops.reference_layer(*given)[0], inputs, 1e-4)
     sides = {"plain": layer.train(), "with": train_pass(lambda: ops.run_layer(*given)[0], inputs)}
     return {"option": name, **layer.sizes, **timed(sides, "relative speed", turns)}
 
@@ -157,13 +153,17 @@ def low_precision(name: str, hidden: int, precision: str, turns: Turns) -> Row:
         with torch.autocast(turns.device, dtype=getattr(torch, precision)):
             return ops.run_layer(*given)[0]
 
-    expected = ops.reference_layer(*given)[0]
-    torch.testing.assert_close(low().float(), expected, rtol=0, atol=0.03)
-    gradients = [torch.autograd.grad(output.float().square().sum(), weights) for output in (low(), expected)]
-    for actual, exact in zip(*gradients, strict=True):
-        torch.testing.assert_close(actual, exact, rtol=0, atol=0.03 * exact.abs().max().item())
+    check_close(low(), ops.reference_layer(*given)[0], weights, 0.03)
     sides = {"float32": layer.train(), precision: train_pass(low, [layer.x, *weights])}
     return {"layer": name, "task": "train", **layer.sizes, **timed(sides, "speed-up", turns)}
+
+
+def check_close(found: Tensor, expected: Tensor, inputs: Sequence[Tensor], tolerance: float) -> None:
+    """Check an output and the gradients of its sum of squares; the speed of a wrong result means nothing."""
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=tolerance)
+    gradients = [torch.autograd.grad(output.float().square().sum(), inputs) for output in (found, expected)]
+    for actual, exact in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, exact, rtol=0, atol=tolerance * exact.abs().max().item())
 
 
 def with_part(name: str, hidden: int, turns: Turns) -> Row:
