@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from char_rnn.utils.terminal import counted
+
 Status = Literal["passed", "failed", "not run"]
 
 
@@ -148,7 +150,7 @@ def judge(
     if not right:
         advice = NO_DEVICE if "cpu" in devices else NO_CHECKED_DEVICE
         return Verdict(None, (), (*warnings, advice), sound=False)
-    device = max(right, key=lambda name: _pace(name, right, speeds))
+    device = max(right, key=lambda name: _pace(name, speeds))
     words = [
         _choice(device, devices, right, failed[device], bool(speeds)),
         *_exceptions(device, right, speeds),
@@ -221,10 +223,10 @@ def _paces(speeds: Sequence[Speed]) -> dict[tuple[str, str, int], float]:
     return {(speed.device, speed.cell, speed.hidden_size): speed.characters_per_second for speed in speeds}
 
 
-def _pace(device: str, right: Sequence[str], speeds: Sequence[Speed]) -> float:
-    """Return the mean logarithm of a device's speeds; without speeds, its place in the order of devices."""
+def _pace(device: str, speeds: Sequence[Speed]) -> float:
+    """Return the mean logarithm of a device's speeds; 0 without any, so that the first device is chosen."""
     logarithms = [math.log(speed.characters_per_second) for speed in speeds if speed.device == device]
-    return sum(logarithms) / len(logarithms) if logarithms else -float(right.index(device))
+    return sum(logarithms) / len(logarithms) if logarithms else 0.0
 
 
 SHOWN = {"passed": "ok", "failed": "FAILED", "not run": "-"}
@@ -247,7 +249,7 @@ def _machine(machine: Any) -> list[str]:
     processor = [
         machine["processor"] or "unnamed processor",
         f"{cores} cores" if usable == cores else f"{cores} cores, {usable} of them for this process",
-        f"PyTorch on {machine['threads']} thread{'s' * (machine['threads'] != 1)}",
+        f"PyTorch on {counted(machine['threads'], 'thread')}",
         machine["cpu_capability"],
         *(["fast bfloat16"] if machine["bfloat16_on_cpu"] else []),
         f"kernels {machine['kernels']}" if machine["kernels"] else f"no kernels ({machine['no_kernels']})",
@@ -319,9 +321,7 @@ def _speeds(report: Report) -> Iterator[str]:
 
 def _threads(speeds: Sequence[Speed]) -> str:
     counts = list({speed.hidden_size: speed.threads for speed in speeds}.values())
-    if len(set(counts)) == 1:
-        return f", {counts[0]} thread{'s' * (counts[0] != 1)}"
-    return f", {', '.join(map(str, counts))} threads"
+    return f", {counted(counts[0], 'thread')}" if len(set(counts)) == 1 else f", {', '.join(map(str, counts))} threads"
 
 
 def _verdict(verdict: Verdict) -> list[str]:
