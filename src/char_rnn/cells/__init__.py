@@ -3,7 +3,7 @@
 Pure Python: no NumPy, no PyTorch. A user's cell is a class like :class:`LSTM`, in any module.
 """
 
-from char_rnn.cells.cell import CELLS, Cell, Loop, Step, trace
+from char_rnn.cells.cell import CELLS, Cell, Loop, Step, loop_of, trace
 from char_rnn.cells.gradient import Backward, derive
 from char_rnn.cells.gru import GRU
 from char_rnn.cells.language import (
@@ -51,6 +51,7 @@ __all__ = [
     "derive",
     "evaluate",
     "is_constant",
+    "loop_of",
     "normalize",
     "ordered",
     "relu",

@@ -138,17 +138,7 @@ class Step:
     @cached_property
     def loop(self) -> Loop:
         """The loop over time, without what is computed for all steps at once."""
-        return Loop.of(self)
-
-    @cached_property
-    def loop_on_products(self) -> Loop:
-        """A loop that is given only the products with the input."""
-        return Loop.of(self, "products")
-
-    @cached_property
-    def loop_on_input(self) -> Loop:
-        """A loop that computes everything that depends on the input."""
-        return Loop.of(self, "input")
+        return loop_of(self)
 
 
 @lru_cache(maxsize=256, typed=True)  # for zoneout, 1.0 is not True
@@ -227,38 +217,39 @@ class Loop:
     values: tuple[Value, ...]
     before: tuple[Value, ...]
 
-    @classmethod
-    def of(cls, step: Step, given: str = "all") -> Loop:
-        """Separate what depends on the state from what does not.
 
-        `given` are the values independent of the state that are computed before the loop: "all"; "products" of the
-        input, and all that depends only on parameters; or "input", only the latter.
-        """
-        kinds: dict[Value, frozenset[str]] = {}
-        for value in step.values:
-            own = {value.op} & {"x", "state", "update"}
-            kinds[value] = frozenset(own).union(*(kinds[each] for each in value.inputs))
-        of_loop = {"state", "update"} if given == "all" else {"state", "update", "x"}
+@lru_cache(maxsize=1024)
+def loop_of(step: Step, given: str = "all") -> Loop:
+    """Separate what depends on the state from what does not; return the same object for the same arguments.
 
-        def is_before(value: Value) -> bool:
-            return value.op == "x" or (given == "products" and value.op == "product" and kinds[value] == {"x"})
+    `given` are the values independent of the state that are computed before the loop: "all"; "products" of the
+    input, and all that depends only on parameters; or "input", only the latter.
+    """
+    kinds: dict[Value, frozenset[str]] = {}
+    for value in step.values:
+        own = {value.op} & {"x", "state", "update"}
+        kinds[value] = frozenset(own).union(*(kinds[each] for each in value.inputs))
+    of_loop = {"state", "update"} if given == "all" else {"state", "update", "x"}
 
-        inside = {value: None for value in step.values if kinds[value] & of_loop and not is_before(value)}
-        used = dict.fromkeys([*(each for value in inside for each in value.inputs), *step.after])
-        # Slices of given values belong to the loop, so that the gradient of the whole value is computed there at once.
-        inside.update((value, None) for value in used if value.op in ("number", "slice"))
-        used.update((each, None) for value in inside for each in value.inputs)
-        outside = [value for value in used if value not in inside]
-        found = {(value.op, value.name): value for value in inside}
-        states = [found.get(("state", name), Value("state", step.hidden, name=name)) for name in step.state]
-        computed = [value for value in ordered(inside, outside) if value.op not in ("state", "update")]
-        return cls(
-            sequences=tuple(value for value in outside if "x" in kinds[value]),
-            constants=tuple(value for value in outside if "x" not in kinds[value]),
-            states=tuple(states),
-            updates=tuple(value for value in inside if value.op == "update"),
-            matrices=tuple(dict.fromkeys(value.name for value in computed if value.op == "product")),
-            after=step.after,
-            values=tuple(computed),
-            before=tuple(ordered(outside)),
-        )
+    def is_before(value: Value) -> bool:
+        return value.op == "x" or (given == "products" and value.op == "product" and kinds[value] == {"x"})
+
+    inside = {value: None for value in step.values if kinds[value] & of_loop and not is_before(value)}
+    used = dict.fromkeys([*(each for value in inside for each in value.inputs), *step.after])
+    # Slices of given values belong to the loop, so that the gradient of the whole value is computed there at once.
+    inside.update((value, None) for value in used if value.op in ("number", "slice"))
+    used.update((each, None) for value in inside for each in value.inputs)
+    outside = [value for value in used if value not in inside]
+    found = {(value.op, value.name): value for value in inside}
+    states = [found.get(("state", name), Value("state", step.hidden, name=name)) for name in step.state]
+    computed = [value for value in ordered(inside, outside) if value.op not in ("state", "update")]
+    return Loop(
+        sequences=tuple(value for value in outside if "x" in kinds[value]),
+        constants=tuple(value for value in outside if "x" not in kinds[value]),
+        states=tuple(states),
+        updates=tuple(value for value in inside if value.op == "update"),
+        matrices=tuple(dict.fromkeys(value.name for value in computed if value.op == "product")),
+        after=step.after,
+        values=tuple(computed),
+        before=tuple(ordered(outside)),
+    )

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from char_rnn.cells import GRU, LSTM, RNN, Cell, Loop, Step, derive
+from char_rnn.cells import GRU, LSTM, RNN, Cell, Loop, Step, derive, loop_of
 from char_rnn.ops import kernel_loop, scan, tensor_loop
 from char_rnn.ops.equations import Parameters, Results, State, Tape, Update, before_loop, reference_layer, traced
 
@@ -80,7 +80,7 @@ def fits_kernels(cell: Cell, parameters: Parameters, *, zoneout: bool = False) -
 def _fastest(step: Step, parameters: Parameters) -> Loop:
     """Return the loop for the kernels, with the products of the input in it if all matrices stay in a core's cache."""
     size = sum(parameter.numel() for parameter in parameters.values()) * 4
-    return step.loop_on_input if size <= _CACHE else step.loop_on_products
+    return loop_of(step, "input" if size <= _CACHE else "products")
 
 
 def _products(weight: Tensor) -> torch.dtype | None:
