@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,9 @@ Work = structure(
 
 
 class DecodeGraph:
-    """The operations of a network, and copies of what they read; :meth:`bind` applies them to some streams.
+    """The operations of a network, and copies of what they read; :class:`BoundGraph` applies them to some streams.
+
+    They refer to arrays by number: first the parts of the state, then tables by symbol, then vectors and buffers.
 
     Args:
         network: The network.
@@ -63,6 +65,10 @@ class DecodeGraph:
         weight_bytes: Bytes of the matrices.
         feeding: Number of operations that advance the states. The others compute the scores, and the last one their
             log-probabilities.
+        operations: The operations, as in decode.h.
+        scores: The scores, and after the last operation their log-probabilities.
+        tables: Tables by symbol.
+        others: Vectors, and widths of buffers.
 
     Raises:
         LoweringError: The kernels cannot run the cell.
@@ -72,22 +78,20 @@ class DecodeGraph:
         self._precision, self._prepare = precision, prepare
         self._steps: list[Any] = []
         self._kept: list[Any] = []
+        self._buffers: dict[str, int] = {}
+        self.others: list[Array | int] = []
         self.weight_bytes = 0
         x = self._layers(network)
         self.feeding = len(self._steps)
         if network.output_norm is not None:
             x = self._normalize(x, network.output_norm, "normed")
-        self._scores = self._buffer("scores", network.vocab_size)
-        self._product(x, network.output_weight, self._scores, self._arrays.vector(network.output_bias))
-        self._do("log_softmax", self._scores, network.vocab_size, in_=self._scores)
-        self._operations = (Operation * len(self._steps))(*self._steps)
+        self.scores = self._buffer("scores", network.vocab_size)
+        self._product(x, network.output_weight, self.scores, self._vector(network.output_bias))
+        self._do("log_softmax", self.scores, network.vocab_size, in_=self.scores)
+        self.operations = (Operation * len(self._steps))(*self._steps)
 
     def __len__(self) -> int:
         return len(self._steps)
-
-    def bind(self, states: StreamStates) -> BoundGraph:
-        """The operations with the states of some streams, and buffers for them."""
-        return BoundGraph(self._operations, self._arrays, self._scores, states)
 
     def _layers(self, network: Network) -> BufferRef:
         """Advance all layers; return their output."""
@@ -96,12 +100,12 @@ class DecodeGraph:
         reads_x, parts = given is None or network.layers[0].residual, len(network.cell.state)
         if reads_x and network.embedding is not None:
             tables.append(network.embedding)
-        self._arrays = _Arrays(parts + 2, tables)
-        self._buffer, self._ring, self._attending = self._arrays.buffer, parts, 0
+        self._states, self.tables = parts + 2, [_copied(table) for table in tables]
+        self._ring, self._attending = parts, 0
         x = self._vectors(network) if reads_x else None
         if x is not None and network.matches is not None:
             x = self._match(network.matches, x, BufferRef(parts + 1))
-        looked_up = {value: self._arrays.table(number) for number, value in enumerate(given or ())}
+        looked_up = {value: self._table(number) for number, value in enumerate(given or ())}
         for number, layer in enumerate(network.layers):
             x = self._layer(number, layer, x, looked_up if given is not None and number == 0 else None)
         assert x is not None
@@ -111,7 +115,7 @@ class DecodeGraph:
 
     def _vectors(self, network: Network) -> BufferRef:
         if network.embedding is not None:
-            return self._arrays.table(len(self._arrays.tables) - 1)
+            return self._table(len(self.tables) - 1)
         x = self._buffer("one_hot", network.vocab_size)
         self._do("one_hot", x, network.vocab_size)
         return x
@@ -134,7 +138,7 @@ class DecodeGraph:
         step, hidden = layer.step, layer.step.hidden
         states = [BufferRef(part, number * hidden) for part in range(len(step.state))]
         given = dict(zip(step.loop.states, states, strict=True))
-        given.update((value, self._arrays.vector(array)) for value, array in constants(layer).items())
+        given.update((value, self._vector(array)) for value, array in constants(layer).items())
         if looked_up is not None:
             given.update(looked_up)
         elif x is not None:
@@ -206,10 +210,10 @@ class DecodeGraph:
     def _feed_forward(self, sublayer: FeedForwardWeights, x: BufferRef, hidden: int) -> BufferRef:
         size = len(sublayer.widen)
         seen, wide = self._normalize(x, sublayer.norm, "seen"), self._buffer("wide", size)
-        self._product(seen, sublayer.widen, wide, self._arrays.vector(sublayer.widen_bias))
+        self._product(seen, sublayer.widen, wide, self._vector(sublayer.widen_bias))
         self._do("gelu", wide, size, in_=wide)
         found = self._buffer("found", hidden)
-        self._product(wide, sublayer.narrow, found, self._arrays.vector(sublayer.narrow_bias))
+        self._product(wide, sublayer.narrow, found, self._vector(sublayer.narrow_bias))
         return self._add(x, found, hidden)
 
     def _add(self, x: BufferRef, found: BufferRef, width: int) -> BufferRef:
@@ -220,7 +224,7 @@ class DecodeGraph:
     def _normalize(self, x: BufferRef, norm: Norm, name: str) -> BufferRef:
         width = len(norm.gain)
         read, gain, bias = Value("x", width), Value("vector", width), Value("vector", width)
-        given = {read: x, gain: self._arrays.vector(norm.gain), bias: self._arrays.vector(norm.bias)}
+        given = {read: x, gain: self._vector(norm.gain), bias: self._vector(norm.bias)}
         out = self._buffer(name, width)
         self._lower(given, [(normalize(read, gain, bias), out)], width)
         return out
@@ -247,59 +251,16 @@ class DecodeGraph:
         refs["out"] = UnitsStructure(*out)
         self._steps.append(Operation(operator=OPERATORS.index(operator), width=width, **others | refs))
 
-
-class BoundGraph:
-    """The operations with the memory of some streams.
-
-    Attributes:
-        scores: The scores, or log-probabilities, of the last step, (N, V).
-    """
-
-    def __init__(self, operations: Any, arrays: _Arrays, scores: BufferRef, states: StreamStates) -> None:
-        count, dtype = len(states), states.output.dtype
-        parts = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring, states.history)]
-        others = [aligned((count, other), dtype) if isinstance(other, int) else other for other in arrays.others]
-        memory = [*parts, *arrays.tables, *others]
-        self._operations, self._kept = operations, (states, memory)
-        self._arrays = (ArrayStructure * len(memory))(*map(_structure, memory))
-        self._counts = len(parts), len(arrays.tables)
-        self._places = states.place.ctypes.data
-        self.scores: Array = memory[scores.array]
-
-    def work(self, length: int, count: int, time: int, symbols: int, rows: int) -> Any:
-        """A :class:`Work` of the first `length` operations for `count` streams and `time` steps.
-
-        `symbols` is the address of the symbols, (time, N), `rows` that of the streams' numbers, (N,).
-        """
-        operations, arrays = ctypes.addressof(self._operations), ctypes.addressof(self._arrays)
-        return Work(operations, length, count, time, symbols, rows, arrays, *self._counts, self._places)
-
-
-class _Arrays:
-    """The arrays that operations refer to by number: states, tables by symbol, and others.
-
-    Attributes:
-        states: Number of the parts of the state, which are the first arrays.
-        tables: Copies of tables by symbol, the next ones.
-        others: Copies of vectors, and widths of buffers.
-    """
-
-    def __init__(self, states: int, tables: Sequence[Array]) -> None:
-        self.states = states
-        self.tables = [_copied(table) for table in tables]
-        self.others: list[Array | int] = []
-        self._buffers: dict[str, int] = {}
-
-    def table(self, number: int) -> BufferRef:
+    def _table(self, number: int) -> BufferRef:
         """Rows of a table."""
-        return BufferRef(self.states + number)
+        return BufferRef(self._states + number)
 
-    def vector(self, array: Array) -> BufferRef:
+    def _vector(self, array: Array) -> BufferRef:
         """A copy of a vector, the same for all streams."""
         self.others.append(_copied(array))
         return self._other(len(self.others) - 1)
 
-    def buffer(self, name: str, width: int) -> BufferRef:
+    def _buffer(self, name: str, width: int) -> BufferRef:
         """Rows of a buffer, as wide as the widest requested under its name."""
         if name not in self._buffers:
             self._buffers[name] = len(self.others)
@@ -309,7 +270,34 @@ class _Arrays:
         return self._other(number)
 
     def _other(self, number: int) -> BufferRef:
-        return BufferRef(self.states + len(self.tables) + number)
+        return BufferRef(self._states + len(self.tables) + number)
+
+
+class BoundGraph:
+    """The operations with the memory of some streams.
+
+    Attributes:
+        scores: The scores, or log-probabilities, of the last step, (N, V).
+    """
+
+    def __init__(self, graph: DecodeGraph, states: StreamStates) -> None:
+        count, dtype = len(states), states.output.dtype
+        parts = [part.reshape(count, -1) for part in (*states.cells.values(), states.ring, states.history)]
+        others = [aligned((count, other), dtype) if isinstance(other, int) else other for other in graph.others]
+        memory = [*parts, *graph.tables, *others]
+        self._operations, self._kept = graph.operations, (graph, states, memory)
+        self._arrays = (ArrayStructure * len(memory))(*map(_structure, memory))
+        self._counts = len(parts), len(graph.tables)
+        self._places = states.place.ctypes.data
+        self.scores: Array = memory[graph.scores.array]
+
+    def work(self, length: int, count: int, time: int, symbols: int, rows: int) -> Any:
+        """A :class:`Work` of the first `length` operations for `count` streams and `time` steps.
+
+        `symbols` is the address of the symbols, (time, N), `rows` that of the streams' numbers, (N,).
+        """
+        operations, arrays = ctypes.addressof(self._operations), ctypes.addressof(self._arrays)
+        return Work(operations, length, count, time, symbols, rows, arrays, *self._counts, self._places)
 
 
 def _packed(matrix: Array, precision: Precision) -> tuple[npt.NDArray[Any], Array | None]:

@@ -66,7 +66,7 @@ class KernelEngine:
 
     def begin(self, states: StreamStates) -> KernelSteps:
         """The steps of these streams."""
-        return KernelSteps(self, self.graph.bind(states), len(states))
+        return KernelSteps(self, BoundGraph(self.graph, states), len(states))
 
     def run(self, work: Any) -> None:
         """Run a ``Work``, given by reference, without the interpreter's lock."""
