@@ -316,8 +316,7 @@ class CharGRU(CharModel):
         reset: str = "after",
         **options: Unpack[Options],
     ) -> None:
-        self.cell = GRU(reset)
-        super().__init__(vocab_size, hidden_size, num_layers, dropout, **options)
+        super().__init__(vocab_size, hidden_size, num_layers, dropout, cell=GRU(reset), **options)
         self.reset = reset
 
 
