@@ -149,21 +149,19 @@ async def _whole(
     answer: Answer, outbox: Outbox, prompts: list[Prompt], choices: Sequence[Choice], count: int
 ) -> Response:
     """Wait for all texts, and return the likeliest `count` of each prompt."""
-    pieces = [Piece(choice.number) for choice in choices]
-
-    def add(items: list[Item]) -> None:
-        for number, own in by_number(items).items():
-            pieces[number] += choices[number].add(own)
+    received: list[Item] = []
+    async for items in batches(outbox, len(choices), PACE):
+        received += items
+    if error := next((data["message"] for name, data, _ in received if name == "error"), None):
+        raise ApiError(503, error)
 
     def build() -> Response:
+        items = by_number(received)
+        pieces = [choice.add(items[choice.number]) for choice in choices]
         chosen = _likeliest(pieces, choices, len(prompts), count)
         return JSONResponse(answer.whole(chosen, usage_of(prompts, choices)))
 
-    async for items in batches(outbox, len(choices), PACE):
-        if error := next((data["message"] for name, data, _ in items if name == "error"), None):
-            raise ApiError(503, error)
-        await asyncio.to_thread(add, items)  # log-probabilities take a while
-    return await asyncio.to_thread(build)
+    return await asyncio.to_thread(build)  # log-probabilities take a while
 
 
 def _likeliest(pieces: list[Piece], choices: Sequence[Choice], prompts: int, count: int) -> list[Piece]:

@@ -40,12 +40,6 @@ class Piece:
     tokens: list[Token] = field(default_factory=list)
     reason: str | None = None
 
-    def __iadd__(self, other: Piece) -> Piece:
-        self.text += other.text
-        self.tokens += other.tokens
-        self.reason = other.reason or self.reason
-        return self
-
 
 @dataclass
 class Choice:
