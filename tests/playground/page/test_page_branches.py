@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_server import LINES, FakeServer
-from test_page_writing import done, generate, text_of, write_text
+from test_page_writing import continue_text, done, generate, text_of, write_text
 
 TREE = """() => { const tree = list => [...list?.children ?? []].map(item => {
     const label = item.firstChild.textContent + (item.firstChild.ariaCurrent ? "*" : "");
@@ -56,8 +56,7 @@ def test_the_tree_goes_between_the_branches(branched: Any, server: FakeServer) -
         assert branched.evaluate("document.activeElement.ariaCurrent") == "true"
         assert branched.locator("#position-text").inner_text() == f"{len(text)} of {len(text)}"
     nav.get_by_role("button", name="“o” at character 8").click()
-    branched.get_by_role("button", name="Continue").click()
-    branched.wait_for_function("() => document.querySelector('#position').max == 48")
+    continue_text(branched, 48)
     assert text_of(branched) == "AFirst o" + LINES[:20] * 2
     assert tree_of(branched) == [["first", [["o*", [["e"]]], ["h"]]]]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_server import LINES, FakeServer, activation, model
 from test_page_inside import colours
-from test_page_writing import done, generate, write_text
+from test_page_writing import continue_text, done, generate, write_text
 
 SIZE = 14  # pixels of a cell of a small model
 IS_WARM = """([[x, y], warm]) => {
@@ -206,9 +206,7 @@ def test_search_in_this_text(page: Any, server: FakeServer) -> None:
     assert button.is_disabled()
     write_text(page, "A", length=30)
     assert button.is_disabled()  # correlations in a short text mean nothing
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 61")
-    done(page)
+    continue_text(page, 61)
     button.click()
     page.locator(".cell").first.wait_for()
     assert server.last("models/hamlet/cells") == {"text": "A" + LINES[:30] * 2}
@@ -262,9 +260,7 @@ def test_copied_stretches_are_underlined(copying: Any, server: FakeServer) -> No
     ):
         page.get_by_role("slider", name="Character").fill(str(character))
         page.locator("#reading").filter(has_text=words).wait_for()
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 121")
-    done(page)
+    continue_text(page, 121)
     page.wait_for_function("() => document.querySelector('.shade').textContent === 'copied 40%'")
     assert len(server.last("copied")["text"]) == 121
 

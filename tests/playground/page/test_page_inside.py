@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_server import LINES, FakeServer
-from test_page_writing import done, generate, text_of, write_text
+from test_page_writing import continue_text, done, generate, text_of, write_text
 
 
 def bars(page: Any) -> list[str]:
@@ -120,9 +120,7 @@ def test_colours_stay_aligned_after_substitutions(page: Any, server: FakeServer)
     page.get_by_label("a cell").check()
     write_text(page, "A", length=60)
     server.skipped = "s"
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 121")
-    done(page)
+    continue_text(page, 121)
     page.locator("#reading").filter(has_text="Cell").wait_for()
     page.get_by_role("slider", name="Character").fill("3")
     assert page.locator("#reading").inner_text() == "Cell 0 of layer 1: +0.29 at i"  # 0.9 sin(2/6)

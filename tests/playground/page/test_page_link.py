@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from fake_server import LINES, FakeServer
 from test_page_inside import colours
-from test_page_writing import done, generate, text_of, write_text
+from test_page_writing import continue_text, done, generate, text_of, write_text
 
 LINK = "#model=macbeth&prime=O+%E2%80%9Ctime%E2%80%9D%0A&seed=42&temperature=0.5&length=60&top_k=12&cell=1.5"
 WRITTEN = {"model": "macbeth", "prime": "O “time”\n", "seed": 42, "temperature": 0.5, "length": 60, "top_k": 12}
@@ -63,8 +63,7 @@ def test_generate_puts_the_link_into_the_address(page: Any, server: FakeServer) 
 
 def test_back_and_forward(page: Any, server: FakeServer) -> None:
     write_text(page, "A", length=60, says="Wrote 60")
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    continue_text(page, 121)
     first = page.get_by_label("Seed").input_value()
     write_text(page, "B", length=50, says="Wrote 50")
     written = [path for path, _ in server.asked].count("generate")
@@ -131,8 +130,7 @@ def test_undo_restores_the_link(page: Any, server: FakeServer) -> None:
     write_text(page, "A", length=60, says="Wrote 60")
     first = page.url
     write_text(page, "B", length=50, says="Wrote 50")
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 101")
+    continue_text(page, 101)
     done(page, "Wrote 50")
     second = page.url
     page.get_by_role("button", name="Undo").click()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fake_server import LINES, FakeServer
-from test_page_writing import done, generate, text_of, write_text
+from test_page_writing import continue_text, done, generate, text_of, write_text
 
 STATIC = files("char_rnn.playground") / "static"
 SCRIPTS = {path.name: path.read_text("utf-8") for path in STATIC.iterdir() if path.name.endswith(".js")}
@@ -122,18 +122,14 @@ def test_a_reload_loses_nothing(page: Any, server: FakeServer) -> None:
     page.get_by_label("keep").check()
     write_text(page, "é\n", length=60)
     asked = server.last("generate")
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 122")
-    done(page)
+    continue_text(page, 122)
     page.get_by_label("surprise").check()
     page.reload()
     page.locator(".body .s1").first.wait_for(state="attached")
     assert [text_of(page, column) for column in (0, 1)] == ["é\n" + LINES[:60] * 2] * 2
     assert [page.get_by_label("Model", exact=True).nth(at).input_value() for at in (0, 1)] == ["hamlet", "macbeth"]
     assert page.locator("#bars li:visible").count() == 10
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 182")
-    done(page)
+    continue_text(page, 182)
     assert server.last("generate")["seed"] == 44  # 43 has been used
     page.get_by_role("button", name="Generate").click()
     page.wait_for_function("() => document.querySelector('#position').max == 62")

@@ -8,7 +8,7 @@ import pytest
 from playground_helpers import Serving, characters_of, eventually
 from playground_helpers import text_of as written
 from test_page_inside import bars, colours
-from test_page_writing import done, generate, text_of, write_text
+from test_page_writing import continue_text, done, generate, text_of, write_text
 
 
 @pytest.fixture
@@ -31,8 +31,7 @@ def test_the_text_is_the_server_s(page: Any, served: Serving) -> None:
     assert text_of(other) == "abc" + written(events)
     other.close()
     assert len(bars(page)) == 10
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 603")
+    continue_text(page, 603)
 
 
 def test_stop_ends_the_text_at_the_server(page: Any, served: Serving) -> None:

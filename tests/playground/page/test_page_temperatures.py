@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_server import LINES, FakeServer
 from test_page_looks import PHONE
-from test_page_writing import done, generate, text_of, write_text
+from test_page_writing import continue_text, done, generate, text_of, write_text
 
 
 def asked_of(server: FakeServer) -> list[dict[str, Any]]:
@@ -40,8 +40,7 @@ def test_four_temperatures(page: Any, server: FakeServer) -> None:
     assert page.locator(".column").count() == 1
     assert text_of(page) == "A" + LINES[:60]
     assert button.get_attribute("aria-pressed") == "false"
-    page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("() => document.querySelector('#position').max == 121")
+    continue_text(page, 121)
     assert server.last("generate")["seed"] == first["seed"] + 1
     assert server.last("generate")["temperature"] == 0.8
 

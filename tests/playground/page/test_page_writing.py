@@ -28,6 +28,13 @@ def write_text(page: Any, prime: str = "", length: int | None = None, says: str 
     done(page, says)
 
 
+def continue_text(page: Any, length: int) -> None:
+    """Continue a text, and wait until it has this length and the page reports its end."""
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_function("length => document.querySelector('#position').max == length", arg=length)
+    done(page)
+
+
 def text_of(page: Any, column: int = 0) -> str:
     return page.locator(PANE).nth(column).evaluate("pane => pane.textContent")
 
