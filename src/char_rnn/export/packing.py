@@ -27,21 +27,18 @@ def pack(network: Network) -> tuple[Description, bytes]:
     """
     packer = _Packer()
     described: Description = packer.describe(network)
-    floats = b"".join(packer.floats)
     for matrix in packer.matrices:
-        matrix["matrix"] += len(floats)
-    return described, floats + b"".join(packer.bytes)
+        matrix["matrix"] += len(packer.floats)
+    return described, bytes(packer.floats + packer.bytes)
 
 
 class _Packer:
     """Collects each array once."""
 
     def __init__(self) -> None:
-        self.floats: list[bytes] = []
-        self.bytes: list[bytes] = []
+        self.floats, self.bytes = bytearray(), bytearray()
         self.matrices: list[Description] = []
         self._known: dict[int, Description] = {}
-        self._ends = [0, 0]
 
     def describe(self, part: Any) -> Any:
         if isinstance(part, np.ndarray):
@@ -63,17 +60,15 @@ class _Packer:
 
     def _matrix(self, array: Array) -> Description:
         values, scales = quantized(array)
-        matrix = {"matrix": self._ends[1], "scales": self._put(scales), "rows": len(array), "columns": array.shape[1]}
-        self.bytes.append(values.tobytes())
-        self._ends[1] += values.size
+        matrix = {"matrix": len(self.bytes), "scales": self._put(scales), "rows": len(array), "columns": array.shape[1]}
+        self.bytes += values.tobytes()
         self.matrices.append(matrix)
         return matrix
 
     def _put(self, array: Array) -> int:
         """Append floats, and return the offset of their first byte."""
-        start = self._ends[0]
-        self.floats.append(array.astype("<f4").tobytes())
-        self._ends[0] += 4 * array.size
+        start = len(self.floats)
+        self.floats += array.astype("<f4").tobytes()
         return start
 
 
