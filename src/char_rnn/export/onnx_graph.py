@@ -33,7 +33,7 @@ OPERATORS = {
 class Nodes:
     """The nodes of a graph, and the constants that it shares with the graphs inside it.
 
-    Methods add nodes. Their arguments and results are names of values.
+    Methods add nodes. Their results are names of values, and so are their inputs, unless they are constants.
 
     Attributes:
         nodes: Nodes in topological order.
@@ -56,16 +56,17 @@ class Nodes:
         """Return a new name."""
         return f"{of}_{next(self._numbers)}"
 
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def add(self, kind: str, *inputs: str | npt.ArrayLike, **attributes: Any) -> str:
         """Add a node with one output."""
         return self.add_many(kind, inputs, 1, **attributes)[0]
 
-    def add_many(self, kind: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
+    def add_many(self, kind: str, inputs: Sequence[str | npt.ArrayLike], outputs: int, **attributes: Any) -> list[str]:
         """Add a node with several outputs."""
         from onnx import helper
 
+        read = [each if isinstance(each, str) else self.constant(each) for each in inputs]
         names = [self.name(kind) for _ in range(outputs)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
+        self.nodes.append(helper.make_node(kind, read, names, **attributes))
         return names
 
     def rename(self, name: str, new: str) -> None:
@@ -92,24 +93,19 @@ class Nodes:
             self._transposed[name] = self._outermost.add("Transpose", name, perm=[1, 0])
         return self.add("MatMul", vectors, self._transposed[name])
 
-    def plus(self, vectors: str, bias: Array) -> str:
-        """Add a bias (C,) to vectors (..., C)."""
-        return self.add("Add", vectors, self.constant(bias))
-
     def scaled(self, vectors: str, gain: Array) -> str:
         """Scale vectors (..., C) to mean 0 and variance 1, times the gain (C,)."""
-        return self.add("LayerNormalization", vectors, self.constant(gain), axis=-1, epsilon=EPSILON)
+        return self.add("LayerNormalization", vectors, gain, axis=-1, epsilon=EPSILON)
 
     def normalized(self, vectors: str, norm: Norm | None) -> str:
         """Normalize vectors (..., C); without a norm they stay."""
-        return vectors if norm is None else self.plus(self.scaled(vectors, norm.gain), norm.bias)
+        return vectors if norm is None else self.add("Add", self.scaled(vectors, norm.gain), norm.bias)
 
     def repeated(self, value: str, width: int, like: str | None) -> str:
         """Repeat a number or a vector (width,) for each vector of `like`; ``None`` for one vector."""
-        shape = self.constant([width])
-        if like is not None:
-            shape = self.add("Concat", self.add("Shape", like, end=-1), shape, axis=0)
-        return self.add("Expand", value, shape)
+        if like is None:
+            return self.add("Expand", value, [width])
+        return self.add("Expand", value, self.add("Concat", self.add("Shape", like, end=-1), [width], axis=0))
 
 
 def recur(nodes: Nodes, network: Network, layer: Layer, read: str, state: list[str]) -> tuple[str, list[str]]:
@@ -131,15 +127,14 @@ def _operator(nodes: Nodes, network: Network, layer: Layer, read: str, state: li
         return np.concatenate([gates[gate] for gate in order])[None]
 
     bias = np.concatenate([ordered("bias_ih"), ordered("bias_hh")], axis=1)
-    weights = [nodes.constant(array) for array in (ordered("weight_ih"), ordered("weight_hh"), bias)]
-    inputs = [read, *weights, "", *state]
+    inputs: list[str | Array] = [read, ordered("weight_ih"), ordered("weight_hh"), bias, "", *state]
     output, *after = nodes.add_many(kind, inputs, 1 + len(state), hidden_size=network.hidden_size, **attributes)
-    return nodes.add("Squeeze", output, nodes.constant([1])), after
+    return nodes.add("Squeeze", output, [1]), after
 
 
 def _loop(nodes: Nodes, layer: Layer, read: str, state: list[str]) -> tuple[str, list[str]]:
     """Run the steps one by one, after all operations that do not depend on the state."""
-    loop, first = layer.step.loop, nodes.constant([0])
+    loop, first = layer.step.loop, [0]
     given: dict[Value, str] = {}
     evaluate(loop.before, given, {**_operations(nodes, layer), "x": lambda _: read})
     body = _body(nodes, layer, loop, {value: given[value] for value in loop.constants})
@@ -178,8 +173,7 @@ def _operations(nodes: Nodes, layer: Layer) -> dict[str, Callable[..., str]]:
         return nodes.product(layer.parameters[value.name][value.start : value.start + value.width], read)
 
     def cut(value: Value, whole: str) -> str:
-        bounds = (nodes.constant([place]) for place in (value.start, value.start + value.width, -1))
-        return nodes.add("Slice", whole, *bounds)
+        return nodes.add("Slice", whole, [value.start], [value.start + value.width], [-1])
 
     def joined(value: Value, *parts: str) -> str:
         pairs = list(zip(parts, value.inputs, strict=True))

@@ -99,14 +99,14 @@ def _graph(network: Network) -> GraphProto:
         after.append(state)
         x = nodes.add("Add", x, output) if layer.residual else output
         if layer.attention is not None:
-            memory = nodes.add("Gather", "memory", nodes.constant(np.int64(len(memories))), axis=0)
+            memory = nodes.add("Gather", "memory", np.int64(len(memories)), axis=0)
             found, memory = _attend(nodes, layer.attention, x, memory)
-            memories.append(nodes.add("Unsqueeze", memory, nodes.constant([0])))
+            memories.append(nodes.add("Unsqueeze", memory, [0]))
             x = nodes.add("Add", x, found)
         if layer.feed_forward is not None:
             x = nodes.add("Add", x, _feed_forward(nodes, layer.feed_forward, x))
     scores = nodes.product(network.output_weight, nodes.normalized(x, network.output_norm))
-    log_probs = nodes.add("LogSoftmax", nodes.plus(scores, network.output_bias), axis=-1)
+    log_probs = nodes.add("LogSoftmax", nodes.add("Add", scores, network.output_bias), axis=-1)
     nodes.rename(nodes.add("Transpose", log_probs, perm=[1, 0, 2]), "log_probs")
     parts = {name: [state[place] for state in after] for place, name in enumerate(names)}
     parts |= {name: values for name, values in (("memory", memories), ("history", histories)) if values}
@@ -145,9 +145,9 @@ def _states(network: Network, names: tuple[str, ...]) -> list[tuple[ValueInfoPro
 def _vectors(nodes: Nodes, network: Network, ids: str) -> str:
     """Return the input of the lowest layer for symbols (T, B): (T, B, I)."""
     if network.embedding is not None:
-        return nodes.add("Gather", nodes.constant(network.embedding), ids, axis=0)
-    values = nodes.constant(np.array([0, 1], np.float32))
-    return nodes.add("OneHot", ids, nodes.constant(np.int64(network.vocab_size)), values, axis=-1)
+        return nodes.add("Gather", network.embedding, ids, axis=0)
+    values = np.array([0, 1], np.float32)
+    return nodes.add("OneHot", ids, np.int64(network.vocab_size), values, axis=-1)
 
 
 def _match(nodes: Nodes, matches: Matches) -> tuple[str, str]:
@@ -155,36 +155,32 @@ def _match(nodes: Nodes, matches: Matches) -> tuple[str, str]:
 
     Every step is compared with all places before it, as :func:`char_rnn.ops.matching.find_matches_reference` describes.
     """
-    zero, one, first = nodes.constant(np.int64(0)), nodes.constant(np.int64(1)), nodes.constant([0])
+    zero, one, first = np.int64(0), np.int64(1), [0]
     before = nodes.add("Cast", nodes.add("Squeeze", "history", first), to=_INT64)
     text = nodes.add("Concat", before, nodes.add("Add", "symbols", one), axis=1)  # (B, W + T)
     count = nodes.add("Squeeze", nodes.add("Shape", text, start=1, end=2), first)
     places = nodes.add("Range", zero, count, one)
-    steps = nodes.add("Unsqueeze", _from(nodes, places, matches.window, axis=0), nodes.constant([1]))
+    steps = nodes.add("Unsqueeze", _from(nodes, places, matches.window, axis=0), [1])
     vectors = []
     for table, length in zip(matches.tables, matches.lengths, strict=True):
-        oldest = nodes.add("Sub", steps, nodes.constant(np.int64(matches.window - length + 1)))
+        oldest = nodes.add("Sub", steps, np.int64(matches.window - length + 1))
         is_match = nodes.add("And", nodes.add("GreaterOrEqual", places, oldest), nodes.add("Less", places, steps))
         for back in range(length):
-            past = nodes.add("Pad", text, nodes.constant([0, back, 0, -back]))  # the symbols `back` places earlier
-            present = nodes.add("Unsqueeze", _from(nodes, past, matches.window, axis=1), nodes.constant([2]))
-            same = nodes.add("Equal", present, nodes.add("Unsqueeze", past, nodes.constant([1])))
+            past = nodes.add("Pad", text, [0, back, 0, -back])  # the symbols `back` places earlier
+            present = nodes.add("Unsqueeze", _from(nodes, past, matches.window, axis=1), [2])
+            same = nodes.add("Equal", present, nodes.add("Unsqueeze", past, [1]))
             is_match = nodes.add("And", nodes.add("And", is_match, same), nodes.add("Greater", present, zero))
-        latest = nodes.add(
-            "ReduceMax", nodes.add("Where", is_match, places, nodes.constant(np.int64(-1))), axes=[2], keepdims=0
-        )
+        latest = nodes.add("ReduceMax", nodes.add("Where", is_match, places, np.int64(-1)), axes=[2], keepdims=0)
         followed = nodes.add("GatherElements", text, nodes.add("Add", latest, one), axis=1)  # (B, T)
         followed = nodes.add("Where", nodes.add("Less", latest, zero), zero, followed)
-        vectors.append(
-            nodes.add("Gather", nodes.constant(table), nodes.add("Transpose", followed, perm=[1, 0]), axis=0)
-        )
+        vectors.append(nodes.add("Gather", table, nodes.add("Transpose", followed, perm=[1, 0]), axis=0))
     history = nodes.add("Cast", _from(nodes, text, -matches.window, axis=1), to=_FLOAT)
     return nodes.add("Sum", *vectors), nodes.add("Unsqueeze", history, first)
 
 
 def _from(nodes: Nodes, values: str, start: int, axis: int) -> str:
     """Return the values from index `start` on, along an axis."""
-    return nodes.add("Slice", values, *(nodes.constant([number]) for number in (start, np.iinfo(np.int64).max, axis)))
+    return nodes.add("Slice", values, [start], [np.iinfo(np.int64).max], [axis])
 
 
 def _attend(nodes: Nodes, attention: Attention, x: str, memory: str) -> tuple[str, str]:
@@ -193,26 +189,26 @@ def _attend(nodes: Nodes, attention: Attention, x: str, memory: str) -> tuple[st
     Keys and values are not computed, as in :func:`char_rnn.ops.attention.attend`.
     """
     heads, size = attention.heads, len(attention.query) // attention.heads
-    key, value = (nodes.constant(part.reshape(heads, size, -1)) for part in (attention.key, attention.value))
+    key, value = (part.reshape(heads, size, -1) for part in (attention.key, attention.value))
     present = nodes.add("Transpose", nodes.normalized(x, attention.norm), perm=[1, 0, 2])
     states = nodes.add("Concat", memory, present, axis=1)  # (B, W + T, H)
-    asked = nodes.add("Reshape", nodes.product(attention.query, present), nodes.constant([0, 0, heads, size]))
+    asked = nodes.add("Reshape", nodes.product(attention.query, present), [0, 0, heads, size])
     asked = nodes.add("MatMul", nodes.add("Transpose", asked, perm=[0, 2, 1, 3]), key)  # (B, N, T, H)
-    shared = nodes.add("Unsqueeze", states, nodes.constant([1]))
+    shared = nodes.add("Unsqueeze", states, [1])
     scores = nodes.add("MatMul", asked, nodes.add("Transpose", shared, perm=[0, 1, 3, 2]))  # (B, N, T, W + T)
-    scores = nodes.add("Div", scores, nodes.constant(np.float32(math.sqrt(size))))
-    seen = nodes.add("Where", _band(nodes, attention.window), scores, nodes.constant(np.float32(-np.inf)))
+    scores = nodes.add("Div", scores, np.float32(math.sqrt(size)))
+    seen = nodes.add("Where", _band(nodes, attention.window), scores, np.float32(-np.inf))
     mean = nodes.add("MatMul", nodes.add("Softmax", seen, axis=-1), shared)
     found = nodes.add("MatMul", mean, nodes.add("Transpose", value, perm=[0, 2, 1]))  # (B, N, T, D)
-    found = nodes.add("Reshape", nodes.add("Transpose", found, perm=[2, 0, 1, 3]), nodes.constant([0, 0, heads * size]))
+    found = nodes.add("Reshape", nodes.add("Transpose", found, perm=[2, 0, 1, 3]), [0, 0, heads * size])
     return nodes.product(attention.output, found), _from(nodes, states, -attention.window, axis=1)
 
 
 def _band(nodes: Nodes, window: int) -> str:
     """Return which of W + T states each of T steps sees, (T, W + T): its own and the W before it."""
-    zero, one, past = (nodes.constant(np.int64(number)) for number in (0, 1, window))
-    time = nodes.add("Squeeze", nodes.add("Shape", "symbols", start=1, end=2), nodes.constant([0]))
-    steps = nodes.add("Unsqueeze", nodes.add("Range", zero, time, one), nodes.constant([1]))
+    zero, one, past = (np.int64(number) for number in (0, 1, window))
+    time = nodes.add("Squeeze", nodes.add("Shape", "symbols", start=1, end=2), [0])
+    steps = nodes.add("Unsqueeze", nodes.add("Range", zero, time, one), [1])
     states = nodes.add("Range", zero, nodes.add("Add", time, past), one)
     not_after = nodes.add("LessOrEqual", states, nodes.add("Add", steps, past))
     return nodes.add("And", nodes.add("GreaterOrEqual", states, steps), not_after)
@@ -220,7 +216,7 @@ def _band(nodes: Nodes, window: int) -> str:
 
 def _feed_forward(nodes: Nodes, sublayer: FeedForwardWeights, x: str) -> str:
     """Return the sublayer's addition to x."""
-    wide = nodes.plus(nodes.product(sublayer.widen, nodes.normalized(x, sublayer.norm)), sublayer.widen_bias)
-    erf = nodes.add("Erf", nodes.add("Mul", wide, nodes.constant(np.float32(math.sqrt(0.5)))))
-    half = nodes.add("Mul", nodes.add("Add", erf, nodes.constant(np.float32(1))), nodes.constant(np.float32(0.5)))
-    return nodes.plus(nodes.product(sublayer.narrow, nodes.add("Mul", wide, half)), sublayer.narrow_bias)
+    wide = nodes.add("Add", nodes.product(sublayer.widen, nodes.normalized(x, sublayer.norm)), sublayer.widen_bias)
+    erf = nodes.add("Erf", nodes.add("Mul", wide, np.float32(math.sqrt(0.5))))
+    half = nodes.add("Mul", nodes.add("Add", erf, np.float32(1)), np.float32(0.5))
+    return nodes.add("Add", nodes.product(sublayer.narrow, nodes.add("Mul", wide, half)), sublayer.narrow_bias)
