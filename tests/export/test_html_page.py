@@ -14,8 +14,10 @@ import pytest
 from export_helpers import PAGES, in_8_bits, made
 
 from char_rnn.export.html_page import Words, joined, page, write_page
+from char_rnn.generation.cell_activations import read_activations
 from char_rnn.generation.engine import Engine
 from char_rnn.generation.tracking_cells import best_cells
+from char_rnn.generation.unknown_characters import spelled
 from char_rnn.model_file import ModelFile
 
 Opened = Callable[..., Any]
@@ -196,13 +198,8 @@ LEVELS = """async ({text}) => { const {values, ...rest} = await charRnnBackend.s
 
 def hidden(file: ModelFile, text: str) -> np.ndarray:
     """h (T, L, H) after each character, by the engine with the page's weights."""
-    streams = Engine(file.config.model, in_8_bits(file.tensors)).begin()
-    rows = []
-    for character in text:
-        for index in file.vocabulary.encode(character):
-            streams.feed([index])
-        rows.append(streams.hidden())
-    return np.array(rows)
+    engine = Engine(file.config.model, in_8_bits(file.tensors))
+    return read_activations(engine, text, spelled(file.vocabulary, text)).output
 
 
 def test_the_states_of_all_cells(opened: Opened) -> None:
