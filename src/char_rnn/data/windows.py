@@ -21,8 +21,8 @@ ROUNDS = 6
 UInt64s = npt.NDArray[np.uint64]
 
 
-class Permutation:
-    """A random permutation of 0 to length - 1, without a list of them.
+def permuted(length: int, seed: tuple[int, ...], places: slice = ALL_ROWS) -> npt.NDArray[np.int64]:
+    """Return the elements at some places of a random permutation of 0 to length - 1, without a list of all.
 
     A Feistel network over the next even power of two, applied until the result is in range: a bijection that computes
     any element alone (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). The round function is
@@ -32,34 +32,30 @@ class Permutation:
     Args:
         length: Number of elements, 1 to 2^62.
         seed: Numbers, 0 or above; the same ones give the same permutation on every machine.
+        places: N places; all by default.
+
+    Returns:
+        The elements, shape (N,).
     """
+    if not 1 <= length <= 1 << 62:
+        raise ValueError(f"permutation length {length}: must be 1 to 2^62")
+    half_bits = np.uint64(max(1, ((length - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(half_bits)) - 1)
+    keys = np.random.SeedSequence(seed).generate_state(ROUNDS, np.uint64)
 
-    def __init__(self, length: int, seed: tuple[int, ...]) -> None:
-        if not 1 <= length <= 1 << 62:
-            raise ValueError(f"permutation length {length}: must be 1 to 2^62")
-        self.length = length
-        self._half_bits = np.uint64(max(1, ((length - 1).bit_length() + 1) // 2))
-        self._mask = np.uint64((1 << int(self._half_bits)) - 1)
-        self._keys = np.random.SeedSequence(seed).generate_state(ROUNDS, np.uint64)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, places: slice) -> npt.NDArray[np.int64]:
-        """Return the elements at some places, shape (N,)."""
-        numbers = self._shuffled(np.arange(*places.indices(self.length), dtype=np.uint64))
-        outside = np.flatnonzero(numbers >= self.length)
-        while outside.size:
-            numbers[outside] = self._shuffled(numbers[outside])
-            outside = outside[numbers[outside] >= self.length]
-        return numbers.astype(np.int64)
-
-    def _shuffled(self, numbers: UInt64s) -> UInt64s:
-        left, right = numbers >> self._half_bits, numbers & self._mask
-        for key in self._keys:
-            left, right = right, left ^ (_mixed(right + key) & self._mask)
-        result: UInt64s = left << self._half_bits | right
+    def shuffled(numbers: UInt64s) -> UInt64s:
+        left, right = numbers >> half_bits, numbers & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right + key) & mask)
+        result: UInt64s = left << half_bits | right
         return result
+
+    numbers = shuffled(np.arange(*places.indices(length), dtype=np.uint64))
+    outside = np.flatnonzero(numbers >= length)
+    while outside.size:
+        numbers[outside] = shuffled(numbers[outside])
+        outside = outside[numbers[outside] >= length]
+    return numbers.astype(np.int64)
 
 
 def _mixed(numbers: UInt64s) -> UInt64s:
@@ -177,7 +173,7 @@ class CharDataset(Dataset[tuple[Tensor, Tensor]]):
 class WindowBatches:
     """Shuffled batches of a dataset's windows, loaded by a `DataLoader`.
 
-    The order is a `Permutation`, another one in each epoch, so memory does not grow with the text. Batches of the
+    The order is random (`permuted`), another one in each epoch, so memory does not grow with the text. Batches of the
     training split are all full: the last windows of an epoch that do not fill a batch are left out, other windows each
     time, and nearly all their characters are in other windows. `dropped` counts what no epoch predicts: the first
     character of a split with context.
@@ -247,7 +243,7 @@ class WindowBatches:
         size, at_once = self.batch_size, max(1, PERMUTED_AT_ONCE // self.batch_size)
         for first in range(start, self._steps, at_once):
             last = min(first + at_once, self._steps)
-            block = Permutation(len(self.dataset), (self.seed, number))[first * size : last * size]
+            block = permuted(len(self.dataset), (self.seed, number), slice(first * size, last * size))
             yield from (block[at : at + size][self.rows] for at in range(0, len(block), size))
 
 
