@@ -125,7 +125,6 @@ class Step:
     """The graph of a cell's step: the names of the parts of the state, and these parts after the step."""
 
     shapes: Shapes
-    inputs: int
     hidden: int
     state: tuple[str, ...]
     after: tuple[Value, ...]
@@ -185,7 +184,7 @@ def trace(
     if zoneout is not False:
         how = zoneout if isinstance(zoneout, tuple) else (zoneout,) * len(before)
         after = tuple(map(_zoned, before, after, how))
-    return Step(shapes, inputs, hidden, cell.state, after)
+    return Step(shapes, hidden, cell.state, after)
 
 
 def _zoned(old: Value, new: Value, zoneout: float | bool) -> Value:
