@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from char_rnn.models import CharModel, Hidden
-from char_rnn.models.char_model import state_parts
+from char_rnn.models.char_model import CharModel, Hidden, state_parts
 from char_rnn.torch7.cells import WindowLayer, make_layer
 
 

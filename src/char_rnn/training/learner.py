@@ -18,13 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from char_rnn.data.dataloader import StreamBatches
-from char_rnn.models import CharModel
-from char_rnn.models.char_model import detach_state, state_parts
+from char_rnn.models.char_model import CharModel, Hidden, detach_state, state_parts
 from char_rnn.utils.device import on_threads
 
 if TYPE_CHECKING:
     from char_rnn.data.corpus import Split
-    from char_rnn.models import Hidden
 
 Batch = tuple[Tensor, Tensor]
 Progress = Callable[[str, int, int], None]
@@ -64,10 +62,6 @@ class Learner:
         scale: RMS, for each parameter.
         rate: eta, the typical step of a parameter after a segment.
         decay: lambda, the mean fraction of its way back to theta_0 that a parameter returns after a segment.
-
-    Attributes:
-        parameters: The model's parameters.
-        hidden: State after the text so far.
     """
 
     def __init__(self, model: CharModel, scale: Sequence[Tensor], rate: float = RATE, decay: float = DECAY) -> None:

@@ -103,12 +103,9 @@ class BarProgress(LineProgress):
     """One live line: share done, time left, loss, speed, and whatever else fits; evaluations and samples go above it.
 
     The line is narrower than the terminal. If a resize breaks it into several rows, all of them are erased.
-
-    Attributes:
-        redraw_seconds: least time between two drawings of the line.
     """
 
-    redraw_seconds = 0.1
+    redraw_seconds = 0.1  # least time between two drawings of the line
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)

@@ -53,13 +53,7 @@ class Teachers:
     The teachers read the batches that the student reads, without dropout, each epoch from its first state. Epochs of
     streams alternate between two sets of batches, so the predictions of the first two are stored if they fit into
     memory, by the digest of all ids since the first state. Probabilities are rounded to float16, stored or not, so that
-    both give the same bits.
-
-    Args:
-        given: The teachers; without any, there are no predictions.
-        training: Section `training` of the configuration.
-        batches: Batches of the run.
-        clock: Clock in seconds.
+    both give the same bits. Without teachers there are no predictions.
 
     Raises:
         ValueError: The number of teachers differs from that in ``training.teacher``.

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from char_rnn.data.dataloader import Batches, StreamBatches
-from char_rnn.models import CharModel, Hidden
-from char_rnn.models.char_model import detach_state, map_state
+from char_rnn.models.char_model import CharModel, Hidden, detach_state, map_state
 from char_rnn.ops.output_loss import SoftTargets, can_run
 from char_rnn.training.checkpoints import TrainingState, optimizer_tensors, pack, restore_optimizer
 from char_rnn.training.loss import LossGuard, Objective

@@ -24,8 +24,7 @@ import torch
 from pydantic import ValidationError
 
 from char_rnn.data.windows import WindowBatches
-from char_rnn.models import CharModel, Hidden
-from char_rnn.models.char_model import state_parts
+from char_rnn.models.char_model import CharModel, Hidden, state_parts
 from char_rnn.training.checkpoints import CheckpointError, DamagedStateError, TrainingState, pack
 from char_rnn.training.counters import Counters
 from char_rnn.training.loss import TrainingDiverged, advice
