@@ -176,6 +176,20 @@ def test_the_generator_gives_a_new_model_its_parameters_after_as_many_draws(conf
         np.testing.assert_array_equal(value.numpy(), expected[name])
 
 
+def test_an_evaluation_reports_its_progress_in_characters(config: Config, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    class Watches(Callback):
+        def on_evaluating(self, split: str, done: int, total: int) -> None:
+            told.append((split, done, total))
+
+    trainer = begin(config, tmp_path / "run", context=RunContext(callbacks=[Watches()])).trainer
+    trainer.evaluate("val")
+    batches = len(trainer.dataloaders["val"])
+    assert batches > 1
+    assert told == [("val", 40 * done, 40 * batches) for done in range(batches + 1)]
+
+
 def test_a_loss_three_times_the_first_ends_the_run_after_its_checkpoint(config: Config, tmp_path: Path) -> None:
     run = begin(config, tmp_path / "run", "training.learning_rate=50.0", "training.eval_interval=1")
     with pytest.raises(TrainingDiverged, match=r"more than 3 times the first"):
