@@ -16,24 +16,22 @@ export function workerBackend(description, weights, program) {
       for (const hear of [...waiting.values()]) hear("error", { message: `The model does not run in this browser: ${message}` });
     };
   };
-  const tell = (ask, question, hear) => {
-    if (!worker) start();
-    last += 1;
-    waiting.set(last, hear);
-    worker.postMessage({ ...question, id: last, ask });
-    return last;
-  };
-  const ask = (what, question, { onProgress, signal } = {}) =>
+  /** `hear`: functions by event, for events before the answer. */
+  const ask = (what, question, { signal, ...hear } = {}) =>
     new Promise((fulfil, reject) => {
-      const id = tell(what, question, (event, value) => {
-        if (event === "progress") {
-          onProgress?.(value);
+      if (!worker) start();
+      last += 1;
+      const id = last;
+      waiting.set(id, (event, value) => {
+        if (event !== "answer" && event !== "error") {
+          hear[event]?.(value);
           return;
         }
         waiting.delete(id);
         if (event === "error") reject(new Error(value.message));
         else fulfil(value);
       });
+      worker.postMessage({ ...question, id, ask: what });
       signal?.addEventListener("abort", () => {
         waiting.delete(id);
         worker.postMessage({ id, ask: "stop" });
@@ -56,24 +54,13 @@ export function workerBackend(description, weights, program) {
     },
     activations: (question) => ask("activations", question),
     states: (question) => ask("states", question),
-    cells: (_, { text, ...listening } = {}) => ask("cells", { text }, listening),
+    cells: (_, { text, onProgress, signal } = {}) => ask("cells", { text }, { signal, progress: onProgress }),
     score: (question) => ask("score", question),
-    generate: (asked, handlers) =>
-      new Promise((fulfil) => {
-        const request = { ...asked, prime: asked.prime || description.prime };
-        const end = () => {
-          waiting.delete(id);
-          fulfil();
-        };
-        const id = tell("generate", { request }, (event, value) => {
-          if (!handlers.signal?.aborted) handlers[HEARD[event]]?.(value);
-          if (event === "answer" || event === "error") end();
-        });
-        handlers.signal?.addEventListener("abort", () => {
-          worker.postMessage({ id, ask: "stop" });
-          end();
-        });
-      }),
+    generate: (asked, { onStart, onCharacters, onDone, onError, signal }) => {
+      const request = { ...asked, prime: asked.prime || description.prime };
+      const hear = { start: onStart, characters: onCharacters, done: onDone };
+      return ask("generate", { request }, { signal, ...hear }).catch(({ message }) => signal?.aborted || onError({ message }));
+    },
   };
 }
 
@@ -85,5 +72,3 @@ function workerOf(program) {
     return new Worker(`data:text/javascript;charset=utf-8,${encodeURIComponent(program)}`);
   }
 }
-
-const HEARD = { start: "onStart", characters: "onCharacters", done: "onDone", error: "onError" };
