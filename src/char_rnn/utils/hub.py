@@ -215,12 +215,13 @@ def _record_commit(path: Path, commit: str | None, address: Address) -> None:
     ``hf_hub_download`` does so for the revision that it is asked for; here, this is the commit.
     """
     revision = address.revision or "main"
-    if commit not in (None, revision):
-        reference = path.parents[address.file.count("/") + 2] / "refs" / revision
-        with suppress(OSError):  # a cache that is read only
-            reference.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(reference) as temporary:
-                temporary.write_text(str(commit))
+    reference = path.parents[address.file.count("/") + 2] / "refs" / revision
+    with suppress(OSError):  # a cache that is read only
+        if commit is None or commit == revision or (reference.is_file() and reference.read_text() == commit):
+            return
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(reference) as temporary:
+            temporary.write_text(commit)
 
 
 @contextmanager
