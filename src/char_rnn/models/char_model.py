@@ -59,7 +59,8 @@ class CharModel(Pretrained):
         num_layers: L, stacked recurrent layers.
         dropout: Probability of a unit's output being dropped in training, from 0 to below 1.
         cell: Cell of the recurrent layers; None for the cell of the class.
-        **options: The keyword arguments below, with the ranges and defaults of a configuration.
+        **options: The keyword arguments below, checked as a configuration. By default, vectors are learned, nothing is
+            dropped or normalized, there are neither sublayers nor matches, and the initialization is "pytorch".
 
     Keyword Args:
         embedding: "learned" vectors, or fixed "one-hot" ones.
@@ -76,11 +77,11 @@ class CharModel(Pretrained):
             "between" the blocks are pre-norm residual.
         feed_forward_size: Units of the feed-forward sublayers; None for no such sublayers.
         attention: Blocks with attention: "none", "top" or "all".
-        attention_heads: Heads of each, a divisor of H.
-        attention_window: W, number of previous steps that they attend to.
+        attention_heads: Heads of each, a divisor of H (default: 1).
+        attention_window: W, number of previous steps that they attend to (default: 256).
         match_lengths: Lengths n of matches (:mod:`char_rnn.ops.matching`), the most recent earlier occurrences of the
             last n symbols: a learned vector for the symbol that followed is added to that of the symbol read.
-        match_window: Number of previous symbols searched for matches.
+        match_window: Number of previous symbols searched for matches (default: 16,384).
         match_dropout: Probability that a sequence of a batch has no matches.
         initialization: "pytorch", "uniform", "xavier", "he" or "orthogonal"; see
             :mod:`char_rnn.models.initialization`.
