@@ -167,6 +167,12 @@ def test_held_out_pieces_are_spread_and_as_long_as_the_texts() -> None:
     assert sum(map(len, held_out(np.arange(0), [np.zeros(20, np.int64)]))) == 0
 
 
+@pytest.mark.parametrize("texts", [[], [np.zeros(5, np.int64)] * 2])
+def test_nothing_to_compare_with(texts: list[Any]) -> None:
+    """Neither without texts, nor with fewer held-out symbols than texts."""
+    assert novelty.compare(texts, np.zeros(100, np.uint8), np.zeros(1, np.uint8), 5, 3).usual is None
+
+
 def test_symbols_are_those_of_the_corpus() -> None:
     assert to_symbols("the é", VOCABULARY).tolist() == [*ids("the "), VOCABULARY.size]
     of_bytes = Vocabulary("bytes", [0xC3, 0xA9, 0x61])

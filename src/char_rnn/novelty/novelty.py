@@ -102,7 +102,7 @@ def compare(
     Raises:
         ValueError: A text is too long.
     """
-    usual = held_out(others, texts) if len(others) >= len(texts) else []
+    usual = held_out(others, texts) if len(others) >= len(texts) > 0 else []
     ends = match([*texts, *usual], corpus, size, report)
     own = ends[: len(texts)]
     longest = longest_passages(texts, own, count)
