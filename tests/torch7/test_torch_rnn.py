@@ -261,6 +261,7 @@ def many_times(depth: int) -> TorchObject:
         (changed_normalization(running_var=-np.ones(H)), "holds negative numbers or NaN"),
         (changed_normalization(running_var=None), "has no field 'running_var'"),
         (with_dropout(1.5, True), "p is 1.5, not a probability"),
+        (objects([recurrent("nn.VanillaRNN", H if n else D, n) for n in range(1025)] + [output()]), "num_layers: must"),
         ([nested(40)], "is a nn.Sequential, which no model"),
         ([many_times(6)], r"modules\[2\] is in the network twice"),
     ],

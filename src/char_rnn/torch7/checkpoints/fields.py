@@ -140,8 +140,14 @@ def make_config(recipe: str | None, required: Mapping[str, Any], optional: Seque
 
     `optional` has groups of such values from the file's options. An invalid group (a batch size of 0, say) is ignored:
     the model is worth reading anyway.
+
+    Raises:
+        CheckpointFormatError: A required value is invalid.
     """
-    config = with_settings(compose_config(recipe), required, "protos.rnn")
+    try:
+        config = with_settings(compose_config(recipe), required, "protos.rnn")
+    except ConfigError as error:
+        raise CheckpointFormatError(str(error)) from None
     for group in optional:
         with suppress(ConfigError):
             config = with_settings(config, group, "opt")
