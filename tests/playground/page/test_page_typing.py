@@ -104,3 +104,19 @@ def test_a_late_answer_of_another_model_is_asked_again(page: Any, server: FakeSe
         held[0].continue_()
     assert again.value.post_data_json["model"] == "macbeth"
     assert page.get_by_role("button", name="Add it").count() == 0
+
+
+@pytest.mark.slow
+def test_a_late_answer_leaves_a_chosen_character(page: Any, server: FakeServer) -> None:
+    write_text(page, "A", length=60)
+    held: list[Any] = []
+    page.route("**/api/score", lambda route: held.append(route) if not held else route.continue_())
+    with page.expect_request("**/api/score"):
+        page.get_by_label("Begin with").press_sequentially("First C")
+    page.locator(".pane").press("ArrowLeft")
+    chosen = bars(page)
+    with page.expect_response("**/api/score"):
+        held[0].continue_()
+    page.wait_for_timeout(50)
+    assert bars(page) == chosen
+    assert page.get_by_role("button", name="Add it").count() == 0

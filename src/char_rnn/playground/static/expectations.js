@@ -19,14 +19,15 @@ export class Expectations {
     document.addEventListener("selectionchange", () => this.#hasFocus() && this.#ask());
     this.field.addEventListener("scroll", () => (this.shades.scrollTop = this.field.scrollTop));
     byId("bars").addEventListener("pointerdown", (event) => this.#hasFocus() && event.preventDefault()); // so that the field keeps the focus
-    playground.on("begin", () => {
-      clearTimeout(this.timer);
-      this.timer = null;
-    });
     playground.on("activate", () => {
       this.known = [];
       if (inspector.expected || this.asking) this.#ask(0);
     });
+    const drop = () => {
+      clearTimeout(this.timer);
+      this.timer = null;
+    };
+    for (const event of ["begin", "pick", "step"]) playground.on(event, drop); // or the answer would replace what they show
   }
 
   #hasFocus() {
