@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a device that is not here": (
         command("sample RUN --device cuda"),
         1,
-        r"is not available \(this machine has cpu\);",
+        r"device cuda: is not available \(this machine has cpu\); choose another",
     ),
     # the configuration
     "an unknown key": (set_("training.learning_rte=1"), 2, r"--set training\.learning_rte.*did you mean learning_rate"),
@@ -159,7 +159,11 @@ CASES: dict[str, tuple[Make, int, str]] = {
     ),
     "gzip cut short": (lambda tmp, *_: train(file(tmp / "t", b"\x1f\x8b\x08plain text")), 1, r"t: .* ends early; get"),
     "a document": (lambda tmp, *_: train(file(tmp / "t.txt", "%PDF-1.4")), 1, r"t\.txt: a PDF document, not plain"),
-    "a file of Torch7 as a text": (text(b"\4\0\0\0\1\0\0\0\3\0\0\0V 1"), 1, r"text\.txt: a file of Torch7, not plain"),
+    "a file of Torch7 as a text": (
+        text(b"\4\0\0\0\1\0\0\0\3\0\0\0V 1"),
+        1,
+        r"text\.txt: a file of Torch7, not plain text; give",
+    ),
     "a file that is not there among several": (command("train POEM no.txt"), 2, r"no\.txt: no such"),
     "a separator that cannot be encoded": (
         command("train POEM . --separator ☃ --encoding ascii"),
@@ -221,7 +225,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "a prime the model has never seen": (
         command("sample RUN --prime 'The r€se'"),
         2,
-        r"€.*U\+20AC.*--unknown skip to leave it out, or --unknown nearest",
+        r"€.*U\+20AC.*give --unknown skip to leave it out, or --unknown nearest",
     ),
     "a negative temperature": (command("sample RUN --temperature -1"), 2, r"'--temperature' / '-temperature': -1"),
     "top-p above 1": (command("sample RUN --top-p 1.5"), 2, r"'--top-p': 1\.5"),
@@ -237,22 +241,22 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "another architecture for a model to start from": (
         command("train POEM --init-from RUN --set model.hidden_size=9"),
         2,
-        r"--init-from uses the architecture of the",
+        r"--init-from uses the architecture of the model",
     ),
     "new symbols without a model": (
         command("train POEM --grow-vocabulary"),
         2,
-        r"adds symbols to a model: give the model with --init-from",
+        r"--grow-vocabulary adds symbols to a model: give the model with --init-from",
     ),
     "new symbols for a run that is resumed": (
         command("train --resume RUN --grow-vocabulary"),
         2,
-        r"settings of the run: leave out .*--grow-vocabulary",
+        r"--resume uses the settings of the run: leave out .*--grow-vocabulary",
     ),
     "new symbols as in 2015": (
         command("train POEM --torch7 --init-from RUN --grow-vocabulary"),
         2,
-        r"needs training\.trainer=modern",
+        r"--grow-vocabulary needs training\.trainer=modern",
     ),
     "a text with new symbols without the option": (
         lambda tmp, poem, run: ["train", file(tmp / "text", "r€se".encode()), "--init-from", run],
