@@ -365,6 +365,18 @@ def test_metrics_are_json_lines_with_the_stated_keys(run_folder: Path) -> None:
     assert [record["split"] for record in records][-2:] == ["val", "test"]
 
 
+@pytest.mark.slow
+def test_a_script_is_the_command(poem: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(poem), "--out", str(tmp_path / "run"), *SMALL, *steps(2), "-q"],
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_several_files_are_found_again(char_rnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.txt").write_text(f"{name}: {TEXT}")
